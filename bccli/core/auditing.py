@@ -1,0 +1,98 @@
+"""The leakage audit of a prepared dataset, for the parts that a run trains and tests on."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from bccli.core.errors import LeakageError
+from bccli.core.files import write_bytes
+from bccli.core.imaging.decoding import decode
+from bccli.core.imaging.hashes import is_blank, perceptual_hash
+from bccli.core.leakage import Leak, Traits, audit_splits
+from bccli.core.prepared import Dataset
+
+_LOOKS = np.dtype([("perceptual", "<u8"), ("blank", "?")])
+
+
+def audit(dataset: Dataset, parts: np.ndarray, cache: Path) -> dict[str, Leak]:
+    """What crosses into test and val, for `parts` (images,) of 0 train, 1 val, 2 test, -1 unused.
+
+    The perceptual hashes are made once per content and kept in the cache.
+    """
+    looks = _looks(dataset, cache)
+    numbers: dict[str, int] = {}
+    places = {sample.path: place for place, sample in enumerate(dataset.samples)}
+    samples = dataset.samples
+    traits = Traits(
+        patients=np.array(
+            [numbers.setdefault(s.patient, len(numbers)) if s.patient else -1 for s in samples], np.int32
+        ),
+        pixels=np.array([int(sample.sha256[:16], 16) for sample in samples], np.uint64),
+        perceptual=looks["perceptual"],
+        blank=looks["blank"],
+        parents=np.array([places.get(sample.parent, -1) for sample in samples], np.int32),
+    )
+    return audit_splits(traits, parts)
+
+
+def refuse_leakage(leaks: dict[str, Leak], dataset: Dataset, *, allowed: bool) -> None:
+    """Raises LeakageError where patients, pixels or children reach test and that is not allowed."""
+    leak = leaks["test"]
+    if allowed or not leak.serious:
+        return
+    found = [
+        f"{leak.patients} patients",
+        f"{leak.identical} identical images",
+        f"{leak.children} augmented relatives",
+    ]
+    kinds = [text for text in found if not text.startswith("0 ")]
+    example = ""
+    if leak.examples:
+        inside, outside = (dataset.samples[place].path for place in leak.examples[0])
+        example = f" (such as {inside} and {outside})"
+    raise LeakageError(
+        f"{dataset.root}: test shares {', '.join(kinds)} with train or val{example}; "
+        "prepare it with whole patients in one split, or insist with --allow-leakage"
+    )
+
+
+def keep_looks(path: Path, perceptual: np.ndarray, blank: np.ndarray) -> None:
+    """Store the perceptual hashes (images,) and blank flags of a dataset in manifest order."""
+    table = np.empty(len(perceptual), _LOOKS)
+    table["perceptual"], table["blank"] = perceptual, blank
+    stream = io.BytesIO()
+    np.save(stream, table, allow_pickle=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, stream.getvalue())
+
+
+def looks_path(cache: Path, content: str) -> Path:
+    """Where the perceptual hashes of a dataset of this content are kept."""
+    return cache / "audits" / f"{content[:16]}.npy"
+
+
+def _looks(dataset: Dataset, cache: Path) -> np.ndarray:
+    for folder in (cache, dataset.root / ".cache"):
+        try:
+            table = np.load(looks_path(folder, dataset.hash), allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            continue
+        if table.dtype == _LOOKS and len(table) == len(dataset.samples):
+            return table
+    with ThreadPoolExecutor() as pool:
+        pairs = list(pool.map(_look, (dataset.root / sample.path for sample in dataset.samples)))
+    perceptual, blank = (
+        np.array([pair[0] for pair in pairs], np.uint64),
+        np.array([pair[1] for pair in pairs], bool),
+    )
+    keep_looks(looks_path(cache, dataset.hash), perceptual, blank)
+    table = np.empty(len(pairs), _LOOKS)
+    table["perceptual"], table["blank"] = perceptual, blank
+    return table
+
+
+def _look(path: Path) -> tuple[int, bool]:
+    pixels = decode(path)
+    return perceptual_hash(pixels), is_blank(pixels)

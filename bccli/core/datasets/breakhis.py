@@ -1,0 +1,46 @@
+"""BreakHis (Spanhol et al. 2016, DOI 10.1109/TBME.2015.2496264).
+
+`SOB_M_DC-14-2523-40-001.png` is procedure, class, subtype, year, slide, magnification and number. The
+letters behind a slide's number mark slides of one case, so the patient is the number alone.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from bccli.core.datasets import Reading, Skip
+from bccli.core.datasets.walking import image_files
+from bccli.core.records import Sample
+
+_NAME = re.compile(
+    r"SOB_(?P<label>[BM])_(?P<subtype>[A-Z]+)-(?P<year>\d+)-(?P<slide>\d+)[A-Z]*-(?P<magnification>\d+)-\d+\.png",
+    re.IGNORECASE,
+)
+_LABELS = {"B": "benign", "M": "malignant"}
+SUBTYPES = {
+    "A": "adenosis",
+    "F": "fibroadenoma",
+    "PT": "phyllodes_tumor",
+    "TA": "tubular_adenoma",
+    "DC": "ductal_carcinoma",
+    "LC": "lobular_carcinoma",
+    "MC": "mucinous_carcinoma",
+    "PC": "papillary_carcinoma",
+}
+
+
+def read_breakhis(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
+    """Yield BreakHis's images, of the magnifications asked for or of all."""
+    for name in image_files(source):
+        match = _NAME.fullmatch(name.rsplit("/", 1)[-1])
+        if match is None or match["subtype"].upper() not in SUBTYPES:
+            skip(name)
+        elif not reading.magnifications or match["magnification"] in reading.magnifications:
+            yield Sample(
+                label=_LABELS[match["label"].upper()],
+                patient=match["slide"],
+                dataset="breakhis",
+                source=name,
+                subtype=SUBTYPES[match["subtype"].upper()],
+                magnification=match["magnification"],
+            )

@@ -1,0 +1,55 @@
+"""The few kinds of failure that a user can act on.
+
+Each message is one sentence: what is wrong, where, and what to do about it. `bccli.cli` turns the
+kind into an exit code; everything else that is raised is a bug and exits with 1.
+"""
+
+
+class BccliError(Exception):
+    """bccli cannot or must not go on (exit code 3)."""
+
+    exit_code = 3
+
+
+class DataError(BccliError):
+    """An input cannot be used as it is: a dataset, a table, a prepared folder."""
+
+
+class ImageError(DataError):
+    """One image cannot be read; the message is the reason, without the path."""
+
+
+class LeakageError(BccliError):
+    """Patients or pixels of the test images are also in train or val."""
+
+
+class SettingsError(BccliError):
+    """A folder holds the results of other settings than those asked for."""
+
+
+class LockedError(BccliError):
+    """Another process is working on the folder."""
+
+
+class WeightsError(BccliError):
+    """Pretrained weights are missing, damaged, or belong to another network."""
+
+
+class TrainingError(BccliError):
+    """Training cannot go on: a loss that is not a number, or too little memory."""
+
+
+class UsageError(BccliError):
+    """The options contradict each other or the command (exit code 2)."""
+
+    exit_code = 2
+
+
+class Stopped(BccliError):  # noqa: N818 (a wish that was granted, not an error)
+    """A signal asked for an end and everything worth keeping is saved (exit code 75, or 130 for Ctrl-C)."""
+
+    exit_code = 75
+
+    def __init__(self, message: str, exit_code: int = 75) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

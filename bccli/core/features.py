@@ -1,0 +1,140 @@
+"""What a frozen backbone makes of images: computed once per image and network, and kept.
+
+The store is a folder of chunk files, each a table of pixel hash and feature vector. A chunk is written
+as a whole, so a killed run leaves only complete ones, and several runs may share a store.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccli.core import interruption
+from bccli.core.errors import DataError
+from bccli.core.files import replacing
+from bccli.core.images import Images
+from bccli.core.watching import SILENT, Watcher
+
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class FeatureKey:
+    """What features depend on besides the pixels."""
+
+    backbone: str
+    weights: str
+    preprocessing: str
+    size: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """A folder name for the store of these features."""
+        text = json.dumps([self.backbone, self.weights, self.preprocessing, self.size])
+        return f"{self.backbone}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+class FeatureStore:
+    """Feature vectors on the disk by the SHA-256 of the pixels."""
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self.folder = folder
+        self.record = np.dtype([("pixels", "u1", (32,)), ("features", "<f4", (width,))])
+        self._places: dict[bytes, tuple[np.ndarray, int]] = {}
+        for path in sorted(folder.glob("*.npy")):
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        try:
+            chunk = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError):
+            return  # damaged: its features are computed again
+        if chunk.dtype == self.record:
+            for place, pixels in enumerate(chunk["pixels"]):
+                self._places[pixels.tobytes()] = (chunk, place)
+
+    def missing(self, hashes: Sequence[str]) -> list[int]:
+        """The positions of images without features, each pixel content once."""
+        found: dict[str, int] = {}
+        for position, text in enumerate(hashes):
+            if bytes.fromhex(text) not in self._places:
+                found.setdefault(text, position)
+        return list(found.values())
+
+    def add(self, hashes: Sequence[str], features: np.ndarray) -> None:
+        """Keep the features (images, width) of the images with these pixel hashes."""
+        chunk = np.empty(len(hashes), self.record)
+        chunk["pixels"] = [np.frombuffer(bytes.fromhex(text), np.uint8) for text in hashes]
+        chunk["features"] = features
+        name = hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
+        path = self.folder / f"{name}.npy"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as stream:
+            np.save(stream, chunk, allow_pickle=False)
+        self._open(path)
+
+    def gather(self, hashes: Sequence[str]) -> np.ndarray:
+        """The features (images, width) as float32."""
+        result = np.empty((len(hashes), self.record["features"].shape[0]), np.float32)
+        for position, text in enumerate(hashes):
+            chunk, place = self._places[bytes.fromhex(text)]
+            result[position] = chunk["features"][place]
+        return result
+
+
+def compute_features(
+    images: Images,
+    extractor: Any,
+    key: FeatureKey,
+    cache: Path,
+    *,
+    batch_size: int = 32,
+    watcher: Watcher = SILENT,
+) -> np.ndarray:
+    """The features (images, width) of prepared images, float32; only those not in the cache are computed.
+
+    Raises DataError naming an image that cannot be read, Stopped after a signal (what is done is kept).
+    """
+    store = FeatureStore(cache / "features" / key.name, extractor.output_shape[-1])
+    hashes = [sample.sha256 for sample in images.samples]
+    missing = store.missing(hashes)
+    if missing:
+        _extend(store, images, missing, extractor, batch_size, watcher)
+    if len(missing) < len(hashes):
+        watcher.note(f"features: {len(hashes) - len(missing)} of {len(hashes)} images were in the cache")
+    features = store.gather(hashes)
+    if not np.isfinite(features).all():
+        bad = images.samples[int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])].path
+        raise DataError(f"{bad}: {key.backbone} gives values that are no numbers; are its weights damaged?")
+    return features
+
+
+def _extend(
+    store: FeatureStore, images: Images, missing: list[int], extractor: Any, batch_size: int, watcher: Watcher
+) -> None:
+    import tensorflow as tf
+
+    run = tf.function(lambda x: extractor(x, training=False), input_signature=[images.signature()])
+    waiting: list[np.ndarray] = []
+    done = 0
+
+    def keep() -> None:
+        nonlocal done, waiting
+        features = np.concatenate(waiting)
+        part = missing[done : done + len(features)]
+        store.add([images.samples[position].sha256 for position in part], features)
+        done, waiting = done + len(features), []
+
+    with interruption.deferred(), watcher.track(len(missing), "features") as advance:
+        for batch in images.batches(np.array(missing), batch_size):
+            waiting.append(run(batch).numpy())
+            advance(len(waiting[-1]))
+            if interruption.stop_requested() or sum(map(len, waiting)) >= CHUNK:
+                keep()
+                interruption.stop_if_requested()
+        if waiting:
+            keep()

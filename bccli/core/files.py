@@ -1,0 +1,128 @@
+"""How results reach the disk: complete or not at all, and by one process at a time."""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from bccli.core.errors import DataError, LockedError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a binary stream whose content becomes `path` at the end of the block, or not at all.
+
+    The bytes go to a temporary name in the same folder, are flushed to the disk and renamed. What is
+    no regular file (a terminal, a pipe, /dev/null) is written to directly. An OSError carries the path.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            yield stream
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """Like `replacing`, for writers that want a path of their own: yields the temporary one, same ending."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` with `data`."""
+    with replacing(path) as stream:
+        stream.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` with `text` in UTF-8; file names that are not UTF-8 keep their bytes."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` with `value` as indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file. Raises DataError where there is none or it is damaged."""
+    try:
+        return json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error}); restore the file or make it again") from None
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; the lock ends with the process, however it ends.
+
+    Raises LockedError where another process holds it.
+    """
+    path = folder / ".lock"
+    while True:
+        stream = path.open("a+")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip() or "another process"
+            stream.close()
+            raise LockedError(f"{folder}: {holder} is working here; wait for it or stop it first") from None
+        except OSError:
+            break  # this file system knows no locks
+        with suppress(FileNotFoundError):
+            if os.fstat(stream.fileno()).st_ino == path.stat().st_ino:
+                break
+        stream.close()  # the holder before us removed the file between our open and our lock
+    with stream:
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+        stream.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def to_toml(command: str, values: Mapping[str, Any]) -> str:
+    """A recipe with one table; None is left out, since TOML knows no such value."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
+    return "\n".join([f"[{command}]", *lines]) + "\n"

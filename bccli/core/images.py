@@ -1,0 +1,74 @@
+"""Prepared images as batches, decoded ahead of the network that consumes them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccli.core.errors import DataError, ImageError
+from bccli.core.imaging.decoding import decode
+from bccli.core.records import Sample
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of a prepared dataset, all of one size (width, height)."""
+
+    root: Path
+    samples: tuple[Sample, ...]
+    size: tuple[int, int]
+
+    def signature(self) -> Any:
+        """The TensorSpec of a batch."""
+        import tensorflow as tf
+
+        return tf.TensorSpec((None, self.size[1], self.size[0], 3), tf.float32)
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
+        """Yield float32 tensors (batch, height, width, 3) of the samples in `order`.
+
+        Decoding runs in TensorFlow's threads and ahead of the caller. Raises DataError naming the file
+        that cannot be read.
+        """
+        import tensorflow as tf
+
+        paths = [str(self.root / self.samples[position].path) for position in order]
+        data = tf.data.Dataset.from_tensor_slices(paths)
+        data = data.map(self._read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        data = data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+        try:
+            yield from data
+        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.UnknownError) as error:
+            raise self._explain(order, error) from None
+
+    def _read(self, path: Any) -> Any:
+        import tensorflow as tf
+
+        pixels = tf.io.decode_png(tf.io.read_file(path), channels=3)
+        return tf.cast(tf.ensure_shape(pixels, (self.size[1], self.size[0], 3)), tf.float32)
+
+    def _explain(self, order: np.ndarray, error: Exception) -> DataError:
+        """The sentence for a batch that failed: TensorFlow does not say which file it was."""
+        for position in order:
+            path = self.root / self.samples[position].path
+            try:
+                pixels = decode(path)
+            except ImageError as reason:
+                return DataError(f"{path}: {reason}; restore the file or prepare the dataset again")
+            if pixels.shape[1::-1] != self.size:
+                found = f"{pixels.shape[1]}×{pixels.shape[0]}"
+                return DataError(
+                    f"{path}: is {found}, not {self.size[0]}×{self.size[1]}; prepare the dataset again"
+                )
+        return DataError(f"{self.root}: an image could not be read ({str(error).splitlines()[0]})")
+
+
+def open_images(root: Path, samples: Sequence[Sample]) -> Images:
+    """The images of these samples. Raises DataError where they differ in size."""
+    sizes = {(sample.width or 0, sample.height or 0) for sample in samples}
+    if len(sizes) > 1:
+        few = ", ".join(f"{width}×{height}" for width, height in sorted(sizes)[:3])
+        raise DataError(f"{root}: the images have {len(sizes)} sizes ({few}, …); prepare them with --size")
+    return Images(root, tuple(samples), sizes.pop())

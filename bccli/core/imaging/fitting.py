@@ -1,0 +1,50 @@
+"""Bringing images to one size."""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+Size = tuple[int, int]
+
+
+def stretch(image: np.ndarray, size: Size, *, nearest: bool = False) -> np.ndarray:
+    """Resize to `size` (width, height), whatever the aspect ratio.
+
+    Cubic interpolation when enlarging, area averaging when shrinking both ways (the choice of the
+    CBIS-DDSM paper, section 4.3.1); `nearest` for masks.
+    """
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    shrinking = size[0] <= width and size[1] <= height
+    filters = Image.Resampling
+    chosen = filters.NEAREST if nearest else filters.BOX if shrinking else filters.BICUBIC
+    return np.asarray(Image.fromarray(image).resize(size, chosen))
+
+
+def pad(image: np.ndarray, size: Size, *, nearest: bool = False) -> np.ndarray:
+    """Resize to fit inside `size` (width, height) and fill the rest with black, the image in the middle."""
+    scaled = _scaled_by(min, image, size, nearest)
+    height, width = scaled.shape[:2]
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    result = np.zeros((size[1], size[0], *image.shape[2:]), image.dtype)
+    result[top : top + height, left : left + width] = scaled
+    return result
+
+
+def crop(image: np.ndarray, size: Size, *, nearest: bool = False) -> np.ndarray:
+    """Resize to cover `size` (width, height) and cut away what stands out, the middle kept."""
+    scaled = _scaled_by(max, image, size, nearest)
+    left, top = (scaled.shape[1] - size[0]) // 2, (scaled.shape[0] - size[1]) // 2
+    return np.ascontiguousarray(scaled[top : top + size[1], left : left + size[0]])
+
+
+def _scaled_by(choose: Callable[..., float], image: np.ndarray, size: Size, nearest: bool) -> np.ndarray:
+    height, width = image.shape[:2]
+    factor = choose(size[0] / width, size[1] / height)
+    target = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return stretch(image, target, nearest=nearest)
+
+
+FITS: dict[str, Callable[..., np.ndarray]] = {"stretch": stretch, "pad": pad, "crop": crop}

@@ -1,0 +1,139 @@
+"""The end of `prepare`: journals become the manifest, the quarantine, the preview and the audit."""
+
+import csv
+import io
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccli.core.chunks import JOURNALS, read_entries
+from bccli.core.errors import DataError
+from bccli.core.files import replacing, write_bytes
+from bccli.core.leakage import Traits, audit_folds, audit_splits
+from bccli.core.preview import Selection, draw_preview
+from bccli.core.records import COLUMNS, SPLITS, ContentHash, Sample
+from bccli.core.surveying import Survey
+from bccli.core.watching import Watcher
+
+
+@dataclass
+class _Tally:
+    """What grows while the journals are read: a few numbers per image, counters and the content hash."""
+
+    patients: dict[str, int]
+    content: ContentHash = field(default_factory=ContentHash)
+    folds: bool = False
+    images: Counter[tuple[str, str]] = field(default_factory=Counter)
+    seen: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    part: array = field(default_factory=lambda: array("i"))
+    patient: array = field(default_factory=lambda: array("i"))
+    pixels: array = field(default_factory=lambda: array("Q"))
+    perceptual: array = field(default_factory=lambda: array("Q"))
+    blank: array = field(default_factory=lambda: array("b"))
+
+    def add(self, sample: Sample, perceptual: int, blank: bool) -> None:
+        self.content.add(sample)
+        part = part_of(sample)
+        self.folds |= sample.fold is not None
+        number = self.patients[sample.patient] if sample.patient else -1
+        self.images[part, sample.label] += 1
+        self.seen.setdefault((part, sample.label), set()).update([number] if number >= 0 else [])
+        self.part.append(SPLITS.index(sample.split) if sample.split else sample.fold or 0)
+        self.patient.append(number)
+        self.pixels.append(int(sample.sha256[:16], 16))
+        self.perceptual.append(perceptual)
+        self.blank.append(blank)
+
+    def traits(self) -> Traits:
+        return Traits(
+            patients=np.array(self.patient, np.int32),
+            pixels=np.array(self.pixels, np.uint64),
+            perceptual=np.array(self.perceptual, np.uint64),
+            blank=np.array(self.blank, bool),
+            parents=np.full(len(self.patient), -1, np.int32),
+        )
+
+
+def part_of(sample: Sample) -> str:
+    """The split of a sample, or `fold K`."""
+    return sample.split or ("" if sample.fold is None else f"fold {sample.fold}")
+
+
+def merge(out: Path, found: Survey, watcher: Watcher) -> dict[str, Any]:
+    """Write all but dataset.json; returns what the journals add to it. DataError where a class is lost."""
+    tally = _Tally({name: number for number, name in enumerate(found.names)})
+    selection = Selection(found.classes)
+    quarantined = _write_tables(out, tally, selection)
+    for label in found.classes:
+        if not any(count for (_, name), count in tally.images.items() if name == label):
+            raise DataError(f"{out}: no image of class {label} could be read; see {out / 'quarantine.csv'}")
+    write_bytes(out / "preview.png", draw_preview(out, selection))
+    audit = audit_of(tally.traits(), np.array(tally.part, np.int32), folds=tally.folds)
+    return {
+        "counts": _counts(tally),
+        "quarantined": quarantined,
+        "excluded": {},
+        "audit": audit,
+        "content_hash": tally.content.hexdigest(),
+    }
+
+
+def audit_of(traits: Traits, parts: np.ndarray, *, folds: bool) -> dict[str, Any]:
+    """The audit as stored in dataset.json: what crosses into test and val, or between folds."""
+    if folds:
+        return {"folds": audit_folds(traits, parts).to_json()}
+    return {split: leak.to_json() for split, leak in audit_splits(traits, parts).items()}
+
+
+def _counts(tally: _Tally) -> list[dict[str, Any]]:
+    order = {split: number for number, split in enumerate(SPLITS)}
+    keys = sorted(tally.images, key=lambda key: (order.get(key[0], len(order)), len(key[0]), key))
+    return [
+        {
+            "part": part,
+            "label": label,
+            "images": tally.images[part, label],
+            "patients": len(tally.seen[part, label]) or None,
+        }
+        for part, label in keys
+    ]
+
+
+def _journals(out: Path) -> Iterator[Path]:
+    yield from sorted(path for path in (out / JOURNALS).glob("*.json") if path.stem.isdecimal())
+
+
+def _write_tables(out: Path, tally: _Tally, selection: Selection) -> int:
+    """Stream the journals into manifest.csv and quarantine.csv; returns how many images are bad."""
+    bad = 0
+    with ExitStack() as stack:
+        manifest = _writer(stack, out / "manifest.csv", COLUMNS)
+        quarantine = None
+        for journal in _journals(out):
+            entries = read_entries(journal)
+            for prepared in entries.prepared:
+                manifest.writerow(prepared.sample.to_row())
+                tally.add(prepared.sample, prepared.perceptual, prepared.blank)
+                selection.add(prepared.sample)
+            if entries.bad and quarantine is None:
+                quarantine = _writer(stack, out / "quarantine.csv", ("path", "reason"))
+            if quarantine is not None:
+                quarantine.writerows(entries.bad)
+            bad += len(entries.bad)
+    return bad
+
+
+def _writer(stack: ExitStack, path: Path, header: tuple[str, ...]) -> Any:
+    binary = stack.enter_context(replacing(path))
+    text = io.TextIOWrapper(binary, encoding="utf-8", errors="surrogateescape", newline="")
+    stack.callback(text.detach)
+    stack.callback(text.flush)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    return writer

@@ -1,0 +1,1 @@
+"""Networks: backbones, heads, and their assembly. TensorFlow is imported inside functions only."""

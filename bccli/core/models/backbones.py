@@ -1,0 +1,79 @@
+"""From a row of the backbone table to a Keras model, and its pre-processing inside the graph."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from bccli.core.catalog import Backbone
+from bccli.core.errors import DataError
+from bccli.core.models.plain import plain_cnn
+from bccli.core.models.weights import Weights, load_weights
+
+# ImageNet's channel means and standard deviations in RGB, as keras.applications uses them.
+_CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+_MEAN = (0.485, 0.456, 0.406)
+_DEVIATION = (0.229, 0.224, 0.225)
+
+
+def _minus_one_to_one(x: Any) -> Any:
+    return x / 127.5 - 1.0
+
+
+def _caffe(x: Any) -> Any:
+    """RGB to BGR, ImageNet's mean taken away, no scaling."""
+    import numpy as np
+
+    return x[..., ::-1] - np.array(_CAFFE_MEAN_BGR, "float32")
+
+
+def _efficientnet(x: Any) -> Any:
+    """The factor that keras.applications puts behind its own Normalization only for ImageNet weights.
+
+    That layer divides by the square root of what it should divide by; Keras mends it with one more
+    Rescaling by 1/sqrt(deviation), which shifts layer numbers. Here the same factor acts on the pixels:
+    after (x/255 - mean)/s, x·k + 255·mean·(1 - k) becomes k times what x would have become.
+    """
+    import numpy as np
+
+    factor = np.array([1 / math.sqrt(deviation) for deviation in _DEVIATION], "float32")
+    return x * factor + 255.0 * np.array(_MEAN, "float32") * (1.0 - factor)
+
+
+PREPROCESSING: dict[str, Callable[[Any], Any]] = {
+    "minus_one_to_one": _minus_one_to_one,
+    "caffe": _caffe,
+    "efficientnet": _efficientnet,
+}
+
+
+def build_backbone(backbone: Backbone, size: tuple[int, int], weights: Weights) -> Any:
+    """A Keras model from preprocessed images of `size` (width, height) to feature maps.
+
+    One graph is built whatever the weights. Raises DataError where the images are too small.
+    """
+    import keras
+
+    width, height = size
+    if min(size) < backbone.smallest:
+        raise DataError(
+            f"images of {width}×{height} are too small for {backbone.name}, which needs {backbone.smallest}; "
+            "prepare them with a larger --size"
+        )
+    shape = (height, width, 3)
+    arguments: dict[str, Any] = dict(backbone.arguments)
+    if backbone.builder == "plain_cnn":
+        network = plain_cnn(input_shape=shape, **arguments)
+    else:
+        builder = getattr(keras.applications, backbone.builder)
+        network = builder(include_top=False, weights=None, input_shape=shape, **arguments)
+    load_weights(network, weights)
+    return network
+
+
+def build_extractor(backbone: Backbone, network: Any) -> Any:
+    """A Keras model from RGB 0–255 to the backbone's global average (batch, features)."""
+    import keras
+
+    inputs = keras.Input(network.input_shape[1:], name="rgb")
+    maps = network(PREPROCESSING[backbone.preprocessing](inputs))
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(maps), name="extractor")

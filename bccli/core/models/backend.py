@@ -1,0 +1,69 @@
+"""Starting TensorFlow: quietly, on the device that was asked for, with repeatable results."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bccli.core.errors import BccliError
+
+
+def start(device: str = "auto", *, verbose: bool = False) -> Any:
+    """Import TensorFlow and return it. Raises BccliError for `device` gpu where there is none."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    if verbose:
+        import tensorflow as tf
+    else:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        with _quiet_stderr():
+            import tensorflow as tf
+
+            _devices(tf)
+    gpus = _devices(tf)
+    if device == "gpu" and not gpus:
+        raise BccliError("--device gpu: TensorFlow sees no GPU here; install bccli[cuda] or say --device cpu")
+    tf.config.experimental.enable_op_determinism()
+    return tf
+
+
+def _devices(tf: Any) -> list[Any]:
+    """The GPUs, told to take memory as they need it."""
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            break  # they are in use already, by an earlier call in this process
+    return gpus
+
+
+def describe_device(tf: Any) -> str:
+    """The devices in words, for the start line."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+        return f"{len(gpus)} × {name}"
+    return f"CPU ({len(os.sched_getaffinity(0))} cores)"
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep what C++ code writes to stderr off the screen; show it if the block fails."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as buffer:
+        os.dup2(buffer.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(saved, 2)
+            buffer.seek(0)
+            os.write(2, buffer.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

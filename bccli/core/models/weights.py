@@ -1,0 +1,93 @@
+"""Where a backbone's weights come from: Keras's cache, a file, or nowhere."""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bccli.core.catalog import Backbone
+from bccli.core.errors import WeightsError
+from bccli.core.files import file_hash
+
+# Where keras.applications publishes its weights.
+_HOST = "storage.googleapis.com"
+BASE = f"https://{_HOST}"
+_CONNECT_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A choice of weights: `name` is imagenet, none or a path; `file` holds them, `hash` is its SHA-256."""
+
+    name: str
+    file: Path | None = None
+    hash: str = ""
+
+
+def find_weights(backbone: Backbone, choice: str) -> Weights:
+    """Find the file of the weights before any data is read.
+
+    `choice` is imagenet, none, or the path of a file. Downloads ImageNet weights only where Keras has
+    none yet and a network exists; raises WeightsError naming the file and its place otherwise.
+    """
+    if choice == "none":
+        return Weights("none")
+    if choice == "imagenet":
+        file = _imagenet_file(backbone)
+        return Weights("imagenet", file, file_hash(file))
+    file = Path(choice)
+    if not file.is_file():
+        raise WeightsError(f"--weights {choice}: no such file; name a file, imagenet or none")
+    return Weights(str(choice), file, file_hash(file))
+
+
+def keras_home() -> Path:
+    """Keras's folder, as Keras finds it."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+
+
+def _imagenet_file(backbone: Backbone) -> Path:
+    if not backbone.weights:
+        raise WeightsError(f"{backbone.name} has no ImageNet weights; say --weights none or --weights FILE")
+    name = backbone.weights.rsplit("/", 1)[-1]
+    file = keras_home() / "models" / name
+    if file.is_file():
+        return file
+    url = f"{BASE}/{backbone.weights}"
+    if not _network():
+        raise WeightsError(
+            f"the ImageNet weights of {backbone.name} are not here and there is no network: "
+            f"fetch {url} and put it at {file}, or say --weights FILE or --weights none"
+        )
+    import keras
+
+    try:
+        return Path(keras.utils.get_file(name, url, cache_subdir="models", cache_dir=str(keras_home())))
+    except Exception as error:  # urllib, http and socket errors, some wrapped by Keras
+        raise WeightsError(
+            f"{url} could not be fetched ({error}); fetch it elsewhere and put it at {file}"
+        ) from None
+
+
+def _network() -> bool:
+    try:
+        socket.create_connection((_HOST, 443), _CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def load_weights(network: Any, weights: Weights) -> None:
+    """Put the weights of a file into a Keras model. Raises WeightsError where they do not belong to it."""
+    if weights.file is None:
+        return
+    try:
+        network.load_weights(weights.file)
+    except (
+        Exception
+    ) as error:  # h5py and Keras raise OSError, ValueError and KeyError for damaged or other files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(
+            f"{weights.file}: does not fit {network.name} ({reason}); is it complete, and without top?"
+        ) from None

@@ -1,0 +1,118 @@
+"""Which split or fold every image of a survey goes to."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bccli.core.catalog import nearest
+from bccli.core.errors import DataError, LeakageError, UsageError
+from bccli.core.records import SPLITS
+from bccli.core.splits import assign_folds, assign_splits, split_images
+from bccli.core.surveying import Survey
+
+
+@dataclass(frozen=True)
+class Division:
+    """How to part the images: `by` patient, image or the official split; or into `folds`.
+
+    `by` "default" is official where the dataset has a split of its own, else patient.
+    `ratios` are the shares of train, val and test on any scale; `test_patients` are exactly the test
+    patients where they are named.
+    """
+
+    by: str = "default"
+    ratios: tuple[float, float, float] = (70, 20, 10)
+    test_patients: tuple[str, ...] = ()
+    folds: int = 0
+    seed: int = 0
+    protocol: str = "honest"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A split (index of SPLITS) or a fold for every image, -1 for none, and what to tell the user."""
+
+    splits: np.ndarray
+    folds: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def plan(survey: Survey, division: Division) -> Plan:
+    """Part the images of a survey.
+
+    Raises DataError where whole patients cannot be parted as asked, LeakageError where an official
+    split has a patient on both sides under the honest protocol.
+    """
+    none = np.full(len(survey.labels), -1, np.int32)
+    has_own = bool((survey.folds >= 0).any() or (survey.splits >= 0).any())
+    if division.by == "official" or (division.by == "default" and has_own):
+        return _official(survey, division)
+    if division.folds:
+        folded = assign_folds(survey.groups, survey.labels, division.folds, seed=division.seed)
+        return Plan(none, folded.folds, folded.notes)
+    if division.by == "image":
+        parted = split_images(survey.labels, division.ratios, seed=division.seed)
+        return Plan(parted.splits, none, parted.notes)
+    tested = frozenset(_find_patient(name, survey) for name in division.test_patients)
+    assigned = assign_splits(
+        survey.groups,
+        survey.labels,
+        division.ratios,
+        seed=division.seed,
+        test_groups=tested,
+        names=survey.classes,
+    )
+    return Plan(assigned.splits, none, assigned.notes)
+
+
+def _find_patient(name: str, survey: Survey) -> int:
+    if name not in survey.names:
+        raise DataError(
+            f"--test-patients: no patient {name!r} in this dataset{nearest(name, survey.names)}; "
+            f"there are {len(survey.names)}, among them {', '.join(survey.names[:3]) or 'none by name'}"
+        )
+    return survey.names.index(name)
+
+
+def _official(survey: Survey, division: Division) -> Plan:
+    given = survey.folds if (survey.folds >= 0).any() else survey.splits
+    without = int((given < 0).sum())
+    if without:
+        raise DataError(
+            f"{without} of {len(given)} images have no split of their own; "
+            "fill the column for all of them, or part them with --split-by patient"
+        )
+    if given is survey.folds:
+        if division.folds and division.folds != int(given.max()) + 1:
+            raise UsageError(
+                f"--folds {division.folds} differs from the {int(given.max()) + 1} folds of the dataset"
+            )
+        _check_folds(given)
+    if division.protocol == "honest":
+        _check_patients(survey, given)
+    none = np.full(len(given), -1, np.int32)
+    return Plan(none, given) if given is survey.folds else Plan(given, none)
+
+
+def _check_folds(folds: np.ndarray) -> None:
+    missing = sorted(set(range(max(3, int(folds.max()) + 1))) - set(folds.tolist()))
+    if missing:
+        raise DataError(
+            f"no image is in fold {missing[0]}; folds are numbered from 0, and there are at least three"
+        )
+
+
+def _check_patients(survey: Survey, parts: np.ndarray) -> None:
+    """No patient may be in test and elsewhere, nor in two folds."""
+    known = survey.patients >= 0
+    by_fold = parts is survey.folds
+    sides = parts[known] if by_fold else (parts[known] == SPLITS.index("test")).astype(np.int32)
+    pairs = np.unique(np.stack([survey.patients[known], sides], axis=1), axis=0)
+    patients, counts = np.unique(pairs[:, 0], return_counts=True)
+    crossing = [survey.names[number] for number in patients[counts > 1]]
+    if crossing:
+        where = "in several folds" if by_fold else "in test and in train or val"
+        raise LeakageError(
+            f"{len(crossing)} patients of the dataset's own split are {where} ({', '.join(crossing[:5])}); "
+            "part it with --split-by patient, or keep it with --protocol paper"
+        )

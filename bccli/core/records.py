@@ -1,0 +1,107 @@
+"""Sample, the record behind every row of a manifest, and how manifests are written and read.
+
+A manifest is the CSV of a prepared dataset (contract, "prepare"). Its columns and their order are
+the fields of `Sample`; columns that other tools append are passed over here and stay in their file.
+"""
+
+import csv
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from bccli.core.errors import DataError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image: where it is, what it shows, whose it is, and where it belongs.
+
+    `path` is relative to the prepared dataset, `source` to the raw one. Unknown text is empty,
+    unknown numbers are None. Pixels are counted from the top-left corner.
+    """
+
+    path: str = ""
+    label: str = ""
+    split: str = ""
+    fold: int | None = None
+    patient: str = ""
+    dataset: str = ""
+    source: str = ""
+    parent: str = ""
+    variant: int = 0
+    subtype: str = ""
+    magnification: str = ""
+    view: str = ""
+    side: str = ""
+    row: int | None = None
+    col: int | None = None
+    width: int | None = None
+    height: int | None = None
+    mask: str = ""
+    box: str = ""
+    sha256: str = ""
+
+    def to_row(self) -> list[str]:
+        """The sample's cells in the order of `COLUMNS`."""
+        values = (getattr(self, column) for column in COLUMNS)
+        return ["" if value is None else str(value) for value in values]
+
+
+COLUMNS = tuple(field.name for field in fields(Sample))
+_NUMBERS = ("fold", "variant", "row", "col", "width", "height")
+
+
+def sample_from_row(row: dict[str, str], where: str) -> Sample:
+    """Read one manifest row; `where` names it in errors. Raises DataError for a cell that is no number."""
+    values: dict[str, object] = {column: row.get(column) or "" for column in COLUMNS}
+    for column in _NUMBERS:
+        text = values[column]
+        try:
+            values[column] = int(str(text)) if text != "" else None
+        except ValueError:
+            raise DataError(
+                f"{where}: {column} {text!r} is not a whole number; prepare the dataset again"
+            ) from None
+    values["variant"] = values["variant"] or 0
+    return Sample(**values)  # type: ignore[arg-type]
+
+
+def read_rows(path: Path) -> Iterator[Sample]:
+    """Yield the samples of a manifest in file order. Raises DataError if the file or a column is missing."""
+    try:
+        stream = path.open(newline="", encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such manifest; is this a prepared dataset?") from None
+    with stream:
+        reader = csv.DictReader(stream)
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise DataError(f"{path}: column {missing[0]!r} is missing; prepare the dataset again")
+        for row in reader:
+            yield sample_from_row(row, f"{path} row {reader.line_num}")
+
+
+class ContentHash:
+    """SHA-256 over the manifest columns of many samples, in order, fed one sample at a time."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, sample: Sample) -> None:
+        """Add one sample's cells; `\\x1f` and `\\x1e` part cells and rows, as ASCII meant them to."""
+        self._digest.update(("\x1f".join(sample.to_row()) + "\x1e").encode())
+
+    def hexdigest(self) -> str:
+        """The hash so far, as 64 hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
+def content_hash(samples: Iterable[Sample]) -> str:
+    """SHA-256 over the manifest columns of the samples, in order."""
+    digest = ContentHash()
+    for sample in samples:
+        digest.add(sample)
+    return digest.hexdigest()

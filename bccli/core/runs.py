@@ -1,0 +1,180 @@
+"""The run folder: its marker run.json, its lock, and what decides between start, continue and done."""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bccli import __version__
+from bccli.core.errors import DataError, SettingsError, UsageError
+from bccli.core.files import file_hash, locked, read_json, write_json
+from bccli.core.imaging.preparation import Preparation, preparation_from_json
+from bccli.core.prepared import MARKER, first_difference
+
+FORMAT = 1
+RUNNING, COMPLETE = "running", "complete"
+STATE = "state.npz"
+
+# What a run folder may hold while it is not complete, besides its members' folders.
+_OWN = (
+    "model.keras", "history.csv", "metrics.json", "predictions.csv", "recipe.toml", "model.png", "log.txt",
+    STATE, "plots", ".cache",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on the disk; `info` is what run.json holds."""
+
+    root: Path
+    info: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The folder's name, as it is now."""
+        return self.root.resolve().name
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the probabilities."""
+        return tuple(self.info["classes"])
+
+    @property
+    def preparation(self) -> Preparation:
+        """What a raw image goes through before the model sees it."""
+        return preparation_from_json(self.info["preparation"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.info["status"] == COMPLETE
+
+    def part(self, name: str) -> Path:
+        """A file of the run, checked against its hash. Raises DataError where it is missing or changed."""
+        path = self.root / name
+        if not path.is_file():
+            raise DataError(f"{path}: is missing from the run; copy the whole folder again")
+        if file_hash(path) != self.info["files"].get(name):
+            raise DataError(f"{path}: has changed since the run was made; copy the whole folder again")
+        return path
+
+
+def load_run(root: Path) -> Run:
+    """Read a complete run. Raises DataError where there is none, or one that is unfinished or too new."""
+    if not (root / "run.json").is_file():
+        what = "no such folder" if not root.exists() else "is not a run (it has no run.json)"
+        raise DataError(f"{root}: {what}; name a folder that bccli train made")
+    run = Run(root, _read_info(root))
+    if not run.complete:
+        raise DataError(f"{root}: the run is unfinished; run the same bccli train again")
+    return run
+
+
+def _read_info(root: Path) -> dict[str, Any]:
+    info = read_json(root / "run.json")
+    if not isinstance(info, dict) or info.get("tool") != MARKER:
+        raise DataError(f"{root}: its run.json was not written by bccli; name a folder that bccli train made")
+    if info["format"] > FORMAT:
+        raise DataError(f"{root}: was written by a newer bccli ({info['version']}); update this one")
+    return info
+
+
+@contextmanager
+def open_run(
+    root: Path, kind: str, settings: dict[str, Any], *, overwrite: bool = False
+) -> Iterator[Run | None]:
+    """Start or continue the run `root` under its lock; None where all is done already.
+
+    Settings are the same when they agree in all but `epochs`, which may grow. Raises SettingsError naming
+    the first difference, DataError for a folder that holds something else, LockedError.
+    """
+    if root.exists() and not root.is_dir():
+        raise DataError(f"{root}: is not a folder; name another place for the run")
+    root.mkdir(parents=True, exist_ok=True)
+    with locked(root):
+        if _is_done(root, settings, overwrite):
+            yield None
+            return
+        info = {
+            "format": FORMAT,
+            "tool": MARKER,
+            "version": __version__,
+            "kind": kind,
+            "status": RUNNING,
+            "settings": settings,
+        }
+        write_json(root / "run.json", info)
+        yield Run(root, info)
+
+
+def _is_done(root: Path, settings: dict[str, Any], overwrite: bool) -> bool:
+    """Whether the run is complete with these settings; clears the folder where it is to be replaced."""
+    if not (root / "run.json").exists():
+        strangers = [path.name for path in root.iterdir() if path.name not in (".lock", *_OWN)]
+        if strangers:
+            raise DataError(f"{root}: is not empty and holds no run ({strangers[0]}); choose another folder")
+        return False
+    info = _read_info(root)
+    complete = info["status"] == COMPLETE
+    if complete and overwrite:
+        clear(root)
+        return False
+    longer = settings.get("epochs", 0) > info["settings"].get("epochs", 0)
+    ignored = {"epochs": settings.get("epochs")} if longer else {}
+    if difference := first_difference({**info["settings"], **ignored}, settings):
+        advice = "choose another folder" + (" or pass --overwrite" if complete else "")
+        raise SettingsError(f"{root}: was trained with {difference}; {advice}")
+    return complete and not longer
+
+
+def clear(root: Path) -> None:
+    """Remove what bccli wrote in a run, the marker last; what others put there stays."""
+    members = [path.parent for path in root.glob("*/run.json")]
+    for member in members:
+        clear(member)
+    for path in [root / name for name in _OWN] + members:
+        if path.is_dir():
+            shutil.rmtree(path) if path not in members else _remove_if_empty(path)
+        else:
+            path.unlink(missing_ok=True)
+    (root / "run.json").unlink()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def complete_run(run: Run, facts: dict[str, Any]) -> Run:
+    """Write run.json for the last time: the facts, where and with what it ran, the hash of every file."""
+    files = sorted(
+        path for path in run.root.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(run.root).parts)
+    )  # fmt: skip
+    hashed = {
+        str(path.relative_to(run.root)): file_hash(path)
+        for path in files
+        if path.name not in ("run.json", "log.txt")
+    }
+    info = {**run.info, **facts, "status": COMPLETE, **_surroundings(), "files": hashed}
+    write_json(run.root / "run.json", info)
+    return Run(run.root, info)
+
+
+def _surroundings() -> dict[str, Any]:
+    versions = {"python": platform.python_version()}
+    for module in ("numpy", "tensorflow", "keras"):
+        if module in sys.modules:
+            versions[module] = sys.modules[module].__version__
+    return {"versions": versions, "hardware": {"machine": platform.machine(), "cores": os.cpu_count()}}
+
+
+def check_epochs(epochs: int) -> None:
+    """Raises UsageError for a number of epochs that trains nothing."""
+    if epochs < 1:
+        raise UsageError("--epochs must be at least 1")

@@ -1,0 +1,399 @@
+"""Who is in train, val and test: whole patients, with every class in its share everywhere.
+
+Images come as two arrays: `groups` (n,), the number of each image's patient, and `labels` (n,), the
+number of its class. A negative group is unknown: its image counts as a patient of its own. Splits are
+numbered 0 train, 1 val, 2 test.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bccli.core.errors import DataError, UsageError
+from bccli.core.records import SPLITS
+
+TRAIN, VAL, TEST = range(3)
+
+_MISSING = 1e4
+"""Cost of a class missing where it should be: more than deviations cost, and still exact to 1e-9."""
+_PRIORITY = {TRAIN: 100.0, TEST: 2.0, VAL: 1.0}
+_EMPTY = 10.0
+_STEPS = 10_000
+"""Groups placed over all restarts, and thereby the time spent on restarts."""
+_RESTARTS = 20
+_MOVES = 200
+_SWAPPABLE = 400
+"""Up to so many groups, swaps of two are tried as well; beyond, moves alone come close enough."""
+_ALIKE = 5
+"""Decimals of the cost: of results that differ less, the first is kept, so that seeds differ."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The split of every image, and what the user should know about it.
+
+    `splits` int8 (n,); `notes` are plain sentences; `val_from_training_patients` says that val and train
+    share patients.
+    """
+
+    splits: np.ndarray
+    notes: tuple[str, ...] = ()
+    val_from_training_patients: bool = False
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The fold of every image, int16 (n,) from 0, and what the user should know about it."""
+
+    folds: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def assign_splits(
+    groups: np.ndarray,
+    labels: np.ndarray,
+    ratios: Sequence[float] = (0.7, 0.2, 0.1),
+    *,
+    seed: int,
+    test_groups: Collection[int] = frozenset(),
+    names: Sequence[str] = (),
+) -> Assignment:
+    """Give every group (patient) to one split, near the ratios (train, val, test) and the class shares.
+
+    Ratios are relative to each other; 0 leaves a split empty. `test_groups` are the test patients, where
+    they were chosen beforehand; `names` are the classes as notes and errors call them. With fewer than
+    three patients, or fewer than three of a class, val is drawn from the training patients' images; test
+    keeps whole patients. A class of one patient stays in train. The same seed gives the same splits.
+
+    Raises DataError where patients or images do not suffice for every split, UsageError for ratios that
+    are no ratios.
+    """
+    shares, table = _shares(ratios), _Table.of(groups, labels, names)
+    chosen = _rows_of(table, test_groups)
+    if chosen.all():
+        raise DataError("all patients are test patients: nobody is left to train on; name fewer of them")
+    if chosen.any():
+        return _split_rest(table, shares, chosen, seed)
+    if shares[TEST] > 0 and len(chosen) == 1:
+        raise DataError(
+            "all images are of one patient, who cannot be in both train and test; "
+            "add patients, or do without test (--ratios 80/20/0)"
+        )
+    splits = _place(table, shares, seed)
+    _require_all(splits, shares)
+    return _described(table, splits, shares)
+
+
+def assign_folds(
+    groups: np.ndarray, labels: np.ndarray, folds: int, *, seed: int, names: Sequence[str] = ()
+) -> Folds:
+    """Give every group (patient) to one of `folds` folds of like size and class shares.
+
+    Raises DataError for fewer than three folds (one is tested, one validates, the rest trains) and for
+    fewer groups than folds.
+    """
+    table = _Table.of(groups, labels, names)
+    if folds < 3:
+        raise DataError(f"{folds} folds leave nothing to train on beside test and val; use --folds 3 or more")
+    if len(table.counts) < folds:
+        raise DataError(
+            f"{len(table.counts)} patients cannot fill {folds} folds; use fewer folds or add patients"
+        )
+    places = _solve(_Goal.of(table.counts, np.full(folds, 1 / folds), np.ones(folds)), _generator(seed, 2))
+    notes = [
+        f"Only {_have(patients)} class {name}: some of the {folds} folds lack it."
+        for name, patients in zip(table.names, table.patients(), strict=True)
+        if patients < folds
+    ]
+    return Folds(places[table.rows].astype(np.int16), tuple(notes))
+
+
+def split_images(
+    labels: np.ndarray, ratios: Sequence[float] = (0.7, 0.2, 0.1), *, seed: int, names: Sequence[str] = ()
+) -> Assignment:
+    """Split by image, every class near the ratios, whoever the patients are (`--split-by image`)."""
+    shares, table = _shares(ratios), _Table.of(np.arange(len(labels)), labels, names)
+    splits = _solve_splits(table.counts, shares, _generator(seed, 0))
+    _require_all(splits, shares)
+    return _described(table, splits, shares)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Images counted per group and class.
+
+    `counts` (G, C) for the G groups and C classes that occur; `groups` (G,) their numbers; `rows` (n,)
+    and `columns` (n,) place every image in `counts`.
+    """
+
+    counts: np.ndarray
+    groups: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, groups: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> "_Table":
+        """Count. Raises DataError where there are no images."""
+        if len(groups) != len(labels):
+            raise ValueError(f"{len(groups)} groups for {len(labels)} labels")
+        if not len(labels):
+            raise DataError("there are no images to split; check the source folder and --sample")
+        numbers, rows = np.unique(_apart(groups), return_inverse=True)
+        classes, columns = np.unique(labels, return_inverse=True)
+        shape = len(numbers), len(classes)
+        counts = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
+        called = tuple(names[number] if names else str(number) for number in classes)
+        return cls(counts, numbers, rows, columns, called)
+
+    def patients(self) -> np.ndarray:
+        """The number of groups that have each class, (C,)."""
+        return (self.counts > 0).sum(axis=0)
+
+
+def _apart(groups: np.ndarray) -> np.ndarray:
+    """The groups, with a number of its own for every image whose group is negative (unknown)."""
+    fresh = max(int(groups.max()), -1) + 1 + np.arange(len(groups), dtype=np.int64)
+    return np.where(groups < 0, fresh, groups)
+
+
+def _shares(ratios: Sequence[float]) -> np.ndarray:
+    """Ratios scaled to a sum of 1, (3,)."""
+    shares = np.asarray(ratios, dtype=np.float64)
+    if shares.shape != (3,) or not np.isfinite(shares).all() or (shares < 0).any() or not shares.any():
+        given = "/".join(f"{ratio:g}" for ratio in ratios)
+        raise UsageError(f"--ratios {given}: give three shares for train/val/test, such as 70/20/10")
+    return shares / shares.sum()
+
+
+def _rows_of(table: _Table, groups: Collection[int]) -> np.ndarray:
+    """Which groups of the table are among `groups`, as a mask (G,)."""
+    unknown = sorted(set(groups) - set(table.groups.tolist()))
+    if unknown:
+        raise DataError(f"test patient {unknown[0]} has no images; correct or drop it")
+    return np.isin(table.groups, sorted(groups))
+
+
+def _generator(seed: int, purpose: int) -> np.random.Generator:
+    """Randomness for one purpose: 0 places groups in splits, 1 draws val images, 2 places folds."""
+    return np.random.default_rng([seed, purpose])
+
+
+def _split_rest(table: _Table, shares: np.ndarray, chosen: np.ndarray, seed: int) -> Assignment:
+    """Splits where the groups of the mask `chosen` are test, and the others train and val."""
+    wanted = shares * (1, 1, 0)
+    if not wanted.any():
+        raise UsageError("--ratios leaves neither train nor val beside the test patients; use 80/20/0")
+    outside = chosen[table.rows]
+    rest = _Table.of(table.groups[table.rows[~outside]], table.columns[~outside], table.names)
+    splits = np.full(len(outside), TEST, dtype=np.int8)
+    splits[~outside] = _place(rest, wanted / wanted.sum(), seed)
+    _require_all(splits, shares * (1, 1, 0))
+    return _described(table, splits, np.where([False, False, True], 1.0, shares))
+
+
+def _place(table: _Table, shares: np.ndarray, seed: int) -> np.ndarray:
+    """The split of every image, int8 (n,): whole groups where they suffice, else val from train's images."""
+    too_few = table.patients().min() < np.count_nonzero(shares)
+    if too_few and shares[TRAIN] > 0 and shares[VAL] > 0:
+        joint = np.array([shares[TRAIN] + shares[VAL], 0, shares[TEST]])
+        for places in _joint_places(table.counts, joint, seed):
+            splits = places[table.rows]
+            drawn = _draw(table.columns, splits == TRAIN, shares[VAL] / joint[TRAIN], _generator(seed, 1))
+            if len(drawn):
+                splits[drawn] = VAL
+                return splits
+    return _solve_splits(table.counts, shares, _generator(seed, 0))[table.rows]
+
+
+def _joint_places(counts: np.ndarray, joint: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    """Splits of groups, int8 (G,), where train also holds what val is drawn from: the best, and then, for
+    a handful of images, one whose single test patient leaves train every class and a second image."""
+    yield _solve_splits(counts, joint, _generator(seed, 0))
+    left = counts.sum(axis=0) - counts
+    suited = np.flatnonzero((left > 0).all(axis=1) & (left > 1).any(axis=1))
+    if joint[TEST] > 0 and len(suited):
+        places = np.full(len(counts), TRAIN, dtype=np.int8)
+        places[suited[0]] = TEST
+        yield places
+
+
+def _draw(columns: np.ndarray, among: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Rows drawn from the mask `among`, `share` of each class, at least one and never the last."""
+    drawn = [np.zeros(0, dtype=np.int64)]
+    for column in np.unique(columns[among]):
+        rows = np.flatnonzero(among & (columns == column))
+        number = min(max(round(share * len(rows)), 1), len(rows) - 1)
+        drawn.append(rng.permutation(rows)[:number])
+    return np.concatenate(drawn)
+
+
+def _require_all(splits: np.ndarray, shares: np.ndarray) -> None:
+    """Raise DataError where a split with a positive share got no image."""
+    for split in np.flatnonzero(shares):
+        if not (splits == split).any():
+            raise DataError(
+                f"nothing is left for {SPLITS[split]} once train has an image of every class; "
+                f"add patients, or give {SPLITS[split]} a ratio of 0"
+            )
+
+
+def _described(table: _Table, splits: np.ndarray, shares: np.ndarray) -> Assignment:
+    """The assignment with its notes: classes missing from wanted splits, patients in both train and val."""
+    present = np.zeros((3, len(table.names)), dtype=bool)
+    present[splits, table.columns] = True
+    patients = table.patients()
+    notes = [
+        f"{SPLITS[split]} has no image of class {name}, which {_have(patients[column])}."
+        for split in np.flatnonzero(shares)
+        for column, name in enumerate(table.names)
+        if not present[split, column]
+    ]
+    shared = bool(np.isin(table.rows[splits == VAL], table.rows[splits == TRAIN]).any())
+    if shared:
+        notes.insert(0, _too_few(table, patients))
+    return Assignment(splits, tuple(notes), shared)
+
+
+def _have(patients: int) -> str:
+    """So many patients and their verb."""
+    return "1 patient has" if patients == 1 else f"{patients} patients have"
+
+
+def _too_few(table: _Table, patients: np.ndarray) -> str:
+    """Why val comes from training patients, as a sentence."""
+    rarest = int(patients.argmin())
+    number = min(len(table.groups), int(patients[rarest]))
+    whose = "in all" if number == len(table.groups) else f"of class {table.names[rarest]}"
+    return (
+        "val is drawn from images of the training patients, "
+        f"as there are too few patients ({number} {whose}) to keep them apart: figures on val flatter."
+    )
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """What a good placement of G groups in S places is.
+
+    `table` (G, F): images per class, and in the last column in all. `targets`, `weights` and `due` are
+    (S, F): the images wanted in each place, the price of a squared deviation (so that the cost is a
+    chi-square statistic per image), and the price of having none.
+    """
+
+    table: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    due: np.ndarray
+
+    @classmethod
+    def of(cls, counts: np.ndarray, shares: np.ndarray, priority: np.ndarray) -> "_Goal":
+        """The goal of places with these shares (S,), which lack classes the less willingly the higher
+        their priority (S,)."""
+        table = np.column_stack([counts, counts.sum(axis=1)]).astype(np.float64)
+        targets = np.outer(shares, table.sum(axis=0))
+        due = np.repeat(priority[:, None] * _MISSING, table.shape[1], axis=1)
+        due[:, -1] = _EMPTY * counts.shape[1] * _MISSING
+        due[priority == _PRIORITY[TRAIN]] *= counts.shape[1]
+        return cls(table, targets, 1 / (targets * table[:, -1].sum()), due)
+
+    def cost(self, sums: np.ndarray) -> float:
+        """The cost of places with these sums (S, F)."""
+        return float((self.weights * (sums - self.targets) ** 2 + self.due * (sums == 0)).sum())
+
+    def sums(self, places: np.ndarray) -> np.ndarray:
+        """Images per place and column, (S, F), of a placement (G,)."""
+        return np.stack([self.table[places == place].sum(axis=0) for place in range(len(self.targets))])
+
+
+def _solve_splits(counts: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The split of every group, int8 (G,), where splits without a share stay empty."""
+    wanted = np.flatnonzero(shares)
+    priority = np.array([_PRIORITY[split] for split in wanted.tolist()])
+    places = _solve(_Goal.of(counts, shares[wanted], priority), rng)
+    return wanted[places].astype(np.int8)
+
+
+def _solve(goal: _Goal, rng: np.random.Generator) -> np.ndarray:
+    """The best placement (G,) of several random starts, each greedy and then improved."""
+    best, lowest = np.zeros(0, dtype=np.int64), np.inf
+    for restart in range(max(1, min(_RESTARTS, _STEPS // len(goal.table)))):
+        jitter = 30 if restart else 1e-9  # largest first, and then nearly any order
+        keys = goal.table[:, -1] * (1 + jitter * rng.random(len(goal.table)))
+        places = _improved(goal, _greedy(goal, np.argsort(-keys)))
+        cost = round(goal.cost(goal.sums(places)), _ALIKE)
+        if cost < lowest:
+            best, lowest = places, cost
+        if lowest == 0:
+            break
+    return best
+
+
+def _greedy(goal: _Goal, order: np.ndarray) -> np.ndarray:
+    """Put group after group where it costs least."""
+    places = np.zeros(len(goal.table), dtype=np.int64)
+    fixed = (goal.table**2) @ goal.weights.T
+    slope, step = -2 * goal.weights * goal.targets, 2 * goal.weights
+    due, absent = goal.due.copy(), goal.table == 0
+    for group in order:
+        row = goal.table[group]
+        place = (fixed[group] + slope @ row - due @ ~absent[group]).argmin()
+        slope[place] += step[place] * row
+        due[place] *= absent[group]
+        places[group] = place
+    return places
+
+
+def _improved(goal: _Goal, places: np.ndarray) -> np.ndarray:
+    """Move or swap groups as long as that lowers the cost."""
+    places, sums = places.copy(), goal.sums(places)
+    for _ in range(_MOVES):
+        change = _move_costs(goal, places, sums)
+        change_of_swap, swap = _best_swap(goal, places, sums, change)
+        group, place = np.unravel_index(change.argmin(), change.shape)
+        if min(change[group, place], change_of_swap) > -1e-8:
+            break
+        if change_of_swap < change[group, place]:
+            places[list(swap)] = places[list(swap[::-1])]
+        else:
+            places[group] = place
+        sums = goal.sums(places)
+    return places
+
+
+def _move_costs(goal: _Goal, places: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """The change in cost by moving each group to each place, (G, S)."""
+    table, weights = goal.table, goal.weights
+    slope = 2 * weights * (sums - goal.targets)
+    squares = table**2
+    arriving = squares @ weights.T + table @ slope.T - (table > 0) @ (goal.due * (sums == 0)).T
+    leaving = (squares * weights[places] - table * slope[places]).sum(axis=1)
+    leaving += (_only_bearers(goal, places, sums) * goal.due[places]).sum(axis=1)
+    change = arriving + leaving[:, None]
+    change[np.arange(len(places)), places] = 0
+    return change
+
+
+def _only_bearers(goal: _Goal, places: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Where a group has all images of a class that its place has, (G, F)."""
+    return (goal.table > 0) & (goal.table == sums[places])
+
+
+def _best_swap(
+    goal: _Goal, places: np.ndarray, sums: np.ndarray, moves: np.ndarray
+) -> tuple[float, tuple[int, int]]:
+    """The lowest change in cost by exchanging two groups of different places, and the two groups.
+
+    It is that of the two moves, less what they count twice: the squares' mixed terms, and a class
+    missing from a place that the other group brings back.
+    """
+    if len(places) > _SWAPPABLE:
+        return 0.0, (0, 0)
+    table, weights = goal.table, goal.weights
+    both = 2 * (table * weights[places]) @ table.T
+    both += (_only_bearers(goal, places, sums) * goal.due[places]) @ (table > 0).T
+    change = moves[:, places] - both
+    change += change.T
+    change[places[:, None] == places[None, :]] = 0
+    first, second = np.unravel_index(change.argmin(), change.shape)
+    return float(change[first, second]), (int(first), int(second))

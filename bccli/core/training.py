@@ -1,0 +1,316 @@
+"""The training loop: one for every network that bccli trains, exact to the step after an interruption.
+
+A step's result depends only on the state before it, on the seed and on its number: the order of an
+epoch is `default_rng([seed, epoch])`, dropout is seeded by (seed, epoch, step). So a run that was killed
+and continued has the same history as one that was not.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from bccli.core import interruption
+from bccli.core.errors import DataError, TrainingError
+from bccli.core.files import replacing
+from bccli.core.models.heads import OUTPUTS, find_loss
+from bccli.core.watching import SILENT, Watcher
+
+# A state is written when this share of the time since the last one pays for it, and in long epochs at
+# least every five minutes.
+_STATE_SHARE = 0.05
+_STATE_SECONDS = 300
+
+# What can be watched, and whether a larger value is better.
+MEASURES = {"loss": False, "accuracy": True, "val_loss": False, "val_accuracy": True}
+OPTIMIZERS = {"adam": ("Adam", 1e-3), "rmsprop": ("RMSprop", 1e-3), "sgd": ("SGD", 1e-2)}
+
+
+class Inputs(Protocol):
+    """Where a network's inputs come from: stored features or images."""
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
+        """Yield the inputs of the examples in `order`, `batch_size` at a time."""
+
+    def signature(self) -> Any:
+        """The TensorSpec of a batch."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features (examples, width) in memory."""
+
+    values: np.ndarray
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
+        """Yield float32 arrays (batch, width)."""
+        for start in range(0, len(order), batch_size):
+            yield self.values[order[start : start + batch_size]]
+
+    def signature(self) -> Any:
+        """The TensorSpec of a batch."""
+        import tensorflow as tf
+
+        return tf.TensorSpec((None, self.values.shape[1]), tf.float32)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs and truth; `train` and `val` are positions in them, `labels` class numbers."""
+
+    inputs: Inputs
+    labels: np.ndarray
+    classes: int
+    train: np.ndarray
+    val: np.ndarray
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to train: everything that decides the weights, besides network and data."""
+
+    output: str = "softmax"
+    loss: str = "categorical_crossentropy"
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    batch_size: int = 32
+    epochs: int = 50
+    patience: int | None = None
+    monitor: str = "val_loss"
+    stop_at: tuple[str, float] | None = None
+    class_weights: str = "none"
+    seed: int = 0
+
+
+@dataclass
+class Progress:
+    """Where training stands; together with the arrays of the networks this is the whole state."""
+
+    epoch: int = 0
+    step: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0, -1.0])
+    best: float | None = None
+    kept_epoch: int = 0
+    stopped_early: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Fit:
+    """One training: a network from inputs to scores, its examples, and the state on the disk."""
+
+    def __init__(
+        self,
+        network: Any,
+        examples: Examples,
+        schedule: Schedule,
+        state: Path,
+        *,
+        watcher: Watcher = SILENT,
+        on_state: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        import keras
+        import tensorflow as tf
+
+        self.network, self.examples, self.schedule = network, examples, schedule
+        self.state, self.watcher, self.on_state = state, watcher, on_state
+        name, _ = OPTIMIZERS[schedule.optimizer]
+        self.optimizer = getattr(keras.optimizers, name)(learning_rate=schedule.lr)
+        self.optimizer.build(network.trainable_variables)
+        self.sums = tf.Variable(np.zeros(4), dtype=tf.float64)
+        self.progress = Progress()
+        self.best_weights = network.get_weights()
+        self.class_weights = _class_weights(examples, schedule.class_weights)
+        self.seeds = [
+            layer.seed_generator.state
+            for layer in network._flatten_layers()
+            if hasattr(layer, "seed_generator")
+        ]
+        self._train_step, self._predict = self._steps()
+        self._saved_at, self._save_cost = time.monotonic(), 0.0
+
+    def run(self) -> Progress:
+        """Train until the schedule ends; the network then has the weights of the best epoch.
+
+        Raises Stopped after a signal, once the state is saved; TrainingError for a loss that is no number.
+        """
+        if self._load():
+            self.watcher.note(f"continuing after {self.progress.epoch} epochs and {self.progress.step} steps")
+        with interruption.deferred():
+            while not self.finished:
+                self._epoch()
+        self.save()
+        self.network.set_weights(self.best_weights)
+        return self.progress
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule has come to its end."""
+        return self.progress.stopped_early or self.progress.epoch >= self.schedule.epochs
+
+    def predict(self, positions: np.ndarray) -> np.ndarray:
+        """Class probabilities (positions, classes) in inference mode."""
+        batches = self.examples.inputs.batches(positions, self.schedule.batch_size)
+        parts = [self._predict(batch).numpy() for batch in batches]
+        return np.concatenate(parts) if parts else np.zeros((0, self.examples.classes), np.float32)
+
+    def _steps(self) -> tuple[Callable[..., None], Callable[..., Any]]:
+        """The compiled steps of training and of inference."""
+        import tensorflow as tf
+
+        loss_of = find_loss(self.schedule.loss, self.schedule.output)
+        probabilities_of = OUTPUTS[self.schedule.output]
+        variables = self.network.trainable_variables
+        signature = self.examples.inputs.signature()
+
+        @tf.function(
+            input_signature=[
+                signature,
+                tf.TensorSpec((None, self.examples.classes), tf.float32),
+                tf.TensorSpec((None,), tf.float32),
+                tf.TensorSpec((len(self.seeds), 2), tf.uint32),
+                tf.TensorSpec((), tf.float64),
+            ]
+        )
+        def train_step(x: Any, truth: Any, weights: Any, seeds: Any, number: Any) -> None:
+            for place, generator in enumerate(self.seeds):
+                generator.assign(tf.cast(seeds[place], generator.dtype))
+            with tf.GradientTape() as tape:
+                scores = self.network(x, training=True)
+                losses = loss_of(truth, scores) * weights
+                loss = tf.reduce_mean(losses)
+            self.optimizer.apply(tape.gradient(loss, variables), variables)
+            hits = tf.equal(tf.argmax(probabilities_of(scores), -1), tf.argmax(truth, -1))
+            first_bad = tf.where(
+                tf.math.logical_and(self.sums[3] < 0, ~tf.math.is_finite(tf.cast(loss, tf.float64))),
+                number,
+                self.sums[3],
+            )
+            amount = [tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)), tf.size(weights)]
+            more = tf.stack([tf.cast(value, tf.float64) for value in amount])
+            self.sums.assign(tf.concat([self.sums[:3] + more, [first_bad]], 0))
+
+        @tf.function(input_signature=[signature])
+        def predict_step(x: Any) -> Any:
+            return probabilities_of(self.network(x, training=False))
+
+        return train_step, predict_step
+
+    def _epoch(self) -> None:
+        """The rest of the current epoch, its validation, and what follows from it."""
+        self._train_epoch()
+        row = self._measure_epoch()
+        progress = self.progress
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        progress.history.append({"epoch": progress.epoch, **row})
+        self._judge(row)
+        self.sums.assign(np.array([0.0, 0.0, 0.0, -1.0]))
+        self.watcher.epoch(progress.epoch, self.schedule.epochs, row)
+        if self.finished or self._saving_is_due():
+            self.save()
+
+    def _train_epoch(self) -> None:
+        schedule, train, labels = self.schedule, self.examples.train, self.examples.labels
+        order = train[np.random.default_rng([schedule.seed, self.progress.epoch]).permutation(len(train))]
+        if self.progress.step == 0:
+            self.sums.assign(np.array([0.0, 0.0, 0.0, -1.0]))
+        rest = order[self.progress.step * schedule.batch_size :]
+        for number, batch in enumerate(self.examples.inputs.batches(rest, schedule.batch_size)):
+            chosen = labels[rest[number * schedule.batch_size : (number + 1) * schedule.batch_size]]
+            truth = np.eye(self.examples.classes, dtype=np.float32)[chosen]
+            self._train_step(
+                batch, truth, self.class_weights[chosen], self._seeds(), float(self.progress.step)
+            )
+            self.progress.step += 1
+            if interruption.stop_requested() or time.monotonic() - self._saved_at > _STATE_SECONDS:
+                self.save()
+                interruption.stop_if_requested()
+
+    def _seeds(self) -> np.ndarray:
+        entropy = [self.schedule.seed, self.progress.epoch, self.progress.step]
+        return np.random.SeedSequence(entropy).generate_state(2 * len(self.seeds)).reshape(-1, 2)
+
+    def _measure_epoch(self) -> dict[str, float]:
+        loss, hits, count, first_bad = self.sums.numpy().tolist()
+        if first_bad >= 0:
+            raise TrainingError(
+                f"the loss is no longer a number in epoch {self.progress.epoch + 1}, "
+                f"step {int(first_bad) + 1}; try a smaller --lr"
+            )
+        row = {"loss": loss / count, "accuracy": hits / count}
+        if len(self.examples.val):
+            row |= self._validate()
+        return row
+
+    def _validate(self) -> dict[str, Any]:
+        from bccli.core.metrics import mean_loss
+
+        probabilities = self.predict(self.examples.val)
+        labels = self.examples.labels[self.examples.val]
+        hits = probabilities.argmax(axis=1) == labels
+        return {
+            "val_loss": mean_loss(labels, probabilities, self.schedule.loss),
+            "val_accuracy": float(hits.mean()),
+        }
+
+    def _judge(self, row: dict[str, float]) -> None:
+        """Keep the weights of the best epoch, and see whether to stop."""
+        progress, schedule = self.progress, self.schedule
+        value = row[schedule.monitor]
+        sign = 1 if MEASURES[schedule.monitor] else -1
+        if progress.best is None or sign * value > sign * progress.best:
+            progress.best, progress.kept_epoch = value, progress.epoch
+            self.best_weights = self.network.get_weights()
+        if schedule.patience is not None and progress.epoch - progress.kept_epoch >= schedule.patience:
+            progress.stopped_early = True
+        if schedule.stop_at:
+            measure, target = schedule.stop_at
+            if (1 if MEASURES[measure] else -1) * (row[measure] - target) > 0:
+                progress.stopped_early, progress.kept_epoch = True, progress.epoch
+                self.best_weights = self.network.get_weights()
+
+    def _saving_is_due(self) -> bool:
+        return self._save_cost < _STATE_SHARE * (time.monotonic() - self._saved_at)
+
+    def save(self) -> None:
+        """Write the whole state: weights, optimiser, best weights, and where training stands."""
+        started = time.monotonic()
+        self.progress.sums = self.sums.numpy().tolist()
+        arrays = {f"weight_{place}": value for place, value in enumerate(self.network.get_weights())}
+        arrays |= {f"best_{place}": value for place, value in enumerate(self.best_weights)}
+        arrays |= {f"optimizer_{place}": v.numpy() for place, v in enumerate(self.optimizer.variables)}
+        with replacing(self.state) as stream:
+            np.savez(stream, progress=np.array(json.dumps(asdict(self.progress))), **arrays)
+        self.on_state(self.progress)
+        self._saved_at = time.monotonic()
+        self._save_cost = self._saved_at - started
+
+    def _load(self) -> bool:
+        """Take up the state on the disk, if there is one."""
+        if not self.state.exists():
+            return False
+        try:
+            with np.load(self.state, allow_pickle=False) as content:
+                self.progress = Progress(**json.loads(str(content["progress"])))
+                weights = [content[f"weight_{place}"] for place in range(len(self.best_weights))]
+                self.best_weights = [content[f"best_{place}"] for place in range(len(weights))]
+                for place, variable in enumerate(self.optimizer.variables):
+                    variable.assign(content[f"optimizer_{place}"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{self.state}: is damaged ({error}); remove the run's folder and start again"
+            ) from None
+        self.network.set_weights(weights)
+        self.sums.assign(np.array(self.progress.sums))
+        return True
+
+
+def _class_weights(examples: Examples, kind: str) -> np.ndarray:
+    """A weight per class (classes,): ones, or inversely proportional to the class's share in train."""
+    counts = np.bincount(examples.labels[examples.train], minlength=examples.classes)
+    if kind == "none":
+        return np.ones(examples.classes, np.float32)
+    return (counts.sum() / (len(counts) * np.maximum(counts, 1))).astype(np.float32)

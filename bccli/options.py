@@ -1,0 +1,143 @@
+"""The options that commands share, each declared once, and the types of their values."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bccli.console import FORMATS
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+
+
+class SizeType(click.ParamType):
+    """WxH in pixels."""
+
+    name = "WxH"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        width, cross, height = str(value).lower().replace("×", "x").partition("x")
+        if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+            self.fail(f"{value!r} is not WIDTHxHEIGHT in pixels, such as 224x224", param, ctx)
+        return int(width), int(height)
+
+
+class RatiosType(click.ParamType):
+    """train/val/test shares."""
+
+    name = "A/B/C"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            train, val, test = (float(part) for part in str(value).split("/"))
+        except ValueError:
+            self.fail(f"{value!r} is not train/val/test, such as 70/20/10", param, ctx)
+        if min(train, val, test) < 0 or train <= 0:
+            self.fail(f"{value!r} leaves nothing to train on; no share may be negative", param, ctx)
+        return train, val, test
+
+
+class ListType(click.ParamType):
+    """Values with commas between them, each of type `of`."""
+
+    def __init__(self, of: type = str, metavar: str = "A,B") -> None:
+        self.of, self.name = of, metavar
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(self.of(part.strip()) for part in str(value).split(",") if part.strip())
+        except ValueError:
+            self.fail(f"{value!r} is not a list such as {self.name}", param, ctx)
+
+
+class TargetType(click.ParamType):
+    """A measure and the value that it has to exceed, such as val_accuracy=0.88."""
+
+    name = "MEASURE=VALUE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        measure, equals, number = str(value).partition("=")
+        try:
+            return measure, float(number) if equals else self.fail("missing", param, ctx)
+        except (ValueError, click.BadParameter):
+            self.fail(f"{value!r} is not a measure and a value, such as val_accuracy=0.88", param, ctx)
+
+
+def existing(**kwargs: Any) -> click.Path:
+    """A path on the disk, checked where it is used, so that the message can say what to do."""
+    return click.Path(path_type=Path, **kwargs)
+
+
+recipe = click.option(
+    "--recipe", metavar="NAME|FILE[:STAGE]", help="Take defaults from a recipe; options given here win."
+)
+protocol = click.option(
+    "--protocol",
+    type=click.Choice(["honest", "paper"]),
+    default="honest",
+    show_default=True,
+    help="honest: whole patients in one split; paper: what the paper did.",
+)
+seed = click.option("--seed", type=int, default=0, show_default=True, help="Start of all random draws.")
+workers = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=None,
+    show_default="the cores at hand",
+    help="How many processes or threads read images.",
+)
+skip_bad = click.option(
+    "--skip-bad/--no-skip-bad", help="Exit with 0 although some inputs could not be read."
+)
+dry_run = click.option("--dry-run/--no-dry-run", help="Show what would be done, and write nothing.")
+overwrite = click.option("--overwrite/--no-overwrite", help="Replace a finished folder that bccli made.")
+device = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute; gpu fails where there is none.",
+)
+batch_size = click.option(
+    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Images per step."
+)
+
+
+def output_format(*more: str) -> Decorator[Any]:
+    """`--format`, with the formats that only some commands know."""
+    return click.option(
+        "--format",
+        type=click.Choice([*FORMATS, *more]),
+        default="auto",
+        show_default=True,
+        help="auto is a table on a terminal and CSV in a pipe.",
+    )
+
+
+def info_flag(name: str, show: Callable[[], None], help: str) -> Decorator[Any]:
+    """A flag that prints a table and ends the command before its arguments are asked for."""
+
+    def print_and_end(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            show()
+            ctx.exit()
+
+    return click.option(
+        name, is_flag=True, is_eager=True, expose_value=False, callback=print_and_end, help=help
+    )

@@ -1,0 +1,145 @@
+"""Recipes: a paper's settings as data, read as defaults of the commands' options.
+
+A recipe has one table per command with keys spelled like the options. `[prepare.paper]` lies over
+`[prepare]` under `--protocol paper`; any other sub-table is a stage, chosen by `--recipe NAME:STAGE`.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bccli.core.catalog import nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PAPER = "paper"
+_DESCRIPTION = frozenset({"title", "paper"})
+_NOT_IN_RECIPES = frozenset({"help", "recipe"})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The tables of a recipe file and the folder that its paths start from."""
+
+    name: str
+    folder: Path
+    tables: dict[str, dict[str, Any]]
+    stage: str | None = None
+
+
+class RecipeCommand(click.Command):
+    """A command whose defaults `--recipe` may set; environment and command line win over the recipe."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        name = self._early(ctx, given, "recipe")
+        if name and not ctx.resilient_parsing:
+            recipe = load_recipe(name)
+            check_keys(recipe, ctx.find_root().command)
+            protocol = self._early(ctx, given, "protocol")
+            ctx.default_map = self._defaults(recipe, protocol)
+        return super().parse_args(ctx, args)
+
+    def _early(self, ctx: click.Context, given: Mapping[str, Any], name: str) -> str | None:
+        for param in self.params:
+            if param.name == name:
+                return str(given.get(name) or param.value_from_envvar(ctx) or "") or None
+        return None
+
+    def _defaults(self, recipe: Recipe, protocol: str | None) -> dict[str, Any]:
+        values = resolve(recipe, str(self.name), protocol)
+        options = {spelling(param): param for param in self.params if isinstance(param, click.Option)}
+        return {
+            str(options[key].name): _to_default(options[key], value, recipe) for key, value in values.items()
+        }
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read a recipe by its name or file, with an optional `:STAGE`. Raises click.UsageError."""
+    file, _, stage = name.partition(":")
+    known = {path.stem: path for path in Path(__file__).parent.glob("*.toml")}
+    path = known.get(file) or Path(file)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        names = ", ".join(sorted(known)) or "none"
+        raise click.UsageError(
+            f"no recipe {file!r}{nearest(file, known)}; built in: {names}; or name a file"
+        ) from None
+    except ValueError as error:
+        raise click.UsageError(f"recipe {path}: not valid TOML: {error}") from None
+    tables = {key: value for key, value in content.items() if key not in _DESCRIPTION}
+    return Recipe(str(path), path.parent, tables, stage or None)
+
+
+def check_keys(recipe: Recipe, group: click.Command) -> None:
+    """Every table must be a command's and every key an option's; click.UsageError names the nearest."""
+    commands = group.commands if isinstance(group, click.Group) else {}
+    for table, content in recipe.tables.items():
+        if table not in commands or not isinstance(content, dict):
+            raise click.UsageError(f"recipe {recipe.name}: no command {table!r}{nearest(table, commands)}")
+        options = [spelling(param) for param in commands[table].params if isinstance(param, click.Option)]
+        for key, where in _all_keys(content, f"[{table}]"):
+            if key not in options or key in _NOT_IN_RECIPES:
+                hint = nearest(key, options)
+                raise click.UsageError(f"recipe {recipe.name}: {where} has the unknown key {key!r}{hint}")
+    stages = {key for content in recipe.tables.values() for key in _stages(content)}
+    if recipe.stage and recipe.stage not in stages:
+        hint = nearest(recipe.stage, stages)
+        raise click.UsageError(f"recipe {recipe.name}: no stage {recipe.stage!r}{hint}")
+
+
+def _all_keys(content: dict[str, Any], where: str) -> list[tuple[str, str]]:
+    keys = []
+    for key, value in content.items():
+        if isinstance(value, dict):
+            keys += _all_keys(value, f"{where[:-1]}.{key}]")
+        else:
+            keys.append((key, where))
+    return keys
+
+
+def _stages(content: dict[str, Any]) -> list[str]:
+    return [key for key, value in content.items() if isinstance(value, dict) and key != PAPER]
+
+
+def resolve(recipe: Recipe, command: str, protocol: str | None) -> dict[str, Any]:
+    """The recipe's values for a command: its table, the stage over it, the paper's overlay last.
+
+    `protocol` is what the user says, None to take the recipe's own. Raises click.UsageError where a
+    stage has to be named.
+    """
+    table = recipe.tables.get(command, {})
+    stages = _stages(table)
+    if stages and recipe.stage not in stages:
+        names = " or ".join(f"--recipe {recipe.name}:{stage}" for stage in stages)
+        raise click.UsageError(f"recipe {recipe.name}: [{command}] has stages; say {names}")
+    layers = [table, table.get(recipe.stage, {})] if recipe.stage else [table]
+    values = _merged(layers)
+    if (protocol or values.get("protocol")) == PAPER:
+        values |= _merged([layer.get(PAPER, {}) for layer in layers])
+    return values
+
+
+def _merged(layers: list[dict[str, Any]]) -> dict[str, Any]:
+    return {key: value for layer in layers for key, value in layer.items() if not isinstance(value, dict)}
+
+
+def spelling(param: click.Parameter) -> str:
+    """An option as a recipe spells it: its long name without the dashes."""
+    return max(param.opts, key=len).lstrip("-")
+
+
+def _to_default(option: click.Option, value: Any, recipe: Recipe) -> Any:
+    if isinstance(option.type, click.Path):
+        return str(recipe.folder / str(value))
+    if isinstance(value, list) and not option.multiple:
+        return ",".join(str(part) for part in value)
+    return value
