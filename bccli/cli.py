@@ -17,9 +17,25 @@ from bccli.commands.prepare import prepare
 from bccli.commands.train import train
 from bccli.console import Console
 from bccli.core import interruption
+from bccli.core.catalog import nearest
 from bccli.core.errors import BccliError, Stopped
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL = "the disk is full; free some space and run the same command again"
+_PERMISSIONS = "check its permissions or choose another place"
+# Failures of the machine that have a sentence of their own; all others are said in the system's words.
+_MACHINE = {
+    errno.ENOSPC: _DISK_FULL,
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EFBIG: "the file system takes no file of this size; choose another place",
+    errno.EACCES: f"permission denied; {_PERMISSIONS}",
+    errno.EPERM: f"operation not permitted; {_PERMISSIONS}",
+    errno.EROFS: "the file system is read-only; choose another place",
+    errno.ENOENT: "no such file or folder; check the path",
+    errno.ENOTDIR: "a part of the path is no folder; choose another place",
+    errno.EISDIR: "is a folder; name a file",
+    errno.EEXIST: "exists and is no folder; choose another place",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+}
 
 
 class BccliGroup(click.Group):
@@ -35,8 +51,10 @@ class BccliGroup(click.Group):
         try:
             result = super().main(args, prog_name, standalone_mode=False, obj=console, **extra)
             sys.stdout.flush()
+        except click.UsageError as error:
+            return _misused(error, console)
         except click.ClickException as error:
-            error.show()
+            console.error(error.format_message())
             return error.exit_code
         except BrokenPipeError:
             return _closed_pipe()
@@ -52,6 +70,19 @@ class BccliGroup(click.Group):
             return _unforeseen(error, console)
         return result if isinstance(result, int) else 0
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does it, but for a closed pipe, which click takes for a failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return _closed_pipe()
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """As click does it, naming the nearest command in every version of click."""
+        if args and self.get_command(ctx, args[0]) is None and args[0][:1].isalnum():
+            raise click.UsageError(f"no such command {args[0]!r}{nearest(args[0], self.commands)}", ctx)
+        return super().resolve_command(ctx, args)
+
 
 def _closed_pipe() -> int:
     """The reader has gone, which is its right: leave without a word, also at the interpreter's own flush."""
@@ -60,17 +91,41 @@ def _closed_pipe() -> int:
     return 0
 
 
+def _misused(error: click.UsageError, console: Console) -> int:
+    """Wrong options in one sentence; for a command without any arguments, its help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+    else:
+        help = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+        console.error(f"{_sentence(error)}{help}")
+    return error.exit_code
+
+
+def _sentence(error: click.UsageError) -> str:
+    """What click says in several sentences or lines, as one with the nearest known name."""
+    if isinstance(error, click.NoSuchOption):
+        known = error.possibilities or ()
+        return f"no such option {error.option_name}{nearest(error.option_name, known)}"
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        return f"{error.param.human_readable_name} is missing"
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        parameter = error.param
+        name = max(parameter.opts, key=len) if isinstance(parameter, click.Option) else parameter.make_metavar
+        message = error.message.rstrip(".")
+        if isinstance(parameter.type, click.Choice) and message.count("'") > 1:
+            message += nearest(message.split("'")[1], parameter.type.choices)
+        return f"{name if isinstance(name, str) else parameter.human_readable_name}: {message}"
+    return " ".join(error.format_message().split()).rstrip(".")
+
+
 def _unforeseen(error: Exception, console: Console) -> int:
     """Failures of the machine have a sentence and exit with 3, failures of bccli are bugs and exit with 1."""
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        console.error(
-            f"{error.filename or 'output'}: the disk is full; free some space and run the same command again"
-        )
+    if isinstance(error, OSError) and (error.filename or error.errno in _MACHINE):
+        reason = (error.strerror or str(error)).lower()
+        text = _MACHINE.get(error.errno or 0, f"{reason}; check the path and its permissions")
+        console.error(f"{os.fsdecode(error.filename or 'output')}: {text}")
         return 3
-    if isinstance(error, OSError) and error.filename:
-        console.error(f"{os.fsdecode(error.filename)}: {(error.strerror or str(error)).lower()}")
-        return 3
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         console.error("out of memory; try a smaller --batch-size or fewer --workers")
         return 3
     if console.verbose:
@@ -78,7 +133,8 @@ def _unforeseen(error: Exception, console: Console) -> int:
 
         traceback.print_exc()
     hint = "" if console.verbose else "; run it with bccli -v … to see where"
-    console.error(f"unexpected {type(error).__name__}: {error}{hint}")
+    message = next(iter(str(error).splitlines()), "")
+    console.error(f"unexpected {type(error).__name__}: {message}{hint}")
     return 1
 
 
@@ -101,7 +157,9 @@ def _signals_as_requests() -> Iterator[None]:
 
 
 @click.group(
-    cls=BccliGroup, context_settings={"auto_envvar_prefix": "BCCLI", "help_option_names": ["-h", "--help"]}
+    "bccli",
+    cls=BccliGroup,
+    context_settings={"auto_envvar_prefix": "BCCLI", "help_option_names": ["-h", "--help"]},
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more, and show where an unexpected error came from.")

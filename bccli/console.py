@@ -17,9 +17,10 @@ FORMATS = ("auto", "table", "csv", "json")
 
 # The measures that the table of figures shows; JSON and CSV have them all.
 _SHOWN = (
-    "name", "split", "n", "patients", "accuracy", "majority_accuracy", "balanced_accuracy", "f1", "roc_auc",
-    "loss", "beta", "protocol",
+    "protocol", "n", "patients", "positive", "accuracy", "majority_accuracy", "balanced_accuracy", "f1",
+    "roc_auc", "tpr", "tnr", "loss", "patient_accuracy", "train_accuracy", "val_accuracy", "beta", "overfit",
 )  # fmt: skip
+_PATH_WIDTH = 34
 _NESTED = frozenset({"classes", "confusion_matrix", "per_class", "ci", "calibration", "leakage"})
 
 
@@ -145,20 +146,29 @@ def show_figures(figures: Sequence[Mapping[str, Any]], format: str = "auto") -> 
     if format == "json":
         show_json(figures)
     elif format == "table" or (format == "auto" and sys.stdout.isatty()):
-        show_rows([{key: row[key] for key in _SHOWN} for row in figures], "table")
-        _show_leakage(figures)
+        _show_main_figures(figures)
     else:
-        show_rows(
-            [{key: value for key, value in row.items() if key not in _NESTED} for row in figures], "csv"
-        )
+        flat = [{key: value for key, value in row.items() if key not in _NESTED} for row in figures]
+        show_rows(flat, "csv")
 
 
-def _show_leakage(figures: Sequence[Mapping[str, Any]]) -> None:
+def _show_main_figures(figures: Sequence[Mapping[str, Any]]) -> None:
+    """A column per run and split, a row per measure, and below it what leaked."""
+    from bccli.core.leakage import leak_sentences
+
+    columns = [" ".join(filter(None, (row["name"], row["split"]))) for row in figures]
+    rows = [
+        {
+            "measure": measure.replace("_", " "),
+            **{name: cell(row[measure]) for name, row in zip(columns, figures, strict=True)},
+        }
+        for measure in _SHOWN
+        if any(row[measure] is not None for row in figures)
+    ]
+    show_rows(rows, "table")
     for row in figures:
-        found = {kind: amount for kind, amount in (row["leakage"] or {}).items() if amount}
-        if found:
-            kinds = ", ".join(f"{amount} {kind.replace('_', ' ')}" for kind, amount in found.items())
-            print(f"{row['name']}, {row['split']}: leakage: {kinds}")
+        for sentence in leak_sentences({row["split"]: row["leakage"] or {}}):
+            print(f"{row['name']}: {sentence}")
 
 
 def show_json(value: Any) -> None:
@@ -179,14 +189,21 @@ def _as_table(rows: Rows, stream: IO[str], title: str) -> None:
     from rich.text import Text
 
     rows = list(rows)
+    names = [name for name in (rows[0] if rows else ()) if any(row[name] is not None for row in rows)]
     table = Table(title=title or None, title_justify="left")
-    for name, value in (rows[0] if rows else {}).items():
-        table.add_column(
-            name.replace("_", " "), justify="right" if isinstance(value, int | float) else "left"
-        )
+    for name in names:
+        numeric = all(isinstance(row[name], int | float | None) for row in rows)
+        heading = name if name.startswith("p_") else name.replace("_", " ")
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell(value)) for value in row.values()))
+        table.add_row(*(Text(_shortened(name, row[name])) for name in names))
     Terminal(file=stream).print(table)
+
+
+def _shortened(name: str, value: Any) -> str:
+    """A cell of a table; of a long path the end, which is what tells files apart."""
+    text = cell(value)
+    return "…" + text[-_PATH_WIDTH:] if name == "path" and len(text) > _PATH_WIDTH else text
 
 
 def _as_csv(rows: Rows, stream: IO[str], title: str) -> None:

@@ -12,7 +12,13 @@ from bccli import console, options
 @click.argument(
     "runs", nargs=-1, required=True, type=options.existing(allow_dash=True), metavar="RUN|predictions.csv…"
 )
-@click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["val", "test"]),
+    default="test",
+    show_default=True,
+    help="Which images; a table of predictions without splits is taken whole.",
+)
 @click.option("--positive", metavar="NAME", default=None, help="The positive class.  [default: the run's]")
 @options.output_format()
 def evaluate(runs: tuple[Path, ...], split: str, positive: str | None, format: str) -> None:

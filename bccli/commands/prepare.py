@@ -133,10 +133,10 @@ def _check_options(dataset: str, settings: dict[str, Any]) -> None:
 
 
 def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad: bool) -> int:
-    for part, leak in info["audit"].items():
-        for kind, amount in leak.items():
-            if amount:
-                screen.warn(f"leakage into {part}: {amount} {kind.replace('_', ' ')}")
+    from bccli.core.leakage import leak_sentences
+
+    for sentence in leak_sentences(info["audit"]):
+        screen.warn(sentence)
     if not info["quarantined"]:
         return 0
     screen.warn(f"{info['quarantined']} images could not be read; {out / 'quarantine.csv'} names them")

@@ -57,17 +57,47 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 @click.option(
     "--dense", type=options.ListType(int, "1024,1024"), default="", help="Hidden layers of the head."
 )
-@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True)
-@click.option("--output", type=click.Choice(["softmax", "sigmoid"]), default="softmax", show_default=True)
 @click.option(
-    "--loss", type=click.Choice(LOSSES), default=None, help="[default: the cross-entropy of the output]"
+    "--dropout",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Share of the last hidden layer's units that rest in a step.",
 )
-@click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adam", show_default=True)
 @click.option(
-    "--lr", type=click.FloatRange(0, min_open=True), default=None, help="[default: Keras's of the optimizer]"
+    "--output",
+    type=click.Choice(["softmax", "sigmoid"]),
+    default="softmax",
+    show_default=True,
+    help="The last activation; sigmoid is one unit, for two classes.",
+)
+@click.option(
+    "--loss",
+    type=click.Choice(LOSSES),
+    default=None,
+    help="What is minimised.  [default: the output's cross-entropy]",
+)
+@click.option(
+    "--optimizer",
+    type=click.Choice(OPTIMIZERS),
+    default="adam",
+    show_default=True,
+    help="What turns gradients into steps.",
+)
+@click.option(
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="Learning rate.  [default: Keras's of the optimizer]",
 )
 @options.batch_size
-@click.option("--epochs", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Passes over train; the best one by --monitor is kept.",
+)
 @click.option(
     "--patience", type=click.IntRange(min=1), default=None, help="Stop after so many epochs without a gain."
 )
@@ -81,7 +111,13 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 @click.option(
     "--stop-at", type=options.TargetType(), default=None, help="Stop once exceeded, and keep that epoch."
 )
-@click.option("--class-weights", type=click.Choice(["none", "balanced"]), default="none", show_default=True)
+@click.option(
+    "--class-weights",
+    type=click.Choice(["none", "balanced"]),
+    default="none",
+    show_default=True,
+    help="balanced: each class counts the same, however many images it has.",
+)
 @click.option(
     "--fold", callback=_fold, metavar="K|all", default=None, help="The fold to test on, or all in turn."
 )

@@ -10,7 +10,7 @@ from bccli.core.errors import LeakageError
 from bccli.core.files import write_bytes
 from bccli.core.imaging.decoding import decode
 from bccli.core.imaging.hashes import is_blank, perceptual_hash
-from bccli.core.leakage import Leak, Traits, audit_splits
+from bccli.core.leakage import Leak, Traits, audit_splits, leak_sentences
 from bccli.core.prepared import Dataset
 
 _LOOKS = np.dtype([("perceptual", "<u8"), ("blank", "?")])
@@ -42,18 +42,12 @@ def refuse_leakage(leaks: dict[str, Leak], dataset: Dataset, *, allowed: bool) -
     leak = leaks["test"]
     if allowed or not leak.serious:
         return
-    found = [
-        f"{leak.patients} patients",
-        f"{leak.identical} identical images",
-        f"{leak.children} augmented relatives",
-    ]
-    kinds = [text for text in found if not text.startswith("0 ")]
     example = ""
     if leak.examples:
         inside, outside = (dataset.samples[place].path for place in leak.examples[0])
         example = f" (such as {inside} and {outside})"
     raise LeakageError(
-        f"{dataset.root}: test shares {', '.join(kinds)} with train or val{example}; "
+        f"{dataset.root}: {leak_sentences({'test': leak.to_json()})[0]}{example}; "
         "prepare it with whole patients in one split, or insist with --allow-leakage"
     )
 

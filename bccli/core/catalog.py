@@ -62,7 +62,7 @@ DATASETS = {
         Dataset(
             "phantom",
             "Synthetic images with patients, slides and masks; nothing to download",
-            "phantom:read_phantom",
+            "phantom:read_kind",
             "histology or mammography",
             ("benign", "malignant"),
             options=frozenset({"count", "patients"}),

@@ -17,7 +17,7 @@ from bccli.core.evaluation import figures_json, figures_of
 from bccli.core.features import FeatureKey, compute_features
 from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
 from bccli.core.images import open_images
-from bccli.core.leakage import Leak
+from bccli.core.leakage import Leak, leak_sentences
 from bccli.core.metrics import Figures
 from bccli.core.models import backend
 from bccli.core.models.backbones import build_backbone, build_extractor
@@ -156,10 +156,8 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     design = replace(design, schedule=_without_val(design.schedule, parts, watcher))
     leaks = audit(dataset, parts, cache)
     refuse_leakage(leaks, dataset, allowed=design.allow_leakage)
-    for part, leak in leaks.items():
-        for kind, amount in leak.to_json().items():
-            if amount:
-                watcher.warn(f"leakage into {part}: {amount} {kind.replace('_', ' ')}")
+    for sentence in leak_sentences({part: leak.to_json() for part, leak in leaks.items()}):
+        watcher.warn(sentence)
     return Job(design, backbone, weights, dataset, parts, leaks, cache)
 
 

@@ -4,7 +4,7 @@ It looks for shared patients, identical pixels, pictures that look alike, and au
 from what they were made from (contract, "Honest results").
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +64,27 @@ class Leak:
             "near_duplicates": self.near_duplicates,
             "children": self.children,
         }
+
+
+# What each count of a leak is called, for one and for several.
+_WORDS = {
+    "patients": ("patient", "patients"),
+    "identical": ("image with identical pixels", "images with identical pixels"),
+    "near_duplicates": ("near-duplicate", "near-duplicates"),
+    "children": ("augmented relative", "augmented relatives"),
+}
+_OTHER_SIDE = {"test": "train or val", "val": "train", "folds": "another fold"}
+
+
+def leak_sentences(leaks: Mapping[str, Mapping[str, int | None]]) -> list[str]:
+    """An audit in words, one sentence for each part that shares anything; `leaks` holds `Leak.to_json`s."""
+    sentences = []
+    for part, counts in leaks.items():
+        shared = [f"{amount} {_WORDS[kind][amount != 1]}" for kind, amount in counts.items() if amount]
+        if shared:
+            verb = "share" if part == "folds" else "shares"
+            sentences.append(f"{part} {verb} {', '.join(shared)} with {_OTHER_SIDE[part]}")
+    return sentences
 
 
 def find_leak(traits: Traits, inside: np.ndarray, outside: np.ndarray) -> Leak:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bccli.core.auditing import keep_looks, looks_path
 from bccli.core.chunks import JOURNALS, read_entries
 from bccli.core.errors import DataError
 from bccli.core.files import replacing, write_bytes
@@ -74,9 +75,12 @@ def merge(out: Path, found: Survey, watcher: Watcher) -> dict[str, Any]:
         if not any(count for (_, name), count in tally.images.items() if name == label):
             raise DataError(f"{out}: no image of class {label} could be read; see {out / 'quarantine.csv'}")
     write_bytes(out / "preview.png", draw_preview(out, selection))
-    audit = audit_of(tally.traits(), np.array(tally.part, np.int32), folds=tally.folds)
+    traits = tally.traits()
+    audit = audit_of(traits, np.array(tally.part, np.int32), folds=tally.folds)
+    looks = looks_path(out / ".cache", tally.content.hexdigest())
+    keep_looks(looks, np.array(tally.perceptual, np.uint64), traits.blank)
     return {
-        "counts": _counts(tally),
+        "counts": _counts(tally, found.classes),
         "quarantined": quarantined,
         "excluded": {},
         "audit": audit,
@@ -91,9 +95,12 @@ def audit_of(traits: Traits, parts: np.ndarray, *, folds: bool) -> dict[str, Any
     return {split: leak.to_json() for split, leak in audit_splits(traits, parts).items()}
 
 
-def _counts(tally: _Tally) -> list[dict[str, Any]]:
+def _counts(tally: _Tally, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Images and patients per split or fold and class, in the order of both."""
     order = {split: number for number, split in enumerate(SPLITS)}
-    keys = sorted(tally.images, key=lambda key: (order.get(key[0], len(order)), len(key[0]), key))
+    keys = sorted(
+        tally.images, key=lambda key: (order.get(key[0], len(key[0])), key[0], classes.index(key[1]))
+    )
     return [
         {
             "part": part,

@@ -48,10 +48,12 @@ def plan(survey: Survey, division: Division) -> Plan:
     if division.by == "official" or (division.by == "default" and has_own):
         return _official(survey, division)
     if division.folds:
-        folded = assign_folds(survey.groups, survey.labels, division.folds, seed=division.seed)
+        folded = assign_folds(
+            survey.groups, survey.labels, division.folds, seed=division.seed, names=survey.classes
+        )
         return Plan(none, folded.folds, folded.notes)
     if division.by == "image":
-        parted = split_images(survey.labels, division.ratios, seed=division.seed)
+        parted = split_images(survey.labels, division.ratios, seed=division.seed, names=survey.classes)
         return Plan(parted.splits, none, parted.notes)
     tested = frozenset(_find_patient(name, survey) for name in division.test_patients)
     assigned = assign_splits(

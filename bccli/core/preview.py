@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from bccli.core.records import Sample
 
@@ -67,8 +67,7 @@ def draw_preview(root: Path, selection: Selection) -> bytes:
 
 
 def _tile(root: Path, sample: Sample) -> Image.Image:
-    image = Image.open(root / sample.path).convert("RGB")
-    image.thumbnail((_SIDE, _SIDE))
+    image = ImageOps.contain(Image.open(root / sample.path).convert("RGB"), (_SIDE, _SIDE))
     if sample.mask:
         mask = np.array(Image.open(root / sample.mask).convert("L").resize(image.size)) > 127
         inner = mask.copy()

@@ -29,7 +29,7 @@ def cohorts(request):
 
 def measure_cohort(kind, seed):
     samples = list(read_phantom(kind, count=400, patients=40, seed=seed))
-    images = [draw_sample(sample.source, seed=seed, size=(96, 96))[0] for sample in samples]
+    images = [draw_sample(sample.source, seed=seed, size=(64, 64))[0] for sample in samples]
     malignant = np.array([sample.label == "malignant" for sample in samples])
     return measure(images), malignant, np.array([int(sample.patient[1:]) for sample in samples])
 

@@ -5,10 +5,13 @@ A source is `KIND/PATIENT/slideN/PATIENT_sN_NUMBER_LABEL.png` and names no file.
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bccli.core.datasets import Reading, Skip
+from bccli.core.datasets.loading import Raw
 from bccli.core.errors import DataError
 from bccli.core.imaging.phantoms import LABELS, SCENE, VIEWS, draw_phantom, find_kind
 from bccli.core.records import Sample
@@ -78,3 +81,13 @@ def draw_sample(
     return draw_phantom(
         match["kind"], match["label"], seed=seed, patient=patient, slide=slide, number=number, size=size
     )
+
+
+def read_kind(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
+    """`read_phantom` as a reader of `bccli prepare`: `source` is the kind."""
+    return read_phantom(str(source), count=reading.count, patients=reading.patients, seed=reading.seed)
+
+
+def load_phantom(sample: Sample, source: Path, reading: Reading) -> Raw:
+    """`draw_sample` as a loader of `bccli prepare`."""
+    return draw_sample(sample.source, seed=reading.seed)

@@ -22,6 +22,7 @@ def plain_cnn(*, layers: int, input_shape: tuple[int, int, int]) -> Any:
     for stage, width in enumerate(WIDTHS):
         for _ in range(_share(convolutions, stage)):
             x = keras.layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
+            # Keras's momentum of 0.99 needs more steps than small datasets have before inference works.
             x = keras.layers.BatchNormalization(momentum=0.9)(x)
             x = keras.layers.ReLU()(x)
         if stage < len(WIDTHS) - 1:
@@ -30,6 +31,10 @@ def plain_cnn(*, layers: int, input_shape: tuple[int, int, int]) -> Any:
 
 
 def _share(convolutions: int, stage: int) -> int:
-    """How many of the convolutions a stage has: the same everywhere, later stages first with the rest."""
-    each, rest = divmod(convolutions, len(WIDTHS))
-    return each + (stage >= len(WIDTHS) - rest)
+    """How many of the convolutions a stage has: one at full resolution, which costs most and gains least;
+    the others alike, later stages first with the rest."""
+    if stage == 0:
+        return 1
+    later = len(WIDTHS) - 1
+    each, rest = divmod(convolutions - 1, later)
+    return each + (stage > later - rest)

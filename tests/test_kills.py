@@ -1,0 +1,660 @@
+"""Killed, stopped and restarted: real processes end at any moment and the results are those of an undisturbed run.
+
+The moments are drawn from a seed. Where a test needs a certain phase it waits for a line on stderr and then
+for a random time, so that it hits the same phase on slow and fast machines.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import PATIENT, Bccli, draw, save, tree
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+
+IMAGES = 1500
+EPOCHS = 24
+FROZEN = "--backbone", "mobilenet-0.25", "--weights", "none", "--trainable", "none", "--batch-size", 8
+TRAIN = *FROZEN, "--dropout", 0.3, "--epochs", EPOCHS, "--lr", 0.01
+PLAIN_EPOCHS = 10
+PLAIN = "--dropout", 0.3, "--epochs", PLAIN_EPOCHS, "--batch-size", 16
+STARTED = "bccli .* train .*: TensorFlow"
+LONG = 120
+
+
+class Work:
+    """`bccli ARGS…` in a session of its own, its output in files below `place`."""
+
+    count = 0
+
+    def __init__(self, place: Path, *args: object) -> None:
+        Work.count += 1
+        self.out, self.err = place / f"{Work.count}.out", place / f"{Work.count}.err"
+        self.began = time.monotonic()
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "bccli", *map(str, args)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process, its group and its session."""
+        return self.process.pid
+
+    @property
+    def said(self) -> str:
+        """What stands on stderr so far."""
+        return self.err.read_text("utf-8", "replace")
+
+    def until(self, pattern: str) -> bool:
+        """Wait for a line on stderr; False if the process ended first."""
+        return self.wait_for(lambda: re.search(pattern, self.said) is not None)
+
+    def until_listening(self) -> bool:
+        """Wait until the process has a handler for SIGTERM."""
+
+        def listening() -> bool:
+            try:
+                status = Path(f"/proc/{self.pid}/status").read_text()
+            except OSError:
+                return False
+            caught = re.search(r"SigCgt:\s*(\w+)", status)
+            return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+        return self.wait_for(listening)
+
+    def wait_for(self, ready: Callable[[], bool]) -> bool:
+        """Wait until `ready()`; False if the process ended first."""
+        limit = time.monotonic() + LONG
+        while not ready():
+            if self.process.poll() is not None:
+                return ready()
+            assert time.monotonic() < limit, f"waited for {LONG} s\n{self.said}"
+            time.sleep(0.003)
+        return True
+
+    def sleep(self, seconds: float) -> None:
+        """Let it work for some time, or until it ends."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pass
+
+    def kill(self) -> bool:
+        """SIGKILL to the whole process group; whether it hit the process before its end."""
+        os.killpg(self.pid, signal.SIGKILL)
+        return self.process.wait(LONG) == -signal.SIGKILL
+
+    def end(self, exit: int = 0) -> str:
+        """Wait for the end with this exit code; returns stderr, which holds no traceback."""
+        try:
+            code = self.process.wait(LONG)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            raise AssertionError(f"did not end within {LONG} s\n{self.said}") from None
+        assert code == exit, f"exit {code}, not {exit}\n{self.said}"
+        assert "Traceback" not in self.said, self.said
+        assert "Exception ignored" not in self.said, self.said
+        return self.said
+
+
+Start = Callable[..., Work]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start `bccli ARGS…`; what still runs after the test is killed."""
+    begun: list[Work] = []
+    place = tmp_path / "output"
+    place.mkdir()
+
+    def begin(*args: object) -> Work:
+        begun.append(Work(place, *args))
+        return begun[-1]
+
+    yield begin
+    for work in begun:
+        if work.process.poll() is None:
+            work.kill()
+
+
+def session(number: int) -> list[int]:
+    """The processes of a session that are alive."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                state, _, _, belongs = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            except OSError:
+                continue
+            if int(belongs) == number and state not in "ZX":
+                found.append(int(entry.name))
+    return found
+
+
+def names(folder: Path) -> list[str]:
+    """Everything below a folder, hidden or not."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+# --- prepare ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,500 raw images of 60 patients."""
+    root = tmp_path_factory.mktemp("raw")
+    for number in range(IMAGES):
+        patient = number % 60
+        save(root / f"class{patient % 2}" / f"p{patient}_{number}.png", draw(patient % 2, number))
+    return root
+
+
+def preparing(kind: str, raw: Path, out: Path) -> tuple[object, ...]:
+    """The arguments of one `prepare`, always the same."""
+    source = ("folder", raw, out, *PATIENT) if kind == "folder" else ("phantom", "histology", out)
+    sizes = () if kind == "folder" else ("--count", 500, "--patients", 20, "--size", "32x32")
+    return "prepare", *source, *sizes, "--workers", 2
+
+
+def journaled(out: Path) -> dict[str, tuple[int, int]]:
+    """The chunks that are done: each with its time and the number of its images."""
+    found = {}
+    for path in (out / ".unfinished").glob("*.json"):
+        if path.stem.isdecimal():
+            content = json.loads(path.read_text())
+            found[path.name] = (path.stat().st_mtime_ns, len(content["rows"]) + len(content["bad"]))
+    return found
+
+
+def reused(said: str) -> int:
+    """How many images a `prepare` took over from an earlier start."""
+    found = re.search(r"^(\d+) of \d+ images were ready from an earlier start$", said, re.M)
+    return int(found[1]) if found else 0
+
+
+def kill_prepare(start: Start, kind: str, raw: Path, place: Path, *, kills: int, seed: int) -> int:
+    """Kill `prepare` at random moments until `kills` have hit, comparing whenever it got to its end.
+
+    Returns how many images were reused in all.
+    """
+    rng = random.Random(seed)
+    plain = place / "plain"
+    undisturbed = start(*preparing(kind, raw, plain))
+    undisturbed.end()
+    duration = time.monotonic() - undisturbed.began
+    expected, expected_names = tree(plain), names(plain)
+    hits = total = rounds = 0
+    while hits < kills:
+        rounds += 1
+        assert rounds <= 3 * kills, f"only {hits} of {kills} kills came before the end"
+        out = place / f"out{rounds}"
+        arguments = preparing(kind, raw, out)
+        for _ in range(min(rng.randint(2, 5), kills - hits)):
+            before, complete = journaled(out), (out / "dataset.json").exists()
+            work = start(*arguments)
+            work.sleep(rng.uniform(0.1, duration))
+            hits += work.kill()
+            after = journaled(out)
+            if not complete and not (out / "dataset.json").exists():
+                assert before.items() <= after.items(), "a finished chunk was lost or made anew"
+        ready = sum(images for _, images in journaled(out).values())
+        complete = (out / "dataset.json").exists()
+        said = start(*arguments).end()
+        assert complete or reused(said) == ready
+        total += reused(said)
+        assert tree(out) == expected
+        assert names(out) == expected_names
+    return total
+
+
+def test_prepare_survives_kills(start: Start, raw: Path, tmp_path: Path) -> None:
+    assert kill_prepare(start, "folder", raw, tmp_path, kills=4, seed=1) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["folder", "phantom"])
+def test_prepare_survives_many_kills(start: Start, raw: Path, tmp_path: Path, kind: str) -> None:
+    assert kill_prepare(start, kind, raw, tmp_path, kills=20, seed=2) > 0
+
+
+@pytest.mark.parametrize("fraction", [0.15, 0.3, 0.5, 0.8])
+def test_workers_end_with_their_parent(start: Start, raw: Path, tmp_path: Path, fraction: float) -> None:
+    work = start(*preparing("folder", raw, tmp_path / "out"))
+    work.wait_for(lambda: len(session(work.pid)) > 1)
+    if fraction > 0.15:  # otherwise while they are being started
+        work.until(f"images: {round(fraction * 10 - 2)}")
+    os.kill(work.pid, signal.SIGKILL)
+    assert work.process.wait(LONG) == -signal.SIGKILL, "it was too quick to be killed"
+    limit = time.monotonic() + 3
+    while session(work.pid) and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert session(work.pid) == []
+
+
+@pytest.mark.parametrize("to_group", [False, True], ids=["process", "group"])
+@pytest.mark.parametrize("when", ["survey", "start", "work"])
+def test_prepare_stops_at_sigterm_and_continues(
+    start: Start, raw: Path, tmp_path: Path, when: str, to_group: bool
+) -> None:
+    out = tmp_path / "out"
+    work = start(*preparing("folder", raw, out))
+    if when == "survey":
+        work.until_listening()
+    elif when == "start":
+        work.wait_for(lambda: len(session(work.pid)) > 1)
+    else:
+        work.until("images: 384")
+    (os.killpg if to_group else os.kill)(work.pid, signal.SIGTERM)
+    said = work.end(75)
+    assert "stopped by SIGTERM; run the same command again" in said
+    ready = sum(images for _, images in journaled(out).values())
+    assert reused(start(*preparing("folder", raw, out)).end()) == ready
+    if when == "work":
+        assert ready >= 384
+    assert len(list((out / "images").rglob("*.png"))) == IMAGES
+    assert not [name for name in names(out) if ".tmp" in name or name in (".lock", ".unfinished")]
+
+
+def test_prepare_is_alone_in_its_folder(start: Start, raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = start(*preparing("folder", raw, out))
+    first.wait_for(lambda: (out / ".unfinished").exists())
+    os.killpg(first.pid, signal.SIGSTOP)
+    said = start(*preparing("folder", raw, out)).end(3)
+    os.killpg(first.pid, signal.SIGCONT)
+    assert re.search(rf"^Error: .*out: process {first.pid} on .* is working here; .*$", said, re.M)
+    first.end()
+    assert "nothing to do" in start(*preparing("folder", raw, out)).end()
+
+
+def test_prepare_sweeps_up_after_a_kill_at_its_end(start: Start, raw: Path, tmp_path: Path) -> None:
+    """Between dataset.json and the removal of the journals."""
+    out = tmp_path / "out"
+    start(*preparing("folder", raw, out)).end()
+    before = names(out)
+    (out / ".unfinished").mkdir()
+    (out / ".unfinished" / "settings.json").write_text("{}")
+    (out / ".lock").touch()
+    (out / ".manifest.csv.4711.tmp").write_text("half")
+    assert "nothing to do" in start(*preparing("folder", raw, out)).end()
+    assert names(out) == before
+
+
+# --- train -----------------------------------------------------------------------------------------
+
+
+def noisy(label: int, seed: int, side: int) -> np.ndarray:
+    """An image whose class is hard enough to see that training has something to do."""
+    noise = np.random.default_rng(seed).integers(-90, 90, (side, side, 3))
+    return np.clip(draw(label, seed, (side, side)).astype(int) + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """`frozen`: 1,200 images of 32×32, so that features fill several chunks; `plain`: 120 of 16×16."""
+    place = tmp_path_factory.mktemp("datasets")
+    for name, images, side in (("frozen", 100, 32), ("plain", 10, 16)):
+        for patient in range(12):
+            for number in range(images):
+                pixels = noisy(patient % 2, patient * 1000 + number, side)
+                save(place / f"raw-{name}" / f"class{patient % 2}" / f"p{patient}_{number}.png", pixels)
+        Work(place, "prepare", "folder", place / f"raw-{name}", place / name, *PATIENT).end()
+    return {name: place / name for name in ("frozen", "plain")}
+
+
+def training(kind: str, datasets: dict[str, Path], place: Path) -> tuple[object, ...]:
+    """The arguments of one `train` into `place/run` with a cache of its own, always the same."""
+    options = TRAIN if kind == "frozen" else PLAIN
+    return "train", datasets[kind], place / "run", *options, "--cache", place / "cache"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    datasets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """The run of each kind that nobody interrupted, made at its first use."""
+    made: dict[str, Path] = {}
+
+    def run(kind: str) -> Path:
+        if kind not in made:
+            place = tmp_path_factory.mktemp(kind)
+            Work(place, *training(kind, datasets, place)).end()
+            made[kind] = place / "run"
+        return made[kind]
+
+    return run
+
+
+def progress_of(run: Path) -> tuple[int, int]:
+    """The epochs and steps that are saved; (0, 0) where there is no state."""
+    try:
+        with np.load(run / "state.npz") as content:
+            progress = json.loads(str(content["progress"]))
+    except FileNotFoundError:
+        return 0, 0
+    return progress["epoch"], progress["step"]
+
+
+def cached(place: Path) -> int:
+    """How many feature vectors are in the cache."""
+    return sum(len(np.load(path)) for path in (place / "cache").glob("features/*/*.npy"))
+
+
+def check_continued(said: str, saved: tuple[int, int], features: int) -> None:
+    """What a restart says it took over is what had been saved; a killed one may have said nothing."""
+    continued = re.search(r"^continuing after (\d+) epochs and (\d+) steps$", said, re.M)
+    if continued:
+        assert (int(continued[1]), int(continued[2])) == saved
+    elif re.search(r"^epoch \d", said, re.M):
+        assert saved == (0, 0)
+    in_cache = re.search(r"^features: (\d+) of \d+ images were in the cache$", said, re.M)
+    if in_cache:
+        assert int(in_cache[1]) == features
+
+
+def check_same(run: Path, expected: Path) -> None:
+    """All that a run holds is the same, and nothing else lies there."""
+    for name in ("history.csv", "predictions.csv", "metrics.json", "recipe.toml"):
+        assert (run / name).read_bytes() == (expected / name).read_bytes(), name
+    with np.load(run / "state.npz") as here, np.load(expected / "state.npz") as there:
+        assert here.files == there.files
+        for name in here.files:
+            np.testing.assert_array_equal(here[name], there[name], name)
+    assert names(run) == names(expected)
+    assert not [name for name in names(run.parent) if name.endswith(".lock") or ".tmp" in name]
+
+
+def kill_train(
+    start: Start,
+    kind: str,
+    datasets: dict[str, Path],
+    place: Path,
+    expected: Path,
+    *,
+    phases: list[str],
+    seed: int,
+) -> None:
+    """Kill `train` once in each phase, a random time after its line on stderr, then let it finish."""
+    place.mkdir()
+    rng = random.Random(seed)
+    arguments, run = training(kind, datasets, place), place / "run"
+    saved, features = (0, 0), 0
+    for phase in phases:
+        work = start(*arguments)
+        assert work.until(phase), f"ended before {phase}\n{work.said}"
+        work.sleep(rng.uniform(0, 1.5 if phase.startswith(f"epoch {epochs_of(kind)}/") else 0.25))
+        work.kill()
+        check_continued(work.said, saved, features)
+        assert progress_of(run) >= saved
+        assert cached(place) >= features
+        saved, features = progress_of(run), cached(place)
+        assert features % 512 in (0, 1200 % 512)
+    said = start(*arguments).end()
+    check_continued(said, saved, features)
+    assert ("continuing after" in said) == (saved > (0, 0)) or "nothing to do" in said
+    check_same(run, expected)
+
+
+def epochs_of(kind: str) -> int:
+    """How many epochs each kind of training has."""
+    return EPOCHS if kind == "frozen" else PLAIN_EPOCHS
+
+
+def phases_of(kind: str, seed: int) -> list[str]:
+    """Lines to wait for: while features are made, in two epochs, and while the end is written."""
+    rng, epochs = random.Random(seed), epochs_of(kind)
+    first = [f"features: {rng.choice((512, 608, 1088))}"] if kind == "frozen" else ["epoch 1/"]
+    middle = rng.randint(2, epochs // 2), rng.randint(epochs // 2 + 1, epochs - 1)
+    return [*first, *(f"epoch {number}/" for number in middle), f"epoch {epochs}/"]
+
+
+def test_train_survives_kills(
+    start: Start, datasets: dict[str, Path], undisturbed: Callable[[str], Path], tmp_path: Path
+) -> None:
+    phases = phases_of("frozen", 0)
+    expected = undisturbed("frozen")
+    kill_train(start, "frozen", datasets, tmp_path / "a", expected, phases=[phases[0], phases[2]], seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "seed"), [("frozen", 1), ("frozen", 2), ("frozen", 3), ("plain", 4), ("plain", 5)]
+)
+def test_train_survives_many_kills(
+    start: Start,
+    datasets: dict[str, Path],
+    undisturbed: Callable[[str], Path],
+    tmp_path: Path,
+    kind: str,
+    seed: int,
+) -> None:
+    phases, expected = phases_of(kind, seed), undisturbed(kind)
+    kill_train(start, kind, datasets, tmp_path / "a", expected, phases=phases, seed=seed)
+
+
+def stop_train(work: Work, epoch: int, number: signal.Signals, rng: random.Random) -> str:
+    """Send a signal in an epoch; returns what the process said to its end."""
+    assert work.until(f"epoch {epoch}/"), work.said
+    work.sleep(rng.uniform(0, 0.1))
+    os.kill(work.pid, number)
+    sent = time.monotonic()
+    said = work.end(130 if number == signal.SIGINT else 75)
+    assert time.monotonic() - sent < 10
+    name = "Ctrl-C" if number == signal.SIGINT else number.name
+    assert f"stopped by {name}; run the same command again to continue" in said
+    return said
+
+
+def chain_of_signals(
+    start: Start,
+    datasets: dict[str, Path],
+    place: Path,
+    expected: Path,
+    signals: tuple[signal.Signals, ...],
+    kind: str = "frozen",
+) -> None:
+    """One run, stopped by one signal after the other; every second start has --overwrite."""
+    rng, saved, run = random.Random(kind), (0, 0), place / "run"
+    arguments = training(kind, datasets, place)
+    for turn, number in enumerate(signals):
+        work = start(*arguments, *(["--overwrite"] if turn % 2 else []))
+        epoch = 2 + turn * (epochs_of(kind) - 4) // len(signals)
+        check_continued(stop_train(work, epoch, number, rng), saved, cached(place))
+        assert progress_of(run) > saved
+        assert progress_of(run)[0] >= epoch
+        saved = progress_of(run)
+    check_continued(said := start(*arguments, "--overwrite").end(), saved, cached(place))
+    assert "continuing after" in said
+    check_same(run, expected)
+
+
+def test_train_stops_at_a_signal_and_continues(
+    start: Start, datasets: dict[str, Path], undisturbed: Callable[[str], Path], tmp_path: Path
+) -> None:
+    chain_of_signals(start, datasets, tmp_path, undisturbed("frozen"), (signal.SIGTERM,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["frozen", "plain"])
+def test_train_stops_at_many_signals_and_continues(
+    start: Start, datasets: dict[str, Path], undisturbed: Callable[[str], Path], tmp_path: Path, kind: str
+) -> None:
+    signals = (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM)
+    chain_of_signals(start, datasets, tmp_path, undisturbed(kind), signals, kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_train_stops_wherever_the_signal_comes(
+    start: Start,
+    datasets: dict[str, Path],
+    undisturbed: Callable[[str], Path],
+    tmp_path: Path,
+    seed: int,
+) -> None:
+    """Also in imports, while the network is built, and at the end: 75 or, too late for that, done."""
+    rng = random.Random(seed)
+    expected = undisturbed("plain" if seed % 2 else "frozen")
+    kind = "plain" if seed % 2 else "frozen"
+    work = start(*training(kind, datasets, tmp_path))
+    if seed < 4:
+        work.until_listening()
+        work.sleep(rng.uniform(0, 4))
+    else:
+        assert work.until(STARTED if seed < 8 else f"epoch {epochs_of(kind)}/")
+        work.sleep(rng.uniform(0, 2))
+    os.kill(work.pid, signal.SIGTERM)
+    sent = time.monotonic()
+    work.process.wait(LONG)
+    assert time.monotonic() - sent < 20
+    work.end(75 if work.process.returncode else 0)
+    start(*training(kind, datasets, tmp_path)).end()
+    check_same(tmp_path / "run", expected)
+
+
+@pytest.mark.slow
+def test_a_second_sigterm_ends_training_at_once(
+    start: Start, datasets: dict[str, Path], undisturbed: Callable[[str], Path], tmp_path: Path
+) -> None:
+    work = start(*training("plain", datasets, tmp_path))
+    assert work.until("epoch 2/")
+    os.killpg(work.pid, signal.SIGSTOP)  # both signals arrive before the next safe point
+    os.kill(work.pid, signal.SIGTERM)
+    os.kill(work.pid, signal.SIGUSR1)
+    os.killpg(work.pid, signal.SIGCONT)
+    sent = time.monotonic()
+    work.end(75)
+    assert time.monotonic() - sent < 10
+    start(*training("plain", datasets, tmp_path)).end()
+    check_same(tmp_path / "run", undisturbed("plain"))
+
+
+def test_train_is_alone_in_its_folder(start: Start, datasets: dict[str, Path], tmp_path: Path) -> None:
+    first = start(*training("frozen", datasets, tmp_path))
+    assert first.until(STARTED)
+    os.killpg(first.pid, signal.SIGSTOP)
+    said = start(*training("frozen", datasets, tmp_path)).end(3)
+    assert re.fullmatch(
+        rf"Error: .*run: process {first.pid} on .* is working here; .*", said.strip().splitlines()[-1]
+    )
+    first.kill()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_reading_commands_stop_quickly(
+    start: Start,
+    datasets: dict[str, Path],
+    undisturbed: Callable[[str], Path],
+    tmp_path: Path,
+    command: str,
+) -> None:
+    rng = random.Random(command)
+    run = undisturbed("frozen")
+    rest = [datasets["frozen"] / "images", "--output", tmp_path / "answers.csv"] * (command == "predict")
+    before = names(run)
+    for _ in range(5):
+        work = start(command, run, *rest)
+        assert work.until_listening()
+        work.sleep(rng.uniform(0, 0.4 if command == "evaluate" else 4))
+        os.kill(work.pid, signal.SIGTERM)
+        sent = time.monotonic()
+        work.process.wait(LONG)
+        assert time.monotonic() - sent < 8
+        if work.process.returncode:
+            assert "stopped by SIGTERM" in work.end(75)
+            assert not list(tmp_path.glob("*answers*"))
+        else:
+            work.end()
+            (tmp_path / "answers.csv").unlink(missing_ok=True)
+    assert names(run) == before
+
+
+# --- the same command again ------------------------------------------------------------------------
+
+
+def times(folder: Path) -> dict[str, int]:
+    """When each file was last written."""
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_finished_run_is_left_alone_or_replaced(
+    bccli: Bccli, datasets: dict[str, Path], tmp_path: Path
+) -> None:
+    arguments = (*training("frozen", datasets, tmp_path), "--epochs", 2)
+    run = tmp_path / "run"
+    bccli(*arguments)
+    before, results = times(run), tree(run)
+    assert "complete; nothing to do" in bccli(*arguments).stderr
+    assert times(run) == before
+    said = bccli(*arguments, "--overwrite").stderr
+    assert "epoch 1/2" in said
+    assert "continuing" not in said
+    assert all(times(run)[name] > before[name] for name in results)
+    assert tree(run)["history.csv"] == results["history.csv"]
+    said = bccli(*arguments, "--lr", 0.02, exit=3).stderr
+    assert "lr 0.01, now 0.02" in said
+
+
+def test_an_unfinished_run_is_continued_with_overwrite_but_not_with_other_settings(
+    start: Start, datasets: dict[str, Path], tmp_path: Path
+) -> None:
+    arguments, run = training("frozen", datasets, tmp_path), tmp_path / "run"
+    work = start(*arguments)
+    assert work.until("epoch 5/")
+    work.kill()
+    saved = progress_of(run)
+    assert saved > (0, 0)
+    assert "dropout 0.3, now 0.4" in start(*arguments, "--overwrite", "--dropout", 0.4).end(3)
+    said = start(*arguments, "--overwrite").end()
+    assert f"continuing after {saved[0]} epochs and {saved[1]} steps" in said
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["finished", "killed"])
+def test_more_epochs_extend_a_run(
+    bccli: Bccli,
+    start: Start,
+    datasets: dict[str, Path],
+    undisturbed: Callable[[str], Path],
+    tmp_path: Path,
+    killed: bool,
+) -> None:
+    expected = undisturbed("frozen")
+    arguments, run = training("frozen", datasets, tmp_path), tmp_path / "run"
+    bccli(*arguments, "--epochs", 5)
+    first = (run / "history.csv").read_text()
+    if killed:
+        work = start(*arguments)
+        assert work.until("epoch 9/")
+        work.kill()
+    said = start(*arguments).end()
+    assert ("continuing after 5 epochs and 0 steps" in said) != killed
+    assert (run / "history.csv").read_text().startswith(first)
+    check_same(run, expected)
+
+
+def test_a_first_write_that_was_killed_does_not_block_the_folder(
+    bccli: Bccli, datasets: dict[str, Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".run.json.4711.tmp").write_text("{")
+    (run / ".lock").touch()
+    bccli(*training("frozen", datasets, tmp_path), "--epochs", 1)
+    assert not [name for name in names(run) if ".tmp" in name or name == ".lock"]
+    shutil.rmtree(run)
