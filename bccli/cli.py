@@ -1,6 +1,7 @@
 """The `bccli` command group, and the only place where errors and signals become exit codes."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from bccli.console import Console
 from bccli.core import interruption
 from bccli.core.catalog import nearest
 from bccli.core.errors import BccliError, Stopped
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 _DISK_FULL = "the disk is full; free some space and run the same command again"
 _PERMISSIONS = "check its permissions or choose another place"
@@ -43,11 +46,17 @@ class BccliGroup(click.Group):
 
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
         extra.pop("standalone_mode", None)
-        with _signals_as_requests():
-            sys.exit(self._run(args, prog_name or "bccli", extra))
+        try:
+            with _signals_as_requests():
+                code = self._run(args, prog_name or "bccli", extra)
+        except Stopped as error:  # one more signal, while an end was being told
+            code = error.exit_code
+        sys.exit(code)
 
     def _run(self, args: Any, prog_name: str, extra: dict[str, Any]) -> int:
         console = Console()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")  # file names that are not UTF-8 keep their bytes
         try:
             result = super().main(args, prog_name, standalone_mode=False, obj=console, **extra)
             sys.stdout.flush()
@@ -79,8 +88,9 @@ class BccliGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """As click does it, naming the nearest command in every version of click."""
-        if args and self.get_command(ctx, args[0]) is None and args[0][:1].isalnum():
-            raise click.UsageError(f"no such command {args[0]!r}{nearest(args[0], self.commands)}", ctx)
+        name = args[0]
+        if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(f"no such command {name!r}{nearest(name, self.commands)}", ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -106,15 +116,16 @@ def _sentence(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption):
         known = error.possibilities or ()
         return f"no such option {error.option_name}{nearest(error.option_name, known)}"
-    if isinstance(error, click.MissingParameter) and error.param is not None:
-        return f"{error.param.human_readable_name} is missing"
     if isinstance(error, click.BadParameter) and error.param is not None:
         parameter = error.param
-        name = max(parameter.opts, key=len) if isinstance(parameter, click.Option) else parameter.make_metavar
+        option = isinstance(parameter, click.Option)
+        name = max(parameter.opts, key=len) if option else parameter.human_readable_name
+        if isinstance(error, click.MissingParameter):
+            return f"{name} is missing"
         message = error.message.rstrip(".")
         if isinstance(parameter.type, click.Choice) and message.count("'") > 1:
             message += nearest(message.split("'")[1], parameter.type.choices)
-        return f"{name if isinstance(name, str) else parameter.human_readable_name}: {message}"
+        return f"{name}: {message}"
     return " ".join(error.format_message().split()).rstrip(".")
 
 
@@ -141,10 +152,10 @@ def _unforeseen(error: Exception, console: Console) -> int:
 @contextmanager
 def _signals_as_requests() -> Iterator[None]:
     """SIGTERM, SIGUSR1 and Ctrl-C ask the work to stop; see `bccli.core.interruption`."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    interruption.forget()
     try:
         before = [
-            signal.signal(number, lambda signum, frame: interruption.request(signum)) for number in numbers
+            signal.signal(number, lambda signum, frame: interruption.request(signum)) for number in _SIGNALS
         ]
     except ValueError:  # not in the main thread: whoever runs us there handles signals
         yield
@@ -152,7 +163,7 @@ def _signals_as_requests() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(_SIGNALS, before, strict=True):
             signal.signal(number, handler)
 
 
@@ -179,4 +190,6 @@ for command in (prepare, train, evaluate, predict):
 
 def run() -> NoReturn:
     """The entry point of the `bccli` script."""
+    for number in _SIGNALS:  # what they are again after the command, so that none changes its exit code
+        signal.signal(number, signal.SIG_IGN)
     cli.main()

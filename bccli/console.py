@@ -35,7 +35,7 @@ class Console(Watcher):
     @contextmanager
     def logging(self, path: Path) -> Iterator[None]:
         """Also append everything that is said inside the block to `path`, with the time."""
-        with path.open("a", encoding="utf-8") as self._log:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as self._log:
             try:
                 yield
             finally:
@@ -54,6 +54,7 @@ class Console(Watcher):
         self._say(f"Error: {text}", silent=False)
 
     def _say(self, text: str, *, silent: bool) -> None:
+        text = text.replace("\n", "\\n")  # only a file's name has a line's end in it
         if self._log:
             self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
             self._log.flush()

@@ -1,15 +1,21 @@
 """The options that commands share, each declared once, and the types of their values."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from bccli.console import FORMATS
+from bccli.core.catalog import nearest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
+
+
+# A side of a prepared image in pixels; whole mammograms have about 6,000.
+MAX_SIDE = 16_384
 
 
 class SizeType(click.ParamType):
@@ -23,6 +29,8 @@ class SizeType(click.ParamType):
         width, cross, height = str(value).lower().replace("×", "x").partition("x")
         if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
             self.fail(f"{value!r} is not WIDTHxHEIGHT in pixels, such as 224x224", param, ctx)
+        if max(int(width), int(height)) > MAX_SIDE:
+            self.fail(f"{value!r} has a side of more than {MAX_SIDE:,} pixels", param, ctx)
         return int(width), int(height)
 
 
@@ -46,9 +54,9 @@ class RatiosType(click.ParamType):
 
 
 class ListType(click.ParamType):
-    """Values with commas between them, each of type `of`."""
+    """Values with commas between them, each made by `of`, which raises ValueError for what it is not."""
 
-    def __init__(self, of: type = str, metavar: str = "A,B") -> None:
+    def __init__(self, of: Callable[[str], Any] = str, metavar: str = "A,B") -> None:
         self.of, self.name = of, metavar
 
     def convert(
@@ -63,20 +71,54 @@ class ListType(click.ParamType):
 
 
 class TargetType(click.ParamType):
-    """A measure and the value that it has to exceed, such as val_accuracy=0.88."""
+    """One of `measures` and the value that it has to exceed, such as val_accuracy=0.88."""
 
     name = "MEASURE=VALUE"
+
+    def __init__(self, measures: Sequence[str]) -> None:
+        self.measures = measures
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, float]:
         if isinstance(value, tuple):
             return value
-        measure, equals, number = str(value).partition("=")
+        measure, _, number = str(value).partition("=")
         try:
-            return measure, float(number) if equals else self.fail("missing", param, ctx)
-        except (ValueError, click.BadParameter):
+            target = float(number)
+        except ValueError:
+            target = math.nan
+        if not math.isfinite(target):
             self.fail(f"{value!r} is not a measure and a value, such as val_accuracy=0.88", param, ctx)
+        if measure not in self.measures:
+            hint = nearest(measure, self.measures)
+            self.fail(f"{measure!r} is none of {', '.join(self.measures)}{hint}", param, ctx)
+        return measure, target
+
+
+class FiniteType(click.FloatRange):
+    """A number in a range; neither nan nor inf, which a comparison lets pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number to compute with", param, ctx)
+        return number
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, for `ListType`. Raises ValueError."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+class FileOr(click.Path):
+    """One of some names, or the path of a file."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.names = names
 
 
 def existing(**kwargs: Any) -> click.Path:
@@ -94,7 +136,14 @@ protocol = click.option(
     show_default=True,
     help="honest: whole patients in one split; paper: what the paper did.",
 )
-seed = click.option("--seed", type=int, default=0, show_default=True, help="Start of all random draws.")
+seed = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Start of all random draws.",
+)
 workers = click.option(
     "--workers",
     type=click.IntRange(min=1),

@@ -1,4 +1,4 @@
-"""Killed, stopped and restarted: real processes end at any moment and the results are those of an undisturbed run.
+"""Killed, stopped and restarted: whenever a process ends, the results are those of an undisturbed run.
 
 The moments are drawn from a seed. Where a test needs a certain phase it waits for a line on stderr and then
 for a random time, so that it hits the same phase on slow and fast machines.
@@ -14,11 +14,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bccli.core import interruption, workers
+from bccli.core.errors import DataError, Stopped
+from bccli.core.images import open_images
+from bccli.core.prepared import load_dataset
+from bccli.core.training import Fit
+from bccli.core.workers import in_order
 from tests.conftest import PATIENT, Bccli, draw, save, tree
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
@@ -90,14 +97,20 @@ class Work:
 
     def sleep(self, seconds: float) -> None:
         """Let it work for some time, or until it ends."""
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            pass
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> float:
+        """Send a signal, if there is still somebody to hear it; returns the seconds to the end."""
+        sent = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(LONG)
+        return time.monotonic() - sent
 
     def kill(self) -> bool:
         """SIGKILL to the whole process group; whether it hit the process before its end."""
-        os.killpg(self.pid, signal.SIGKILL)
+        if self.process.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
         return self.process.wait(LONG) == -signal.SIGKILL
 
     def end(self, exit: int = 0) -> str:
@@ -145,6 +158,14 @@ def session(number: int) -> list[int]:
             if int(belongs) == number and state not in "ZX":
                 found.append(int(entry.name))
     return found
+
+
+def command_of(pid: int) -> bytes:
+    """The command line of a process, empty if it has gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def names(folder: Path) -> list[str]:
@@ -247,8 +268,19 @@ def test_workers_end_with_their_parent(start: Start, raw: Path, tmp_path: Path, 
     assert session(work.pid) == []
 
 
-@pytest.mark.parametrize("to_group", [False, True], ids=["process", "group"])
-@pytest.mark.parametrize("when", ["survey", "start", "work"])
+def test_a_killed_worker_ends_prepare_with_a_sentence(start: Start, raw: Path, tmp_path: Path) -> None:
+    work = start(*preparing("folder", raw, tmp_path / "out"))
+    assert work.until("images: 256")
+    (serving, *_) = [pid for pid in session(work.pid) if b"spawn_main" in command_of(pid)]
+    os.kill(serving, signal.SIGKILL)
+    assert re.search(r"^Error: a worker process was killed, .* run the same command again", work.end(3), re.M)
+    assert session(work.pid) == []
+    assert reused(start(*preparing("folder", raw, tmp_path / "out")).end()) >= 256
+
+
+@pytest.mark.parametrize(
+    ("when", "to_group"), [("survey", False), ("start", True), ("work", False), ("work", True)]
+)
 def test_prepare_stops_at_sigterm_and_continues(
     start: Start, raw: Path, tmp_path: Path, when: str, to_group: bool
 ) -> None:
@@ -291,7 +323,6 @@ def test_prepare_sweeps_up_after_a_kill_at_its_end(start: Start, raw: Path, tmp_
     (out / ".unfinished").mkdir()
     (out / ".unfinished" / "settings.json").write_text("{}")
     (out / ".lock").touch()
-    (out / ".manifest.csv.4711.tmp").write_text("half")
     assert "nothing to do" in start(*preparing("folder", raw, out)).end()
     assert names(out) == before
 
@@ -325,9 +356,7 @@ def training(kind: str, datasets: dict[str, Path], place: Path) -> tuple[object,
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
-    datasets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
+def undisturbed(datasets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The run of each kind that nobody interrupted, made at its first use."""
     made: dict[str, Path] = {}
 
@@ -419,17 +448,29 @@ def epochs_of(kind: str) -> int:
 def phases_of(kind: str, seed: int) -> list[str]:
     """Lines to wait for: while features are made, in two epochs, and while the end is written."""
     rng, epochs = random.Random(seed), epochs_of(kind)
-    first = [f"features: {rng.choice((512, 608, 1088))}"] if kind == "frozen" else ["epoch 1/"]
+    first = [f"features: {rng.choice((608, 736, 1088))}"] if kind == "frozen" else ["epoch 1/"]
     middle = rng.randint(2, epochs // 2), rng.randint(epochs // 2 + 1, epochs - 1)
     return [*first, *(f"epoch {number}/" for number in middle), f"epoch {epochs}/"]
 
 
-def test_train_survives_kills(
+def test_train_survives_a_kill_and_a_signal(
     start: Start, datasets: dict[str, Path], undisturbed: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    phases = phases_of("frozen", 0)
-    expected = undisturbed("frozen")
-    kill_train(start, "frozen", datasets, tmp_path / "a", expected, phases=[phases[0], phases[2]], seed=0)
+    expected, place, rng = undisturbed("frozen"), tmp_path / "a", random.Random(0)
+    arguments = training("frozen", datasets, place)
+    work = start(*arguments)
+    assert work.until(phases_of("frozen", 0)[0])
+    work.kill()
+    features = cached(place)
+    assert features in (512, 1024)
+    stopped = stop_train(work := start(*arguments), 7, signal.SIGTERM, rng)
+    check_continued(stopped, (0, 0), features)
+    saved = progress_of(place / "run")
+    assert saved[0] >= 7
+    said = start(*arguments, "--overwrite").end()
+    check_continued(said, saved, cached(place))
+    assert "continuing after" in said
+    check_same(place / "run", expected)
 
 
 @pytest.mark.slow
@@ -452,10 +493,8 @@ def stop_train(work: Work, epoch: int, number: signal.Signals, rng: random.Rando
     """Send a signal in an epoch; returns what the process said to its end."""
     assert work.until(f"epoch {epoch}/"), work.said
     work.sleep(rng.uniform(0, 0.1))
-    os.kill(work.pid, number)
-    sent = time.monotonic()
+    assert work.stop(number) < 10
     said = work.end(130 if number == signal.SIGINT else 75)
-    assert time.monotonic() - sent < 10
     name = "Ctrl-C" if number == signal.SIGINT else number.name
     assert f"stopped by {name}; run the same command again to continue" in said
     return said
@@ -484,15 +523,9 @@ def chain_of_signals(
     check_same(run, expected)
 
 
-def test_train_stops_at_a_signal_and_continues(
-    start: Start, datasets: dict[str, Path], undisturbed: Callable[[str], Path], tmp_path: Path
-) -> None:
-    chain_of_signals(start, datasets, tmp_path, undisturbed("frozen"), (signal.SIGTERM,))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["frozen", "plain"])
-def test_train_stops_at_many_signals_and_continues(
+def test_train_stops_at_signals_and_continues(
     start: Start, datasets: dict[str, Path], undisturbed: Callable[[str], Path], tmp_path: Path, kind: str
 ) -> None:
     signals = (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM)
@@ -519,13 +552,44 @@ def test_train_stops_wherever_the_signal_comes(
     else:
         assert work.until(STARTED if seed < 8 else f"epoch {epochs_of(kind)}/")
         work.sleep(rng.uniform(0, 2))
-    os.kill(work.pid, signal.SIGTERM)
-    sent = time.monotonic()
-    work.process.wait(LONG)
-    assert time.monotonic() - sent < 20
+    assert work.stop() < 20
     work.end(75 if work.process.returncode else 0)
     start(*training(kind, datasets, tmp_path)).end()
     check_same(tmp_path / "run", expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_training_continues_after_any_step(
+    bccli: Bccli,
+    datasets: dict[str, Path],
+    undisturbed: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+) -> None:
+    """An epoch has five steps; after the last one only its validation is left."""
+    seeds = Fit._seeds
+
+    def requesting(fit: Fit) -> np.ndarray:
+        if (fit.progress.epoch, fit.progress.step) == (3, step):
+            interruption.request(signal.SIGTERM)
+        return seeds(fit)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(Fit, "_seeds", requesting)
+        bccli(*training("plain", datasets, tmp_path), exit=75)
+    assert progress_of(tmp_path / "run") == (3, step + 1)
+    said = bccli(*training("plain", datasets, tmp_path)).stderr
+    assert f"continuing after 3 epochs and {step + 1} steps" in said
+    check_same(tmp_path / "run", undisturbed("plain"))
+
+
+def test_no_images_are_no_batches(datasets: dict[str, Path]) -> None:
+    """What is left of an epoch that was stopped after its last step."""
+    dataset = load_dataset(datasets["plain"])
+    images = open_images(dataset.root, dataset.samples)
+    assert list(images.batches(np.arange(0), 8)) == []
 
 
 @pytest.mark.slow
@@ -545,15 +609,15 @@ def test_a_second_sigterm_ends_training_at_once(
     check_same(tmp_path / "run", undisturbed("plain"))
 
 
-def test_train_is_alone_in_its_folder(start: Start, datasets: dict[str, Path], tmp_path: Path) -> None:
+def test_train_is_alone_in_its_folder(
+    bccli: Bccli, start: Start, datasets: dict[str, Path], tmp_path: Path
+) -> None:
     first = start(*training("frozen", datasets, tmp_path))
     assert first.until(STARTED)
     os.killpg(first.pid, signal.SIGSTOP)
-    said = start(*training("frozen", datasets, tmp_path)).end(3)
-    assert re.fullmatch(
-        rf"Error: .*run: process {first.pid} on .* is working here; .*", said.strip().splitlines()[-1]
-    )
-    first.kill()
+    said = bccli(*training("frozen", datasets, tmp_path), exit=3).stderr
+    assert re.fullmatch(rf"Error: .*run: process {first.pid} on .* is working here; .*\n", said)
+    assert first.kill()
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict"])
@@ -568,14 +632,11 @@ def test_reading_commands_stop_quickly(
     run = undisturbed("frozen")
     rest = [datasets["frozen"] / "images", "--output", tmp_path / "answers.csv"] * (command == "predict")
     before = names(run)
-    for _ in range(5):
+    for _ in range(4):
         work = start(command, run, *rest)
         assert work.until_listening()
-        work.sleep(rng.uniform(0, 0.4 if command == "evaluate" else 4))
-        os.kill(work.pid, signal.SIGTERM)
-        sent = time.monotonic()
-        work.process.wait(LONG)
-        assert time.monotonic() - sent < 8
+        work.sleep(rng.uniform(0, 0.2 if command == "evaluate" else 4))
+        assert work.stop() < 8
         if work.process.returncode:
             assert "stopped by SIGTERM" in work.end(75)
             assert not list(tmp_path.glob("*answers*"))
@@ -611,6 +672,7 @@ def test_a_finished_run_is_left_alone_or_replaced(
     assert "lr 0.01, now 0.02" in said
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_continued_with_overwrite_but_not_with_other_settings(
     start: Start, datasets: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -625,7 +687,9 @@ def test_an_unfinished_run_is_continued_with_overwrite_but_not_with_other_settin
     assert f"continuing after {saved[0]} epochs and {saved[1]} steps" in said
 
 
-@pytest.mark.parametrize("killed", [False, True], ids=["finished", "killed"])
+@pytest.mark.parametrize(
+    "killed", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["finished", "killed"]
+)
 def test_more_epochs_extend_a_run(
     bccli: Bccli,
     start: Start,
@@ -642,7 +706,7 @@ def test_more_epochs_extend_a_run(
         work = start(*arguments)
         assert work.until("epoch 9/")
         work.kill()
-    said = start(*arguments).end()
+    said = bccli(*arguments).stderr
     assert ("continuing after 5 epochs and 0 steps" in said) != killed
     assert (run / "history.csv").read_text().startswith(first)
     check_same(run, expected)
@@ -658,3 +722,72 @@ def test_a_first_write_that_was_killed_does_not_block_the_folder(
     bccli(*training("frozen", datasets, tmp_path), "--epochs", 1)
     assert not [name for name in names(run) if ".tmp" in name or name == ".lock"]
     shutil.rmtree(run)
+
+
+# --- the pieces ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forgetting() -> Iterator[None]:
+    """No request is left over from this test or an earlier one."""
+    interruption.forget()
+    yield
+    interruption.forget()
+
+
+@pytest.mark.usefixtures("forgetting")
+def test_a_request_in_the_last_piece_of_work_is_not_lost() -> None:
+    with pytest.raises(Stopped, match="SIGTERM"), interruption.deferred():
+        interruption.request(signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("forgetting")
+def test_a_request_that_python_swallowed_is_raised_at_the_next_safe_point() -> None:
+    with suppress(Stopped):
+        interruption.request(signal.SIGUSR1)
+    with pytest.raises(Stopped, match="SIGUSR1"), interruption.deferred():
+        raise AssertionError("must not begin")
+
+
+def test_nobody_takes_a_request_for_an_error() -> None:
+    """Pillow's and Keras's callers have an `except Exception`."""
+    assert not issubclass(Stopped, Exception)
+
+
+def work_on(number: int) -> tuple[int, int]:
+    """A job for `in_order`: the later ones are the quicker ones."""
+    if number < 0:
+        raise DataError(f"cannot do {number}")
+    time.sleep(0.02 * (number % 3))
+    return number, os.getpid()
+
+
+def test_workers_give_results_in_order_and_take_few_jobs_ahead() -> None:
+    taken: list[int] = []
+    jobs = (taken.append(number) or number for number in range(40))
+    with closing(in_order(work_on, jobs, 2)) as results:
+        found = [(*result, len(taken)) for result in results]
+    assert [number for number, _, _ in found] == list(range(40))
+    assert len({pid for _, pid, _ in found}) == 2
+    assert all(ahead <= number + 5 for number, _, ahead in found)
+
+
+def test_an_error_in_a_worker_is_raised_here_with_its_traceback() -> None:
+    with pytest.raises(DataError, match="cannot do -1") as caught:
+        list(in_order(work_on, [1, -1, 2], 2))
+    assert "in work_on" in str(caught.value.__cause__)
+
+
+@pytest.mark.usefixtures("forgetting")
+def test_jobs_that_take_too_long_do_not_hold_up_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_GRACE", 0.3)
+    began = time.monotonic()
+
+    def sleep() -> None:
+        with interruption.deferred(), closing(in_order(time.sleep, [60, 60], 2)) as results:
+            interruption.request(signal.SIGTERM)
+            next(results)
+
+    with pytest.raises(Stopped):
+        sleep()
+    assert time.monotonic() - began < 20

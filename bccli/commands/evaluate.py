@@ -36,6 +36,10 @@ def evaluate(runs: tuple[Path, ...], split: str, positive: str | None, format: s
         console.show_figures(found["runs"], format)
 
 
+def _standard_input() -> str:
+    return sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape")
+
+
 def _evaluate(path: Path, split: str, positive: str | None):  # type: ignore[no-untyped-def]
     from bccli.core.evaluation import evaluate_predictions, evaluate_run
     from bccli.core.predictions import parse_predictions, read_predictions
@@ -43,8 +47,8 @@ def _evaluate(path: Path, split: str, positive: str | None):  # type: ignore[no-
 
     if str(path) == "-":
         return evaluate_predictions(
-            parse_predictions(sys.stdin.read(), "standard input"), "-", split, positive=positive
+            parse_predictions(_standard_input(), "standard input"), "-", split, positive=positive
         )
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         return evaluate_predictions(read_predictions(path), str(path), split, positive=positive)
     return evaluate_run(load_run(path), split, positive=positive)

@@ -1,13 +1,14 @@
 """`bccli predict`: run + images → labels."""
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bccli import __version__, console, options
-from bccli.core.errors import UsageError
+from bccli.core.errors import DataError, UsageError
 
 
 @click.command()
@@ -38,20 +39,24 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
 
     if inputs.count("-") > 1:
         raise UsageError("standard input (-) can be named only once")
+    output = settings["output"]
+    if not output.parent.is_dir():
+        raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
     names = [name for text in inputs for name in _expand(text, settings["null"])]
+    images = inference.find_images(names)
+    first = next(images, None)
+    if first is None:
+        raise DataError(f"no images were found in {', '.join(inputs)}; name images or folders that hold some")
     predictor = inference.load_predictor(run, device=settings["device"], verbose=screen.verbose)
     screen.note(f"bccli {__version__} predict: {run}, classes {', '.join(predictor.classes)}")
     workers = settings["workers"] or available_cores()
     answers = inference.predict(
-        predictor, inference.find_images(names), batch_size=settings["batch_size"], workers=workers
+        predictor, chain([first], images), batch_size=settings["batch_size"], workers=workers
     )
     counted = console.Counted(inference.to_rows(answers, predictor.classes, settings["top"]))
-    console.write_rows(counted, settings["format"], settings["output"])
-    if not counted.total:
-        screen.warn(f"no images were found in {', '.join(inputs)}")
-        return 3
+    console.write_rows(counted, settings["format"], output)
     if counted.errors:
-        screen.warn(f"{counted.errors} of {counted.total} images could not be read; their rows say why")
+        screen.warn(f"{counted.errors} of {counted.total} images have no label; their rows say why")
     return 4 if counted.errors and not settings["skip_bad"] else 0
 
 

@@ -123,13 +123,24 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
 
 
 def _check_options(dataset: str, settings: dict[str, Any]) -> None:
-    for name in ("magnification", "patient_regex"):
-        if settings[name] and name not in DATASETS[dataset].options:
+    for name in sorted(set().union(*(row.options for row in DATASETS.values()))):
+        if name not in DATASETS[dataset].options and _is_given(name):
             raise UsageError(f"--{name.replace('_', '-')} has no meaning for {dataset}; leave it out")
     if settings["split_by"] == "image" and settings["protocol"] == "honest":
         raise UsageError("--split-by image puts patients on both sides; add --protocol paper to insist")
     if settings["folds"] and settings["test_patients"]:
         raise UsageError("--folds and --test-patients contradict each other; leave one out")
+    for name in ("folds", "test_patients"):
+        if settings[name] and settings["split_by"] == "image":
+            raise UsageError(
+                f"--{name.replace('_', '-')} keeps patients whole, --split-by image does not; leave one out"
+            )
+
+
+def _is_given(name: str) -> bool:
+    """Whether an option has a value of its own, be it from the command line, the environment or a recipe."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source not in (None, click.core.ParameterSource.DEFAULT)
 
 
 def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad: bool) -> int:
@@ -139,5 +150,6 @@ def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad:
         screen.warn(sentence)
     if not info["quarantined"]:
         return 0
-    screen.warn(f"{info['quarantined']} images could not be read; {out / 'quarantine.csv'} names them")
+    bad, total = info["quarantined"], info["quarantined"] + sum(row["images"] for row in info["counts"])
+    screen.warn(f"{bad} of {total} images could not be read; {out / 'quarantine.csv'} says which and why")
     return 0 if skip_bad else 4

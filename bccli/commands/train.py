@@ -44,6 +44,7 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 )
 @click.option(
     "--weights",
+    type=options.FileOr("imagenet", "none"),
     metavar="imagenet|none|FILE",
     default=None,
     help="Weights to start from.  [default: imagenet where there are some]",
@@ -55,11 +56,14 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     help="Which layers of the backbone learn.  [default: none with weights, all without]",
 )
 @click.option(
-    "--dense", type=options.ListType(int, "1024,1024"), default="", help="Hidden layers of the head."
+    "--dense",
+    type=options.ListType(options.positive, "1024,1024"),
+    default="",
+    help="Hidden layers of the head.",
 )
 @click.option(
     "--dropout",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=options.FiniteType(0, 1, max_open=True),
     default=0.0,
     show_default=True,
     help="Share of the last hidden layer's units that rest in a step.",
@@ -86,7 +90,7 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 )
 @click.option(
     "--lr",
-    type=click.FloatRange(0, min_open=True),
+    type=options.FiniteType(0, min_open=True),
     default=None,
     help="Learning rate.  [default: Keras's of the optimizer]",
 )
@@ -109,7 +113,10 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     help="Which epoch is best.",
 )
 @click.option(
-    "--stop-at", type=options.TargetType(), default=None, help="Stop once exceeded, and keep that epoch."
+    "--stop-at",
+    type=options.TargetType(MEASURES),
+    default=None,
+    help="Stop once exceeded, and keep that epoch.",
 )
 @click.option(
     "--class-weights",
@@ -124,7 +131,11 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 @options.seed
 @options.device
 @click.option(
-    "--cache", type=options.existing(), default=None, help="Where features are kept.  [default: DATA/.cache]"
+    "--cache",
+    type=options.existing(),
+    default=None,
+    envvar=["BCCLI_TRAIN_CACHE", "BCCLI_CACHE"],
+    help="Where features are kept.  [default: DATA/.cache, or RUN/.cache where DATA is read-only]",
 )
 @click.option(
     "--allow-leakage/--no-allow-leakage", help="Train although test shares patients or images with train."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bccli.core.errors import LeakageError
+from bccli.core.errors import DataError, ImageError, LeakageError
 from bccli.core.files import write_bytes
 from bccli.core.imaging.decoding import decode
 from bccli.core.imaging.hashes import is_blank, perceptual_hash
@@ -88,5 +88,8 @@ def _looks(dataset: Dataset, cache: Path) -> np.ndarray:
 
 
 def _look(path: Path) -> tuple[int, bool]:
-    pixels = decode(path)
+    try:
+        pixels = decode(path)
+    except ImageError as error:
+        raise DataError(f"{path}: {error}; restore the file or prepare the dataset again") from None
     return perceptual_hash(pixels), is_blank(pixels)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bccli.core import interruption
 from bccli.core.datasets import Reading
 from bccli.core.datasets.loading import load_raw, root_of
 from bccli.core.errors import ImageError
@@ -75,6 +76,7 @@ def prepare_chunk(chunk: Chunk) -> tuple[int, int]:
         return len(chunk.samples), len(chunk.samples)
     rows, bad = [], []
     for number, sample in enumerate(chunk.samples, chunk.first):
+        interruption.stop_if_requested()
         try:
             prepared, size = _prepare_one(chunk, sample, number)
         except ImageError as error:

@@ -45,8 +45,12 @@ class UsageError(BccliError):
     exit_code = 2
 
 
-class Stopped(BccliError):  # noqa: N818 (a wish that was granted, not an error)
-    """A signal asked for an end and everything worth keeping is saved (exit code 75, or 130 for Ctrl-C)."""
+class Stopped(BaseException):  # (a wish that was granted, not an error)
+    """A signal asked for an end and everything worth keeping is saved (exit code 75, or 130 for Ctrl-C).
+
+    Like KeyboardInterrupt no Exception: it can be raised anywhere, and neither Pillow's nor Keras's
+    `except Exception` may take it for a damaged image or a faulty layer.
+    """
 
     exit_code = 75
 

@@ -57,6 +57,8 @@ def evaluate_predictions(
         predictions = predictions.of_split(split)
         if not len(predictions.labels):
             raise DataError(f"{name}: has no images of {split}; choose another --split")
+    else:
+        split = None
     figures = measure(
         predictions.labels,
         predictions.probabilities,

@@ -20,7 +20,7 @@ from bccli.core.images import open_images
 from bccli.core.leakage import Leak, leak_sentences
 from bccli.core.metrics import Figures
 from bccli.core.models import backend
-from bccli.core.models.backbones import build_backbone, build_extractor
+from bccli.core.models.backbones import build_backbone, build_extractor, check_size
 from bccli.core.models.heads import Head, assemble, build_head, find_loss, units
 from bccli.core.models.weights import Weights, find_weights
 from bccli.core.predictions import read_predictions, write_predictions
@@ -153,6 +153,8 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     parts = _parts(dataset, design.fold)
     units(design.head.output, len(dataset.classes))
     _check_parts(dataset, parts)
+    used = [sample for sample, part in zip(dataset.samples, parts.tolist(), strict=True) if part >= 0]
+    check_size(backbone, open_images(dataset.root, used).size)
     design = replace(design, schedule=_without_val(design.schedule, parts, watcher))
     leaks = audit(dataset, parts, cache)
     refuse_leakage(leaks, dataset, allowed=design.allow_leakage)
@@ -366,12 +368,17 @@ def _draw(run: Run, whole: Any, progress: Progress) -> None:
         draw_layers(boxes, stream)
 
 
+def _weights_choice(weights: Weights) -> str:
+    """--weights as a recipe repeats it: a file by its full path, as recipes start from their own folder."""
+    return weights.name if weights.name in ("imagenet", "none") else str(Path(weights.name).resolve())
+
+
 def _recipe(job: Job) -> str:
     """The [train] table that repeats this run."""
     design, schedule = job.design, job.design.schedule
     values = {
         "backbone": design.backbone,
-        "weights": design.weights,
+        "weights": _weights_choice(job.weights),
         "trainable": design.trainable,
         "dense": list(design.head.dense),
         "dropout": design.head.dropout,
@@ -387,5 +394,6 @@ def _recipe(job: Job) -> str:
         "class-weights": schedule.class_weights,
         "fold": design.fold,
         "seed": schedule.seed,
+        "allow-leakage": design.allow_leakage or None,
     }
     return to_toml("train", values)

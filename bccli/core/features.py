@@ -15,11 +15,14 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.errors import DataError
-from bccli.core.files import replacing
+from bccli.core.files import replacing, sweep
 from bccli.core.images import Images
 from bccli.core.watching import SILENT, Watcher
 
 CHUNK = 512
+
+# Seconds after which a half-written file of a shared store belongs to nobody.
+_ABANDONED = 3600
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class FeatureStore:
         self.folder = folder
         self.record = np.dtype([("pixels", "u1", (32,)), ("features", "<f4", (width,))])
         self._places: dict[bytes, tuple[np.ndarray, int]] = {}
+        sweep(folder, older=_ABANDONED)
         for path in sorted(folder.glob("*.npy")):
             self._open(path)
 
@@ -74,7 +78,8 @@ class FeatureStore:
         path = self.folder / f"{name}.npy"
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as stream:
-            np.save(stream, chunk, allow_pickle=False)
+            np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(chunk))
+            stream.write(chunk.data)  # np.save would not say why it failed, such as for a full disk
         self._open(path)
 
     def gather(self, hashes: Sequence[str]) -> np.ndarray:
@@ -118,7 +123,9 @@ def _extend(
 ) -> None:
     import tensorflow as tf
 
-    run = tf.function(lambda x: extractor(x, training=False), input_signature=[images.signature()])
+    run = tf.function(
+        lambda x: extractor(x, training=False), input_signature=[images.signature()], autograph=False
+    )
     waiting: list[np.ndarray] = []
     done = 0
 

@@ -5,7 +5,9 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,7 +39,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and str(error.filename or temporary) == str(temporary):
             error.filename = str(path)
         raise
 
@@ -51,8 +53,31 @@ def replacing_file(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if str(error.filename or temporary) == str(temporary):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.\w+)?")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether `path` has the name of a file that `replacing` or `replacing_file` had not finished."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def sweep(folder: Path, *, older: float = 0) -> None:
+    """Remove what killed processes left half-written in `folder`, if it is `older` than so many seconds.
+
+    Without `older`, the caller must hold the folder's lock: another process's file may be in the making.
+    """
+    for path in folder.glob(".*.tmp*"):
+        with suppress(OSError):
+            if is_temporary(path) and time.time() - path.stat().st_mtime >= older:
+                path.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

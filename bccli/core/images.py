@@ -35,7 +35,7 @@ class Images:
         import tensorflow as tf
 
         paths = [str(self.root / self.samples[position].path) for position in order]
-        data = tf.data.Dataset.from_tensor_slices(paths)
+        data = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string))  # there may be none
         data = data.map(self._read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         data = data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
         try:
@@ -70,5 +70,6 @@ def open_images(root: Path, samples: Sequence[Sample]) -> Images:
     sizes = {(sample.width or 0, sample.height or 0) for sample in samples}
     if len(sizes) > 1:
         few = ", ".join(f"{width}×{height}" for width, height in sorted(sizes)[:3])
-        raise DataError(f"{root}: the images have {len(sizes)} sizes ({few}, …); prepare them with --size")
+        more = ", …" if len(sizes) > 3 else ""
+        raise DataError(f"{root}: the images have {len(sizes)} sizes ({few}{more}); prepare them with --size")
     return Images(root, tuple(samples), sizes.pop())

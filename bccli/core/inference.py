@@ -1,5 +1,6 @@
 """What `predict` runs on: a run's network, and raw images prepared exactly as its training images were."""
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -57,16 +58,15 @@ def _load(file: Path) -> Any:
 
     network = keras.saving.load_model(file, compile=False, safe_mode=True)
     signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
-    step = tf.function(lambda x: network(x, training=False), input_signature=[signature])
+    step = tf.function(lambda x: network(x, training=False), input_signature=[signature], autograph=False)
     return lambda images: step(tf.cast(images, tf.float32)).numpy()
 
 
 def find_images(inputs: Iterable[str]) -> Iterator[str]:
     """Yield the images that the inputs name: files as they are, folders with all below them."""
     for name in inputs:
-        path = Path(name)
-        if path.is_dir():
-            yield from (str(path / image) for image in image_files(path))
+        if os.path.isdir(name):
+            yield from (str(Path(name, image)) for image in image_files(Path(name)))
         else:
             yield name
 
@@ -134,7 +134,8 @@ def to_rows(
 
 def names_from(text: str, *, null: bool) -> list[str]:
     """Paths from standard input, one a line or separated by NUL. Raises DataError where there is none."""
-    names = [name for name in text.split("\0" if null else "\n") if name]
+    lines = text.split("\0") if null else (line.removesuffix("\r") for line in text.split("\n"))
+    names = [name for name in lines if name]
     if not names:
         raise DataError("standard input names no images; pipe paths into it, one a line")
     return names

@@ -1,7 +1,8 @@
 """Signals as requests: work that can stop cleanly asks here at its safe points.
 
 `bccli.cli` passes every SIGTERM, SIGUSR1 and Ctrl-C to `request`. Inside `deferred()` the request
-waits until the work calls `stop_if_requested()`; elsewhere, and on a second signal, it acts at once.
+waits until the work calls `stop_if_requested()` or the block ends; elsewhere, and on a second signal, it
+acts at once.
 """
 
 import signal
@@ -20,23 +21,32 @@ class _State:
 
 
 def request(signum: int) -> None:
-    """Ask the running work to stop. Raises Stopped where nobody has deferred it, or on the second call."""
-    if _State.deferring == 0 or _State.requested is not None:
-        _State.requested = None
+    """Ask the running work to stop. Raises Stopped where nobody has deferred it, or on the second call.
+
+    It stays requested: where Python swallows the exception (in a callback of the garbage collector), the
+    next safe point raises it again.
+    """
+    again, _State.requested = _State.requested is not None, signum
+    if _State.deferring == 0 or again:
         raise _stopped(signum)
-    _State.requested = signum
+
+
+def forget() -> None:
+    """Take back a request: a new command begins."""
+    _State.requested = None
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """While inside, a request waits for `stop_if_requested`."""
+    """While inside, a request waits for `stop_if_requested` or, at the latest, for the end of the block."""
+    stop_if_requested()
     _State.deferring += 1
     try:
         yield
     finally:
         _State.deferring -= 1
-        if _State.deferring == 0:
-            _State.requested = None
+    if _State.deferring == 0:
+        stop_if_requested()
 
 
 def stop_requested() -> bool:

@@ -69,7 +69,7 @@ def plan(survey: Survey, division: Division) -> Plan:
 
 def _find_patient(name: str, survey: Survey) -> int:
     if name not in survey.names:
-        raise DataError(
+        raise UsageError(
             f"--test-patients: no patient {name!r} in this dataset{nearest(name, survey.names)}; "
             f"there are {len(survey.names)}, among them {', '.join(survey.names[:3]) or 'none by name'}"
         )
@@ -78,7 +78,12 @@ def _find_patient(name: str, survey: Survey) -> int:
 
 def _official(survey: Survey, division: Division) -> Plan:
     given = survey.folds if (survey.folds >= 0).any() else survey.splits
+    asked = "--test-patients" if division.test_patients else "--folds"
+    if division.test_patients or (division.folds and given is survey.splits):
+        raise UsageError(f"{asked}: the dataset has its own split; add --split-by patient to part it anew")
     without = int((given < 0).sum())
+    if without == len(given):
+        raise DataError("--split-by official: this dataset has no split of its own; say --split-by patient")
     if without:
         raise DataError(
             f"{without} of {len(given)} images have no split of their own; "
@@ -114,7 +119,9 @@ def _check_patients(survey: Survey, parts: np.ndarray) -> None:
     crossing = [survey.names[number] for number in patients[counts > 1]]
     if crossing:
         where = "in several folds" if by_fold else "in test and in train or val"
+        names = ", ".join(crossing[:5]) + (", …" if len(crossing) > 5 else "")
+        amount = f"{len(crossing)} of {len(survey.names)}"
         raise LeakageError(
-            f"{len(crossing)} patients of the dataset's own split are {where} ({', '.join(crossing[:5])}); "
+            f"patients of the dataset's own split are {where}: {amount} ({names}); "
             "part it with --split-by patient, or keep it with --protocol paper"
         )

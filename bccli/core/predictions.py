@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from bccli.core.records import Sample
 
 _IDENTITY = ("path", "split", "fold", "patient", "source", "label", "predicted")
 _PREFIX = "p_"
+_WANTED = "give a CSV with the columns path,label and either p_<class>… or predicted"
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,19 @@ def read_predictions(path: Path, classes: Sequence[str] = ()) -> Predictions:
 
 def parse_predictions(text: str, name: str, classes: Sequence[str] = ()) -> Predictions:
     """`read_predictions` for text that is already here; `name` stands for it in messages."""
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    columns = list(reader.fieldnames or ())
+    columns, rows = _read_table(text, name)
     scored = [column[len(_PREFIX) :] for column in columns if column.startswith(_PREFIX)]
-    for column in ("path", "label"):
+    for column in ("path", "label", *(_PREFIX + label for label in scored)):
         if column not in columns:
-            raise DataError(f"{name}: has no column {column!r}; is it a table of predictions?")
+            raise DataError(f"{name}: has no column {column!r}; {_WANTED}")
+        if columns.count(column) > 1:
+            raise DataError(f"{name}: has the column {column!r} twice; remove one of the two")
     if not scored and "predicted" not in columns:
-        raise DataError(f"{name}: has neither p_<class> columns nor a column 'predicted'")
-    rows = list(reader)
+        raise DataError(f"{name}: has neither p_<class> columns nor a column 'predicted'; {_WANTED}")
     if not rows:
         raise DataError(f"{name}: has no rows; there is nothing to evaluate")
-    order = list(classes) or scored or sorted({row[key] for row in rows for key in ("label", "predicted")})
+    named = {row[key] for row in rows for key in ("label", "predicted") if row.get(key)}
+    order = list(classes) or scored or sorted(named)
     numbers = {label: number for number, label in enumerate(order)}
     labels = _numbers([row["label"] for row in rows], numbers, f"{name}: label")
     probabilities = _probabilities(rows, order, name) if scored else None
@@ -101,10 +105,20 @@ def parse_predictions(text: str, name: str, classes: Sequence[str] = ()) -> Pred
     )
 
 
+def _read_table(text: str, name: str) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns and rows of CSV text, without the mark that some programs put before it."""
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    try:
+        return list(reader.fieldnames or ()), list(reader)
+    except csv.Error as error:
+        raise DataError(f"{name}: not valid CSV after line {reader.line_num} ({error}); {_WANTED}") from None
+
+
 def _numbers(values: list[str], numbers: dict[str, int], where: str) -> np.ndarray:
     for row, value in enumerate(values, 2):
         if value not in numbers:
-            raise DataError(f"{where} {value!r} in row {row} is none of the classes {', '.join(numbers)}")
+            found = f"{where} {value!r}" if value else f"{where} (empty)"
+            raise DataError(f"{found} in row {row} is none of the classes {', '.join(numbers)}; correct it")
     return np.array([numbers[value] for value in values], np.int64)
 
 
@@ -112,7 +126,25 @@ def _probabilities(rows: list[dict[str, str]], order: list[str], name: str) -> n
     for label in order:
         if _PREFIX + label not in rows[0]:
             raise DataError(f"{name}: has no column {_PREFIX + label!r} for the class {label!r}")
+    return np.array(
+        [
+            [
+                _probability(row[_PREFIX + label], f"{name}: {_PREFIX}{label} in row {number}")
+                for label in order
+            ]
+            for number, row in enumerate(rows, 2)
+        ],
+        np.float64,
+    )
+
+
+def _probability(text: str | None, where: str) -> float:
     try:
-        return np.array([[float(row[_PREFIX + label]) for label in order] for row in rows], np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{name}: a probability is not a number ({error})") from None
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not -_ROUNDING <= value <= 1 + _ROUNDING:
+        raise DataError(
+            f"{where} is {text or 'empty'}, not a probability from 0 to 1; correct or remove the row"
+        )
+    return value

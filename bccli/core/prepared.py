@@ -1,5 +1,7 @@
 """A prepared dataset on the disk: its marker, its settings, its samples."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -7,10 +9,14 @@ from typing import Any
 from bccli.core.errors import DataError
 from bccli.core.files import read_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
-from bccli.core.records import Sample, content_hash, read_rows
+from bccli.core.records import MOST_FOLDS, SPLITS, Sample, content_hash, read_rows
 
 FORMAT = 1
 MARKER = "bccli"
+
+_NEEDED = ("classes", "preparation", "dataset", "protocol", "positive")
+_SHA256 = re.compile("[0-9a-f]{64}")
+_MAX_SIDE = 2**28
 
 
 @dataclass(frozen=True)
@@ -47,23 +53,55 @@ def load_dataset(root: Path) -> Dataset:
         advice = "run the same bccli prepare again" if unfinished else "make one with bccli prepare"
         state = "its preparation is unfinished" if unfinished else "is not a prepared dataset"
         raise DataError(f"{root}: {state} (it has no dataset.json); {advice}")
-    info = read_json(root / "dataset.json")
-    if not isinstance(info, dict) or info.get("tool") != MARKER:
-        raise DataError(f"{root}: its dataset.json was not written by bccli; make one with bccli prepare")
-    if info["format"] > FORMAT:
-        raise DataError(f"{root}: was prepared by a newer bccli ({info['version']}); update this one")
+    info = read_info(root / "dataset.json", FORMAT, _NEEDED, "prepare the dataset again")
     samples = tuple(read_rows(root / "manifest.csv"))
+    paths: set[str] = set()
     for sample in samples:
-        _check(sample, info["classes"], root)
+        if fault := _fault(sample, info["classes"], paths):
+            where = f"{root / 'manifest.csv'}: {sample.path or 'a row'}"
+            raise DataError(f"{where} {fault}; correct it or prepare the dataset again")
+        paths.add(sample.path)
     return Dataset(root, info, samples, content_hash(samples))
 
 
-def _check(sample: Sample, classes: list[str], root: Path) -> None:
+def read_info(path: Path, format: int, needed: Iterable[str], remedy: str) -> dict[str, Any]:
+    """What bccli wrote in a dataset.json or run.json of this `format`, or of an earlier one.
+
+    Raises DataError where somebody else wrote it, a newer bccli, or where a key of `needed` is missing.
+    """
+    info = read_json(path)
+    if not isinstance(info, dict) or info.get("tool") != MARKER:
+        raise DataError(f"{path}: was not written by bccli; name a folder that bccli made")
+    if not isinstance(info.get("format"), int):
+        raise DataError(f"{path}: has no format number; {remedy}")
+    if info["format"] > format:
+        raise DataError(
+            f"{path}: was written by a newer bccli (format {info['format']}, not {format}); update this one"
+        )
+    for key in needed:
+        if key not in info:
+            raise DataError(f"{path}: has no {key!r}; {remedy}")
+    return info
+
+
+def _fault(sample: Sample, classes: list[str], paths: set[str]) -> str:
+    """What is wrong with a row of the manifest, in words that follow its path; empty where nothing is."""
     path = PurePosixPath(sample.path)
-    if path.is_absolute() or ".." in path.parts:
-        raise DataError(f"{root}/manifest.csv: path {sample.path!r} leaves the dataset; prepare it again")
+    if not sample.path or path.is_absolute() or ".." in path.parts:
+        return "has a path that is empty or leaves the dataset"
+    if sample.path in paths:
+        return "is there twice"
     if sample.label not in classes:
-        raise DataError(f"{root}/manifest.csv: {sample.path} has the unknown label {sample.label!r}")
+        return f"has the unknown label {sample.label!r}"
+    if sample.split and sample.split not in SPLITS:
+        return f"has the split {sample.split!r}, which is none of {', '.join(SPLITS)}"
+    if sample.fold is not None and not 0 <= sample.fold < MOST_FOLDS:
+        return f"has the fold {sample.fold}, which is not between 0 and {MOST_FOLDS - 1}"
+    if not all(1 <= (side or 0) <= _MAX_SIDE for side in (sample.width, sample.height)):
+        return f"has the impossible size {sample.width}×{sample.height}"
+    if not _SHA256.fullmatch(sample.sha256):
+        return "has a sha256 that is not 64 hexadecimal digits"
+    return ""
 
 
 def first_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
@@ -72,11 +110,18 @@ def first_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
         if there.get(key) != here.get(key):
             if key in ("listing", "data"):
                 return "other images than there are now"
-            return f"{key} {_plain(there.get(key))}, now {_plain(here.get(key))}"
+            name = _SPELLINGS.get(key, key.replace("_", "-"))
+            mark = "x" if key == "size" else "," if key != "ratios" else "/"
+            return f"{name} {_plain(there.get(key), mark)}, now {_plain(here.get(key), mark)}"
     return ""
 
 
-def _plain(value: Any) -> str:
+# Settings whose options are called otherwise.
+_SPELLINGS = {"by": "split-by", "magnifications": "magnification", "weights_hash": "weights of the content"}
+
+
+def _plain(value: Any, mark: str) -> str:
     if isinstance(value, list):
-        return ",".join(str(part) for part in value) or "none"
+        texts = (f"{part:g}" if isinstance(part, float) else str(part) for part in value)
+        return mark.join(texts) or "none"
     return "none" if value is None or value == "" else str(value)

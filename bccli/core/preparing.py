@@ -3,19 +3,19 @@
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bccli import __version__
 from bccli.core import interruption
-from bccli.core.catalog import DATASETS
+from bccli.core.catalog import DATASETS, nearest
 from bccli.core.chunks import JOURNALS, SIZE, Chunk, prepare_chunk
 from bccli.core.datasets import Reading, read_samples
 from bccli.core.datasets.loading import file_size
-from bccli.core.errors import DataError, SettingsError
-from bccli.core.files import locked, read_json, write_json
+from bccli.core.errors import DataError, LockedError, SettingsError, UsageError
+from bccli.core.files import locked, read_json, sweep, write_json
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.merging import merge
 from bccli.core.planning import Division, Plan, plan
@@ -67,14 +67,15 @@ def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
     try:
         found = survey(read, known, lambda sample: file_size(sample, request.source))
     except DataError as error:
-        prefix = "" if str(request.source) in str(error) else f"{request.source}: "
+        prefix = "" if str(error).startswith((str(request.source), "phantom")) else f"{request.source}: "
         raise DataError(f"{prefix}{error}") from None
     if request.positive is not None and request.positive not in found.classes:
-        raise DataError(f"--positive {request.positive!r} is none of the classes {', '.join(found.classes)}")
+        hint = nearest(request.positive, found.classes)
+        raise UsageError(f"--positive {request.positive!r} is none of {', '.join(found.classes)}{hint}")
     if found.skipped_count:
         watcher.warn(
-            f"{found.skipped_count} images were passed over, because this dataset names its files otherwise: "
-            + ", ".join(found.skipped)
+            "images whose place or name this dataset does not know were passed over: "
+            f"{found.skipped_count} ({', '.join(found.skipped)}{', …' if found.skipped_count > 3 else ''})"
         )
     parts = plan(found, request.division)
     for note in parts.notes:
@@ -108,13 +109,17 @@ def prepare(
 
     Raises SettingsError where `out` holds something else, Stopped after a signal.
     """
+    _keep_apart(request.source, out)
     found, parts = look(request, watcher)
     settings = {**request.to_json(), "listing": found.listing}
     if done := finished(out, settings, overwrite):
+        _tidy(out)
         watcher.note(f"{out} is complete; nothing to do")
         return done
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
+        if done := finished(out, settings, overwrite):  # by another process, since we looked
+            return done
         _begin(out, settings)
         _prepare_pixels(request, out, found, parts, workers, watcher)
         info = {
@@ -136,6 +141,12 @@ def prepare(
     return info
 
 
+def _keep_apart(source: Path, out: Path) -> None:
+    """Raises DataError where the next look at the source would find the prepared images in it."""
+    if source.is_dir() and source.resolve() in out.resolve().parents:
+        raise DataError(f"{out}: lies inside the source {source}; choose a folder outside of it")
+
+
 def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
     """dataset.json if `out` is complete with these settings, None where there is work to do.
 
@@ -147,7 +158,9 @@ def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, 
         raise DataError(f"{out}: is not a folder; name another place for the prepared dataset")
     if (out / "dataset.json").exists():
         info = read_json(out / "dataset.json")
-        if overwrite and info.get("tool") == MARKER:
+        if not isinstance(info, dict) or info.get("tool") != MARKER:
+            raise DataError(f"{out}: its dataset.json was not written by bccli; choose another folder")
+        if overwrite:
             return None
         _refuse_others(out, info.get("settings", {}), settings, "choose another folder or pass --overwrite")
         return info
@@ -159,6 +172,13 @@ def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, 
     elif any(path.name != ".lock" for path in out.iterdir() if path.name != JOURNALS):
         raise DataError(f"{out}: is not empty and was not made by bccli prepare; choose another folder")
     return None
+
+
+def _tidy(out: Path) -> None:
+    """Remove what a `prepare` left that was killed after its last word, where the folder can be written."""
+    if (out / JOURNALS).exists() or (out / ".lock").exists():
+        with suppress(OSError, LockedError), locked(out):
+            shutil.rmtree(out / JOURNALS, ignore_errors=True)
 
 
 def _refuse_others(out: Path, there: dict[str, Any], here: dict[str, Any], advice: str) -> None:
@@ -174,6 +194,7 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
         for journal in journals.glob("*.json"):
             journal.unlink()
     write_json(journals / "settings.json", settings)
+    sweep(out)
     (out / "dataset.json").unlink(missing_ok=True)
     for name in ("manifest.csv", "quarantine.csv", "preview.png", "stats.png"):
         (out / name).unlink(missing_ok=True)
@@ -190,8 +211,12 @@ def _prepare_pixels(
     workers = workers if total >= _WORTH_WORKERS else 1
     reused = 0
     jobs = _chunks(request, out, parts)
-    with interruption.deferred(), watcher.track(total, "images") as advance:
-        for images, before in in_order(prepare_chunk, jobs, workers):
+    with (
+        interruption.deferred(),
+        watcher.track(total, "images") as advance,
+        closing(in_order(prepare_chunk, jobs, workers)) as results,
+    ):
+        for images, before in results:
             advance(images)
             reused += before
             interruption.stop_if_requested()

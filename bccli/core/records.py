@@ -13,6 +13,7 @@ from pathlib import Path
 from bccli.core.errors import DataError
 
 SPLITS = ("train", "val", "test")
+MOST_FOLDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def sample_from_row(row: dict[str, str], where: str) -> Sample:
 def read_rows(path: Path) -> Iterator[Sample]:
     """Yield the samples of a manifest in file order. Raises DataError if the file or a column is missing."""
     try:
-        stream = path.open(newline="", encoding="utf-8")
+        stream = path.open(newline="", encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
         raise DataError(f"{path}: no such manifest; is this a prepared dataset?") from None
     with stream:
@@ -92,7 +93,7 @@ class ContentHash:
 
     def add(self, sample: Sample) -> None:
         """Add one sample's cells; `\\x1f` and `\\x1e` part cells and rows, as ASCII meant them to."""
-        self._digest.update(("\x1f".join(sample.to_row()) + "\x1e").encode())
+        self._digest.update(("\x1f".join(sample.to_row()) + "\x1e").encode("utf-8", "surrogateescape"))
 
     def hexdigest(self) -> str:
         """The hash so far, as 64 hexadecimal digits."""

@@ -12,13 +12,19 @@ from typing import Any
 
 from bccli import __version__
 from bccli.core.errors import DataError, SettingsError, UsageError
-from bccli.core.files import file_hash, locked, read_json, write_json
+from bccli.core.files import file_hash, is_temporary, locked, sweep, write_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
-from bccli.core.prepared import MARKER, first_difference
+from bccli.core.prepared import MARKER, first_difference, read_info
 
 FORMAT = 1
 RUNNING, COMPLETE = "running", "complete"
 STATE = "state.npz"
+
+# What run.json holds once the run is complete.
+_NEEDED = (
+    "backbone", "dataset", "protocol", "classes", "positive", "preparation", "data", "size",
+    "train_accuracy", "val_accuracy", "leakage", "files",
+)  # fmt: skip
 
 # What a run folder may hold while it is not complete, besides its members' folders.
 _OWN = (
@@ -67,7 +73,7 @@ class Run:
 def load_run(root: Path) -> Run:
     """Read a complete run. Raises DataError where there is none, or one that is unfinished or too new."""
     if not (root / "run.json").is_file():
-        what = "no such folder" if not root.exists() else "is not a run (it has no run.json)"
+        what = "no such file or folder" if not root.exists() else "is not a run (it has no run.json)"
         raise DataError(f"{root}: {what}; name a folder that bccli train made")
     run = Run(root, _read_info(root))
     if not run.complete:
@@ -76,12 +82,9 @@ def load_run(root: Path) -> Run:
 
 
 def _read_info(root: Path) -> dict[str, Any]:
-    info = read_json(root / "run.json")
-    if not isinstance(info, dict) or info.get("tool") != MARKER:
-        raise DataError(f"{root}: its run.json was not written by bccli; name a folder that bccli train made")
-    if info["format"] > FORMAT:
-        raise DataError(f"{root}: was written by a newer bccli ({info['version']}); update this one")
-    return info
+    remedy = "copy the whole folder again"
+    info = read_info(root / "run.json", FORMAT, ("kind", "status", "settings"), remedy)
+    return read_info(root / "run.json", FORMAT, _NEEDED if info["status"] == COMPLETE else (), remedy)
 
 
 @contextmanager
@@ -100,6 +103,8 @@ def open_run(
         if _is_done(root, settings, overwrite):
             yield None
             return
+        sweep(root)
+        sweep(root / "plots")
         info = {
             "format": FORMAT,
             "tool": MARKER,
@@ -115,7 +120,8 @@ def open_run(
 def _is_done(root: Path, settings: dict[str, Any], overwrite: bool) -> bool:
     """Whether the run is complete with these settings; clears the folder where it is to be replaced."""
     if not (root / "run.json").exists():
-        strangers = [path.name for path in root.iterdir() if path.name not in (".lock", *_OWN)]
+        own = (".lock", *_OWN)
+        strangers = [path.name for path in root.iterdir() if path.name not in own and not is_temporary(path)]
         if strangers:
             raise DataError(f"{root}: is not empty and holds no run ({strangers[0]}); choose another folder")
         return False
@@ -127,9 +133,18 @@ def _is_done(root: Path, settings: dict[str, Any], overwrite: bool) -> bool:
     longer = settings.get("epochs", 0) > info["settings"].get("epochs", 0)
     ignored = {"epochs": settings.get("epochs")} if longer else {}
     if difference := first_difference({**info["settings"], **ignored}, settings):
-        advice = "choose another folder" + (" or pass --overwrite" if complete else "")
-        raise SettingsError(f"{root}: was trained with {difference}; {advice}")
+        if not complete and _holds_nothing(root):
+            return False
+        advice = "pass --overwrite" if complete else "it is unfinished, remove it"
+        raise SettingsError(f"{root}: was trained with {difference}; {advice} or choose another folder")
     return complete and not longer
+
+
+def _holds_nothing(root: Path) -> bool:
+    """Whether a run ended before its first result, so that other settings lose nothing."""
+    return not any((root / name).exists() for name in (STATE, "history.csv")) and not any(
+        root.glob("*/run.json")
+    )
 
 
 def clear(root: Path) -> None:

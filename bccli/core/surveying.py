@@ -98,5 +98,5 @@ def _class_order(seen: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ..
         raise DataError("no images of this dataset were found; check the folder and the options")
     order = tuple(label for label in known if label in seen) or tuple(sorted(seen))
     if len(order) < 2:
-        raise DataError(f"all images are of one class ({order[0]}); a classifier needs at least two")
+        raise DataError(f"all images are of one class ({order[0]}); add images of another class")
     return order

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -173,7 +174,8 @@ class Fit:
                 tf.TensorSpec((None,), tf.float32),
                 tf.TensorSpec((len(self.seeds), 2), tf.uint32),
                 tf.TensorSpec((), tf.float64),
-            ]
+            ],
+            autograph=False,
         )
         def train_step(x: Any, truth: Any, weights: Any, seeds: Any, number: Any) -> None:
             for place, generator in enumerate(self.seeds):
@@ -193,7 +195,7 @@ class Fit:
             more = tf.stack([tf.cast(value, tf.float64) for value in amount])
             self.sums.assign(tf.concat([self.sums[:3] + more, [first_bad]], 0))
 
-        @tf.function(input_signature=[signature])
+        @tf.function(input_signature=[signature], autograph=False)
         def predict_step(x: Any) -> Any:
             return probabilities_of(self.network(x, training=False))
 
@@ -243,6 +245,11 @@ class Fit:
         row = {"loss": loss / count, "accuracy": hits / count}
         if len(self.examples.val):
             row |= self._validate()
+            if not np.isfinite(row["val_loss"]):
+                raise TrainingError(
+                    f"the weights are no longer numbers after epoch {self.progress.epoch + 1}, "
+                    f"step {self.progress.step}; try a smaller --lr"
+                )
         return row
 
     def _validate(self) -> dict[str, Any]:
@@ -299,7 +306,7 @@ class Fit:
                 self.best_weights = [content[f"best_{place}"] for place in range(len(weights))]
                 for place, variable in enumerate(self.optimizer.variables):
                     variable.assign(content[f"optimizer_{place}"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{self.state}: is damaged ({error}); remove the run's folder and start again"
             ) from None

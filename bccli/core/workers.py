@@ -2,21 +2,31 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
 
+from bccli.core import interruption
 from bccli.core.errors import BccliError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-# Jobs waiting per worker: enough to keep each busy, few enough to keep memory flat.
+# Jobs begun ahead of the one whose result comes next, per worker: enough to keep each busy, few enough
+# to keep memory flat.
 _AHEAD = 2
+
+# Seconds that a running job has to finish after a signal; batch systems kill after 30.
+_GRACE = 10
+_POLL = 0.2
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 def available_cores() -> int:
@@ -24,36 +34,149 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(work: Callable[[Job], Result], jobs: Iterable[Job], workers: int) -> Iterator[Result]:
+def in_order(
+    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int
+) -> Generator[Result, None, None]:
     """Yield `work(job)` for each job, in order; with one worker in this process, otherwise in fresh ones.
 
-    Jobs are taken from the iterable only as they are needed. Raises BccliError when a worker is killed.
+    Jobs are taken from the iterable only as they are needed. Raises BccliError when a worker is killed,
+    Stopped when jobs go on for long after a signal; closing the iterator ends the workers at once.
     """
     if workers <= 1:
         yield from map(work, jobs)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_live_with_parent) as pool:
-        waiting: deque[Future[Result]] = deque()
+    with _Team(work, workers) as team:
+        done: dict[int, Result] = {}
+        following = 0
+        for number, job in enumerate(jobs):
+            while not team.takes_more or number - following >= workers * _AHEAD:
+                done |= team.collect()
+                while following in done:
+                    yield done.pop(following)
+                    following += 1
+            team.give(number, job)
+        while team.busy or done:
+            while following in done:
+                yield done.pop(following)
+                following += 1
+            done |= team.collect()
+
+
+class _Team:
+    """Processes that each do one job at a time, started when there is a job for them."""
+
+    # concurrent.futures waits for running jobs when it shuts down, and for ever when one of its processes
+    # was killed and the others ignore SIGTERM.
+
+    def __init__(self, work: Callable[[Any], Any], size: int) -> None:
+        self._work, self._size = work, size
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: list[Any] = []
+        self._idle: list[Connection] = []
+        self.busy: dict[Connection, int] = {}
+
+    def __enter__(self) -> "_Team":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.join()
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether somebody has nothing to do, or could be started."""
+        return bool(self._idle) or len(self._processes) < self._size
+
+    def give(self, number: int, job: Any) -> None:
+        """Have a job done; `number` comes back with its result."""
+        if not self._idle:
+            self._idle.append(self._start())
+        line = self._idle.pop()
         try:
-            for job in jobs:
-                waiting.append(pool.submit(work, job))
-                if len(waiting) >= workers * _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise BccliError(
-                "a worker process was killed, probably for want of memory; "
-                "run the same command again with fewer --workers"
-            ) from None
+            line.send(job)
+        except OSError:
+            raise _killed() from None
+        self.busy[line] = number
+
+    def collect(self) -> dict[int, Any]:
+        """The results that are ready, at least one where there are jobs. Raises what a job raised."""
+        results = {}
+        for line in self._ready():
+            try:
+                value, error, where = line.recv()
+            except (EOFError, OSError):
+                raise _killed() from None
+            if error is not None:
+                raise error from _InWorker(where)
+            results[self.busy.pop(line)] = value
+            self._idle.append(line)
+        return results
+
+    def _ready(self) -> list[Any]:
+        patience: float | None = None
+        while self.busy:
+            if ready := wait(list(self.busy), _POLL):
+                return ready
+            if interruption.stop_requested():
+                patience = patience or time.monotonic() + _GRACE
+                if time.monotonic() > patience:
+                    interruption.stop_if_requested()
+        return []
+
+    def _start(self) -> Connection:
+        """Start a process with the signals blocked, so that one to the whole group does not hit it."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(self._work, theirs), daemon=True)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            resource_tracker.ensure_running()  # which unblocks some
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            process.start()
+            self._processes.append(process)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()  # now the end of the process is the end of the line
+        return ours
 
 
-def _live_with_parent() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
+class _InWorker(Exception):  # noqa: N818 (it only carries the other process's traceback)
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def _killed() -> BccliError:
+    return BccliError(
+        "a worker process was killed, probably for want of memory; "
+        "run the same command again with fewer --workers"
+    )
+
+
+def _serve(work: Callable[[Any], Any], line: Connection) -> None:
+    """A worker's life: jobs in, results or errors out, until the parent hangs up."""
+    _end_with_parent()
+    while True:
+        try:
+            job = line.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            answer: tuple[Any, Exception | None, str] = work(job), None, ""
+        except Exception as error:
+            answer = None, _sendable(error), traceback.format_exc()
+        line.send(answer)
+
+
+def _sendable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -63,7 +63,7 @@ class RecipeCommand(click.Command):
 
 def load_recipe(name: str) -> Recipe:
     """Read a recipe by its name or file, with an optional `:STAGE`. Raises click.UsageError."""
-    file, _, stage = name.partition(":")
+    file, _, stage = (name, "", "") if Path(name).is_file() else name.partition(":")
     known = {path.stem: path for path in Path(__file__).parent.glob("*.toml")}
     path = known.get(file) or Path(file)
     try:
@@ -138,8 +138,10 @@ def spelling(param: click.Parameter) -> str:
 
 
 def _to_default(option: click.Option, value: Any, recipe: Recipe) -> Any:
-    if isinstance(option.type, click.Path):
+    """A recipe's value as the command line would have it, so that it is checked in the same way."""
+    if isinstance(option.type, click.Path) and value not in getattr(option.type, "names", ()):
         return str(recipe.folder / str(value))
-    if isinstance(value, list) and not option.multiple:
-        return ",".join(str(part) for part in value)
-    return value
+    if isinstance(value, list):
+        parts = [str(part) for part in value]
+        return parts if option.multiple else ",".join(parts)
+    return value if option.is_flag else str(value)

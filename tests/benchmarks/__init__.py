@@ -1,0 +1,1 @@
+"""The figures that bccli promises, measured against what people would do without it."""

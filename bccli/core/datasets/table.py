@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from bccli.core.datasets import Reading, Skip
 from bccli.core.errors import DataError
-from bccli.core.records import SPLITS, Sample
+from bccli.core.records import MOST_FOLDS, SPLITS, Sample
 
 _NEEDED = ("path", "label")
 
@@ -16,21 +16,30 @@ def read_table(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
     """Yield the rows in file order. Raises DataError naming the row that cannot be meant."""
     if not source.is_file():
         raise DataError(f"{source}: no such file; name the CSV with the columns path,label")
-    rows_of_paths: dict[str, int] = {}
+    lines_of_paths: dict[str, int] = {}
     with source.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
         reader = csv.DictReader(stream)
+        for row in _rows(reader, source):
+            where = f"{source} line {reader.line_num}"
+            sample = _to_sample(row, where)
+            first = lines_of_paths.setdefault(sample.source, reader.line_num)
+            if first != reader.line_num:
+                raise DataError(
+                    f"{where}: {sample.source!r} is already in line {first}; remove one of the two"
+                )
+            yield sample
+
+
+def _rows(reader: "csv.DictReader[str]", source: Path) -> Iterator[dict[str, str]]:
+    """The rows of a table with the columns that are needed. Raises DataError where it is none."""
+    try:
         for column in _NEEDED:
             if column not in (reader.fieldnames or ()):
                 raise DataError(f"{source}: has no column {column!r}; the first line must name the columns")
-        for row in reader:
-            where = f"{source} row {reader.line_num}"
-            sample = _to_sample(row, where)
-            first = rows_of_paths.setdefault(sample.source, reader.line_num)
-            if first != reader.line_num:
-                raise DataError(
-                    f"{where}: {sample.source!r} is already in row {first}; remove one of the two"
-                )
-            yield sample
+        yield from reader
+    except csv.Error as error:
+        where = f"{source} line {reader.line_num + 1}"
+        raise DataError(f"{where}: not valid CSV ({error}); mend the line") from None
 
 
 def _to_sample(row: dict[str, str], where: str) -> Sample:
@@ -39,10 +48,10 @@ def _to_sample(row: dict[str, str], where: str) -> Sample:
         raise DataError(f"{where}: the label is empty; fill it in or remove the row")
     split = (row.get("split") or "").strip()
     if split and split not in SPLITS:
-        raise DataError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
+        raise DataError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}; correct it")
     fold = (row.get("fold") or "").strip()
-    if fold and not fold.isdecimal():
-        raise DataError(f"{where}: fold {fold!r} is not a whole number from 0 on")
+    if fold and not (fold.isdecimal() and int(fold) < MOST_FOLDS):
+        raise DataError(f"{where}: fold {fold!r} is no number from 0 to {MOST_FOLDS - 1}; correct it")
     return Sample(
         label=label,
         split=split,
@@ -57,11 +66,13 @@ def _to_sample(row: dict[str, str], where: str) -> Sample:
 def _inside(text: str, column: str, where: str) -> str:
     """A relative path with `/` that stays in the CSV's folder."""
     path = PurePosixPath(text.strip().replace("\\", "/"))
+    if "\0" in text:
+        raise DataError(f"{where}: the {column} has a NUL in it; correct it")
     if str(path) == ".":
         raise DataError(f"{where}: the {column} is empty; fill it in or remove the row")
     if path.is_absolute() or path.drive or (len(path.parts[0]) == 2 and path.parts[0][1] == ":"):
         raise DataError(f"{where}: {column} {text!r} is absolute; make it relative to the CSV's folder")
     normal = os.path.normpath(str(path))
-    if normal.startswith(".."):
+    if normal.split("/")[0] == "..":
         raise DataError(f"{where}: {column} {text!r} leaves the CSV's folder; move the CSV above the images")
     return normal

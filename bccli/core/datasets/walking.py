@@ -7,34 +7,53 @@ from pathlib import Path
 from bccli.core.errors import DataError
 from bccli.core.imaging.decoding import SUFFIXES
 
+_FOLDER, _LINKED_FOLDER, _FILE, _OTHER = range(4)
+
 
 def image_files(root: Path) -> Iterator[str]:
     """Yield the image files below `root` as relative paths with `/`, in the order of their names.
 
-    Hidden files and folders, and files that are no images by their ending, are passed over; links are
-    followed, but no folder is entered twice. Raises DataError if `root` is no readable folder.
+    Hidden files and folders, and files that are no images by their ending, are passed over. Links are
+    followed, but no folder is entered twice: a link into `root` or to a folder around it is passed over.
+    Raises DataError if `root` is no readable folder.
     """
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"{root}: {what}; name the folder that holds the images")
-    yield from _walk(root, "", set())
+    yield from _walk(root, "", os.path.realpath(root), set())
 
 
-def _walk(folder: Path, prefix: str, entered: set[tuple[int, int]]) -> Iterator[str]:
-    status = folder.stat()
-    if (status.st_dev, status.st_ino) in entered:
-        return
-    entered.add((status.st_dev, status.st_ino))
+def _walk(folder: Path, prefix: str, root: str, linked: set[str]) -> Iterator[str]:
+    """Yield the images of a folder; `root` is the real path of the outermost, `linked` those of links."""
     try:
         with os.scandir(folder) as entries:
-            listing = sorted((entry.name, entry.is_dir()) for entry in entries if entry.name[0] != ".")
+            listing = sorted((entry.name, _leads_to(entry)) for entry in entries if entry.name[0] != ".")
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from None
-    for name, is_folder in listing:
-        if is_folder:
-            yield from _walk(folder / name, f"{prefix}{name}/", entered)
-        elif is_image_name(name):
+    for name, kind in listing:
+        if kind == _FILE and is_image_name(name):
             yield prefix + name
+        elif kind == _FOLDER or (kind == _LINKED_FOLDER and _is_new(folder / name, root, linked)):
+            yield from _walk(folder / name, f"{prefix}{name}/", root, linked)
+
+
+def _leads_to(entry: os.DirEntry[str]) -> int:
+    """What an entry is or links to; a link to nothing counts as a file, one that cannot be read."""
+    try:
+        if entry.is_dir():
+            return _LINKED_FOLDER if entry.is_symlink() else _FOLDER
+        return _FILE if entry.is_file() or entry.is_symlink() else _OTHER
+    except OSError:
+        return _FILE
+
+
+def _is_new(link: Path, root: str, linked: set[str]) -> bool:
+    """Whether a link leads to a folder that is neither inside nor around `root` nor reached before."""
+    target = os.path.realpath(link)
+    if target in linked or os.path.commonpath([target, root]) in (target, root):
+        return False
+    linked.add(target)
+    return True
 
 
 def is_image_name(name: str) -> bool:

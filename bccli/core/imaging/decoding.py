@@ -28,6 +28,8 @@ def decode(path: Path | str) -> np.ndarray:
         data = Path(path).read_bytes()
     except FileNotFoundError:
         raise ImageError("does not exist") from None
+    except ValueError:
+        raise ImageError("has a name that no file can have") from None
     except OSError as error:
         raise ImageError(f"cannot be opened ({(error.strerror or str(error)).lower()})") from None
     if not data:
@@ -121,7 +123,7 @@ _CONVERSIONS: dict[str, Callable[[Image.Image], np.ndarray]] = {
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode == "P" and "transparency" in image.info:
+    if image.mode in ("P", "RGB", "L") and "transparency" in image.info:
         return _opaque(image)
     convert = _CONVERSIONS.get(image.mode)
     return convert(image) if convert else np.array(image.convert("RGB"))

@@ -29,6 +29,8 @@ def preparation_from_json(value: dict[str, Any]) -> Preparation:
     unknown = set(value) - {"size", "fit"}
     if unknown:
         raise DataError(f"the preparation step {min(unknown)!r} is not known to this bccli; update it")
+    if value["fit"] not in FITS:
+        raise DataError(f"the preparation's fit {value['fit']!r} is not known to this bccli; update it")
     size = value["size"]
     return Preparation(size=(size[0], size[1]) if size else None, fit=value["fit"])
 

@@ -46,6 +46,15 @@ PREPROCESSING: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def check_size(backbone: Backbone, size: tuple[int, int]) -> None:
+    """Raises DataError where images of `size` (width, height) are too small for a backbone."""
+    if min(size) < backbone.smallest:
+        raise DataError(
+            f"images of {size[0]}×{size[1]} are too small for {backbone.name}, "
+            f"which needs {backbone.smallest}×{backbone.smallest}; prepare them with a larger --size"
+        )
+
+
 def build_backbone(backbone: Backbone, size: tuple[int, int], weights: Weights) -> Any:
     """A Keras model from preprocessed images of `size` (width, height) to feature maps.
 
@@ -53,12 +62,8 @@ def build_backbone(backbone: Backbone, size: tuple[int, int], weights: Weights) 
     """
     import keras
 
+    check_size(backbone, size)
     width, height = size
-    if min(size) < backbone.smallest:
-        raise DataError(
-            f"images of {width}×{height} are too small for {backbone.name}, which needs {backbone.smallest}; "
-            "prepare them with a larger --size"
-        )
     shape = (height, width, 3)
     arguments: dict[str, Any] = dict(backbone.arguments)
     if backbone.builder == "plain_cnn":

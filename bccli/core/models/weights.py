@@ -89,5 +89,5 @@ def load_weights(network: Any, weights: Weights) -> None:
     ) as error:  # h5py and Keras raise OSError, ValueError and KeyError for damaged or other files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
-            f"{weights.file}: does not fit {network.name} ({reason}); is it complete, and without top?"
+            f"{weights.file}: does not fit {network.name} ({reason}); give a complete file without its top"
         ) from None
