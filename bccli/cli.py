@@ -106,8 +106,9 @@ def _misused(error: click.UsageError, console: Console) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
     else:
-        help = f"; see {error.ctx.command_path} --help" if error.ctx else ""
-        console.error(f"{_sentence(error)}{help}")
+        command = error.ctx.command_path if error.ctx else "bccli"
+        ours = not error.ctx and type(error) is click.UsageError  # a recipe's, which says what to do
+        console.error(_sentence(error) + ("" if ours else f"; see {command} --help"))
     return error.exit_code
 
 
@@ -126,7 +127,8 @@ def _sentence(error: click.UsageError) -> str:
         if isinstance(parameter.type, click.Choice) and message.count("'") > 1:
             message += nearest(message.split("'")[1], parameter.type.choices)
         return f"{name}: {message}"
-    return " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".")
+    return message[:1].lower() + message[1:]
 
 
 def _unforeseen(error: Exception, console: Console) -> int:

@@ -14,7 +14,7 @@ def refused(result: Any, *fragments: str) -> str:
     assert len(errors) == 1, result.stderr
     assert lines[-1] == errors[0], result.stderr
     assert not any(line.startswith("Traceback") for line in lines), result.stderr
-    assert "unexpected" not in errors[0]
+    assert not errors[0].startswith("Error: unexpected")
     for fragment in fragments:
         assert fragment in errors[0]
     return errors[0].removeprefix("Error: ")

@@ -189,7 +189,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def preparing(kind: str, raw: Path, out: Path) -> tuple[object, ...]:
     """The arguments of one `prepare`, always the same."""
     source = ("folder", raw, out, *PATIENT) if kind == "folder" else ("phantom", "histology", out)
-    sizes = () if kind == "folder" else ("--count", 500, "--patients", 20, "--size", "32x32")
+    sizes = () if kind == "folder" else ("--count", 1000, "--patients", 20, "--size", "32x32")
     return "prepare", *source, *sizes, "--workers", 2
 
 
@@ -227,13 +227,13 @@ def kill_prepare(start: Start, kind: str, raw: Path, place: Path, *, kills: int,
         out = place / f"out{rounds}"
         arguments = preparing(kind, raw, out)
         for _ in range(min(rng.randint(2, 5), kills - hits)):
-            before, complete = journaled(out), (out / "dataset.json").exists()
+            before = journaled(out)
             work = start(*arguments)
             work.sleep(rng.uniform(0.1, duration))
             hits += work.kill()
-            after = journaled(out)
-            if not complete and not (out / "dataset.json").exists():
-                assert before.items() <= after.items(), "a finished chunk was lost or made anew"
+            if (out / "dataset.json").exists():
+                break
+            assert before.items() <= journaled(out).items(), "a finished chunk was lost or made anew"
         ready = sum(images for _, images in journaled(out).values())
         complete = (out / "dataset.json").exists()
         said = start(*arguments).end()
@@ -245,7 +245,7 @@ def kill_prepare(start: Start, kind: str, raw: Path, place: Path, *, kills: int,
 
 
 def test_prepare_survives_kills(start: Start, raw: Path, tmp_path: Path) -> None:
-    assert kill_prepare(start, "folder", raw, tmp_path, kills=4, seed=1) > 0
+    assert kill_prepare(start, "folder", raw, tmp_path, kills=3, seed=1) > 0
 
 
 @pytest.mark.slow
@@ -254,7 +254,7 @@ def test_prepare_survives_many_kills(start: Start, raw: Path, tmp_path: Path, ki
     assert kill_prepare(start, kind, raw, tmp_path, kills=20, seed=2) > 0
 
 
-@pytest.mark.parametrize("fraction", [0.15, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("fraction", [0.15, 0.3, 0.8])
 def test_workers_end_with_their_parent(start: Start, raw: Path, tmp_path: Path, fraction: float) -> None:
     work = start(*preparing("folder", raw, tmp_path / "out"))
     work.wait_for(lambda: len(session(work.pid)) > 1)
@@ -620,7 +620,7 @@ def test_train_is_alone_in_its_folder(
     assert first.kill()
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict"])
+@pytest.mark.parametrize("command", ["evaluate", pytest.param("predict", marks=pytest.mark.slow)])
 def test_reading_commands_stop_quickly(
     start: Start,
     datasets: dict[str, Path],

@@ -151,15 +151,15 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> No
     command again continues an interrupted run; a larger --epochs extends a finished one. Prints the
     figures of val and test.
     """
-    from bccli.core import crossvalidation, experiments
+    from bccli.core import crossvalidation, designs, experiments, results
     from bccli.core.evaluation import figures_json
     from bccli.core.prepared import load_dataset
 
     design = _design(settings)
-    experiments.resolve(design)
+    designs.resolve(design)
     dataset = load_dataset(data)
     if settings["dry_run"]:
-        console.show_rows(experiments.preview(design, dataset, settings["fold"]))
+        console.show_rows(designs.preview(design, dataset, settings["fold"]))
         return
     trained = (crossvalidation.train_folds if settings["fold"] == "all" else experiments.train)(
         design,
@@ -172,11 +172,11 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> No
         watcher=screen,
         log=screen.logging,
     )
-    console.show_figures(figures_json(experiments.stored_figures(trained))["runs"])
+    console.show_figures(figures_json(results.stored_figures(trained))["runs"])
 
 
 def _design(settings: dict[str, Any]) -> Any:
-    from bccli.core.experiments import Design
+    from bccli.core.designs import Design
     from bccli.core.models.heads import DEFAULT_LOSS, Head
     from bccli.core.training import OPTIMIZERS, Schedule
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from bccli.core.designs import Design, default_cache, resolve
 from bccli.core.errors import UsageError
-from bccli.core.experiments import Design, default_cache, resolve, stored_figures, train, write_results
+from bccli.core.experiments import train
 from bccli.core.files import write_text
 from bccli.core.prepared import Dataset
+from bccli.core.results import stored_figures, to_recipe, write_results
 from bccli.core.runs import Run, complete_run, load_run, open_run
 from bccli.core.watching import SILENT, Watcher
 
@@ -54,6 +56,7 @@ def train_folds(
             )
             for fold in range(dataset.folds)
         ]
+        write_text(root / "recipe.toml", to_recipe(resolved, weights, "all"))
         return _pool(run, members)
 
 

@@ -149,5 +149,5 @@ def locked(folder: Path) -> Iterator[None]:
 
 def to_toml(command: str, values: Mapping[str, Any]) -> str:
     """A recipe with one table; None is left out, since TOML knows no such value."""
-    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
-    return "\n".join([f"[{command}]", *lines]) + "\n"
+    given = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items() if value is not None}
+    return "\n".join([f"[{command}]", *(f"{key} = {text}" for key, text in given.items())]) + "\n"

@@ -22,14 +22,12 @@ Benchmark = Callable[[int | None, Path, Callable[[str], None]], Iterator[Row]]
 BENCHMARKS: dict[str, Benchmark] = {"start": start, "frozen": frozen, "decoding": decoding, "memory": memory}
 
 
-def run(names: Sequence[str], rounds: int | None) -> tuple[list[Row], list[str]]:
-    """The rows of the benchmarks, and what is to be known about their data."""
-    rows: list[Row] = []
-    notes: list[str] = []
+def run(names: Sequence[str], rounds: int | None, rows: list[Row], notes: list[str]) -> None:
+    """Add the rows of the benchmarks, one by one, and what is to be known about their data."""
     for name in names:
         with tempfile.TemporaryDirectory(prefix="bccli-benchmark-") as folder:
-            rows += BENCHMARKS[name](rounds, Path(folder), notes.append)
-    return rows, notes
+            for row in BENCHMARKS[name](rounds, Path(folder), notes.append):
+                rows.append(row)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,10 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     target = options.json.absolute() if options.json else None
     os.chdir(REPOSITORY)
     where = machine()
-    rows, notes = run(options.names or list(BENCHMARKS), options.rounds)
-    print(markdown(rows), where, *notes, sep="\n\n")
-    if target:
-        target.write_text(json.dumps(as_json(rows, where, notes), indent=2) + "\n", encoding="utf-8")
+    rows: list[Row] = []
+    notes: list[str] = []
+    try:
+        run(options.names or list(BENCHMARKS), options.rounds, rows, notes)
+    finally:  # what was measured before a failure is worth having
+        print(markdown(rows), where, *notes, sep="\n\n", flush=True)
+        if target:
+            target.write_text(json.dumps(as_json(rows, where, notes), indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ def _decode_bytes(data: bytes) -> np.ndarray:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise ImageError(f"is too large ({width}×{height} pixels; the limit is {MAX_PIXELS:,})")
+            if _is_deep_in_planes(image):
+                return _decode_tiff(data)
             image.load()
             return _to_rgb(image)
     except ImageError:
@@ -56,6 +58,13 @@ def _decode_bytes(data: bytes) -> np.ndarray:
 
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BITS, _PLANAR = 258, 284  # TIFF 6.0: BitsPerSample, PlanarConfiguration
+
+
+def _is_deep_in_planes(image: Image.Image) -> bool:
+    """Whether this is a TIFF that Pillow opens and misreads: more than 8 bits, one plane per colour."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(_PLANAR) == 2 and max(tags.get(_BITS, (8,))) > 8
 
 
 def _decode_tiff(data: bytes) -> np.ndarray:

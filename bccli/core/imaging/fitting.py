@@ -5,7 +5,12 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+from bccli.core.errors import ImageError
+
 Size = tuple[int, int]
+
+# As in decoding: what an image may grow to on the way to its size.
+MAX_PIXELS = 2**28
 
 
 def stretch(image: np.ndarray, size: Size, *, nearest: bool = False) -> np.ndarray:
@@ -44,6 +49,8 @@ def _scaled_by(choose: Callable[..., float], image: np.ndarray, size: Size, near
     height, width = image.shape[:2]
     factor = choose(size[0] / width, size[1] / height)
     target = (max(1, round(width * factor)), max(1, round(height * factor)))
+    if target[0] * target[1] > MAX_PIXELS:
+        raise ImageError(f"is too narrow ({width}×{height}) to fill {size[0]}×{size[1]}")
     return stretch(image, target, nearest=nearest)
 
 

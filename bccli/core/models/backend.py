@@ -1,5 +1,6 @@
 """Starting TensorFlow: quietly, on the device that was asked for, with repeatable results."""
 
+import gc
 import os
 import sys
 import tempfile
@@ -16,11 +17,13 @@ def start(device: str = "auto", *, verbose: bool = False) -> Any:
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     if verbose:
-        import tensorflow as tf
+        with _uncollected():
+            import tensorflow as tf
     else:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with _quiet_stderr():
-            import tensorflow as tf
+            with _uncollected():
+                import tensorflow as tf
 
             _devices(tf)
     gpus = _devices(tf)
@@ -48,6 +51,24 @@ def describe_device(tf: Any) -> str:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
         return f"{len(gpus)} × {name}"
     return f"CPU ({len(os.sched_getaffinity(0))} cores)"
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Import TensorFlow for the first time without garbage collections, and spare it later ones.
+
+    It makes half a million objects that live as long as the process: going through them again and again
+    takes a third of the import's time, and once more as much when the process ends.
+    """
+    if "tensorflow" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 @contextmanager

@@ -1,0 +1,173 @@
+"""What is to be trained: a run's design, the parts that its images play, the checks before work begins."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccli.core.auditing import audit, refuse_leakage
+from bccli.core.catalog import Backbone, find_backbone
+from bccli.core.errors import DataError, UsageError
+from bccli.core.images import open_images
+from bccli.core.leakage import Leak, leak_sentences
+from bccli.core.models.backbones import check_size
+from bccli.core.models.heads import Head, find_loss, units
+from bccli.core.models.weights import Weights, find_weights
+from bccli.core.prepared import Dataset
+from bccli.core.records import SPLITS
+from bccli.core.training import Schedule
+from bccli.core.watching import Watcher
+
+TRAIN, VAL, TEST = range(len(SPLITS))
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is trained and how: all that decides a run's result, besides the data."""
+
+    backbone: str = "cnn-15"
+    weights: str | None = None
+    trainable: str | None = None
+    head: Head = field(default_factory=Head)
+    schedule: Schedule = field(default_factory=Schedule)
+    fold: int | None = None
+    allow_leakage: bool = False
+
+    def to_json(self, weights: Weights) -> dict[str, Any]:
+        """The settings by which two runs are the same."""
+        settings = {
+            "backbone": self.backbone,
+            "weights": weights.name if weights.name in ("imagenet", "none") else "file",
+            "weights_hash": weights.hash,
+            "trainable": self.trainable,
+            **asdict(self.head),
+            **asdict(self.schedule),
+            "fold": self.fold,
+        }
+        return json.loads(json.dumps(settings))
+
+
+def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
+    """Fill in what depends on the backbone, and find its weights before any data is read.
+
+    Raises UsageError, WeightsError.
+    """
+    backbone = find_backbone(design.backbone)
+    weights = find_weights(backbone, design.weights or ("imagenet" if backbone.weights else "none"))
+    trainable = design.trainable or ("all" if weights.file is None else "none")
+    find_loss(design.schedule.loss, design.head.output)
+    return replace(design, weights=weights.name, trainable=trainable), backbone, weights
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network to train: the design resolved, the data, and which image has which part in it."""
+
+    design: Design
+    backbone: Backbone
+    weights: Weights
+    dataset: Dataset
+    parts: np.ndarray
+    leaks: dict[str, Leak]
+    cache: Path
+
+    def positions(self, part: int) -> np.ndarray:
+        """The images of a part, in manifest order."""
+        return np.flatnonzero(self.parts == part)
+
+
+def preview(design: Design, dataset: Dataset, fold: int | str | None) -> list[dict[str, Any]]:
+    """The table of a dry run: images and patients per part and class."""
+    first = replace(design, fold=0) if fold == "all" else design
+    parts = _parts(dataset, first.fold)
+    _check_parts(dataset, parts)
+    rows = []
+    for part, name in enumerate(SPLITS):
+        for label in dataset.classes:
+            here = [
+                sample
+                for sample, code in zip(dataset.samples, parts, strict=True)
+                if code == part and sample.label == label
+            ]
+            patients = {sample.patient for sample in here if sample.patient}
+            rows.append(
+                {"part": name, "label": label, "images": len(here), "patients": len(patients) or None}
+            )
+    return rows
+
+
+def default_cache(dataset: Dataset, root: Path) -> Path:
+    """DATA/.cache, or RUN/.cache where DATA cannot be written."""
+    return (dataset.root if os.access(dataset.root, os.W_OK) else root) / ".cache"
+
+
+def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) -> Job:
+    """Decide the parts, check them, and audit them. Raises DataError, UsageError, LeakageError."""
+    design, backbone, weights = resolve(design)
+    parts = _parts(dataset, design.fold)
+    units(design.head.output, len(dataset.classes))
+    _check_parts(dataset, parts)
+    used = [sample for sample, part in zip(dataset.samples, parts.tolist(), strict=True) if part >= 0]
+    check_size(backbone, open_images(dataset.root, used).size)
+    design = replace(design, schedule=_without_val(design.schedule, parts, watcher))
+    leaks = audit(dataset, parts, cache)
+    refuse_leakage(leaks, dataset, allowed=design.allow_leakage)
+    for sentence in leak_sentences({part: leak.to_json() for part, leak in leaks.items()}):
+        watcher.warn(sentence)
+    return Job(design, backbone, weights, dataset, parts, leaks, cache)
+
+
+def _parts(dataset: Dataset, fold: int | None) -> np.ndarray:
+    """0 train, 1 val, 2 test, -1 unused for every image.
+
+    With folds, fold k is tested, fold k+1 validated, and the rest trained on, but for the augmented
+    children of what is not trained on.
+    """
+    if dataset.folds == 0:
+        if fold is not None:
+            raise UsageError(
+                "--fold: this dataset has splits, not folds; leave it out or prepare with --folds"
+            )
+        return np.array([SPLITS.index(sample.split) if sample.split else -1 for sample in dataset.samples])
+    if fold is None:
+        raise UsageError(
+            f"the dataset has {dataset.folds} folds; say --fold 0 … {dataset.folds - 1} or --fold all"
+        )
+    if not 0 <= fold < dataset.folds:
+        raise UsageError(f"--fold {fold}: the folds are 0 … {dataset.folds - 1}")
+    roles = {fold: TEST, (fold + 1) % dataset.folds: VAL}
+    parts = np.array(
+        [roles.get(sample.fold, TRAIN) if sample.fold is not None else -1 for sample in dataset.samples]
+    )
+    part_of = {sample.path: part for sample, part in zip(dataset.samples, parts.tolist(), strict=True)}
+    for place, sample in enumerate(dataset.samples):
+        if sample.parent and (parts[place] != TRAIN or part_of.get(sample.parent) != TRAIN):
+            parts[place] = -1
+    return parts
+
+
+def _check_parts(dataset: Dataset, parts: np.ndarray) -> None:
+    labels = np.array([sample.label for sample in dataset.samples])
+    trained = set(labels[parts == TRAIN].tolist())
+    if not trained:
+        raise DataError(f"{dataset.root}: no image is in train; prepare it with other --ratios")
+    for label in dataset.classes:
+        if label not in trained:
+            raise DataError(
+                f"{dataset.root}: train has no image of class {label}; "
+                "add patients of that class or part the dataset otherwise"
+            )
+
+
+def _without_val(schedule: Schedule, parts: np.ndarray, watcher: Watcher) -> Schedule:
+    if (parts == VAL).any():
+        return schedule
+    if schedule.patience is not None or schedule.stop_at:
+        raise DataError(
+            "there are no val images to stop by; prepare some, or leave --patience and --stop-at out"
+        )
+    watcher.warn("there are no val images: the last epoch's training loss decides which weights are kept")
+    return replace(schedule, monitor="loss")

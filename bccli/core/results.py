@@ -1,0 +1,158 @@
+"""What a run folder holds once its network is trained: predictions, figures, plots, its own recipe."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccli.core.designs import TEST, TRAIN, VAL, Design, Job
+from bccli.core.evaluation import figures_json, figures_of
+from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
+from bccli.core.metrics import Figures
+from bccli.core.models.weights import Weights
+from bccli.core.predictions import read_predictions, write_predictions
+from bccli.core.records import SPLITS, Sample
+from bccli.core.runs import Run, complete_run
+from bccli.core.training import Fit, Progress
+
+
+def stored_figures(run: Run) -> list[Figures]:
+    """The figures in a run's metrics.json."""
+    return [Figures(**row) for row in read_json(run.root / "metrics.json")["runs"]]
+
+
+def write_history(root: Path, progress: Progress) -> None:
+    """history.csv with a row per epoch so far."""
+    if progress.history:
+        write_table(root / "history.csv", progress.history)
+
+
+def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write records of equal keys as CSV."""
+    rows = list(rows)
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
+
+
+def finish(job: Job, run: Run, whole: Any, fit: Fit, samples: Sequence[Sample], parts: np.ndarray) -> Run:
+    """Predict, measure, draw, and complete the run; `samples` and `parts` (n,) are its examples."""
+    classes = job.dataset.classes
+    probabilities = fit.predict(np.arange(len(samples)))
+    shown = np.concatenate([np.flatnonzero(parts == VAL), np.flatnonzero(parts == TEST)])
+    rows = [(samples[place], SPLITS[parts[place]]) for place in shown]
+    write_predictions(run.root / "predictions.csv", rows, probabilities[shown], classes)
+    with replacing_file(run.root / "model.keras") as temporary:
+        whole.save(temporary)
+    write_text(run.root / "recipe.toml", to_recipe(job.design, job.weights, job.design.fold))
+    hits = probabilities.argmax(axis=1) == fit.examples.labels
+    accuracy = {part: float(hits[parts == part].mean()) for part in (TRAIN, VAL) if (parts == part).any()}
+    facts = {
+        **_facts(job),
+        "size": list(whole.input_shape[2:0:-1]),
+        "parameters": int(whole.count_params()),
+        "kept_epoch": fit.progress.kept_epoch,
+        "epochs_trained": fit.progress.epoch,
+        "train_accuracy": accuracy.get(TRAIN),
+        "val_accuracy": accuracy.get(VAL),
+    }
+    preliminary = Run(run.root, {**run.info, **facts})
+    write_results(preliminary)
+    _draw(preliminary, whole, fit.progress)
+    return complete_run(run, facts)
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    """What run.json says of the data and the design, beyond the settings."""
+    info = job.dataset.info
+    return {
+        "backbone": job.backbone.name,
+        "dataset": info["dataset"],
+        "protocol": info["protocol"],
+        "classes": list(job.dataset.classes),
+        "positive": info["positive"] if len(job.dataset.classes) == 2 else None,
+        "preparation": info["preparation"],
+        "data": {"hash": job.dataset.hash, "images": len(job.dataset.samples)},
+        "leakage": {part: leak.to_json() for part, leak in job.leaks.items()},
+        "seed": job.design.schedule.seed,
+    }
+
+
+def write_results(run: Run) -> None:
+    """metrics.json and the plots of val and test, from the run's predictions."""
+    from bccli.core.plots import plot_confusion, plot_roc
+
+    predictions = read_predictions(run.root / "predictions.csv", run.classes)
+    present = [split for split in ("val", "test") if split in predictions.splits]
+    write_json(
+        run.root / "metrics.json", figures_json([figures_of(run, predictions, split) for split in present])
+    )
+    (run.root / "plots").mkdir(exist_ok=True)
+    for split in present:
+        part = predictions.of_split(split)
+        scores = np.asarray(part.probabilities)
+        figures = figures_of(run, predictions, split)
+        with replacing(run.root / "plots" / f"confusion_{split}.png") as stream:
+            plot_confusion(figures.confusion_matrix or [], run.classes, stream, title=f"{run.name}, {split}")
+        with replacing(run.root / "plots" / f"roc_{split}.png") as stream:
+            plot_roc(
+                part.labels, scores, run.classes, stream,
+                positive=figures.positive, title=f"{run.name}, {split}",
+            )  # fmt: skip
+
+
+def _draw(run: Run, whole: Any, progress: Progress) -> None:
+    from bccli.core.models.drawing import LayerBox, draw_layers
+    from bccli.core.plots import plot_curves
+
+    with replacing(run.root / "plots" / "curves.png") as stream:
+        plot_curves(progress.history, stream, kept_epoch=progress.kept_epoch)
+    boxes = [
+        LayerBox(
+            name=layer.name,
+            kind=type(layer).__name__,
+            output_shape=tuple(layer.output.shape),
+            parameters=int(layer.count_params()),
+            trainable=bool(layer.trainable_weights),
+            layers=len(getattr(layer, "layers", [layer])),
+        )
+        for layer in whole.layers
+    ]
+    with replacing(run.root / "model.png") as stream:
+        draw_layers(boxes, stream)
+
+
+def _weights_choice(weights: Weights) -> str:
+    """--weights as a recipe repeats it: a file by its full path, as recipes start from their own folder."""
+    return weights.name if weights.name in ("imagenet", "none") else str(Path(weights.name).resolve())
+
+
+def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
+    """The [train] table that repeats a run; `fold` is a number, all, or None."""
+    schedule = design.schedule
+    values = {
+        "backbone": design.backbone,
+        "weights": _weights_choice(weights),
+        "trainable": design.trainable,
+        "dense": list(design.head.dense),
+        "dropout": design.head.dropout,
+        "output": design.head.output,
+        "loss": schedule.loss,
+        "optimizer": schedule.optimizer,
+        "lr": schedule.lr,
+        "batch-size": schedule.batch_size,
+        "epochs": schedule.epochs,
+        "patience": schedule.patience,
+        "monitor": schedule.monitor,
+        "stop-at": f"{schedule.stop_at[0]}={schedule.stop_at[1]}" if schedule.stop_at else None,
+        "class-weights": schedule.class_weights,
+        "fold": fold,
+        "seed": schedule.seed,
+        "allow-leakage": design.allow_leakage or None,
+    }
+    return to_toml("train", values)

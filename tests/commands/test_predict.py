@@ -1,0 +1,309 @@
+"""`bccli predict` on runs and images as people have them."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bccli.cli import cli
+from tests.conftest import PATIENT, Bccli, draw, rows_of, save
+from tests.sentences import refused
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with raw images and two complete runs: `sized` prepares to 24×24, `plain` keeps sizes."""
+    root = tmp_path_factory.mktemp("predict")
+    for patient in range(6):
+        for number in range(2):
+            label = ("benign", "malignant")[patient % 2]
+            save(root / "raw" / label / f"p{patient}_{number}.png", draw(patient % 2, patient * 10 + number))
+    for name, size in (("sized", ("--size", "24x24", "--fit", "pad")), ("plain", ())):
+        for command in (
+            ("prepare", "folder", root / "raw", root / f"{name}_data", *PATIENT, "--ratios", "1/1/1", *size),
+            ("train", root / f"{name}_data", root / name, "--epochs", 1, "--batch-size", 8),
+        ):
+            assert CliRunner().invoke(cli, [str(part) for part in command]).exit_code == 0
+    return root
+
+
+@pytest.fixture
+def run(root: Path, tmp_path: Path) -> Path:
+    """A run of one's own."""
+    return Path(shutil.copytree(root / "sized", tmp_path / "run"))
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """Good and bad images in turn: bad, good, bad, good, bad."""
+    folder = tmp_path / "mixed"
+    save(folder / "b.png", draw(0, 1))
+    save(folder / "d.png", draw(1, 2, (40, 30)))
+    (folder / "a.png").write_text("no image")
+    (folder / "c.png").write_bytes(b"")
+    (folder / "e.png").write_bytes((folder / "b.png").read_bytes()[:200])
+    return folder
+
+
+ERRORS = ["not an image", "", "0 bytes", "", "truncated"]
+
+
+def check_mixed(rows: list[dict]) -> None:
+    """Rows of `mixed` in input order, with an answer or an error each."""
+    assert [Path(row["path"]).name for row in rows] == ["a.png", "b.png", "c.png", "d.png", "e.png"]
+    for row, fragment in zip(rows, ERRORS, strict=True):
+        if fragment:
+            assert fragment in row["error"]
+            assert not row["predicted"]
+            assert not row["p_benign"]
+        else:
+            assert not row["error"]
+            assert float(row["p_benign"]) + float(row["p_malignant"]) == pytest.approx(1, abs=1e-6)
+            assert float(row["probability"]) == max(float(row["p_benign"]), float(row["p_malignant"]))
+            assert row["predicted"] == max(("benign", "malignant"), key=lambda name: float(row[f"p_{name}"]))
+
+
+# Images
+
+
+def test_images_that_cannot_be_read_are_rows_with_their_error(bccli: Bccli, run: Path, mixed: Path) -> None:
+    result = bccli("predict", run, mixed, exit=4)
+    rows = rows_of(result.stdout)
+    assert list(rows[0]) == ["path", "predicted", "probability", "p_benign", "p_malignant", "error"]
+    check_mixed(rows)
+    assert "3 of 5 images have no label" in result.stderr
+    assert bccli("predict", run, mixed, "--skip-bad", exit=0).stdout == result.stdout
+
+
+def test_the_order_is_that_of_the_input_across_batches(bccli: Bccli, run: Path, root: Path) -> None:
+    images = sorted((root / "raw").rglob("*.png"), reverse=True)
+    whole = rows_of(bccli("predict", run, *images).stdout)
+    assert [row["path"] for row in whole] == [str(path) for path in images]
+    parted = rows_of(bccli("predict", run, *images, "--batch-size", 3, "--workers", 1).stdout)
+    for one, other in zip(whole, parted, strict=True):
+        assert float(one["p_benign"]) == pytest.approx(float(other["p_benign"]), abs=1e-6)
+
+
+def test_a_missing_file_is_a_row_and_a_missing_name_is_not(bccli: Bccli, run: Path, tmp_path: Path) -> None:
+    (row,) = rows_of(bccli("predict", run, tmp_path / "gone.png", exit=4).stdout)
+    assert row["error"] == "does not exist"
+    refused(bccli("predict", run, exit=2), "missing", "bccli predict --help")
+
+
+@pytest.mark.parametrize("content", [(), ("notes.txt", ".hidden.png")])
+def test_a_folder_without_images_is_refused(
+    bccli: Bccli, run: Path, tmp_path: Path, content: tuple[str, ...]
+) -> None:
+    folder, output = tmp_path / "empty", tmp_path / "labels.csv"
+    folder.mkdir()
+    for name in content:
+        (folder / name).write_text("x")
+    for option in ((), ("--output", output), ("--format", "json")):
+        refused(bccli("predict", run, folder, *option, exit=3), str(folder), "no images", "name images")
+    assert not output.exists()
+
+
+def test_an_image_of_another_size_needs_a_run_with_a_size(bccli: Bccli, root: Path, tmp_path: Path) -> None:
+    image = save(tmp_path / "large.png", draw(0, 1, (40, 30)))
+    (row,) = rows_of(bccli("predict", root / "plain", image, exit=4).stdout)
+    assert row["error"] == "is 40×30, and the run knows only 24×24"
+    (row,) = rows_of(bccli("predict", root / "sized", image).stdout)
+    assert not row["error"]
+
+
+def test_paths_come_from_standard_input(bccli: Bccli, run: Path, mixed: Path) -> None:
+    paths = sorted(str(path) for path in mixed.iterdir())
+    for text in ("\n".join(paths), "\r\n".join([*paths, ""]), "\n\n".join(paths)):
+        check_mixed(rows_of(bccli("predict", run, "-", input=text, exit=4).stdout))
+    odd = mixed.rename(mixed.with_name("line\nend"))
+    nul = "\0".join(sorted(str(path) for path in odd.iterdir())) + "\0"
+    check_mixed(rows_of(bccli("predict", run, "-", "--null", input=nul, exit=4).stdout))
+    check_mixed(rows_of(bccli("predict", run, "-", "--null", input=f"{odd}\0", exit=4).stdout))
+
+
+def test_standard_input_without_paths_is_refused(bccli: Bccli, run: Path) -> None:
+    for text in ("", "\n\n"):
+        refused(bccli("predict", run, "-", input=text, exit=3), "standard input", "one a line")
+    refused(bccli("predict", run, "-", "-", input="x.png", exit=2), "standard input", "once")
+
+
+def test_names_that_no_file_can_have_are_rows(bccli: Bccli, run: Path, tmp_path: Path) -> None:
+    names = f"{tmp_path}/a\0b.png\n{'x' * 300}.png\n"
+    rows = rows_of(bccli("predict", run, "-", input=names, exit=4).stdout)
+    assert [bool(row["error"]) for row in rows] == [True, True]
+
+
+def test_a_name_that_is_not_utf8_keeps_its_bytes(bccli: Bccli, run: Path, tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/pr\xe4parat.png"
+    save(tmp_path / "x.png", draw(0, 1))
+    os.rename(tmp_path / "x.png", path)
+    for format in ("csv", "json", "jsonl", "table"):
+        result = bccli("predict", run, os.fsdecode(path), "--format", format)
+        if format != "table":
+            assert b"/pr\xe4parat.png" in result.stdout_bytes
+    bccli("predict", run, "-", "--output", tmp_path / "out.csv", input=path + b"\n")
+    assert path in (tmp_path / "out.csv").read_bytes()
+
+
+# Formats and output
+
+
+def test_every_format_says_the_same(bccli: Bccli, run: Path, mixed: Path) -> None:
+    check_mixed(json.loads(bccli("predict", run, mixed, "--format", "json", exit=4).stdout))
+    lines = bccli("predict", run, mixed, "--format", "jsonl", exit=4).stdout.splitlines()
+    check_mixed([json.loads(line) for line in lines])
+    table = bccli("predict", run, mixed, "--format", "table", exit=4).stdout
+    assert "predicted" in table
+    assert "malignant" in table
+    assert bccli("predict", run, mixed, exit=4).stdout == bccli(
+        "predict", run, mixed, "--format", "csv", exit=4
+    ).stdout  # fmt: skip
+    refused(bccli("predict", run, mixed, "--format", "xml", exit=2), "--format", "'xml'")
+
+
+def test_top_gives_ranks_instead_of_classes(bccli: Bccli, run: Path, mixed: Path) -> None:
+    full = rows_of(bccli("predict", run, mixed, exit=4).stdout)
+    first = rows_of(bccli("predict", run, mixed, "--top", 1, exit=4).stdout)
+    assert list(first[0]) == ["path", "predicted", "probability", "error"]
+    both = rows_of(bccli("predict", run, mixed, "--top", 9, exit=4).stdout)
+    assert list(both[0]) == ["path", "predicted", "probability", "predicted_2", "probability_2", "error"]
+    for row, whole in zip(both, full, strict=True):
+        assert row["predicted"] == whole["predicted"]
+        if row["predicted"]:
+            assert row["probability_2"] == whole[f"p_{row['predicted_2']}"]
+    refused(bccli("predict", run, mixed, "--top", 0, exit=2), "--top")
+
+
+def test_an_output_file_is_whole_or_not_there(
+    bccli: Bccli, run: Path, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "labels.csv"
+    printed = bccli("predict", run, mixed, exit=4).stdout
+    result = bccli("predict", run, mixed, "--output", output, exit=4)
+    assert result.stdout == ""
+    assert output.read_text() == printed
+    assert bccli("predict", run, mixed, "--output", "-", exit=4).stdout == printed
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("bccli.core.inference.to_rows", fail)
+    refused(bccli("predict", run, mixed, "--output", output, exit=3), "out of memory", "--batch-size")
+    assert output.read_text() == printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "mixed", "run"]
+
+
+def test_an_output_that_cannot_be_written_is_refused(
+    bccli: Bccli, run: Path, mixed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "nowhere" / "labels.csv"
+    refused(bccli("predict", run, mixed, "--output", output, exit=2), str(output), "make it first")
+    refused(bccli("predict", run, mixed, "--output", mixed, exit=3), str(mixed), "is a folder", "name a file")
+
+
+def test_a_closed_pipe_ends_quietly(run: Path, root: Path) -> None:
+    """The reader takes one line; hundreds of rows more than a pipe holds follow."""
+    script = f'"{sys.executable}" -m bccli predict "$1" - --format jsonl | head -1; exit ${{PIPESTATUS[0]}}'
+    images = "\n".join([str(root / "raw" / "benign" / "p0_0.png")] * 600)
+    ended = subprocess.run(
+        ["bash", "-c", script, "bash", run], input=images, capture_output=True, text=True, check=False
+    )
+    assert len(ended.stdout.splitlines()) == 1
+    assert "Error" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Exception" not in ended.stderr
+    assert ended.returncode == 0
+
+
+# Runs
+
+
+@pytest.mark.parametrize(
+    ("harm", "fragments"),
+    [
+        (lambda run: shutil.rmtree(run), ("no such file or folder", "bccli train")),
+        (lambda run: (run / "run.json").unlink(), ("is not a run", "bccli train")),
+        (lambda run: replace(run, '"complete"', '"running"'), ("unfinished", "the same bccli train again")),
+        (lambda run: replace(run, '"fit"', '"tilt"'), ("'tilt'", "update")),
+        (lambda run: replace(run, '"pad"', '"squeeze"'), ("'squeeze'", "update")),
+        (lambda run: (run / "model.keras").unlink(), ("model.keras", "is missing", "copy")),
+        (lambda run: truncate(run / "model.keras"), ("model.keras", "has changed", "copy")),
+    ],
+)
+def test_a_run_that_is_not_whole_is_refused(
+    bccli: Bccli, run: Path, mixed: Path, harm: Callable[[Path], object], fragments: tuple[str, ...]
+) -> None:
+    harm(run)
+    refused(bccli("predict", run, mixed, exit=3), *fragments)
+
+
+def replace(run: Path, old: str, new: str) -> None:
+    """Change run.json by hand, all of it."""
+    text = (run / "run.json").read_text()
+    assert old in text
+    (run / "run.json").write_text(text.replace(old, new))
+
+
+def truncate(path: Path) -> None:
+    """Keep the first half of a file, as an interrupted copy does."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_a_gpu_that_is_not_there_is_refused(bccli: Bccli, run: Path, mixed: Path) -> None:
+    refused(bccli("predict", run, mixed, "--device", "gpu", exit=3), "--device gpu", "--device cpu")
+
+
+def test_a_run_is_not_changed_by_predicting(bccli: Bccli, run: Path, mixed: Path) -> None:
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in run.rglob("*")}
+    bccli("predict", run, mixed, exit=4)
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in run.rglob("*")} == before
+
+
+def test_predict_gets_the_pixels_that_prepare_wrote(root: Path, tmp_path: Path) -> None:
+    """For every --fit: the raw image prepared anew is the file in the prepared dataset."""
+    import numpy as np
+
+    from bccli.core.imaging.decoding import decode
+    from bccli.core.imaging.preparation import prepare_image
+    from bccli.core.prepared import load_dataset
+
+    raw = tmp_path / "raw"
+    for number in range(4):
+        save(raw / "ab"[number % 2] / f"{number}.png", draw(0, number, (30 + number, 17)))
+        deep = np.random.default_rng(number).integers(900, 3000, (33, 20)).astype(np.uint16)
+        save(raw / "ab"[number % 2] / f"{number}.tif", deep)
+    for fit in ("stretch", "pad", "crop"):
+        data = tmp_path / fit
+        command = "prepare", "folder", raw, data, "--size", "24x22", "--fit", fit, "--ratios", "1/0/0"
+        assert CliRunner().invoke(cli, [str(part) for part in command]).exit_code == 0
+        dataset = load_dataset(data)
+        assert len(dataset.samples) == 8
+        for sample in dataset.samples:
+            written = decode(data / sample.path)
+            anew = prepare_image(decode(raw / sample.source), dataset.preparation)
+            assert (written == anew).all()
+
+
+def test_rows_are_written_as_they_are_answered() -> None:
+    """Nothing is collected: the first row leaves before the second image is looked at."""
+    from bccli.console import WRITERS
+
+    seen: list[int] = []
+
+    def rows():  # type: ignore[no-untyped-def]
+        for number in range(2):
+            seen.append(len(stream.getvalue()))
+            yield {"path": str(number)}
+
+    for format in ("csv", "jsonl"):
+        stream = io.StringIO()
+        seen.clear()
+        WRITERS[format](rows(), stream, "")
+        assert seen[1] > 0

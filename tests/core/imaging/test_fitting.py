@@ -1,0 +1,107 @@
+"""One size for all images, to the pixel."""
+
+import numpy as np
+import pytest
+
+from bccli.core.errors import DataError
+from bccli.core.imaging.fitting import FITS, crop, pad, stretch
+from bccli.core.imaging.preparation import (
+    Preparation,
+    preparation_from_json,
+    prepare_image,
+    prepare_mask,
+)
+
+RNG = np.random.default_rng(0)
+
+
+def colour(*shape: int) -> np.ndarray:
+    """Random RGB pixels (height, width, 3)."""
+    return RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("size", [(24, 24), (30, 10), (10, 30), (1, 1), (7, 50)])
+@pytest.mark.parametrize("shape", [(24, 24), (13, 40), (40, 13), (1, 1), (1, 90)])
+def test_the_size_is_always_the_one_asked_for(
+    fit: str, size: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    image = FITS[fit](colour(*shape), size)
+    assert image.shape == (size[1], size[0], 3)
+    assert image.dtype == np.uint8
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_an_image_of_that_size_is_left_alone(fit: str) -> None:
+    image = colour(12, 20)
+    assert (FITS[fit](image, (20, 12)) == image).all()
+
+
+def test_shrinking_averages_areas() -> None:
+    image = colour(8, 12)
+    blocks = image.reshape(4, 2, 6, 2, 3).astype(np.float64).mean(axis=(1, 3))
+    assert abs(stretch(image, (6, 4)) - blocks).max() <= 1  # rounded once along each axis
+
+
+def test_enlarging_is_cubic() -> None:
+    """A cubic curve overshoots at an edge, a linear one does not, and a flat field stays flat."""
+    ramp = np.repeat(np.array([[100, 100, 100, 150, 150, 150]], np.uint8)[:, :, None], 3, axis=2)
+    enlarged = stretch(ramp, (24, 1))
+    assert enlarged.min() < 100
+    assert enlarged.max() > 150
+    assert (stretch(np.full((3, 3, 3), 77, np.uint8), (9, 9)) == 77).all()
+
+
+def test_padding_keeps_the_aspect_ratio_and_fills_with_black() -> None:
+    image = colour(10, 20) // 2 + 100
+    padded = pad(image, (20, 20))
+    assert (padded[5:15] == image).all()
+    assert (padded[:5] == 0).all()
+    assert (padded[15:] == 0).all()
+    half = pad(image, (10, 10))
+    assert (half[2:7] == stretch(image, (10, 5))).all()
+    assert (half[:2] == 0).all()
+    assert (half[7:] == 0).all()
+
+
+def test_cropping_keeps_the_middle() -> None:
+    image = colour(10, 20)
+    assert (crop(image, (10, 10)) == image[:, 5:15]).all()
+    assert (crop(image, (20, 20)) == stretch(image, (40, 20))[:, 10:30]).all()
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_a_mask_moves_with_its_image_and_keeps_two_values(fit: str) -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[10:30, 20:50] = 255
+    for size in ((30, 20), (90, 90), (13, 29)):
+        preparation = Preparation(size, fit)
+        mask = prepare_mask(image[:, :, 0], preparation)
+        assert mask.shape == (size[1], size[0])
+        assert set(np.unique(mask)) <= {0, 255}
+        shown = prepare_image(image, preparation)[:, :, 0]
+        assert (mask[shown == 255] == 255).mean() > 0.95
+        assert (mask[shown == 0] == 0).mean() > 0.95
+
+
+def test_without_a_size_nothing_changes() -> None:
+    image = colour(5, 9)
+    assert prepare_image(image, Preparation()) is image
+
+
+def test_an_absurd_crop_is_refused_before_it_fills_the_memory() -> None:
+    with pytest.raises(DataError, match="too narrow"):
+        crop(np.zeros((1, 50_000, 3), np.uint8), (4000, 4000))
+
+
+def test_preparations_survive_json() -> None:
+    for preparation in (Preparation(), Preparation((30, 20), "crop")):
+        assert preparation_from_json(preparation.to_json()) == preparation
+
+
+@pytest.mark.parametrize(
+    "value", [{"size": None, "fit": "pad", "tilt": 3}, {"size": [3, 4], "fit": "squeeze"}]
+)
+def test_an_unknown_step_is_refused(value: dict[str, object]) -> None:
+    with pytest.raises(DataError, match=r"'tilt'|'squeeze'"):
+        preparation_from_json(value)

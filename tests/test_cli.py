@@ -1,0 +1,364 @@
+"""The program as a whole: what it imports, how fast it answers, where it writes, how it fails."""
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from bccli import __version__
+from bccli.cli import cli
+from tests.conftest import PATIENT, Bccli, rows_of
+from tests.sentences import refused
+
+HEAVY = (
+    "numpy",
+    "pandas",
+    "PIL",
+    "tensorflow",
+    "keras",
+    "sklearn",
+    "matplotlib",
+    "rich",
+    "scipy",
+    "tifffile",
+)
+PREDICTIONS = "path,label,p_a,p_b\n1.png,a,0.9,0.1\n2.png,b,0.2,0.8\n"
+
+MakeFolder = Callable[..., Path]
+
+
+def modules_after(code: str, arguments: Sequence[object] = ()) -> set[str]:
+    """The top-level modules that a fresh interpreter has imported after running `code`."""
+    script = f"import sys\n{code}\nprint('MODULES', *{{name.partition('.')[0] for name in sys.modules}})"
+    command = [sys.executable, "-c", script, *(str(argument) for argument in arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(ended.stdout.splitlines()[-1].split()[1:])
+
+
+RUN = """
+from bccli.cli import cli
+try:
+    cli.main(sys.argv[1:])
+except SystemExit as ended:
+    assert not ended.code, ended.code
+"""
+
+
+def test_the_program_starts_without_anything_heavy() -> None:
+    assert not modules_after("import bccli.cli").intersection(HEAVY)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["prepare", "--help"], ["train", "--help"], ["predict", "--help"]],
+)
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    assert not modules_after(RUN, arguments).intersection(HEAVY)
+
+
+def test_prepare_and_evaluate_do_without_tensorflow(make_folder: MakeFolder, tmp_path: Path) -> None:
+    table = tmp_path / "predictions.csv"
+    table.write_text(PREDICTIONS)
+    commands = ["prepare", "folder", make_folder(), tmp_path / "data", *PATIENT], ["evaluate", table]
+    for command in commands:
+        assert not modules_after(RUN, command).intersection({"tensorflow", "keras", "sklearn", "pandas"})
+
+
+def test_a_usage_error_imports_nothing_heavy() -> None:
+    code = RUN.replace("assert not ended.code, ended.code", "assert ended.code == 2")
+    for arguments in (["train", "data", "run", "--epochs", "x"], ["prepare", "foldr", "raw", "data"]):
+        assert not modules_after(code, arguments).intersection(HEAVY)
+
+
+def test_help_comes_at_once() -> None:
+    """The best of five, since other programs may be busy."""
+    script = Path(sys.executable).with_name("bccli")
+    command = [str(script)] if script.exists() else [sys.executable, "-m", "bccli"]
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([*command, "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.2
+
+
+# Wrong commands and options
+
+
+def test_a_misspelt_command_names_the_nearest(bccli: Bccli) -> None:
+    refused(bccli("trian", exit=2), "'trian'", "did you mean 'train'?", "bccli --help")
+    refused(bccli("xyzzy", exit=2), "'xyzzy'", "bccli --help")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (("prepare", "foldr", "raw", "data"), ("DATASET", "did you mean 'folder'?")),
+        (("prepare",), ("DATASET is missing", "bccli prepare --help")),
+        (("prepare", "folder", "raw"), ("OUT is missing",)),
+        (("train", "data", "run", "--epoch", "5"), ("--epoch", "did you mean '--epochs'?")),
+        (("train", "data", "run", "--epochs", "many"), ("--epochs", "'many'")),
+        (("train", "data", "run", "--epochs"), ("--epochs",)),
+        (("train", "data", "run", "more"), ("more",)),
+        (("evaluate", "run", "--splt", "val"), ("--splt", "did you mean '--split'?")),
+        (("predict", "run", "x.png", "--device", "gqu"), ("--device", "did you mean 'gpu'?")),
+        (("--verbos", "train"), ("--verbos", "did you mean '--verbose'?")),
+    ],
+)
+def test_wrong_usage_is_one_sentence(
+    bccli: Bccli, arguments: tuple[str, ...], fragments: tuple[str, ...]
+) -> None:
+    refused(bccli(*arguments, exit=2), *fragments, "--help")
+
+
+def test_help_is_on_stdout_and_a_missing_command_on_stderr(bccli: Bccli) -> None:
+    shown = bccli("--help").stdout
+    assert all(name in shown for name in cli.commands)
+    assert bccli("-h").stdout == shown
+    assert bccli("--version").stdout == f"bccli, version {__version__}\n"
+    nothing = bccli(exit=2)
+    assert nothing.stdout == ""
+    assert "Commands:" in nothing.stderr
+
+
+@pytest.mark.parametrize("command", list(cli.commands.values()), ids=list(cli.commands))
+def test_every_option_explains_itself(command: click.Command) -> None:
+    for param in command.params:
+        if isinstance(param, click.Option):
+            assert param.help, param.name
+            assert not param.is_flag or param.is_eager or param.secondary_opts, param.name
+
+
+def test_shells_get_a_completion_script() -> None:
+    for shell in ("bash", "zsh", "fish"):
+        ended = subprocess.run(
+            [sys.executable, "-c", "from bccli.cli import run; run()"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "_BCCLI_COMPLETE": f"{shell}_source"},
+            check=False,
+        )
+        if shell == "bash" and "Bash" in ended.stderr:
+            continue  # a bash that is too old is said so
+        assert "_BCCLI_COMPLETE" in ended.stdout
+        assert "bccli" in ended.stdout
+
+
+def test_completion_knows_commands_and_options() -> None:
+    def complete(words: str, number: int) -> list[str]:
+        environment = {"_BCCLI_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(number)}
+        ended = subprocess.run(
+            [sys.executable, "-c", "from bccli.cli import run; run()"],
+            capture_output=True, text=True, env={**os.environ, **environment}, check=False,
+        )  # fmt: skip
+        return [line.partition(",")[2] for line in ended.stdout.splitlines()]
+
+    assert "train" in complete("bccli tr", 1)
+    assert "--fold" in complete("bccli train --fo", 2)
+    assert not any(complete("bccli xyzzy --fo", 2))
+
+
+# Streams
+
+
+def test_results_go_to_stdout_and_nothing_else_does(
+    bccli: Bccli, make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    result = bccli("prepare", "folder", make_folder(), tmp_path / "data", *PATIENT)
+    assert list(rows_of(result.stdout)[0]) == ["part", "label", "images", "patients"]
+    start, *progress = result.stderr.splitlines()
+    assert start.startswith(f"bccli {__version__} prepare folder: ")
+    assert str(tmp_path / "data") in start
+    assert progress == ["images: 24 of 24"]
+
+
+def test_quiet_says_only_what_went_wrong(bccli: Bccli, make_folder: MakeFolder, tmp_path: Path) -> None:
+    raw = make_folder()
+    assert bccli("-q", "prepare", "folder", raw, tmp_path / "data", *PATIENT).stderr == ""
+    (raw / "benign" / "p0_0.png").write_bytes(b"")
+    result = bccli("-q", "prepare", "folder", raw, tmp_path / "more", *PATIENT, exit=4)
+    assert result.stderr.startswith("Warning: 1 of 24 images could not be read")
+    refused(bccli("-q", "train", raw, tmp_path / "run", exit=3), "not a prepared dataset")
+
+
+def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
+    table = tmp_path / "predictions.csv"
+    table.write_text(PREDICTIONS)
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "bccli", "evaluate", table]
+    with subprocess.Popen(command, stdout=follower, stdin=follower, stderr=subprocess.PIPE) as running:
+        os.close(follower)
+        shown = b""
+        while True:
+            try:
+                part = os.read(leader, 65536)
+            except OSError:  # Linux's way to say that the other end is closed
+                break
+            if not part:
+                break
+            shown += part
+        assert running.wait() == 0
+    os.close(leader)
+    assert "┃" in shown.decode()
+    assert "accuracy" in shown.decode()
+    piped = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert piped.stdout.startswith("name,kind,")
+    assert piped.stderr == ""
+
+
+def test_every_format_can_be_asked_for(bccli: Bccli) -> None:
+    def printed(format: str) -> str:
+        return bccli("evaluate", "-", "--format", format, input=PREDICTIONS).stdout
+
+    assert printed("auto") == printed("csv")
+    assert (
+        json.loads(printed("json"))["runs"][0]["accuracy"]
+        == float(rows_of(printed("csv"))[0]["accuracy"])
+        == 1
+    )
+    assert "majority accuracy" in printed("table")
+    for flag in ("prepare --list-datasets", "train --list-backbones"):
+        assert rows_of(bccli(*flag.split()).stdout)[0]["name"]
+
+
+# Failures that nobody foresaw
+
+
+@pytest.fixture
+def break_evaluate(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
+    """Let `bccli evaluate` fail with an exception of one's choice."""
+
+    def install(error: Exception) -> None:
+        def fail(*arguments: object, **options: object) -> None:
+            raise error
+
+        monkeypatch.setattr("bccli.core.evaluation.evaluate_predictions", fail)
+
+    return install
+
+
+def test_a_bug_is_one_sentence_and_with_v_a_traceback(
+    bccli: Bccli, break_evaluate: Callable[[Exception], None]
+) -> None:
+    break_evaluate(RuntimeError("wheel fell off\nand rolled away"))
+    result = bccli("evaluate", "-", input=PREDICTIONS, exit=1)
+    assert result.stdout == ""
+    assert result.stderr == (
+        "Error: unexpected RuntimeError: wheel fell off; run it with bccli -v … to see where\n"
+    )
+    verbose = bccli("-v", "evaluate", "-", input=PREDICTIONS, exit=1).stderr
+    assert verbose.startswith("Traceback (most recent call last)")
+    assert verbose.endswith("Error: unexpected RuntimeError: wheel fell off\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "fragments"),
+    [
+        (
+            OSError(28, "No space left on device", "out/x.png"),
+            ("out/x.png: the disk is full", "run the same command"),
+        ),
+        (OSError(28, "No space left on device"), ("the disk is full", "run the same command")),
+        (OSError(122, "Disk quota exceeded", "out/x.png"), ("out/x.png", "quota", "run the same command")),
+        (PermissionError(13, "Permission denied", "out"), ("out: permission denied", "choose another place")),
+        (OSError(5, "Input/output error", "out"), ("out: input/output error", "check")),
+        (OSError(5, "Input/output error", b"\xff"), ("input/output error", "check")),
+        (MemoryError(), ("out of memory", "--batch-size", "--workers")),
+    ],
+)
+def test_failures_of_the_machine_have_a_sentence(
+    bccli: Bccli, break_evaluate: Callable[[Exception], None], error: Exception, fragments: tuple[str, ...]
+) -> None:
+    break_evaluate(error)
+    refused(bccli("evaluate", "-", input=PREDICTIONS, exit=3), *fragments)
+
+
+def test_tensorflows_lack_of_memory_is_one_too(
+    bccli: Bccli, break_evaluate: Callable[[Exception], None]
+) -> None:
+    class ResourceExhaustedError(Exception):
+        """Named as TensorFlow names it."""
+
+    break_evaluate(ResourceExhaustedError("OOM when allocating tensor"))
+    refused(bccli("evaluate", "-", input=PREDICTIONS, exit=3), "out of memory", "--batch-size")
+
+
+def test_ctrl_c_exits_with_130(bccli: Bccli, break_evaluate: Callable[[Exception], None]) -> None:
+    break_evaluate(KeyboardInterrupt())  # type: ignore[arg-type]
+    assert bccli("evaluate", "-", input=PREDICTIONS, exit=130).stdout == ""
+
+
+def test_a_line_end_in_a_name_does_not_break_the_sentence(bccli: Bccli, tmp_path: Path) -> None:
+    refused(bccli("evaluate", tmp_path / "two\nlines", exit=3), "two\\nlines")
+
+
+def test_a_full_stdout_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "predictions.csv"
+    table.write_text(PREDICTIONS)
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "bccli", "evaluate", table],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 3
+    assert ended.stderr.count("the disk is full") == 1
+    assert len(ended.stderr.splitlines()) == 1
+
+
+# Environment
+
+
+def test_options_come_from_the_environment(
+    bccli: Bccli, make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = make_folder()
+    monkeypatch.setenv("BCCLI_PREPARE_SIZE", "16x12")
+    monkeypatch.setenv("BCCLI_PREPARE_PATIENT_REGEX", PATIENT[1])
+    monkeypatch.setenv("BCCLI_QUIET", "1")
+    result = bccli("prepare", "folder", raw, tmp_path / "data")
+    assert result.stderr == ""
+    info = json.loads((tmp_path / "data" / "dataset.json").read_text())
+    assert info["preparation"]["size"] == [16, 12]
+    assert info["patients"] == 6
+    bccli("prepare", "folder", raw, tmp_path / "other", "--size", "8x8")
+    assert json.loads((tmp_path / "other" / "dataset.json").read_text())["preparation"]["size"] == [8, 8]
+
+
+def test_a_bad_value_from_the_environment_is_refused(
+    bccli: Bccli, make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BCCLI_PREPARE_SIZE", "large")
+    refused(bccli("prepare", "folder", make_folder(), tmp_path / "data", exit=2), "--size", "'large'")
+    monkeypatch.setenv("BCCLI_PREPARE_SIZE", "8x8")
+    monkeypatch.setenv("BCCLI_PREPARE_COUNT", "5")
+    refused(bccli("prepare", "folder", make_folder(), tmp_path / "data", exit=2), "--count", "folder")
+
+
+def test_the_cache_comes_from_the_environment(
+    bccli: Bccli, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both spellings; the audit's hashes land there, as they are nowhere else yet."""
+    for number, name in enumerate(("BCCLI_CACHE", "BCCLI_TRAIN_CACHE")):
+        shutil.rmtree(prepared / ".cache", ignore_errors=True)
+        cache = tmp_path / name
+        monkeypatch.setenv(name, str(cache))
+        bccli("train", prepared, tmp_path / f"run{number}", "--device", "gpu", exit=3)
+        assert any(path.is_file() for path in cache.rglob("*"))
+        assert not (prepared / ".cache").exists()
+
+
+def test_the_group_ends_with_exit_codes_wherever_it_is_called() -> None:
+    for arguments, code in ((["--version"], 0), (["trian"], 2), (["evaluate", "nowhere"], 3)):
+        assert CliRunner().invoke(cli, arguments).exit_code == code

@@ -1,0 +1,278 @@
+"""Recipes: what they set, what wins over them, and how they fail."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from bccli.cli import cli
+from bccli.recipes import RecipeCommand, check_keys, load_recipe, resolve
+from tests.conftest import PATIENT, Bccli, read_rows
+from tests.sentences import refused
+
+MakeFolder = Callable[..., Path]
+BUILT_IN = sorted(path.stem for path in Path("bccli/recipes").glob("*.toml"))
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[[str], Path]:
+    """Write a recipe."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "recipe.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def prepare(bccli: Bccli, make_folder: MakeFolder, tmp_path: Path) -> Callable[..., dict]:
+    """Prepare with a recipe and options; returns the settings in dataset.json."""
+
+    def run(recipe: object, *options: object) -> dict:
+        data = tmp_path / f"data{len(list(tmp_path.glob('data*')))}"
+        bccli("prepare", "folder", raw, data, *PATIENT, "--recipe", recipe, *options)
+        return json.loads((data / "dataset.json").read_text())["settings"]
+
+    raw = make_folder()
+    return run
+
+
+# What a recipe sets
+
+
+def test_keys_are_spelled_like_options(prepare: Callable[..., dict], recipe: Callable[[str], Path]) -> None:
+    settings = prepare(
+        recipe('title = "Mine"\n[prepare]\nsize = "16x12"\nfit = "pad"\nseed = 7\nratios = "1/1/1"')
+    )
+    assert settings["size"] == [16, 12]
+    assert (settings["fit"], settings["seed"], settings["ratios"]) == ("pad", 7, [1, 1, 1])
+
+
+def test_lists_are_lists(prepare: Callable[..., dict], recipe: Callable[[str], Path]) -> None:
+    assert prepare(recipe('[prepare]\ntest-patients = ["p0", "p1"]'))["test_patients"] == ["p0", "p1"]
+    assert prepare(recipe("[prepare]\ntest-patients = []"))["test_patients"] == []
+
+
+def test_booleans_are_booleans_and_can_be_taken_back(
+    bccli: Bccli, make_folder: MakeFolder, recipe: Callable[[str], Path], tmp_path: Path
+) -> None:
+    raw, data = make_folder(), tmp_path / "data"
+    (raw / "benign" / "p0_0.png").write_bytes(b"")
+    command = "prepare", "folder", raw, data, *PATIENT
+    bccli(*command, "--recipe", recipe("[prepare]\nskip-bad = true"), exit=0)
+    bccli(*command, "--recipe", recipe("[prepare]\nskip-bad = false"), exit=4)
+    bccli(*command, "--recipe", recipe("[prepare]\nskip-bad = true"), "--no-skip-bad", exit=4)
+
+
+def test_other_commands_tables_are_checked_but_not_used(
+    prepare: Callable[..., dict], recipe: Callable[[str], Path]
+) -> None:
+    assert prepare(recipe("[train]\nepochs = 3\nseed = 9"))["seed"] == 0
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_recipe(
+    prepare: Callable[..., dict], recipe: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = recipe("[prepare]\nseed = 1")
+    assert prepare(path)["seed"] == 1
+    monkeypatch.setenv("BCCLI_PREPARE_SEED", "2")
+    assert prepare(path)["seed"] == 2
+    assert prepare(path, "--seed", 3)["seed"] == 3
+
+
+def test_the_recipe_itself_may_come_from_the_environment(
+    bccli: Bccli,
+    make_folder: MakeFolder,
+    recipe: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BCCLI_PREPARE_RECIPE", str(recipe('[prepare]\nsize = "8x8"')))
+    bccli("prepare", "folder", make_folder(), tmp_path / "data")
+    assert {row["width"] for row in read_rows(tmp_path / "data" / "manifest.csv")} == {"8"}
+
+
+def test_the_paper_protocol_overlays_its_table(
+    prepare: Callable[..., dict], recipe: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '[prepare]\nsize = "16x16"\nseed = 1\n[prepare.paper]\nsplit-by = "image"\nseed = 2'
+    honest = prepare(recipe(text))
+    assert (honest["by"], honest["seed"], honest["protocol"]) == ("default", 1, "honest")
+    paper = prepare(recipe(text), "--protocol", "paper")
+    assert (paper["by"], paper["seed"], paper["size"]) == ("image", 2, [16, 16])
+    assert prepare(recipe(text), "--protocol", "paper", "--seed", 5)["seed"] == 5
+    own = recipe(text.replace("seed = 1", 'seed = 1\nprotocol = "paper"'))
+    assert prepare(own)["seed"] == 2
+    assert prepare(own, "--protocol", "honest")["seed"] == 1
+    monkeypatch.setenv("BCCLI_PREPARE_PROTOCOL", "paper")
+    assert prepare(recipe(text))["seed"] == 2
+
+
+def test_paths_start_from_the_recipe(
+    bccli: Bccli, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache and a weights file; the names imagenet and none are no paths."""
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    path = folder / "mine.toml"
+    path.write_text('[train]\nweights = "own/weights.h5"')
+    result = bccli("train", prepared, tmp_path / "run", "--recipe", path, exit=3)
+    refused(result, str(folder / "own" / "weights.h5"))
+    path.write_text('[train]\nweights = "none"\ncache = "kept"')
+    (prepared / ".cache").rename(tmp_path / "away")
+    monkeypatch.chdir(tmp_path)
+    bccli("train", prepared, tmp_path / "run", "--recipe", "recipes/mine.toml", "--device", "gpu", exit=3)
+    assert any(found.is_file() for found in (folder / "kept").rglob("*"))
+    assert not (tmp_path / "kept").exists()
+
+
+# Stages
+
+
+STAGES = """
+[prepare]
+size = "16x16"
+[train]
+batch-size = 4
+epochs = 9
+[train.patches]
+epochs = 1
+[train.images]
+epochs = 2
+"""
+
+
+@pytest.mark.parametrize(("stage", "epochs"), [("patches", 1), ("images", 2)])
+def test_a_stage_lies_over_its_table(recipe: Callable[[str], Path], stage: str, epochs: int) -> None:
+    loaded = load_recipe(f"{recipe(STAGES)}:{stage}")
+    check_keys(loaded, cli)
+    assert resolve(loaded, "train", None) == {"batch-size": 4, "epochs": epochs}
+    assert resolve(loaded, "prepare", None) == {"size": "16x16"}
+
+
+def test_a_table_with_stages_wants_one(bccli: Bccli, recipe: Callable[[str], Path], tmp_path: Path) -> None:
+    path = recipe(STAGES)
+    result = bccli("train", tmp_path, tmp_path / "run", "--recipe", path, exit=2)
+    refused(result, "[train] has stages", f"--recipe {path}:patches", f"--recipe {path}:images")
+    result = bccli("train", tmp_path, tmp_path / "run", "--recipe", f"{path}:patchs", exit=2)
+    refused(result, "no stage 'patchs'", "did you mean 'patches'?")
+
+
+def test_a_stage_may_have_a_paper_table(recipe: Callable[[str], Path]) -> None:
+    text = "[prepare.a]\nseed = 1\n[prepare.a.paper]\nseed = 2\n[prepare.b]\nseed = 3"
+    loaded = load_recipe(f"{recipe(text)}:a")
+    check_keys(loaded, cli)
+    assert resolve(loaded, "prepare", None) == {"seed": 1}
+    assert resolve(loaded, "prepare", "paper") == {"seed": 2}
+
+
+def test_a_colon_in_a_path_is_no_stage(prepare: Callable[..., dict], tmp_path: Path) -> None:
+    path = tmp_path / "12:30.toml"
+    path.write_text("[prepare]\nseed = 4")
+    assert prepare(path)["seed"] == 4
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("text", "fragments"),
+    [
+        ("[prepare]\nsise = 3", ("[prepare]", "'sise'", "did you mean 'size'?")),
+        ("[prepare.paper]\nsplitby = 3", ("[prepare.paper]", "'splitby'", "did you mean 'split-by'?")),
+        ("[train]\nepoch = 3", ("[train]", "'epoch'", "did you mean 'epochs'?")),
+        ("[tarin]\nepochs = 3", ("'tarin'", "did you mean 'train'?")),
+        ("epochs = 3", ("'epochs'",)),
+        ("[prepare]\nrecipe = 'other'", ("'recipe'",)),
+        ("[prepare]\nhelp = true", ("'help'",)),
+        ("[prepare\nsize", ("not valid TOML",)),
+        ("[prepare]\nsize = 'large'", ("--size", "'large'")),
+        ("[prepare]\nseed = 'many'", ("--seed", "'many'")),
+        ("[prepare]\nseed = 1.5", ("--seed", "'1.5'")),
+        ("[prepare]\nseed = true", ("--seed",)),
+        ("[prepare]\nskip-bad = 'perhaps'", ("--skip-bad", "'perhaps'")),
+        ("[prepare]\nfit = 'strech'", ("--fit", "did you mean 'stretch'?")),
+        ("[prepare]\ncount = 5", ("--count", "folder")),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_refused(
+    bccli: Bccli,
+    make_folder: MakeFolder,
+    recipe: Callable[[str], Path],
+    tmp_path: Path,
+    text: str,
+    fragments: tuple[str, ...],
+) -> None:
+    command = "prepare", "folder", make_folder(), tmp_path / "data", "--recipe", recipe(text)
+    refused(bccli(*command, exit=2), *fragments)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("name", ["quickstrat", "nowhere/mine.toml", "."])
+def test_a_recipe_that_is_not_there_is_refused(bccli: Bccli, tmp_path: Path, name: str) -> None:
+    result = bccli("prepare", "folder", tmp_path, tmp_path / "data", "--recipe", name, exit=2)
+    refused(result, f"no recipe {name!r}", "quickstart", "name a file")
+
+
+def test_a_recipe_that_is_no_text_is_refused(bccli: Bccli, tmp_path: Path) -> None:
+    path = tmp_path / "image.toml"
+    path.write_bytes(b"\xff\xd8\xff\xe0")
+    refused(bccli("prepare", "folder", tmp_path, tmp_path / "d", "--recipe", path, exit=2), "not valid TOML")
+
+
+# Built-in recipes and those of runs
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_built_in_recipe_is_valid_and_gives_reasons(name: str) -> None:
+    """Known keys, values that the options take, and a comment on each of them."""
+    loaded = load_recipe(name)
+    check_keys(loaded, cli)
+    for table, content in loaded.tables.items():
+        command = cli.commands[table]
+        assert isinstance(command, RecipeCommand)
+        stages = [key for key, value in content.items() if isinstance(value, dict) and key != "paper"]
+        for stage in stages or [None]:
+            chosen = load_recipe(f"{name}:{stage}" if stage else name)
+            for protocol in ("honest", "paper"):
+                context = click.Context(command, info_name=table)
+                context.default_map = command._defaults(chosen, protocol)
+                for param in command.params:
+                    if param.name in context.default_map:
+                        param.type_cast_value(context, context.default_map[param.name])
+    for line in Path("bccli/recipes", f"{name}.toml").read_text(encoding="utf-8").splitlines():
+        if " = " in line and not line.startswith(("#", "title", "paper")):
+            assert "#" in line, line
+
+
+@pytest.fixture
+def folds(bccli: Bccli, make_folder: MakeFolder, tmp_path: Path) -> Path:
+    """A prepared dataset with folds."""
+    bccli("prepare", "folder", make_folder(images=2), tmp_path / "folds", *PATIENT, "--folds", 3)
+    return tmp_path / "folds"
+
+
+def test_the_recipe_of_a_run_repeats_it(bccli: Bccli, folds: Path, tmp_path: Path) -> None:
+    options = (
+        *("--fold", 1, "--epochs", 2, "--batch-size", 4, "--dense", "8,4", "--dropout", 0.25, "--seed", 11),
+        *("--output", "sigmoid", "--loss", "mse", "--optimizer", "rmsprop", "--lr", 0.002, "--patience", 5),
+        *("--monitor", "val_accuracy", "--stop-at", "val_accuracy=0.99", "--class-weights", "balanced"),
+    )
+    first, second = tmp_path / "first", tmp_path / "second"
+    bccli("train", folds, first, *options)
+    bccli("train", folds, second, "--recipe", first / "recipe.toml")
+    assert (second / "predictions.csv").read_bytes() == (first / "predictions.csv").read_bytes()
+    assert (second / "recipe.toml").read_bytes() == (first / "recipe.toml").read_bytes()
+    settings = [json.loads((run / "run.json").read_text())["settings"] for run in (first, second)]
+    assert settings[0] == settings[1]
+    assert "nothing to do" in bccli("train", folds, first, "--recipe", first / "recipe.toml").stderr
+
+
+def test_the_recipe_of_all_folds_repeats_them(bccli: Bccli, folds: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    bccli("train", folds, run, "--fold", "all", "--epochs", 1, "--batch-size", 4)
+    assert "nothing to do" in bccli("train", folds, run, "--recipe", run / "recipe.toml").stderr
