@@ -48,7 +48,11 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     if first is None:
         raise DataError(f"no images were found in {', '.join(inputs)}; name images or folders that hold some")
     predictor = inference.load_predictor(run, device=settings["device"], verbose=screen.verbose)
-    screen.note(f"bccli {__version__} predict: {run}, classes {', '.join(predictor.classes)}")
+    target = "stdout" if str(output) == "-" else output
+    classes = ", ".join(predictor.classes)
+    screen.note(
+        f"bccli {__version__} predict: TensorFlow on {predictor.device}, {run} → {target}, classes {classes}"
+    )
     workers = settings["workers"] or available_cores()
     answers = inference.predict(
         predictor, chain([first], images), batch_size=settings["batch_size"], workers=workers

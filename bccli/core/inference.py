@@ -30,12 +30,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictor:
-    """One or several networks of the same classes; several are averaged."""
+    """One or several networks of the same classes; several are averaged. `device` is in words."""
 
     classes: tuple[str, ...]
     preparation: Preparation
     size: tuple[int, int]
     networks: tuple[Any, ...]
+    device: str
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Class probabilities (n, classes) of prepared images uint8 (n, height, width, 3)."""
@@ -47,9 +48,10 @@ def load_predictor(root: Path, *, device: str = "auto", verbose: bool = False) -
     run = load_run(root)
     members = [load_run(root / name) for name in run.info.get("parts", [])] or [run]
     files = [member.part("model.keras") for member in members]
-    backend.start(device, verbose=verbose)
+    tf = backend.start(device, verbose=verbose)
     width, height = run.info["size"]
-    return Predictor(run.classes, run.preparation, (width, height), tuple(_load(file) for file in files))
+    networks = tuple(_load(file) for file in files)
+    return Predictor(run.classes, run.preparation, (width, height), networks, backend.describe_device(tf))
 
 
 def _load(file: Path) -> Any:
