@@ -6,6 +6,7 @@ as a whole, so a killed run leaves only complete ones, and several runs may shar
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from bccli.core.files import replacing, sweep
 from bccli.core.images import Images
 from bccli.core.watching import SILENT, Watcher
 
-CHUNK = 512
+# A chunk is kept after so many images, or after so many seconds where a network is slow.
+CHUNK, CHUNK_SECONDS = 512, 60
 
 # Seconds after which a half-written file of a shared store belongs to nobody.
 _ABANDONED = 3600
@@ -127,20 +129,21 @@ def _extend(
         lambda x: extractor(x, training=False), input_signature=[images.signature()], autograph=False
     )
     waiting: list[np.ndarray] = []
-    done = 0
+    done, kept_at = 0, time.monotonic()
 
     def keep() -> None:
-        nonlocal done, waiting
+        nonlocal done, waiting, kept_at
         features = np.concatenate(waiting)
         part = missing[done : done + len(features)]
         store.add([images.samples[position].sha256 for position in part], features)
-        done, waiting = done + len(features), []
+        done, waiting, kept_at = done + len(features), [], time.monotonic()
 
     with interruption.deferred(), watcher.track(len(missing), "features") as advance:
         for batch in images.batches(np.array(missing), batch_size):
             waiting.append(run(batch).numpy())
             advance(len(waiting[-1]))
-            if interruption.stop_requested() or sum(map(len, waiting)) >= CHUNK:
+            late = time.monotonic() - kept_at > CHUNK_SECONDS
+            if late or interruption.stop_requested() or sum(map(len, waiting)) >= CHUNK:
                 keep()
                 interruption.stop_if_requested()
         if waiting:
