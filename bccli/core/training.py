@@ -152,10 +152,16 @@ class Fit:
         """Whether the schedule has come to its end."""
         return self.progress.stopped_early or self.progress.epoch >= self.schedule.epochs
 
-    def predict(self, positions: np.ndarray) -> np.ndarray:
-        """Class probabilities (positions, classes) in inference mode."""
-        batches = self.examples.inputs.batches(positions, self.schedule.batch_size)
-        parts = [self._predict(batch).numpy() for batch in batches]
+    def predict(self, positions: np.ndarray, *, stoppable: bool = False) -> np.ndarray:
+        """Class probabilities (positions, classes) in inference mode.
+
+        Where it is `stoppable`, in the middle of training, a signal is honoured between two batches.
+        """
+        parts = []
+        for batch in self.examples.inputs.batches(positions, self.schedule.batch_size):
+            parts.append(self._predict(batch).numpy())
+            if stoppable:
+                self._stop_if_requested()
         return np.concatenate(parts) if parts else np.zeros((0, self.examples.classes), np.float32)
 
     def _steps(self) -> tuple[Callable[..., None], Callable[..., Any]]:
@@ -227,9 +233,15 @@ class Fit:
                 batch, truth, self.class_weights[chosen], self._seeds(), float(self.progress.step)
             )
             self.progress.step += 1
-            if interruption.stop_requested() or time.monotonic() - self._saved_at > _STATE_SECONDS:
+            if time.monotonic() - self._saved_at > _STATE_SECONDS:
                 self.save()
-                interruption.stop_if_requested()
+            self._stop_if_requested()
+
+    def _stop_if_requested(self) -> None:
+        """A safe point: after a signal, save and raise Stopped."""
+        if interruption.stop_requested():
+            self.save()
+            interruption.stop_if_requested()
 
     def _seeds(self) -> np.ndarray:
         entropy = [self.schedule.seed, self.progress.epoch, self.progress.step]
@@ -255,7 +267,7 @@ class Fit:
     def _validate(self) -> dict[str, Any]:
         from bccli.core.metrics import mean_loss
 
-        probabilities = self.predict(self.examples.val)
+        probabilities = self.predict(self.examples.val, stoppable=True)
         labels = self.examples.labels[self.examples.val]
         hits = probabilities.argmax(axis=1) == labels
         return {
