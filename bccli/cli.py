@@ -95,10 +95,15 @@ class BccliGroup(click.Group):
 
 
 def _closed_pipe() -> int:
-    """The reader has gone, which is its right: leave without a word, also at the interpreter's own flush."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """The reader has gone, which is its right: leave without a word."""
+    _abandon_stdout()
     return 0
+
+
+def _abandon_stdout() -> None:
+    """Send what is left for stdout nowhere, so that the interpreter's own flush does not fail once more."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _misused(error: click.UsageError, console: Console) -> int:
@@ -137,6 +142,8 @@ def _unforeseen(error: Exception, console: Console) -> int:
         reason = (error.strerror or str(error)).lower()
         text = _MACHINE.get(error.errno or 0, f"{reason}; check the path and its permissions")
         console.error(f"{os.fsdecode(error.filename or 'output')}: {text}")
+        if not error.filename:
+            _abandon_stdout()
         return 3
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         console.error("out of memory; try a smaller --batch-size or fewer --workers")

@@ -304,9 +304,11 @@ def test_a_line_end_in_a_name_does_not_break_the_sentence(bccli: Bccli, tmp_path
 def test_a_full_stdout_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "predictions.csv"
     table.write_text(PREDICTIONS)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with open("/dev/full", "w") as full:
         ended = subprocess.run(
             [sys.executable, "-m", "bccli", "evaluate", table],
+            env=buffered,
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
