@@ -12,12 +12,12 @@ from typing import Any
 
 from bccli import __version__
 from bccli.core.errors import DataError, SettingsError, UsageError
-from bccli.core.files import file_hash, is_temporary, locked, sweep, write_json
+from bccli.core.files import file_hash, is_temporary, locked, read_json, sweep, write_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
 from bccli.core.prepared import MARKER, first_difference, read_info
 
 FORMAT = 1
-RUNNING, COMPLETE = "running", "complete"
+RUNNING, COMPLETE, CLEARING = "running", "complete", "clearing"
 STATE = "state.npz"
 
 # What run.json holds once the run is complete.
@@ -127,7 +127,7 @@ def _is_done(root: Path, settings: dict[str, Any], overwrite: bool) -> bool:
         return False
     info = _read_info(root)
     complete = info["status"] == COMPLETE
-    if complete and overwrite:
+    if info["status"] == CLEARING or (complete and overwrite):
         clear(root)
         return False
     longer = settings.get("epochs", 0) > info["settings"].get("epochs", 0)
@@ -148,7 +148,11 @@ def _holds_nothing(root: Path) -> bool:
 
 
 def clear(root: Path) -> None:
-    """Remove what bccli wrote in a run, the marker last; what others put there stays."""
+    """Remove what bccli wrote in a run; what others put there stays.
+
+    The marker says so first and goes last: whoever opens a half-cleared run clears the rest.
+    """
+    write_json(root / "run.json", {**read_json(root / "run.json"), "status": CLEARING})
     members = [path.parent for path in root.glob("*/run.json")]
     for member in members:
         clear(member)

@@ -421,3 +421,15 @@ def test_a_full_disk_leaves_what_the_same_command_continues(
     )
     assert len(rows_of(bccli("train", prepared, tmp_path / "run", *SHORT).stdout)) == 2
     assert not list((tmp_path / "run").glob("*.tmp*"))
+
+
+def test_a_run_killed_while_it_was_cleared_is_made_anew(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = "--backbone", "cnn-15", "--batch-size", 4
+    bccli("train", prepared, run, *options, "--epochs", 1)
+    marker = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**marker, "status": "clearing"}))
+    (run / "metrics.json").unlink()
+    assert "unfinished" in bccli("evaluate", run, exit=3).stderr
+    bccli("train", prepared, run, *options, "--epochs", 1, "--seed", 5)
+    assert json.loads((run / "run.json").read_text())["seed"] == 5
