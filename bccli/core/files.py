@@ -1,6 +1,5 @@
 """How results reach the disk: complete or not at all, and by one process at a time."""
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -14,8 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from bccli.core.errors import DataError, LockedError
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager

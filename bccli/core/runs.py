@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bccli import __version__
-from bccli.core.errors import DataError, SettingsError, UsageError
+from bccli.core.errors import DataError, SettingsError
 from bccli.core.files import file_hash, is_temporary, locked, read_json, sweep, write_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
 from bccli.core.prepared import MARKER, first_difference, read_info
@@ -191,9 +191,3 @@ def _surroundings() -> dict[str, Any]:
         if module in sys.modules:
             versions[module] = sys.modules[module].__version__
     return {"versions": versions, "hardware": {"machine": platform.machine(), "cores": os.cpu_count()}}
-
-
-def check_epochs(epochs: int) -> None:
-    """Raises UsageError for a number of epochs that trains nothing."""
-    if epochs < 1:
-        raise UsageError("--epochs must be at least 1")
