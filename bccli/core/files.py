@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with path.open("wb") as stream:
             yield stream
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_unique()}.tmp")
     try:
         with temporary.open("wb") as stream:
             yield stream
@@ -44,7 +44,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
     """Like `replacing`, for writers that want a path of their own: yields the temporary one, same ending."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{_unique()}.tmp{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb") as stream:
@@ -56,6 +56,11 @@ def replacing_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unique() -> int:
+    """A number that no other process uses, nor one on another node of a shared file system."""
+    return int.from_bytes(os.urandom(6), "big")
 
 
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.\w+)?")
