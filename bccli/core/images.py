@@ -36,7 +36,8 @@ class Images:
 
         paths = [str(self.root / self.samples[position].path) for position in order]
         data = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string))  # there may be none
-        data = data.map(self._read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        read = tf.autograph.experimental.do_not_convert(self._read)
+        data = data.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         data = data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
         try:
             yield from data
