@@ -76,6 +76,11 @@ class BccliGroup(click.Group):
         except (KeyboardInterrupt, click.Abort):
             return 130
         except Exception as error:
+            try:
+                interruption.stop_if_requested()  # a signal's exception, garbled by what it hit
+            except Stopped as stopped:
+                console.note(str(stopped))
+                return stopped.exit_code
             return _unforeseen(error, console)
         return result if isinstance(result, int) else 0
 

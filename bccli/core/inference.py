@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bccli.core import interruption
 from bccli.core.datasets.walking import image_files
 from bccli.core.errors import DataError, ImageError
 from bccli.core.imaging.decoding import decode
@@ -76,11 +77,15 @@ def find_images(inputs: Iterable[str]) -> Iterator[str]:
 def predict(
     predictor: Predictor, paths: Iterable[str], *, batch_size: int = 32, workers: int = 2
 ) -> Iterator[Prediction]:
-    """Yield an answer per path, in order; images are decoded ahead in threads."""
+    """Yield an answer per path, in order; images are decoded ahead in threads.
+
+    A signal is honoured between two batches: in the midst of TensorFlow it would break what it hits.
+    """
     waiting: deque[Future[tuple[str, np.ndarray | None, str]]] = deque()
     names = iter(paths)
-    with ThreadPoolExecutor(workers) as pool:
+    with interruption.deferred(), ThreadPoolExecutor(workers) as pool:
         while True:
+            interruption.stop_if_requested()
             for name in islice(names, 2 * batch_size - len(waiting)):
                 waiting.append(pool.submit(_prepare, predictor, name))
             if not waiting:
