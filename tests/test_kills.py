@@ -253,7 +253,15 @@ def kill_prepare(start: Start, kind: str, raw: Path, place: Path, *, kills: int,
 
 
 def test_prepare_survives_kills(start: Start, raw: Path, tmp_path: Path) -> None:
-    assert kill_prepare(start, "folder", raw, tmp_path, kills=3, seed=1) > 0
+    """Three random moments, which may all come before the first chunk, and one that comes after it."""
+    kill_prepare(start, "folder", raw, tmp_path, kills=3, seed=1)
+    out = tmp_path / "later"
+    work = start(*preparing("folder", raw, out))
+    work.wait_for(lambda: len(journaled(out)) > 0)
+    assert work.kill()
+    ready = sum(images for _, images in journaled(out).values())
+    assert reused(start(*preparing("folder", raw, out)).end()) == ready > 0
+    assert tree(out) == tree(tmp_path / "plain")
 
 
 @pytest.mark.slow
