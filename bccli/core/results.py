@@ -89,14 +89,12 @@ def write_results(run: Run) -> None:
 
     predictions = read_predictions(run.root / "predictions.csv", run.classes)
     present = [split for split in ("val", "test") if split in predictions.splits]
-    write_json(
-        run.root / "metrics.json", figures_json([figures_of(run, predictions, split) for split in present])
-    )
+    measured = {split: figures_of(run, predictions, split) for split in present}
+    write_json(run.root / "metrics.json", figures_json(list(measured.values())))
     (run.root / "plots").mkdir(exist_ok=True)
-    for split in present:
+    for split, figures in measured.items():
         part = predictions.of_split(split)
         scores = np.asarray(part.probabilities)
-        figures = figures_of(run, predictions, split)
         with replacing(run.root / "plots" / f"confusion_{split}.png") as stream:
             plot_confusion(figures.confusion_matrix or [], run.classes, stream, title=f"{run.name}, {split}")
         with replacing(run.root / "plots" / f"roc_{split}.png") as stream:
