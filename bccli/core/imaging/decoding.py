@@ -1,31 +1,76 @@
 """Files to pixels: the one way in which bccli reads an image, in `prepare` and in `predict`."""
 
+import contextlib
+import ctypes
 import io
+import logging
+import math
+import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from bccli.core.errors import ImageError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".pnm"})
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
+SUFFIXES = DICOM_SUFFIXES | {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".pnm"}
 
 # 16,384 × 16,384: above any mammogram or patch, below what fills a node's memory (0.8 GB as RGB).
 MAX_PIXELS = 2**28
+# 16-bit colour at that limit, with room: a file of more is a whole slide, and is not even read.
+MAX_BYTES = 8 * MAX_PIXELS
 
 Image.MAX_IMAGE_PIXELS = None  # the limit above is checked from the header, as a refusal, not a warning
 
+# GIF and WebP for downloads that carry another name. Without a list, Pillow would try all that it knows
+# on each damaged file, among them formats that start other programs.
+_KINDS = (PngImageFile, JpegImageFile, TiffImageFile, BmpImageFile, PpmImageFile, GifImageFile, WebPImageFile)
+_FORMATS = tuple(kind.format for kind in _KINDS)
+_ANIMATED = (PngImageFile, GifImageFile, WebPImageFile)  # the pages of a TIFF, the previews in a JPEG are not
+
+# What these say of a damaged file is part of our sentence, or was overcome. Once and for good, because
+# images are decoded in threads, and `warnings.catch_warnings` is not made for those.
+for _library in ("PIL", "tifffile", "pydicom"):
+    warnings.filterwarnings("ignore", module=rf"{_library}(\.|$)")
+    logging.getLogger(_library).addHandler(logging.NullHandler())
+    logging.getLogger(_library).propagate = False
+with contextlib.suppress(AttributeError, OSError):  # libtiff writes to stderr itself, where it can be reached
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
+
 
 def decode(path: Path | str) -> np.ndarray:
-    """Read an image file as uint8 RGB of shape (height, width, 3).
+    """Read an image file as uint8 RGB of shape (height, width, 3), read-only.
 
     Grey images of more than 8 bits are stretched by their own minimum and maximum (CBIS-DDSM paper,
-    section 4.3.1); colour of 16 bits keeps its upper byte; transparent pixels become white; of several
-    frames the first counts. Raises ImageError with the reason, without the path.
+    section 4.3.1); colour of 16 bits keeps its upper byte; transparent pixels become white; of a TIFF's
+    pages the first counts. The content decides, not the name; only DICOM without its preamble needs the
+    name. Raises ImageError with the reason, without the path.
     """
     try:
-        data = Path(path).read_bytes()
+        pixels = _decode_bytes(_read(path), os.path.splitext(path)[1].lower() in DICOM_SUFFIXES)
+    except MemoryError:
+        raise ImageError("needs more memory than there is") from None
+    pixels.flags.writeable = False  # as most are already: what comes straight from Pillow
+    return pixels
+
+
+def _read(path: Path | str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise ImageError(f"is too large ({size:,} bytes; the limit is {MAX_BYTES:,})")
+            data = file.read()
     except FileNotFoundError:
         raise ImageError("does not exist") from None
     except ValueError:
@@ -34,55 +79,101 @@ def decode(path: Path | str) -> np.ndarray:
         raise ImageError(f"cannot be opened ({(error.strerror or str(error)).lower()})") from None
     if not data:
         raise ImageError("is empty (0 bytes)")
-    return _decode_bytes(data)
+    return data
 
 
-def _decode_bytes(data: bytes) -> np.ndarray:
+def _decode_bytes(data: bytes, named_dicom: bool) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ImageError(f"is too large ({width}×{height} pixels; the limit is {MAX_PIXELS:,})")
-            if _is_deep_in_planes(image):
+        if data[128:132] == b"DICM":
+            return _decode_dicom(data)
+        try:
+            return _decode_with_pillow(data)
+        except UnidentifiedImageError:
+            if data[:4] in _TIFF_STARTS:
                 return _decode_tiff(data)
-            image.load()
-            return _to_rgb(image)
-    except ImageError:
+        if named_dicom:
+            return _decode_dicom(data)
+        raise ImageError("is not an image that bccli can read")
+    except (ImageError, MemoryError):
         raise
-    except UnidentifiedImageError:
-        if data[:4] in _TIFF_STARTS:
+    except Exception as error:  # Pillow's and tifffile's decoders raise many kinds for damaged data
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ImageError(f"is damaged ({reason})") from None
+
+
+def _decode_with_pillow(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        check_size(*image.size)
+        if isinstance(image, _ANIMATED) and image.is_animated:
+            raise ImageError(f"is animated ({image.n_frames} frames); one image is needed")
+        if _is_misread(image):
             return _decode_tiff(data)
-        raise ImageError("is not an image that bccli can read") from None
-    except Exception as error:  # Pillow's decoders raise many kinds for damaged data
-        raise ImageError(f"is damaged ({str(error) or type(error).__name__})") from None
+        if isinstance(image, TiffImageFile):
+            _check_strips(image)
+        image.load()
+        return _to_rgb(image)
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise ImageError for an image that its header says is too large, or of no pixels."""
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"is too large ({width}×{height} pixels; the limit is {MAX_PIXELS:,})")
+    if width < 1 or height < 1:
+        raise ImageError(f"has no pixels ({width}×{height})")
 
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BITS, _PLANAR = 258, 284  # TIFF 6.0: BitsPerSample, PlanarConfiguration
+_BITS, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # TIFF 6.0: BitsPerSample, …, PlanarConfiguration
+_WHITE_IS_ZERO = 0
+_TIFF_COLOURS = (_WHITE_IS_ZERO, 1, 2, 6)  # grey of both kinds, RGB, YCbCr
 
 
-def _is_deep_in_planes(image: Image.Image) -> bool:
-    """Whether this is a TIFF that Pillow opens and misreads: more than 8 bits, one plane per colour."""
+def _is_misread(image: Image.Image) -> bool:
+    """Whether this is a TIFF that Pillow opens and misreads: deep, in a plane per colour or white as zero."""
     tags = getattr(image, "tag_v2", {})
-    return tags.get(_PLANAR) == 2 and max(tags.get(_BITS, (8,))) > 8
+    unusual = tags.get(_PLANAR) == 2 or tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    return unusual and max(tags.get(_BITS, (1,))) > 8
+
+
+def _check_strips(image: TiffImageFile) -> None:
+    """Raise ImageError where a TIFF has too few strips or tiles: Pillow leaves the rest black."""
+    boxes = np.array([part[1] for part in image.tile], np.int64).reshape(-1, 4)
+    covered = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).sum()
+    if covered < math.prod(image.size):
+        raise ImageError("is damaged (some of its strips or tiles are missing)")
 
 
 def _decode_tiff(data: bytes) -> np.ndarray:
     """TIFF kinds that Pillow leaves alone: 16-bit colour, BigTIFF, rare compressions."""
     import tifffile
 
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            page = tiff.pages[0]
-            if page.size > 4 * MAX_PIXELS:
-                raise ImageError(f"is too large ({page.shape}; the limit is {MAX_PIXELS:,} pixels)")
-            pixels = page.asarray()
-            if page.axes.startswith("S"):  # planes stored one after the other
-                pixels = np.moveaxis(pixels, 0, -1)
-    except ImageError:
-        raise
-    except Exception as error:  # as above: damaged data, many kinds
-        raise ImageError(f"is damaged ({str(error) or type(error).__name__})") from None
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        page = tiff.pages[0]
+        check_size(page.imagewidth, page.imagelength)
+        check_size(page.tilewidth or 1, page.tilelength or 1)
+        if page.size > 4 * MAX_PIXELS:
+            raise ImageError(f"has an unusual layout {page.shape}")
+        if page.photometric not in _TIFF_COLOURS:
+            kind = getattr(page.photometric, "name", page.photometric)
+            raise ImageError(f"has colours of an unusual kind ({kind})")
+        if sum(map(bool, page.databytecounts)) < math.prod(page.chunked):  # tifffile makes them up, as black
+            raise ImageError("is damaged (some of its strips or tiles are missing)")
+        pixels = page.asarray()
+        if page.axes.startswith("S"):  # planes stored one after the other
+            pixels = np.moveaxis(pixels, 0, -1)
+        if page.photometric == _WHITE_IS_ZERO:
+            pixels = -pixels if pixels.dtype.kind == "f" else np.invert(pixels)
+    return _from_array(pixels)
+
+
+def _decode_dicom(data: bytes) -> np.ndarray:
+    from bccli.core.imaging.dicom import read_dicom
+
+    return _from_array(read_dicom(data, check_size, max_bytes=MAX_BYTES))
+
+
+def _from_array(pixels: np.ndarray) -> np.ndarray:
+    """Grey (height, width) or colours (height, width, 3 or more) of any depth to RGB."""
     if pixels.ndim == 2:
         return _grey_to_rgb(pixels)
     if pixels.ndim != 3 or pixels.shape[2] < 3:
@@ -97,20 +188,27 @@ def _decode_tiff(data: bytes) -> np.ndarray:
 
 def _grey_to_rgb(grey: np.ndarray) -> np.ndarray:
     """Grey pixels of any depth to RGB; deeper than 8 bits by their own minimum and maximum."""
-    if grey.dtype != np.uint8:
-        values = grey.astype(np.float64)
-        low, high = float(values.min()), float(values.max())
-        if not np.isfinite([low, high]).all():
-            raise ImageError("has pixels that are not numbers")
-        scale = 255.0 / (high - low) if high > low else 0.0
-        grey = np.rint((values - low) * scale).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    return np.repeat((grey if grey.dtype == np.uint8 else _stretched(grey))[:, :, None], 3, axis=2)
+
+
+def _stretched(grey: np.ndarray) -> np.ndarray:
+    """Grey of any type to uint8, its least value to 0 and its greatest to 255."""
+    if grey.dtype.kind not in "biuf":
+        raise ImageError(f"has pixels of type {grey.dtype}")
+    low, spread = float(grey.min()), float(grey.max()) - float(grey.min())
+    if not math.isfinite(spread):
+        raise ImageError("has pixels that are not numbers")
+    scale = 255.0 / spread if spread > 1e-300 else 0.0  # (what is smaller makes it infinite)
+    if grey.dtype.kind in "iu" and grey.dtype.itemsize == 2:  # a look-up spares many bytes per pixel
+        table = np.rint(np.arange(spread + 1) * scale).astype(np.uint8)
+        return table[(grey - grey.min()).view(np.uint16)]
+    return np.rint((grey.astype(np.float64) - low) * scale).astype(np.uint8)
 
 
 def _opaque(image: Image.Image) -> np.ndarray:
     coloured = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
-    return np.array(Image.alpha_composite(white, coloured).convert("RGB"))
+    return np.asarray(Image.alpha_composite(white, coloured).convert("RGB"))
 
 
 def _grey(image: Image.Image) -> np.ndarray:
@@ -119,6 +217,7 @@ def _grey(image: Image.Image) -> np.ndarray:
 
 # How each of Pillow's modes becomes RGB; all others go through Pillow's own conversion.
 _CONVERSIONS: dict[str, Callable[[Image.Image], np.ndarray]] = {
+    "RGB": np.asarray,
     "L": _grey,
     "I": _grey,
     "I;16": _grey,
@@ -135,4 +234,4 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode in ("P", "RGB", "L") and "transparency" in image.info:
         return _opaque(image)
     convert = _CONVERSIONS.get(image.mode)
-    return convert(image) if convert else np.array(image.convert("RGB"))
+    return convert(image) if convert else np.asarray(image.convert("RGB"))

@@ -1,0 +1,212 @@
+"""DICOM files to pixels; what such a file says about a patient is neither read nor repeated."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bccli.core.errors import ImageError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_TABLES = ("PaletteColorLookupTableDescriptor", "PaletteColorLookupTableData")
+_SEGMENTED = tuple(f"Segmented{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue"))
+_NEEDED = (
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RescaleSlope",
+    *(colour + table for colour in ("Red", "Green", "Blue") for table in _TABLES),
+    *_SEGMENTED,
+    *_PIXELS,
+)
+
+_DEFLATED, _PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"  # DICOM part 5, annex A
+_META = b"DICM\2\0\0\0UL\4\0"  # the first element says how long the uncompressed first part is
+_JPEG = "1.2.840.10008.1.2.4."  # JPEG, JPEG-LS and JPEG 2000 go on from here
+# What pydicom and Pillow leave alone, and which function of imagecodecs decodes it.
+_CODECS = {
+    f"{_JPEG}51": "jpeg8_decode",  # lossy, up to 12 bits
+    f"{_JPEG}57": "jpeg8_decode",  # lossless
+    f"{_JPEG}70": "jpeg8_decode",  # lossless, first-order prediction: the usual one
+    f"{_JPEG}80": "jpegls_decode",
+    f"{_JPEG}81": "jpegls_decode",
+}
+
+
+def read_dicom(data: bytes, check_size: Callable[[int, int], None], *, max_bytes: int) -> np.ndarray:
+    """The one image of a DICOM file: grey (height, width) or colours (height, width, 3), as deep as stored.
+
+    More is brighter, whatever the file's own convention; grey of up to 8 bits is uint8 and fills its range.
+    Windows and look-up tables for display do not count. `check_size` gets width and height before a pixel
+    is decoded; `max_bytes` is how far deflated content may grow. Raises ImageError with the reason.
+    """
+    with _reporting("is damaged (its DICOM header cannot be read)"):
+        dataset = _read_header(data, max_bytes)
+        if not any(name in dataset for name in _PIXELS):
+            raise ImageError("holds no image (no pixel data)")
+        check_size(int(dataset.Columns), int(dataset.Rows))
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        if frames != 1:
+            raise ImageError(f"holds {frames} frames; one image is needed")
+    with _reporting("is damaged (its pixel data cannot be decoded)"):
+        return _brightness(_decode(dataset), dataset)
+
+
+@contextmanager
+def _reporting(sentence: str) -> Iterator[None]:
+    """Raise ImageError in our words: pydicom's quote the values that it stumbled over."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception:
+        raise ImageError(sentence) from None
+
+
+def _read_header(data: bytes, max_bytes: int) -> "Dataset":
+    """The elements that make the image, with a transfer syntax; without a preamble it is guessed."""
+    import pydicom
+
+    if data[128:132] == b"DICM":
+        dataset = pydicom.dcmread(io.BytesIO(_inflated(data, max_bytes)), specific_tags=list(_NEEDED))
+    else:
+        with _reporting("is not an image that bccli can read"):
+            dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(_NEEDED))
+            if "Rows" not in dataset or "Columns" not in dataset:
+                raise ImageError("is not an image that bccli can read")
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = pydicom.uid.ExplicitVRLittleEndian if little else pydicom.uid.ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian if implicit else explicit
+    return dataset
+
+
+def _inflated(data: bytes, max_bytes: int) -> bytes:
+    """Deflated content as if it had not been: pydicom would let it grow without limit."""
+    if not data.startswith(_META, 128):
+        return data
+    start = 144 + struct.unpack("<I", data[140:144])[0]
+    if _DEFLATED not in data[144:start]:
+        return data
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = inflater.decompress(data[start:], max_bytes)
+    if inflater.unconsumed_tail:
+        raise ImageError(f"is too large (its content grows beyond {max_bytes:,} bytes)")
+    return data[:144] + data[144:start].replace(_DEFLATED, _PLAIN) + content
+
+
+def _decode(dataset: "Dataset") -> np.ndarray:
+    """Pixels as stored, colours as RGB."""
+    from pydicom import pixels
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    codec = _CODECS.get(syntax)
+    if not codec:
+        _check_supported(syntax)
+    if syntax.startswith(_JPEG):
+        _check_stream(dataset)
+    if codec:
+        return _decode_with_imagecodecs(dataset, codec)
+    found = pixels.pixel_array(dataset, index=0)
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        return pixels.apply_color_lut(found, dataset)[:, :, :3]
+    return found
+
+
+def _check_supported(syntax: str) -> None:
+    """Raise ImageError, with the standard's name for it, where pydicom and Pillow cannot decode a syntax."""
+    from pydicom import pixels
+    from pydicom._uid_dict import UID_dictionary
+
+    try:
+        if pixels.get_decoder(syntax).is_available:
+            return
+    except NotImplementedError:
+        pass
+    known = UID_dictionary.get(syntax)  # anything else is whatever text the file holds there
+    name = known[0] if known else "unknown transfer syntax"
+    raise ImageError(f"is compressed in a way that bccli cannot read ({name})")
+
+
+def _frame(dataset: "Dataset") -> bytes:
+    """The one compressed stream in the pixel data."""
+    from pydicom.encaps import get_frame
+
+    return get_frame(dataset.PixelData, 0, number_of_frames=1)
+
+
+def _decode_with_imagecodecs(dataset: "Dataset", codec: str) -> np.ndarray:
+    import imagecodecs
+    from pydicom import pixels
+
+    as_it_is = {"colorspace": "RGB", "outcolorspace": "RGB"}
+    options = as_it_is if codec == "jpeg8_decode" and dataset.SamplesPerPixel == 3 else {}
+    found = getattr(imagecodecs, codec)(_frame(dataset), **options)
+    if dataset.PhotometricInterpretation.startswith("YBR_FULL"):
+        return pixels.convert_color_space(found, "YBR_FULL", "RGB")
+    if dataset.PixelRepresentation == 1:  # the stream knows no signs
+        unused = 8 * found.itemsize - dataset.BitsStored
+        return (found << unused).view(f"i{found.itemsize}") >> unused
+    return found
+
+
+def _check_stream(dataset: "Dataset") -> None:
+    """Raise ImageError where a compressed stream has another size than the header, which was checked."""
+    width, height = _stream_size(_frame(dataset))
+    if (width, height) != (dataset.Columns, dataset.Rows):
+        stated = f"{dataset.Columns}×{dataset.Rows}"
+        raise ImageError(f"is damaged (a header of {stated} and pixel data of {width}×{height} pixels)")
+
+
+def _stream_size(stream: bytes) -> tuple[int, int]:
+    """Width and height of a JPEG, JPEG-LS or JPEG 2000 stream. Raises struct.error where there is no end."""
+    codestream = stream.find(b"\xff\x4f\xff\x51")
+    if codestream >= 0 and not stream.startswith(b"\xff\xd8"):
+        right, bottom, left, top = struct.unpack_from(">4I", stream, codestream + 8)
+        return right - left, bottom - top
+    position = 2
+    while True:
+        marker, length = struct.unpack_from(">HH", stream, position)
+        if marker in _FRAME_STARTS:
+            height, width = struct.unpack_from(">HH", stream, position + 5)
+            return width, height
+        position += 2 + length
+
+
+# SOF0 to SOF15 without the tables among them, and SOF55 of JPEG-LS
+_FRAME_STARTS = frozenset({*range(0xFFC0, 0xFFD0), 0xFFF7} - {0xFFC4, 0xFFC8, 0xFFCC})
+
+
+def _brightness(pixels: np.ndarray, dataset: "Dataset") -> np.ndarray:
+    """Grey with more as brighter, and of up to 8 bits over the whole range; colours in the upper bits."""
+    stored = int(dataset.get("BitsStored") or 8 * pixels.itemsize)
+    if pixels.ndim == 3:
+        return pixels << (16 - stored) if pixels.dtype == np.uint16 and stored < 16 else pixels
+    if stored <= 8:
+        pixels = _eight_bits(pixels, stored)
+    falling = float(dataset.get("RescaleSlope") or 1) < 0
+    if falling == (dataset.PhotometricInterpretation == "MONOCHROME1"):
+        return pixels
+    return -pixels if pixels.dtype.kind == "f" else np.invert(pixels)
+
+
+def _eight_bits(pixels: np.ndarray, stored: int) -> np.ndarray:
+    """Integers of up to 8 bits as uint8 from black to white, and not by their own range."""
+    highest = 2**stored - 1
+    levels = pixels.astype(np.int16) + 2 ** (stored - 1) if pixels.dtype.kind == "i" else pixels
+    table = np.arange(highest + 1) * 255 // highest
+    return table.astype(np.uint8)[np.clip(levels, 0, highest)]
