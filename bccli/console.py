@@ -1,17 +1,17 @@
 """Results go to stdout and nothing else does; progress, notes and warnings go to stderr."""
 
-import csv
 import io
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from bccli.core.files import replacing
 from bccli.core.watching import Watcher
+from bccli.writers import WRITERS, Rows, cell, write_all
 
 FORMATS = ("auto", "table", "csv", "json")
 
@@ -20,7 +20,6 @@ _SHOWN = (
     "protocol", "n", "patients", "positive", "accuracy", "majority_accuracy", "balanced_accuracy", "f1",
     "roc_auc", "tpr", "tnr", "loss", "patient_accuracy", "train_accuracy", "val_accuracy", "beta", "overfit",
 )  # fmt: skip
-_PATH_WIDTH = 34
 _NESTED = frozenset({"classes", "confusion_matrix", "per_class", "ci", "calibration", "leakage"})
 
 
@@ -108,7 +107,7 @@ class Console(Watcher):
 class Counted:
     """Rows that are counted as they pass, and among them those with an error."""
 
-    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, rows: Rows) -> None:
         self._rows, self.total, self.errors = rows, 0, 0
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
@@ -118,26 +117,43 @@ class Counted:
             yield row
 
 
-Rows = Iterable[Mapping[str, Any]]
-
-
 def show_rows(rows: Rows, format: str = "auto", *, title: str = "") -> None:
     """Print records of equal keys to stdout: a table on a terminal, CSV in a pipe, or as asked."""
-    chosen = format if format != "auto" else "table" if sys.stdout.isatty() else "csv"
-    WRITERS[chosen](rows, sys.stdout, title)
+    WRITERS[_resolved(format, sys.stdout)](rows, sys.stdout, title)
     sys.stdout.flush()
 
 
-def write_rows(rows: Rows, format: str, output: Path) -> None:
-    """`show_rows` to a file, whole or not at all; `-` is stdout. In a file, auto is CSV."""
+def write_predictions(rows: Rows, classes: Sequence[str], format: str, output: Path) -> None:
+    """Write predict's rows to stdout (`-`) or to a file, whole or not at all; in a file, auto is CSV.
+
+    `classes` are in the order of the run. Rows are written as they come.
+    """
+    with _destination(output) as stream:
+        chosen = _resolved(format, stream)
+        if chosen == "table":
+            from bccli.predictions_table import table_lines
+
+            write_all((f"{line}\n" for line in table_lines(rows, classes, stream)), stream)
+        else:
+            WRITERS[chosen](rows, stream, "")
+
+
+def _resolved(format: str, stream: IO[str]) -> str:
+    return format if format != "auto" else "table" if stream.isatty() else "csv"
+
+
+@contextmanager
+def _destination(output: Path) -> Iterator[IO[str]]:
+    """Where results go: stdout for `-`, else a file that is there only when the block has ended well."""
     if str(output) == "-":
-        show_rows(rows, format)
+        yield sys.stdout
+        sys.stdout.flush()
         return
     with replacing(output) as binary:
         text = io.TextIOWrapper(
             binary, encoding="utf-8", errors="surrogateescape", newline="", write_through=True
         )
-        WRITERS["csv" if format == "auto" else format](rows, text, "")
+        yield text
         text.flush()
         text.detach()
 
@@ -168,67 +184,10 @@ def _show_main_figures(figures: Sequence[Mapping[str, Any]]) -> None:
     ]
     show_rows(rows, "table")
     for row in figures:
-        for sentence in leak_sentences({row["split"]: row["leakage"] or {}}):
+        for sentence in leak_sentences({row["split"] or "data": row["leakage"] or {}}):
             print(f"{row['name']}: {sentence}")
 
 
 def show_json(value: Any) -> None:
     """Print one JSON value to stdout."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def cell(value: Any, *, digits: int = 4) -> str:
-    """A value for the eye: nothing for None, four decimals for a fraction."""
-    if value is None:
-        return ""
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
-
-
-def _as_table(rows: Rows, stream: IO[str], title: str) -> None:
-    from rich.console import Console as Terminal
-    from rich.table import Table
-    from rich.text import Text
-
-    rows = list(rows)
-    names = [name for name in (rows[0] if rows else ()) if any(row[name] is not None for row in rows)]
-    table = Table(title=title or None, title_justify="left")
-    for name in names:
-        numeric = all(isinstance(row[name], int | float | None) for row in rows)
-        heading = name if name.startswith("p_") else name.replace("_", " ")
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_shortened(name, row[name])) for name in names))
-    Terminal(file=stream).print(table)
-
-
-def _shortened(name: str, value: Any) -> str:
-    """A cell of a table; of a long path the end, which is what tells files apart."""
-    text = cell(value)
-    return "…" + text[-_PATH_WIDTH:] if name == "path" and len(text) > _PATH_WIDTH else text
-
-
-def _as_csv(rows: Rows, stream: IO[str], title: str) -> None:
-    writer = csv.writer(stream, lineterminator="\n")
-    for number, row in enumerate(rows):
-        if number == 0:
-            writer.writerow(row.keys())
-        writer.writerow(["" if value is None else value for value in row.values()])
-
-
-def _as_json(rows: Rows, stream: IO[str], title: str) -> None:
-    json.dump(list(rows), stream, indent=2, ensure_ascii=False)
-    stream.write("\n")
-
-
-def _as_json_lines(rows: Rows, stream: IO[str], title: str) -> None:
-    for row in rows:
-        stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-        stream.flush()
-
-
-WRITERS: dict[str, Callable[[Rows, IO[str], str], None]] = {
-    "table": _as_table,
-    "csv": _as_csv,
-    "json": _as_json,
-    "jsonl": _as_json_lines,
-}

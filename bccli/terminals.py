@@ -1,0 +1,81 @@
+"""What a terminal, a pipe or a file can show of a line of text: its width, its characters, its colours."""
+
+import os
+from functools import cache
+from typing import IO
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import COLOR_SYSTEMS, Console
+from rich.style import Style
+
+Colour = tuple[str, str]  # as #RRGGBB, and its name where a terminal has only 16 colours
+
+
+class Terminal:
+    """What a stream can show: how many cells a line has, which characters and which colours."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        terminal = Console(file=stream)
+        self.width = max(terminal.width, 30)  # what is narrower wraps
+        self._encoding = terminal.encoding
+        dumb = stream.isatty() and terminal.is_dumb_terminal
+        self._system = None
+        if stream.isatty() and not os.environ.get("NO_COLOR"):
+            self._system = terminal.color_system
+        if dumb or self.text("…─█▏") != "…─█▏":
+            self.ellipsis, self.rule, self._eighths = "...", "-", "#"
+        else:
+            self.ellipsis, self.rule, self._eighths = "…", "─", "▏▎▍▌▋▊▉█"
+
+    def text(self, value: object) -> str:
+        """A value on one line in characters that the stream can show; all others are escaped."""
+        text = str(value)
+        if not text.isprintable():
+            text = "".join(char if char.isprintable() else _escaped(char) for char in text)
+        return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
+
+    def start(self, text: str, room: int) -> str:
+        """The text in exactly `room` cells; what is too long loses its end."""
+        if cell_len(text) <= room:
+            return padded(text, room)
+        return set_cell_size(text, room - len(self.ellipsis)) + self.ellipsis
+
+    def end(self, text: str, room: int) -> str:
+        """The text in exactly `room` cells; what is too long loses its start."""
+        if cell_len(text) <= room:
+            return padded(text, room)
+        room -= len(self.ellipsis)
+        kept = text[-room:]
+        while kept and (cell_len(kept) > room or not cell_len(kept[0])):  # no accent without its letter
+            kept = kept[1:]
+        return self.ellipsis + padded(kept, room)
+
+    def painted(self, text: str, colour: Colour) -> str:
+        """The text in the colour for many or for 16 colours, or as it is."""
+        if self._system is None:
+            return text
+        return _style(colour[self._system == "standard"]).render(
+            text, color_system=COLOR_SYSTEMS[self._system]
+        )
+
+    def bar(self, share: float, cells: int) -> str:
+        """A bar of `share` of the cells, in parts of a cell where the stream has such characters."""
+        steps = len(self._eighths)
+        full, part = divmod(round(min(1.0, max(0.0, share)) * cells * steps), steps)
+        return self._eighths[-1] * full + (self._eighths[part - 1] if part else "")
+
+
+@cache
+def _style(name: str) -> Style:
+    return Style(color=name)
+
+
+def _escaped(char: str) -> str:
+    """A character as Python writes it; a byte that was not UTF-8 as that byte."""
+    byte = ord(char) - 0xDC00
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else char.encode("unicode_escape").decode()
+
+
+def padded(text: str, room: int) -> str:
+    """The text and what is missing to `room` cells."""
+    return text + " " * (room - cell_len(text))

@@ -1,0 +1,99 @@
+"""Records as text: a table for the eye, and CSV and JSON that stream, for programs."""
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import IO, Any
+
+Rows = Iterable[Mapping[str, Any]]
+
+# Seconds between two flushes of a flood of rows, and how many seconds' worth of them come at once.
+_PAUSE, _BURST = 0.001, 0.2
+
+
+def cell(value: Any, *, digits: int = 4) -> str:
+    """A value for the eye: nothing for None, four decimals for a fraction."""
+    if value is None:
+        return ""
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def _as_table(rows: Rows, stream: IO[str], title: str) -> None:
+    from rich.console import Console as Terminal
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(rows)
+    names = [name for name in (rows[0] if rows else ()) if any(row[name] is not None for row in rows)]
+    table = Table(title=title or None, title_justify="left")
+    for name in names:
+        numeric = all(isinstance(row[name], int | float | None) for row in rows)
+        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell(row[name])) for name in names))
+    terminal = Terminal(file=stream)
+    with terminal.capture() as shown:  # rich itself would end the program with 1 where the pipe is closed
+        terminal.print(table)
+    stream.write(shown.get())
+
+
+def _as_csv(rows: Rows, stream: IO[str], title: str) -> None:
+    writer, flush = csv.writer(stream, lineterminator="\n"), _flushing(stream)
+    for number, row in enumerate(rows):
+        if number == 0:
+            writer.writerow(row.keys())
+        writer.writerow(row.values())
+        flush()
+
+
+def _as_json(rows: Rows, stream: IO[str], title: str) -> None:
+    """An array whose end is written also where the rows end with an exception."""
+    flush, before = _flushing(stream), "["
+    try:
+        for row in rows:
+            text = json.dumps(row, indent=2, ensure_ascii=False).replace("\n", "\n  ")
+            stream.write(f"{before}\n  {text}")
+            before = ","
+            flush()
+    finally:
+        if before == ",":
+            stream.write("\n]\n")
+    if before == "[":
+        stream.write("[]\n")
+
+
+def _as_json_lines(rows: Rows, stream: IO[str], title: str) -> None:
+    for row in rows:
+        stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+        stream.flush()
+
+
+def write_all(texts: Iterable[str], stream: IO[str]) -> None:
+    """Write each text and let it be seen soon; nothing is collected."""
+    flush = _flushing(stream)
+    for text in texts:
+        stream.write(text)
+        flush()
+
+
+def _flushing(stream: IO[str]) -> Callable[[], None]:
+    """A flush to call after each row: done at once for a batch of rows, rarely for a flood of them."""
+    due = 0.0
+
+    def flush() -> None:
+        nonlocal due
+        now = time.monotonic()
+        if due <= now:
+            stream.flush()
+            due = max(due, now - _BURST) + _PAUSE
+
+    return flush
+
+
+WRITERS: dict[str, Callable[[Rows, IO[str], str], None]] = {
+    "table": _as_table,
+    "csv": _as_csv,
+    "json": _as_json,
+    "jsonl": _as_json_lines,
+}
