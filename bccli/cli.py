@@ -56,7 +56,9 @@ class BccliGroup(click.Group):
     def _run(self, args: Any, prog_name: str, extra: dict[str, Any]) -> int:
         console = Console()
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="surrogateescape")  # file names that are not UTF-8 keep their bytes
+            # File names that are not UTF-8 keep their bytes, and a pipe gets all others in any locale.
+            encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
+            sys.stdout.reconfigure(encoding=encoding, errors="surrogateescape")
         try:
             result = super().main(args, prog_name, standalone_mode=False, obj=console, **extra)
             sys.stdout.flush()

@@ -1,9 +1,12 @@
 """`bccli predict`: run + images → labels."""
 
 import sys
-from itertools import chain
+import time
+from collections.abc import Iterator
+from io import BufferedReader
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -21,8 +24,18 @@ from bccli.core.errors import DataError, UsageError
 @click.option(
     "--top", type=click.IntRange(min=1), default=None, help="Only the K most probable classes, by rank."
 )
+@click.option("--tta/--no-tta", help="Average the answers to an image's flips and turns by right angles.")
+@click.option(
+    "--ensemble",
+    type=options.existing(),
+    multiple=True,
+    metavar="RUN",
+    help="Average with the probabilities of this run too; repeatable.",
+)
 @options.device
-@options.batch_size
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Images per step."
+)
 @options.workers
 @click.option("--null/--no-null", help="Paths on standard input end with NUL, not with a line.")
 @options.skip_bad
@@ -35,40 +48,48 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     error.
     """
     from bccli.core import inference
-    from bccli.core.workers import available_cores
+    from bccli.core.cores import available_cores
 
+    output = settings["output"]
     if inputs.count("-") > 1:
         raise UsageError("standard input (-) can be named only once")
-    output = settings["output"]
     if not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
-    names = [name for text in inputs for name in _expand(text, settings["null"])]
-    images = inference.find_images(names)
-    first = next(images, None)
-    if first is None:
+    images = inference.find_images(_names(inputs, settings["null"]))
+    first = list(islice(images, 2))
+    if not first:
         raise DataError(f"no images were found in {', '.join(inputs)}; name images or folders that hold some")
-    predictor = inference.load_predictor(run, device=settings["device"], verbose=screen.verbose)
+    predictor = inference.load_predictor(
+        (run, *settings["ensemble"]),
+        device=settings["device"],
+        tta=settings["tta"],
+        single=len(first) == 1,
+        verbose=screen.verbose,
+        watcher=screen,
+    )
+    runs = " + ".join(map(str, (run, *settings["ensemble"])))
     target = "stdout" if str(output) == "-" else output
     classes = ", ".join(predictor.classes)
-    screen.note(
-        f"bccli {__version__} predict: TensorFlow on {predictor.device}, {run} → {target}, classes {classes}"
-    )
-    workers = settings["workers"] or available_cores()
+    screen.note(f"bccli {__version__} predict: {predictor.device}, {runs} → {target}, classes {classes}")
+    started = time.monotonic()
     answers = inference.predict(
-        predictor, chain([first], images), batch_size=settings["batch_size"], workers=workers
+        predictor,
+        chain(first, images),
+        batch_size=settings["batch_size"],
+        workers=settings["workers"] or available_cores(),
     )
     counted = console.Counted(inference.to_rows(answers, predictor.classes, settings["top"]))
-    console.write_rows(counted, settings["format"], output)
+    console.write_predictions(counted, predictor.classes, settings["format"], output)
+    seconds = time.monotonic() - started
+    if len(first) > 1:
+        screen.note(f"{counted.total} images in {seconds:.2f} s ({counted.total / seconds:.0f} a second)")
     if counted.errors:
         screen.warn(f"{counted.errors} of {counted.total} images have no label; their rows say why")
     return 4 if counted.errors and not settings["skip_bad"] else 0
 
 
-def _expand(name: str, null: bool) -> list[str]:
+def _names(inputs: tuple[str, ...], null: bool) -> Iterator[str]:
     from bccli.core.inference import names_from
 
-    return (
-        names_from(sys.stdin.buffer.read().decode("utf-8", "surrogateescape"), null=null)
-        if name == "-"
-        else [name]
-    )
+    for name in inputs:
+        yield from names_from(cast(BufferedReader, sys.stdin.buffer), null=null) if name == "-" else [name]

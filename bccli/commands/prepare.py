@@ -78,7 +78,7 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     split and class.
     """
     from bccli.core import preparing
-    from bccli.core.workers import available_cores
+    from bccli.core.cores import available_cores
 
     request = _request(dataset, source, settings)
     if settings["dry_run"]:

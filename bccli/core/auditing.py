@@ -1,7 +1,9 @@
 """The leakage audit of a prepared dataset, for the parts that a run trains and tests on."""
 
 import io
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from bccli.core.imaging.decoding import decode
 from bccli.core.imaging.hashes import is_blank, perceptual_hash
 from bccli.core.leakage import Leak, Traits, audit_splits, leak_sentences
 from bccli.core.prepared import Dataset
+from bccli.core.records import Sample
 
 _LOOKS = np.dtype([("perceptual", "<u8"), ("blank", "?")])
 
@@ -21,11 +24,14 @@ def audit(dataset: Dataset, parts: np.ndarray, cache: Path) -> dict[str, Leak]:
 
     The perceptual hashes are made once per content and kept in the cache.
     """
-    looks = _looks(dataset, cache)
+    return audit_splits(traits_of(dataset.samples, looks_of(dataset, cache)), parts)
+
+
+def traits_of(samples: Sequence[Sample], looks: np.ndarray) -> Traits:
+    """What the audit compares, for samples and the looks of each."""
     numbers: dict[str, int] = {}
-    places = {sample.path: place for place, sample in enumerate(dataset.samples)}
-    samples = dataset.samples
-    traits = Traits(
+    places = {sample.path: place for place, sample in enumerate(samples) if sample.path}
+    return Traits(
         patients=np.array(
             [numbers.setdefault(s.patient, len(numbers)) if s.patient else -1 for s in samples], np.int32
         ),
@@ -34,7 +40,6 @@ def audit(dataset: Dataset, parts: np.ndarray, cache: Path) -> dict[str, Leak]:
         blank=looks["blank"],
         parents=np.array([places.get(sample.parent, -1) for sample in samples], np.int32),
     )
-    return audit_splits(traits, parts)
 
 
 def refuse_leakage(leaks: dict[str, Leak], dataset: Dataset, *, allowed: bool) -> None:
@@ -54,12 +59,17 @@ def refuse_leakage(leaks: dict[str, Leak], dataset: Dataset, *, allowed: bool) -
 
 def keep_looks(path: Path, perceptual: np.ndarray, blank: np.ndarray) -> None:
     """Store the perceptual hashes (images,) and blank flags of a dataset in manifest order."""
-    table = np.empty(len(perceptual), _LOOKS)
-    table["perceptual"], table["blank"] = perceptual, blank
     stream = io.BytesIO()
-    np.save(stream, table, allow_pickle=False)
+    np.save(stream, table_of_looks(perceptual, blank), allow_pickle=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, stream.getvalue())
+
+
+def table_of_looks(perceptual: np.ndarray | list[int], blank: np.ndarray | list[bool]) -> np.ndarray:
+    """Perceptual hashes and blank flags (images,) as one structured array with these two fields."""
+    table = np.empty(len(perceptual), _LOOKS)
+    table["perceptual"], table["blank"] = perceptual, blank
+    return table
 
 
 def looks_path(cache: Path, content: str) -> Path:
@@ -67,7 +77,8 @@ def looks_path(cache: Path, content: str) -> Path:
     return cache / "audits" / f"{content[:16]}.npy"
 
 
-def _looks(dataset: Dataset, cache: Path) -> np.ndarray:
+def looks_of(dataset: Dataset, cache: Path) -> np.ndarray:
+    """The looks of a dataset's images, as `table_of_looks` makes them, from the cache or from the pixels."""
     for folder in (cache, dataset.root / ".cache"):
         try:
             table = np.load(looks_path(folder, dataset.hash), allow_pickle=False)
@@ -77,13 +88,9 @@ def _looks(dataset: Dataset, cache: Path) -> np.ndarray:
             return table
     with ThreadPoolExecutor() as pool:
         pairs = list(pool.map(_look, (dataset.root / sample.path for sample in dataset.samples)))
-    perceptual, blank = (
-        np.array([pair[0] for pair in pairs], np.uint64),
-        np.array([pair[1] for pair in pairs], bool),
-    )
-    keep_looks(looks_path(cache, dataset.hash), perceptual, blank)
-    table = np.empty(len(pairs), _LOOKS)
-    table["perceptual"], table["blank"] = perceptual, blank
+    table = table_of_looks([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    with suppress(PermissionError):  # a dataset and a cache that are read-only
+        keep_looks(looks_path(cache, dataset.hash), table["perceptual"], table["blank"])
     return table
 
 

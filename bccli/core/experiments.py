@@ -14,7 +14,7 @@ from bccli.core.models import backend
 from bccli.core.models.backbones import build_backbone, build_extractor
 from bccli.core.models.heads import assemble, build_head
 from bccli.core.prepared import Dataset
-from bccli.core.results import finish, write_history
+from bccli.core.results import Networks, finish, write_history
 from bccli.core.runs import STATE, Run, load_run, open_run
 from bccli.core.training import Examples, Features, Fit
 from bccli.core.watching import SILENT, Watcher
@@ -62,6 +62,7 @@ def _train_network(job: Job, run: Run, device: str, verbose: bool, watcher: Watc
     network = build_backbone(job.backbone, images.size, job.weights)
     extractor = build_extractor(job.backbone, network)
     head = build_head(job.design.head, extractor.output_shape[-1], len(job.dataset.classes))
+    scoring = keras.Model(extractor.input, head(extractor.output))
     frozen = job.design.trainable == "none"
     labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
     parts = job.parts[used]
@@ -71,7 +72,7 @@ def _train_network(job: Job, run: Run, device: str, verbose: bool, watcher: Watc
         inputs: Any = Features(compute_features(images, extractor, key, job.cache, watcher=watcher))
         trainee = head
     else:
-        inputs, trainee = images, keras.Model(extractor.input, head(extractor.output))
+        inputs, trainee = images, scoring
     examples = Examples(
         inputs, labels, len(job.dataset.classes), np.flatnonzero(parts == TRAIN), np.flatnonzero(parts == VAL)
     )
@@ -80,8 +81,8 @@ def _train_network(job: Job, run: Run, device: str, verbose: bool, watcher: Watc
         watcher=watcher, on_state=lambda progress: write_history(run.root, progress),
     )  # fmt: skip
     fit.run()
-    whole = assemble(extractor, head, job.design.head.output)
-    return finish(job, run, whole, fit, images.samples, parts)
+    networks = Networks(scoring, assemble(extractor, head, job.design.head.output))
+    return finish(job, run, networks, fit, images, parts, watcher)
 
 
 def _weights_identity(job: Job) -> str:

@@ -1,10 +1,11 @@
-"""What `predict` runs on: a run's network, and raw images prepared exactly as its training images were."""
+"""What `predict` runs on: trained networks, and raw images prepared exactly as their training images were."""
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,19 @@ from typing import Any
 import numpy as np
 
 from bccli.core import interruption
+from bccli.core.cores import available_cores
 from bccli.core.datasets.walking import image_files
+from bccli.core.engines import PACKING_PAYS, Network, keras_network, litert_network
 from bccli.core.errors import DataError, ImageError
 from bccli.core.imaging.decoding import decode
 from bccli.core.imaging.preparation import Preparation, prepare_image
-from bccli.core.models import backend
-from bccli.core.runs import load_run
+from bccli.core.runs import Run, load_run, networks_of
+from bccli.core.watching import SILENT, Watcher
+
+BATCH = 8
+"""Images per step: more of them make LiteRT no faster, and the first answer later."""
+
+View = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -30,39 +38,134 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Predictor:
-    """One or several networks of the same classes; several are averaged. `device` is in words."""
+class Member:
+    """One run: how it prepares a raw image, and its networks (several if it has folds).
 
-    classes: tuple[str, ...]
+    `order` are the places of the predictor's classes among the run's own.
+    """
+
     preparation: Preparation
     size: tuple[int, int]
-    networks: tuple[Any, ...]
+    networks: tuple[Network, ...]
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Runs of the same classes, whose probabilities are averaged; `device` says what computes them."""
+
+    classes: tuple[str, ...]
+    members: tuple[Member, ...]
     device: str
+    tta: bool = False
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Class probabilities (n, classes) of prepared images uint8 (n, height, width, 3)."""
-        return np.mean([network(images) for network in self.networks], axis=0)
+    @property
+    def forms(self) -> tuple[tuple[Preparation, tuple[int, int]], ...]:
+        """The different forms in which the members want an image."""
+        return tuple(dict.fromkeys((member.preparation, member.size) for member in self.members))
+
+    def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Class probabilities (n, classes); `images` has uint8 (n, height, width, 3) for each of `forms`."""
+        by_form = dict(zip(self.forms, images, strict=True))
+        answers = [self._ask(member, by_form[member.preparation, member.size]) for member in self.members]
+        return np.mean(answers, axis=0)
+
+    def _ask(self, member: Member, images: np.ndarray) -> np.ndarray:
+        views = views_of(member.size) if self.tta else (_as_is,)
+        answers = [network(view(images)) for view in views for network in member.networks]
+        return np.mean(answers, axis=0)[:, member.order]
 
 
-def load_predictor(root: Path, *, device: str = "auto", verbose: bool = False) -> Predictor:
-    """Load the network of a run, or the networks of its folds. Raises DataError for a run without any."""
-    run = load_run(root)
-    members = [load_run(root / name) for name in run.info.get("parts", [])] or [run]
-    files = [member.part("model.keras") for member in members]
-    tf = backend.start(device, verbose=verbose)
-    width, height = run.info["size"]
-    networks = tuple(_load(file) for file in files)
-    return Predictor(run.classes, run.preparation, (width, height), networks, backend.describe_device(tf))
+def _as_is(images: np.ndarray) -> np.ndarray:
+    return images
 
 
-def _load(file: Path) -> Any:
-    import keras
-    import tensorflow as tf
+def _turned(quarters: int, *, mirrored: bool) -> View:
+    def view(images: np.ndarray) -> np.ndarray:
+        turned = np.rot90(images, quarters, axes=(1, 2))
+        return np.ascontiguousarray(turned[:, :, ::-1] if mirrored else turned)
 
-    network = keras.saving.load_model(file, compile=False, safe_mode=True)
-    signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
-    step = tf.function(lambda x: network(x, training=False), input_signature=[signature], autograph=False)
-    return lambda images: step(tf.cast(images, tf.float32)).numpy()
+    return view
+
+
+def views_of(size: tuple[int, int]) -> tuple[View, ...]:
+    """The flips and right angles of images (n, height, width, 3): eight views of squares.
+
+    Others keep the size (width, height) that the network knows in four of them: as they are, flipped
+    left–right, flipped up–down, and turned by 180°.
+    """
+    quarters = range(4) if size[0] == size[1] else (0, 2)
+    return tuple(_turned(count, mirrored=mirrored) for count in quarters for mirrored in (False, True))
+
+
+def load_predictor(
+    roots: Sequence[Path],
+    *,
+    device: str = "auto",
+    tta: bool = False,
+    single: bool = False,
+    verbose: bool = False,
+    watcher: Watcher = SILENT,
+) -> Predictor:
+    """Load the networks of one or several runs; `single` says that there is only one image.
+
+    LiteRT computes them unless the device is gpu or a run has no form for it. Raises DataError for runs
+    that are damaged, have no network, or have other classes than the first.
+    """
+    runs = [load_run(root) for root in roots]
+    _check_classes(runs)
+    parts = [networks_of(run) for run in runs]
+    networks = None if device == "gpu" else _light_networks(parts, watcher, single=single and not tta)
+    used = f"LiteRT on CPU ({available_cores()} cores)"
+    if networks is None:
+        from bccli.core.models import backend
+
+        used = f"TensorFlow on {backend.describe_device(backend.start(device, verbose=verbose))}"
+        networks = [[keras_network(part.part("model.keras")) for part in several] for several in parts]
+    members = tuple(
+        Member(
+            run.preparation,
+            (run.info["size"][0], run.info["size"][1]),
+            tuple(several),
+            tuple(run.classes.index(name) for name in runs[0].classes),
+        )
+        for run, several in zip(runs, networks, strict=True)
+    )
+    return Predictor(runs[0].classes, members, used, tta)
+
+
+def _check_classes(runs: Sequence[Run]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        if set(run.classes) != set(first.classes):
+            raise DataError(
+                f"{run.root}: has the classes {', '.join(run.classes)}, and {first.root} has "
+                f"{', '.join(first.classes)}; an ensemble needs runs of the same classes"
+            )
+
+
+def _light_networks(
+    parts: Sequence[Sequence[Run]], watcher: Watcher, *, single: bool
+) -> list[list[Network]] | None:
+    """The networks by LiteRT; None, and said why, where one of them has no form for it."""
+    networks: list[list[Network]] = []
+    for several in parts:
+        networks.append([])
+        for run in several:
+            made = run.info.get("litert", {"error": "an earlier bccli trained it"})
+            if "error" in made:
+                watcher.warn(f"{run.root}: has no form for LiteRT ({made['error']}); starting TensorFlow")
+                return None
+            file = run.part(made["file"])
+            packed = not single or made["multiply_adds"] > PACKING_PAYS
+            output = run.info["settings"]["output"]
+            try:
+                networks[-1].append(litert_network(file, output, available_cores(), packed=packed))
+            except (ImportError, RuntimeError, ValueError) as error:
+                reason = next(iter(str(error).splitlines()), "")
+                watcher.warn(f"{file}: LiteRT cannot run it here ({reason}); starting TensorFlow")
+                return None
+    return networks
 
 
 def find_images(inputs: Iterable[str]) -> Iterator[str]:
@@ -75,13 +178,13 @@ def find_images(inputs: Iterable[str]) -> Iterator[str]:
 
 
 def predict(
-    predictor: Predictor, paths: Iterable[str], *, batch_size: int = 32, workers: int = 2
+    predictor: Predictor, paths: Iterable[str], *, batch_size: int = BATCH, workers: int = 2
 ) -> Iterator[Prediction]:
     """Yield an answer per path, in order; images are decoded ahead in threads.
 
-    A signal is honoured between two batches: in the midst of TensorFlow it would break what it hits.
+    A signal is honoured between two batches: in the midst of a network it would break what it hits.
     """
-    waiting: deque[Future[tuple[str, np.ndarray | None, str]]] = deque()
+    waiting: deque[Future[_Prepared]] = deque()
     names = iter(paths)
     with interruption.deferred(), ThreadPoolExecutor(workers) as pool:
         while True:
@@ -94,24 +197,33 @@ def predict(
             yield from _answer(predictor, batch)
 
 
-def _prepare(predictor: Predictor, name: str) -> tuple[str, np.ndarray | None, str]:
+@dataclass(frozen=True)
+class _Prepared:
+    """An image in each of the predictor's forms, or why it could not be prepared."""
+
+    name: str
+    images: tuple[np.ndarray, ...] = ()
+    error: str = ""
+
+
+def _prepare(predictor: Predictor, name: str) -> _Prepared:
     try:
-        image = prepare_image(decode(name), predictor.preparation)
+        raw = decode(name)
+        images = tuple(prepare_image(raw, preparation) for preparation, _ in predictor.forms)
     except ImageError as error:
-        return name, None, str(error)
-    if image.shape[1::-1] != predictor.size:
-        wanted = "×".join(map(str, predictor.size))
-        return name, None, f"is {image.shape[1]}×{image.shape[0]}, and the run knows only {wanted}"
-    return name, image, ""
+        return _Prepared(name, error=str(error))
+    for image, (_, size) in zip(images, predictor.forms, strict=True):
+        if image.shape[1::-1] != size:
+            found, wanted = f"{image.shape[1]}×{image.shape[0]}", "×".join(map(str, size))
+            return _Prepared(name, error=f"is {found}, and the run knows only {wanted}")
+    return _Prepared(name, images)
 
 
-def _answer(
-    predictor: Predictor, batch: Sequence[tuple[str, np.ndarray | None, str]]
-) -> Iterator[Prediction]:
-    images = [image for _, image, _ in batch if image is not None]
-    answers = iter(predictor.probabilities(np.stack(images)) if images else ())
-    for name, image, error in batch:
-        yield Prediction(name, None if image is None else next(answers), error)
+def _answer(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterator[Prediction]:
+    several = list(zip(*(entry.images for entry in batch if not entry.error), strict=True))
+    answers = iter(predictor.probabilities([np.stack(images) for images in several]) if several else ())
+    for entry in batch:
+        yield Prediction(entry.name, None if entry.error else next(answers), entry.error)
 
 
 def to_rows(
@@ -139,10 +251,22 @@ def to_rows(
         yield {**row, "error": answer.error or None}
 
 
-def names_from(text: str, *, null: bool) -> list[str]:
-    """Paths from standard input, one a line or separated by NUL. Raises DataError where there is none."""
-    lines = text.split("\0") if null else (line.removesuffix("\r") for line in text.split("\n"))
-    names = [name for name in lines if name]
-    if not names:
+def names_from(stream: BufferedReader, *, null: bool) -> Iterator[str]:
+    """Yield the paths that a stream holds, one a line or ended by NUL, as they come.
+
+    Raises DataError where there is none.
+    """
+    end, rest, empty = b"\0" if null else b"\n", b"", True
+    while block := stream.read1(1 << 16):
+        *lines, rest = (rest + block).split(end)
+        for name in filter(None, (_name(line, null) for line in lines)):
+            yield name
+            empty = False
+    if name := _name(rest, null):
+        yield name
+    elif empty:
         raise DataError("standard input names no images; pipe paths into it, one a line")
-    return names
+
+
+def _name(line: bytes, null: bool) -> str:
+    return (line if null else line.removesuffix(b"\r")).decode("utf-8", "surrogateescape")

@@ -73,7 +73,12 @@ _WORDS = {
     "near_duplicates": ("near-duplicate", "near-duplicates"),
     "children": ("augmented relative", "augmented relatives"),
 }
-_OTHER_SIDE = {"test": "train or val", "val": "train", "folds": "another fold"}
+_OTHER_SIDE = {
+    "test": "train or val",
+    "val": "train",
+    "folds": "another fold",
+    "data": "what the run was trained on",
+}
 
 
 def leak_sentences(leaks: Mapping[str, Mapping[str, int | None]]) -> list[str]:

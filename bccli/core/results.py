@@ -2,21 +2,39 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bccli.core.auditing import looks_of
 from bccli.core.designs import TEST, TRAIN, VAL, Design, Job
 from bccli.core.evaluation import figures_json, figures_of
+from bccli.core.external import SEEN, write_seen
 from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
+from bccli.core.images import Images
 from bccli.core.metrics import Figures
+from bccli.core.models.exporting import NAME as EXPORTED
+from bccli.core.models.exporting import export
 from bccli.core.models.weights import Weights
 from bccli.core.predictions import read_predictions, write_predictions
-from bccli.core.records import SPLITS, Sample
+from bccli.core.records import SPLITS
 from bccli.core.runs import Run, complete_run
 from bccli.core.training import Fit, Progress
+from bccli.core.watching import Watcher
+
+# So many images have to have the same scores in LiteRT as in Keras.
+_CHECKED = 8
+
+
+@dataclass(frozen=True)
+class Networks:
+    """A trained network as Keras models: `scoring` from RGB 0–255 to scores, `whole` to probabilities."""
+
+    scoring: Any
+    whole: Any
 
 
 def stored_figures(run: Run) -> list[Figures]:
@@ -40,8 +58,11 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     write_text(path, stream.getvalue())
 
 
-def finish(job: Job, run: Run, whole: Any, fit: Fit, samples: Sequence[Sample], parts: np.ndarray) -> Run:
-    """Predict, measure, draw, and complete the run; `samples` and `parts` (n,) are its examples."""
+def finish(
+    job: Job, run: Run, networks: Networks, fit: Fit, images: Images, parts: np.ndarray, watcher: Watcher
+) -> Run:
+    """Predict, measure, draw, export, and complete the run; `images` and `parts` (n,) are its examples."""
+    samples, whole = images.samples, networks.whole
     classes = job.dataset.classes
     probabilities = fit.predict(np.arange(len(samples)))
     shown = np.concatenate([np.flatnonzero(parts == VAL), np.flatnonzero(parts == TEST)])
@@ -49,6 +70,15 @@ def finish(job: Job, run: Run, whole: Any, fit: Fit, samples: Sequence[Sample], 
     write_predictions(run.root / "predictions.csv", rows, probabilities[shown], classes)
     with replacing_file(run.root / "model.keras") as temporary:
         whole.save(temporary)
+    exported = export(networks.scoring, _some(images), run.root)
+    if exported.error:
+        watcher.warn(f"predict will have to start TensorFlow: no {EXPORTED} could be made ({exported.error})")
+    looks = looks_of(job.dataset, job.cache)
+    seen = [(place, part) for place, part in enumerate(job.parts.tolist()) if part in (TRAIN, VAL)]
+    write_seen(
+        run.root / SEEN,
+        ((job.dataset.samples[place], SPLITS[part], *looks[place].tolist()) for place, part in seen),
+    )
     write_text(run.root / "recipe.toml", to_recipe(job.design, job.weights, job.design.fold))
     hits = probabilities.argmax(axis=1) == fit.examples.labels
     accuracy = {part: float(hits[parts == part].mean()) for part in (TRAIN, VAL) if (parts == part).any()}
@@ -56,6 +86,7 @@ def finish(job: Job, run: Run, whole: Any, fit: Fit, samples: Sequence[Sample], 
         **_facts(job),
         "size": list(whole.input_shape[2:0:-1]),
         "parameters": int(whole.count_params()),
+        "litert": exported.to_json(),
         "kept_epoch": fit.progress.kept_epoch,
         "epochs_trained": fit.progress.epoch,
         "train_accuracy": accuracy.get(TRAIN),
@@ -65,6 +96,12 @@ def finish(job: Job, run: Run, whole: Any, fit: Fit, samples: Sequence[Sample], 
     write_results(preliminary)
     _draw(preliminary, whole, fit.progress)
     return complete_run(run, facts)
+
+
+def _some(images: Images) -> np.ndarray:
+    """A few images (n, height, width, 3), from all over the dataset."""
+    places = np.unique(np.linspace(0, len(images.samples) - 1, _CHECKED).astype(int))
+    return next(images.batches(places, len(places))).numpy()
 
 
 def _facts(job: Job) -> dict[str, Any]:

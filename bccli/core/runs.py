@@ -28,8 +28,8 @@ _NEEDED = (
 
 # What a run folder may hold while it is not complete, besides its members' folders.
 _OWN = (
-    "model.keras", "history.csv", "metrics.json", "predictions.csv", "recipe.toml", "model.png", "log.txt",
-    STATE, "plots", ".cache",
+    "model.keras", "model.tflite", "history.csv", "metrics.json", "predictions.csv", "seen.csv",
+    "recipe.toml", "model.png", "log.txt", STATE, "plots", ".cache",
 )  # fmt: skip
 
 
@@ -73,12 +73,27 @@ class Run:
 def load_run(root: Path) -> Run:
     """Read a complete run. Raises DataError where there is none, or one that is unfinished or too new."""
     if not (root / "run.json").is_file():
+        if members := _members(root):
+            raise DataError(f"{root}: holds several runs and is none itself; name one of them ({members})")
         what = "no such file or folder" if not root.exists() else "is not a run (it has no run.json)"
         raise DataError(f"{root}: {what}; name a folder that bccli train made")
     run = Run(root, _read_info(root))
+    if run.info["kind"] == "sweep":
+        raise DataError(f"{root}: is a sweep of several runs; name one of them ({_members(root)})")
     if not run.complete:
         raise DataError(f"{root}: the run is unfinished; run the same bccli train again")
     return run
+
+
+def networks_of(run: Run) -> list[Run]:
+    """The runs that hold the networks of a run: itself, or one for each of its folds."""
+    return [load_run(run.root / name) for name in run.info.get("parts", [])] or [run]
+
+
+def _members(root: Path) -> str:
+    """The runs right below a folder, by name, the first five of them."""
+    names = sorted(path.parent.name for path in root.glob("*/run.json"))
+    return ", ".join(names[:5] + ["…"] * (len(names) > 5))
 
 
 def _read_info(root: Path) -> dict[str, Any]:

@@ -14,12 +14,19 @@ from pathlib import Path
 from tests.benchmarks.comparing import Row
 from tests.benchmarks.frozen import decoding, frozen
 from tests.benchmarks.memory import memory
+from tests.benchmarks.predict import predict
 from tests.benchmarks.reporting import as_json, machine, markdown
 from tests.benchmarks.start import start
 from tests.conftest import REPOSITORY
 
 Benchmark = Callable[[int | None, Path, Callable[[str], None]], Iterator[Row]]
-BENCHMARKS: dict[str, Benchmark] = {"start": start, "frozen": frozen, "decoding": decoding, "memory": memory}
+BENCHMARKS: dict[str, Benchmark] = {
+    "start": start,
+    "predict": predict,
+    "frozen": frozen,
+    "decoding": decoding,
+    "memory": memory,
+}
 
 
 def run(names: Sequence[str], rounds: int | None, rows: list[Row], notes: list[str]) -> None:

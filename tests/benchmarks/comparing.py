@@ -114,4 +114,4 @@ def verdict(met: bool) -> str:
 
 def _figures(run: Measurement) -> dict[str, Any]:
     """A measurement without its output."""
-    return {key: value for key, value in asdict(run).items() if key != "output"}
+    return {key: value for key, value in asdict(run).items() if key not in ("output", "notes")}

@@ -17,12 +17,16 @@ INTERVAL = 0.05
 
 @dataclass(frozen=True)
 class Measurement:
-    """One process from its start to its end; CPU time counts its children, `peak` is bytes."""
+    """One process from its start to its end; CPU time counts its children, `peak` is bytes.
+
+    `output` is what it wrote to stdout, `notes` what it wrote to stderr.
+    """
 
     seconds: float
     cpu_seconds: float
     peak: int | None
     output: str
+    notes: str = ""
 
 
 def measure(
@@ -47,18 +51,31 @@ def measure(
         errors.seek(0)
         if process.returncode:
             raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}\n{errors.read()[-2000:]}")
-        return Measurement(seconds, usage.ru_utime + usage.ru_stime, peak, output.read())
+        return Measurement(seconds, usage.ru_utime + usage.ru_stime, peak, output.read(), errors.read())
 
 
 def _watch_memory(pid: int) -> int:
     """The largest sum over a process and its descendants, until it ends; it is left for `wait4`."""
     root = psutil.Process(pid)
-    peak = 0
+    peak = alone = 0
+    looked = -INTERVAL
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        with suppress(psutil.NoSuchProcess):
-            peak = max(peak, sum(_memory(process) for process in [root, *root.children(recursive=True)]))
-        time.sleep(INTERVAL)
-    return peak
+        alone = max(alone, _high_water(pid))
+        if time.monotonic() - looked >= INTERVAL:
+            looked = time.monotonic()
+            with suppress(psutil.NoSuchProcess):
+                peak = max(peak, sum(_memory(process) for process in [root, *root.children(recursive=True)]))
+        time.sleep(INTERVAL / 20)
+    return max(peak, alone)
+
+
+def _high_water(pid: int) -> int:
+    """Bytes that a process took at most, as the kernel keeps them: no look comes too late for its peak."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as stream:
+            return next(int(line.split()[1]) * 1024 for line in stream if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return 0
 
 
 def _memory(process: psutil.Process) -> int:

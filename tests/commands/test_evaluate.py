@@ -216,3 +216,83 @@ def test_a_run_can_be_moved_and_renamed(bccli: Bccli, run: Path, tmp_path: Path)
     (before,) = figures(bccli, run)
     (after,) = figures(bccli, run.rename(tmp_path / "renamed"))
     assert after == {**before, "name": "renamed"}
+
+
+# Another dataset
+
+
+@pytest.fixture(scope="module")
+def others(finished: Path) -> Path:
+    """The folder of `finished` with more datasets: other patients, other sizes, other classes."""
+    from click.testing import CliRunner
+
+    from bccli.cli import cli
+
+    root = finished.parent
+    for patient in range(6, 9):
+        for number in range(3):
+            label = ("benign", "malignant")[patient % 2]
+            save(root / "new" / label / f"p{patient}_{number}.png", draw(patient % 2, patient * 10 + number))
+            save(root / "large" / label / f"p{patient}_{number}.png", draw(0, patient, (30, 30)))
+            save(
+                root / "third" / ("normal", label)[number % 2] / f"p{patient}_{number}.png", draw(0, patient)
+            )
+    for name in ("new", "large", "third"):
+        command = ("prepare", "folder", root / name, root / f"{name}_data", *PATIENT, "--ratios", "1/0/0")
+        assert CliRunner().invoke(cli, [str(part) for part in command]).exit_code == 0
+    return root
+
+
+def test_other_data_is_taken_whole_and_computed_anew(bccli: Bccli, run: Path, others: Path) -> None:
+    data = others / "new_data"
+    (entry,) = figures(bccli, run, "--data", data)
+    assert list(entry) == KEYS
+    expected = {"n": 9, "patients": 3, "split": None, "dataset": "folder", "protocol": "honest",
+                "leakage": {"patients": 0, "identical": 0, "near_duplicates": 0, "children": 0}}  # fmt: skip
+    assert {key: entry[key] for key in expected} == expected
+    rows = rows_of(bccli("predict", run, data / "images").stdout)
+    manifest = rows_of((data / "manifest.csv").read_text())
+    labels = {str(data / row["path"]): row["label"] for row in manifest}
+    hits = [labels[row["path"]] == row["predicted"] for row in rows]
+    assert entry["accuracy"] == pytest.approx(sum(hits) / 9)
+    assert "accuracy" in bccli("evaluate", run, "--data", data, "--format", "table").stdout
+
+
+def test_other_data_is_audited_against_what_the_run_has_seen(bccli: Bccli, run: Path, others: Path) -> None:
+    result = bccli("evaluate", run, "--data", others / "data", "--format", "json")
+    leakage = json.loads(result.stdout)["runs"][0]["leakage"]
+    assert (leakage["patients"], leakage["identical"]) == (4, 12)
+    assert "4 patients, 12 images with identical pixels" in result.stderr
+    table = bccli("evaluate", run, "--data", others / "data", "--format", "table").stdout
+    assert "data shares 4 patients" in table
+
+
+def test_the_runs_own_data_gives_its_own_figures(
+    bccli: Bccli, run: Path, others: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(others / "data", tmp_path / "data"))
+    lines = (data / "manifest.csv").read_text().splitlines(keepends=True)
+    (data / "manifest.csv").write_text("".join([lines[0], *(line for line in lines if ",test," in line)]))
+    (whole,), (entry,) = figures(bccli, run), figures(bccli, run, "--data", data)
+    assert entry["leakage"] == {"patients": 0, "identical": 0, "near_duplicates": 0, "children": 0}
+    for key in ("n", "accuracy", "f1", "roc_auc", "confusion_matrix", "beta"):
+        assert entry[key] == whole[key]
+    assert entry["loss"] == pytest.approx(whole["loss"], abs=1e-5)
+
+
+def test_other_data_that_does_not_fit_is_refused(
+    bccli: Bccli, run: Path, others: Path, tmp_path: Path
+) -> None:
+    refused(bccli("evaluate", run, "--data", others / "large_data", exit=3), "30×30", "--size 24x24")
+    refused(bccli("evaluate", run, "--data", others / "third_data", exit=3), "normal", "benign, malignant")
+    refused(bccli("evaluate", run, "--data", tmp_path / "none", exit=3), "no such folder", "prepare")
+    refused(
+        bccli("evaluate", run, "--data", others / "new_data", "--split", "val", exit=2), "--split", "--data"
+    )
+    (tmp_path / "p.csv").write_text(GOOD)
+    refused(
+        bccli("evaluate", tmp_path / "p.csv", "--data", others / "new_data", exit=3), "p.csv", "not a run"
+    )
+    data = Path(shutil.copytree(others / "new_data", tmp_path / "data"))
+    next((data / "images").rglob("*.png")).write_bytes(b"")
+    refused(bccli("evaluate", run, "--data", data, exit=3), ".png", "0 bytes", "restore")

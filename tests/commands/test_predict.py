@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -222,6 +223,123 @@ def test_a_closed_pipe_ends_quietly(run: Path, root: Path) -> None:
     assert ended.returncode == 0
 
 
+def test_an_answer_needs_none_of_the_heavy_packages(run: Path, mixed: Path) -> None:
+    """Neither TensorFlow nor what reads, draws or measures elsewhere is imported for plain images."""
+    script = "import sys; from bccli.cli import cli; sys.argv[0] = 'bccli'\n"
+    script += "try: cli()\nexcept SystemExit: print(*sys.modules, sep='\\n', file=sys.stderr)"
+    ended = subprocess.run(
+        [sys.executable, "-c", script, "predict", run, mixed / "b.png", mixed / "d.png"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert len(rows_of(ended.stdout)) == 2
+    modules = {name.partition(".")[0] for name in ended.stderr.splitlines()}
+    assert "ai_edge_litert" in modules
+    heavy = {"tensorflow", "keras", "pandas", "skimage", "sklearn", "scipy", "matplotlib", "cv2", "pydicom"}
+    assert not modules & heavy
+
+
+def test_answers_come_while_paths_still_do(run: Path, mixed: Path) -> None:
+    """The reader of jsonl sees rows before the writer of paths has ended."""
+    command = [sys.executable, "-m", "bccli", "predict", run, "-", "--format", "jsonl"]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
+        process.stdin.write(f"{mixed / 'b.png'}\n" * 40)
+        process.stdin.flush()
+        first = json.loads(process.stdout.readline())
+        assert first["path"] == str(mixed / "b.png")
+        output, _ = process.communicate()
+    assert len(output.splitlines()) == 39
+
+
+# Views and ensembles
+
+
+def probability(bccli: Bccli, run: Path, image: Path, *options: object) -> float:
+    """The probability of the first class."""
+    (row,) = rows_of(bccli("predict", run, image, *options).stdout)
+    return float(row["p_benign"])
+
+
+def test_tta_averages_flips_and_right_angles(bccli: Bccli, root: Path, tmp_path: Path) -> None:
+    pixels = draw(0, 7)
+    views = [np.rot90(part, turns) for part in (pixels, pixels[:, ::-1]) for turns in range(4)]
+    single = [
+        probability(bccli, root / "sized", save(tmp_path / f"{number}.png", np.ascontiguousarray(view)))
+        for number, view in enumerate(views)
+    ]
+    assert max(single) - min(single) > 1e-5
+    averaged = probability(bccli, root / "sized", tmp_path / "0.png", "--tta")
+    assert averaged == pytest.approx(np.mean(single), abs=1e-6)
+    assert probability(bccli, root / "sized", tmp_path / "5.png", "--tta") == pytest.approx(
+        averaged, abs=1e-6
+    )
+
+
+def test_an_ensemble_averages_runs_of_other_preparations(bccli: Bccli, root: Path, tmp_path: Path) -> None:
+    image = save(tmp_path / "x.png", draw(1, 3))
+    single = [probability(bccli, root / name, image) for name in ("sized", "plain")]
+    both = probability(bccli, root / "sized", image, "--ensemble", root / "plain")
+    assert both == pytest.approx(np.mean(single), abs=1e-6)
+    assert probability(bccli, root / "sized", image, "--ensemble", root / "sized") == pytest.approx(single[0])
+
+
+def test_an_ensemble_goes_by_the_names_of_classes(
+    bccli: Bccli, root: Path, run: Path, tmp_path: Path
+) -> None:
+    image = save(tmp_path / "x.png", draw(1, 3))
+    single = probability(bccli, run, image)
+    info = json.loads((run / "run.json").read_text())
+    info["classes"] = ["malignant", "benign"]
+    (run / "run.json").write_text(json.dumps(info))
+    mixed_up = (single + 1 - single) / 2
+    assert probability(bccli, root / "sized", image, "--ensemble", run) == pytest.approx(mixed_up, abs=1e-6)
+    info["classes"] = ["normal", "malignant"]
+    (run / "run.json").write_text(json.dumps(info))
+    refused(
+        bccli("predict", root / "sized", image, "--ensemble", run, exit=3),
+        str(run), "normal, malignant", "the same classes",
+    )  # fmt: skip
+    refused(bccli("predict", run, image, "--ensemble", tmp_path / "none", exit=3), "none", "no such file")
+
+
+# Images as people have them
+
+
+def test_formats_names_and_folders_of_all_kinds(bccli: Bccli, run: Path, tmp_path: Path) -> None:
+    """Thirty files in nested folders: each has an answer, by the order of the names."""
+    names = ["ä ö ü", "with space", "line\nend", 'comma,quote"', "-dash", "日本", "a'b"]
+    endings = [".png", ".jpg", ".JPEG", ".tif", ".TIFF", ".bmp", ".pgm", ".ppm"]
+    for number in range(30):
+        name = f"{names[number % len(names)]} {number:02}{endings[number % len(endings)]}"
+        pixels = draw(number % 2, number, (20 + number, 30))
+        grey = name.endswith(".pgm")
+        save(tmp_path / "in" / f"folder {number % 3}" / "ü" / name, pixels[..., 0] if grey else pixels)
+    rows = json.loads(bccli("predict", run, tmp_path / "in", "--format", "json").stdout)
+    assert len(rows) == 30
+    assert not any(row["error"] for row in rows)
+    assert [row["path"] for row in rows] == sorted(str(path) for path in (tmp_path / "in").rglob("*.*"))
+    piped = "\0".join(row["path"] for row in rows)
+    assert rows_of(bccli("predict", run, "-", "--null", input=piped).stdout)[29]["path"] == rows[29]["path"]
+
+
+def test_no_more_images_are_read_ahead_than_two_steps_need(run: Path, root: Path) -> None:
+    """A million files need no more memory than sixteen."""
+    from bccli.core.inference import load_predictor, predict
+
+    taken = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield str(root / "raw" / "benign" / "p0_0.png")
+
+    answers = predict(load_predictor([run]), endless(), batch_size=4)
+    for number in range(1, 41):
+        next(answers)
+        assert taken <= number + 8
+    answers.close()
+
+
 # Runs
 
 
@@ -233,8 +351,14 @@ def test_a_closed_pipe_ends_quietly(run: Path, root: Path) -> None:
         (lambda run: replace(run, '"complete"', '"running"'), ("unfinished", "the same bccli train again")),
         (lambda run: replace(run, '"fit"', '"tilt"'), ("'tilt'", "update")),
         (lambda run: replace(run, '"pad"', '"squeeze"'), ("'squeeze'", "update")),
-        (lambda run: (run / "model.keras").unlink(), ("model.keras", "is missing", "copy")),
-        (lambda run: truncate(run / "model.keras"), ("model.keras", "has changed", "copy")),
+        (lambda run: replace(run, '"format": 1', '"format": 99'), ("newer bccli", "format 99", "update")),
+        (lambda run: truncate(run / "run.json"), ("run.json", "not valid JSON")),
+        (lambda run: replace(run, '"kind": "network"', '"kind": "sweep"'), ("is a sweep", "name one")),
+        (lambda run: (run / "model.tflite").unlink(), ("model.tflite", "is missing", "copy")),
+        (lambda run: truncate(run / "model.tflite"), ("model.tflite", "has changed", "copy")),
+        (lambda run: change(run / "model.tflite"), ("model.tflite", "has changed", "copy")),
+        (lambda run: (without_litert(run), (run / "model.keras").unlink()), ("model.keras", "is missing")),
+        (lambda run: (without_litert(run), truncate(run / "model.keras")), ("model.keras", "has changed")),
     ],
 )
 def test_a_run_that_is_not_whole_is_refused(
@@ -256,6 +380,60 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def change(path: Path) -> None:
+    """Turn one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def without_litert(run: Path) -> None:
+    """Make a run into one whose export failed."""
+    info = json.loads((run / "run.json").read_text())
+    info["litert"] = {"error": "no such operation"}
+    (run / "run.json").write_text(json.dumps(info))
+
+
+def test_a_folder_of_runs_names_them(bccli: Bccli, root: Path, mixed: Path) -> None:
+    sentence = refused(bccli("predict", root, mixed, exit=3), str(root), "name one of them")
+    assert "plain, sized" in sentence
+
+
+def test_a_run_without_a_form_for_litert_starts_tensorflow(bccli: Bccli, run: Path, root: Path) -> None:
+    light = rows_of(bccli("predict", run, root / "raw").stdout)
+    without_litert(run)
+    result = bccli("predict", run, root / "raw")
+    assert "no such operation" in result.stderr
+    assert "TensorFlow on CPU" in result.stderr
+    for one, other in zip(light, rows_of(result.stdout), strict=True):
+        assert one["path"] == other["path"]
+        assert float(one["p_benign"]) == pytest.approx(float(other["p_benign"]), abs=1e-5)
+
+
+def test_a_failed_export_is_said_and_stored(
+    bccli: Bccli, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(function: object) -> bytes:
+        raise RuntimeError("no such operation\nand more")
+
+    monkeypatch.setattr("bccli.core.models.exporting.convert", fail)
+    result = bccli("train", root / "sized_data", tmp_path / "run", "--epochs", 1, "--batch-size", 8)
+    assert "Warning: predict will have to start TensorFlow" in result.stderr
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert info["litert"] == {"error": "RuntimeError: no such operation"}
+    assert not (tmp_path / "run" / "model.tflite").exists()
+    assert "no such operation" in bccli("predict", tmp_path / "run", root / "raw").stderr
+
+
+def test_an_export_with_other_scores_is_not_kept(
+    bccli: Bccli, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bccli.core.models.exporting.TOLERANCE", -1.0)
+    bccli("train", root / "sized_data", tmp_path / "run", "--epochs", 1, "--batch-size", 8)
+    assert "differ from Keras's" in json.loads((tmp_path / "run" / "run.json").read_text())["litert"]["error"]
+    assert not list((tmp_path / "run").glob("*.tflite"))
+
+
 def test_a_gpu_that_is_not_there_is_refused(bccli: Bccli, run: Path, mixed: Path) -> None:
     refused(bccli("predict", run, mixed, "--device", "gpu", exit=3), "--device gpu", "--device cpu")
 
@@ -268,8 +446,6 @@ def test_a_run_is_not_changed_by_predicting(bccli: Bccli, run: Path, mixed: Path
 
 def test_predict_gets_the_pixels_that_prepare_wrote(root: Path, tmp_path: Path) -> None:
     """For every --fit: the raw image prepared anew is the file in the prepared dataset."""
-    import numpy as np
-
     from bccli.core.imaging.decoding import decode
     from bccli.core.imaging.preparation import prepare_image
     from bccli.core.prepared import load_dataset

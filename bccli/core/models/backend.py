@@ -3,12 +3,13 @@
 import gc
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from bccli.core.cores import available_cores
 from bccli.core.errors import BccliError
+from bccli.core.stderr import quiet_stderr
 
 
 def start(device: str = "auto", *, verbose: bool = False) -> Any:
@@ -21,7 +22,7 @@ def start(device: str = "auto", *, verbose: bool = False) -> Any:
             import tensorflow as tf
     else:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with _quiet_stderr():
+        with quiet_stderr():
             with _uncollected():
                 import tensorflow as tf
 
@@ -50,7 +51,7 @@ def describe_device(tf: Any) -> str:
     if gpus:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
         return f"{len(gpus)} × {name}"
-    return f"CPU ({len(os.sched_getaffinity(0))} cores)"
+    return f"CPU ({available_cores()} cores)"
 
 
 @contextmanager
@@ -69,22 +70,3 @@ def _uncollected() -> Iterator[None]:
         gc.freeze()
     finally:
         gc.enable()
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep what C++ code writes to stderr off the screen; show it if the block fails."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as buffer:
-        os.dup2(buffer.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            os.dup2(saved, 2)
-            buffer.seek(0)
-            os.write(2, buffer.read())
-            raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
