@@ -1,0 +1,45 @@
+"""Colour deconvolution: an image taken apart into amounts of stain, and put together again.
+
+Ruifrok & Johnston, 2001, "Quantification of histochemical staining by color deconvolution", Anal. Quant.
+Cytol. Histol. 23(4), 291–299.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bccli.core.imaging.densities import LIGHT, Floats, densities_of, multiply_densities
+
+_VECTORS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+RUIFROK: Floats = (_VECTORS / np.linalg.norm(_VECTORS, axis=1, keepdims=True)).T
+"""The paper's stain matrix (3 × 3): haematoxylin, eosin, and diaminobenzidine, which takes up the rest."""
+
+
+def separate(image: np.ndarray, matrix: Floats = RUIFROK) -> NDArray[np.float32]:
+    """The amount of each stain in each pixel of a uint8 RGB image: (height, width, stains).
+
+    `matrix` is 3 × stains (two or three). Glass that is brighter than LIGHT has slightly negative amounts.
+    """
+    return densities_of(image).astype(np.float32) @ np.linalg.pinv(matrix).T.astype(np.float32)
+
+
+def combine(amounts: np.ndarray, matrix: Floats = RUIFROK) -> NDArray[np.uint8]:
+    """The uint8 RGB image of amounts (height, width, stains); with three stains the inverse of `separate`."""
+    densities = amounts.astype(np.float32) @ matrix.T.astype(np.float32)
+    with np.errstate(over="ignore"):  # endlessly bright is white
+        levels = np.float32(LIGHT) * np.exp(-densities) - 1
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+
+
+def scale_stains(image: np.ndarray, factors: Sequence[float], matrix: Floats = RUIFROK) -> np.ndarray:
+    """An image with each stain's amount multiplied by its factor; what is of no stain stays.
+
+    The hybrid paper's augmentation (section IV.A) draws the factors of haematoxylin and eosin from
+    U(0.7, 1.3). There may be fewer factors than stains.
+    """
+    stains = matrix.shape[1]
+    more = np.zeros(stains)
+    more[: len(factors)] = np.asarray(factors) - 1
+    change = np.eye(3) + matrix * more @ np.linalg.pinv(matrix)
+    return multiply_densities(image, change, exact=True)

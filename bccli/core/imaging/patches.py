@@ -1,0 +1,53 @@
+"""Square patches of an image."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bccli.core.errors import ImageError
+
+
+class Position(NamedTuple):
+    """The top-left corner of a patch in its image, in pixels."""
+
+    row: int
+    col: int
+
+
+def grid(image: np.ndarray, size: int, *, stride: int | None = None) -> list[Position]:
+    """Where patches of `size` × `size` pixels lie in an image or mask, row by row.
+
+    They are `stride` pixels apart, side by side by default; what is left at the right and bottom edge
+    and takes no whole patch is left out. Raises ImageError where not even one fits.
+    """
+    height, width = image.shape[:2]
+    if height < size or width < size:
+        raise ImageError(
+            f"is smaller ({width}×{height}) than a patch ({size}×{size}); choose smaller patches"
+        )
+    step = stride or size
+    rows, cols = range(0, height - size + 1, step), range(0, width - size + 1, step)
+    return [Position(row, col) for row in rows for col in cols]
+
+
+def cut(image: np.ndarray, positions: Iterable[Position], size: int) -> Iterator[np.ndarray]:
+    """Yield the patches at the positions, as views of an image or mask."""
+    for row, col in positions:
+        yield image[row : row + size, col : col + size]
+
+
+def choose(
+    positions: Sequence[Position],
+    scores: Sequence[float],
+    *,
+    at_least: float = 0.0,
+    most: int | None = None,
+) -> list[Position]:
+    """The positions whose score is `at_least` so high, and of those the `most` best, in their own order.
+
+    Of equal scores the earlier position wins.
+    """
+    good = [number for number, score in enumerate(scores) if score >= at_least]
+    best = sorted(good, key=lambda number: -scores[number])[:most]
+    return [positions[number] for number in sorted(best)]

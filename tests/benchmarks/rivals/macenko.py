@@ -1,0 +1,61 @@
+"""Macenko's stain normalisation of one large image, measured in the process: bccli's, or torchstain's.
+
+Usage: python -m tests.benchmarks.rivals.macenko bccli|torchstain IMAGE.npy RESULT.npy
+Prints {"seconds": …, "stains": [[…], […]]} as its last line: the median of several runs after a first
+one, each with everything from pixels to pixels, and the two stain vectors.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+RUNS = 7
+
+Normalise = Callable[[np.ndarray], np.ndarray]
+
+
+def with_bccli(image: np.ndarray) -> tuple[list[list[float]], Normalise]:
+    """The image's stains, and the function that normalises it to the authors' target."""
+    from bccli.core.imaging.macenko import REFERENCE, measure_macenko
+    from bccli.core.imaging.stain import normalise_stain
+
+    fit = measure_macenko(image)
+    if fit is None:
+        raise SystemExit("the image has too little tissue")
+    return fit.matrix.T.tolist(), lambda pixels: normalise_stain(pixels, "macenko", REFERENCE)[0]
+
+
+def with_torchstain(image: np.ndarray) -> tuple[list[list[float]], Normalise]:
+    """The same; that target is torchstain's default. The images of single stains are not asked for."""
+    from torchstain.numpy.normalizers.macenko import NumpyMacenkoNormalizer
+
+    fitted = NumpyMacenkoNormalizer()
+    fitted.fit(image)
+    normalizer = NumpyMacenkoNormalizer()
+    return fitted.HERef.T.tolist(), lambda pixels: normalizer.normalize(pixels, stains=False)[0]
+
+
+SIDES = {"bccli": with_bccli, "torchstain": with_torchstain}
+
+
+def main(side: str, source: Path, result: Path) -> None:
+    """Normalise several times, save the result and print the seconds."""
+    image = np.load(source)
+    stains, normalise = SIDES[side](image)
+    np.save(result, normalise(image))
+    seconds = []
+    for _ in range(RUNS):
+        started = time.perf_counter()
+        normalise(image)
+        seconds.append(time.perf_counter() - started)
+    print(json.dumps({"seconds": statistics.median(seconds), "stains": stains}))
+
+
+if __name__ == "__main__":
+    _, _side, _source, _result = sys.argv
+    main(_side, Path(_source), Path(_result))
