@@ -35,11 +35,16 @@ def help_blocks() -> str:
 
 def dataset_table() -> str:
     """The datasets that can be read."""
-    rows = [
-        f"| `{row.name}` | {row.title} | {row.source} | {', '.join(row.classes)} |"
-        for row in DATASETS.values()
-    ]
-    return "\n".join(["| name | what | SOURCE | classes |", "|---|---|---|---|", *rows]) + "\n"
+    names = "name", "what", "SOURCE", "classes", "images", "licence", "cite"
+    rows = []
+    for row in DATASETS.values():
+        tasks = [
+            (f"`{task.name}`: " if len(row.tasks) > 1 else "") + ", ".join(task.classes) for task in row.tasks
+        ]
+        images = "; ".join(f"{edition.images:,}" for edition in row.editions)
+        cells = f"`{row.name}`", row.title, row.source, "; ".join(tasks), images, row.licence, row.citation
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join([f"| {' | '.join(names)} |", "|---" * len(names) + "|", *rows]) + "\n"
 
 
 GENERATED = {"help": help_blocks, "datasets": dataset_table}

@@ -12,9 +12,37 @@ from bccli.core.errors import UsageError
 from bccli.recipes import RecipeCommand
 
 
+class PatientsType(click.Path):
+    """A number of patients, or a file that lists them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            number = int(str(value))
+        except ValueError:
+            return Path(str(value))
+        if number < 1:
+            self.fail(f"{value!r} is not a number of patients from 1 on", param, ctx)
+        return number
+
+
+def magnification(text: str) -> str:
+    """40 for 40, 40x, 40X or 40×, for `ListType`. Raises ValueError."""
+    return str(options.positive(text.rstrip("xX×")))
+
+
 def _list_datasets() -> None:
     rows = [
-        {"name": row.name, "title": row.title, "classes": ",".join(row.classes), "source": row.source}
+        {
+            "name": row.name,
+            "title": row.title,
+            "classes": ",".join(row.classes),
+            "tasks": "; ".join(f"{task.name}: {','.join(task.classes)}" for task in row.tasks),
+            "licence": row.licence,
+            "images": "; ".join(f"{edition.name}: {edition.images:,}" for edition in row.editions),
+            "source": row.source,
+            "home": row.home,
+            "citation": row.citation,
+        }
         for row in DATASETS.values()
     ]
     console.show_rows(rows)
@@ -27,14 +55,26 @@ def _list_datasets() -> None:
 @options.recipe
 @options.protocol
 @click.option(
-    "--magnification", type=options.ListType(str, "40,100"), default="", help="Only these (breakhis)."
+    "--task",
+    metavar="NAME",
+    default="",
+    help="What is asked, such as subtypes.  [default: the dataset's first]",
+)
+@click.option(
+    "--magnification",
+    type=options.ListType(magnification, "40,100"),
+    default="",
+    help="Only these (breakhis, databiox).",
+)
+@click.option(
+    "--sample", type=click.IntRange(min=1), metavar="N", default=None, help="Draw N images before the split."
 )
 @click.option(
     "--split-by",
-    type=click.Choice(["patient", "image", "official"]),
+    type=click.Choice(["patient", "image", "magnification", "official"]),
     default=None,
     help="What may not cross a split; official is the dataset's own split.  "
-    "[default: official where the table has one, else patient]",
+    "[default: official where the data has one, else patient]",
 )
 @click.option(
     "--ratios",
@@ -45,6 +85,20 @@ def _list_datasets() -> None:
 )
 @click.option(
     "--test-patients", type=options.ListType(str, "ID,ID"), default="", help="Exactly these are test."
+)
+@click.option(
+    "--test-magnification",
+    type=options.ListType(magnification, "40"),
+    default="",
+    help="What is test with --split-by magnification.",
+)
+@click.option(
+    "--holdout",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=None,
+    help="N images are test: whole patients until there are so many; with --split-by image exactly N, and "
+    "the first files of each class are val.",
 )
 @click.option(
     "--folds", type=click.IntRange(min=3), default=None, help="Folds for cross-validation, not splits."
@@ -61,7 +115,12 @@ def _list_datasets() -> None:
 @click.option("--patient-regex", metavar="RE", default=None, help="Finds the patient in a path (folder).")
 @click.option("--count", type=click.IntRange(min=1), default=240, show_default=True, help="Images (phantom).")
 @click.option(
-    "--patients", type=click.IntRange(min=1), default=24, show_default=True, help="Patients (phantom)."
+    "--patients",
+    type=PatientsType(),
+    metavar="N|FILE",
+    default=24,
+    show_default=True,
+    help="How many patients (phantom), or a CSV of image,patient (bach).",
 )
 @options.seed
 @options.workers
@@ -99,6 +158,8 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
     from bccli.core.preparing import Request
 
     _check_options(dataset, settings)
+    patients = settings["patients"]
+    task = DATASETS[dataset].find_task(settings["task"])
     return Request(
         dataset=dataset,
         source=source,
@@ -106,6 +167,9 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
             by=settings["split_by"] or "default",
             ratios=settings["ratios"],
             test_patients=settings["test_patients"],
+            test_magnifications=settings["test_magnification"],
+            holdout=settings["holdout"] or 0,
+            sample=settings["sample"] or 0,
             folds=settings["folds"] or 0,
             seed=settings["seed"],
             protocol=settings["protocol"],
@@ -115,7 +179,9 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
             magnifications=settings["magnification"],
             patient_regex=settings["patient_regex"],
             count=settings["count"],
-            patients=settings["patients"],
+            patient_list=patients if isinstance(patients, Path) else None,
+            task=task.name if task else "",
+            patients=patients if isinstance(patients, int) else Reading.patients,
             seed=settings["seed"],
         ),
         positive=settings["positive"],
@@ -126,15 +192,44 @@ def _check_options(dataset: str, settings: dict[str, Any]) -> None:
     for name in sorted(set().union(*(row.options for row in DATASETS.values()))):
         if name not in DATASETS[dataset].options and _is_given(name):
             raise UsageError(f"--{name.replace('_', '-')} has no meaning for {dataset}; leave it out")
-    if settings["split_by"] == "image" and settings["protocol"] == "honest":
-        raise UsageError("--split-by image puts patients on both sides; add --protocol paper to insist")
-    if settings["folds"] and settings["test_patients"]:
-        raise UsageError("--folds and --test-patients contradict each other; leave one out")
+    _check_magnifications(dataset, settings)
+    _check_patients(dataset, settings["patients"])
+    by = settings["split_by"]
+    if by in ("image", "magnification") and settings["protocol"] == "honest":
+        raise UsageError(f"--split-by {by} puts patients on both sides; add --protocol paper to insist")
+    given = [name for name in ("folds", "test_patients", "holdout") if settings[name]]
+    if len(given) > 1:
+        first, second = (f"--{name.replace('_', '-')}" for name in given[:2])
+        raise UsageError(f"{first} and {second} contradict each other; leave one out")
+    if by == "magnification" and given:
+        raise UsageError(
+            f"--{given[0].replace('_', '-')} contradicts --split-by magnification; leave one of them out"
+        )
     for name in ("folds", "test_patients"):
-        if settings[name] and settings["split_by"] == "image":
+        if settings[name] and by == "image":
             raise UsageError(
                 f"--{name.replace('_', '-')} keeps patients whole, --split-by image does not; leave one out"
             )
+
+
+def _check_magnifications(dataset: str, settings: dict[str, Any]) -> None:
+    known = DATASETS[dataset].magnifications
+    for option in ("magnification", "test_magnification"):
+        for value in settings[option]:
+            if value not in known:
+                name = option.replace("_", "-")
+                raise UsageError(f"--{name} {value}: {dataset} has {', '.join(known)}; choose among them")
+    if (settings["split_by"] == "magnification") != bool(settings["test_magnification"]):
+        raise UsageError(
+            "--split-by magnification and --test-magnification 40 belong together; give both or none"
+        )
+
+
+def _check_patients(dataset: str, patients: int | Path) -> None:
+    row = DATASETS[dataset]
+    if _is_given("patients") and isinstance(patients, Path) != row.lists_patients:
+        wanted = "a CSV file of image,patient" if row.lists_patients else "a number of patients"
+        raise UsageError(f"--patients {patients}: {dataset} takes {wanted}")
 
 
 def _is_given(name: str) -> bool:

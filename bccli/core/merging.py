@@ -82,7 +82,7 @@ def merge(out: Path, found: Survey, watcher: Watcher) -> dict[str, Any]:
     return {
         "counts": _counts(tally, found.classes),
         "quarantined": quarantined,
-        "excluded": {},
+        "excluded": {remark.kind: remark.count for remark in found.tally.remarked() if remark.kind == "copy"},
         "audit": audit,
         "content_hash": tally.content.hexdigest(),
     }

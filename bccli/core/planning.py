@@ -1,28 +1,43 @@
 """Which split or fold every image of a survey goes to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bccli.core.catalog import nearest
 from bccli.core.errors import DataError, LeakageError, UsageError
 from bccli.core.records import SPLITS
-from bccli.core.splits import assign_folds, assign_splits, split_images
+from bccli.core.splits import (
+    TEST,
+    TRAIN,
+    VAL,
+    assign_folds,
+    assign_splits,
+    draw_sample,
+    hold_out_groups,
+    hold_out_images,
+    split_images,
+)
 from bccli.core.surveying import Survey
 
 
 @dataclass(frozen=True)
 class Division:
-    """How to part the images: `by` patient, image or the official split; or into `folds`.
+    """How to part the images: `by` patient, image, magnification or the official split; or into `folds`.
 
     `by` "default" is official where the dataset has a split of its own, else patient.
     `ratios` are the shares of train, val and test on any scale; `test_patients` are exactly the test
-    patients where they are named.
+    patients where they are named, `test_magnifications` what is test by magnification. `holdout` is how
+    many images are test, 0 for as many as the ratios say. Of all images, `sample` are drawn first, 0 for
+    all of them.
     """
 
     by: str = "default"
     ratios: tuple[float, float, float] = (70, 20, 10)
     test_patients: tuple[str, ...] = ()
+    test_magnifications: tuple[str, ...] = ()
+    holdout: int = 0
+    sample: int = 0
     folds: int = 0
     seed: int = 0
     protocol: str = "honest"
@@ -30,11 +45,24 @@ class Division:
 
 @dataclass(frozen=True)
 class Plan:
-    """A split (index of SPLITS) or a fold for every image, -1 for none, and what to tell the user."""
+    """A split (index of SPLITS) or a fold for every image, -1 for none, and what to tell the user.
+
+    `drawn` are the positions of these images among all that the reader yields, None for all of them.
+    """
 
     splits: np.ndarray
     folds: np.ndarray
     notes: tuple[str, ...] = ()
+    drawn: np.ndarray | None = None
+
+
+def draw_and_plan(survey: Survey, division: Division) -> tuple[Survey, Plan]:
+    """Draw the images that are wanted, and part them. Raises as `plan` does."""
+    if not division.sample:
+        return survey, plan(survey, division)
+    drawn = draw_sample(survey.groups, survey.labels, division.sample, seed=division.seed)
+    survey = survey.take(drawn)
+    return survey, replace(plan(survey, division), drawn=drawn)
 
 
 def plan(survey: Survey, division: Division) -> Plan:
@@ -52,10 +80,21 @@ def plan(survey: Survey, division: Division) -> Plan:
             survey.groups, survey.labels, division.folds, seed=division.seed, names=survey.classes
         )
         return Plan(none, folded.folds, folded.notes)
+    if division.by == "magnification":
+        return _by_magnification(survey, division)
     if division.by == "image":
-        parted = split_images(survey.labels, division.ratios, seed=division.seed, names=survey.classes)
+        seed, names = division.seed, survey.classes
+        parted = (
+            hold_out_images(survey.labels, division.holdout, division.ratios, seed=seed, names=names)
+            if division.holdout
+            else split_images(survey.labels, division.ratios, seed=seed, names=names)
+        )
         return Plan(parted.splits, none, parted.notes)
-    tested = frozenset(_find_patient(name, survey) for name in division.test_patients)
+    tested = (
+        hold_out_groups(survey.groups, survey.labels, division.holdout, seed=division.seed)
+        if division.holdout
+        else frozenset(_find_patient(name, survey) for name in division.test_patients)
+    )
     assigned = assign_splits(
         survey.groups,
         survey.labels,
@@ -65,6 +104,26 @@ def plan(survey: Survey, division: Division) -> Plan:
         names=survey.classes,
     )
     return Plan(assigned.splits, none, assigned.notes)
+
+
+def _by_magnification(survey: Survey, division: Division) -> Plan:
+    """Test is what has a test magnification, the rest is parted image by image."""
+    there = sorted(survey.magnifications, key=lambda name: (len(name), name))
+    for name in division.test_magnifications:
+        if name not in there:
+            known = ", ".join(f"{known}×" for known in there if known) or "none by name"
+            raise DataError(f"--test-magnification {name}: no image has it; there are {known}")
+    tested = [survey.magnifications.index(name) for name in division.test_magnifications]
+    splits = np.full(len(survey.labels), TEST, np.int32)
+    rest = ~np.isin(survey.zooms, tested)
+    if not rest.any():
+        raise DataError("--test-magnification leaves no image to train on; name fewer magnifications")
+    train, val, _ = division.ratios
+    parted = split_images(survey.labels[rest], (train, val, 0), seed=division.seed, names=survey.classes)
+    splits[rest] = parted.splits
+    lacking = [name for label, name in enumerate(survey.classes) if not (survey.labels[~rest] == label).any()]
+    notes = tuple(f"test has no image of class {name} at its magnification." for name in lacking)
+    return Plan(splits, np.full(len(splits), -1, np.int32), (*notes, *parted.notes))
 
 
 def _find_patient(name: str, survey: Survey) -> int:
@@ -78,8 +137,8 @@ def _find_patient(name: str, survey: Survey) -> int:
 
 def _official(survey: Survey, division: Division) -> Plan:
     given = survey.folds if (survey.folds >= 0).any() else survey.splits
-    asked = "--test-patients" if division.test_patients else "--folds"
-    if division.test_patients or (division.folds and given is survey.splits):
+    asked = "--test-patients" if division.test_patients else "--holdout" if division.holdout else "--folds"
+    if division.test_patients or division.holdout or (division.folds and given is survey.splits):
         raise UsageError(f"{asked}: the dataset has its own split; add --split-by patient to part it anew")
     without = int((given < 0).sum())
     if without == len(given):
@@ -98,7 +157,28 @@ def _official(survey: Survey, division: Division) -> Plan:
     if division.protocol == "honest":
         _check_patients(survey, given)
     none = np.full(len(given), -1, np.int32)
-    return Plan(none, given) if given is survey.folds else Plan(given, none)
+    if given is survey.folds:
+        return Plan(none, given)
+    return _with_val(survey, division, Plan(given, none))
+
+
+def _with_val(survey: Survey, division: Division, own: Plan) -> Plan:
+    """The dataset's own split, with val from its training patients where it has none of its own."""
+    train, val, _ = division.ratios
+    rows = np.flatnonzero(own.splits == TRAIN)
+    if (own.splits == VAL).any() or not val or not len(rows):
+        return own
+    parted = assign_splits(
+        survey.groups[rows], survey.labels[rows], (train, val, 0), seed=division.seed, names=survey.classes
+    )
+    splits = own.splits.copy()
+    splits[rows] = parted.splits
+    number = int((parted.splits == VAL).sum())
+    note = (
+        f"The dataset's own split has no val: {number} of its {len(rows)} training images are val; "
+        "--ratios 1/0/0 leaves it as it is."
+    )
+    return replace(own, splits=splits, notes=(note, *parted.notes))
 
 
 def _check_folds(folds: np.ndarray) -> None:

@@ -117,7 +117,12 @@ def first_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
 
 
 # Settings whose options are called otherwise.
-_SPELLINGS = {"by": "split-by", "magnifications": "magnification", "weights_hash": "weights of the content"}
+_SPELLINGS = {
+    "by": "split-by",
+    "magnifications": "magnification",
+    "test_magnifications": "test-magnification",
+    "weights_hash": "weights of the content",
+}
 
 
 def _plain(value: Any, mark: str) -> str:

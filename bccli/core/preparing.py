@@ -8,20 +8,24 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bccli import __version__
 from bccli.core import interruption
 from bccli.core.catalog import DATASETS, nearest
 from bccli.core.chunks import JOURNALS, SIZE, Chunk, prepare_chunk
-from bccli.core.datasets import Reading, read_samples
+from bccli.core.datasets import Reading, pose, read_samples
+from bccli.core.datasets.levels import better_source
 from bccli.core.datasets.loading import file_size
 from bccli.core.errors import DataError, LockedError, SettingsError, UsageError
 from bccli.core.files import locked, read_json, sweep, write_json
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.merging import merge
-from bccli.core.planning import Division, Plan, plan
+from bccli.core.planning import Division, Plan, draw_and_plan
 from bccli.core.prepared import FORMAT, MARKER, first_difference
 from bccli.core.records import SPLITS, Sample
-from bccli.core.surveying import Survey, survey
+from bccli.core.surveying import SourceError, Survey, survey
+from bccli.core.verification import Tally, Verification, verify
 from bccli.core.watching import SILENT, Watcher
 from bccli.core.workers import in_order
 
@@ -43,7 +47,9 @@ class Request:
     def to_json(self) -> dict[str, Any]:
         """The settings by which two calls are the same, without where folders lie."""
         settings = {"dataset": self.dataset, **asdict(self.division), **self.preparation.to_json()}
-        settings |= {key: value for key, value in asdict(self.reading).items() if key != "seed"}
+        # the seed is the division's, and what the list of patients says is in the listing's hash
+        apart = ("seed", "patient_list")
+        settings |= {key: value for key, value in asdict(self.reading).items() if key not in apart}
         return json.loads(json.dumps({**settings, "positive": self.positive}))
 
 
@@ -59,25 +65,16 @@ class Count:
 
 def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
     """Survey the raw dataset and plan its splits without writing anything."""
-    known = DATASETS[request.dataset].classes
-
-    def read(skip: Any) -> Iterator[Sample]:
-        return read_samples(request.dataset, request.source, request.reading, skip)
-
-    try:
-        found = survey(read, known, lambda sample: file_size(sample, request.source))
-    except DataError as error:
-        prefix = "" if str(error).startswith((str(request.source), "phantom")) else f"{request.source}: "
-        raise DataError(f"{prefix}{error}") from None
+    found = _survey(request)
     if request.positive is not None and request.positive not in found.classes:
         hint = nearest(request.positive, found.classes)
         raise UsageError(f"--positive {request.positive!r} is none of {', '.join(found.classes)}{hint}")
-    if found.skipped_count:
-        watcher.warn(
-            "images whose place or name this dataset does not know were passed over: "
-            f"{found.skipped_count} ({', '.join(found.skipped)}{', …' if found.skipped_count > 3 else ''})"
-        )
-    parts = plan(found, request.division)
+    for remark in found.tally.remarked():
+        watcher.warn(remark.sentence())
+    if verification := verification_of(request, found):
+        for sentence in verification.sentences():
+            watcher.warn(sentence)
+    found, parts = draw_and_plan(found, request.division)
     for note in parts.notes:
         watcher.warn(note)
     unknown = int((found.patients < 0).sum())
@@ -86,6 +83,50 @@ def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
             f"the patients of {unknown} images are unknown; each such image counts as a patient of its own"
         )
     return found, parts
+
+
+def _survey(request: Request) -> Survey:
+    """The survey of a request. Raises DataError, naming a better source where one suggests itself."""
+    row = DATASETS[request.dataset]
+    task = row.find_task(request.reading.task)
+
+    def read(tally: Tally) -> Iterator[Sample]:
+        return read_samples(request.dataset, request.source, request.reading, tally.remark)
+
+    try:
+        return survey(
+            read,
+            task.classes if task else (),
+            lambda sample: file_size(sample, request.source),
+            lambda sample: pose(sample, task),
+        )
+    except DataError as error:
+        known = (str(request.source), "phantom", str(request.reading.patient_list))
+        prefix = "" if str(error).startswith(known) else f"{request.source}: "
+        hint = ""
+        if isinstance(error, SourceError):
+            hint = _other_magnifications(request) or better_source(request.dataset, request.source)
+        raise DataError(f"{prefix}{error}{hint}") from None
+
+
+def _other_magnifications(request: Request) -> str:
+    """Which magnifications there are, where those asked for may be why nothing was found."""
+    if not request.reading.magnifications:
+        return ""
+    everything = replace(request.reading, magnifications=())
+    with suppress(DataError):
+        samples = read_samples(request.dataset, request.source, everything, Tally().remark)
+        there = {sample.magnification for sample in samples}
+        if there - set(request.reading.magnifications):
+            known = ", ".join(f"{name}×" for name in sorted(there, key=lambda name: (len(name), name)))
+            return f"; there are images at {known}"
+    return ""
+
+
+def verification_of(request: Request, found: Survey) -> Verification | None:
+    """What of the dataset is there, None where its table does not say what belongs to it."""
+    editions = DATASETS[request.dataset].editions
+    return verify(found.tally, editions, request.reading.magnifications)
 
 
 def count_plan(found: Survey, parts: Plan) -> list[Count]:
@@ -136,6 +177,8 @@ def prepare(
             "notes": list(parts.notes),
         }
         info |= merge(out, found, watcher)
+        if verification := verification_of(request, found):
+            info["verification"] = verification.to_json() | {"unreadable": info["quarantined"]}
         write_json(out / "dataset.json", info)
         shutil.rmtree(out / JOURNALS)
     return info
@@ -228,9 +271,7 @@ def _chunks(request: Request, out: Path, parts: Plan) -> Iterator[Chunk]:
     """The raw dataset in chunks, each sample with its split or fold."""
     samples: list[Sample] = []
     number = 0
-    for number, sample in enumerate(
-        read_samples(request.dataset, request.source, request.reading, lambda name: None), 1
-    ):
+    for number, sample in enumerate(_drawn_samples(request, parts.drawn), 1):
         if number > len(parts.splits):
             break
         split, fold = int(parts.splits[number - 1]), int(parts.folds[number - 1])
@@ -246,6 +287,17 @@ def _chunks(request: Request, out: Path, parts: Plan) -> Iterator[Chunk]:
         raise DataError(
             f"{request.source}: files came or went while it was being read; run the command again"
         )
+
+
+def _drawn_samples(request: Request, drawn: np.ndarray | None) -> Iterator[Sample]:
+    """The samples that the plan is about, with their classes in the task."""
+    task = DATASETS[request.dataset].find_task(request.reading.task)
+    wanted = None if drawn is None else set(drawn.tolist())
+    for position, sample in enumerate(
+        read_samples(request.dataset, request.source, request.reading, Tally().remark)
+    ):
+        if wanted is None or position in wanted:
+            yield pose(sample, task)
 
 
 def _chunk(request: Request, out: Path, first: int, samples: list[Sample]) -> Chunk:

@@ -6,12 +6,17 @@ Everything is kept as one number per image and property, so that a million image
 import hashlib
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from bccli.core.errors import DataError
 from bccli.core.records import SPLITS, Sample
+from bccli.core.verification import Tally
+
+
+class SourceError(DataError):
+    """There is too little in the source to prepare; another folder may have been meant."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,8 @@ class Survey:
     """One number per image, in the reader's order.
 
     `labels` index `classes`; `patients` index `names`, -1 where unknown; `splits` and `folds` are what
-    the dataset itself says, -1 where it does not. `listing` is a hash of all that the reader said.
+    the dataset itself says, -1 where it does not; `zooms` index `magnifications`. `listing` is a hash of
+    all that the reader said, `tally` what it counted, with the dataset's own classes.
     """
 
     classes: tuple[str, ...]
@@ -28,9 +34,10 @@ class Survey:
     patients: np.ndarray
     splits: np.ndarray
     folds: np.ndarray
+    zooms: np.ndarray
+    magnifications: tuple[str, ...]
     listing: str
-    skipped: tuple[str, ...] = ()
-    skipped_count: int = 0
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def groups(self) -> np.ndarray:
@@ -40,45 +47,57 @@ class Survey:
         groups[unknown] = len(self.names) + np.arange(int(unknown.sum()))
         return groups
 
-
-@dataclass
-class _Skipped:
-    count: int = 0
-    first: list[str] = field(default_factory=list)
-
-    def __call__(self, name: str) -> None:
-        self.count += 1
-        if len(self.first) < 3:
-            self.first.append(name)
+    def take(self, rows: np.ndarray) -> "Survey":
+        """The survey of some images, which keeps its classes and its listing."""
+        patients = self.patients[rows]
+        kept = np.unique(patients[patients >= 0])
+        places = np.full(len(self.names) + 1, -1, np.int32)  # the last is where -1, unknown, leads
+        places[kept] = np.arange(len(kept))
+        return replace(
+            self,
+            names=tuple(self.names[number] for number in kept.tolist()),
+            labels=self.labels[rows],
+            patients=places[patients],
+            splits=self.splits[rows],
+            folds=self.folds[rows],
+            zooms=self.zooms[rows],
+        )
 
 
 def survey(
-    read: Callable[[Callable[[str], None]], Iterator[Sample]],
+    read: Callable[[Tally], Iterator[Sample]],
     classes: tuple[str, ...],
     size_of: Callable[[Sample], int],
+    pose: Callable[[Sample], Sample] = lambda sample: sample,
 ) -> Survey:
     """Go through a reader once; `classes` is the known order, or empty for the alphabetical one.
 
-    `size_of` gives the bytes of a sample's file, so that the listing notices most changed files.
+    `size_of` gives the bytes of a sample's file, so that the listing notices most changed files; `pose`
+    turns the dataset's own class into that of the task.
 
-    Raises DataError where there is no image or only one class.
+    Raises SourceError where there is no image or only one class.
     """
-    skipped = _Skipped()
-    numbers = {name: array("i") for name in ("labels", "patients", "splits", "folds")}
+    tally = Tally()
+    numbers = {name: array("i") for name in ("labels", "patients", "splits", "folds", "zooms")}
     seen: dict[str, int] = {}
     patients: dict[str, int] = {}
+    magnifications: dict[str, int] = {}
     digest = hashlib.sha256()
-    for sample in read(skipped):
+    for own in read(tally):
+        size = size_of(own)
+        tally.add(own, size)
+        sample = pose(own)
         numbers["labels"].append(seen.setdefault(sample.label, len(seen)))
         numbers["patients"].append(
             patients.setdefault(sample.patient, len(patients)) if sample.patient else -1
         )
         numbers["splits"].append(SPLITS.index(sample.split) if sample.split else -1)
         numbers["folds"].append(-1 if sample.fold is None else sample.fold)
-        line = "\x1f".join([*sample.to_row(), str(size_of(sample))]) + "\x1e"
+        numbers["zooms"].append(magnifications.setdefault(sample.magnification, len(magnifications)))
+        line = "\x1f".join([*sample.to_row(), str(size)]) + "\x1e"
         digest.update(line.encode("utf-8", "surrogateescape"))
     columns = {name: np.array(values, np.int32) for name, values in numbers.items()}
-    order = _class_order(tuple(seen), classes)
+    order = _class_order(tuple(seen), classes, tally)
     ranks = np.array([order.index(label) for label in seen], np.int32)
     return Survey(
         classes=order,
@@ -87,16 +106,21 @@ def survey(
         patients=columns["patients"],
         splits=columns["splits"],
         folds=columns["folds"],
+        zooms=columns["zooms"],
+        magnifications=tuple(magnifications),
         listing=digest.hexdigest(),
-        skipped=tuple(skipped.first),
-        skipped_count=skipped.count,
+        tally=tally,
     )
 
 
-def _class_order(seen: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+def _class_order(seen: tuple[str, ...], known: tuple[str, ...], tally: Tally) -> tuple[str, ...]:
     if not seen:
-        raise DataError("no images of this dataset were found; check the folder and the options")
+        passed = [remark for remark in tally.remarked() if remark.kind in ("unknown", "renamed")]
+        others = (
+            f" among {sum(remark.count for remark in passed)} ({passed[0].first[0]}, …)" if passed else ""
+        )
+        raise SourceError(f"no images of this dataset were found{others}; check the folder and the options")
     order = tuple(label for label in known if label in seen) or tuple(sorted(seen))
     if len(order) < 2:
-        raise DataError(f"all images are of one class ({order[0]}); add images of another class")
+        raise SourceError(f"all images are of one class ({order[0]}); add images of another class")
     return order

@@ -139,7 +139,8 @@ def spelling(param: click.Parameter) -> str:
 
 def _to_default(option: click.Option, value: Any, recipe: Recipe) -> Any:
     """A recipe's value as the command line would have it, so that it is checked in the same way."""
-    if isinstance(option.type, click.Path) and value not in getattr(option.type, "names", ()):
+    is_path = isinstance(option.type, click.Path) and not isinstance(value, int)
+    if is_path and value not in getattr(option.type, "names", ()):
         return str(recipe.folder / str(value))
     if isinstance(value, list):
         parts = [str(part) for part in value]

@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bccli.core.errors import DataError, UsageError
-from bccli.core.splits import TEST, TRAIN, VAL, assign_folds, assign_splits, split_images
+from bccli.core.splits import (
+    TEST,
+    TRAIN,
+    VAL,
+    assign_folds,
+    assign_splits,
+    draw_sample,
+    hold_out_groups,
+    hold_out_images,
+    split_images,
+)
 
 RATIOS = ((0.7, 0.2, 0.1), (80, 10, 10), (60, 20, 20), (34, 33, 33))
 
@@ -394,3 +404,76 @@ def test_two_thousand_patients():
         assert abs((splits == split).mean() - ratio) < 0.001
         for label in range(4):
             assert abs((labels[splits == split] == label).mean() - (labels == label).mean()) < 0.01
+
+
+# Drawing and holding out
+
+
+@settings(max_examples=200, deadline=None)
+@given(datasets(), st.data())
+def test_a_sample_has_every_class_in_its_share_and_many_patients(data, draws):
+    classes = Counter(data.labels.tolist())
+    number = draws.draw(st.integers(len(classes), len(data.labels)))
+    rows = draw_sample(data.groups, data.labels, number, seed=data.seed)
+    assert len(set(rows.tolist())) == number
+    assert rows.tolist() == sorted(rows.tolist())
+    drawn = Counter(data.labels[rows].tolist())
+    for label, size in classes.items():
+        exact = size * number / len(data.labels)
+        assert 1 <= drawn[label] <= size
+        assert abs(drawn[label] - exact) <= len(classes)
+        of_class = data.labels == label
+        took = Counter(data.groups[[row for row in rows if of_class[row]]].tolist())
+        has = Counter(data.groups[of_class].tolist())
+        rounds = max(took.values())
+        assert all(took[group] >= min(count, rounds - 1) for group, count in has.items())
+
+
+def test_a_sample_depends_on_the_seed_alone():
+    groups, labels = np.arange(100) // 4, np.arange(100) % 2
+    first = draw_sample(groups, labels, 20, seed=3)
+    assert (first == draw_sample(groups, labels, 20, seed=3)).all()
+    assert (first != draw_sample(groups, labels, 20, seed=4)).any()
+
+
+def test_a_sample_of_unknown_patients_is_drawn_by_image():
+    labels = np.repeat([0, 1], [30, 10])
+    rows = draw_sample(np.full(40, -1), labels, 8, seed=0)
+    assert Counter(labels[rows].tolist()) == {0: 6, 1: 2}
+
+
+@pytest.mark.parametrize(("number", "error"), [(41, DataError), (1, UsageError)])
+def test_a_sample_that_cannot_be_drawn_is_refused(number, error):
+    with pytest.raises(error, match=f"--sample {number}"):
+        draw_sample(np.arange(40), np.repeat([0, 1], 20), number, seed=0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(datasets(patients=(20, 60)), st.floats(0.01, 0.4))
+def test_held_out_patients_have_at_least_as_many_images(data, share):
+    number = max(1, int(share * len(data.labels)))
+    held = hold_out_groups(data.groups, data.labels, number, seed=data.seed)
+    images = int(np.isin(data.groups, sorted(held)).sum())
+    largest = max(Counter(data.groups.tolist()).values())
+    assert number <= images <= number + 2 * largest
+    assert held < set(data.groups.tolist())
+
+
+def test_images_are_held_out_as_bcnet_did():
+    labels = np.repeat([0, 1, 2], [301, 300, 321])
+    assignment = hold_out_images(labels, 21, (75, 25, 0), seed=0)
+    assert int((assignment.splits == TEST).sum()) == 21
+    for label in range(3):
+        rest = assignment.splits[(labels == label) & (assignment.splits != TEST)]
+        number = int(0.25 * len(rest))
+        assert (rest[:number] == VAL).all()
+        assert (rest[number:] == TRAIN).all()
+
+
+def test_more_cannot_be_held_out_than_there_is():
+    for hold_out in (
+        lambda: hold_out_groups(np.arange(20), np.arange(20) % 2, 20, seed=0),
+        lambda: hold_out_images(np.arange(20) % 2, 20, (75, 25, 0), seed=0),
+    ):
+        with pytest.raises(DataError, match="--holdout 20"):
+            hold_out()

@@ -1,33 +1,52 @@
 """One reader per dataset: a generator of Samples in an order that depends on the files alone."""
 
 import importlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-from bccli.core.catalog import DATASETS
+from bccli.core.catalog import DATASETS, Task
 from bccli.core.records import Sample
 
-Skip = Callable[[str], None]
+
+class Skip(Protocol):
+    """Is told what a reader noticed about a file, by its path relative to the source.
+
+    `kind` is a row of `bccli.core.verification.REMARKS`; without one, the dataset's naming does not
+    explain the file, and it is passed over.
+    """
+
+    def __call__(self, name: str, kind: str = "unknown") -> None: ...
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader may be told: which images, and how to find the patient in a name."""
+    """What a reader may be told: which images, what is asked of them, and how to find their patients."""
 
     magnifications: tuple[str, ...] = ()
     patient_regex: str | None = None
+    patient_list: Path | None = None
+    task: str = ""
     count: int = 240
     patients: int = 24
     seed: int = 0
 
 
 def read_samples(dataset: str, source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
-    """Yield the raw dataset's samples, `source` filled and `path` empty.
+    """Yield the raw dataset's samples, `source` filled and `path` empty, with the dataset's own classes.
 
-    `skip` is told the relative path of each image file that the dataset's naming does not explain.
     Raises DataError where the folder does not hold the dataset.
     """
     module, function = DATASETS[dataset].reader.split(":")
     reader = getattr(importlib.import_module(f"bccli.core.datasets.{module}"), function)
     return reader(source, reading, skip)
+
+
+def pose(sample: Sample, task: Task | None) -> Sample:
+    """The sample with its class in a task; a class that was joined with others stays as the subtype."""
+    if task is None:
+        return sample
+    own = str(getattr(sample, task.field))
+    label = dict(task.joins).get(own, own)
+    return sample if label == sample.label else replace(sample, label=label, subtype=sample.subtype or own)

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.walking import image_files
+from bccli.core.datasets.walking import Copies, folder_magnification, image_files
 from bccli.core.records import Sample
 
-_NAME = re.compile(
-    r"SOB_(?P<label>[BM])_(?P<subtype>[A-Z]+)-(?P<year>\d+)-(?P<slide>\d+)[A-Z]*-(?P<magnification>\d+)-\d+\.png",
+_STEM = re.compile(
+    r"SOB_(?P<label>[BM])_(?P<subtype>[A-Z]+)-(?P<year>\d+)-(?P<slide>\d+)[A-Z]*-(?P<magnification>\d+)-\d+",
     re.IGNORECASE,
 )
 _LABELS = {"B": "benign", "M": "malignant"}
@@ -30,12 +30,18 @@ SUBTYPES = {
 
 
 def read_breakhis(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
-    """Yield BreakHis's images, of the magnifications asked for or of all."""
+    """Yield BreakHis's images, of the magnifications asked for or of all; each once."""
+    copies = Copies()
     for name in image_files(source):
-        match = _NAME.fullmatch(name.rsplit("/", 1)[-1])
-        if match is None or match["subtype"].upper() not in SUBTYPES:
-            skip(name)
+        stem, _, ending = name.rsplit("/", 1)[-1].rpartition(".")
+        match = _STEM.fullmatch(stem)
+        if match is None or match["subtype"].upper() not in SUBTYPES or ending.lower() != "png":
+            skip(name, "renamed" if _STEM.search(stem) else "unknown")
+        elif name in copies:
+            skip(name, "copy")
         elif not reading.magnifications or match["magnification"] in reading.magnifications:
+            if folder_magnification(name) not in ("", match["magnification"]):
+                skip(name, "contradiction")
             yield Sample(
                 label=_LABELS[match["label"].upper()],
                 patient=match["slide"],

@@ -1,25 +1,30 @@
-"""IDC patches (Cruz-Roa et al. 2014, DOI 10.1117/12.2043872): `9036_idx5_x1051_y2401_class0.png`."""
+"""IDC patches (Cruz-Roa et al. 2014, DOI 10.1117/12.2043872): `9036_idx5_x1051_y2401_class0.png`.
+
+The usual download holds each patch twice: beside the patients' folders lies a folder with all of them.
+"""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.walking import image_files
+from bccli.core.datasets.walking import Copies, image_files
 from bccli.core.records import Sample
 
-_NAME = re.compile(
-    r"(?P<patient>\d+)_idx\d+_x(?P<x>\d+)_y(?P<y>\d+)_class(?P<label>[01])\.png", re.IGNORECASE
-)
+_STEM = re.compile(r"(?P<patient>\d+)_idx\d+_x(?P<x>\d+)_y(?P<y>\d+)_class(?P<label>[01])", re.IGNORECASE)
 _LABELS = {"0": "no_idc", "1": "idc"}
 
 
 def read_idc(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
-    """Yield the patches; the patient and the place in the slide are in the name."""
+    """Yield the patches, each once; the patient and the place in the slide are in the name."""
+    copies = Copies()
     for name in image_files(source):
-        match = _NAME.fullmatch(name.rsplit("/", 1)[-1])
-        if match is None:
-            skip(name)
+        stem, _, ending = name.rsplit("/", 1)[-1].rpartition(".")
+        match = _STEM.fullmatch(stem)
+        if match is None or ending.lower() != "png":
+            skip(name, "renamed" if _STEM.search(stem) else "unknown")
+        elif name in copies:
+            skip(name, "copy")
         else:
             yield Sample(
                 label=_LABELS[match["label"]],

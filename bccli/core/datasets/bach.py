@@ -1,0 +1,171 @@
+"""Bioimaging2015 (Araújo et al. 2017, DOI 10.1371/journal.pone.0177544), the extension of it by 1,319 to
+1,568 images (Yan et al. 2018), and ICIAR2018 BACH (Aresta et al. 2019, DOI 10.1016/j.media.2019.05.010).
+
+They come as `Training_data/In Situ/t12.tif` with `Test_data/labels.txt` beside unsorted test images, as
+folders by class, and as `Photos/InSitu/is012.tif` with `Photos/microscopy_ground_truth.csv`. So the class
+of an image is what a list of its folder, or of one around it, says; else the nearest folder that is
+called like a class; else the name's first letters.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bccli.core.datasets import Reading, Skip
+from bccli.core.datasets.listings import key_of, read_pairs, stem_of
+from bccli.core.datasets.walking import image_files
+from bccli.core.errors import DataError
+from bccli.core.records import Sample
+
+LISTS = ("microscopy_ground_truth.csv", "labels.txt")
+_CLASSES = {"normal": "normal", "benign": "benign", "insitu": "in_situ", "invasive": "invasive"}
+_PREFIXES = {"n": "normal", "b": "benign", "is": "in_situ", "iv": "invasive"}
+_STEM = re.compile(r"(?P<prefix>n|b|is|iv)[_-]?\d+", re.IGNORECASE)
+_WHOLE_SLIDES = "wsi"
+
+
+def read_bach(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
+    """Yield the microscopy images; those in folders called test… or train… have a split of their own.
+
+    Raises DataError for a list that names a class nobody knows.
+    """
+    patients = _Patients(reading.patient_list) if reading.patient_list else None
+    lists = _Lists(source)
+    for name in image_files(source):
+        folders = name.split("/")[:-1]
+        if any(folder.lower() == _WHOLE_SLIDES for folder in folders):
+            continue
+        listed, told = lists.find(name), _by_place(name)
+        label = listed or told
+        if not label:
+            skip(name)
+            continue
+        if told not in ("", label):
+            skip(name, "contradiction")
+        yield Sample(
+            label=label,
+            split=_split(folders),
+            patient=patients.find(name) if patients else "",
+            dataset="bach",
+            source=name,
+            magnification="200",
+        )
+    if patients:
+        patients.check()
+    for name in lists.missing():
+        skip(name, "missing")
+
+
+def _by_place(name: str) -> str:
+    """The class by the nearest folder that is called like one, else by the name's first letters."""
+    *folders, _ = name.split("/")
+    for folder in reversed(folders):
+        if label := _to_class(folder):
+            return label
+    match = _STEM.fullmatch(stem_of(name))
+    return _PREFIXES[match["prefix"].lower()] if match else ""
+
+
+def _to_class(text: str) -> str:
+    """The class that a text begins with, whatever marks and capitals it has; empty for none."""
+    letters = re.sub("[^a-z]", "", text.lower())
+    return next((label for key, label in _CLASSES.items() if letters.startswith(key)), "")
+
+
+def _split(folders: list[str]) -> str:
+    for folder in folders:
+        if match := re.match("train|test", folder.lower()):
+            return match[0]
+    return ""
+
+
+@dataclass
+class _Lists:
+    """The lists of classes below a folder, each read when the first image beside or below it is met."""
+
+    root: Path
+    by_folder: dict[str, dict[str, str]] = field(default_factory=dict)
+    seen: set[tuple[str, str]] = field(default_factory=set)
+
+    def find(self, name: str) -> str:
+        """The class that the nearest list gives an image, empty for none."""
+        folder, stem = name, stem_of(name)
+        while folder:
+            folder = folder.rpartition("/")[0]
+            if folder not in self.by_folder:
+                self.by_folder[folder] = self._read(folder)
+            if label := self.by_folder[folder].get(stem):
+                self.seen.add((folder, stem))
+                return label
+        return ""
+
+    def missing(self) -> Iterator[str]:
+        """Images that a list names and nobody has."""
+        for folder, labels in self.by_folder.items():
+            for stem in labels:
+                if (folder, stem) not in self.seen:
+                    yield f"{folder}/{stem}" if folder else stem
+
+    def _read(self, folder: str) -> dict[str, str]:
+        for name in LISTS:
+            path = self.root / folder / name
+            if path.is_file():
+                return _read_list(path)
+        return {}
+
+
+def _read_list(path: Path) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for number, image, text in read_pairs(path):
+        label = _to_class(text)
+        if label:
+            labels[stem_of(image)] = label
+        elif labels or number > 1 or any(character.isdecimal() for character in image):
+            raise DataError(
+                f"{path} line {number}: {text!r} is none of Normal, Benign, InSitu, Invasive; correct it"
+            )
+    return labels
+
+
+class _Patients:
+    """The organisers' list of patients, or one's own: images with or without their folders and endings."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.patients = _read_patients(path)
+        self.met: dict[str, str] = {}
+
+    def find(self, name: str) -> str:
+        """The patient of an image, empty where unknown. Raises DataError for a line that means two images."""
+        parts = key_of(name).split("/")
+        for start in range(len(parts)):
+            key = "/".join(parts[start:])
+            if key in self.patients:
+                if self.met.setdefault(key, name) != name:
+                    raise DataError(
+                        f"{self.path}: {key} is both {self.met[key]} and {name}; write it with its folder"
+                    )
+                return self.patients[key]
+        return ""
+
+    def check(self) -> None:
+        """Raises DataError where the list has nothing to do with the images."""
+        if not self.met:
+            raise DataError(
+                f"{self.path}: names none of the images here; write image,patient such as n001.tif,12"
+            )
+
+
+def _read_patients(path: Path) -> dict[str, str]:
+    patients: dict[str, str] = {}
+    for number, image, patient in read_pairs(path):
+        key = key_of(image)
+        if number == 1 and not any(character.isdecimal() for character in key):
+            continue
+        if patients.setdefault(key, patient) != patient:
+            raise DataError(
+                f"{path} line {number}: {image} is of patient {patient!r} here and of {patients[key]!r} "
+                "above; correct one of the two"
+            )
+    return patients
