@@ -1,6 +1,7 @@
 """The options that commands share, each declared once, and the types of their values."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,6 +112,37 @@ def positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise ValueError(text)
     return number
+
+
+class ShardType(click.ParamType):
+    """I/N, or auto/N for the place that Slurm gave to this task."""
+
+    name = "I/N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        text, _, count = str(value).partition("/")
+        number = self._from_slurm(param, ctx) if text == "auto" else text
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            of = f" (task {number} of Slurm)" if text == "auto" else ""
+            self.fail(f"{value!r}{of} is not I/N with I from 1 to N, such as 2/8 or auto/8", param, ctx)
+        return int(number), int(count)
+
+    def _from_slurm(self, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The place of this task among those of its array, or of its step, from 1 on."""
+        known = {name: os.environ.get(f"SLURM_{name}", "") for name in _SLURM}
+        if known["ARRAY_TASK_ID"].isdecimal():
+            first, step = int(known["ARRAY_TASK_MIN"] or 0), int(known["ARRAY_TASK_STEP"] or 1)
+            return str((int(known["ARRAY_TASK_ID"]) - first) // step + 1)
+        if known["PROCID"].isdecimal():
+            return str(int(known["PROCID"]) + 1)
+        self.fail("auto works inside a Slurm job array or step only; say 1/8, 2/8, …", param, ctx)
+
+
+_SLURM = ("ARRAY_TASK_ID", "ARRAY_TASK_MIN", "ARRAY_TASK_STEP", "PROCID")
 
 
 class FileOr(click.Path):

@@ -63,6 +63,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
         (run, *settings["ensemble"]),
         device=settings["device"],
         tta=settings["tta"],
+        step=settings["batch_size"],
         single=len(first) == 1,
         verbose=screen.verbose,
         watcher=screen,
@@ -72,12 +73,8 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     classes = ", ".join(predictor.classes)
     screen.note(f"bccli {__version__} predict: {predictor.device}, {runs} → {target}, classes {classes}")
     started = time.monotonic()
-    answers = inference.predict(
-        predictor,
-        chain(first, images),
-        batch_size=settings["batch_size"],
-        workers=settings["workers"] or available_cores(),
-    )
+    workers = settings["workers"] or available_cores()
+    answers = inference.predict(predictor, chain(first, images), workers=workers)
     counted = console.Counted(inference.to_rows(answers, predictor.classes, settings["top"]))
     console.write_predictions(counted, predictor.classes, settings["format"], output)
     seconds = time.monotonic() - started

@@ -111,6 +111,45 @@ def _list_datasets() -> None:
     show_default=True,
     help="How --size treats another aspect ratio.",
 )
+@click.option(
+    "--stain",
+    type=click.Choice(["none", "macenko", "reinhard", "vahadane"]),
+    default="none",
+    show_default=True,
+    help="Normalise the stain of every image to a target.",
+)
+@click.option(
+    "--stain-target",
+    type=options.FileOr("reference"),
+    metavar="FILE|reference",
+    default=None,
+    help="The image to look like; reference: the stains of Macenko's authors.  "
+    "[default: the median of train]",
+)
+@click.option(
+    "--patch", type=click.IntRange(min=1), metavar="N", default=None, help="Cut into patches of N×N pixels."
+)
+@click.option(
+    "--stride",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=None,
+    help="Pixels from patch to patch.  [default: side by side]",
+)
+@click.option(
+    "--min-tissue",
+    type=options.FiniteType(0, 1),
+    metavar="SHARE",
+    default=0.0,
+    help="Only patches with so much tissue, 0 to 1.",
+)
+@click.option(
+    "--min-nuclei",
+    type=options.FiniteType(0, 1),
+    metavar="SHARE",
+    default=0.0,
+    help="Only patches with so many pixels of nuclei, 0 to 1.",
+)
 @click.option("--positive", metavar="NAME", default=None, help="The positive class.  [default: the last one]")
 @click.option("--patient-regex", metavar="RE", default=None, help="Finds the patient in a path (folder).")
 @click.option("--count", type=click.IntRange(min=1), default=240, show_default=True, help="Images (phantom).")
@@ -124,6 +163,13 @@ def _list_datasets() -> None:
 )
 @options.seed
 @options.workers
+@click.option(
+    "--shard",
+    type=options.ShardType(),
+    metavar="I/N|auto/N",
+    default=None,
+    help="Do the Ith of N parts of the work; the last to end merges. auto takes I from Slurm.",
+)
 @options.skip_bad
 @options.dry_run
 @options.overwrite
@@ -138,6 +184,7 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     """
     from bccli.core import preparing
     from bccli.core.cores import available_cores
+    from bccli.core.sharding import Shard
 
     request = _request(dataset, source, settings)
     if settings["dry_run"]:
@@ -146,14 +193,22 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
         return 0
     workers = settings["workers"] or available_cores()
     screen.note(f"bccli {__version__} prepare {dataset}: {source} → {out}, {workers} workers")
-    info = preparing.prepare(request, out, workers=workers, overwrite=settings["overwrite"], watcher=screen)
+    shard = Shard(*settings["shard"] or (1, 1))
+    if settings["shard"] and settings["overwrite"]:
+        raise UsageError(
+            "--shard: a shard that starts late would undo the others with --overwrite; remove OUT"
+        )
+    info = preparing.prepare(
+        request, out, workers=workers, shard=shard, overwrite=settings["overwrite"], watcher=screen
+    )
+    if info is None:
+        return 0
     console.show_rows(info["counts"])
     return _closing(screen, info, out, settings["skip_bad"])
 
 
 def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
     from bccli.core.datasets import Reading
-    from bccli.core.imaging.preparation import Preparation
     from bccli.core.planning import Division
     from bccli.core.preparing import Request
 
@@ -174,7 +229,7 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
             seed=settings["seed"],
             protocol=settings["protocol"],
         ),
-        preparation=Preparation(settings["size"], settings["fit"]),
+        preparation=_preparation(settings),
         reading=Reading(
             magnifications=settings["magnification"],
             patient_regex=settings["patient_regex"],
@@ -186,6 +241,45 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
         ),
         positive=settings["positive"],
     )
+
+
+def _preparation(settings: dict[str, Any]) -> Any:
+    from bccli.core.imaging.preparation import Patches, Preparation, Stain
+
+    _check_steps(settings)
+    patch, stain = settings["patch"], None
+    if settings["stain"] != "none":
+        stain = Stain(settings["stain"], _stain_target(settings["stain"], settings["stain_target"]))
+    patches = (
+        Patches(patch, settings["stride"] or patch, settings["min_tissue"], settings["min_nuclei"])
+        if patch
+        else None
+    )
+    return Preparation(stain, patches, settings["size"], settings["fit"])
+
+
+def _stain_target(method: str, target: str | None) -> Any:
+    from bccli.core.imaging.stain import STAINS, target_from_file
+
+    if target is None:
+        return None
+    if target != "reference":
+        return target_from_file(target, method)
+    if STAINS[method].reference is None:
+        raise UsageError(f"--stain-target reference: there is none for {method}; name an image file")
+    return STAINS[method].reference
+
+
+def _check_steps(settings: dict[str, Any]) -> None:
+    if settings["stain"] == "none" and settings["stain_target"]:
+        raise UsageError("--stain-target needs --stain macenko, reinhard or vahadane")
+    if settings["folds"] and settings["stain"] != "none" and not settings["stain_target"]:
+        raise UsageError(
+            "--folds: there is no train to learn the stain target from; name one with --stain-target"
+        )
+    for name in ("stride", "min_tissue", "min_nuclei"):
+        if settings[name] and not settings["patch"]:
+            raise UsageError(f"--{name.replace('_', '-')} is about patches; add --patch N")
 
 
 def _check_options(dataset: str, settings: dict[str, Any]) -> None:
@@ -243,8 +337,12 @@ def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad:
 
     for sentence in leak_sentences(info["audit"]):
         screen.warn(sentence)
+    if unstained := info.get("unstained"):
+        screen.warn(f"{unstained} images have too little stained tissue and keep their colours")
+    if empty := info.get("excluded", {}).get("no_tissue"):
+        screen.warn(f"{empty} images have no patch with enough tissue and are left out")
     if not info["quarantined"]:
         return 0
-    bad, total = info["quarantined"], info["quarantined"] + sum(row["images"] for row in info["counts"])
+    bad, total = info["quarantined"], info["quarantined"] + info["sources"]
     screen.warn(f"{bad} of {total} images could not be read; {out / 'quarantine.csv'} says which and why")
     return 0 if skip_bad else 4

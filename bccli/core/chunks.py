@@ -9,6 +9,7 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,11 +20,13 @@ from bccli.core.datasets.loading import load_raw, root_of
 from bccli.core.errors import ImageError
 from bccli.core.files import write_text
 from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
-from bccli.core.imaging.preparation import Preparation, prepare_image, prepare_mask
+from bccli.core.imaging.preparation import Piece, Preparation, prepare_image
 from bccli.core.records import COLUMNS, Sample, sample_from_row
 
-SIZE = 128
 PER_FOLDER = 1000
+
+# Images in a chunk: few where each gives many patches, so that little is done twice after a kill.
+_IMAGES, _CUT_IMAGES = 128, 8
 JOURNALS = ".unfinished"
 
 # Level 1 writes three times faster than zlib's default for files about 10 % larger.
@@ -42,9 +45,24 @@ class Chunk:
     reading: Reading
 
     @property
+    def number(self) -> int:
+        """Its place among all chunks."""
+        return self.first // chunk_size(self.preparation)
+
+    @property
     def journal(self) -> Path:
         """Where the chunk's results are entered."""
-        return self.out / JOURNALS / f"{self.first // SIZE:07d}.json"
+        return journal_path(self.out, self.number)
+
+
+def chunk_size(preparation: Preparation) -> int:
+    """How many raw images make a chunk."""
+    return _CUT_IMAGES if preparation.patches else _IMAGES
+
+
+def journal_path(out: Path, number: int) -> Path:
+    """Where the results of a chunk are entered."""
+    return out / JOURNALS / f"{number:07d}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +76,24 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Entries:
-    """What a journal holds."""
+    """What a journal holds.
+
+    `bad` are inputs with the reason why they cannot be used, `excluded` those without a patch that has
+    enough tissue, `unstained` those whose stain could not be measured.
+    """
 
     prepared: list[Prepared]
     bad: list[tuple[str, str]]
+    excluded: list[str]
+    unstained: list[str]
 
 
-def image_path(number: int, folder: str = "images") -> str:
-    """The place of image `number` in a prepared dataset, at most 1,000 to a folder."""
-    return f"{folder}/{number // PER_FOLDER:03d}/{number:06d}.png"
+def image_path(number: int, patch: int | None = None, folder: str = "images") -> str:
+    """The place of image `number`, or of one of its patches, in a prepared dataset: 1,000 to a folder."""
+    image = f"{folder}/{number // PER_FOLDER:03d}/{number:06d}"
+    if patch is None:
+        return f"{image}.png"
+    return f"{image}/{patch // PER_FOLDER:03d}/{patch % PER_FOLDER:03d}.png"
 
 
 def prepare_chunk(chunk: Chunk) -> tuple[int, int]:
@@ -74,16 +101,18 @@ def prepare_chunk(chunk: Chunk) -> tuple[int, int]:
     inputs = _inputs_hash(chunk)
     if _is_done(chunk, inputs):
         return len(chunk.samples), len(chunk.samples)
-    rows, bad = [], []
+    entries: dict[str, Any] = {"inputs": inputs, "rows": [], "bad": [], "excluded": [], "unstained": []}
     for number, sample in enumerate(chunk.samples, chunk.first):
         interruption.stop_if_requested()
         try:
-            prepared, size = _prepare_one(chunk, sample, number)
+            rows, stained = _prepare_one(chunk, sample, number)
         except ImageError as error:
-            bad.append([sample.source, str(error)])
-        else:
-            rows.append([prepared.sample.to_row(), size, prepared.perceptual, prepared.blank])
-    write_text(chunk.journal, json.dumps({"inputs": inputs, "rows": rows, "bad": bad}))
+            entries["bad"].append([sample.source, str(error)])
+            continue
+        entries["rows"] += rows
+        entries["excluded"] += [] if rows else [sample.source]
+        entries["unstained"] += [] if stained else [sample.source]
+    write_text(chunk.journal, json.dumps(entries))
     return len(chunk.samples), 0
 
 
@@ -94,26 +123,40 @@ def read_entries(journal: Path) -> Entries:
         Prepared(sample_from_row(dict(zip(COLUMNS, cells, strict=True)), str(journal)), perceptual, blank)
         for cells, _, perceptual, blank in content["rows"]
     ]
-    return Entries(prepared, [(source, reason) for source, reason in content["bad"]])
+    bad = [(source, reason) for source, reason in content["bad"]]
+    return Entries(prepared, bad, content["excluded"], content["unstained"])
 
 
-def _prepare_one(chunk: Chunk, sample: Sample, number: int) -> tuple[Prepared, int]:
-    raw, raw_mask = load_raw(sample, chunk.source, chunk.reading)
-    image = prepare_image(raw, chunk.preparation)
+def _prepare_one(chunk: Chunk, sample: Sample, number: int) -> tuple[list[list[Any]], bool]:
+    """Prepare one image; returns a journal row for it or for each of its patches, and if it was stained."""
+    raw, mask = load_raw(sample, chunk.source, chunk.reading)
+    prepared = prepare_image(raw, chunk.preparation, mask)
+    cut = chunk.preparation.patches is not None
+    rows = [
+        _write_piece(chunk.out, sample, piece, number, patch if cut else None)
+        for patch, piece in enumerate(prepared.pieces)
+    ]
+    return rows, prepared.stained
+
+
+def _write_piece(out: Path, sample: Sample, piece: Piece, number: int, patch: int | None) -> list[Any]:
+    """Write an image and its mask; returns its manifest row, size in bytes, perceptual hash and blankness."""
+    image = np.ascontiguousarray(piece.image)
     sample = replace(
         sample,
-        path=image_path(number),
+        path=image_path(number, patch),
+        row=sample.row if piece.row is None else piece.row,
+        col=sample.col if piece.col is None else piece.col,
         width=image.shape[1],
         height=image.shape[0],
         sha256=pixel_hash(image),
         mask="",
     )
-    if raw_mask is not None:
-        mask = prepare_mask(raw_mask, chunk.preparation)
-        sample = replace(sample, mask=image_path(number, "masks"), box=_box(mask))
-        _write_png(chunk.out / sample.mask, mask)
-    size = _write_png(chunk.out / sample.path, image)
-    return Prepared(sample, perceptual_hash(image), is_blank(image)), size
+    if piece.mask is not None:
+        sample = replace(sample, mask=image_path(number, patch, "masks"), box=_box(piece.mask))
+        _write_png(out / sample.mask, piece.mask)
+    size = _write_png(out / sample.path, image)
+    return [sample.to_row(), size, perceptual_hash(image), is_blank(image)]
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> int:

@@ -42,7 +42,7 @@ def figures_of(run: Run, predictions: Predictions, split: str, *, positive: str 
         dataset=info["dataset"],
         protocol=info["protocol"],
         split=split,
-        level="image",
+        level="patch" if run.preparation.patches else "image",
         leakage=info["leakage"].get(split),
     )
     tested = figures.accuracy if split == "test" else None

@@ -52,28 +52,44 @@ class Member:
 
 @dataclass(frozen=True)
 class Predictor:
-    """Runs of the same classes, whose probabilities are averaged; `device` says what computes them."""
+    """Runs of the same classes, whose probabilities are averaged; `device` says what computes them.
+
+    `step` images or patches at most go through a network at a time; with `tta` in all of their views.
+    """
 
     classes: tuple[str, ...]
     members: tuple[Member, ...]
     device: str
     tta: bool = False
+    step: int = BATCH
 
     @property
     def forms(self) -> tuple[tuple[Preparation, tuple[int, int]], ...]:
         """The different forms in which the members want an image."""
         return tuple(dict.fromkeys((member.preparation, member.size) for member in self.members))
 
-    def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Class probabilities (n, classes); `images` has uint8 (n, height, width, 3) for each of `forms`."""
+    def probabilities(self, images: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+        """Class probabilities (n, classes) of n images.
+
+        For each of `forms`, `images` has the pieces uint8 (pieces, height, width, 3) of each image, whose
+        probabilities are averaged.
+        """
         by_form = dict(zip(self.forms, images, strict=True))
         answers = [self._ask(member, by_form[member.preparation, member.size]) for member in self.members]
         return np.mean(answers, axis=0)
 
-    def _ask(self, member: Member, images: np.ndarray) -> np.ndarray:
+    def _ask(self, member: Member, images: Sequence[np.ndarray]) -> np.ndarray:
         views = views_of(member.size) if self.tta else (_as_is,)
-        answers = [network(view(images)) for view in views for network in member.networks]
-        return np.mean(answers, axis=0)[:, member.order]
+        pieces = np.concatenate(images)
+        answers = np.concatenate(
+            [
+                np.mean([network(view(step)) for view in views for network in member.networks], axis=0)
+                for step in np.split(pieces, range(self.step, len(pieces), self.step))
+            ]
+        )
+        starts = np.cumsum([0, *map(len, images[:-1])])
+        sums = np.add.reduceat(answers[:, member.order], starts)
+        return sums / np.array([[len(entry)] for entry in images])
 
 
 def _as_is(images: np.ndarray) -> np.ndarray:
@@ -103,6 +119,7 @@ def load_predictor(
     *,
     device: str = "auto",
     tta: bool = False,
+    step: int = BATCH,
     single: bool = False,
     verbose: bool = False,
     watcher: Watcher = SILENT,
@@ -115,7 +132,8 @@ def load_predictor(
     runs = [load_run(root) for root in roots]
     _check_classes(runs)
     parts = [networks_of(run) for run in runs]
-    networks = None if device == "gpu" else _light_networks(parts, watcher, single=single and not tta)
+    single = single and not tta and not any(run.preparation.patches for run in runs)
+    networks = None if device == "gpu" else _light_networks(parts, watcher, single=single)
     used = f"LiteRT on CPU ({available_cores()} cores)"
     if networks is None:
         from bccli.core.models import backend
@@ -131,7 +149,7 @@ def load_predictor(
         )
         for run, several in zip(runs, networks, strict=True)
     )
-    return Predictor(runs[0].classes, members, used, tta)
+    return Predictor(runs[0].classes, members, used, tta, step)
 
 
 def _check_classes(runs: Sequence[Run]) -> None:
@@ -177,9 +195,7 @@ def find_images(inputs: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-def predict(
-    predictor: Predictor, paths: Iterable[str], *, batch_size: int = BATCH, workers: int = 2
-) -> Iterator[Prediction]:
+def predict(predictor: Predictor, paths: Iterable[str], *, workers: int = 2) -> Iterator[Prediction]:
     """Yield an answer per path, in order; images are decoded ahead in threads.
 
     A signal is honoured between two batches: in the midst of a network it would break what it hits.
@@ -189,17 +205,20 @@ def predict(
     with interruption.deferred(), ThreadPoolExecutor(workers) as pool:
         while True:
             interruption.stop_if_requested()
-            for name in islice(names, 2 * batch_size - len(waiting)):
+            for name in islice(names, 2 * predictor.step - len(waiting)):
                 waiting.append(pool.submit(_prepare, predictor, name))
             if not waiting:
                 return
-            batch = [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
+            batch = [waiting.popleft().result() for _ in range(min(predictor.step, len(waiting)))]
             yield from _answer(predictor, batch)
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """An image in each of the predictor's forms, or why it could not be prepared."""
+    """An image in each of the predictor's forms (pieces, h, w, 3), or why it could not be prepared.
+
+    A piece is the image itself, or one of its patches.
+    """
 
     name: str
     images: tuple[np.ndarray, ...] = ()
@@ -209,19 +228,25 @@ class _Prepared:
 def _prepare(predictor: Predictor, name: str) -> _Prepared:
     try:
         raw = decode(name)
-        images = tuple(prepare_image(raw, preparation) for preparation, _ in predictor.forms)
+        forms = [(size, _pieces(raw, preparation)) for preparation, size in predictor.forms]
     except ImageError as error:
         return _Prepared(name, error=str(error))
-    for image, (_, size) in zip(images, predictor.forms, strict=True):
-        if image.shape[1::-1] != size:
-            found, wanted = f"{image.shape[1]}×{image.shape[0]}", "×".join(map(str, size))
+    for size, pieces in forms:
+        if not pieces:
+            return _Prepared(name, error="has no patch with enough tissue")
+        if pieces[0].shape[1::-1] != size:
+            found, wanted = f"{pieces[0].shape[1]}×{pieces[0].shape[0]}", "×".join(map(str, size))
             return _Prepared(name, error=f"is {found}, and the run knows only {wanted}")
-    return _Prepared(name, images)
+    return _Prepared(name, tuple(np.stack(pieces) for _, pieces in forms))
+
+
+def _pieces(raw: np.ndarray, preparation: Preparation) -> list[np.ndarray]:
+    return [piece.image for piece in prepare_image(raw, preparation).pieces]
 
 
 def _answer(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterator[Prediction]:
-    several = list(zip(*(entry.images for entry in batch if not entry.error), strict=True))
-    answers = iter(predictor.probabilities([np.stack(images) for images in several]) if several else ())
+    good = [entry.images for entry in batch if not entry.error]
+    answers = iter(predictor.probabilities(list(zip(*good, strict=True))) if good else ())
     for entry in batch:
         yield Prediction(entry.name, None if entry.error else next(answers), entry.error)
 

@@ -70,19 +70,23 @@ def merge(out: Path, found: Survey, watcher: Watcher) -> dict[str, Any]:
     """Write all but dataset.json; returns what the journals add to it. DataError where a class is lost."""
     tally = _Tally({name: number for number, name in enumerate(found.names)})
     selection = Selection(found.classes)
-    quarantined = _write_tables(out, tally, selection)
+    left_out = _write_tables(out, tally, selection)
     for label in found.classes:
         if not any(count for (_, name), count in tally.images.items() if name == label):
             raise DataError(f"{out}: no image of class {label} could be read; see {out / 'quarantine.csv'}")
     write_bytes(out / "preview.png", draw_preview(out, selection))
+    copies = sum(remark.count for remark in found.tally.remarked() if remark.kind == "copy")
+    excluded = {"copy": copies, "no_tissue": left_out["excluded"]}
     traits = tally.traits()
     audit = audit_of(traits, np.array(tally.part, np.int32), folds=tally.folds)
     looks = looks_path(out / ".cache", tally.content.hexdigest())
     keep_looks(looks, np.array(tally.perceptual, np.uint64), traits.blank)
     return {
         "counts": _counts(tally, found.classes),
-        "quarantined": quarantined,
-        "excluded": {remark.kind: remark.count for remark in found.tally.remarked() if remark.kind == "copy"},
+        "sources": left_out["read"] + left_out["excluded"],
+        "quarantined": left_out["bad"],
+        "excluded": {kind: count for kind, count in excluded.items() if count},
+        "unstained": left_out["unstained"],
         "audit": audit,
         "content_hash": tally.content.hexdigest(),
     }
@@ -116,9 +120,9 @@ def _journals(out: Path) -> Iterator[Path]:
     yield from sorted(path for path in (out / JOURNALS).glob("*.json") if path.stem.isdecimal())
 
 
-def _write_tables(out: Path, tally: _Tally, selection: Selection) -> int:
-    """Stream the journals into manifest.csv and quarantine.csv; returns how many images are bad."""
-    bad = 0
+def _write_tables(out: Path, tally: _Tally, selection: Selection) -> Counter[str]:
+    """Stream the journals into manifest.csv and quarantine.csv; returns how many are bad, excluded, …"""
+    left_out: Counter[str] = Counter()
     with ExitStack() as stack:
         manifest = _writer(stack, out / "manifest.csv", COLUMNS)
         quarantine = None
@@ -132,8 +136,10 @@ def _write_tables(out: Path, tally: _Tally, selection: Selection) -> int:
                 quarantine = _writer(stack, out / "quarantine.csv", ("path", "reason"))
             if quarantine is not None:
                 quarantine.writerows(entries.bad)
-            bad += len(entries.bad)
-    return bad
+            left_out["read"] += len({prepared.sample.source for prepared in entries.prepared})
+            for kind in ("bad", "excluded", "unstained"):
+                left_out[kind] += len(getattr(entries, kind))
+    return left_out
 
 
 def _writer(stack: ExitStack, path: Path, header: tuple[str, ...]) -> Any:

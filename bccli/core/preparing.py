@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,30 @@ import numpy as np
 from bccli import __version__
 from bccli.core import interruption
 from bccli.core.catalog import DATASETS, nearest
-from bccli.core.chunks import JOURNALS, SIZE, Chunk, prepare_chunk
+from bccli.core.chunks import JOURNALS, Chunk, chunk_size, prepare_chunk
 from bccli.core.datasets import Reading, pose, read_samples
 from bccli.core.datasets.levels import better_source
 from bccli.core.datasets.loading import file_size
 from bccli.core.errors import DataError, LockedError, SettingsError, UsageError
 from bccli.core.files import locked, read_json, sweep, write_json
-from bccli.core.imaging.preparation import Preparation
+from bccli.core.imaging.preparation import Preparation, preparation_from_json
+from bccli.core.learning import learn_stain, spread
 from bccli.core.merging import merge
 from bccli.core.planning import Division, Plan, draw_and_plan
 from bccli.core.prepared import FORMAT, MARKER, first_difference
 from bccli.core.records import SPLITS, Sample
+from bccli.core.sharding import (
+    WHOLE,
+    Shard,
+    are_shards,
+    enter,
+    held,
+    keep_plan,
+    kept_plan,
+    missing_shards,
+    working,
+)
+from bccli.core.splits import TRAIN
 from bccli.core.surveying import SourceError, Survey, survey
 from bccli.core.verification import Tally, Verification, verify
 from bccli.core.watching import SILENT, Watcher
@@ -144,11 +157,18 @@ def count_plan(found: Survey, parts: Plan) -> list[Count]:
 
 
 def prepare(
-    request: Request, out: Path, *, workers: int = 1, overwrite: bool = False, watcher: Watcher = SILENT
-) -> dict[str, Any]:
+    request: Request,
+    out: Path,
+    *,
+    workers: int = 1,
+    shard: Shard = WHOLE,
+    overwrite: bool = False,
+    watcher: Watcher = SILENT,
+) -> dict[str, Any] | None:
     """Make, continue or recognise the prepared dataset `out`; returns what dataset.json holds.
 
-    Raises SettingsError where `out` holds something else, Stopped after a signal.
+    With a shard, its part of the work: None where others are still to be done. Raises SettingsError where
+    `out` holds something else, LockedError, Stopped after a signal.
     """
     _keep_apart(request.source, out)
     found, parts = look(request, watcher)
@@ -158,29 +178,50 @@ def prepare(
         watcher.note(f"{out} is complete; nothing to do")
         return done
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out):
+    with ExitStack() as whole:
+        whole.enter_context(held(out, shard, watcher))
         if done := finished(out, settings, overwrite):  # by another process, since we looked
             return done
-        _begin(out, settings)
-        _prepare_pixels(request, out, found, parts, workers, watcher)
-        info = {
-            "format": FORMAT,
-            "tool": MARKER,
-            "version": __version__,
-            "dataset": request.dataset,
-            "protocol": request.division.protocol,
-            "settings": settings,
-            "preparation": request.preparation.to_json(),
-            "classes": list(found.classes),
-            "positive": request.positive or found.classes[-1],
-            "patients": len(found.names) or None,
-            "notes": list(parts.notes),
-        }
-        info |= merge(out, found, watcher)
-        if verification := verification_of(request, found):
-            info["verification"] = verification.to_json() | {"unreadable": info["quarantined"]}
-        write_json(out / "dataset.json", info)
-        shutil.rmtree(out / JOURNALS)
+        request = _begin(request, out, settings, found, parts, shard, workers, watcher)
+        if shard != WHOLE:
+            whole.close()  # others may plan and work, too
+        with working(out, shard):
+            _prepare_pixels(request, out, found, parts, shard, workers, watcher)
+        if shard == WHOLE:
+            return _complete(request, out, settings, found, parts, watcher)
+    with held(out, shard, watcher):
+        if done := finished(out, settings, False):
+            return done
+        chunks = -(-len(found.labels) // chunk_size(request.preparation))
+        if missing := missing_shards(out, chunks, shard):
+            watcher.note(f"shard {shard} is done; {out} still needs {', '.join(missing)}")
+            return None
+        return _complete(request, out, settings, found, parts, watcher)
+
+
+def _complete(
+    request: Request, out: Path, settings: dict[str, Any], found: Survey, parts: Plan, watcher: Watcher
+) -> dict[str, Any]:
+    """Merge what all chunks left, and say that the dataset is complete."""
+    info = {
+        "format": FORMAT,
+        "tool": MARKER,
+        "version": __version__,
+        "dataset": request.dataset,
+        "protocol": request.division.protocol,
+        "settings": settings,
+        "preparation": request.preparation.to_json(),
+        "classes": list(found.classes),
+        "positive": request.positive or found.classes[-1],
+        "patients": len(found.names) or None,
+        "notes": list(parts.notes),
+    }
+    sweep(out)
+    info |= merge(out, found, watcher)
+    if verification := verification_of(request, found):
+        info["verification"] = verification.to_json() | {"unreadable": info["quarantined"]}
+    write_json(out / "dataset.json", info)
+    shutil.rmtree(out / JOURNALS, ignore_errors=True)
     return info
 
 
@@ -229,7 +270,41 @@ def _refuse_others(out: Path, there: dict[str, Any], here: dict[str, Any], advic
         raise SettingsError(f"{out}: was prepared with {difference}; {advice}")
 
 
-def _begin(out: Path, settings: dict[str, Any]) -> None:
+def _begin(
+    request: Request,
+    out: Path,
+    settings: dict[str, Any],
+    found: Survey,
+    parts: Plan,
+    shard: Shard,
+    workers: int,
+    watcher: Watcher,
+) -> Request:
+    """Mark the folder as unfinished, clear what is outdated, and learn or recall what all chunks need."""
+    _mark(out, settings)
+    enter(out, shard)
+    if (kept := kept_plan(out, shard, parts)) is None:
+        request = _learned(request, found, parts, workers, watcher)
+        keep_plan(out, shard, parts, request.preparation.to_json())
+        return request
+    return replace(request, preparation=preparation_from_json(kept))
+
+
+def _learned(request: Request, found: Survey, parts: Plan, workers: int, watcher: Watcher) -> Request:
+    """The request with what its preparation learns: under honest from train only."""
+    stain = request.preparation.stain
+    if stain is None or stain.target is not None:
+        return request
+    honest = request.division.protocol == "honest"
+    chosen = set(spread(np.flatnonzero(parts.splits == TRAIN) if honest else np.arange(len(found.labels))))
+    samples = (sample for place, sample in enumerate(_drawn_samples(request, parts.drawn)) if place in chosen)
+    learned = learn_stain(
+        request.preparation, samples, request.source, request.reading, workers=workers, watcher=watcher
+    )
+    return replace(request, preparation=learned)
+
+
+def _mark(out: Path, settings: dict[str, Any]) -> None:
     """Mark the folder as unfinished before anything else in it changes, then clear what is outdated."""
     journals = out / JOURNALS
     journals.mkdir(exist_ok=True)
@@ -237,23 +312,26 @@ def _begin(out: Path, settings: dict[str, Any]) -> None:
         for journal in journals.glob("*.json"):
             journal.unlink()
     write_json(journals / "settings.json", settings)
+    if are_shards(out):
+        return
     sweep(out)
     (out / "dataset.json").unlink(missing_ok=True)
     for name in ("manifest.csv", "quarantine.csv", "preview.png", "stats.png"):
         (out / name).unlink(missing_ok=True)
-    if len(list(journals.glob("*.json"))) == 1:
+    if not any(path.stem.isdecimal() for path in journals.glob("*.json")):
         for name in ("images", "masks", ".cache"):
             with suppress(FileNotFoundError):
                 shutil.rmtree(out / name)
 
 
 def _prepare_pixels(
-    request: Request, out: Path, found: Survey, parts: Plan, workers: int, watcher: Watcher
+    request: Request, out: Path, found: Survey, parts: Plan, shard: Shard, workers: int, watcher: Watcher
 ) -> None:
-    total = len(found.labels)
-    workers = workers if total >= _WORTH_WORKERS else 1
+    size, images = chunk_size(request.preparation), len(found.labels)
+    total = sum(min(size, images - first) for first in range(0, images, size) if shard.has(first // size))
+    workers = workers if images >= _WORTH_WORKERS or request.preparation.patches else 1
     reused = 0
-    jobs = _chunks(request, out, parts)
+    jobs = (chunk for chunk in _chunks(request, out, parts) if shard.has(chunk.number))
     with (
         interruption.deferred(),
         watcher.track(total, "images") as advance,
@@ -278,7 +356,7 @@ def _chunks(request: Request, out: Path, parts: Plan) -> Iterator[Chunk]:
         samples.append(
             replace(sample, split=SPLITS[split] if split >= 0 else "", fold=fold if fold >= 0 else None)
         )
-        if len(samples) == SIZE:
+        if len(samples) == chunk_size(request.preparation):
             yield _chunk(request, out, number - len(samples), samples)
             samples = []
     if samples:

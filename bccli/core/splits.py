@@ -164,7 +164,7 @@ def _turns(groups: np.ndarray) -> np.ndarray:
 
 def hold_out_groups(groups: np.ndarray, labels: np.ndarray, number: int, *, seed: int) -> frozenset[int]:
     """Groups (patients, none of them negative) that together have at least `number` images, of every class
-    near its share. Raises DataError where nobody would be left.
+    near its share but at least one group. Raises DataError where nobody would be left.
     """
     total = len(labels)
     if number >= total:

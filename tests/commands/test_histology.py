@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Bccli, draw, read_rows, rows_of, save
+from tests.core.imaging.slides import draw_slide
 from tests.sentences import refused
 
 BREAST = "BreaKHis_v1/histology_slides/breast"
@@ -474,8 +475,24 @@ def test_recipes_prepare_their_datasets(prepare: Prepare, tmp_path: Path, protoc
         rows = prepare(dataset, source, "--recipe", recipe, "--protocol", protocol)
         assert bool(crossing(rows)) == (protocol == "paper")
     options = "--recipe", "hybrid-bilstm", "--protocol", protocol, "--sample", 40
-    rows = prepare("bach", iciar(tmp_path / "bach", 20), *options)
-    assert Counter(row["split"] for row in rows) == {"train": 28, "val": 8, "test": 4}
+    small = "--patch", 8, "--stride", 8, "--stain-target", "reference"
+    rows = prepare("bach", iciar(tmp_path / "bach", 20), *options, *small)
+    assert Counter(row["split"] for row in rows) == {"train": 28 * 9, "val": 8 * 9, "test": 4 * 9}
+
+
+@pytest.mark.slow
+def test_bach_at_its_real_size_gives_twelve_patches(prepare: Prepare, tmp_path: Path) -> None:
+    """TIFF of 2048×1536, Macenko's normalisation to the median of train, 12 patches of 512×512."""
+    source = iciar(tmp_path / "bach", 3)
+    for number, file in enumerate(sorted(source.rglob("*.tif"))):
+        Image.fromarray(draw_slide(number, 0, (2048, 1536))).save(file)
+    rows = prepare("bach", source, "--recipe", "hybrid-bilstm", "--sample", 12, "--ratios", "1/1/1")
+    assert len(rows) == 12 * 12
+    assert {(row["width"], row["height"]) for row in rows} == {("512", "512")}
+    corners = {(int(row["row"]), int(row["col"])) for row in rows}
+    assert corners == {(512 * row, 512 * col) for row in range(3) for col in range(4)}
+    assert prepare.info["preparation"]["stain_target"]["haematoxylin"]
+    assert not prepare.info["unstained"]
 
 
 # What cannot be meant

@@ -246,8 +246,8 @@ def test_answers_come_while_paths_still_do(run: Path, mixed: Path) -> None:
         process.stdin.flush()
         first = json.loads(process.stdout.readline())
         assert first["path"] == str(mixed / "b.png")
-        output, _ = process.communicate()
-    assert len(output.splitlines()) == 39
+        process.stdin.close()
+        assert len(process.stdout.readlines()) == 39
 
 
 # Views and ensembles
@@ -333,7 +333,7 @@ def test_no_more_images_are_read_ahead_than_two_steps_need(run: Path, root: Path
             taken += 1
             yield str(root / "raw" / "benign" / "p0_0.png")
 
-    answers = predict(load_predictor([run]), endless(), batch_size=4)
+    answers = predict(load_predictor([run], step=4), endless())
     for number in range(1, 41):
         next(answers)
         assert taken <= number + 8
@@ -463,8 +463,8 @@ def test_predict_gets_the_pixels_that_prepare_wrote(root: Path, tmp_path: Path) 
         assert len(dataset.samples) == 8
         for sample in dataset.samples:
             written = decode(data / sample.path)
-            anew = prepare_image(decode(raw / sample.source), dataset.preparation)
-            assert (written == anew).all()
+            (anew,) = prepare_image(decode(raw / sample.source), dataset.preparation).pieces
+            assert (written == anew.image).all()
 
 
 def test_rows_are_written_as_they_are_answered() -> None:

@@ -39,3 +39,14 @@ def farthest(first: StainFit, second: StainFit) -> float:
 def difference(first: np.ndarray, second: np.ndarray) -> float:
     """The mean absolute difference of two images in grey levels."""
     return float(np.abs(first.astype(int) - second).mean())
+
+
+def draw_slide(patient: int, number: int, size: tuple[int, int]) -> np.ndarray:
+    """An image of `size` (width, height) of a patient whose stain lies somewhere between the two."""
+    share = (patient * 0.37) % 1
+    mixed = [
+        (1 - share) * np.array(one) + share * np.array(other)
+        for one, other in zip((PURPLE.haematoxylin, PURPLE.eosin, PURPLE.maxima),
+                              (PINK.haematoxylin, PINK.eosin, PINK.maxima), strict=True)
+    ]  # fmt: skip
+    return stain(draw_amounts(patient * 100 + number, size[::-1]), StainFit.of(*mixed))

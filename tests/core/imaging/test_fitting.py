@@ -6,11 +6,13 @@ import pytest
 from bccli.core.errors import DataError
 from bccli.core.imaging.fitting import FITS, crop, pad, stretch
 from bccli.core.imaging.preparation import (
+    Patches,
     Preparation,
+    Stain,
     preparation_from_json,
     prepare_image,
-    prepare_mask,
 )
+from bccli.core.imaging.stain_fits import StainFit
 
 RNG = np.random.default_rng(0)
 
@@ -75,18 +77,20 @@ def test_a_mask_moves_with_its_image_and_keeps_two_values(fit: str) -> None:
     image = np.zeros((40, 60, 3), np.uint8)
     image[10:30, 20:50] = 255
     for size in ((30, 20), (90, 90), (13, 29)):
-        preparation = Preparation(size, fit)
-        mask = prepare_mask(image[:, :, 0], preparation)
+        (piece,) = prepare_image(image, Preparation(size=size, fit=fit), image[:, :, 0]).pieces
+        mask = piece.mask
+        assert mask is not None
         assert mask.shape == (size[1], size[0])
         assert set(np.unique(mask)) <= {0, 255}
-        shown = prepare_image(image, preparation)[:, :, 0]
+        shown = piece.image[:, :, 0]
         assert (mask[shown == 255] == 255).mean() > 0.95
         assert (mask[shown == 0] == 0).mean() > 0.95
 
 
 def test_without_a_size_nothing_changes() -> None:
     image = colour(5, 9)
-    assert prepare_image(image, Preparation()) is image
+    (piece,) = prepare_image(image, Preparation()).pieces
+    assert piece.image is image
 
 
 def test_an_absurd_crop_is_refused_before_it_fills_the_memory() -> None:
@@ -95,7 +99,13 @@ def test_an_absurd_crop_is_refused_before_it_fills_the_memory() -> None:
 
 
 def test_preparations_survive_json() -> None:
-    for preparation in (Preparation(), Preparation((30, 20), "crop")):
+    target = StainFit((0.6, 0.7, 0.3), (0.1, 0.9, 0.2), (1.5, 0.9))
+    for preparation in (
+        Preparation(),
+        Preparation(size=(30, 20), fit="crop"),
+        Preparation(Stain("macenko", target), Patches(512, 256, 0.3, 0.05)),
+        Preparation(Stain("vahadane"), Patches(50, 50)),
+    ):
         assert preparation_from_json(preparation.to_json()) == preparation
 
 
