@@ -187,11 +187,15 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     from bccli.core.sharding import Shard
 
     request = _request(dataset, source, settings)
+    workers = settings["workers"] or available_cores()
     if settings["dry_run"]:
         found, parts = preparing.look(request, screen)
         console.show_rows([asdict(count) for count in preparing.count_plan(found, parts)])
+        estimate = preparing.foresee(request, found, parts, out, workers)
+        screen.note(estimate.sentence())
+        if warning := estimate.warning():
+            screen.warn(warning)
         return 0
-    workers = settings["workers"] or available_cores()
     screen.note(f"bccli {__version__} prepare {dataset}: {source} → {out}, {workers} workers")
     shard = Shard(*settings["shard"] or (1, 1))
     if settings["shard"] and settings["overwrite"]:

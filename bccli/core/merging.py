@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from bccli.core.auditing import keep_looks, looks_path
+from bccli.core.census import Census
 from bccli.core.chunks import JOURNALS, read_entries
 from bccli.core.errors import DataError
 from bccli.core.files import replacing, write_bytes
 from bccli.core.leakage import Traits, audit_folds, audit_splits
 from bccli.core.preview import Selection, draw_preview
 from bccli.core.records import COLUMNS, SPLITS, ContentHash, Sample
+from bccli.core.stats import draw_stats
 from bccli.core.surveying import Survey
 from bccli.core.watching import Watcher
 
@@ -30,7 +32,7 @@ class _Tally:
     patients: dict[str, int]
     content: ContentHash = field(default_factory=ContentHash)
     folds: bool = False
-    images: Counter[tuple[str, str]] = field(default_factory=Counter)
+    census: Census = field(default_factory=Census)
     seen: dict[tuple[str, str], set[int]] = field(default_factory=dict)
     part: array = field(default_factory=lambda: array("i"))
     patient: array = field(default_factory=lambda: array("i"))
@@ -43,7 +45,7 @@ class _Tally:
         part = part_of(sample)
         self.folds |= sample.fold is not None
         number = self.patients[sample.patient] if sample.patient else -1
-        self.images[part, sample.label] += 1
+        self.census.add(sample, part)
         self.seen.setdefault((part, sample.label), set()).update([number] if number >= 0 else [])
         self.part.append(SPLITS.index(sample.split) if sample.split else sample.fold or 0)
         self.patient.append(number)
@@ -72,9 +74,10 @@ def merge(out: Path, found: Survey, watcher: Watcher) -> dict[str, Any]:
     selection = Selection(found.classes)
     left_out = _write_tables(out, tally, selection)
     for label in found.classes:
-        if not any(count for (_, name), count in tally.images.items() if name == label):
+        if not any(count for (_, name), count in tally.census.images.items() if name == label):
             raise DataError(f"{out}: no image of class {label} could be read; see {out / 'quarantine.csv'}")
     write_bytes(out / "preview.png", draw_preview(out, selection))
+    write_bytes(out / "stats.png", draw_stats(tally.census, found.classes))
     copies = sum(remark.count for remark in found.tally.remarked() if remark.kind == "copy")
     excluded = {"copy": copies, "no_tissue": left_out["excluded"]}
     traits = tally.traits()
@@ -103,13 +106,13 @@ def _counts(tally: _Tally, classes: tuple[str, ...]) -> list[dict[str, Any]]:
     """Images and patients per split or fold and class, in the order of both."""
     order = {split: number for number, split in enumerate(SPLITS)}
     keys = sorted(
-        tally.images, key=lambda key: (order.get(key[0], len(key[0])), key[0], classes.index(key[1]))
+        tally.census.images, key=lambda key: (order.get(key[0], len(key[0])), key[0], classes.index(key[1]))
     )
     return [
         {
             "part": part,
             "label": label,
-            "images": tally.images[part, label],
+            "images": tally.census.images[part, label],
             "patients": len(tally.seen[part, label]) or None,
         }
         for part, label in keys

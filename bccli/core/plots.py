@@ -42,7 +42,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: Target, *, kept_epoc
     `history` has a mapping per epoch with `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`; what
     is missing, None or not finite is a gap. `kept_epoch` is marked.
     """
-    figure = _figure()
+    figure = new_figure()
     epochs = _series(history, "epoch")
     losses, accuracies = _add_axes(figure, 0, 3.8, 3.4), _add_axes(figure, 4.7, 3.8, 3.4)
     for axes, name in ((losses, "loss"), (accuracies, "accuracy")):
@@ -56,7 +56,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: Target, *, kept_epoc
     if handles:
         middle = (4.7 + 3.8) / 2 / 3.8
         losses.legend(handles, labels, ncols=len(handles), **_below(middle, 0.5 / 3.4))
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def plot_confusion(matrix: ArrayLike, classes: Sequence[str], path: Target, *, title: str = "") -> None:
@@ -65,7 +65,7 @@ def plot_confusion(matrix: ArrayLike, classes: Sequence[str], path: Target, *, t
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(max(CELL * len(classes), SMALLEST_MATRIX), LARGEST_MATRIX)
     cell = side / max(len(classes), 1)
-    figure = _figure()
+    figure = new_figure()
     axes = _add_axes(figure, 0, side, side)
     edges = np.arange(len(classes) + 1) - 0.5
     axes.pcolormesh(edges, edges, shares, cmap="Blues", vmin=0, vmax=1)
@@ -76,10 +76,10 @@ def plot_confusion(matrix: ArrayLike, classes: Sequence[str], path: Target, *, t
         text = f"{count:,}\n{share:.1%}" if count else "0"
         colour = "white" if share > 0.65 else "black"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=font_size)
-    _label_classes(axes, [_wrap(name, 18) for name in classes], cell)
+    _label_classes(axes, [wrapped(name, 18) for name in classes], cell)
     axes.set(ylabel="true class", xlabel="predicted class\n(percentages: shares of the true class)")
     _set_title(axes, title, side)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def plot_roc(
@@ -98,7 +98,7 @@ def plot_roc(
     """
     truth, scores = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     shown = [positive or classes[-1]] if len(classes) == 2 else classes
-    figure = _figure()
+    figure = new_figure()
     axes = _add_axes(figure, 0, 4.4, 4.4)
     chance = axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)[0]
     handles, names = [], []
@@ -106,7 +106,7 @@ def plot_roc(
         number = list(classes).index(name)
         handle, area = _plot_class(axes, truth == number, scores[:, number], place)
         handles.append(handle)
-        names.append(f"{area}   {_wrap(name, 40)}")
+        names.append(f"{area}   {wrapped(name, 40)}")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
     axes.grid(alpha=0.3)
@@ -118,11 +118,11 @@ def plot_roc(
         **_below(0.5, 0.5 / 4.4),
     )
     _set_title(axes, title, 4.4)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
-def _figure() -> "Figure":
-    """A figure of one square inch, so that its coordinates are inches; `_write` cuts it to what is drawn."""
+def new_figure() -> "Figure":
+    """A figure of one square inch, so that its coordinates are inches; `write_figure` cuts it to size."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(1, 1), dpi=DOTS_PER_INCH)
@@ -133,7 +133,7 @@ def _add_axes(figure: "Figure", left: float, width: float, height: float) -> "Ax
     return figure.add_axes((left, 0, width, height))
 
 
-def _write(figure: "Figure", path: Target) -> None:
+def write_figure(figure: "Figure", path: Target) -> None:
     figure.savefig(path, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight", pad_inches=0.15)
 
 
@@ -211,9 +211,9 @@ def _plot_class(axes: "Axes", is_positive: ArrayLike, scores: ArrayLike, place: 
 def _set_title(axes: "Axes", title: str, width: float) -> None:
     """Set a title, broken into lines as wide as the axes (in inches)."""
     if title:
-        axes.set_title(_wrap(title, max(20, int(width * 72 / (11 * CHARACTER)))), fontsize=11)
+        axes.set_title(wrapped(title, max(20, int(width * 72 / (11 * CHARACTER)))), fontsize=11)
 
 
-def _wrap(text: str, width: int) -> str:
+def wrapped(text: str, width: int) -> str:
     """Text in lines of at most `width` characters, with dollar signs that do not start formulas."""
     return "\n".join(textwrap.wrap(text, width)).replace("$", r"\$")

@@ -16,10 +16,12 @@ from bccli.core.catalog import DATASETS, nearest
 from bccli.core.chunks import JOURNALS, Chunk, chunk_size, prepare_chunk
 from bccli.core.datasets import Reading, pose, read_samples
 from bccli.core.datasets.levels import better_source
-from bccli.core.datasets.loading import file_size
+from bccli.core.datasets.loading import file_size, load_raw
 from bccli.core.errors import DataError, LockedError, SettingsError, UsageError
+from bccli.core.estimating import Estimate, estimate
 from bccli.core.files import locked, read_json, sweep, write_json
-from bccli.core.imaging.preparation import Preparation, preparation_from_json
+from bccli.core.imaging.preparation import Preparation, preparation_from_json, prepare_image
+from bccli.core.imaging.stain import STAINS
 from bccli.core.learning import learn_stain, spread
 from bccli.core.merging import merge
 from bccli.core.planning import Division, Plan, draw_and_plan
@@ -96,6 +98,42 @@ def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
             f"the patients of {unknown} images are unknown; each such image counts as a patient of its own"
         )
     return found, parts
+
+
+def foresee(request: Request, found: Survey, parts: Plan, out: Path, workers: int) -> Estimate:
+    """What the request will take, from a handful of its images.
+
+    A stain target that is still to be learned is taken from them, too.
+    """
+
+    def produce(sample: Sample) -> Iterator[np.ndarray]:
+        raw, mask = load_raw(sample, request.source, request.reading)
+        for piece in prepare_image(raw, _with_some_target(request.preparation, raw), mask).pieces:
+            yield from (piece.image,) if piece.mask is None else (piece.image, piece.mask)
+
+    total = len(found.labels)
+    return estimate(
+        _drawn_samples(request, parts.drawn),
+        produce,
+        total=total,
+        out=out,
+        workers=_sensible_workers(request.preparation, total, workers),
+        chunk=chunk_size(request.preparation),
+    )
+
+
+def _with_some_target(preparation: Preparation, image: np.ndarray) -> Preparation:
+    """The preparation with any target, so that it takes as long as with the one that is learned."""
+    stain = preparation.stain
+    if stain is None or stain.target is not None:
+        return preparation
+    fit = STAINS[stain.method].measure(image)
+    return replace(preparation, stain=None if fit is None else replace(stain, target=fit))
+
+
+def _sensible_workers(preparation: Preparation, images: int, workers: int) -> int:
+    """One where the others would take longer to start than to work."""
+    return workers if images >= _WORTH_WORKERS or preparation.patches else 1
 
 
 def _survey(request: Request) -> Survey:
@@ -329,7 +367,7 @@ def _prepare_pixels(
 ) -> None:
     size, images = chunk_size(request.preparation), len(found.labels)
     total = sum(min(size, images - first) for first in range(0, images, size) if shard.has(first // size))
-    workers = workers if images >= _WORTH_WORKERS or request.preparation.patches else 1
+    workers = _sensible_workers(request.preparation, images, workers)
     reused = 0
     jobs = (chunk for chunk in _chunks(request, out, parts) if shard.has(chunk.number))
     with (

@@ -28,6 +28,9 @@ _POLL = 0.2
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
+# What tells NumPy's linear algebra how many threads to start.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
 
 def in_order(
     work: Callable[[Job], Result], jobs: Iterable[Job], workers: int
@@ -125,12 +128,16 @@ class _Team:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(self._work, theirs), daemon=True)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        added = [name for name in _THREADS if name not in os.environ]
         try:
             resource_tracker.ensure_running()  # which unblocks some
             signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            os.environ.update(dict.fromkeys(added, "1"))  # a process is the work of one core
             process.start()
             self._processes.append(process)
         finally:
+            for name in added:
+                os.environ.pop(name, None)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # now the end of the process is the end of the line
         return ours

@@ -16,6 +16,8 @@ from tests.benchmarks.frozen import decoding, frozen
 from tests.benchmarks.memory import memory
 from tests.benchmarks.predict import predict
 from tests.benchmarks.reporting import as_json, machine, markdown
+from tests.benchmarks.slides import slides
+from tests.benchmarks.stain import stain
 from tests.benchmarks.start import start
 from tests.conftest import REPOSITORY
 
@@ -26,6 +28,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "frozen": frozen,
     "decoding": decoding,
     "memory": memory,
+    "macenko": stain,
+    "slides": slides,
 }
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -360,9 +361,11 @@ def test_a_phantom_that_cannot_be_drawn_is_refused(
 
 def test_a_dry_run_writes_nothing(bccli: Bccli, make_folder: MakeFolder, tmp_path: Path) -> None:
     raw = make_folder()
-    planned = bccli("prepare", "folder", raw, tmp_path / "data", *PATIENT, "--dry-run").stdout
+    planned = bccli("prepare", "folder", raw, tmp_path / "data", *PATIENT, "--dry-run")
     assert not (tmp_path / "data").exists()
-    assert bccli("prepare", "folder", raw, tmp_path / "data", *PATIENT).stdout == planned
+    foreseen = r"about 24 images, [\d.]+ [kM]B \([\d,.]+ [kMGT]B free\), \d+ \w+ on 1 worker\n"
+    assert re.search(foreseen, planned.stderr)
+    assert bccli("prepare", "folder", raw, tmp_path / "data", *PATIENT).stdout == planned.stdout
 
 
 # The output folder
@@ -470,7 +473,7 @@ def test_a_full_disk_costs_nothing_but_the_wait(make_folder: MakeFolder, tmp_pat
     assert "the disk is full; free some space and run the same command again" in error
     assert len(read_rows(tmp_path / "copy" / "manifest.csv")) == 36
     assert sorted(path.name for path in (tmp_path / "copy").iterdir() if path.name[0] != ".") == [
-        "dataset.json", "images", "manifest.csv", "preview.png",
+        "dataset.json", "images", "manifest.csv", "preview.png", "stats.png",
     ]  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""What people write instead of calling bccli: plain Keras scripts on the same prepared images."""
+"""What people write or call instead of bccli, on the same images."""
