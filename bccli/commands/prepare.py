@@ -182,16 +182,16 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     table, for phantom histology or mammography), OUT a new folder. Prints the images and patients per
     split and class.
     """
-    from bccli.core import preparing
+    from bccli.core import preparing, requests
     from bccli.core.cores import available_cores
     from bccli.core.sharding import Shard
 
     request = _request(dataset, source, settings)
     workers = settings["workers"] or available_cores()
     if settings["dry_run"]:
-        found, parts = preparing.look(request, screen)
-        console.show_rows([asdict(count) for count in preparing.count_plan(found, parts)])
-        estimate = preparing.foresee(request, found, parts, out, workers)
+        found, parts = requests.look(request, screen)
+        console.show_rows([asdict(count) for count in requests.count_plan(found, parts)])
+        estimate = requests.foresee(request, found, parts, out, workers)
         screen.note(estimate.sentence())
         if warning := estimate.warning():
             screen.warn(warning)
@@ -214,7 +214,7 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
 def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
     from bccli.core.datasets import Reading
     from bccli.core.planning import Division
-    from bccli.core.preparing import Request
+    from bccli.core.requests import Request
 
     _check_options(dataset, settings)
     patients = settings["patients"]

@@ -1,0 +1,185 @@
+"""What is asked of `prepare`, and what it would come to: a survey, a plan, an estimate."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccli.core.catalog import DATASETS, nearest
+from bccli.core.chunks import chunk_size
+from bccli.core.datasets import Reading, pose, read_samples
+from bccli.core.datasets.levels import better_source
+from bccli.core.datasets.loading import file_size, load_raw
+from bccli.core.errors import DataError, UsageError
+from bccli.core.estimating import Estimate, estimate
+from bccli.core.imaging.preparation import Preparation, prepare_image
+from bccli.core.imaging.stain import STAINS
+from bccli.core.planning import Division, Plan, draw_and_plan
+from bccli.core.records import SPLITS, Sample
+from bccli.core.surveying import SourceError, Survey, survey
+from bccli.core.verification import Tally, Verification, verify
+from bccli.core.watching import SILENT, Watcher
+
+# Below this many images, starting worker processes takes longer than the work.
+_WORTH_WORKERS = 200
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that decides what a prepared dataset will hold."""
+
+    dataset: str
+    source: Path
+    division: Division = field(default_factory=Division)
+    preparation: Preparation = field(default_factory=Preparation)
+    reading: Reading = field(default_factory=Reading)
+    positive: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings by which two calls are the same, without where folders lie."""
+        settings = {"dataset": self.dataset, **asdict(self.division), **self.preparation.to_json()}
+        # the seed is the division's, and what the list of patients says is in the listing's hash
+        apart = ("seed", "patient_list")
+        settings |= {key: value for key, value in asdict(self.reading).items() if key not in apart}
+        return json.loads(json.dumps({**settings, "positive": self.positive}))
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many images and patients (None where unknown) of a class are in a split or fold."""
+
+    part: str
+    label: str
+    images: int
+    patients: int | None
+
+
+def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
+    """Survey the raw dataset and plan its splits without writing anything."""
+    found = _survey(request)
+    if request.positive is not None and request.positive not in found.classes:
+        hint = nearest(request.positive, found.classes)
+        raise UsageError(f"--positive {request.positive!r} is none of {', '.join(found.classes)}{hint}")
+    for remark in found.tally.remarked():
+        watcher.warn(remark.sentence())
+    if verification := verification_of(request, found):
+        for sentence in verification.sentences():
+            watcher.warn(sentence)
+    found, parts = draw_and_plan(found, request.division)
+    for note in parts.notes:
+        watcher.warn(note)
+    unknown = int((found.patients < 0).sum())
+    if unknown:
+        watcher.warn(
+            f"the patients of {unknown} images are unknown; each such image counts as a patient of its own"
+        )
+    return found, parts
+
+
+def foresee(request: Request, found: Survey, parts: Plan, out: Path, workers: int) -> Estimate:
+    """What the request will take, from a handful of its images.
+
+    A stain target that is still to be learned is taken from them, too.
+    """
+
+    def produce(sample: Sample) -> Iterator[np.ndarray]:
+        raw, mask = load_raw(sample, request.source, request.reading)
+        for piece in prepare_image(raw, _with_some_target(request.preparation, raw), mask).pieces:
+            yield from (piece.image,) if piece.mask is None else (piece.image, piece.mask)
+
+    total = len(found.labels)
+    return estimate(
+        drawn_samples(request, parts.drawn),
+        produce,
+        total=total,
+        out=out,
+        workers=sensible_workers(request.preparation, total, workers),
+        chunk=chunk_size(request.preparation),
+    )
+
+
+def _with_some_target(preparation: Preparation, image: np.ndarray) -> Preparation:
+    """The preparation with any target, so that it takes as long as with the one that is learned."""
+    stain = preparation.stain
+    if stain is None or stain.target is not None:
+        return preparation
+    fit = STAINS[stain.method].measure(image)
+    return replace(preparation, stain=None if fit is None else replace(stain, target=fit))
+
+
+def sensible_workers(preparation: Preparation, images: int, workers: int) -> int:
+    """One where the others would take longer to start than to work."""
+    return workers if images >= _WORTH_WORKERS or preparation.patches else 1
+
+
+def _survey(request: Request) -> Survey:
+    """The survey of a request. Raises DataError, naming a better source where one suggests itself."""
+    row = DATASETS[request.dataset]
+    task = row.find_task(request.reading.task)
+
+    def read(tally: Tally) -> Iterator[Sample]:
+        return read_samples(request.dataset, request.source, request.reading, tally.remark)
+
+    try:
+        return survey(
+            read,
+            task.classes if task else (),
+            lambda sample: file_size(sample, request.source),
+            lambda sample: pose(sample, task),
+        )
+    except DataError as error:
+        known = (str(request.source), "phantom", str(request.reading.patient_list))
+        prefix = "" if str(error).startswith(known) else f"{request.source}: "
+        hint = ""
+        if isinstance(error, SourceError):
+            hint = _other_magnifications(request) or better_source(request.dataset, request.source)
+        raise DataError(f"{prefix}{error}{hint}") from None
+
+
+def _other_magnifications(request: Request) -> str:
+    """Which magnifications there are, where those asked for may be why nothing was found."""
+    if not request.reading.magnifications:
+        return ""
+    everything = replace(request.reading, magnifications=())
+    with suppress(DataError):
+        samples = read_samples(request.dataset, request.source, everything, Tally().remark)
+        there = {sample.magnification for sample in samples}
+        if there - set(request.reading.magnifications):
+            known = ", ".join(f"{name}×" for name in sorted(there, key=lambda name: (len(name), name)))
+            return f"; there are images at {known}"
+    return ""
+
+
+def verification_of(request: Request, found: Survey) -> Verification | None:
+    """What of the dataset is there, None where its table does not say what belongs to it."""
+    editions = DATASETS[request.dataset].editions
+    return verify(found.tally, editions, request.reading.magnifications)
+
+
+def count_plan(found: Survey, parts: Plan) -> list[Count]:
+    """The table of a dry run."""
+    by_fold = (parts.folds >= 0).any()
+    codes = parts.folds if by_fold else parts.splits
+    names = {code: f"fold {code}" if by_fold else SPLITS[code] for code in sorted(set(codes.tolist()))}
+    rows = []
+    for code, name in names.items():
+        for number, label in enumerate(found.classes):
+            here = (codes == code) & (found.labels == number)
+            known = {patient for patient in found.patients[here].tolist() if patient >= 0}
+            rows.append(Count(name, label, int(here.sum()), len(known) or None))
+    return rows
+
+
+def drawn_samples(request: Request, drawn: np.ndarray | None) -> Iterator[Sample]:
+    """The samples that the plan is about, with their classes in the task."""
+    task = DATASETS[request.dataset].find_task(request.reading.task)
+    wanted = None if drawn is None else set(drawn.tolist())
+    for position, sample in enumerate(
+        read_samples(request.dataset, request.source, request.reading, Tally().remark)
+    ):
+        if wanted is None or position in wanted:
+            yield pose(sample, task)
