@@ -279,10 +279,12 @@ def to_rows(
 def names_from(stream: BufferedReader, *, null: bool) -> Iterator[str]:
     """Yield the paths that a stream holds, one a line or ended by NUL, as they come.
 
-    Raises DataError where there is none.
+    Raises DataError where there is none, or where they end otherwise.
     """
     end, rest, empty = b"\0" if null else b"\n", b"", True
     while block := stream.read1(1 << 16):
+        if b"\0" in block and not null:
+            raise DataError("standard input has paths that end with NUL; add --null")
         *lines, rest = (rest + block).split(end)
         for name in filter(None, (_name(line, null) for line in lines)):
             yield name

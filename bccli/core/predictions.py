@@ -107,6 +107,8 @@ def parse_predictions(text: str, name: str, classes: Sequence[str] = ()) -> Pred
 
 def _read_table(text: str, name: str) -> tuple[list[str], list[dict[str, str]]]:
     """The columns and rows of CSV text, without the mark that some programs put before it."""
+    if "\0" in text:
+        raise DataError(f"{name}: is no text but a binary file; {_WANTED}")
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     try:
         return list(reader.fieldnames or ()), list(reader)

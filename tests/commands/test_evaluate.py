@@ -157,7 +157,7 @@ def test_several_runs_are_one_table(bccli: Bccli, run: Path, tmp_path: Path) -> 
         ("path,label,predicted\n1,a,\n2,b,b\n", ("predicted (empty)", "row 2")),
         ("path,label,predicted\n1,a,a\n2\n", ("label (empty)", "row 3")),
         ("path,label,predicted,p_a,p_b\n1,a,c,1,0\n", ("predicted 'c'", "row 2")),
-        ("\x89PNG\r\n\x1a\n\0\0", ("no column 'path'",)),
+        ("\x89PNG\r\n\x1a\n\0\0", ("binary file", "path,label")),
         (GOOD + "x" * 200_000 + ",a,1,0\n", ("not valid CSV",)),
     ],
 )

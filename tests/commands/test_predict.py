@@ -136,9 +136,13 @@ def test_standard_input_without_paths_is_refused(bccli: Bccli, run: Path) -> Non
 
 
 def test_names_that_no_file_can_have_are_rows(bccli: Bccli, run: Path, tmp_path: Path) -> None:
-    names = f"{tmp_path}/a\0b.png\n{'x' * 300}.png\n"
+    names = f"{tmp_path}/a.png/b.png\n{'x' * 300}.png\n"
     rows = rows_of(bccli("predict", run, "-", input=names, exit=4).stdout)
     assert [bool(row["error"]) for row in rows] == [True, True]
+
+
+def test_nul_without_its_option_is_refused(bccli: Bccli, run: Path) -> None:
+    refused(bccli("predict", run, "-", input="a.png\0b.png\0", exit=3), "NUL", "--null")
 
 
 def test_a_name_that_is_not_utf8_keeps_its_bytes(bccli: Bccli, run: Path, tmp_path: Path) -> None:
