@@ -187,10 +187,13 @@ def _light_networks(
 
 
 def find_images(inputs: Iterable[str]) -> Iterator[str]:
-    """Yield the images that the inputs name: files as they are, folders with all below them."""
+    """Yield the images that the inputs name: files as they are, folders with all below them.
+
+    A folder that cannot be listed is yielded itself: it becomes a row with an error, as a bad file does.
+    """
     for name in inputs:
         if os.path.isdir(name):
-            yield from (str(Path(name, image)) for image in image_files(Path(name)))
+            yield from (str(Path(name, image)) for image in image_files(Path(name), closed_too=True))
         else:
             yield name
 

@@ -33,7 +33,7 @@ INSIDE = Quantity(lambda run: float(_answer(run)["seconds"]), lambda value: f"{v
 def stain(rounds: int | None, folder: Path, note: Callable[[str], None]) -> Iterator[Row]:
     """Yield two rows: the time, and how far the results are apart."""
     if importlib.util.find_spec("torchstain") is None:
-        note("macenko: torchstain is not installed, nothing to compare with; pip install bccli[bench]")
+        note("macenko: torchstain is not installed, nothing to compare with; pip install bccli[test]")
         return
     np.save(folder / "image.npy", _image(note))
     outcome = compare(

@@ -98,6 +98,25 @@ def test_a_missing_file_is_a_row_and_a_missing_name_is_not(bccli: Bccli, run: Pa
     refused(bccli("predict", run, exit=2), "missing", "bccli predict --help")
 
 
+def test_a_folder_that_cannot_be_listed_is_a_row(
+    bccli: Bccli, run: Path, mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = mixed / "c"
+    save(closed / "x.png", draw(0, 1))
+    scandir = os.scandir
+
+    def refusing(path: Path) -> object:
+        if Path(path) == closed:
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr("bccli.core.datasets.walking.os.scandir", refusing)
+    rows = rows_of(bccli("predict", run, mixed, exit=4).stdout)
+    assert [Path(row["path"]).name for row in rows] == ["a.png", "b.png", "c", "c.png", "d.png", "e.png"]
+    assert rows[2]["error"]
+    refused(bccli("predict", run, closed, exit=3), str(closed), "permissions")
+
+
 @pytest.mark.parametrize("content", [(), ("notes.txt", ".hidden.png")])
 def test_a_folder_without_images_is_refused(
     bccli: Bccli, run: Path, tmp_path: Path, content: tuple[str, ...]

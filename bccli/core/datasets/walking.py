@@ -10,31 +10,35 @@ from bccli.core.imaging.decoding import SUFFIXES
 _FOLDER, _LINKED_FOLDER, _FILE, _OTHER = range(4)
 
 
-def image_files(root: Path) -> Iterator[str]:
+def image_files(root: Path, *, closed_too: bool = False) -> Iterator[str]:
     """Yield the image files below `root` as relative paths with `/`, in the order of their names.
 
     Hidden files and folders, and files that are no images by their ending, are passed over. Links are
     followed, but no folder is entered twice: a link into `root` or to a folder around it is passed over.
-    Raises DataError if `root` is no readable folder.
+    Raises DataError if `root` is no readable folder, or one below it is not; with `closed_too`, the latter
+    is yielded in place of its images.
     """
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"{root}: {what}; name the folder that holds the images")
-    yield from _walk(root, "", os.path.realpath(root), set())
+    yield from _walk(root, "", os.path.realpath(root), set(), closed_too)
 
 
-def _walk(folder: Path, prefix: str, root: str, linked: set[str]) -> Iterator[str]:
+def _walk(folder: Path, prefix: str, root: str, linked: set[str], closed_too: bool) -> Iterator[str]:
     """Yield the images of a folder; `root` is the real path of the outermost, `linked` those of links."""
     try:
         with os.scandir(folder) as entries:
             listing = sorted((entry.name, _leads_to(entry)) for entry in entries if entry.name[0] != ".")
     except OSError as error:
+        if closed_too and prefix:
+            yield prefix.removesuffix("/")
+            return
         raise DataError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from None
     for name, kind in listing:
         if kind == _FILE and is_image_name(name):
             yield prefix + name
         elif kind == _FOLDER or (kind == _LINKED_FOLDER and _is_new(folder / name, root, linked)):
-            yield from _walk(folder / name, f"{prefix}{name}/", root, linked)
+            yield from _walk(folder / name, f"{prefix}{name}/", root, linked, closed_too)
 
 
 def _leads_to(entry: os.DirEntry[str]) -> int:
