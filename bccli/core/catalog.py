@@ -251,10 +251,14 @@ DATASETS = {
 class Backbone:
     """A network without its classifier.
 
-    `builder` names a function of `keras.applications` (or, for plain CNNs, of `bccli.core.models`) and
-    `arguments` what it is called with. `preprocessing` is a row of `models.backbones.PREPROCESSING`.
-    `size` is the native side in pixels, `weights` where Keras publishes the ImageNet weights without the
-    top (below `models.weights.BASE`), empty where there are none.
+    `builder` names a function of `keras.applications`, called without weights, or one of
+    `models.backbones.BUILDERS`; `arguments` are what it is called with. What it builds is the only graph
+    there is, wherever the weights come from: `layers` is the length of its `model.layers`, among which γ
+    counts, and `preprocessing` is the row of `models.backbones.PREPROCESSING` that it expects in front of
+    it, "none" where Keras builds normalising layers in. `size` is the native side and `smallest` the
+    smallest one, in pixels; `licence` is that of the ImageNet weights, `weights` where Keras publishes them
+    without the top (below `models.weights.BASE`), both empty where there are none. Keras keeps them under
+    the last part of that path, or as `cached`.
     """
 
     name: str
@@ -262,71 +266,194 @@ class Backbone:
     preprocessing: str
     size: int
     layers: int
+    parameters: int
+    licence: str = ""
     weights: str = ""
     arguments: tuple[tuple[str, float], ...] = ()
     smallest: int = 32
+    cached: str = ""
 
 
 _KERAS = "tensorflow/keras-applications"
+_NOTOP = "weights_tf_dim_ordering_tf_kernels_notop.h5"
+_RESNET = f"{_KERAS}/resnet/{{}}_{_NOTOP}"
 
 
-def _mobilenet(width: str, digits: str) -> Backbone:
+def _family(
+    preprocessing: str,
+    licence: str,
+    weights: str,
+    *members: tuple[str, str, int, int, int],
+    smallest: int = 32,
+    cached: str = "",
+) -> tuple[Backbone, ...]:
+    """Rows of (name, builder, size, layers, parameters).
+
+    {} in `weights` and `cached` is what a name ends on: b0 of efficientnet-b0, all of vgg16.
+    """
+    rows = []
+    for name, builder, size, layers, parameters in members:
+        end = name.rpartition("-")[2]
+        facts = preprocessing, size, layers, parameters, licence, weights.format(end)
+        rows.append(Backbone(name, builder, *facts, smallest=smallest, cached=cached.format(end)))
+    return tuple(rows)
+
+
+def _mobilenet(width: str, digits: str, parameters: int) -> Backbone:
     name = "mobilenet" if width == "1.0" else f"mobilenet-{width}"
-    return Backbone(
-        name,
-        "MobileNet",
-        "minus_one_to_one",
-        224,
-        86,
-        f"{_KERAS}/mobilenet/mobilenet_{digits}_224_tf_no_top.h5",
-        (("alpha", float(width)),),
-    )
+    weights = f"{_KERAS}/mobilenet/mobilenet_{digits}_224_tf_no_top.h5"
+    facts = "minus_one_to_one", 224, 86, parameters, "Apache-2.0", weights
+    return Backbone(name, "MobileNet", *facts, (("alpha", float(width)),))
 
 
-def _plain(layers: int) -> Backbone:
-    return Backbone(f"cnn-{layers}", "plain_cnn", "minus_one_to_one", 96, 0, "", (("layers", layers),), 16)
+def _resnext(depth: int, layers: int, parameters: int) -> Backbone:
+    # Keras has these files and their hashes beside those of its ResNets, though no builder for them.
+    facts = "torch", 224, layers, parameters, "BSD-3-Clause", _RESNET.format(f"resnext{depth}")
+    return Backbone(f"resnext{depth}", "resnext", *facts, (("depth", depth),))
 
 
+def _plain(layers: int, parameters: int) -> Backbone:
+    listed = 1 + 3 * (layers - 5) + 4  # the input, convolutions with normalisation and ReLU, the poolings
+    facts = "minus_one_to_one", 96, listed, parameters, "", ""
+    return Backbone(f"cnn-{layers}", "plain_cnn", *facts, (("layers", layers),), 16)
+
+
+# Parameters of the plain CNNs of 15 to 30 layers.
+_PLAIN = (
+    *(336_880, 374_000, 394_928, 404_272, 487_600, 524_720, 545_648, 554_992),
+    *(638_320, 675_440, 696_368, 705_712, 789_040, 826_160, 847_088, 856_432),
+)
+
+# Licences: those that Keras's documentation names for the weights it ported, or of the repository that
+# published them (fb.resnet.torch and ResNeXt, google/automl, facebookresearch/ConvNeXt, tensorflow/models).
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
-        *(_plain(layers) for layers in range(15, 31)),
-        Backbone(
-            "vgg16",
-            "VGG16",
+        *(_plain(layers, parameters) for layers, parameters in enumerate(_PLAIN, 15)),
+        *_family(
             "caffe",
-            224,
-            19,
-            f"{_KERAS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            "CC BY 4.0",
+            f"{_KERAS}/{{0}}/{{0}}_{_NOTOP}",
+            ("vgg16", "VGG16", 224, 19, 14_714_688),
+            ("vgg19", "VGG19", 224, 22, 20_024_384),
         ),
-        Backbone(
-            "vgg19",
-            "VGG19",
+        *_family(
             "caffe",
-            224,
-            22,
-            f"{_KERAS}/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            "MIT",
+            _RESNET,
+            ("resnet50", "ResNet50", 224, 175, 23_587_712),
+            ("resnet101", "ResNet101", 224, 345, 42_658_176),
+            ("resnet152", "ResNet152", 224, 515, 58_370_944),
         ),
-        Backbone(
-            "resnet50",
-            "ResNet50",
-            "caffe",
-            224,
-            175,
-            f"{_KERAS}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        *_family(
+            "minus_one_to_one",
+            "BSD-3-Clause",
+            _RESNET,
+            ("resnet50v2", "ResNet50V2", 224, 190, 23_564_800),
+            ("resnet101v2", "ResNet101V2", 224, 377, 42_626_560),
+            ("resnet152v2", "ResNet152V2", 224, 564, 58_331_648),
         ),
-        Backbone(
-            "efficientnet-b0",
-            "EfficientNetB0",
+        _resnext(50, 191, 23_048_128),
+        _resnext(101, 378, 42_266_560),
+        *_family(
+            "torch",
+            "BSD-3-Clause",
+            f"{_KERAS}/densenet/{{}}_{_NOTOP}",
+            ("densenet121", "DenseNet121", 224, 427, 7_037_504),
+            ("densenet169", "DenseNet169", 224, 595, 12_642_880),
+            ("densenet201", "DenseNet201", 224, 707, 18_321_984),
+        ),
+        *_family(
+            "minus_one_to_one",
+            "Apache-2.0",
+            f"{_KERAS}/inception_v3/inception_v3_{_NOTOP}",
+            ("inception-v3", "InceptionV3", 299, 311, 21_802_784),
+            smallest=75,
+        ),
+        *_family(
+            "minus_one_to_one",
+            "Apache-2.0",
+            f"{_KERAS}/inception_resnet_v2/inception_resnet_v2_{_NOTOP}",
+            ("inception-resnet-v2", "InceptionResNetV2", 299, 780, 54_336_736),
+            smallest=75,
+        ),
+        *_family(
+            "minus_one_to_one",
+            "MIT",
+            f"{_KERAS}/xception/xception_{_NOTOP}",
+            ("xception", "Xception", 299, 132, 20_861_480),
+            smallest=71,
+        ),
+        *_family(
+            "minus_one_to_one",
+            "Apache-2.0",
+            f"{_KERAS}/nasnet/NASNet-{{}}-no-top.h5",
+            ("nasnet-large", "NASNetLarge", 331, 1039, 84_916_818),
+            ("nasnet-mobile", "NASNetMobile", 224, 769, 4_269_716),
+            cached="nasnet_{}_no_top.h5",
+        ),
+        _mobilenet("0.25", "2_5", 218_544),
+        _mobilenet("0.5", "5_0", 829_536),
+        _mobilenet("0.75", "7_5", 1_832_976),
+        _mobilenet("1.0", "1_0", 3_228_864),
+        *_family(
+            "minus_one_to_one",
+            "Apache-2.0",
+            f"{_KERAS}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+            ("mobilenet-v2", "MobileNetV2", 224, 154, 2_257_984),
+        ),
+        *_family(
+            "none",
+            "Apache-2.0",
+            f"{_KERAS}/mobilenet_v3/weights_mobilenet_v3_{{}}_224_1.0_float_no_top_v2.h5",
+            ("mobilenet-v3-small", "MobileNetV3Small", 224, 157, 939_120),
+            ("mobilenet-v3-large", "MobileNetV3Large", 224, 187, 2_996_352),
+        ),
+        *_family(
             "efficientnet",
-            224,
-            237,
-            "keras-applications/efficientnetb0_notop.h5",
+            "Apache-2.0",
+            "keras-applications/efficientnet{}_notop.h5",
+            ("efficientnet-b0", "EfficientNetB0", 224, 237, 4_049_571),
+            ("efficientnet-b1", "EfficientNetB1", 240, 339, 6_575_239),
+            ("efficientnet-b2", "EfficientNetB2", 260, 339, 7_768_569),
+            ("efficientnet-b3", "EfficientNetB3", 300, 384, 10_783_535),
+            ("efficientnet-b4", "EfficientNetB4", 380, 474, 17_673_823),
+            ("efficientnet-b5", "EfficientNetB5", 456, 576, 28_513_527),
+            ("efficientnet-b6", "EfficientNetB6", 528, 666, 40_960_143),
+            ("efficientnet-b7", "EfficientNetB7", 600, 813, 64_097_687),
         ),
-        _mobilenet("0.25", "2_5"),
-        _mobilenet("0.5", "5_0"),
-        _mobilenet("0.75", "7_5"),
-        _mobilenet("1.0", "1_0"),
+        *_family(
+            "none",
+            "Apache-2.0",
+            f"{_KERAS}/efficientnet_v2/efficientnetv2-{{}}_notop.h5",
+            ("efficientnet-v2-b0", "EfficientNetV2B0", 224, 270, 5_919_312),
+            ("efficientnet-v2-b1", "EfficientNetV2B1", 240, 334, 6_931_124),
+            ("efficientnet-v2-b2", "EfficientNetV2B2", 260, 349, 8_769_374),
+            ("efficientnet-v2-b3", "EfficientNetV2B3", 300, 409, 12_930_622),
+            ("efficientnet-v2-s", "EfficientNetV2S", 384, 513, 20_331_360),
+            ("efficientnet-v2-m", "EfficientNetV2M", 480, 740, 53_150_388),
+            ("efficientnet-v2-l", "EfficientNetV2L", 480, 1028, 117_746_848),
+        ),
+        *_family(
+            "none",
+            "MIT",
+            f"{_KERAS}/convnext/convnext_{{}}_notop.h5",
+            ("convnext-tiny", "ConvNeXtTiny", 224, 133, 27_820_128),
+            ("convnext-small", "ConvNeXtSmall", 224, 259, 49_454_688),
+            ("convnext-base", "ConvNeXtBase", 224, 259, 87_566_464),
+            ("convnext-large", "ConvNeXtLarge", 224, 259, 196_230_336),
+            ("convnext-xlarge", "ConvNeXtXLarge", 224, 259, 348_147_968),
+        ),
+    )
+}
+
+# CBIS-DDSM transfer-learning paper, table 6.
+SETS = {
+    "cbis-20": (
+        *("vgg16", "vgg19", "densenet121", "densenet169", "densenet201"),
+        *("inception-v3", "inception-resnet-v2", "nasnet-large", "nasnet-mobile"),
+        *("mobilenet", "mobilenet-v2", "resnet50", "resnet50v2", "resnet101", "resnet101v2"),
+        *("resnet152", "resnet152v2", "xception", "resnext50", "resnext101"),
     )
 }
 

@@ -1,4 +1,4 @@
-"""LiteRT against Keras: the same scores for every network that bccli knows."""
+"""LiteRT against Keras: the same scores for every kind of network that bccli knows."""
 
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ from bccli.core.catalog import BACKBONES, Backbone
 from bccli.core.engines import _OUTPUTS, LiteRT
 from bccli.core.inference import views_of
 from tests.conftest import draw
+from tests.core.models.networks import FAMILIES
 
 TOLERANCE = 1e-4
 QUICK = ("cnn-15", "mobilenet-0.25")
+# Larger networks of a family have more of the same layers.
+KINDS = (*(f"cnn-{layers}" for layers in range(15, 31)), *(name for name in FAMILIES if name != "resnext50"))
 
 
 def scoring(backbone: Backbone, size: tuple[int, int], weights: Any) -> Any:
@@ -33,7 +36,7 @@ def scoring(backbone: Backbone, size: tuple[int, int], weights: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in BACKBONES]
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in KINDS]
 )
 def test_scores_are_those_of_keras(name: str, tmp_path: Path) -> None:
     from bccli.core.models.exporting import export
@@ -53,6 +56,16 @@ def test_scores_are_those_of_keras(name: str, tmp_path: Path) -> None:
             engine = LiteRT(tmp_path / "model.tflite", 2, packed=packed)
             scores = np.concatenate([engine.scores(images[at : at + count]) for at in range(0, 6, count)])
             assert np.abs(scores - expected).max() <= TOLERANCE * np.abs(expected).max()
+
+
+def test_a_network_on_which_litert_never_ends_is_not_exported(tmp_path: Path) -> None:
+    from bccli.core.models.exporting import export
+    from bccli.core.models.weights import Weights
+
+    network = scoring(BACKBONES["resnext50"], (48, 40), Weights("none"))
+    made = export(network, np.zeros((1, 40, 48, 3), np.float32), tmp_path)
+    assert "LiteRT cannot compute conv5_block3_2_conv, a depthwise convolution to 32,768" in made.error
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["mobilenet-0.25", "mobilenet-0.75"])

@@ -7,6 +7,7 @@ from typing import Any
 from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
 from bccli.core.models.plain import plain_cnn
+from bccli.core.models.resnext import resnext
 from bccli.core.models.weights import Weights, load_weights
 
 # ImageNet's channel means and standard deviations in RGB, as keras.applications uses them.
@@ -17,6 +18,18 @@ _DEVIATION = (0.229, 0.224, 0.225)
 
 def _minus_one_to_one(x: Any) -> Any:
     return x / 127.5 - 1.0
+
+
+def _none(x: Any) -> Any:
+    """For networks whose first layers bring RGB 0–255 to what they expect."""
+    return x
+
+
+def _torch(x: Any) -> Any:
+    """ImageNet's mean taken away and its deviation divided by, per channel."""
+    import numpy as np
+
+    return (x / 255.0 - np.array(_MEAN, "float32")) / np.array(_DEVIATION, "float32")
 
 
 def _caffe(x: Any) -> Any:
@@ -40,10 +53,15 @@ def _efficientnet(x: Any) -> Any:
 
 
 PREPROCESSING: dict[str, Callable[[Any], Any]] = {
+    "none": _none,
     "minus_one_to_one": _minus_one_to_one,
+    "torch": _torch,
     "caffe": _caffe,
     "efficientnet": _efficientnet,
 }
+
+# What keras.applications does not have.
+BUILDERS: dict[str, Callable[..., Any]] = {"plain_cnn": plain_cnn, "resnext": resnext}
 
 
 def check_size(backbone: Backbone, size: tuple[int, int]) -> None:
@@ -64,14 +82,13 @@ def build_backbone(backbone: Backbone, size: tuple[int, int], weights: Weights) 
 
     check_size(backbone, size)
     width, height = size
-    shape = (height, width, 3)
-    arguments: dict[str, Any] = dict(backbone.arguments)
-    if backbone.builder == "plain_cnn":
-        network = plain_cnn(input_shape=shape, **arguments)
+    arguments: dict[str, Any] = {**dict(backbone.arguments), "input_shape": (height, width, 3)}
+    if backbone.builder in BUILDERS:
+        network = BUILDERS[backbone.builder](**arguments)
     else:
         builder = getattr(keras.applications, backbone.builder)
-        network = builder(include_top=False, weights=None, input_shape=shape, **arguments)
-    load_weights(network, weights)
+        network = builder(include_top=False, weights=None, **arguments)
+    load_weights(network, weights, backbone.name)
     return network
 
 

@@ -19,6 +19,10 @@ NAME = "model.tflite"
 TOLERANCE = 1e-4
 """How far LiteRT's scores may be from Keras's, relative to the largest score."""
 
+# LiteRT's plain kernel for depthwise convolutions sums in a buffer of so many numbers, and never ends with
+# more channels than that (ResNeXt's later stages).
+_WIDEST_DEPTHWISE = 4832
+
 
 @dataclass(frozen=True)
 class Export:
@@ -59,6 +63,7 @@ def export(scoring: Any, images: np.ndarray, root: Path) -> Export:
 def _export(scoring: Any, images: np.ndarray, file: Path) -> Export:
     import tensorflow as tf
 
+    _check_depthwise(scoring)
     signature = tf.TensorSpec((None, *scoring.input_shape[1:]), tf.float32, name="rgb")
     step = tf.function(lambda rgb: scoring(rgb, training=False), input_signature=[signature], autograph=False)
     expected = step(images).numpy()
@@ -71,6 +76,13 @@ def _export(scoring: Any, images: np.ndarray, file: Path) -> Export:
         if not difference <= TOLERANCE:
             raise ValueError(f"LiteRT's scores differ from Keras's by {difference:.1e} of the largest")
     return Export(difference, multiply_adds(scoring) / max(1, scoring.count_params()))
+
+
+def _check_depthwise(scoring: Any) -> None:
+    for layer in scoring._flatten_layers(include_self=False, recursive=True):
+        channels = layer.output.shape[-1] if type(layer).__name__ == "DepthwiseConv2D" else 0
+        if channels > _WIDEST_DEPTHWISE:
+            raise ValueError(f"LiteRT cannot compute {layer.name}, a depthwise convolution to {channels:,}")
 
 
 def convert(function: Any) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 from bccli.core.catalog import Backbone
 from bccli.core.errors import WeightsError
 from bccli.core.files import file_hash
+from bccli.core.models.weightfiles import check_file, load_file
 
 # Where keras.applications publishes its weights.
 _HOST = "storage.googleapis.com"
@@ -29,16 +30,18 @@ def find_weights(backbone: Backbone, choice: str) -> Weights:
     """Find the file of the weights before any data is read.
 
     `choice` is imagenet, none, or the path of a file. Downloads ImageNet weights only where Keras has
-    none yet and a network exists; raises WeightsError naming the file and its place otherwise.
+    none yet and a network exists; raises WeightsError naming the file and its place otherwise, or what
+    the file is if it holds no weights.
     """
     if choice == "none":
         return Weights("none")
     if choice == "imagenet":
         file = _imagenet_file(backbone)
-        return Weights("imagenet", file, file_hash(file))
-    file = Path(choice)
-    if not file.is_file():
-        raise WeightsError(f"--weights {choice}: no such file; name a file, imagenet or none")
+    else:
+        file = Path(choice)
+        if not file.is_file():
+            raise WeightsError(f"--weights {choice}: no such file; name a file, imagenet or none")
+    check_file(file, backbone.name)
     return Weights(str(choice), file, file_hash(file))
 
 
@@ -47,11 +50,15 @@ def keras_home() -> Path:
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
 
 
+def cached_file(backbone: Backbone) -> Path:
+    """Where Keras keeps the ImageNet weights of a backbone that has some."""
+    return keras_home() / "models" / (backbone.cached or backbone.weights.rpartition("/")[2])
+
+
 def _imagenet_file(backbone: Backbone) -> Path:
     if not backbone.weights:
         raise WeightsError(f"{backbone.name} has no ImageNet weights; say --weights none or --weights FILE")
-    name = backbone.weights.rsplit("/", 1)[-1]
-    file = keras_home() / "models" / name
+    file = cached_file(backbone)
     if file.is_file():
         return file
     url = f"{BASE}/{backbone.weights}"
@@ -63,11 +70,12 @@ def _imagenet_file(backbone: Backbone) -> Path:
     import keras
 
     try:
-        return Path(keras.utils.get_file(name, url, cache_subdir="models", cache_dir=str(keras_home())))
+        fetched = keras.utils.get_file(file.name, url, cache_subdir="models", cache_dir=str(keras_home()))
     except Exception as error:  # urllib, http and socket errors, some wrapped by Keras
         raise WeightsError(
             f"{url} could not be fetched ({error}); fetch it elsewhere and put it at {file}"
         ) from None
+    return Path(fetched)
 
 
 def _network() -> bool:
@@ -78,16 +86,10 @@ def _network() -> bool:
     return True
 
 
-def load_weights(network: Any, weights: Weights) -> None:
-    """Put the weights of a file into a Keras model. Raises WeightsError where they do not belong to it."""
-    if weights.file is None:
-        return
-    try:
-        network.load_weights(weights.file)
-    except (
-        Exception
-    ) as error:  # h5py and Keras raise OSError, ValueError and KeyError for damaged or other files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(
-            f"{weights.file}: does not fit {network.name} ({reason}); give a complete file without its top"
-        ) from None
+def load_weights(network: Any, weights: Weights, name: str) -> None:
+    """Put the weights of a file into the Keras model of the backbone `name`.
+
+    Raises WeightsError where they do not belong to it.
+    """
+    if weights.file is not None:
+        load_file(network, weights.file, name)

@@ -1,0 +1,169 @@
+"""The table of backbones against what Keras builds, at any size and from any source of weights."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bccli.core.catalog import BACKBONES, SETS
+from bccli.core.errors import DataError
+from bccli.core.models.weights import BASE, cached_file
+from tests.conftest import Bccli, rows_of
+from tests.core.models.networks import (
+    FAMILIES,
+    LARGEST,
+    build,
+    difference,
+    disturb,
+    keras_preprocessing,
+    pixels,
+    start,
+    write_layers,
+)
+
+QUICK = ("cnn-15", "mobilenet-0.25")
+SIZE = (144, 96)
+
+
+def slow(*names: str) -> list[Any]:
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+def test_a_set_has_the_twenty_networks_of_the_paper() -> None:
+    names = SETS["cbis-20"]
+    assert len(set(names)) == len(names) == 20
+    assert all(BACKBONES[name].weights for name in names)
+
+
+# Keras normalises inside EfficientNet: below, whole networks are compared.
+@pytest.mark.parametrize(
+    "name",
+    [row.name for row in BACKBONES.values() if row.weights and row.preprocessing != "efficientnet"],
+)
+def test_preprocessing_is_that_of_keras(name: str) -> None:
+    start()
+    from bccli.core.models.backbones import PREPROCESSING
+
+    backbone, images = BACKBONES[name], pixels((31, 17))
+    expected = keras_preprocessing(backbone)(images.copy())
+    assert difference(PREPROCESSING[backbone.preprocessing](images), expected) < 1e-6
+
+
+@pytest.mark.parametrize("name", slow(*(name for name in BACKBONES if name not in LARGEST)))
+def test_the_row_says_what_keras_builds(name: str) -> None:
+    check_row(name, SIZE)
+
+
+@pytest.mark.slow
+def test_the_rows_of_the_largest_say_what_keras_builds() -> None:
+    for name in LARGEST:
+        check_row(name, (48, 40))
+
+
+def check_row(name: str, size: tuple[int, int]) -> None:
+    from bccli.core.models.backbones import build_extractor
+
+    backbone = BACKBONES[name]
+    network = build(backbone, size)
+    assert len(network.layers) == backbone.layers
+    assert network.count_params() == backbone.parameters
+    features = np.asarray(build_extractor(backbone, network)(pixels(size), training=False))
+    assert features.shape == (2, network.output_shape[-1])
+    assert np.isfinite(features).all()
+    assert difference(features[0], features[1]) > 1e-6
+
+
+@pytest.mark.parametrize("name", slow("cnn-15", *FAMILIES))
+def test_the_smallest_size_works_and_is_saved_whole(name: str, tmp_path: Path) -> None:
+    """As in model.keras: safe mode, nothing that only this process knows. A smaller size is refused."""
+    keras = start()
+    from bccli.core.models.backbones import build_extractor
+
+    backbone = BACKBONES[name]
+    size = (backbone.smallest, backbone.smallest + 30)
+    extractor = build_extractor(backbone, disturb(build(backbone, size)))
+    extractor.save(tmp_path / "model.keras")
+    features = np.asarray(extractor(pixels(size), training=False))
+    assert np.isfinite(features).all()
+    keras.backend.clear_session()
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    assert difference(loaded(pixels(size), training=False), features) < 1e-6
+    for size in ((backbone.smallest - 1, 200), (200, backbone.smallest - 1)):
+        with pytest.raises(DataError, match=f"too small for {name}, .*{backbone.smallest}×.*larger --size"):
+            build(backbone, size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(33, 47), (320, 320), (63, 331)])
+def test_nasnet_takes_any_size(size: tuple[int, int]) -> None:
+    network = build(BACKBONES["nasnet-mobile"], size)
+    assert len(network.layers) == BACKBONES["nasnet-mobile"].layers
+    assert np.isfinite(network(pixels(size, 1) / 127.5 - 1, training=False)).all()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["efficientnet-b0", *slow(*(name for name in FAMILIES if name not in ("efficientnet-b0", "resnext50")))],
+)
+def test_weights_by_name_and_by_file_make_the_same_network(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras's own network for weights="imagenet", fed with a file of ours, is ours in graph and output."""
+    keras = start()
+    from keras.src.utils import file_utils
+
+    from bccli.core.models.backbones import PREPROCESSING
+
+    backbone = BACKBONES[name]
+    size = (backbone.size, backbone.size)
+    source = disturb(build(backbone, size))
+    file = write_layers(tmp_path / "weights.h5", source)
+    asked: list[tuple[str, str]] = []
+
+    def get_file(fname: str, origin: str, **options: object) -> str:
+        asked.append((fname, origin))
+        return str(file)
+
+    monkeypatch.setattr(file_utils, "get_file", get_file)
+    keras.backend.clear_session()
+    theirs = getattr(keras.applications, backbone.builder)(
+        weights="imagenet", include_top=False, input_shape=(*reversed(size), 3), **dict(backbone.arguments)
+    )
+    assert asked == [(cached_file(backbone).name, f"{BASE}/{backbone.weights}")]
+    ours = build(backbone, size, file)
+    listed = [layer.name for layer in theirs.layers]
+    if backbone.preprocessing == "efficientnet":
+        assert listed.pop(3) == "rescaling_1"
+    assert [layer.name for layer in ours.layers] == listed
+    images = pixels(size, 1)
+    maps = ours(PREPROCESSING[backbone.preprocessing](images), training=False)
+    expected = theirs(keras_preprocessing(backbone)(images.copy()), training=False)
+    assert difference(maps, expected) < 1e-5
+    assert difference(source(PREPROCESSING[backbone.preprocessing](images), training=False), maps) < 1e-6
+    if name in (*QUICK, "nasnet-mobile"):  # Keras itself refuses NASNet's at any other size
+        other = build(backbone, SIZE, file)
+        assert all((a.numpy() == b.numpy()).all() for a, b in zip(other.weights, source.weights, strict=True))
+
+
+def test_list_backbones_says_what_is_in_the_cache(
+    bccli: Bccli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    place = cached_file(BACKBONES["nasnet-mobile"])
+    assert place == tmp_path / "models" / "nasnet_mobile_no_top.h5"
+    place.parent.mkdir()
+    place.touch()
+    rows = {row["name"]: row for row in rows_of(bccli("train", "--list-backbones").stdout)}
+    assert list(rows) == list(BACKBONES)
+    assert rows["nasnet-mobile"] == {
+        "name": "nasnet-mobile",
+        "layers": "769",
+        "parameters_millions": "4.27",
+        "size": "224",
+        "smallest": "32",
+        "imagenet": "here",
+        "licence": "Apache-2.0",
+    }
+    assert rows["vgg16"]["imagenet"] == "to fetch"
+    assert rows["cnn-15"]["imagenet"] == "none"
