@@ -486,6 +486,26 @@ def test_train_survives_a_kill_and_a_signal(
     check_same(place / "run", expected)
 
 
+SCHEDULED = (
+    *("--schedule", "cosine", "--warmup", 1, "--clip-norm", 1, "--steps-per-epoch", 11),
+    *("--loss", "focal", "--label-smoothing", 0.1, "--epochs", 4),
+)
+
+
+def test_a_schedule_survives_a_kill_in_the_middle_of_an_epoch(
+    bccli: Bccli, start: Start, datasets: dict[str, Path], tmp_path: Path
+) -> None:
+    """An epoch of eleven steps does not end where a pass over the images does."""
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    bccli(*training("plain", datasets, whole), *SCHEDULED)
+    work = start(*training("plain", datasets, torn), *SCHEDULED)
+    assert work.until("epoch 2/")
+    assert work.kill()
+    assert (0, 0) < progress_of(torn / "run") < (4, 0)
+    assert "continuing after" in bccli(*training("plain", datasets, torn), *SCHEDULED).stderr
+    check_same(torn / "run", whole / "run")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "seed"), [("frozen", 1), ("frozen", 2), ("frozen", 3), ("plain", 4), ("plain", 5)]

@@ -9,18 +9,25 @@ from bccli import console, options
 from bccli.core.catalog import BACKBONES
 from bccli.recipes import RecipeCommand
 
-LOSSES = ("categorical_crossentropy", "binary_crossentropy", "mse")
+HEADS = ("gap", "blocks", "thesis")
+LOSSES = ("categorical_crossentropy", "binary_crossentropy", "mse", "focal")
+SCHEDULES = ("constant", "cosine", "exponential", "step")
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 MEASURES = ("val_loss", "val_accuracy", "loss", "accuracy")
 
 
 def _list_backbones() -> None:
+    from bccli.core.models.weights import cached_file
+
     rows = [
         {
             "name": row.name,
-            "size": row.size,
             "layers": row.layers,
-            "weights": "imagenet" if row.weights else "none",
+            "parameters_millions": round(row.parameters / 1e6, 2),
+            "size": row.size,
+            "smallest": row.smallest,
+            "imagenet": ("here" if cached_file(row).is_file() else "to fetch") if row.weights else "none",
+            "licence": row.licence,
         }
         for row in BACKBONES.values()
     ]
@@ -56,17 +63,24 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     help="Which layers of the backbone learn.  [default: none with weights, all without]",
 )
 @click.option(
+    "--head",
+    type=click.Choice(HEADS),
+    default="gap",
+    show_default=True,
+    help="What sits on the backbone: gap on the global average of its maps; blocks on those of all its "
+    "blocks, joined; thesis on the maps themselves, pooled 2×2, flattened and normalised by batch.",
+)
+@click.option(
     "--dense",
     type=options.ListType(options.positive, "1024,1024"),
-    default="",
-    help="Hidden layers of the head.",
+    default=None,
+    help="Hidden layers of the head.  [default: none; thesis: 10]",
 )
 @click.option(
     "--dropout",
     type=options.FiniteType(0, 1, max_open=True),
-    default=0.0,
-    show_default=True,
-    help="Share of the last hidden layer's units that rest in a step.",
+    default=None,
+    help="Share of the last hidden layer's units that rest in a step.  [default: 0; thesis: 0.2]",
 )
 @click.option(
     "--output",
@@ -82,6 +96,13 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     help="What is minimised.  [default: the output's cross-entropy]",
 )
 @click.option(
+    "--label-smoothing",
+    type=options.FiniteType(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Share of each label that is spread evenly over all classes.",
+)
+@click.option(
     "--optimizer",
     type=click.Choice(OPTIMIZERS),
     default="adam",
@@ -94,6 +115,40 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     default=None,
     help="Learning rate.  [default: Keras's of the optimizer]",
 )
+@click.option(
+    "--schedule",
+    type=click.Choice(SCHEDULES),
+    default="constant",
+    show_default=True,
+    help="How the learning rate changes: cosine to 0 over all epochs; exponential and step by --decay, "
+    "evenly or at once.",
+)
+@click.option(
+    "--decay",
+    type=options.FiniteType(0, 1, min_open=True, max_open=True),
+    default=None,
+    help="What exponential and step multiply the learning rate by.  [default: 0.1]",
+)
+@click.option(
+    "--decay-epochs",
+    type=options.FiniteType(0, min_open=True),
+    default=None,
+    help="In how many epochs they do so once.  [default: 10]",
+)
+@click.option(
+    "--warmup",
+    type=options.FiniteType(0),
+    metavar="EPOCHS",
+    default=0.0,
+    show_default=True,
+    help="In how many epochs the learning rate grows up to --lr, before its schedule begins.",
+)
+@click.option(
+    "--clip-norm",
+    type=options.FiniteType(0, min_open=True),
+    default=None,
+    help="Shorten the gradient of a step to this norm, all weights taken together.",
+)
 @options.batch_size
 @click.option(
     "--epochs",
@@ -101,6 +156,12 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     default=50,
     show_default=True,
     help="Passes over train; the best one by --monitor is kept.",
+)
+@click.option(
+    "--steps-per-epoch",
+    type=click.IntRange(min=1),
+    default=None,
+    help="End an epoch after so many steps; the next one goes on where it ended.  [default: one pass]",
 )
 @click.option(
     "--patience", type=click.IntRange(min=1), default=None, help="Stop after so many epochs without a gain."
@@ -124,6 +185,10 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     default="none",
     show_default=True,
     help="balanced: each class counts the same, however many images it has.",
+)
+@click.option(
+    "--mixed-precision/--no-mixed-precision",
+    help="Train in 16 bits where that is safe, which is faster on GPUs; the model is saved in 32.",
 )
 @click.option(
     "--fold", callback=_fold, metavar="K|all", default=None, help="The fold to test on, or all in turn."
@@ -177,15 +242,23 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> No
 
 def _design(settings: dict[str, Any]) -> Any:
     from bccli.core.designs import Design
-    from bccli.core.models.heads import DEFAULT_LOSS, Head
+    from bccli.core.models.heads import DEFAULT_LOSS, HEADS, Head
+    from bccli.core.rates import DECAY, DECAY_EPOCHS
+    from bccli.core.rates import SCHEDULES as COURSES
     from bccli.core.training import OPTIMIZERS, Schedule
 
-    output = settings["output"]
+    output, kind = settings["output"], HEADS[settings["head"]]
+    decays = COURSES[settings["schedule"]].decays
     return Design(
         backbone=settings["backbone"],
         weights=settings["weights"],
         trainable=settings["trainable"],
-        head=Head(settings["dense"], settings["dropout"], output),
+        head=Head(
+            dense=kind.dense if settings["dense"] is None else settings["dense"],
+            dropout=kind.dropout if settings["dropout"] is None else settings["dropout"],
+            output=output,
+            kind=settings["head"],
+        ),
         schedule=Schedule(
             output=output,
             loss=settings["loss"] or DEFAULT_LOSS[output],
@@ -198,6 +271,14 @@ def _design(settings: dict[str, Any]) -> Any:
             stop_at=settings["stop_at"],
             class_weights=settings["class_weights"],
             seed=settings["seed"],
+            label_smoothing=settings["label_smoothing"],
+            schedule=settings["schedule"],
+            warmup=settings["warmup"],
+            decay=settings["decay"] or (DECAY if decays else None),
+            decay_epochs=settings["decay_epochs"] or (DECAY_EPOCHS if decays else None),
+            clip_norm=settings["clip_norm"],
+            mixed_precision=settings["mixed_precision"],
+            steps_per_epoch=settings["steps_per_epoch"],
         ),
         fold=settings["fold"] if isinstance(settings["fold"], int) else None,
         allow_leakage=settings["allow_leakage"],

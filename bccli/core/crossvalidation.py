@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bccli.core.designs import Design, default_cache, resolve
+from bccli.core.designs import LATER, Design, default_cache, resolve
 from bccli.core.errors import UsageError
 from bccli.core.experiments import train
 from bccli.core.files import write_text
@@ -40,7 +40,8 @@ def train_folds(
     resolved, _, weights = resolve(design)
     settings = {**resolved.to_json(weights), "fold": "all", "data": dataset.hash}
     cache = cache or default_cache(dataset, root)
-    with open_run(root, "folds", settings, overwrite=overwrite) as run:
+    extendable = resolved.schedule.extendable
+    with open_run(root, "folds", settings, overwrite=overwrite, extendable=extendable, later=LATER) as run:
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)

@@ -14,7 +14,7 @@ from bccli.core.errors import DataError, UsageError
 from bccli.core.images import open_images
 from bccli.core.leakage import Leak, leak_sentences
 from bccli.core.models.backbones import check_size
-from bccli.core.models.heads import Head, find_loss, units
+from bccli.core.models.heads import Head, units
 from bccli.core.models.weights import Weights, find_weights
 from bccli.core.prepared import Dataset
 from bccli.core.records import SPLITS
@@ -38,16 +38,32 @@ class Design:
 
     def to_json(self, weights: Weights) -> dict[str, Any]:
         """The settings by which two runs are the same."""
+        head = asdict(self.head)
+        head["head"] = head.pop("kind")
         settings = {
             "backbone": self.backbone,
             "weights": weights.name if weights.name in ("imagenet", "none") else "file",
             "weights_hash": weights.hash,
             "trainable": self.trainable,
-            **asdict(self.head),
+            **head,
             **asdict(self.schedule),
             "fold": self.fold,
         }
         return json.loads(json.dumps(settings))
+
+
+LATER = {
+    "head": "gap",
+    "label_smoothing": 0.0,
+    "schedule": "constant",
+    "warmup": 0.0,
+    "decay": None,
+    "decay_epochs": None,
+    "clip_norm": None,
+    "mixed_precision": False,
+    "steps_per_epoch": None,
+}
+"""What settings were in runs that were made before there was a choice."""
 
 
 def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
@@ -58,7 +74,7 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
     backbone = find_backbone(design.backbone)
     weights = find_weights(backbone, design.weights or ("imagenet" if backbone.weights else "none"))
     trainable = design.trainable or ("all" if weights.file is None else "none")
-    find_loss(design.schedule.loss, design.head.output)
+    design.schedule.check()
     return replace(design, weights=weights.name, trainable=trainable), backbone, weights
 
 

@@ -33,6 +33,7 @@ def figures_of(run: Run, predictions: Predictions, split: str, *, positive: str 
         positive=positive or info["positive"],
         patients=part.patients,
         loss=info["settings"]["loss"],
+        label_smoothing=info["settings"].get("label_smoothing", 0.0),  # unknown to older runs
     )
     figures = replace(
         figures,

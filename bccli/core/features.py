@@ -23,6 +23,9 @@ from bccli.core.watching import SILENT, Watcher
 # A chunk is kept after so many images, or after so many seconds where a network is slow.
 CHUNK, CHUNK_SECONDS = 512, 60
 
+# Features of so many bytes stay on the disk and are read batch by batch.
+_IN_MEMORY = 1 << 29
+
 # Seconds after which a half-written file of a shared store belongs to nobody.
 _ABANDONED = 3600
 
@@ -35,11 +38,13 @@ class FeatureKey:
     weights: str
     preprocessing: str
     size: tuple[int, int]
+    kind: str = "average"
 
     @property
     def name(self) -> str:
         """A folder name for the store of these features."""
-        text = json.dumps([self.backbone, self.weights, self.preprocessing, self.size])
+        parts = [self.backbone, self.weights, self.preprocessing, self.size]
+        text = json.dumps(parts if self.kind == "average" else [*parts, self.kind])
         return f"{self.backbone}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
@@ -84,12 +89,28 @@ class FeatureStore:
             stream.write(chunk.data)  # np.save would not say why it failed, such as for a full disk
         self._open(path)
 
+    def rows(self, hashes: Sequence[str]) -> "StoredFeatures":
+        """The features of the images with these pixel hashes, left on the disk."""
+        return StoredFeatures([self._places[bytes.fromhex(text)] for text in hashes], self.record)
+
     def gather(self, hashes: Sequence[str]) -> np.ndarray:
         """The features (images, width) as float32."""
-        result = np.empty((len(hashes), self.record["features"].shape[0]), np.float32)
-        for position, text in enumerate(hashes):
-            chunk, place = self._places[bytes.fromhex(text)]
-            result[position] = chunk["features"][place]
+        return self.rows(hashes)[np.arange(len(hashes))]
+
+
+class StoredFeatures:
+    """Features (images, width) that look like an array and are read from the disk row by row."""
+
+    def __init__(self, places: Sequence[tuple[np.ndarray, int]], record: np.dtype) -> None:
+        self._places = places
+        self.shape = (len(places), record["features"].shape[0])
+
+    def __getitem__(self, positions: np.ndarray) -> np.ndarray:
+        """The rows (positions, width) as float32."""
+        result = np.empty((len(positions), self.shape[1]), np.float32)
+        for number, position in enumerate(positions):
+            chunk, place = self._places[position]
+            result[number] = chunk["features"][place]
         return result
 
 
@@ -101,8 +122,10 @@ def compute_features(
     *,
     batch_size: int = 32,
     watcher: Watcher = SILENT,
-) -> np.ndarray:
+) -> np.ndarray | StoredFeatures:
     """The features (images, width) of prepared images, float32; only those not in the cache are computed.
+
+    What is too large for memory is read from the cache where it is needed.
 
     Raises DataError naming an image that cannot be read, Stopped after a signal (what is done is kept).
     """
@@ -113,11 +136,16 @@ def compute_features(
         _extend(store, images, missing, extractor, batch_size, watcher)
     if len(missing) < len(hashes):
         watcher.note(f"features: {len(hashes) - len(missing)} of {len(hashes)} images were in the cache")
-    features = store.gather(hashes)
-    if not np.isfinite(features).all():
-        bad = images.samples[int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])].path
-        raise DataError(f"{bad}: {key.backbone} gives values that are no numbers; are its weights damaged?")
-    return features
+    rows = store.rows(hashes)
+    for start in range(0, len(hashes), CHUNK):
+        positions = np.arange(start, min(start + CHUNK, len(hashes)))
+        finite = np.isfinite(rows[positions]).all(axis=1)
+        if not finite.all():
+            bad = images.samples[positions[np.argmin(finite)]].path
+            raise DataError(
+                f"{bad}: {key.backbone} gives values that are no numbers; are its weights damaged?"
+            )
+    return store.gather(hashes) if rows.shape[0] * rows.shape[1] * 4 <= _IN_MEMORY else rows
 
 
 def _extend(

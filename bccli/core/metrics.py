@@ -87,6 +87,7 @@ def measure(
     positive: str | None = None,
     patients: Sequence[str] | None = None,
     loss: str = "categorical_crossentropy",
+    label_smoothing: float = 0.0,
     predicted: ArrayLike | None = None,
 ) -> Figures:
     """Measure one split; identity, intervals, overfitting and leakage are for the caller to fill in.
@@ -119,7 +120,7 @@ def measure(
         classes=list(classes),
         accuracy=_ratio(np.trace(matrix), len(truth)),
         balanced_accuracy=_mean([row["sensitivity"] for row in per_class.values()]),
-        loss=None if scores is None else mean_loss(truth, scores, loss),
+        loss=None if scores is None else mean_loss(truth, scores, loss, label_smoothing=label_smoothing),
         majority_accuracy=_ratio(matrix.sum(axis=1).max(initial=0), len(truth)),
         patient_accuracy=patient_accuracy(truth == chosen, owners),
         confusion_matrix=matrix.tolist(),
@@ -210,18 +211,23 @@ def calibration(labels: Integers, probabilities: Floats, predicted: Integers) ->
     }
 
 
-def mean_loss(labels: Integers, probabilities: Floats, name: str) -> float | None:
+def mean_loss(
+    labels: Integers, probabilities: Floats, name: str, *, label_smoothing: float = 0.0
+) -> float | None:
     """The mean of a loss of `LOSSES` over the images, as Keras computes it from probabilities.
 
     (`Model.fit` may compute cross-entropy from the logits behind a softmax or sigmoid, which is not
-    clipped: the two differ where a probability is nearer than 1e-7 to 0 or 1.) None for no images.
+    clipped: the two differ where a probability is nearer than 1e-7 to 0 or 1.) `label_smoothing` is the
+    share of the truth that is spread evenly over all classes. None for no images.
     Raises UsageError for an unknown name.
     """
     if name not in LOSSES:
         raise UsageError(f"loss {name!r} is unknown; choose one of {', '.join(LOSSES)}")
     if not len(labels):
         return None
-    return float(LOSSES[name](_one_hot(labels, probabilities), probabilities).mean())
+    truth = _one_hot(labels, probabilities)
+    truth = truth * (1 - label_smoothing) + label_smoothing / truth.shape[1]
+    return float(LOSSES[name](truth, probabilities).mean())
 
 
 def beta(train_accuracy: float | None, other_accuracy: float | None) -> float | None:
@@ -279,12 +285,19 @@ def _mean_squared_error(target: Floats, output: Floats) -> Floats:
     return ((target - output) ** 2).mean(axis=1)
 
 
+def _focal(target: Floats, output: Floats) -> Floats:
+    """The loss of `models.heads` with its γ of 2 and α of 0.25."""
+    output = _clip(output)
+    return -0.25 * (target * (1 - output) ** 2 * np.log(output)).sum(axis=1)
+
+
 LOSSES: dict[str, Callable[[Floats, Floats], Floats]] = {
     "categorical_crossentropy": _categorical_crossentropy,
     "binary_crossentropy": _binary_crossentropy,
     "mse": _mean_squared_error,
+    "focal": _focal,
 }
-"""Loss per image (n,) from one-hot labels and probabilities, both (n, K), by Keras's name."""
+"""Loss per image (n,) from one-hot labels and probabilities, both (n, K), by the name of --loss."""
 
 
 def _clip(probabilities: Floats) -> Floats:

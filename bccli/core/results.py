@@ -142,6 +142,8 @@ def write_results(run: Run) -> None:
 
 
 def _draw(run: Run, whole: Any, progress: Progress) -> None:
+    import keras
+
     from bccli.core.models.drawing import LayerBox, draw_layers
     from bccli.core.plots import plot_curves
 
@@ -151,7 +153,7 @@ def _draw(run: Run, whole: Any, progress: Progress) -> None:
         LayerBox(
             name=layer.name,
             kind=type(layer).__name__,
-            output_shape=tuple(layer.output.shape),
+            output_shape=tuple(keras.tree.flatten(layer.output)[-1].shape),
             parameters=int(layer.count_params()),
             trainable=bool(layer.trainable_weights),
             layers=len(getattr(layer, "layers", [layer])),
@@ -174,18 +176,27 @@ def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
         "backbone": design.backbone,
         "weights": _weights_choice(weights),
         "trainable": design.trainable,
+        "head": design.head.kind,
         "dense": list(design.head.dense),
         "dropout": design.head.dropout,
         "output": design.head.output,
         "loss": schedule.loss,
+        "label-smoothing": schedule.label_smoothing,
         "optimizer": schedule.optimizer,
         "lr": schedule.lr,
+        "schedule": schedule.schedule,
+        "warmup": schedule.warmup,
+        "decay": schedule.decay,
+        "decay-epochs": schedule.decay_epochs,
+        "clip-norm": schedule.clip_norm,
         "batch-size": schedule.batch_size,
         "epochs": schedule.epochs,
+        "steps-per-epoch": schedule.steps_per_epoch,
         "patience": schedule.patience,
         "monitor": schedule.monitor,
         "stop-at": f"{schedule.stop_at[0]}={schedule.stop_at[1]}" if schedule.stop_at else None,
         "class-weights": schedule.class_weights,
+        "mixed-precision": schedule.mixed_precision,
         "fold": fold,
         "seed": schedule.seed,
         "allow-leakage": design.allow_leakage or None,

@@ -4,10 +4,11 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from bccli import __version__
@@ -104,18 +105,25 @@ def _read_info(root: Path) -> dict[str, Any]:
 
 @contextmanager
 def open_run(
-    root: Path, kind: str, settings: dict[str, Any], *, overwrite: bool = False
+    root: Path,
+    kind: str,
+    settings: dict[str, Any],
+    *,
+    overwrite: bool = False,
+    extendable: bool = True,
+    later: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Run | None]:
     """Start or continue the run `root` under its lock; None where all is done already.
 
-    Settings are the same when they agree in all but `epochs`, which may grow. Raises SettingsError naming
-    the first difference, DataError for a folder that holds something else, LockedError.
+    Settings are the same when they agree in all but `epochs`, which may grow where a run is `extendable`.
+    `later` holds what settings are in a run that does not name them. Raises SettingsError naming the first
+    difference, DataError for a folder that holds something else, LockedError.
     """
     if root.exists() and not root.is_dir():
         raise DataError(f"{root}: is not a folder; name another place for the run")
     root.mkdir(parents=True, exist_ok=True)
     with locked(root):
-        if _is_done(root, settings, overwrite):
+        if _is_done(root, settings, overwrite, extendable, later):
             yield None
             return
         sweep(root)
@@ -132,7 +140,9 @@ def open_run(
         yield Run(root, info)
 
 
-def _is_done(root: Path, settings: dict[str, Any], overwrite: bool) -> bool:
+def _is_done(
+    root: Path, settings: dict[str, Any], overwrite: bool, extendable: bool, later: Mapping[str, Any]
+) -> bool:
     """Whether the run is complete with these settings; clears the folder where it is to be replaced."""
     if not (root / "run.json").exists():
         own = (".lock", *_OWN)
@@ -145,9 +155,9 @@ def _is_done(root: Path, settings: dict[str, Any], overwrite: bool) -> bool:
     if info["status"] == CLEARING or (complete and overwrite):
         clear(root)
         return False
-    longer = settings.get("epochs", 0) > info["settings"].get("epochs", 0)
+    longer = extendable and settings.get("epochs", 0) > info["settings"].get("epochs", 0)
     ignored = {"epochs": settings.get("epochs")} if longer else {}
-    if difference := first_difference({**info["settings"], **ignored}, settings):
+    if difference := first_difference({**later, **info["settings"], **ignored}, settings):
         if not complete and _holds_nothing(root):
             return False
         advice = "pass --overwrite" if complete else "it is unfinished, remove it"

@@ -17,8 +17,10 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.errors import DataError, TrainingError
+from bccli.core.features import StoredFeatures
 from bccli.core.files import replacing
 from bccli.core.models.heads import OUTPUTS, find_loss
+from bccli.core.rates import SCHEDULES, Rates, check_rates, learning_rate
 from bccli.core.watching import SILENT, Watcher
 
 # A state is written when this share of the time since the last one pays for it, and in long epochs at
@@ -43,9 +45,9 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True)
 class Features:
-    """Features (examples, width) in memory."""
+    """Features (examples, width), in memory or read from the disk where they are asked for."""
 
-    values: np.ndarray
+    values: np.ndarray | StoredFeatures
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
         """Yield float32 arrays (batch, width)."""
@@ -85,6 +87,49 @@ class Schedule:
     stop_at: tuple[str, float] | None = None
     class_weights: str = "none"
     seed: int = 0
+    label_smoothing: float = 0.0
+    schedule: str = "constant"
+    warmup: float = 0.0
+    decay: float | None = None
+    decay_epochs: float | None = None
+    clip_norm: float | None = None
+    mixed_precision: bool = False
+    steps_per_epoch: int | None = None
+
+    @property
+    def rates(self) -> Rates:
+        """The course of the learning rate."""
+        return Rates(self.lr, self.epochs, self.schedule, self.warmup, self.decay, self.decay_epochs)
+
+    def check(self) -> None:
+        """Raises UsageError for settings that contradict each other."""
+        find_loss(self.loss, self.output)
+        check_rates(self.rates)
+
+    @property
+    def extendable(self) -> bool:
+        """Whether more epochs begin like fewer ones."""
+        return not SCHEDULES[self.schedule].ends
+
+    def steps(self, examples: int) -> int:
+        """How many steps an epoch has: one pass over so many training examples, unless said otherwise."""
+        return self.steps_per_epoch or -(-examples // self.batch_size)
+
+    def order(self, epoch: int, examples: int) -> np.ndarray:
+        """The training examples of an epoch, one after the other, as numbers from 0 on.
+
+        With `steps_per_epoch`, an epoch is a piece of an endless sequence of passes, each shuffled anew.
+        """
+        if self.steps_per_epoch is None:
+            return self._shuffled(epoch, examples)
+        size = self.steps_per_epoch * self.batch_size
+        first, past = epoch * size // examples, -(-(epoch + 1) * size // examples)
+        passes = np.concatenate([self._shuffled(number, examples) for number in range(first, past)])
+        start = epoch * size - first * examples
+        return passes[start : start + size]
+
+    def _shuffled(self, number: int, examples: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, number]).permutation(examples)
 
 
 @dataclass
@@ -119,7 +164,12 @@ class Fit:
         self.network, self.examples, self.schedule = network, examples, schedule
         self.state, self.watcher, self.on_state = state, watcher, on_state
         name, _ = OPTIMIZERS[schedule.optimizer]
-        self.optimizer = getattr(keras.optimizers, name)(learning_rate=schedule.lr)
+        self.optimizer = getattr(keras.optimizers, name)(
+            learning_rate=schedule.lr, global_clipnorm=schedule.clip_norm
+        )
+        self.rate = self.optimizer.learning_rate  # a variable
+        if schedule.mixed_precision:
+            self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
         self.optimizer.build(network.trainable_variables)
         self.sums = tf.Variable(np.zeros(4), dtype=tf.float64)
         self.progress = Progress()
@@ -130,7 +180,7 @@ class Fit:
             for layer in network._flatten_layers()
             if hasattr(layer, "seed_generator")
         ]
-        self._train_step, self._predict = self._steps()
+        self._train_step, self._predict = self._training_step(), self._inference_step()
         self._saved_at, self._save_cost = time.monotonic(), 0.0
 
     def run(self) -> Progress:
@@ -164,33 +214,43 @@ class Fit:
                 self._stop_if_requested()
         return np.concatenate(parts) if parts else np.zeros((0, self.examples.classes), np.float32)
 
-    def _steps(self) -> tuple[Callable[..., None], Callable[..., Any]]:
-        """The compiled steps of training and of inference."""
+    def hand_over(self, network: Any) -> None:
+        """Give the weights to a twin of the network in another precision, and predict with that one."""
+        if network is self.network:
+            return
+        network.set_weights(self.network.get_weights())
+        self.network, self._predict = network, self._inference_step(network)
+
+    def _training_step(self) -> Callable[..., None]:
+        """The compiled step of training."""
         import tensorflow as tf
 
-        loss_of = find_loss(self.schedule.loss, self.schedule.output)
+        schedule = self.schedule
+        loss_of = find_loss(schedule.loss, schedule.output, label_smoothing=schedule.label_smoothing)
         probabilities_of = OUTPUTS[self.schedule.output]
         variables = self.network.trainable_variables
-        signature = self.examples.inputs.signature()
 
         @tf.function(
             input_signature=[
-                signature,
+                self.examples.inputs.signature(),
                 tf.TensorSpec((None, self.examples.classes), tf.float32),
                 tf.TensorSpec((None,), tf.float32),
                 tf.TensorSpec((len(self.seeds), 2), tf.uint32),
                 tf.TensorSpec((), tf.float64),
+                tf.TensorSpec((), tf.float32),
             ],
             autograph=False,
         )
-        def train_step(x: Any, truth: Any, weights: Any, seeds: Any, number: Any) -> None:
+        def train_step(x: Any, truth: Any, weights: Any, seeds: Any, number: Any, rate: Any) -> None:
+            self.rate.assign(rate)
             for place, generator in enumerate(self.seeds):
                 generator.assign(tf.cast(seeds[place], generator.dtype))
             with tf.GradientTape() as tape:
                 scores = self.network(x, training=True)
                 losses = loss_of(truth, scores) * weights
                 loss = tf.reduce_mean(losses)
-            self.optimizer.apply(tape.gradient(loss, variables), variables)
+                scaled = self.optimizer.scale_loss(loss)  # itself, but for mixed precision
+            self.optimizer.apply(tape.gradient(scaled, variables), variables)
             hits = tf.equal(tf.argmax(probabilities_of(scores), -1), tf.argmax(truth, -1))
             first_bad = tf.where(
                 tf.math.logical_and(self.sums[3] < 0, ~tf.math.is_finite(tf.cast(loss, tf.float64))),
@@ -201,19 +261,29 @@ class Fit:
             more = tf.stack([tf.cast(value, tf.float64) for value in amount])
             self.sums.assign(tf.concat([self.sums[:3] + more, [first_bad]], 0))
 
-        @tf.function(input_signature=[signature], autograph=False)
-        def predict_step(x: Any) -> Any:
-            return probabilities_of(self.network(x, training=False))
+        return train_step
 
-        return train_step, predict_step
+    def _inference_step(self, network: Any = None) -> Callable[..., Any]:
+        """The compiled step of inference, of this network or another one."""
+        import tensorflow as tf
+
+        network, probabilities_of = network or self.network, OUTPUTS[self.schedule.output]
+
+        @tf.function(input_signature=[self.examples.inputs.signature()], autograph=False)
+        def predict_step(x: Any) -> Any:
+            return probabilities_of(network(x, training=False))
+
+        return predict_step
 
     def _epoch(self) -> None:
         """The rest of the current epoch, its validation, and what follows from it."""
         self._train_epoch()
         row = self._measure_epoch()
         progress = self.progress
+        # Only where it changes: histories of older runs have no such column, and may be continued.
+        rate = {"lr": float(self.rate.numpy())} if self.schedule.rates.changing else {}
         progress.epoch, progress.step = progress.epoch + 1, 0
-        progress.history.append({"epoch": progress.epoch, **row})
+        progress.history.append({"epoch": progress.epoch, **row, **rate})
         self._judge(row)
         self.sums.assign(np.array([0.0, 0.0, 0.0, -1.0]))
         self.watcher.epoch(progress.epoch, self.schedule.epochs, row)
@@ -222,7 +292,7 @@ class Fit:
 
     def _train_epoch(self) -> None:
         schedule, train, labels = self.schedule, self.examples.train, self.examples.labels
-        order = train[np.random.default_rng([schedule.seed, self.progress.epoch]).permutation(len(train))]
+        order = train[schedule.order(self.progress.epoch, len(train))]
         if self.progress.step == 0:
             self.sums.assign(np.array([0.0, 0.0, 0.0, -1.0]))
         rest = order[self.progress.step * schedule.batch_size :]
@@ -230,8 +300,9 @@ class Fit:
             chosen = labels[rest[number * schedule.batch_size : (number + 1) * schedule.batch_size]]
             truth = np.eye(self.examples.classes, dtype=np.float32)[chosen]
             self._train_step(
-                batch, truth, self.class_weights[chosen], self._seeds(), float(self.progress.step)
-            )
+                batch, truth, self.class_weights[chosen], self._seeds(), float(self.progress.step),
+                self._rate(),
+            )  # fmt: skip
             self.progress.step += 1
             if time.monotonic() - self._saved_at > _STATE_SECONDS:
                 self.save()
@@ -242,6 +313,10 @@ class Fit:
         if interruption.stop_requested():
             self.save()
             interruption.stop_if_requested()
+
+    def _rate(self) -> float:
+        steps = self.schedule.steps(len(self.examples.train))
+        return learning_rate(self.schedule.rates, self.progress.epoch * steps + self.progress.step, steps)
 
     def _seeds(self) -> np.ndarray:
         entropy = [self.schedule.seed, self.progress.epoch, self.progress.step]
@@ -271,7 +346,9 @@ class Fit:
         labels = self.examples.labels[self.examples.val]
         hits = probabilities.argmax(axis=1) == labels
         return {
-            "val_loss": mean_loss(labels, probabilities, self.schedule.loss),
+            "val_loss": mean_loss(
+                labels, probabilities, self.schedule.loss, label_smoothing=self.schedule.label_smoothing
+            ),
             "val_accuracy": float(hits.mean()),
         }
 

@@ -433,3 +433,169 @@ def test_a_run_killed_while_it_was_cleared_is_made_anew(bccli: Bccli, prepared: 
     assert "unfinished" in bccli("evaluate", run, exit=3).stderr
     bccli("train", prepared, run, *options, "--epochs", 1, "--seed", 5)
     assert json.loads((run / "run.json").read_text())["seed"] == 5
+
+
+# Heads, losses, learning rates, precision, and the length of epochs
+
+
+@pytest.fixture
+def larger(bccli: Bccli, make_folder: MakeFolder, tmp_path: Path) -> Path:
+    """Prepared images of 32×32, which cnn-15 makes maps of 2×2 from."""
+    bccli("prepare", "folder", make_folder(size=(32, 32)), tmp_path / "data", *PATIENT, "--ratios", "1/1/1")
+    return tmp_path / "data"
+
+
+def check_predicts_as_stored(bccli: Bccli, data: Path, run: Path) -> None:
+    """`predict` gives the images of val and test the probabilities that training wrote down."""
+    stored = {row["path"]: row for row in read_rows(run / "predictions.csv")}
+    asked = [data / path for path in stored]
+    for row in rows_of(bccli("predict", run, *asked).stdout):
+        expected = stored[str(Path(row["path"]).relative_to(data))]
+        assert row["predicted"] == expected["predicted"]
+        for column in ("p_benign", "p_malignant"):
+            assert float(row[column]) == pytest.approx(float(expected[column]), abs=1e-4)
+    assert json.loads((run / "run.json").read_text())["litert"]["file"] == "model.tflite"
+
+
+@pytest.mark.parametrize(
+    ("head", "trainable"),
+    [
+        ("blocks", "none"),
+        ("thesis", "none"),
+        ("thesis", "all"),
+        pytest.param("blocks", "all", marks=pytest.mark.slow),
+    ],
+)
+def test_every_head_learns_and_predicts(
+    bccli: Bccli, larger: Path, tmp_path: Path, head: str, trainable: str
+) -> None:
+    run = tmp_path / "run"
+    epochs = 12 if trainable == "all" else 60
+    command = "train", larger, run, "--head", head, "--trainable", trainable, "--batch-size", 4
+    rows = rows_of(bccli(*command, "--epochs", epochs, "--lr", 0.003).stdout)
+    assert [float(row["accuracy"]) for row in rows] == [1.0, 1.0]
+    check_predicts_as_stored(bccli, larger, run)
+    said = bccli(*command, "--epochs", epochs + 1, "--lr", 0.003).stderr
+    assert f"continuing after {epochs} epochs" in said
+    assert bccli("evaluate", run).stdout
+    recipe = (run / "recipe.toml").read_text()
+    assert f'head = "{head}"' in recipe
+    assert ("dense = [10]\ndropout = 0.2" in recipe) == (head == "thesis")
+
+
+def test_features_of_several_heads_share_a_cache_but_never_mix(
+    bccli: Bccli, larger: Path, tmp_path: Path
+) -> None:
+    command = "train", larger, tmp_path / "run", *SHORT, "--trainable", "none", "--overwrite"
+    for head in ("gap", "thesis"):
+        assert "were in the cache" not in bccli(*command, "--head", head).stderr
+    assert "24 of 24 images were in the cache" in bccli(*command, "--head", "gap").stderr
+    assert len(list((larger / ".cache" / "features").iterdir())) == 2
+
+
+def test_the_thesis_head_wants_maps_that_it_can_pool(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
+    result = bccli("train", prepared, tmp_path / "run", "--head", "thesis", exit=3)
+    refused(result, "--head thesis", "1×1", "24×24", "--size")
+
+
+@pytest.mark.parametrize(
+    ("options", "fragments"),
+    [
+        (("--warmup", 50), ("--warmup 50", "--epochs 50")),
+        (("--decay", 0.5), ("--decay", "--schedule constant", "exponential or step")),
+        (("--schedule", "cosine", "--decay-epochs", 3), ("--decay-epochs", "--schedule cosine")),
+        (("--schedule", "cosin"), ("--schedule", "did you mean 'cosine'?")),
+        (("--head", "thesys"), ("--head", "did you mean 'thesis'?")),
+        (("--label-smoothing", 1), ("--label-smoothing",)),
+        (("--clip-norm", 0), ("--clip-norm",)),
+        (("--decay", 1, "--schedule", "step"), ("--decay",)),
+        (("--steps-per-epoch", 0), ("--steps-per-epoch",)),
+    ],
+)
+def test_training_options_that_contradict_are_refused(
+    bccli: Bccli, prepared: Path, tmp_path: Path, options: tuple[object, ...], fragments: tuple[str, ...]
+) -> None:
+    refused(bccli("train", prepared, tmp_path / "run", *options, exit=2), *fragments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_choices_are_those_of_the_tables() -> None:
+    from bccli.commands import train
+    from bccli.core import rates, training
+    from bccli.core.models import heads
+
+    assert tuple(heads.HEADS) == train.HEADS
+    assert set(train.LOSSES) == {loss for loss, _ in heads.LOSSES}
+    assert tuple(rates.SCHEDULES) == train.SCHEDULES
+    assert set(train.OPTIMIZERS) == set(training.OPTIMIZERS)
+    assert set(train.MEASURES) == set(training.MEASURES)
+
+
+FULL = (
+    *("--loss", "focal", "--output", "sigmoid", "--label-smoothing", 0.1, "--schedule", "step"),
+    *("--decay", 0.5, "--decay-epochs", 1, "--warmup", 1, "--clip-norm", 1, "--steps-per-epoch", 3),
+    *("--batch-size", 5, "--lr", 0.004, "--trainable", "none"),
+)
+
+
+def test_a_run_with_all_of_it_can_be_repeated_extended_and_told_apart(
+    bccli: Bccli, prepared: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    bccli("train", prepared, first, *FULL, "--epochs", 2)
+    bccli("train", prepared, first, *FULL, "--epochs", 4)
+    bccli("train", prepared, second, "--recipe", first / "recipe.toml")
+    for name in ("predictions.csv", "history.csv", "recipe.toml"):
+        assert (second / name).read_bytes() == (first / name).read_bytes(), name
+    history = read_rows(first / "history.csv")
+    assert [float(row["lr"]) for row in history] == pytest.approx([0.004, 0.004, 0.002, 0.001])
+    info = json.loads((first / "run.json").read_text())
+    (val,) = [
+        row for row in json.loads((first / "metrics.json").read_text())["runs"] if row["split"] == "val"
+    ]
+    assert val["loss"] == pytest.approx(float(history[info["kept_epoch"] - 1]["val_loss"]), rel=1e-4)
+    for option, value, before in (
+        ("--clip-norm", 2, "clip-norm 1.0, now 2.0"),
+        ("--label-smoothing", 0, "label-smoothing 0.1, now 0.0"),
+        ("--warmup", 2, "warmup 1.0, now 2.0"),
+        ("--steps-per-epoch", 4, "steps-per-epoch 3, now 4"),
+        ("--head", "blocks", "head gap, now blocks"),
+    ):
+        refused(bccli("train", prepared, first, *FULL, "--epochs", 4, option, value, exit=3), before)
+
+
+def test_a_cosine_knows_its_end_and_is_not_extended(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
+    command = "train", prepared, tmp_path / "run", "--batch-size", 8, "--schedule", "cosine"
+    bccli(*command, "--epochs", 1)
+    refused(bccli(*command, "--epochs", 2, exit=3), "epochs 1, now 2", "--overwrite")
+    assert "nothing to do" in bccli(*command, "--epochs", 1).stderr
+
+
+def test_runs_from_before_there_was_a_choice_are_the_same(bccli: Bccli, prepared: Path, run: Path) -> None:
+    from bccli.core.designs import LATER
+
+    info = json.loads((run / "run.json").read_text())
+    assert LATER.items() <= info["settings"].items()
+    older = {key: value for key, value in info["settings"].items() if key not in LATER}
+    rewrite_info(run / "run.json", settings=older)
+    assert "nothing to do" in bccli("train", prepared, run, *SHORT).stderr
+    assert bccli("evaluate", run).stdout
+    refused(
+        bccli("train", prepared, run, *SHORT, "--schedule", "step", exit=3), "schedule constant, now step"
+    )
+    assert "continuing after 1" in bccli("train", prepared, run, "--epochs", 2, "--batch-size", 8).stderr
+
+
+@pytest.mark.parametrize("trainable", ["all", pytest.param("none", marks=pytest.mark.slow)])
+def test_mixed_precision_ends_in_32_bits(
+    bccli: Bccli, prepared: Path, tmp_path: Path, trainable: str
+) -> None:
+    import keras
+
+    run = tmp_path / "run"
+    options = "--mixed-precision", "--trainable", trainable, "--dense", 8
+    bccli("train", prepared, run, "--epochs", 1, "--batch-size", 4, *options)
+    check_predicts_as_stored(bccli, prepared, run)
+    whole = keras.saving.load_model(run / "model.keras")
+    assert {str(layer.compute_dtype) for layer in whole._flatten_layers()} == {"float32"}
+    assert keras.mixed_precision.dtype_policy().name == "float32"

@@ -1,0 +1,82 @@
+"""Learning rates: pure functions of the step's number, so that a continued training has the same ones."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bccli.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The learning rate's course; lengths are in epochs, `of` is how many there will be in all.
+
+    `schedule` is a row of `SCHEDULES`. `decay` and `decay_epochs` are for those that decay.
+    """
+
+    lr: float
+    of: int
+    schedule: str = "constant"
+    warmup: float = 0.0
+    decay: float | None = None
+    decay_epochs: float | None = None
+
+    @property
+    def changing(self) -> bool:
+        """Whether the rate is not the same in all steps."""
+        return self.schedule != "constant" or self.warmup > 0
+
+
+@dataclass(frozen=True)
+class Course:
+    """What multiplies the learning rate after some epochs; whether it needs a decay, or knows the end."""
+
+    factor: Callable[[Rates, float], float]
+    decays: bool = False
+    ends: bool = False
+
+
+def _cosine(rates: Rates, passed: float) -> float:
+    """From 1 to 0 over all epochs (Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5, no restarts)."""
+    return (1 + math.cos(math.pi * min(1.0, passed / (rates.of - rates.warmup)))) / 2
+
+
+def _exponential(rates: Rates, passed: float) -> float:
+    return (rates.decay or DECAY) ** (passed / (rates.decay_epochs or DECAY_EPOCHS))
+
+
+def _step(rates: Rates, passed: float) -> float:
+    return (rates.decay or DECAY) ** math.floor(passed / (rates.decay_epochs or DECAY_EPOCHS))
+
+
+DECAY, DECAY_EPOCHS = 0.1, 10.0
+SCHEDULES = {
+    "constant": Course(lambda rates, passed: 1.0),
+    "cosine": Course(_cosine, ends=True),
+    "exponential": Course(_exponential, decays=True),
+    "step": Course(_step, decays=True),
+}
+
+
+def learning_rate(rates: Rates, step: int, steps: int) -> float:
+    """The rate of the step of this number, counted from 0 over all epochs, of which each has `steps`.
+
+    Over the warm-up it grows evenly up to the full rate; the schedule begins after it.
+    """
+    first = rates.warmup * steps
+    if step < first:
+        return rates.lr * min(1.0, (step + 1) / first)
+    return rates.lr * SCHEDULES[rates.schedule].factor(rates, (step - first) / steps)
+
+
+def check_rates(rates: Rates) -> None:
+    """Raises UsageError for options that contradict each other."""
+    if rates.warmup >= rates.of:
+        raise UsageError(f"--warmup {rates.warmup:g} leaves nothing of --epochs {rates.of}; make it shorter")
+    if not SCHEDULES[rates.schedule].decays:
+        for option, value in (("--decay", rates.decay), ("--decay-epochs", rates.decay_epochs)):
+            if value is not None:
+                names = " or ".join(name for name, row in SCHEDULES.items() if row.decays)
+                raise UsageError(
+                    f"{option} does not go with --schedule {rates.schedule}; say --schedule {names}"
+                )
