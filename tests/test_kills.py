@@ -492,6 +492,7 @@ SCHEDULED = (
 )
 
 
+@pytest.mark.slow
 def test_a_schedule_survives_a_kill_in_the_middle_of_an_epoch(
     bccli: Bccli, start: Start, datasets: dict[str, Path], tmp_path: Path
 ) -> None:
