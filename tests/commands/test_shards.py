@@ -28,7 +28,7 @@ def orders() -> Iterator[object]:
         yield pytest.param(order, marks=() if order == (3, 1, 2) else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("order", orders())
+@pytest.mark.parametrize("order", list(orders()))
 def test_shards_in_any_order_make_the_same_dataset(
     bccli: Bccli, whole: Path, tmp_path: Path, order: tuple[int, ...]
 ) -> None:
