@@ -272,8 +272,7 @@ def with_overfitting(
 
 
 def _categorical_crossentropy(target: Floats, output: Floats) -> Floats:
-    totals = np.maximum(output.sum(axis=1, keepdims=True), EPSILON)
-    return -(target * np.log(_clip(output / totals))).sum(axis=1)
+    return -(target * np.log(_clip(_shares(output)))).sum(axis=1)
 
 
 def _binary_crossentropy(target: Floats, output: Floats) -> Floats:
@@ -287,7 +286,7 @@ def _mean_squared_error(target: Floats, output: Floats) -> Floats:
 
 def _focal(target: Floats, output: Floats) -> Floats:
     """The loss of `models.heads` with its γ of 2 and α of 0.25."""
-    output = _clip(output)
+    output = _clip(_shares(output))
     return -0.25 * (target * (1 - output) ** 2 * np.log(output)).sum(axis=1)
 
 
@@ -298,6 +297,11 @@ LOSSES: dict[str, Callable[[Floats, Floats], Floats]] = {
     "focal": _focal,
 }
 """Loss per image (n,) from one-hot labels and probabilities, both (n, K), by the name of --loss."""
+
+
+def _shares(output: Floats) -> Floats:
+    """Outputs (n, K) as shares of their sum, as Keras takes them where classes exclude each other."""
+    return output / np.maximum(output.sum(axis=1, keepdims=True), EPSILON)
 
 
 def _clip(probabilities: Floats) -> Floats:
