@@ -92,10 +92,17 @@ def build_backbone(backbone: Backbone, size: tuple[int, int], weights: Weights) 
     return network
 
 
-def build_extractor(backbone: Backbone, network: Any) -> Any:
-    """A Keras model from RGB 0–255 to the backbone's global average (batch, features)."""
+def average(network: Any, x: Any) -> Any:
+    """The global average (batch, features) of a network's maps."""
+    import keras
+
+    return keras.layers.GlobalAveragePooling2D()(network(x))
+
+
+def build_extractor(backbone: Backbone, network: Any, features: Callable[[Any, Any], Any] = average) -> Any:
+    """A Keras model from RGB 0–255 to what `features` makes of the network and its preprocessed input."""
     import keras
 
     inputs = keras.Input(network.input_shape[1:], name="rgb")
-    maps = network(PREPROCESSING[backbone.preprocessing](inputs))
-    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(maps), name="extractor")
+    outputs = features(network, PREPROCESSING[backbone.preprocessing](inputs))
+    return keras.Model(inputs, outputs, name="extractor")

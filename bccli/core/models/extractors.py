@@ -9,7 +9,7 @@ from typing import Any
 
 from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
-from bccli.core.models.backbones import PREPROCESSING, build_extractor
+from bccli.core.models.backbones import average, build_extractor
 
 
 def build_features(backbone: Backbone, network: Any, kind: str) -> Any:
@@ -17,19 +17,7 @@ def build_features(backbone: Backbone, network: Any, kind: str) -> Any:
 
     Raises DataError where the images are too small for that kind.
     """
-    import keras
-
-    if kind == "average":
-        return build_extractor(backbone, network)
-    inputs = keras.Input(network.input_shape[1:], name="rgb")
-    features = EXTRACTORS[kind](network, PREPROCESSING[backbone.preprocessing](inputs))
-    return keras.Model(inputs, features, name="extractor")
-
-
-def _average(network: Any, x: Any) -> Any:
-    import keras
-
-    return keras.layers.GlobalAveragePooling2D()(network(x))
+    return build_extractor(backbone, network, EXTRACTORS[kind])
 
 
 def _pooled(network: Any, x: Any) -> Any:
@@ -51,14 +39,14 @@ def _blocks(network: Any, x: Any) -> Any:
 
     outputs = block_outputs(network)
     if len(outputs) == 1:
-        return _average(network, x)
+        return average(network, x)
     # Named like the backbone, whose layers it shares.
     maps = keras.Model(network.input, outputs, name=network.name)(x)
     return keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(each) for each in maps])
 
 
 EXTRACTORS: dict[str, Callable[[Any, Any], Any]] = {
-    "average": _average,
+    "average": average,
     "blocks": _blocks,
     "pooled": _pooled,
 }
