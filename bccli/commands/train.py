@@ -7,7 +7,7 @@ import click
 
 from bccli import console, options
 from bccli.core.catalog import BACKBONES
-from bccli.recipes import RecipeCommand
+from bccli.recipes import RecipeCommand, built_in
 
 HEADS = ("gap", "blocks", "thesis")
 LOSSES = ("categorical_crossentropy", "binary_crossentropy", "mse", "focal")
@@ -187,6 +187,32 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     help="balanced: each class counts the same, however many images it has.",
 )
 @click.option(
+    "--input-norm",
+    type=click.Choice(["backbone", "train"]),
+    default="backbone",
+    show_default=True,
+    help="How pixels reach the backbone: as it was trained with them, or with the mean and deviation of "
+    "train's channels taken out of them.",
+)
+@click.option(
+    "--augment",
+    type=options.policy(),
+    metavar="POLICY|FILE",
+    default=None,
+    help="Show training a fresh child of each image every time, by an augmentation policy.",
+)
+@click.option(
+    "--views",
+    type=click.IntRange(min=1),
+    default=None,
+    help="With --augment and a frozen backbone: compute the features of so many children of each image "
+    "once, and draw among these; an approximation of fresh children.",
+)
+@click.option(
+    "--augment-val/--no-augment-val",
+    help="Watch val augmented, too, as Keras's generators do; final figures are of images as they are.",
+)
+@click.option(
     "--mixed-precision/--no-mixed-precision",
     help="Train in 16 bits where that is safe, which is faster on GPUs; the model is saved in 32.",
 )
@@ -195,6 +221,7 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 )
 @options.seed
 @options.device
+@options.workers
 @click.option(
     "--cache",
     type=options.existing(),
@@ -205,6 +232,7 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 @click.option(
     "--allow-leakage/--no-allow-leakage", help="Train although test shares patients or images with train."
 )
+@click.option("--tensorboard/--no-tensorboard", help="Also write RUN/tensorboard.")
 @options.dry_run
 @options.overwrite
 @options.info_flag("--list-backbones", _list_backbones, "Show the backbones, and end.")
@@ -217,6 +245,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> No
     figures of val and test.
     """
     from bccli.core import crossvalidation, designs, experiments, results
+    from bccli.core.cores import available_cores
     from bccli.core.evaluation import figures_json
     from bccli.core.prepared import load_dataset
 
@@ -226,21 +255,23 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> No
     if settings["dry_run"]:
         console.show_rows(designs.preview(design, dataset, settings["fold"]))
         return
-    trained = (crossvalidation.train_folds if settings["fold"] == "all" else experiments.train)(
-        design,
-        dataset,
-        run,
-        cache=settings["cache"],
-        device=settings["device"],
-        overwrite=settings["overwrite"],
-        verbose=screen.verbose,
-        watcher=screen,
+    surroundings = experiments.Surroundings(
         log=screen.logging,
+        watcher=screen,
+        device=settings["device"],
+        workers=settings["workers"] or available_cores(),
+        verbose=screen.verbose,
+        overwrite=settings["overwrite"],
+        recipe=built_in(settings["recipe"]),
+        tensorboard=settings["tensorboard"],
     )
+    train_all = crossvalidation.train_folds if settings["fold"] == "all" else experiments.train
+    trained = train_all(design, dataset, run, surroundings, cache=settings["cache"])
     console.show_figures(figures_json(results.stored_figures(trained))["runs"])
 
 
 def _design(settings: dict[str, Any]) -> Any:
+    from bccli.core.augmentation import find_policy
     from bccli.core.designs import Design
     from bccli.core.models.heads import DEFAULT_LOSS, HEADS, Head
     from bccli.core.rates import DECAY, DECAY_EPOCHS
@@ -282,4 +313,8 @@ def _design(settings: dict[str, Any]) -> Any:
         ),
         fold=settings["fold"] if isinstance(settings["fold"], int) else None,
         allow_leakage=settings["allow_leakage"],
+        input_norm=settings["input_norm"],
+        augment=find_policy(settings["augment"]) if settings["augment"] else None,
+        views=settings["views"],
+        augment_val=settings["augment_val"],
     )

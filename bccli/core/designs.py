@@ -1,5 +1,6 @@
 """What is to be trained: a run's design, the parts that its images play, the checks before work begins."""
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, replace
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.auditing import audit, refuse_leakage
+from bccli.core.augmentation import Policy, built_in
 from bccli.core.catalog import Backbone, find_backbone
 from bccli.core.errors import DataError, UsageError
 from bccli.core.images import open_images
@@ -35,6 +37,10 @@ class Design:
     schedule: Schedule = field(default_factory=Schedule)
     fold: int | None = None
     allow_leakage: bool = False
+    input_norm: str = "backbone"
+    augment: Policy | None = None
+    views: int | None = None
+    augment_val: bool = False
 
     def to_json(self, weights: Weights) -> dict[str, Any]:
         """The settings by which two runs are the same."""
@@ -48,8 +54,21 @@ class Design:
             **head,
             **asdict(self.schedule),
             "fold": self.fold,
+            "input_norm": self.input_norm,
+            "augment": _named(self.augment) if self.augment else None,
+            "augment_hash": _content(self.augment.to_json()) if self.augment else "",
+            "views": self.views,
+            "augment_val": self.augment_val,
         }
         return json.loads(json.dumps(settings))
+
+
+def _named(policy: Policy) -> str:
+    return policy.name if policy.name in built_in() else "file"
+
+
+def _content(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 LATER = {
@@ -62,6 +81,11 @@ LATER = {
     "clip_norm": None,
     "mixed_precision": False,
     "steps_per_epoch": None,
+    "input_norm": "backbone",
+    "augment": None,
+    "augment_hash": "",
+    "views": None,
+    "augment_val": False,
 }
 """What settings were in runs that were made before there was a choice."""
 
@@ -75,7 +99,18 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
     weights = find_weights(backbone, design.weights or ("imagenet" if backbone.weights else "none"))
     trainable = design.trainable or ("all" if weights.file is None else "none")
     design.schedule.check()
+    _check_augmentation(design, trainable)
     return replace(design, weights=weights.name, trainable=trainable), backbone, weights
+
+
+def _check_augmentation(design: Design, trainable: str) -> None:
+    for option, given in (("--views", design.views), ("--augment-val", design.augment_val)):
+        if given and design.augment is None:
+            raise UsageError(f"{option} is about augmented images; add --augment POLICY")
+    if design.views and trainable != "none":
+        raise UsageError(
+            "--views keeps features of a frozen backbone, and this one learns; leave it out for fresh draws"
+        )
 
 
 @dataclass(frozen=True)
@@ -90,9 +125,11 @@ class Job:
     leaks: dict[str, Leak]
     cache: Path
 
-    def positions(self, part: int) -> np.ndarray:
-        """The images of a part, in manifest order."""
-        return np.flatnonzero(self.parts == part)
+    @property
+    def stored(self) -> bool:
+        """Whether features are computed once and only the head is trained: the backbone is frozen, and
+        either sees images as they are, or a number of views of each."""
+        return self.design.trainable == "none" and (self.design.augment is None or bool(self.design.views))
 
 
 def preview(design: Design, dataset: Dataset, fold: int | str | None) -> list[dict[str, Any]]:
@@ -129,6 +166,11 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     used = [sample for sample, part in zip(dataset.samples, parts.tolist(), strict=True) if part >= 0]
     check_size(backbone, open_images(dataset.root, used).size)
     design = replace(design, schedule=_without_val(design.schedule, parts, watcher))
+    if design.augment_val:
+        watcher.warn(
+            "val is augmented, too: val_loss and val_accuracy of history.csv are those of augmented images; "
+            "all other figures are of images as they are"
+        )
     leaks = audit(dataset, parts, cache)
     refuse_leakage(leaks, dataset, allowed=design.allow_leakage)
     for sentence in leak_sentences({part: leak.to_json() for part, leak in leaks.items()}):

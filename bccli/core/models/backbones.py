@@ -1,7 +1,7 @@
 """From a row of the backbone table to a Keras model, and its pre-processing inside the graph."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bccli.core.catalog import Backbone
@@ -92,17 +92,40 @@ def build_backbone(backbone: Backbone, size: tuple[int, int], weights: Weights) 
     return network
 
 
-def average(network: Any, x: Any) -> Any:
+def average(network: Any, x: Any, training: bool | None = None) -> Any:
     """The global average (batch, features) of a network's maps."""
     import keras
 
-    return keras.layers.GlobalAveragePooling2D()(network(x))
+    return keras.layers.GlobalAveragePooling2D()(network(x, training=training))
 
 
-def build_extractor(backbone: Backbone, network: Any, features: Callable[[Any, Any], Any] = average) -> Any:
-    """A Keras model from RGB 0–255 to what `features` makes of the network and its preprocessed input."""
+def build_extractor(
+    backbone: Backbone,
+    network: Any,
+    features: Callable[..., Any] = average,
+    *,
+    preprocess: Callable[[Any], Any] | None = None,
+    frozen: bool = False,
+) -> Any:
+    """A Keras model from RGB 0–255 to what `features` makes of the network and its preprocessed input.
+
+    `preprocess` replaces what the backbone's row wants. A `frozen` network runs in inference mode whatever
+    the whole does: its batch norms and dropouts, too.
+    """
     import keras
 
+    preprocess = preprocess or PREPROCESSING[backbone.preprocessing]
     inputs = keras.Input(network.input_shape[1:], name="rgb")
-    outputs = features(network, PREPROCESSING[backbone.preprocessing](inputs))
+    outputs = features(network, preprocess(inputs), training=False if frozen else None)
     return keras.Model(inputs, outputs, name="extractor")
+
+
+def standardising(mean: Sequence[float], deviation: Sequence[float]) -> Callable[[Any], Any]:
+    """Pre-processing that takes each channel's mean away and divides by its deviation (3 numbers each)."""
+
+    def preprocess(x: Any) -> Any:
+        import numpy as np
+
+        return (x - np.array(mean, "float32")) / np.array(deviation, "float32")
+
+    return preprocess

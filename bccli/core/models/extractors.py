@@ -12,15 +12,15 @@ from bccli.core.errors import DataError
 from bccli.core.models.backbones import average, build_extractor
 
 
-def build_features(backbone: Backbone, network: Any, kind: str) -> Any:
+def build_features(backbone: Backbone, network: Any, kind: str, **options: Any) -> Any:
     """A Keras model from RGB 0–255 to the features (batch, width) of a row of `EXTRACTORS`.
 
-    Raises DataError where the images are too small for that kind.
+    `options` are those of `build_extractor`. Raises DataError where the images are too small for that kind.
     """
-    return build_extractor(backbone, network, EXTRACTORS[kind])
+    return build_extractor(backbone, network, EXTRACTORS[kind], **options)
 
 
-def _pooled(network: Any, x: Any) -> Any:
+def _pooled(network: Any, x: Any, training: bool | None = None) -> Any:
     """The maps after 2×2 max-pooling, flattened."""
     import keras
 
@@ -30,22 +30,22 @@ def _pooled(network: Any, x: Any) -> Any:
             f"--head thesis pools 2×2, and {network.name} makes maps of {width}×{height} from images of "
             f"{network.input_shape[2]}×{network.input_shape[1]}; prepare them with a larger --size"
         )
-    return keras.layers.Flatten()(keras.layers.MaxPooling2D(2)(network(x)))
+    return keras.layers.Flatten()(keras.layers.MaxPooling2D(2)(network(x, training=training)))
 
 
-def _blocks(network: Any, x: Any) -> Any:
+def _blocks(network: Any, x: Any, training: bool | None = None) -> Any:
     """The global averages of all blocks (see `block_outputs`), joined."""
     import keras
 
     outputs = block_outputs(network)
     if len(outputs) == 1:
-        return average(network, x)
+        return average(network, x, training)
     # Named like the backbone, whose layers it shares.
-    maps = keras.Model(network.input, outputs, name=network.name)(x)
+    maps = keras.Model(network.input, outputs, name=network.name)(x, training=training)
     return keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(each) for each in maps])
 
 
-EXTRACTORS: dict[str, Callable[[Any, Any], Any]] = {
+EXTRACTORS: dict[str, Callable[..., Any]] = {
     "average": average,
     "blocks": _blocks,
     "pooled": _pooled,
