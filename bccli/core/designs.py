@@ -18,12 +18,31 @@ from bccli.core.leakage import Leak, leak_sentences
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import Head, units
 from bccli.core.models.weights import Weights, find_weights
+from bccli.core.norms import Norm
 from bccli.core.prepared import Dataset
 from bccli.core.records import SPLITS
 from bccli.core.training import Schedule
 from bccli.core.watching import Watcher
 
+_NAMED = ("imagenet", "none", "run")
+
 TRAIN, VAL, TEST = range(len(SPLITS))
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Where a fine-tuning starts: the network run `base` and γ, the first layer of its backbone that learns.
+
+    `base_hash` is that of its model.keras, `norm` what it takes out of its input. The base's head goes on
+    unless it is to be `fresh`.
+    """
+
+    base: Path
+    base_hash: str
+    from_layer: int
+    fresh_head: bool = False
+    train_batch_norm: bool = False
+    norm: Norm | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +60,7 @@ class Design:
     augment: Policy | None = None
     views: int | None = None
     augment_val: bool = False
+    tuning: Tuning | None = None
 
     def to_json(self, weights: Weights) -> dict[str, Any]:
         """The settings by which two runs are the same."""
@@ -48,7 +68,7 @@ class Design:
         head["head"] = head.pop("kind")
         settings = {
             "backbone": self.backbone,
-            "weights": weights.name if weights.name in ("imagenet", "none") else "file",
+            "weights": weights.name if weights.name in _NAMED else "file",
             "weights_hash": weights.hash,
             "trainable": self.trainable,
             **head,
@@ -59,6 +79,9 @@ class Design:
             "augment_hash": _content(self.augment.to_json()) if self.augment else "",
             "views": self.views,
             "augment_val": self.augment_val,
+            "from_layer": self.tuning.from_layer if self.tuning else None,
+            "fresh_head": bool(self.tuning and self.tuning.fresh_head),
+            "train_batch_norm": bool(self.tuning and self.tuning.train_batch_norm),
         }
         return json.loads(json.dumps(settings))
 
@@ -86,6 +109,11 @@ LATER = {
     "augment_hash": "",
     "views": None,
     "augment_val": False,
+    "head_epochs": 0,
+    "layer_decay": 1.0,
+    "from_layer": None,
+    "fresh_head": False,
+    "train_batch_norm": False,
 }
 """What settings were in runs that were made before there was a choice."""
 
@@ -96,6 +124,9 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
     Raises UsageError, WeightsError.
     """
     backbone = find_backbone(design.backbone)
+    if design.tuning:
+        design.schedule.check()
+        return replace(design, weights="run"), backbone, Weights("run", hash=design.tuning.base_hash)
     weights = find_weights(backbone, design.weights or ("imagenet" if backbone.weights else "none"))
     trainable = design.trainable or ("all" if weights.file is None else "none")
     design.schedule.check()
@@ -126,10 +157,10 @@ class Job:
     cache: Path
 
     @property
-    def stored(self) -> bool:
-        """Whether features are computed once and only the head is trained: the backbone is frozen, and
-        either sees images as they are, or a number of views of each."""
-        return self.design.trainable == "none" and (self.design.augment is None or bool(self.design.views))
+    def fixed(self) -> bool:
+        """Whether the network sees the same pixels again and again: images as they are, or some views of
+        each."""
+        return self.design.augment is None or bool(self.design.views)
 
 
 def preview(design: Design, dataset: Dataset, fold: int | str | None) -> list[dict[str, Any]]:

@@ -1,26 +1,26 @@
 """From a design and a prepared dataset to a run: features where the backbone is frozen, training, results."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import bccli
+from bccli.core.building import Built, build, take_over, weights_hash
 from bccli.core.designs import LATER, TRAIN, VAL, Design, Job, default_cache, plan_job
 from bccli.core.errors import DivergedError
+from bccli.core.estimating import space_words
 from bccli.core.features import FeatureKey, compute_features
 from bccli.core.files import replacing_file
-from bccli.core.images import Images, open_images
+from bccli.core.images import Images, ImageSource, open_images
 from bccli.core.inputs import Features, FeatureViews, Inputs
 from bccli.core.live import live_images, stored_views
 from bccli.core.models import backend
-from bccli.core.models.backbones import build_backbone, standardising
-from bccli.core.models.extractors import build_features
-from bccli.core.models.heads import HEADS, assemble, build_head
+from bccli.core.models.heads import HEADS, assemble
 from bccli.core.models.weights import Weights
 from bccli.core.norms import Norm, learn_norm
 from bccli.core.prepared import Dataset
@@ -29,6 +29,9 @@ from bccli.core.runs import STATE, Run, load_run, open_run
 from bccli.core.tensorboard import FOLDER, EventFile
 from bccli.core.training import Examples, Fit
 from bccli.core.watching import SILENT, Watcher
+
+# Activations of frozen layers are stored where they take no more than this share of the free disk.
+_DISK_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
     tf = backend.start(surroundings.device, verbose=surroundings.verbose)
     import keras
 
+    command = "finetune" if design.tuning else "train"
     watcher.note(
-        f"bccli {bccli.__version__} train {design.backbone}: TensorFlow {tf.__version__} on "
+        f"bccli {bccli.__version__} {command} {design.backbone}: TensorFlow {tf.__version__} on "
         f"{backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
     )
     keras.backend.clear_session()
@@ -82,9 +86,12 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
     images = open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
     parts = job.parts[used]
     norm = _input_norm(job, images, parts)
-    built = _build(job, images.size, job.weights, norm)
+    built = build(job, images.size, job.weights, norm)
+    if design.tuning:
+        take_over(design.tuning, built)
+    stores = _stores(job, built, images, watcher)
     labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
-    with _inputs(job, images, parts, built, norm, surroundings) as inputs:
+    with _inputs(job, images, parts, built if stores else None, norm, surroundings) as inputs:
         examples = Examples(
             inputs,
             labels,
@@ -93,11 +100,13 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
             np.flatnonzero(parts == VAL),
             design.augment_val,
         )
-        trainee = built.head if job.stored else built.scoring
+        trainee = built.tail if stores else built.live
+        twin, depths = _twin(job, images.size, built, norm, stores)
         fit = Fit(
-            _twin(job, images.size, trainee, norm), examples, design.schedule, run.root / STATE,
+            twin, examples, design.schedule, run.root / STATE,
             watcher=watcher, on_state=Curves(run.root),
             on_epoch=EventFile(run.root / FOLDER) if surroundings.tensorboard else None,
+            depths=[depths.get(id(variable), 0) for variable in twin.trainable_variables],
         )  # fmt: skip
         try:
             fit.run()
@@ -105,11 +114,15 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
             raise _with_good_weights(error, job, run, built, fit, trainee) from None
         fit.hand_over(trainee)
         networks = Networks(built.scoring, assemble(built.extractor, built.head, design.head.output))
-        return finish(job, run, networks, fit, images, parts, recipe=surroundings.recipe, watcher=watcher)
+        facts = {"recipe": surroundings.recipe or None, "norm": asdict(norm) if norm else None}
+        done = finish(job, run, networks, fit, images, parts, facts=facts, watcher=watcher)
+    if stores and design.tuning:
+        shutil.rmtree(job.cache / "features" / _feature_key(job, images.size, norm, built).name)
+    return done
 
 
 def _with_good_weights(
-    error: DivergedError, job: Job, run: Run, built: "_Built", fit: Fit, trainee: Any
+    error: DivergedError, job: Job, run: Run, built: Built, fit: Fit, trainee: Any
 ) -> DivergedError:
     """The same error; the weights of the best epoch before are in model.keras, if there was one."""
     if not error.kept_epoch:
@@ -123,55 +136,60 @@ def _with_good_weights(
     )
 
 
-@dataclass(frozen=True)
-class _Built:
-    """The Keras models of a job; `scoring` is from images to scores."""
-
-    extractor: Any
-    head: Any
-    scoring: Any
-
-
-def _build(job: Job, size: tuple[int, int], weights: Weights, norm: Norm | None) -> _Built:
-    import keras
-
-    network = build_backbone(job.backbone, size, weights)
-    frozen = job.design.trainable == "none"
-    extractor = build_features(
-        job.backbone, network, HEADS[job.design.head.kind].features,
-        preprocess=standardising(norm.mean, norm.deviation) if norm else None, frozen=frozen,
-    )  # fmt: skip
-    head = build_head(job.design.head, extractor.output_shape[-1], len(job.dataset.classes))
-    network.trainable = not frozen
-    return _Built(extractor, head, keras.Model(extractor.input, head(extractor.output)))
-
-
 def _input_norm(job: Job, images: Images, parts: np.ndarray) -> Norm | None:
     """The mean and deviation of train's pixels, where they take the place of the backbone's own."""
+    if job.design.tuning:
+        return job.design.tuning.norm
     if job.design.input_norm == "backbone":
         return None
     return learn_norm([images.samples[place] for place in np.flatnonzero(parts == TRAIN)], images, job.cache)
 
 
+def _stores(job: Job, built: Built, images: Images, watcher: Watcher) -> bool:
+    """Whether what the frozen layers make of the images is computed once and kept.
+
+    Where a fine-tuning could do so and does not, the watcher hears why.
+    """
+    if built.stored is None or not job.fixed:
+        if built.stored is not None and job.design.tuning:
+            watcher.note("the frozen layers run in each step: augmentation shows them new images every time")
+        return False
+    if not job.design.tuning:
+        return True
+    wanted = len(images.samples) * built.stored.output_shape[-1] * 4
+    folder = next(path for path in (job.cache, *job.cache.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    what = f"activations at layer {job.design.tuning.from_layer} take {space_words(wanted)}"
+    if wanted > free * _DISK_SHARE:
+        watcher.note(f"the frozen layers run in each step: {what}, and {folder} has {space_words(free)} free")
+        return False
+    watcher.note(f"the frozen layers run once: {what} in {job.cache} until the run is complete")
+    return True
+
+
 @contextmanager
 def _inputs(
-    job: Job, images: Images, parts: np.ndarray, built: _Built, norm: Norm | None, surroundings: Surroundings
+    job: Job,
+    images: Images,
+    parts: np.ndarray,
+    stored: Built | None,
+    norm: Norm | None,
+    surroundings: Surroundings,
 ) -> Iterator[Inputs]:
-    """What the trainee is fed: images, fresh children of them, or the features of a frozen backbone."""
+    """What the trainee is fed: images, fresh children of them, or what the `stored` part makes of either."""
     design = job.design
-    features = partial(
-        compute_features,
-        extractor=built.extractor,
-        key=_feature_key(job, images.size, norm),
-        cache=job.cache,
-        watcher=surroundings.watcher,
-    )
+
+    def features(source: ImageSource) -> Any:
+        assert stored is not None
+        key = _feature_key(job, images.size, norm, stored)
+        return compute_features(source, stored.stored, key, job.cache, watcher=surroundings.watcher)
+
     if design.augment is None:
-        yield Features(features(images)) if job.stored else images
+        yield Features(features(images)) if stored else images
         return
     seed = design.schedule.seed
     with live_images(images, design.augment, seed=seed, workers=surroundings.workers) as live:
-        if not job.stored:
+        if not stored:
             yield live
             return
         augmented = (parts == TRAIN) | ((parts == VAL) & design.augment_val)
@@ -179,30 +197,37 @@ def _inputs(
         yield FeatureViews(features(views), first, design.views or 1, seed)
 
 
-def _feature_key(job: Job, size: tuple[int, int], norm: Norm | None) -> FeatureKey:
+def _feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built) -> FeatureKey:
     preprocessing = f"{norm}" if norm else job.backbone.preprocessing
     kind = HEADS[job.design.head.kind].features
+    if job.design.tuning:
+        kind = f"{kind} before layer {job.design.tuning.from_layer}"
+        return FeatureKey(job.backbone.name, weights_hash(built.stored), preprocessing, size, kind)
     return FeatureKey(job.backbone.name, _weights_identity(job), preprocessing, size, kind)
 
 
-def _twin(job: Job, size: tuple[int, int], trainee: Any, norm: Norm | None) -> Any:
-    """What is trained in the place of `trainee`: itself, or with --mixed-precision its like in float16.
+def _twin(
+    job: Job, size: tuple[int, int], built: Built, norm: Norm | None, stores: bool
+) -> tuple[Any, dict[int, int]]:
+    """What is trained: the tail or the whole itself, or with --mixed-precision its like in float16.
 
-    What is kept, exported and measured afterwards is always in float32.
+    Also returns the depths of its variables. What is kept, exported and measured afterwards is always in
+    float32.
     """
     import keras
 
+    trainee = built.tail if stores else built.live
     if not job.design.schedule.mixed_precision:
-        return trainee
+        return trainee, built.depths
     policy = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
-        built = _build(job, size, Weights("none"), norm)
+        again = build(job, size, Weights("none"), norm)
     finally:
         keras.mixed_precision.set_dtype_policy(policy)
-    twin = built.head if job.stored else built.scoring
+    twin = again.tail if stores else again.live
     twin.set_weights(trainee.get_weights())
-    return twin
+    return twin, again.depths
 
 
 def _weights_identity(job: Job) -> str:

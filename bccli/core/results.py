@@ -91,12 +91,12 @@ def finish(
     images: Images,
     parts: np.ndarray,
     *,
-    recipe: str = "",
+    facts: dict[str, Any],
     watcher: Watcher,
 ) -> Run:
     """Predict, measure, draw, export, and complete the run; `images` and `parts` (n,) are its examples.
 
-    `recipe` is the built-in recipe that it was made by.
+    `facts` are what run.json is to say besides.
     """
     samples, whole = images.samples, networks.whole
     classes = job.dataset.classes
@@ -120,7 +120,7 @@ def finish(
     accuracy = {part: float(hits[parts == part].mean()) for part in (TRAIN, VAL) if (parts == part).any()}
     facts = {
         **_facts(job),
-        "recipe": recipe or None,
+        **facts,
         "size": list(whole.input_shape[2:0:-1]),
         "parameters": int(whole.count_params()),
         "litert": exported.to_json(),

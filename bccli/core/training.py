@@ -8,7 +8,7 @@ as one that was not.
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -77,6 +77,8 @@ class Schedule:
     clip_norm: float | None = None
     mixed_precision: bool = False
     steps_per_epoch: int | None = None
+    head_epochs: int = 0
+    layer_decay: float = 1.0
 
     @property
     def rates(self) -> Rates:
@@ -162,7 +164,10 @@ class _Pace:
 
 
 class Fit:
-    """One training: a network from inputs to scores, its examples, and the state on the disk."""
+    """One training: a network from inputs to scores, its examples, and the state on the disk.
+
+    `depths` has for each trainable variable how many layers with weights lie above it, 0 in the head.
+    """
 
     def __init__(
         self,
@@ -174,6 +179,7 @@ class Fit:
         watcher: Watcher = SILENT,
         on_state: Callable[[Progress], None] = lambda progress: None,
         on_epoch: Callable[[dict[str, float]], None] | None = None,
+        depths: Sequence[int] | None = None,
     ) -> None:
         import keras
         import tensorflow as tf
@@ -192,6 +198,7 @@ class Fit:
         self.sums = tf.Variable(np.zeros(4), dtype=tf.float64)
         self.progress = Progress()
         self.best_weights = network.get_weights()
+        self.depths = list(depths or [0] * len(network.trainable_variables))
         self.class_weights = _class_weights(examples, schedule.class_weights)
         self.seeds = [
             layer.seed_generator.state
@@ -269,6 +276,9 @@ class Fit:
         loss_of = find_loss(schedule.loss, schedule.output, label_smoothing=schedule.label_smoothing)
         probabilities_of = OUTPUTS[self.schedule.output]
         variables = self.network.trainable_variables
+        # Optimizers have one rate for all variables, but their steps can be taken back in part.
+        partly = schedule.layer_decay != 1 or schedule.head_epochs > 0
+        slowed = [pair for pair in zip(variables, self.depths, strict=True) if partly and pair[1] > 0]
 
         @tf.function(
             input_signature=[
@@ -278,10 +288,13 @@ class Fit:
                 tf.TensorSpec((len(self.seeds), 2), tf.uint32),
                 tf.TensorSpec((), tf.float64),
                 tf.TensorSpec((), tf.float32),
+                tf.TensorSpec((), tf.float32),
             ],
             autograph=False,
         )
-        def train_step(x: Any, truth: Any, weights: Any, seeds: Any, number: Any, rate: Any) -> None:
+        def train_step(
+            x: Any, truth: Any, weights: Any, seeds: Any, number: Any, rate: Any, below: Any
+        ) -> None:
             self.rate.assign(rate)
             for place, generator in enumerate(self.seeds):
                 generator.assign(tf.cast(seeds[place], generator.dtype))
@@ -290,7 +303,11 @@ class Fit:
                 losses = loss_of(truth, scores) * weights
                 loss = tf.reduce_mean(losses)
                 scaled = self.optimizer.scale_loss(loss)  # itself, but for mixed precision
+            before = [tf.identity(variable.value) for variable, _ in slowed]
             self.optimizer.apply(tape.gradient(scaled, variables), variables)
+            for (variable, depth), old in zip(slowed, before, strict=True):
+                share = schedule.layer_decay**depth * below
+                variable.assign(old + (variable.value - old) * share)
             hits = tf.equal(tf.argmax(probabilities_of(scores), -1), tf.argmax(truth, -1))
             first_bad = tf.where(
                 tf.math.logical_and(self.sums[3] < 0, ~tf.math.is_finite(tf.cast(loss, tf.float64))),
@@ -361,7 +378,7 @@ class Fit:
             began = time.monotonic()
             self._train_step(
                 batch, truth, self.class_weights[chosen], self._seeds(), float(self.progress.step),
-                self._rate(),
+                self._rate(), float(self.progress.epoch >= schedule.head_epochs),
             )  # fmt: skip
             self._pace.step(len(chosen), time.monotonic() - began)
             self.progress.step += 1

@@ -92,31 +92,29 @@ def build_backbone(backbone: Backbone, size: tuple[int, int], weights: Weights) 
     return network
 
 
-def average(network: Any, x: Any, training: bool | None = None) -> Any:
-    """The global average (batch, features) of a network's maps."""
+def average(network: Any) -> Callable[[Any], Any]:
+    """From preprocessed images to the global average (batch, features) of a network's maps."""
     import keras
 
-    return keras.layers.GlobalAveragePooling2D()(network(x, training=training))
+    return lambda x: keras.layers.GlobalAveragePooling2D()(network(x))
 
 
 def build_extractor(
     backbone: Backbone,
     network: Any,
-    features: Callable[..., Any] = average,
+    features: Callable[[Any], Any] | None = None,
     *,
     preprocess: Callable[[Any], Any] | None = None,
-    frozen: bool = False,
 ) -> Any:
-    """A Keras model from RGB 0–255 to what `features` makes of the network and its preprocessed input.
+    """A Keras model from RGB 0–255 to what `features` makes of its preprocessed input, `average` by default.
 
-    `preprocess` replaces what the backbone's row wants. A `frozen` network runs in inference mode whatever
-    the whole does: its batch norms and dropouts, too.
+    `preprocess` replaces what the backbone's row wants.
     """
     import keras
 
     preprocess = preprocess or PREPROCESSING[backbone.preprocessing]
     inputs = keras.Input(network.input_shape[1:], name="rgb")
-    outputs = features(network, preprocess(inputs), training=False if frozen else None)
+    outputs = (features or average(network))(preprocess(inputs))
     return keras.Model(inputs, outputs, name="extractor")
 
 
