@@ -13,6 +13,7 @@ import click
 
 from bccli import __version__
 from bccli.commands.evaluate import evaluate
+from bccli.commands.finetune import finetune
 from bccli.commands.predict import predict
 from bccli.commands.prepare import prepare
 from bccli.commands.train import train
@@ -200,7 +201,7 @@ def cli(console: Console, quiet: bool, verbose: bool) -> None:
     console.quiet, console.verbose = quiet, verbose
 
 
-for command in (prepare, train, evaluate, predict):
+for command in (prepare, train, finetune, evaluate, predict):
     cli.add_command(command)
 
 

@@ -126,6 +126,7 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
     backbone = find_backbone(design.backbone)
     if design.tuning:
         design.schedule.check()
+        _check_augmentation(design, "none" if design.tuning.from_layer else "all")
         return replace(design, weights="run"), backbone, Weights("run", hash=design.tuning.base_hash)
     weights = find_weights(backbone, design.weights or ("imagenet" if backbone.weights else "none"))
     trainable = design.trainable or ("all" if weights.file is None else "none")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def finish(
     hits = probabilities.argmax(axis=1) == fit.examples.labels
     accuracy = {part: float(hits[parts == part].mean()) for part in (TRAIN, VAL) if (parts == part).any()}
     facts = {
-        **_facts(job),
+        **_facts(job, run.root),
         **facts,
         "size": list(whole.input_shape[2:0:-1]),
         "parameters": int(whole.count_params()),
@@ -141,7 +142,7 @@ def _some(images: Images) -> np.ndarray:
     return next(images.batches(places, len(places))).numpy()
 
 
-def _facts(job: Job) -> dict[str, Any]:
+def _facts(job: Job, root: Path) -> dict[str, Any]:
     """What run.json says of the data and the design, beyond the settings."""
     info = job.dataset.info
     return {
@@ -151,7 +152,11 @@ def _facts(job: Job) -> dict[str, Any]:
         "classes": list(job.dataset.classes),
         "positive": info["positive"] if len(job.dataset.classes) == 2 else None,
         "preparation": info["preparation"],
-        "data": {"hash": job.dataset.hash, "images": len(job.dataset.samples)},
+        "data": {
+            "hash": job.dataset.hash,
+            "images": len(job.dataset.samples),
+            "path": os.path.relpath(job.dataset.root, root),
+        },
         "leakage": {part: leak.to_json() for part, leak in job.leaks.items()},
         "seed": job.design.schedule.seed,
     }
@@ -214,7 +219,10 @@ def _policy_choice(policy: Policy) -> str:
 
 
 def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
-    """The [train] table that repeats a run; `fold` is a number, all, or None."""
+    """The [train] table that repeats a run, or [finetune] for one that came of another run.
+
+    `fold` is a number, all, or None.
+    """
     schedule = design.schedule
     values = {
         "backbone": design.backbone,
@@ -249,4 +257,17 @@ def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
         "seed": schedule.seed,
         "allow-leakage": design.allow_leakage or None,
     }
-    return to_toml("train", values)
+    if not (tuning := design.tuning):
+        return to_toml("train", values)
+    for key in ("backbone", "weights", "trainable", "input-norm"):
+        del values[key]
+    if not tuning.fresh_head:
+        for key in ("head", "dense", "dropout", "output"):
+            del values[key]
+    tuned = {
+        "from-layer": [str(tuning.from_layer)],
+        "train-batch-norm": tuning.train_batch_norm,
+        "head-epochs": schedule.head_epochs,
+        "layer-decay": schedule.layer_decay,
+    }
+    return to_toml("finetune", values | tuned)

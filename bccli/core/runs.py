@@ -27,10 +27,13 @@ _NEEDED = (
     "train_accuracy", "val_accuracy", "leakage", "files",
 )  # fmt: skip
 
+_OF_A_SWEEP = ("members", "files")
+
 # What a run folder may hold while it is not complete, besides its members' folders.
 _OWN = (
     "model.keras", "model.tflite", "history.csv", "metrics.json", "predictions.csv", "seen.csv",
     "recipe.toml", "model.png", "log.txt", STATE, "plots", "tensorboard", ".cache",
+    "leaderboard.csv", ".seconds",
 )  # fmt: skip
 
 
@@ -100,7 +103,8 @@ def _members(root: Path) -> str:
 def _read_info(root: Path) -> dict[str, Any]:
     remedy = "copy the whole folder again"
     info = read_info(root / "run.json", FORMAT, ("kind", "status", "settings"), remedy)
-    return read_info(root / "run.json", FORMAT, _NEEDED if info["status"] == COMPLETE else (), remedy)
+    needed = _OF_A_SWEEP if info["kind"] == "sweep" else _NEEDED
+    return read_info(root / "run.json", FORMAT, needed if info["status"] == COMPLETE else (), remedy)
 
 
 @contextmanager

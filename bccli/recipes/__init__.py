@@ -69,6 +69,13 @@ class RecipeCommand(click.Command):
         }
 
 
+def is_given(name: str) -> bool:
+    """Whether an option of the running command has a value of its own, from the command line, the
+    environment or a recipe."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source not in (None, click.core.ParameterSource.DEFAULT)
+
+
 def built_in(name: str | None) -> str:
     """The name of a built-in recipe without its stage, empty for files and for none."""
     known = {path.stem for path in Path(__file__).parent.glob("*.toml")}

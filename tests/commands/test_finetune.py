@@ -1,0 +1,237 @@
+"""`bccli finetune` through the command line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import PATIENT, Bccli, read_rows, rows_of
+from tests.sentences import refused
+
+SHORT = "--epochs", 2, "--batch-size", 8, "--lr", 1e-3
+GAMMA = 20
+
+
+@pytest.fixture
+def base(bccli: Bccli, prepared: Path, tmp_path: Path) -> Path:
+    """A small trained run."""
+    bccli("train", prepared, tmp_path / "base", "--epochs", 2, "--batch-size", 8, "--dense", 6)
+    return tmp_path / "base"
+
+
+def model_of(run: Path) -> Any:
+    import keras
+
+    return keras.saving.load_model(run / "model.keras")
+
+
+def weights_of(run: Path) -> tuple[list[list[np.ndarray]], list[np.ndarray]]:
+    """Those of each layer of the backbone, and those of the head."""
+    model = model_of(run)
+    layers = [layer.get_weights() for layer in model.get_layer("cnn_15").layers]
+    return layers, model.get_layer("head").get_weights()
+
+
+def same(left: list[np.ndarray], right: list[np.ndarray]) -> bool:
+    return all(a.tobytes() == b.tobytes() for a, b in zip(left, right, strict=True))
+
+
+def settings_of(run: Path) -> dict[str, Any]:
+    return json.loads((run / "run.json").read_text())["settings"]
+
+
+# What learns
+
+
+@pytest.mark.parametrize(
+    "learning", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["kept", "learning"]
+)
+def test_what_comes_before_gamma_stays_as_it_is(
+    bccli: Bccli, base: Path, tmp_path: Path, learning: bool
+) -> None:
+    out = tmp_path / "out"
+    option = ["--train-batch-norm"] if learning else []
+    said = bccli("finetune", base, out, "--from-layer", GAMMA, *SHORT, "--optimizer", "sgd", *option).stderr
+    assert f"activations at layer {GAMMA}" in said
+    (before, head), (after, new_head) = weights_of(base), weights_of(out)
+    assert all(same(left, right) for left, right in zip(before[:GAMMA], after[:GAMMA], strict=True))
+    kinds = [type(layer).__name__ for layer in model_of(out).get_layer("cnn_15").layers]
+    for kind, left, right in zip(kinds[GAMMA:], before[GAMMA:], after[GAMMA:], strict=True):
+        if kind == "Conv2D" or (kind == "BatchNormalization" and learning):
+            assert not same(left, right)
+        else:
+            assert same(left, right)
+    assert not same(head, new_head)
+
+
+def test_it_starts_where_the_run_ended_and_a_fresh_head_does_not(
+    bccli: Bccli, base: Path, tmp_path: Path
+) -> None:
+    """At a rate of nearly nothing, the kept head answers as the run does."""
+    tiny = "--from-layer", GAMMA, "--epochs", 1, "--batch-size", 8, "--lr", 1e-12
+    bccli("finetune", base, tmp_path / "kept", *tiny)
+    bccli("finetune", base, tmp_path / "fresh", *tiny, "--dropout", 0.2)
+    answers = [
+        np.array([float(row["p_malignant"]) for row in read_rows(run / "predictions.csv")])
+        for run in (base, tmp_path / "kept", tmp_path / "fresh")
+    ]
+    np.testing.assert_allclose(answers[1], answers[0], rtol=1e-4)
+    assert np.abs(answers[2] - answers[0]).max() > 1e-3
+    kept, fresh = settings_of(tmp_path / "kept"), settings_of(tmp_path / "fresh")
+    assert (kept["dense"], kept["fresh_head"], fresh["dense"], fresh["fresh_head"]) == ([6], False, [6], True)
+
+
+def test_stored_activations_give_the_predictions_of_the_whole_network(
+    bccli: Bccli, base: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And training from them is training the whole, as it is where there is no room for them."""
+    options = "--from-layer", GAMMA, *SHORT
+    bccli("finetune", base, tmp_path / "stored", *options)
+    assert not list((prepared / ".cache" / "features").glob("*"))  # they are removed in the end
+    monkeypatch.setattr("bccli.core.experiments._DISK_SHARE", 0.0)
+    said = bccli("finetune", base, tmp_path / "live", *options).stderr
+    assert "the frozen layers run in each step: activations" in said
+    assert "free" in said
+    stored, live = (read_rows(tmp_path / name / "predictions.csv") for name in ("stored", "live"))
+    left, right = (np.array([float(row["p_malignant"]) for row in rows]) for rows in (stored, live))
+    np.testing.assert_allclose(left, right, rtol=1e-3)
+    files = [prepared / row["path"] for row in stored]
+    answers = json.loads(bccli("predict", tmp_path / "stored", *files, "--format", "json").stdout)
+    np.testing.assert_allclose([row["p_malignant"] for row in answers], left, rtol=1e-4, atol=1e-6)
+
+
+def test_names_blocks_and_all_are_ways_to_say_gamma(bccli: Bccli, base: Path, tmp_path: Path) -> None:
+    import keras
+
+    names = [layer.name for layer in model_of(base).get_layer("cnn_15").layers]
+    kinds = [type(layer).__name__ for layer in model_of(base).get_layer("cnn_15").layers]
+    pools = [place for place, kind in enumerate(kinds) if kind == "MaxPooling2D"]
+    options = "--epochs", 1, "--batch-size", 24
+    keras.backend.clear_session()
+    cases = (("--blocks", 1), pools[-1] + 1), (("--blocks", 2), pools[-2] + 1), (("--all",), 0)
+    for number, (option, gamma) in enumerate(cases):
+        bccli("finetune", base, tmp_path / f"out{number}", *option, *options)
+        assert settings_of(tmp_path / f"out{number}")["from_layer"] == gamma
+    bccli("finetune", base, tmp_path / "named", "--from-layer", names[GAMMA], *options)
+    assert settings_of(tmp_path / "named")["from_layer"] == GAMMA
+
+
+# The run that comes of it
+
+
+def test_a_fine_tuned_run_is_a_run(bccli: Bccli, base: Path, prepared: Path, tmp_path: Path) -> None:
+    """It is continued, repeated, told apart, evaluated, and fine-tuned once more."""
+    out, again = tmp_path / "out", tmp_path / "again"
+    command = "finetune", base, out, "--from-layer", GAMMA, "--batch-size", 8, "--layer-decay", 0.9
+    bccli(*command, "--epochs", 1)
+    assert "nothing to do" in bccli(*command, "--epochs", 1).stderr
+    assert "continuing after 1 epochs" in bccli(*command, "--epochs", 2).stderr
+    bccli("finetune", base, again, "--recipe", out / "recipe.toml")
+    for name in ("predictions.csv", "history.csv", "recipe.toml"):
+        assert (again / name).read_bytes() == (out / name).read_bytes()
+    refused(bccli(*command, "--epochs", 2, "--train-batch-norm", exit=3), "train-batch-norm False, now True")
+    other = [word if word != GAMMA else 5 for word in command]
+    refused(bccli(*other, "--epochs", 2, exit=3), f"from-layer {GAMMA}, now 5")
+    assert len(rows_of(bccli("evaluate", out).stdout)) == 1
+    bccli("finetune", out, tmp_path / "third", "--from-layer", 30, "--epochs", 1)
+    shutil.rmtree(prepared)
+    result = bccli("finetune", base, tmp_path / "fourth", "--from-layer", 30, exit=3)
+    refused(result, str(prepared), "--data DATA")
+
+
+def test_several_layers_make_a_sweep(bccli: Bccli, base: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    command = "finetune", base, out, "--batch-size", 8, "--epochs", 1, "--lr", 0.01
+    rows = rows_of(bccli(*command, "--from-layer", 20, "--from-layer", 33).stdout)
+    assert {row["name"] for row in rows} == {"cnn-15-20-FT", "cnn-15-33-FT"}
+    assert read_rows(out / "leaderboard.csv") == rows
+    for row in rows:
+        (val, test) = json.loads((out / row["name"] / "metrics.json").read_text())["runs"]
+        assert float(row["val_accuracy"]) == val["accuracy"]
+        assert float(row["test_auc_paper"]) == test["auc_paper"]
+        assert float(row["beta_paper"] or 0) == (test["beta_paper"] or 0)
+    assert [row["chosen"] for row in rows] == ["True", "False"]
+    said = bccli(*command, "--from-layer", 20, "--from-layer", 34)
+    assert said.stderr.count("nothing to do") == 1
+    assert {row["name"] for row in rows_of(said.stdout)} == {f"cnn-15-{gamma}-FT" for gamma in (20, 33, 34)}
+    refused(bccli("predict", out, out, exit=3), "sweep", "cnn-15-20-FT")
+    assert bccli("predict", out / "cnn-15-20-FT", tmp_path / "raw", exit=None).stdout
+
+
+def test_a_member_that_fails_is_a_row_and_the_others_finish(
+    bccli: Bccli, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bccli.core import finetuning
+    from bccli.core.errors import TrainingError
+
+    train = finetuning.train
+
+    def failing(design: Any, *args: Any, **options: Any) -> Any:
+        if design.tuning.from_layer == 20:
+            raise TrainingError("out of memory with batches of 8 images; try --batch-size 4")
+        return train(design, *args, **options)
+
+    monkeypatch.setattr(finetuning, "train", failing)
+    command = "finetune", base, tmp_path / "out", "--epochs", 1, "--from-layer", 20, "--from-layer", 34
+    rows = rows_of(bccli(*command, exit=4).stdout)
+    assert [(row["name"], row["status"]) for row in rows] == [
+        ("cnn-15-34-FT", "complete"),
+        ("cnn-15-20-FT", "failed"),
+    ]
+    assert "out of memory" in rows[1]["reason"]
+    bccli(*command, "--skip-bad", exit=0)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("options", "exit", "fragments"),
+    [
+        ((), 2, ("--from-layer GAMMA", "--blocks N", "--all")),
+        (("--all", "--blocks", 1), 2, ("one of them",)),
+        (("--from-layer", 35), 2, ("--from-layer 35", "0 … 34")),
+        (("--from-layer", -1), 2, ("--from-layer -1", "0 … 34")),
+        (("--from-layer", "max_pooling2"), 2, ("max_pooling2", "did you mean 'max_pooling2d'?")),
+        (("--blocks", 9), 2, ("--blocks 9", "5 blocks")),
+        (("--all", "--fold", "all"), 2, ("--fold all",)),
+        (("--all", "--output", "sigmoid", "--loss", "categorical_crossentropy"), 2, ("--loss",)),
+        (("--all", "--data", "nowhere"), 3, ("nowhere", "no such folder")),
+        (("--all", "--augment", "flips", "--views", 2), 2, ("--views",)),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    bccli: Bccli,
+    base: Path,
+    tmp_path: Path,
+    options: tuple[object, ...],
+    exit: int,
+    fragments: tuple[str, ...],
+) -> None:
+    refused(bccli("finetune", base, tmp_path / "out", *options, exit=exit), *fragments)
+    assert not (tmp_path / "out" / "run.json").exists()
+
+
+def test_data_of_other_classes_is_refused(
+    bccli: Bccli, base: Path, make_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    raw = make_folder("other", classes=("benign", "normal"))
+    bccli("prepare", "folder", raw, tmp_path / "data2", *PATIENT, "--ratios", "1/1/1")
+    result = bccli("finetune", base, tmp_path / "out", "--all", "--data", tmp_path / "data2", exit=3)
+    refused(result, "benign, normal", "benign, malignant")
+
+
+def test_what_is_no_run_with_one_network_is_refused(
+    bccli: Bccli, make_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    bccli("prepare", "folder", make_folder(images=2), tmp_path / "data", *PATIENT, "--folds", 3)
+    bccli("train", tmp_path / "data", tmp_path / "run", "--fold", "all", "--epochs", 1)
+    refused(bccli("finetune", tmp_path / "run", tmp_path / "out", "--all", exit=3), "fold-0, fold-1, fold-2")
+    refused(bccli("finetune", tmp_path / "data", tmp_path / "out", "--all", exit=3), "is not a run")
+    out = tmp_path / "out"
+    bccli("finetune", tmp_path / "run" / "fold-1", out, "--from-layer", 30, "--epochs", 1)
+    assert settings_of(out)["fold"] == 1
