@@ -176,6 +176,17 @@ def show_figures(
             show_rows(table, chosen)
 
 
+def show_audit(rows: Sequence[Mapping[str, Any]], format: str = "auto") -> None:
+    """Print what parts of datasets share; on a terminal, examples stand below the table."""
+    if _resolved(format, sys.stdout) != "table":
+        show_rows(rows, format)
+        return
+    show_rows([{key: value for key, value in row.items() if key != "examples"} for row in rows], "table")
+    for row in rows:
+        for pair in filter(None, row["examples"].split("; ")):
+            print(f"{row['data']} {row['part']}: {pair}")
+
+
 def write_figures(
     folder: Path, figures: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] | None
 ) -> None:

@@ -184,4 +184,4 @@ def _audit(paths: tuple[Path, ...], screen: console.Console, settings: dict[str,
     if settings["format"] == "json":
         console.show_json({"format": 1, "audits": rows})
     else:
-        console.show_rows(rows, settings["format"])
+        console.show_audit(rows, settings["format"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bccli.core.calibrating import fit_temperature, temper, temperature_of
+from bccli.core.calibrating import COLDEST, HOTTEST, fit_temperature, temper, temperature_of
 from bccli.core.comparing import Side, compare
 from bccli.core.errors import DataError, UsageError
 from bccli.core.files import file_hash, locked, read_json, write_json
@@ -143,7 +143,7 @@ def figures_of(run: Run, predictions: Predictions, split: str, *, positive: str 
 
 def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evaluation:
     """Measure a subject. Raises DataError, UsageError where the terms do not fit it."""
-    temperature = _temperature(subject, terms)
+    temperature = _temperature(subject, terms, watcher)
     rows = _tempered(subject.predictions, temperature)
     val = _tempered(subject.val, temperature) if subject.val is not None and len(subject.val) else None
     units = at_level(rows, terms.level, pieces=subject.pieces)
@@ -184,7 +184,7 @@ def _val_loss(val: Predictions | None) -> float:
     return mean_loss(val.labels, val.probabilities, "categorical_crossentropy") or 0.0
 
 
-def _temperature(subject: Subject, terms: Terms) -> float | None:
+def _temperature(subject: Subject, terms: Terms, watcher: Watcher) -> float | None:
     if not terms.calibrate:
         return subject.temperature if terms.calibrate is None else None
     val = subject.val
@@ -192,7 +192,12 @@ def _temperature(subject: Subject, terms: Terms) -> float | None:
         raise DataError(
             f"{subject.name}: has no probabilities of val, on which --calibrate rests; leave it out"
         )
-    return fit_temperature(val.labels, val.probabilities, subject.name)
+    temperature = fit_temperature(val.labels, val.probabilities, subject.name)
+    if not 1.01 * COLDEST < temperature < 0.99 * HOTTEST:
+        watcher.warn(
+            f"{subject.name}: val is told too well or too badly to calibrate by; T ends at {temperature:.3g}"
+        )
+    return temperature
 
 
 def _tempered(predictions: Predictions, temperature: float | None) -> Predictions:
@@ -272,8 +277,10 @@ def _groups(
     """The figures of each value of a trait, numbers in their order."""
     name = str(terms.by)
     if name not in units.traits or not any(units.traits[name]):
-        known = ", ".join(sorted(key for key, values in units.traits.items() if any(values))) or "nothing"
-        raise DataError(f"{subject.name}: does not say the {name} of its images; --by can be {known}")
+        known = ", ".join(sorted(key for key, values in units.traits.items() if len(set(values)) > 1))
+        raise DataError(
+            f"{subject.name}: does not say the {name} of its images; --by can be {known or 'nothing here'}"
+        )
     values, everywhere = (np.array(part.traits[name], object) for part in (units, rows))
     groups = []
     for value in sorted(set(values.tolist()), key=_as_number):

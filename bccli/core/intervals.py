@@ -55,7 +55,7 @@ def intervals(material: Material, *, rounds: int, seed: int = 0, unit: str = "pa
             limits[name], why = None, _LEFT_OUT[name]
         else:
             limits[name], why = spread.limits(clusters, unit)
-        if limits[name] is None and name in _SHARES and spread.point in (0, 1):
+        if limits[name] is None and name.partition(".")[0] in _SHARES and spread.point in (0, 1):
             limits[name], why = _beyond(spread.point, clusters), ""
         if why:
             reasons[name] = why
@@ -169,7 +169,7 @@ def draws(strata: Integers, *, rounds: int, seed: int = 0) -> Iterator[Floats]:
         yield weights
 
 
-_SHARES = frozenset({"accuracy", "tpr", "tnr", "fpr", "patient_accuracy"})
+_SHARES = frozenset({"accuracy", "tpr", "tnr", "fpr", "patient_accuracy", "sensitivity", "specificity"})
 """Shares of images, which have a limit also where nothing varies."""
 _LEFT_OUT = {
     "ece": "resampling itself makes it larger",

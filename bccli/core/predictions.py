@@ -108,22 +108,17 @@ def parse_predictions(lines: Iterable[str], name: str, classes: Sequence[str] = 
     for label in order if table.scored else ():
         if label not in table.scored:
             raise DataError(f"{name}: has no column {_PREFIX + label!r} for the class {label!r}")
-    known = [bool(label) for label in columns["label"]]
-    numbers = {label: number for number, label in enumerate(order)}
-    labels = _numbers(columns["label"], numbers, f"{name}: label", known)
-    probabilities = _in_order(table, order, name)[known] if table.scored else None
+    labels = _numbers(table, "label", order, name)
+    probabilities = _in_order(table, order, name) if table.scored else None
     predicted = (
-        _numbers(columns["predicted"], numbers, f"{name}: predicted", known)
+        _numbers(table, "predicted", order, name)
         if probabilities is None or "predicted" in columns
         else probabilities.argmax(axis=1)
     )
-    _refuse_twice(columns, name)
-    if not any(known):
-        raise DataError(f"{name}: no row has a label; there is nothing to evaluate")
-    empty = ("",) * sum(known)
+    _refuse_twice(table, name)
 
     def column(key: str) -> tuple[str, ...]:
-        return tuple(compress(columns[key], known)) if key in columns else empty
+        return tuple(columns[key]) if key in columns else ("",) * len(labels)
 
     return Predictions(
         classes=tuple(order),
@@ -135,45 +130,53 @@ def parse_predictions(lines: Iterable[str], name: str, classes: Sequence[str] = 
         paths=column("path"),
         sources=column("source"),
         traits={key: column(key) for key in columns if key not in (*_IDENTITY, "")},
-        without_truth=tuple(path for path, there in zip(columns["path"], known, strict=True) if not there),
+        without_truth=table.without_truth,
     )
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A table by columns: text by name, and the probabilities (rows × scored classes) row after row."""
+    """A table by columns: text by name, and the probabilities (rows × scored classes) row after row.
+
+    `rows` are the numbers of the rows in the file, those without a label left out.
+    """
 
     columns: dict[str, list[str]]
     scored: list[str]
     probabilities: "array[float]"
+    rows: "array[int]"
+    without_truth: tuple[str, ...]
 
 
 def _read_table(lines: Iterable[str], name: str) -> _Table:
     """Read CSV a line at a time: of a million rows, only what is needed stays."""
     reader = csv.reader(_text_lines(lines, name))
     shared: dict[str, str] = {}  # one string for each patient, split and label, however often it comes
-    probabilities = array("d")
-    count = 0
+    probabilities, rows, without = array("d"), array("q"), []
     try:
         header = next(reader, [])
         scored = _check_header(header, name)
         texts = [(key, place) for place, key in enumerate(header) if not key.startswith(_PREFIX)]
         places = [(key, header.index(_PREFIX + key)) for key in scored]
+        label, path = header.index("label"), header.index("path")
         columns: dict[str, list[str]] = {key: [] for key, _ in texts}
-        for row in filter(None, reader):
-            count += 1
+        for number, row in enumerate(filter(None, reader), 2):
             row += [""] * (len(header) - len(row))
+            if not row[label]:
+                without.append(row[path])
+                continue
+            rows.append(number)
             for key, place in texts:
-                columns[key].append(
-                    row[place] if key in ("path", "source") else shared.setdefault(row[place], row[place])
-                )
+                own = key in ("path", "source")
+                columns[key].append(row[place] if own else shared.setdefault(row[place], row[place]))
             for key, place in places:
-                probabilities.append(_probability(row[place], name, key, count + 1))
+                probabilities.append(_probability(row[place], name, key, number))
     except csv.Error as error:
         raise DataError(f"{name}: not valid CSV after line {reader.line_num} ({error}); {_WANTED}") from None
-    if not count:
-        raise DataError(f"{name}: has no rows; there is nothing to evaluate")
-    return _Table(columns, scored, probabilities)
+    if not rows:
+        which = "no row has a label" if without else "has no rows"
+        raise DataError(f"{name}: {which}; there is nothing to evaluate")
+    return _Table(columns, scored, probabilities, rows, tuple(without))
 
 
 def _text_lines(lines: Iterable[str], name: str) -> Iterator[str]:
@@ -200,12 +203,14 @@ def _check_header(header: Sequence[str], name: str) -> list[str]:
     return scored
 
 
-def _numbers(values: list[str], numbers: dict[str, int], where: str, wanted: list[bool]) -> np.ndarray:
-    for row, (value, there) in enumerate(zip(values, wanted, strict=True), 2):
-        if there and value not in numbers:
-            found = f"{where} {value!r}" if value else f"{where} (empty)"
+def _numbers(table: _Table, column: str, order: Sequence[str], name: str) -> np.ndarray:
+    """The class numbers of a column."""
+    numbers = {label: number for number, label in enumerate(order)}
+    for row, value in zip(table.rows, table.columns[column], strict=True):
+        if value not in numbers:
+            found = f"{name}: {column} {value!r}" if value else f"{name}: {column} (empty)"
             raise DataError(f"{found} in row {row} is none of the classes {', '.join(numbers)}; correct it")
-    return np.array([numbers[value] for value in compress(values, wanted)], np.int64)
+    return np.array([numbers[value] for value in table.columns[column]], np.int64)
 
 
 def _in_order(table: _Table, order: Sequence[str], name: str) -> np.ndarray:
@@ -216,7 +221,7 @@ def _in_order(table: _Table, order: Sequence[str], name: str) -> np.ndarray:
     if off.any():
         row = int(off.argmax())
         raise DataError(
-            f"{name}: the probabilities in row {row + 2} sum to {sums[row]:.4g}, not to 1; "
+            f"{name}: the probabilities in row {table.rows[row]} sum to {sums[row]:.4g}, not to 1; "
             "give each class's share, or leave the p_ columns out and name the class in predicted"
         )
     return found[:, [table.scored.index(label) for label in order]]
@@ -235,13 +240,13 @@ def _probability(text: str, name: str, label: str, row: int) -> float:
     return value
 
 
-def _refuse_twice(columns: Mapping[str, list[str]], name: str) -> None:
+def _refuse_twice(table: _Table, name: str) -> None:
     """An image may be there once in each split and fold."""
-    keys = [columns[key] for key in ("path", "split", "fold") if key in columns]
+    keys = [table.columns[key] for key in ("path", "split", "fold") if key in table.columns]
     rows: dict[tuple[str, ...], int] = {}
-    for row, key in enumerate(zip(*keys, strict=True), 2):
+    for row, key in zip(table.rows, zip(*keys, strict=True), strict=True):
         if rows.setdefault(key, row) != row:
+            shown = key[0] or "an empty path"
             raise DataError(
-                f"{name}: {key[0] or 'an empty path'} is in row {rows[key]} and again in row {row}; "
-                "remove one of them"
+                f"{name}: {shown} is in row {rows[key]} and again in row {row}; remove one of them"
             )
