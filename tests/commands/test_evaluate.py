@@ -307,7 +307,6 @@ def table_of(
     images: int = 4,
     apart: float = 2.0,
     columns: str = "",
-    splits: bool = True,
 ) -> str:
     """A made-up tool's predictions: half of the patients are val, half test, every other one malignant."""
     rng = np.random.default_rng(seed)
@@ -317,7 +316,7 @@ def table_of(
             label = patient % 2
             score = apart * (label - 0.5) + rng.normal()
             positive = round(float(1 / (1 + np.exp(-score))), 6)
-            split = ("val", "test")[patient // 2 % 2] if splits else ""
+            split = ("val", "test")[patient // 2 % 2]
             row = [f"{patient}_{number}.png", ("benign", "malignant")[label], split, f"p{patient}"]
             extra = [f",{(40, 100)[number % 2]}"] if columns else []
             lines.append(",".join([*row, f"{1 - positive:.6f}", f"{positive:.6f}"]) + "".join(extra))
