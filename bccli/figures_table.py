@@ -141,7 +141,7 @@ def remarks(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) ->
         if why := (row["reasons"] or {}).get("ci"):
             yield f"{title}: no intervals ({why})"
         elif row["ci"]:
-            yield f"{title}: 95 % intervals, drawing {row['resampled']} again"
+            yield f"{title}: 95 % intervals over {row['resampled']}"
         if row["threshold"]:
             chosen = "as given" if row["threshold"]["chosen_on"] is None else "chosen on val"
             yield f"{title}: {row['positive']} from {row['threshold']['value']:.4f} on, {chosen}"

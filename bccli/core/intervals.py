@@ -83,9 +83,14 @@ class Spread:
         below = float((known < self.point - _NOTHING).mean() + (known <= self.point + _NOTHING).mean()) / 2
         bias = NORMAL.inv_cdf(min(max(below, 1 / len(known)), 1 - 1 / len(known)))
         reach = expanded_reach(behind)
-        ends = [bias + z / (1 - self.acceleration * z) for z in (bias - reach, bias + reach)]
-        low, high = np.quantile(known, [NORMAL.cdf(end) for end in ends])
-        return [float(low), float(high)], ""
+        shares = [self._corrected(bias, z) for z in (bias - reach, bias + reach)]
+        low, high = np.quantile(known, shares)
+        return [min(float(low), self.point), max(float(high), self.point)], ""
+
+    def _corrected(self, bias: float, z: float) -> float:
+        """The share of rounds below a limit that would be `z` standard deviations from the middle."""
+        slowed = 1 - self.acceleration * z
+        return NORMAL.cdf(bias + z / slowed) if slowed > 0 else float(z > 0)
 
     @property
     def acceleration(self) -> float:

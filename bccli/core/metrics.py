@@ -248,7 +248,7 @@ def _ordered(ci: dict[str, Limits]) -> dict[str, list[float] | None]:
 def _unit(patients: Sequence[str] | None, known: set[str]) -> str:
     """What is drawn again for intervals."""
     if not known:
-        return "images, as their patients are unknown"
+        return "images, as patients are unknown"
     return "patients, and each image of an unknown one" if "" in set(patients or ()) else "patients"
 
 

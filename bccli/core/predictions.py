@@ -246,7 +246,6 @@ def _refuse_twice(table: _Table, name: str) -> None:
     rows: dict[tuple[str, ...], int] = {}
     for row, key in zip(table.rows, zip(*keys, strict=True), strict=True):
         if rows.setdefault(key, row) != row:
-            shown = key[0] or "an empty path"
             raise DataError(
-                f"{name}: {shown} is in row {rows[key]} and again in row {row}; remove one of them"
+                f"{name}: the path {key[0]!r} is in row {rows[key]} and again in row {row}; remove one of them"
             )

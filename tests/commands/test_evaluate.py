@@ -345,7 +345,7 @@ def test_why_there_are_no_intervals_is_said(bccli: Bccli) -> None:
     shown = bccli("evaluate", "-", "--format", "table", input=text).stdout
     assert "no intervals (only 4 patients; intervals need 5)" in shown
     (unknown,) = figures(bccli, "-", input=GOOD + "5.png,a,0.8,0.2\n")
-    assert unknown["resampled"] == "images, as their patients are unknown"
+    assert unknown["resampled"] == "images, as patients are unknown"
     assert unknown["ci"]
 
 

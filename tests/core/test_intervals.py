@@ -213,3 +213,14 @@ def test_intervals_cover_the_truth_in_19_of_20_studies_and_those_over_images_do_
     for name in COVERED:
         assert SHARE[0] <= shares["patients"][name] <= SHARE[1], shares
         assert shares["images"][name] < 0.88, shares
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=5, max_size=12), st.integers(0, 3))
+@settings(max_examples=40)
+def test_few_images_have_wide_intervals_that_hold_the_figure(pairs, seed):
+    labels, predicted = np.array(pairs).T
+    figures = measure(labels, None, ["a", "b", "c"], predicted=predicted, rounds=60)
+    for name, limits in figures.ci.items():
+        value = getattr(figures, name, None)
+        if limits and value is not None:
+            assert limits[0] <= value <= limits[1], name
