@@ -15,6 +15,16 @@ _SHOWN = (
     "patient_accuracy", "train_accuracy", "val_accuracy", "beta", "overfit",
 )  # fmt: skip
 
+# What a row of the terminal's table shows where there are too many runs for a column each.
+_ABREAST = 2
+_LEADING = {
+    "n": "n",
+    "accuracy": "accuracy",
+    "majority_accuracy": "majority",
+    "roc_auc": "AUC",
+    "val_accuracy": "val",
+}
+
 # What a paper's table shows, a row per run.
 _PUBLISHED = (
     "protocol", "split", "level", "n", "patients", "accuracy", "majority_accuracy", "balanced_accuracy", "f1",
@@ -51,9 +61,34 @@ def flat_rows(figures: Sequence[Figures]) -> list[Row]:
 
 
 def tables(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> Iterator[list[Row]]:
-    """The tables for a terminal: a column per run, then what there is of classes, papers and a comparison."""
+    """The tables for a terminal: a column per run, then what there is of classes, papers and a comparison.
+
+    More than two are a row each, with what one chooses by.
+    """
     columns = _unique(_title(row) for row in figures)
-    yield [
+    if len(figures) > _ABREAST:
+        rows = zip(columns, figures, strict=True)
+        yield [
+            {"run": name, **{shown: _leading(row, key) for key, shown in _LEADING.items()}}
+            for name, row in rows
+        ]
+    else:
+        yield _measure_rows(columns, figures)
+    if len(figures) == 1:
+        yield _class_rows(figures[0])
+    yield from _common_tables(figures, comparison)
+
+
+def _leading(row: Figures, measure: str) -> str | None:
+    """A figure with three decimals and its limits, which break into a line of their own."""
+    value = row[measure]
+    limits = (row["ci"] or {}).get(measure)
+    shown = f" ({limits[0]:.3f}–{limits[1]:.3f})" if limits else ""
+    return None if value is None else cell(value, digits=3) + shown
+
+
+def _measure_rows(columns: Sequence[str], figures: Sequence[Figures]) -> list[Row]:
+    return [
         {
             "measure": _name(measure),
             **{name: _with_limits(row, measure) for name, row in zip(columns, figures, strict=True)},
@@ -61,9 +96,6 @@ def tables(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> 
         for measure in _SHOWN
         if any(_value(row, measure) is not None for row in figures)
     ]
-    if len(figures) == 1:
-        yield _class_rows(figures[0])
-    yield from _common_tables(figures, comparison)
 
 
 def published(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> Iterator[list[Row]]:
@@ -140,8 +172,6 @@ def remarks(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) ->
             yield f"{row['name']}: {sentence}"
         if why := (row["reasons"] or {}).get("ci"):
             yield f"{title}: no intervals ({why})"
-        elif row["ci"]:
-            yield f"{title}: 95 % intervals over {row['resampled']}"
         if row["threshold"]:
             chosen = "as given" if row["threshold"]["chosen_on"] is None else "chosen on val"
             yield f"{title}: {row['positive']} from {row['threshold']['value']:.4f} on, {chosen}"
@@ -149,6 +179,8 @@ def remarks(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) ->
             yield f"{title}: probabilities at temperature {row['temperature']:.3f}, fitted to val"
         for name, values in (row["fusion"] or {}).items():
             yield f"{title}: {_FUSIONS[name]} of patches: accuracy {cell(values['accuracy'])}"
+    for unit in dict.fromkeys(row["resampled"] for row in figures if row["ci"]):
+        yield f"95 % intervals over {unit}"
     yield from _tests(comparison)
 
 

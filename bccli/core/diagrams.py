@@ -101,7 +101,8 @@ def _on_grid_roc(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
 
 
 def _on_grid_precision(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
-    return np.interp(GRID, tpr, precision)
+    """The precision at the first point that finds so large a share of the positives."""
+    return precision[np.searchsorted(tpr, np.maximum(GRID, tpr[tpr > 0][0])).clip(max=len(tpr) - 1)]
 
 
 Curve = Callable[[Floats, Floats, Floats], Floats]

@@ -97,18 +97,14 @@ def measure(
     probabilities: ArrayLike | None,
     classes: Sequence[str],
     *,
-    positive: str | None = None,
     patients: Sequence[str] | None = None,
-    loss: str = "categorical_crossentropy",
-    label_smoothing: float = 0.0,
-    predicted: ArrayLike | None = None,
     rounds: int = 0,
+    **options: Any,
 ) -> Figures:
     """Measure one split; identity, overfitting and leakage are for the caller to fill in.
 
-    `predicted` replaces the most probable class (a threshold, a vote); without `probabilities`, what
-    needs them is None. Of equally probable classes the first is predicted. `patients` names the
-    patient of each image, "" where unknown. Intervals take so many `rounds`.
+    Images, `patients` and `options` are as `material_of` takes them; without `probabilities`, what needs
+    them is None. Intervals take so many `rounds`.
 
     Two classes: `positive` is the last one unless given. More: `f1`, `roc_auc` and `pr_auc` are macro
     averages, one class against the rest, and `positive`, `tpr`, `fpr`, `tnr`, `auc_paper` are None.
@@ -120,10 +116,7 @@ def measure(
 
     Raises DataError for inputs that do not fit together, UsageError for an unknown class or loss.
     """
-    material = material_of(
-        labels, probabilities, classes,
-        positive=positive, patients=patients, loss=loss, label_smoothing=label_smoothing, predicted=predicted,
-    )  # fmt: skip
+    material = material_of(labels, probabilities, classes, patients=patients, **options)
     known = _known_patients(patients)
     found = _defined(measures(material, np.ones((1, material.clusters))))
     named = {entry.name for entry in fields(Figures)}
@@ -156,7 +149,12 @@ def material_of(
     label_smoothing: float = 0.0,
     predicted: ArrayLike | None = None,
 ) -> Material:
-    """The same arguments as `measure` takes, checked and added up per patient."""
+    """The images of one split, checked and added up per patient.
+
+    `predicted` replaces the most probable class (a threshold, a vote); of equally probable classes the
+    first is predicted. `patients` names the patient of each image, "" where unknown. `loss` is what was
+    trained on. Raises DataError for inputs that do not fit together, UsageError for an unknown name.
+    """
     if positive is not None and positive not in classes:
         raise UsageError(f"positive class {positive!r} is unknown; choose one of {', '.join(classes)}")
     truth = _class_numbers(labels, len(classes), "labels")

@@ -247,5 +247,5 @@ def _refuse_twice(table: _Table, name: str) -> None:
     for row, key in zip(table.rows, zip(*keys, strict=True), strict=True):
         if rows.setdefault(key, row) != row:
             raise DataError(
-                f"{name}: the path {key[0]!r} is in row {rows[key]} and again in row {row}; remove one of them"
+                f"{name}: the path {key[0]!r} is in row {rows[key]} and again in row {row}; remove one"
             )

@@ -133,6 +133,8 @@ def test_several_runs_are_one_table(bccli: Bccli, run: Path, tmp_path: Path) -> 
     (tmp_path / "p.csv").write_text(GOOD)
     rows = rows_of(bccli("evaluate", run, tmp_path / "p.csv", run).stdout)
     assert [row["name"] for row in rows] == ["run", "run", str(tmp_path / "p.csv")]  # p.csv has no val
+    leading = bccli("evaluate", run, tmp_path / "p.csv", run, "--format", "table").stdout
+    assert all(name in leading for name in ("run test (2)", "accuracy", "majority", "AUC", "val"))
     table = bccli("evaluate", run, tmp_path / "p.csv", "--format", "table").stdout
     assert "majority accuracy" in table
     assert not table.startswith("name,")
