@@ -85,7 +85,7 @@ def subject_of(run: Run, predictions: Predictions, split: str) -> Subject:
         name=run.name,
         predictions=predictions.of_split(split),
         val=predictions.of_split("val"),
-        pieces=run.preparation.patches is not None,
+        pieces=run.preparation.patches is not None and holds_pieces(predictions),
         split=split,
         positive=info["positive"],
         loss=info["settings"]["loss"],
