@@ -101,7 +101,8 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
         settings["calibrate"],
         settings["by"],
     )
-    subjects = list(_subjects(runs, screen, settings))
+    paths, unfinished = _expanded(runs)
+    subjects = list(_subjects(paths, screen, settings))
     done = evaluation.leaderboard([evaluation.evaluate(subject, terms, screen) for subject in subjects])
     if settings["calibrate"]:
         for entry in done:
@@ -115,22 +116,33 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
         console.show_json(found)
     else:
         console.show_figures(found["runs"], settings["format"], comparison=versus)
-    return _told_bad(subjects, screen, skip=settings["skip_bad"])
+    bad = _told_bad(subjects, unfinished, screen)
+    return 4 if bad and not settings["skip_bad"] else 0
 
 
-def _told_bad(subjects: Sequence[Any], screen: console.Console, *, skip: bool) -> int:
-    """Name the rows that could not be used; the exit code that they ask for."""
+def _expanded(runs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The paths with sweeps replaced by their complete members, and the members that are not complete."""
+    from bccli.core.evaluation import runs_at
+
+    pairs = [runs_at(path) for path in runs]
+    return [path for done, _ in pairs for path in done], [path for _, others in pairs for path in others]
+
+
+def _told_bad(subjects: Sequence[Any], unfinished: Sequence[Path], screen: console.Console) -> bool:
+    """Name the rows and runs that could not be used; whether there are any."""
+    for path in unfinished:
+        screen.warn(f"{path}: is unfinished and was left out; run the same bccli train again")
     for subject in subjects:
         if paths := subject.predictions.without_truth:
             named = ", ".join(paths[:5]) + (", …" if len(paths) > 5 else "")
             screen.warn(f"{subject.name}: {len(paths)} rows have no label and were left out ({named})")
-    return 4 if any(subject.predictions.without_truth for subject in subjects) and not skip else 0
+    return bool(unfinished) or any(subject.predictions.without_truth for subject in subjects)
 
 
-def _subjects(runs: tuple[Path, ...], screen: console.Console, settings: dict[str, Any]) -> Iterator[Any]:
-    """What is to be measured, for each path: a run, the members of a sweep, or a table."""
+def _subjects(runs: Sequence[Path], screen: console.Console, settings: dict[str, Any]) -> Iterator[Any]:
+    """What is to be measured, for each path: a run or a table."""
     from bccli.core.cores import available_cores
-    from bccli.core.evaluation import runs_at, subject_of_run, subject_of_table
+    from bccli.core.evaluation import subject_of_run, subject_of_table
     from bccli.core.predictions import parse_predictions, read_predictions
     from bccli.core.prepared import load_dataset
     from bccli.core.runs import load_run
@@ -139,7 +151,7 @@ def _subjects(runs: tuple[Path, ...], screen: console.Console, settings: dict[st
     if settings["data"]:
         from bccli.core.external import subject_on
 
-        loaded = [load_run(member) for path in runs for member in runs_at(path)]
+        loaded = [load_run(path) for path in runs]
         dataset = load_dataset(settings["data"])
         for run in loaded:
             workers = settings["workers"] or available_cores()
@@ -151,7 +163,7 @@ def _subjects(runs: tuple[Path, ...], screen: console.Console, settings: dict[st
         elif path.exists() and not path.is_dir():
             yield subject_of_table(read_predictions(path), str(path), split)
         else:
-            yield from (subject_of_run(load_run(member), split) for member in runs_at(path))
+            yield subject_of_run(load_run(path), split)
 
 
 def _standard_input() -> Iterator[str]:

@@ -16,7 +16,7 @@ from bccli.core.grouping import at_level, holds_pieces, mixed_patients, vote
 from bccli.core.metrics import Figures, mean_loss, measure, with_overfitting
 from bccli.core.papers import beside
 from bccli.core.predictions import Predictions, read_predictions
-from bccli.core.runs import Run
+from bccli.core.runs import COMPLETE, Run
 from bccli.core.thresholds import Rule, choose_threshold, decide
 from bccli.core.watching import SILENT, Watcher
 
@@ -105,11 +105,16 @@ def subject_of(run: Run, predictions: Predictions, split: str) -> Subject:
     )
 
 
-def runs_at(path: Path) -> list[Path]:
-    """The folder of a run, or for a sweep those of its members."""
-    if (path / "run.json").is_file() and read_json(path / "run.json").get("kind") == "sweep":
-        return sorted(member.parent for member in path.glob("*/run.json"))
-    return [path]
+def runs_at(path: Path) -> tuple[list[Path], list[Path]]:
+    """The folder of a run, or those of a sweep's members: the complete ones, and the others."""
+    if not (path / "run.json").is_file() or read_json(path / "run.json").get("kind") != "sweep":
+        return [path], []
+    found: tuple[list[Path], list[Path]] = [], []
+    for marker in sorted(path.glob("*/run.json")):
+        found[read_json(marker).get("status") != COMPLETE].append(marker.parent)
+    if not found[0]:
+        raise DataError(f"{path}: no member of this sweep is complete; run the same bccli train again")
+    return found
 
 
 def subject_of_run(run: Run, split: str) -> Subject:

@@ -600,3 +600,19 @@ def test_the_papers_figures_stand_beside_those_of_its_recipe(bccli: Bccli, run: 
     change(run, recipe="cbis-ddsm-tl", backbone="vgg16")
     measures = {row["measure"]: row["paper"] for row in figures(bccli, run)[0]["paper"]}
     assert measures == {"auc_paper": 0.644, "f1": 0.654, "accuracy": 0.644, "beta_paper": 1.01}
+
+
+def test_a_sweep_is_a_leaderboard_of_its_members(bccli: Bccli, run: Path, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    for name in ("a", "b", "c"):
+        shutil.copytree(run, sweep / name)
+    (sweep / "run.json").write_text(json.dumps({"format": 1, "tool": "bccli", "kind": "sweep"}))
+    change(sweep / "b", val_accuracy=2.0)
+    change(sweep / "c", status="running")
+    result = bccli("evaluate", sweep, "--format", "json", exit=4)
+    assert [entry["name"] for entry in json.loads(result.stdout)["runs"]] == ["b", "a"]
+    assert f"{sweep / 'c'}: is unfinished and was left out" in result.stderr
+    bccli("evaluate", sweep, "--skip-bad")
+    for name in ("a", "b"):
+        change(sweep / name, status="running")
+    refused(bccli("evaluate", sweep, exit=3), "no member", "bccli train")
