@@ -122,6 +122,7 @@ _SPELLINGS = {
     "magnifications": "magnification",
     "test_magnifications": "test-magnification",
     "weights_hash": "weights of the content",
+    "augment_hash": "augment of the content",
 }
 
 
