@@ -11,16 +11,9 @@ from typing import IO, Any
 
 from bccli.core.files import replacing
 from bccli.core.watching import Watcher
-from bccli.writers import WRITERS, Rows, cell, write_all
+from bccli.writers import WRITERS, Rows, write_all
 
 FORMATS = ("auto", "table", "csv", "json")
-
-# The measures that the table of figures shows; JSON and CSV have them all.
-_SHOWN = (
-    "protocol", "n", "patients", "positive", "accuracy", "majority_accuracy", "balanced_accuracy", "f1",
-    "roc_auc", "tpr", "tnr", "loss", "patient_accuracy", "train_accuracy", "val_accuracy", "beta", "overfit",
-)  # fmt: skip
-_NESTED = frozenset({"classes", "confusion_matrix", "per_class", "ci", "calibration", "leakage"})
 
 
 class Console(Watcher):
@@ -192,34 +185,55 @@ def _destination(output: Path) -> Iterator[IO[str]]:
         text.detach()
 
 
-def show_figures(figures: Sequence[Mapping[str, Any]], format: str = "auto") -> None:
-    """Print figures of the contract: the main ones as a table, all that fit into a cell as CSV."""
-    if format == "json":
+def show_figures(
+    figures: Sequence[Mapping[str, Any]],
+    format: str = "auto",
+    *,
+    comparison: Mapping[str, Any] | None = None,
+) -> None:
+    """Print figures of the contract: tables for people and papers, one flat table as CSV."""
+    from bccli import figures_table
+
+    chosen = _resolved(format, sys.stdout)
+    if chosen == "json":
         show_json(figures)
-    elif format == "table" or (format == "auto" and sys.stdout.isatty()):
-        _show_main_figures(figures)
+    elif chosen == "csv":
+        show_rows(figures_table.flat_rows(figures), "csv")
+    elif chosen == "table":
+        for table in figures_table.tables(figures, comparison):
+            show_rows(table, "table")
+        for line in figures_table.remarks(figures, comparison):
+            print(line)
     else:
-        flat = [{key: value for key, value in row.items() if key not in _NESTED} for row in figures]
-        show_rows(flat, "csv")
+        for number, table in enumerate(figures_table.published(figures, comparison)):
+            print(end="\n" * (number > 0))
+            show_rows(table, chosen)
 
 
-def _show_main_figures(figures: Sequence[Mapping[str, Any]]) -> None:
-    """A column per run and split, a row per measure, and below it what leaked."""
-    from bccli.core.leakage import leak_sentences
+def show_audit(rows: Sequence[Mapping[str, Any]], format: str = "auto") -> None:
+    """Print what parts of datasets share; on a terminal, examples stand below the table."""
+    if _resolved(format, sys.stdout) != "table":
+        show_rows(rows, format)
+        return
+    show_rows([{key: value for key, value in row.items() if key != "examples"} for row in rows], "table")
+    for row in rows:
+        for pair in filter(None, row["examples"].split("; ")):
+            print(f"{row['data']} {row['part']}: {pair}")
 
-    columns = [" ".join(filter(None, (row["name"], row["split"]))) for row in figures]
-    rows = [
-        {
-            "measure": measure.replace("_", " "),
-            **{name: cell(row[measure]) for name, row in zip(columns, figures, strict=True)},
-        }
-        for measure in _SHOWN
-        if any(row[measure] is not None for row in figures)
-    ]
-    show_rows(rows, "table")
-    for row in figures:
-        for sentence in leak_sentences({row["split"] or "data": row["leakage"] or {}}):
-            print(f"{row['name']}: {sentence}")
+
+def write_figures(
+    folder: Path, figures: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] | None
+) -> None:
+    """Write the figures as CSV, and as tables for a paper."""
+    from bccli import figures_table
+
+    with _destination(folder / "figures.csv") as stream:
+        WRITERS["csv"](figures_table.flat_rows(figures), stream, "")
+    for format, ending in (("markdown", "md"), ("latex", "tex")):
+        with _destination(folder / f"figures.{ending}") as stream:
+            for table in figures_table.published(figures, comparison):
+                WRITERS[format](table, stream, "")
+                stream.write("\n")
 
 
 def show_json(value: Any) -> None:

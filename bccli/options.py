@@ -97,6 +97,22 @@ class TargetType(click.ParamType):
         return measure, target
 
 
+class ThresholdType(click.ParamType):
+    """youden, sensitivity=SHARE, specificity=SHARE, or the threshold itself."""
+
+    name = "youden|sensitivity=0.95|FLOAT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from bccli.core.thresholds import Rule, parse_rule
+
+        if isinstance(value, Rule):
+            return value
+        try:
+            return parse_rule(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class FiniteType(click.FloatRange):
     """A number in a range; neither nan nor inf, which a comparison lets pass."""
 

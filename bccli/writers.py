@@ -69,6 +69,48 @@ def _as_json_lines(rows: Rows, stream: IO[str], title: str) -> None:
         stream.flush()
 
 
+def _as_markdown(rows: Rows, stream: IO[str], title: str) -> None:
+    """A table as GitHub and Pandoc read it."""
+    names, lines = _cells(rows)
+    numeric = _numeric(lines)
+    for line in (names, [("---", "---:")[right] for right in numeric], *lines):
+        stream.write("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |\n")
+
+
+def _as_latex(rows: Rows, stream: IO[str], title: str) -> None:
+    """A tabular that needs no package."""
+    names, lines = _cells(rows)
+    columns = "".join("lr"[right] for right in _numeric(lines))
+    stream.write(f"\\begin{{tabular}}{{{columns}}}\n\\hline\n")
+    for number, line in enumerate([names, *lines]):
+        stream.write(" & ".join(map(_for_latex, line)) + " \\\\\n" + "\\hline\n" * (number == 0))
+    stream.write("\\hline\n\\end{tabular}\n")
+
+
+_LATEX = {
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "–": "--", "−": "$-$", "β": r"$\beta$", "γ": r"$\gamma$", "κ": r"$\kappa$",
+}  # fmt: skip
+
+
+def _for_latex(text: str) -> str:
+    return "".join(_LATEX.get(mark, mark) for mark in text)
+
+
+def _cells(rows: Rows) -> tuple[list[str], list[list[str]]]:
+    """The names of the columns that hold anything, and the cells of each row as text."""
+    rows = list(rows)
+    keys = [key for key in (rows[0] if rows else ()) if any(row[key] not in (None, "") for row in rows)]
+    return [key.replace("_", " ") for key in keys], [[cell(row[key]) for key in keys] for row in rows]
+
+
+def _numeric(lines: list[list[str]]) -> list[bool]:
+    """Which columns hold numbers, or nothing, and go to the right."""
+    columns = list(zip(*lines, strict=True))
+    return [all(not text or text[0].isdigit() or text[0] in "-−" for text in column) for column in columns]
+
+
 def write_all(texts: Iterable[str], stream: IO[str]) -> None:
     """Write each text and let it be seen soon; nothing is collected."""
     flush = _flushing(stream)
@@ -96,4 +138,6 @@ WRITERS: dict[str, Callable[[Rows, IO[str], str], None]] = {
     "csv": _as_csv,
     "json": _as_json,
     "jsonl": _as_json_lines,
+    "markdown": _as_markdown,
+    "latex": _as_latex,
 }

@@ -1,6 +1,8 @@
 """`bccli evaluate`: runs or predictions → figures."""
 
+import io
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,64 +29,171 @@ from bccli.core.errors import UsageError
     default=None,
     help="Which of a run's images; a table without splits is taken whole.  [default: test]",
 )
+@click.option(
+    "--level",
+    type=click.Choice(["image", "patch", "patient"]),
+    default="image",
+    show_default=True,
+    help="What counts as one case; with the mean of its patches' or images' probabilities.",
+)
+@click.option(
+    "--bootstrap",
+    type=click.IntRange(0, 100_000),
+    metavar="N",
+    default=1000,
+    show_default=True,
+    help="Rounds for the 95 % intervals; 0 for none.",
+)
+@click.option(
+    "--threshold",
+    type=options.ThresholdType(),
+    default=None,
+    help="From which probability on a case is positive: a number, or a rule for val.",
+)
+@click.option(
+    "--calibrate/--no-calibrate",
+    default=None,
+    help="Fit a temperature to val and store it with the run, or leave a stored one out.  "
+    "[default: use what is stored]",
+)
+@click.option(
+    "--by",
+    metavar="COLUMN",
+    default=None,
+    help="Break down by magnification, subtype, view or another column.",
+)
 @click.option("--positive", metavar="NAME", default=None, help="The positive class.  [default: the run's]")
+@click.option(
+    "--audit/--no-audit",
+    help="Print the leakage audit of prepared datasets, which are named instead of runs.",
+)
 @options.device
 @options.workers
-@options.output_format()
+@options.skip_bad
+@options.output_format("markdown", "latex")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    metavar="DIR",
+    help="Also write tables and plots (PNG and SVG) here.",
+)
 @click.pass_obj
-def evaluate(
-    screen: console.Console, runs: tuple[Path, ...], data: Path | None, split: str | None, **settings: Any
-) -> None:
+def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -> int:
     """Print the figures of runs, or of any tool's predictions.
 
     A table of predictions is a CSV with path,label and p_<class> columns (or predicted), patients where
-    they are known; - reads it from standard input.
+    they are known; - reads it from standard input. Several are ordered by their accuracy on val; two are
+    compared. Thresholds and temperatures are chosen on val.
     """
-    from bccli.core.evaluation import figures_json
+    if settings["audit"]:
+        _audit(runs, screen, settings)
+        return 0
+    from bccli.core import evaluation
 
-    if data and split:
+    if settings["data"] and settings["split"]:
         raise UsageError("--split is for a run's own images, and --data takes all of DATA; leave one out")
-    chosen = split or "test"
-    figures = (
-        _on_other_data(runs, data, screen, settings)
-        if data
-        else [_evaluate(path, chosen, settings["positive"]) for path in runs]
+    terms = evaluation.Terms(
+        settings["level"],
+        settings["positive"],
+        settings["bootstrap"],
+        settings["threshold"],
+        settings["calibrate"],
+        settings["by"],
     )
-    found = figures_json(figures)
+    paths, unfinished = _expanded(runs)
+    subjects = list(_subjects(paths, screen, settings))
+    done = evaluation.leaderboard([evaluation.evaluate(subject, terms, screen) for subject in subjects])
+    if settings["calibrate"]:
+        for entry in done:
+            evaluation.keep_temperature(entry)
+    versus = evaluation.comparison(done, terms)
+    figures = [figures for entry in done for figures in entry.figures]
+    found = evaluation.figures_json(figures, versus)
+    if settings["output"]:
+        _write(settings["output"], done, found, screen)
     if settings["format"] == "json":
         console.show_json(found)
     else:
-        console.show_figures(found["runs"], settings["format"])
+        console.show_figures(found["runs"], settings["format"], comparison=versus)
+    bad = _told_bad(subjects, unfinished, screen)
+    return 4 if bad and not settings["skip_bad"] else 0
 
 
-def _on_other_data(  # type: ignore[no-untyped-def]
-    runs: tuple[Path, ...], data: Path, screen: console.Console, settings: dict[str, Any]
-):
+def _expanded(runs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The paths with sweeps replaced by their complete members, and the members that are not complete."""
+    from bccli.core.evaluation import runs_at
+
+    pairs = [runs_at(path) for path in runs]
+    return [path for done, _ in pairs for path in done], [path for _, others in pairs for path in others]
+
+
+def _told_bad(subjects: Sequence[Any], unfinished: Sequence[Path], screen: console.Console) -> bool:
+    """Name the rows and runs that could not be used; whether there are any."""
+    for path in unfinished:
+        screen.warn(f"{path}: is unfinished and was left out; run the same bccli train again")
+    for subject in subjects:
+        if paths := subject.predictions.without_truth:
+            named = ", ".join(paths[:5]) + (", …" if len(paths) > 5 else "")
+            screen.warn(f"{subject.name}: {len(paths)} rows have no label and were left out ({named})")
+    return bool(unfinished) or any(subject.predictions.without_truth for subject in subjects)
+
+
+def _subjects(runs: Sequence[Path], screen: console.Console, settings: dict[str, Any]) -> Iterator[Any]:
+    """What is to be measured, for each path: a run or a table."""
     from bccli.core.cores import available_cores
-    from bccli.core.external import evaluate_on
+    from bccli.core.evaluation import subject_of_run, subject_of_table
+    from bccli.core.predictions import parse_predictions, read_predictions
     from bccli.core.prepared import load_dataset
     from bccli.core.runs import load_run
 
-    loaded = [load_run(path) for path in runs]
-    dataset = load_dataset(data)
-    options = {"device": settings["device"], "positive": settings["positive"], "watcher": screen}
-    workers = settings["workers"] or available_cores()
-    return [evaluate_on(run, dataset, workers=workers, **options) for run in loaded]
+    split = settings["split"] or "test"
+    if settings["data"]:
+        from bccli.core.external import subject_on
+
+        loaded = [load_run(path) for path in runs]
+        dataset = load_dataset(settings["data"])
+        for run in loaded:
+            workers = settings["workers"] or available_cores()
+            yield subject_on(run, dataset, device=settings["device"], workers=workers, watcher=screen)
+        return
+    for path in runs:
+        if str(path) == "-":
+            yield subject_of_table(parse_predictions(_standard_input(), "standard input"), "-", split)
+        elif path.exists() and not path.is_dir():
+            yield subject_of_table(read_predictions(path), str(path), split)
+        else:
+            yield subject_of_run(load_run(path), split)
 
 
-def _standard_input() -> str:
-    return sys.stdin.buffer.read().decode("utf-8-sig", "surrogateescape")
+def _standard_input() -> Iterator[str]:
+    stream = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        yield from stream
+    finally:
+        stream.detach()
 
 
-def _evaluate(path: Path, split: str, positive: str | None):  # type: ignore[no-untyped-def]
-    from bccli.core.evaluation import evaluate_predictions, evaluate_run
-    from bccli.core.predictions import parse_predictions, read_predictions
-    from bccli.core.runs import load_run
+def _write(folder: Path, done: Sequence[Any], found: dict[str, Any], screen: console.Console) -> None:
+    from bccli.core.diagrams import draw_all
+    from bccli.core.files import write_json
 
-    if str(path) == "-":
-        return evaluate_predictions(
-            parse_predictions(_standard_input(), "standard input"), "-", split, positive=positive
-        )
-    if path.exists() and not path.is_dir():
-        return evaluate_predictions(read_predictions(path), str(path), split, positive=positive)
-    return evaluate_run(load_run(path), split, positive=positive)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "figures.json", found)
+    console.write_figures(folder, found["runs"], found.get("comparison"))
+    for number, entry in enumerate(done, 1):
+        draw_all(entry, folder / f"{number:02}" if len(done) > 1 else folder)
+    screen.note(f"tables and plots are in {folder}")
+
+
+def _audit(paths: tuple[Path, ...], screen: console.Console, settings: dict[str, Any]) -> None:
+    from bccli.core.auditing import audit_all
+    from bccli.core.prepared import load_dataset
+
+    if settings["data"]:
+        raise UsageError("--audit takes prepared datasets where runs stand otherwise; leave --data out")
+    rows = [finding.to_row() for finding in audit_all([load_dataset(path) for path in paths])]
+    if settings["format"] == "json":
+        console.show_json({"format": 1, "audits": rows})
+    else:
+        console.show_audit(rows, settings["format"])

@@ -1,10 +1,12 @@
 """The leakage audit of a prepared dataset, for the parts that a run trains and tests on."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +14,17 @@ from bccli.core.errors import DataError, ImageError, LeakageError
 from bccli.core.files import write_bytes
 from bccli.core.imaging.decoding import decode
 from bccli.core.imaging.hashes import is_blank, perceptual_hash
-from bccli.core.leakage import Leak, Traits, audit_splits, leak_sentences
+from bccli.core.leakage import (
+    OTHER_SIDE,
+    Leak,
+    Traits,
+    audit_folds,
+    audit_splits,
+    find_leak,
+    leak_sentences,
+)
 from bccli.core.prepared import Dataset
-from bccli.core.records import Sample
+from bccli.core.records import SPLITS, Sample
 
 _LOOKS = np.dtype([("perceptual", "<u8"), ("blank", "?")])
 
@@ -40,6 +50,73 @@ def traits_of(samples: Sequence[Sample], looks: np.ndarray) -> Traits:
         blank=looks["blank"],
         parents=np.array([places.get(sample.parent, -1) for sample in samples], np.int32),
     )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one part of prepared data shares with another; `examples` are pairs of paths, part first."""
+
+    data: str
+    part: str
+    against: str
+    leak: Leak
+    examples: tuple[tuple[str, str], ...]
+
+    def to_row(self) -> dict[str, Any]:
+        """As printed."""
+        return {
+            "data": self.data,
+            "part": self.part,
+            "against": self.against,
+            **self.leak.to_json(),
+            "examples": "; ".join(" = ".join(pair) for pair in self.examples),
+        }
+
+
+def audit_all(datasets: Sequence[Dataset]) -> Iterator[Finding]:
+    """Audit prepared datasets: each one's splits or folds, and each pair of datasets."""
+    for dataset in datasets:
+        yield from _audit_inside(dataset)
+    for place, dataset in enumerate(datasets):
+        for other in datasets[:place]:
+            leak, paths = audit_between(dataset, other.samples, looks_of(other, other.root / ".cache"))
+            yield Finding(str(dataset.root), "all", str(other.root), leak, _pairs(leak, paths))
+
+
+def _audit_inside(dataset: Dataset) -> Iterator[Finding]:
+    traits = traits_of(dataset.samples, looks_of(dataset, dataset.root / ".cache"))
+    paths = [sample.path for sample in dataset.samples]
+    if dataset.folds:
+        folds = np.array([-1 if sample.fold is None else sample.fold for sample in dataset.samples])
+        found = {"folds": audit_folds(traits, folds)}
+    else:
+        splits = np.array([SPLITS.index(s.split) if s.split else -1 for s in dataset.samples])
+        found = audit_splits(traits, splits)
+    for part, leak in found.items():
+        yield Finding(str(dataset.root), part, OTHER_SIDE[part], leak, _pairs(leak, paths))
+
+
+def _pairs(leak: Leak, paths: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((paths[inside], paths[outside]) for inside, outside in leak.examples)
+
+
+def audit_between(dataset: Dataset, others: Sequence[Sample], looks: np.ndarray) -> tuple[Leak, list[str]]:
+    """What a dataset shares with samples from elsewhere, and the paths of all, the dataset's first.
+
+    Patients are the same where dataset and name are. Paths belong to their own folder: none of them is
+    taken for a parent in the other.
+    """
+    ours = [replace(sample, patient=_whose(sample)) for sample in dataset.samples]
+    theirs = [Sample(patient=_whose(sample), sha256=sample.sha256) for sample in others]
+    inside = np.arange(len(ours) + len(theirs)) < len(ours)
+    both = np.concatenate([looks_of(dataset, dataset.root / ".cache"), looks])
+    paths = [sample.path for sample in (*dataset.samples, *others)]
+    return find_leak(traits_of([*ours, *theirs], both), inside, ~inside), paths
+
+
+def _whose(sample: Sample) -> str:
+    """A patient's name that no other dataset's patient has; empty where it is unknown."""
+    return f"{sample.dataset}\0{sample.patient}" if sample.patient else ""
 
 
 def refuse_leakage(leaks: dict[str, Leak], dataset: Dataset, *, allowed: bool) -> None:

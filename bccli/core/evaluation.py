@@ -1,76 +1,347 @@
-"""From a run's stored predictions to the figures of the contract."""
+"""From stored predictions to the figures of the contract."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from bccli.core.errors import DataError
-from bccli.core.metrics import Figures, measure, with_overfitting
+import numpy as np
+
+from bccli.core.calibrating import COLDEST, HOTTEST, fit_temperature, temper, temperature_of
+from bccli.core.comparing import Side, compare
+from bccli.core.errors import DataError, UsageError
+from bccli.core.files import file_hash, locked, read_json, write_json
+from bccli.core.grouping import at_level, holds_pieces, mixed_patients, vote
+from bccli.core.metrics import Figures, mean_loss, measure, with_overfitting
+from bccli.core.papers import beside
 from bccli.core.predictions import Predictions, read_predictions
-from bccli.core.runs import Run
+from bccli.core.runs import COMPLETE, Run
+from bccli.core.thresholds import Rule, choose_threshold, decide
+from bccli.core.watching import SILENT, Watcher
 
 FORMAT = 1
+ROUNDS = 1000
+"""Rounds of the bootstrap, unless --bootstrap says otherwise."""
 
 
-def evaluate_run(run: Run, split: str, *, positive: str | None = None) -> Figures:
-    """The figures of one split of a run. Raises DataError where the run has no predictions of it."""
+@dataclass(frozen=True)
+class Terms:
+    """How predictions are to be measured; `calibrate` None uses the temperature that a run has stored."""
+
+    level: str = "image"
+    positive: str | None = None
+    rounds: int = ROUNDS
+    threshold: Rule | None = None
+    calibrate: bool | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose predictions are measured: those of one split, and what is known beside them.
+
+    `val` are the predictions that thresholds, temperatures and leaderboards rest on. `pieces` says that rows
+    are patches. `facts` are fields of `Figures`; train and val accuracy are those of the network.
+    """
+
+    name: str
+    predictions: Predictions
+    val: Predictions | None
+    pieces: bool
+    split: str | None = None
+    positive: str | None = None
+    loss: str = "categorical_crossentropy"
+    label_smoothing: float = 0.0
+    temperature: float | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    run: Run | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of a subject: the figures of the whole, those of each group, and the rows they rest on.
+
+    `units` has a row per image, patch or patient, as the level asks.
+    """
+
+    subject: Subject
+    whole: Figures
+    groups: tuple[Figures, ...]
+    units: Predictions
+    temperature: float | None
+    val_loss: float = math.inf
+
+    @property
+    def figures(self) -> tuple[Figures, ...]:
+        """The whole, then its groups."""
+        return self.whole, *self.groups
+
+
+def subject_of(run: Run, predictions: Predictions, split: str) -> Subject:
+    """One split of a run's predictions, with what run.json knows."""
+    info = run.info
+    return Subject(
+        name=run.name,
+        predictions=predictions.of_split(split),
+        val=predictions.of_split("val"),
+        pieces=run.preparation.patches is not None and holds_pieces(predictions),
+        split=split,
+        positive=info["positive"],
+        loss=info["settings"]["loss"],
+        label_smoothing=info["settings"].get("label_smoothing", 0.0),  # unknown to older runs
+        temperature=temperature_of(run),
+        facts={
+            "kind": info["kind"],
+            "backbone": info["backbone"],
+            "dataset": info["dataset"],
+            "protocol": info["protocol"],
+            "leakage": info["leakage"].get(split),
+            "train_accuracy": info["train_accuracy"],
+            "val_accuracy": info["val_accuracy"],
+            "recipe": info.get("recipe") or None,  # unknown to older runs
+        },
+        run=run,
+    )
+
+
+def runs_at(path: Path) -> tuple[list[Path], list[Path]]:
+    """The folder of a run, or those of a sweep's members: the complete ones, and the others."""
+    if not (path / "run.json").is_file() or read_json(path / "run.json").get("kind") != "sweep":
+        return [path], []
+    found: tuple[list[Path], list[Path]] = [], []
+    for marker in sorted(path.glob("*/run.json")):
+        found[read_json(marker).get("status") != COMPLETE].append(marker.parent)
+    if not found[0]:
+        raise DataError(f"{path}: no member of this sweep is complete; run the same bccli train again")
+    return found
+
+
+def subject_of_run(run: Run, split: str) -> Subject:
+    """One split of a run. Raises DataError where the run has no predictions of it."""
     path = run.part("predictions.csv")
     predictions = read_predictions(path, run.classes)
     if split not in predictions.splits:
         there = ", ".join(sorted(set(predictions.splits))) or "none"
         raise DataError(f"{path}: has no images of {split}; it has {there}")
-    return figures_of(run, predictions, split, positive=positive)
+    return subject_of(run, predictions, split)
+
+
+def subject_of_table(predictions: Predictions, name: str, split: str | None) -> Subject:
+    """Predictions that stand alone; `split` None takes all rows, as does a table without splits."""
+    val = predictions.of_split("val") if any(predictions.splits) else None
+    if split is not None and val is not None:
+        chosen = predictions.of_split(split)
+        if not len(chosen):
+            raise DataError(f"{name}: has no images of {split}; choose another --split")
+    else:
+        split, chosen = None, predictions
+    accuracy = float((val.predicted == val.labels).mean()) if val is not None and len(val) else None
+    facts = {"val_accuracy": accuracy}
+    return Subject(name, chosen, val, holds_pieces(predictions), split, facts=facts)
 
 
 def figures_of(run: Run, predictions: Predictions, split: str, *, positive: str | None = None) -> Figures:
-    """Measure one split of a run's predictions and add what run.json knows."""
-    info = run.info
-    part = predictions.of_split(split)
+    """Measure one split of a run's predictions as `evaluate` does unless it is told otherwise."""
+    return evaluate(subject_of(run, predictions, split), Terms(positive=positive)).whole
+
+
+def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evaluation:
+    """Measure a subject. Raises DataError, UsageError where the terms do not fit it."""
+    temperature = _temperature(subject, terms, watcher)
+    rows = _tempered(subject.predictions, temperature)
+    val = _tempered(subject.val, temperature) if subject.val is not None and len(subject.val) else None
+    units = at_level(rows, terms.level, pieces=subject.pieces)
+    if terms.level == "patient" and (mixed := mixed_patients(rows)):
+        watcher.warn(f"{subject.name}: {mixed} patients have images of several classes; the last one counts")
+    positive = terms.positive or subject.positive
+    threshold = None
+    if terms.threshold:
+        threshold = _threshold(subject, terms, units, val, positive)
+        units = replace(units, predicted=decide(*threshold))
+    whole = _measured(subject, terms, units, rows, positive)
+    shared: dict[str, Any] = {
+        "threshold": None
+        if threshold is None or terms.threshold is None
+        else {"rule": str(terms.threshold), "value": threshold[1], "chosen_on": _chosen_on(terms.threshold)},
+        "temperature": temperature,
+    }
+    groups = _groups(subject, terms, units, rows, positive) if terms.by else ()
+    whole = replace(whole, **shared)
+    return Evaluation(
+        subject,
+        replace(whole, paper=beside(whole)),
+        tuple(replace(group, **shared) for group in groups),
+        units,
+        temperature,
+        _val_loss(val),
+    )
+
+
+def _chosen_on(rule: Rule) -> str | None:
+    return None if rule.name == "fixed" else "val"
+
+
+def _val_loss(val: Predictions | None) -> float:
+    """The log loss on val, which decides between equal accuracies; infinite where it is unknown."""
+    if val is None or val.probabilities is None:
+        return math.inf
+    return mean_loss(val.labels, val.probabilities, "categorical_crossentropy") or 0.0
+
+
+def _temperature(subject: Subject, terms: Terms, watcher: Watcher) -> float | None:
+    if not terms.calibrate:
+        return subject.temperature if terms.calibrate is None else None
+    val = subject.val
+    if val is None or val.probabilities is None:
+        raise DataError(
+            f"{subject.name}: has no probabilities of val, on which --calibrate rests; leave it out"
+        )
+    temperature = fit_temperature(val.labels, val.probabilities, subject.name)
+    if not 1.01 * COLDEST < temperature < 0.99 * HOTTEST:
+        watcher.warn(
+            f"{subject.name}: val is told too well or too badly to calibrate by; T ends at {temperature:.3g}"
+        )
+    return temperature
+
+
+def _tempered(predictions: Predictions, temperature: float | None) -> Predictions:
+    if temperature is None or predictions.probabilities is None:
+        return predictions
+    return replace(predictions, probabilities=temper(predictions.probabilities, temperature))
+
+
+def _threshold(
+    subject: Subject, terms: Terms, units: Predictions, val: Predictions | None, positive: str | None
+) -> tuple[np.ndarray, float, int]:
+    """The scores of the units, the threshold, and the number of the positive class."""
+    classes, rule = units.classes, terms.threshold or Rule("youden")
+    if len(classes) != 2:
+        raise UsageError(
+            f"--threshold: {subject.name} has {len(classes)} classes, and it needs two; leave it out"
+        )
+    if units.probabilities is None:
+        raise UsageError(f"--threshold: {subject.name} has no probabilities; leave it out")
+    if positive is not None and positive not in classes:
+        raise UsageError(f"positive class {positive!r} is unknown; choose one of {', '.join(classes)}")
+    number = classes.index(positive or classes[-1])
+    known = np.zeros(0, bool), np.zeros(0)
+    if val is not None and val.probabilities is not None:
+        chosen = at_level(val, terms.level, pieces=subject.pieces)
+        known = chosen.labels == number, np.asarray(chosen.probabilities)[:, number]
+    return units.probabilities[:, number], choose_threshold(rule, *known, subject.name), number
+
+
+def _measured(
+    subject: Subject, terms: Terms, units: Predictions, rows: Predictions, positive: str | None
+) -> Figures:
+    """The figures of some units, and of the `rows` (patches or images) that they were made from."""
     figures = measure(
-        part.labels,
-        part.probabilities,
-        run.classes,
-        positive=positive or info["positive"],
-        patients=part.patients,
-        loss=info["settings"]["loss"],
-        label_smoothing=info["settings"].get("label_smoothing", 0.0),  # unknown to older runs
+        units.labels,
+        units.probabilities,
+        units.classes,
+        positive=positive,
+        patients=units.patients,
+        loss=subject.loss,
+        label_smoothing=subject.label_smoothing,
+        predicted=units.predicted,
+        rounds=terms.rounds,
     )
     figures = replace(
         figures,
-        name=run.name,
-        kind=info["kind"],
-        backbone=info["backbone"],
-        dataset=info["dataset"],
-        protocol=info["protocol"],
-        split=split,
-        level="patch" if run.preparation.patches else "image",
-        leakage=info["leakage"].get(split),
+        name=subject.name,
+        split=subject.split,
+        level=terms.level,
+        **subject.facts,
+        fusion=_fusion(subject, terms, units, rows, positive),
     )
-    tested = figures.accuracy if split == "test" else None
-    return with_overfitting(figures, info["train_accuracy"], info["val_accuracy"], tested)
+    if figures.train_accuracy is None:
+        return figures
+    hits = rows.predicted == rows.labels
+    tested = float(hits.mean()) if subject.split == "test" and len(hits) else None
+    return with_overfitting(figures, figures.train_accuracy, figures.val_accuracy, tested)
 
 
-def evaluate_predictions(
-    predictions: Predictions, name: str, split: str | None, *, positive: str | None = None
-) -> Figures:
-    """The figures of predictions that stand alone; `split` None takes all rows."""
-    if split is not None and any(predictions.splits):
-        predictions = predictions.of_split(split)
-        if not len(predictions.labels):
-            raise DataError(f"{name}: has no images of {split}; choose another --split")
-    else:
-        split = None
-    figures = measure(
-        predictions.labels,
-        predictions.probabilities,
-        predictions.classes,
-        positive=positive,
-        patients=predictions.patients,
-        predicted=predictions.predicted,
-    )
-    return replace(figures, name=name, split=split, level="image")
+def _fusion(
+    subject: Subject, terms: Terms, units: Predictions, rows: Predictions, positive: str | None
+) -> dict[str, dict[str, float | None]] | None:
+    """What other ways from patches to images would reach, beside the run's own."""
+    if terms.level != "image" or not subject.pieces:
+        return None
+    ways = {"vote": vote(rows), "mean": at_level(rows, "image", pieces=True)}
+    found = {}
+    for name, images in ways.items():
+        figures = measure(images.labels, None, images.classes, positive=positive, predicted=images.predicted)
+        found[name] = {key: getattr(figures, key) for key in ("accuracy", "balanced_accuracy", "f1")}
+    return found
 
 
-def figures_json(figures: Sequence[Figures]) -> dict[str, Any]:
-    """The contract's JSON."""
-    return {"format": FORMAT, "runs": [entry.to_json() for entry in figures]}
+def _groups(
+    subject: Subject, terms: Terms, units: Predictions, rows: Predictions, positive: str | None
+) -> tuple[Figures, ...]:
+    """The figures of each value of a trait, numbers in their order."""
+    name = str(terms.by)
+    if name not in units.traits or not any(units.traits[name]):
+        known = ", ".join(sorted(key for key, values in units.traits.items() if len(set(values)) > 1))
+        raise DataError(
+            f"{subject.name}: does not say the {name} of its images; --by can be {known or 'nothing here'}"
+        )
+    values, everywhere = (np.array(part.traits[name], object) for part in (units, rows))
+    groups = []
+    for value in sorted(set(values.tolist()), key=_as_number):
+        part = units.where(values == value)
+        figures = _measured(subject, terms, part, rows.where(everywhere == value), positive)
+        groups.append(replace(figures, group=f"{name} {value or 'unknown'}"))
+    return tuple(groups)
+
+
+def _as_number(text: str) -> tuple[float, str]:
+    try:
+        return float(text), text
+    except ValueError:
+        return math.inf, text
+
+
+def keep_temperature(evaluation: Evaluation) -> None:
+    """Store a fitted temperature with its run: for predict, and for the figures in metrics.json."""
+    run, val = evaluation.subject.run, evaluation.subject.val
+    if run is None or val is None or evaluation.temperature is None:
+        return
+    with locked(run.root):
+        calibration = {"method": "temperature", "temperature": evaluation.temperature, "images": len(val)}
+        calibrated = Run(run.root, {**run.info, "calibration": calibration})
+        predictions = read_predictions(run.part("predictions.csv"), run.classes)
+        present = [split for split in ("val", "test") if split in predictions.splits]
+        write_json(
+            run.root / "metrics.json",
+            figures_json([figures_of(calibrated, predictions, split) for split in present]),
+        )
+        files = {**run.info["files"], "metrics.json": file_hash(run.root / "metrics.json")}
+        write_json(run.root / "run.json", {**calibrated.info, "files": files})
+
+
+def leaderboard(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """Best first by accuracy on val, equal ones by log loss on val; those without val last, as they came.
+
+    Nothing of test is looked at.
+    """
+
+    def place(entry: Evaluation) -> tuple[float, float]:
+        accuracy = entry.whole.val_accuracy
+        return (math.inf, 0.0) if accuracy is None else (-accuracy, entry.val_loss)
+
+    return sorted(evaluations, key=place)
+
+
+def comparison(evaluations: Sequence[Evaluation], terms: Terms) -> dict[str, Any] | None:
+    """Two subjects against each other; None where there are not two."""
+    if len(evaluations) != 2:
+        return None
+    sides = [Side(entry.whole.name or "", entry.units) for entry in evaluations]
+    return compare(*sides, positive=evaluations[0].whole.positive, rounds=terms.rounds)
+
+
+def figures_json(figures: Sequence[Figures], comparison: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The contract's JSON; a comparison of two stands behind it."""
+    found: dict[str, Any] = {"format": FORMAT, "runs": [entry.to_json() for entry in figures]}
+    return {**found, "comparison": dict(comparison)} if comparison else found

@@ -1,4 +1,4 @@
-"""External validation: a run's figures on another prepared dataset, audited against what the run has seen."""
+"""External validation: a run on another prepared dataset, audited against what the run has seen."""
 
 import csv
 import io
@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bccli.core.auditing import looks_of, table_of_looks, traits_of
+from bccli.core.auditing import audit_between, table_of_looks
 from bccli.core.errors import DataError
-from bccli.core.evaluation import figures_of
+from bccli.core.evaluation import Subject, subject_of
 from bccli.core.files import write_text
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.inference import Predictor, load_predictor, predict
-from bccli.core.leakage import Leak, find_leak, leak_sentences
-from bccli.core.metrics import Figures
-from bccli.core.predictions import Predictions
+from bccli.core.leakage import Leak, leak_sentences
+from bccli.core.predictions import TRAITS, Predictions, read_predictions
 from bccli.core.prepared import Dataset
 from bccli.core.records import Sample
 from bccli.core.runs import Run, networks_of
@@ -44,16 +43,15 @@ def _read_seen(run: Run) -> Iterator[dict[str, str]]:
             yield from csv.DictReader(stream)
 
 
-def evaluate_on(
+def subject_on(
     run: Run,
     dataset: Dataset,
     *,
     device: str = "auto",
-    positive: str | None = None,
     workers: int = 2,
     watcher: Watcher = SILENT,
-) -> Figures:
-    """The figures of a run on all images of a dataset.
+) -> Subject:
+    """A run's predictions of all images of a dataset; thresholds and the like rest on the run's own val.
 
     Raises DataError where the dataset has classes or sizes that the run does not know, or a damaged file.
     """
@@ -66,24 +64,28 @@ def evaluate_on(
         f"evaluating {run.root} on {len(dataset.samples)} images of {dataset.root}: {predictor.device}"
     )
     probabilities = _predict(predictor, dataset, workers, watcher)
-    labels = np.array([run.classes.index(sample.label) for sample in dataset.samples])
+    samples = dataset.samples
     predictions = Predictions(
         classes=run.classes,
-        splits=("",) * len(labels),
-        patients=tuple(sample.patient for sample in dataset.samples),
-        labels=labels,
+        splits=("",) * len(samples),
+        patients=tuple(sample.patient for sample in samples),
+        labels=np.array([run.classes.index(sample.label) for sample in samples]),
         predicted=probabilities.argmax(axis=1),
         probabilities=probabilities,
+        paths=tuple(sample.path for sample in samples),
+        sources=tuple(sample.source for sample in samples),
+        traits={name: tuple(str(getattr(sample, name)) for sample in samples) for name in TRAITS},
     )
-    figures = figures_of(run, predictions, "", positive=positive)
+    own = subject_of(run, read_predictions(run.part("predictions.csv"), run.classes), "val")
     protocols = {run.info["protocol"], dataset.info["protocol"]}
-    return replace(
-        figures,
-        dataset=dataset.info["dataset"],
-        protocol="paper" if "paper" in protocols else "honest",
-        split=None,
-        leakage=leak.to_json(),
-    )
+    facts = {
+        **own.facts,
+        "dataset": dataset.info["dataset"],
+        "protocol": "paper" if "paper" in protocols else "honest",
+        "leakage": leak.to_json(),
+    }
+    pieces = dataset.preparation.patches is not None
+    return replace(own, predictions=predictions, split=None, pieces=pieces, facts=facts)
 
 
 def _check(run: Run, dataset: Dataset, watcher: Watcher) -> None:
@@ -106,33 +108,21 @@ def _check(run: Run, dataset: Dataset, watcher: Watcher) -> None:
 def audit_against(run: Run, dataset: Dataset) -> Leak:
     """What a dataset shares with the images that a run was trained on or chosen by."""
     rows = list(_read_seen(run))
-    seen = [_as_sample(row) for row in rows]
-    theirs = [replace(sample, patient=_whose(sample.dataset, sample.patient)) for sample in dataset.samples]
-    looks = np.concatenate(
-        [
-            looks_of(dataset, dataset.root / ".cache"),
-            table_of_looks(
-                [int(row["perceptual"], 16) for row in rows], [row["blank"] == "1" for row in rows]
-            ),
-        ]
+    seen = [
+        Sample(patient=row["patient"], dataset=row["dataset"], sha256=row["sha256"], path=row["path"])
+        for row in rows
+    ]
+    looks = table_of_looks(
+        [int(row["perceptual"], 16) for row in rows], [row["blank"] == "1" for row in rows]
     )
-    inside = np.arange(len(looks)) < len(theirs)
-    return find_leak(traits_of([*theirs, *seen], looks), inside, ~inside)
-
-
-def _as_sample(row: dict[str, str]) -> Sample:
-    # Without its path, which belongs to another dataset and must not be taken for a parent in this one.
-    return Sample(patient=_whose(row["dataset"], row["patient"]), sha256=row["sha256"])
-
-
-def _whose(dataset: str, patient: str) -> str:
-    """A patient's name that no other dataset's patient has; empty where it is unknown."""
-    return f"{dataset}\0{patient}" if patient else ""
+    return audit_between(dataset, seen, looks)[0]
 
 
 def _predict(predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher) -> np.ndarray:
-    """Probabilities (images, classes) of prepared images, which need no preparation."""
-    members = tuple(replace(member, preparation=Preparation()) for member in predictor.members)
+    """Probabilities (images, classes), not yet tempered, of prepared images, which need no preparation."""
+    members = tuple(
+        replace(member, preparation=Preparation(), temperature=None) for member in predictor.members
+    )
     paths: Sequence[str] = [str(dataset.root / sample.path) for sample in dataset.samples]
     found = np.empty((len(paths), len(predictor.classes)))
     with watcher.track(len(paths), "images") as advance:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core import interruption
+from bccli.core.calibrating import temper, temperature_of
 from bccli.core.cores import available_cores
 from bccli.core.datasets.walking import image_files
 from bccli.core.engines import PACKING_PAYS, Network, keras_network, litert_network
@@ -41,13 +42,20 @@ class Prediction:
 class Member:
     """One run: how it prepares a raw image, and its networks (several if it has folds).
 
-    `order` are the places of the predictor's classes among the run's own.
+    `order` are the places of the predictor's classes among the run's own. Each network's answers are
+    tempered before any are averaged; `temperature` is None unless `evaluate --calibrate` stored one.
     """
 
     preparation: Preparation
     size: tuple[int, int]
     networks: tuple[Network, ...]
     order: tuple[int, ...]
+    temperature: float | None = None
+
+    def answer(self, images: np.ndarray, views: Sequence[View]) -> np.ndarray:
+        """Class probabilities (n, the run's classes) of prepared images, over all views and networks."""
+        answers = (network(view(images)) for view in views for network in self.networks)
+        return np.mean([temper(answer, self.temperature) for answer in answers], axis=0)
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ class Predictor:
         pieces = np.concatenate(images)
         answers = np.concatenate(
             [
-                np.mean([network(view(step)) for view in views for network in member.networks], axis=0)
+                member.answer(step, views)
                 for step in np.split(pieces, range(self.step, len(pieces), self.step))
             ]
         )
@@ -146,6 +154,7 @@ def load_predictor(
             (run.info["size"][0], run.info["size"][1]),
             tuple(several),
             tuple(run.classes.index(name) for name in runs[0].classes),
+            temperature_of(run),
         )
         for run, several in zip(runs, networks, strict=True)
     )

@@ -73,7 +73,7 @@ _WORDS = {
     "near_duplicates": ("near-duplicate", "near-duplicates"),
     "children": ("augmented relative", "augmented relatives"),
 }
-_OTHER_SIDE = {
+OTHER_SIDE = {
     "test": "train or val",
     "val": "train",
     "folds": "another fold",
@@ -88,7 +88,7 @@ def leak_sentences(leaks: Mapping[str, Mapping[str, int | None]]) -> list[str]:
         shared = [f"{amount} {_WORDS[kind][amount != 1]}" for kind, amount in counts.items() if amount]
         if shared:
             verb = "share" if part == "folds" else "shares"
-            sentences.append(f"{part} {verb} {', '.join(shared)} with {_OTHER_SIDE[part]}")
+            sentences.append(f"{part} {verb} {', '.join(shared)} with {OTHER_SIDE[part]}")
     return sentences
 
 

@@ -5,24 +5,19 @@ probabilities have shape (n, K). A ratio whose denominator is zero is None, neve
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bccli.core.errors import DataError, UsageError
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+from bccli.core.intervals import Limits, intervals
+from bccli.core.weighting import Floats, Integers, Material, areas, collect, measures, rank
 
 EPSILON = 1e-7
 """Keras's fuzz factor: probabilities are kept this far from 0 and 1 before their logarithm is taken."""
-
-CALIBRATION_BINS = 15
-"""Guo et al. 2017, "On Calibration of Modern Neural Networks", table 1."""
 
 OVERFIT_MARGIN = 0.10
 """Falconí et al. 2020, section 4.3.3: a model is rejected above this difference."""
@@ -35,6 +30,11 @@ class Figures:
     Accuracies, rates and areas are shares in 0…1. `n` counts what the level names (images, patches or
     patients), `patients` the known patients. `confusion_matrix` has a row per true and a column per
     predicted class. None is "does not apply" or "not defined here".
+
+    Behind the contract's keys: `log_loss` is that of the probabilities, whatever `loss` was trained on;
+    `resampled` says what the intervals drew again, `reasons` why a figure or an interval is None;
+    `group` is the part of a breakdown, `fusion` has other ways from patches to images, `threshold` and
+    `temperature` are what was applied to the probabilities, `paper` the published figures of `recipe`.
     """
 
     name: str | None = None
@@ -70,6 +70,19 @@ class Figures:
     ci: dict[str, list[float] | None] | None = None
     calibration: dict[str, float | None] | None = None
     leakage: dict[str, Any] | None = None
+    pr_auc: float | None = None
+    mcc: float | None = None
+    kappa: float | None = None
+    kappa_weights: str | None = None
+    log_loss: float | None = None
+    resampled: str | None = None
+    reasons: dict[str, str] | None = None
+    group: str | None = None
+    threshold: dict[str, Any] | None = None
+    temperature: float | None = None
+    fusion: dict[str, dict[str, float | None]] | None = None
+    recipe: str | None = None
+    paper: list[dict[str, Any]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A dict that `json.dumps(…, allow_nan=False)` takes: floats unrounded, what is not finite is None.
@@ -84,75 +97,187 @@ def measure(
     probabilities: ArrayLike | None,
     classes: Sequence[str],
     *,
+    patients: Sequence[str] | None = None,
+    rounds: int = 0,
+    **options: Any,
+) -> Figures:
+    """Measure one split; identity, overfitting and leakage are for the caller to fill in.
+
+    Images, `patients` and `options` are as `material_of` takes them; without `probabilities`, what needs
+    them is None. Intervals take so many `rounds`.
+
+    Two classes: `positive` is the last one unless given. More: `f1`, `roc_auc` and `pr_auc` are macro
+    averages, one class against the rest, and `positive`, `tpr`, `fpr`, `tnr`, `auc_paper` are None.
+    Cohen's κ is quadratic where all classes are grades.
+
+    A class without images has no sensitivity and no AUC. As in scikit-learn, `balanced_accuracy` is
+    the mean over the classes that occur and the macro `f1` over those that occur or are predicted,
+    but a macro `roc_auc` or `pr_auc` needs them all. An empty split has counts and nothing else.
+
+    Raises DataError for inputs that do not fit together, UsageError for an unknown class or loss.
+    """
+    material = material_of(labels, probabilities, classes, patients=patients, **options)
+    known = _known_patients(patients)
+    found = _defined(measures(material, np.ones((1, material.clusters))))
+    named = {entry.name for entry in fields(Figures)}
+    per_class = _per_class(material, found, classes)
+    numbers: dict[str, Any] = {name: value for name, value in found.items() if name in named}
+    figures = Figures(
+        **numbers,
+        n=material.images,
+        patients=len(known) or None,
+        classes=list(classes),
+        positive=None if material.positive is None else classes[material.positive],
+        confusion_matrix=material.sums.cells.sum(axis=0).astype(np.int64).tolist(),
+        per_class=per_class,
+        calibration=_picked(found, ("ece", "brier")) if probabilities is not None else None,
+        kappa_weights="quadratic" if are_grades(classes) else "none",
+        resampled=_unit(patients, known),
+    )
+    figures = replace(figures, reasons=_reasons(figures, probabilities is not None) or None)
+    return _with_intervals(figures, material, rounds) if rounds else figures
+
+
+def material_of(
+    labels: ArrayLike,
+    probabilities: ArrayLike | None,
+    classes: Sequence[str],
+    *,
     positive: str | None = None,
     patients: Sequence[str] | None = None,
     loss: str = "categorical_crossentropy",
     label_smoothing: float = 0.0,
     predicted: ArrayLike | None = None,
-) -> Figures:
-    """Measure one split; identity, intervals, overfitting and leakage are for the caller to fill in.
+) -> Material:
+    """The images of one split, checked and added up per patient.
 
-    `predicted` replaces the most probable class (a threshold, a vote); without `probabilities`, what
-    needs them is None. Of equally probable classes the first is predicted. `patients` names the
-    patient of each image, "" where unknown.
-
-    Two classes: `positive` is the last one unless given. More: `f1` and `roc_auc` are macro averages,
-    one class against the rest, and `positive`, `tpr`, `fpr`, `tnr`, `auc_paper` are None.
-
-    A class without images has no sensitivity and no AUC. As in scikit-learn, `balanced_accuracy` is
-    the mean over the classes that occur and the macro `f1` over those that occur or are predicted,
-    but a macro `roc_auc` needs them all. An empty split has counts and nothing else.
-
-    Raises DataError for inputs that do not fit together, UsageError for an unknown class or loss.
+    `predicted` replaces the most probable class (a threshold, a vote); of equally probable classes the
+    first is predicted. `patients` names the patient of each image, "" where unknown. `loss` is what was
+    trained on. Raises DataError for inputs that do not fit together, UsageError for an unknown name.
     """
     if positive is not None and positive not in classes:
         raise UsageError(f"positive class {positive!r} is unknown; choose one of {', '.join(classes)}")
     truth = _class_numbers(labels, len(classes), "labels")
     scores = None if probabilities is None else _scores(probabilities, len(truth), len(classes))
-    chosen = _decide(scores, predicted, len(truth), len(classes))
-    owners = _owners(patients, len(truth))
-
-    matrix = confusion_matrix(truth, chosen, len(classes))
-    per_class = _per_class(matrix, truth, scores, classes)
-    shared = Figures(
-        n=len(truth),
-        patients=len(set(owners) - {""}) or None,
-        classes=list(classes),
-        accuracy=_ratio(np.trace(matrix), len(truth)),
-        balanced_accuracy=_mean([row["sensitivity"] for row in per_class.values()]),
-        loss=None if scores is None else mean_loss(truth, scores, loss, label_smoothing=label_smoothing),
-        majority_accuracy=_ratio(matrix.sum(axis=1).max(initial=0), len(truth)),
-        patient_accuracy=patient_accuracy(truth == chosen, owners),
-        confusion_matrix=matrix.tolist(),
-        per_class=per_class,
-        calibration=None if scores is None else calibration(truth, scores, chosen),
-    )
-    if len(classes) == 2:
-        return replace(shared, **_binary(per_class, positive or classes[-1]))
-    return replace(
-        shared,
-        f1=_mean([row["f1"] for row in per_class.values()]),
-        roc_auc=_mean([row["roc_auc"] for row in per_class.values()], complete=True),
+    per_image: dict[str, Floats] = {}
+    if scores is not None:
+        per_image = {
+            "loss": losses(truth, scores, loss, label_smoothing=label_smoothing),
+            "log_loss": _log_losses(truth, scores),
+            "brier": ((scores - _one_hot(truth, scores)) ** 2).sum(axis=1),
+        }
+    return collect(
+        truth,
+        _decide(scores, predicted, len(truth), len(classes)),
+        scores,
+        clusters_of(patients, len(truth)),
+        classes=len(classes),
+        positive=list(classes).index(positive or classes[-1]) if len(classes) == 2 else None,
+        per_image=per_image,
+        patients_known=bool(_known_patients(patients)),
+        quadratic=are_grades(classes),
     )
 
 
-def confusion_matrix(labels: Integers, predicted: Integers, class_count: int) -> Integers:
-    """Counts of shape (K, K): a row per true class, a column per predicted class."""
-    cells = np.bincount(labels * class_count + predicted, minlength=class_count**2)
-    return cells.reshape(class_count, class_count)
+def are_grades(classes: Sequence[str]) -> bool:
+    """Whether the classes are steps of one scale, so that a near miss is less wrong than a far one."""
+    return all(name.lower().startswith("grade") for name in classes)
+
+
+PER_CLASS = ("sensitivity", "specificity", "precision", "f1", "roc_auc", "pr_auc")
+"""What is measured of each class against the rest, besides its number of images."""
+
+_TOP = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "auc_paper", "tpr", "fpr", "tnr", "loss",
+        "majority_accuracy", "patient_accuracy", "pr_auc", "mcc", "kappa", "log_loss")  # fmt: skip
+
+
+def _per_class(
+    material: Material, found: Mapping[str, float | None], classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Each class against the rest, in the order of `classes`."""
+    counts = material.sums.cells.sum(axis=(0, 2)).astype(int).tolist()
+    return {
+        name: {"n": counts[number], **{measure: found.get(f"{measure}.{number}") for measure in PER_CLASS}}
+        for number, name in enumerate(classes)
+    }
+
+
+def _reasons(figures: Figures, scored: bool) -> dict[str, str]:
+    """Why measures are None that could have been numbers."""
+    undefined = [name for name in _TOP if getattr(figures, name) is None]
+    missing = [name for name, row in (figures.per_class or {}).items() if not row["n"]]
+    reasons = {}
+    for name in undefined:
+        if name in ("roc_auc", "pr_auc", "loss", "log_loss") and not scored:
+            reasons[name] = "there are no probabilities"
+        elif name in ("auc_paper", "tpr", "fpr", "tnr") and figures.positive is None:
+            continue
+        elif name == "patient_accuracy":
+            reasons[name] = "no patient is known"
+        elif missing:
+            reasons[name] = f"there is no image of {', '.join(missing)}"
+        else:
+            reasons[name] = "all images are predicted to be of one class"
+    return reasons
+
+
+def _with_intervals(figures: Figures, material: Material, rounds: int) -> Figures:
+    """The figures with the limits of each measure; those of a class have its name behind theirs."""
+    unit = "patient" if figures.patients else "image"
+    found = intervals(material, rounds=rounds, unit=unit)
+    reasons = {**(figures.reasons or {})}
+    ci: dict[str, Limits] = {}
+    for name, limits in (found.limits or {}).items():
+        measure, _, number = name.partition(".")
+        shown = f"{measure}.{figures.classes[int(number)]}" if number else name
+        ci[shown] = limits
+        if name in found.reasons:
+            reasons[f"ci.{shown}"] = found.reasons[name]
+    reasons |= {name: why for name, why in found.reasons.items() if name == "ci"}
+    return replace(figures, ci=_ordered(ci) if found.limits is not None else None, reasons=reasons or None)
+
+
+def _ordered(ci: dict[str, Limits]) -> dict[str, list[float] | None]:
+    """Measures in the order of their keys, then those of classes."""
+    first = [name for name in (*_TOP, "ece", "brier") if name in ci]
+    return {name: ci[name] for name in dict.fromkeys([*first, *sorted(ci)])}
+
+
+def _unit(patients: Sequence[str] | None, known: set[str]) -> str:
+    """What is drawn again for intervals."""
+    if not known:
+        return "images, as patients are unknown"
+    return "patients, and each image of an unknown one" if "" in set(patients or ()) else "patients"
+
+
+def _known_patients(patients: Sequence[str] | None) -> set[str]:
+    return set(patients or ()) - {""}
+
+
+def clusters_of(patients: Sequence[str] | None, count: int) -> Integers:
+    """The number of each image's patient, from 0; an image of an unknown patient is a patient of its own."""
+    owners = _owners(patients, count)
+    numbers: dict[str | int, int] = {}
+    return np.array(
+        [numbers.setdefault(owner or place, len(numbers)) for place, owner in enumerate(owners)], np.int64
+    )
+
+
+def _defined(found: Mapping[str, Floats]) -> dict[str, float | None]:
+    """The measures of a single weighting, None where they are not defined."""
+    return {name: None if math.isnan(values[0]) else float(values[0]) for name, values in found.items()}
+
+
+def _picked(found: Mapping[str, float | None], names: Sequence[str]) -> dict[str, float | None]:
+    return {name: found.get(name) for name in names}
 
 
 def roc_auc(is_positive: ArrayLike, scores: ArrayLike) -> float | None:
-    """The share of (positive, negative) pairs that the scores put in order, ties counting half.
-
-    This is the area under the ROC curve (Hanley and McNeil 1982, DOI 10.1148/radiology.143.1.7063747).
-    Both arguments have shape (n,); None where positives or negatives are missing.
-    """
-    is_positive, scores = np.asarray(is_positive, dtype=bool), np.asarray(scores)
-    positives, negatives = np.sort(scores[is_positive]), np.sort(scores[~is_positive])
-    below = np.searchsorted(negatives, positives, side="left").sum()
-    not_above = np.searchsorted(negatives, positives, side="right").sum()
-    return _ratio(int(below) + int(not_above), 2 * len(positives) * len(negatives))
+    """The area under the ROC curve, both arguments (n,); None where positives or negatives are missing."""
+    is_positive, scores = np.asarray(is_positive, dtype=bool), np.asarray(scores, dtype=np.float64)
+    ranking = rank(is_positive, scores, np.arange(len(scores)))
+    area = float(areas(ranking, np.ones((1, len(scores))))[0][0])
+    return None if math.isnan(area) else area
 
 
 def roc_curve(is_positive: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats] | None:
@@ -176,41 +301,6 @@ def roc_curve(is_positive: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats
     )
 
 
-def patient_accuracy(correct: Bools, patients: Sequence[str]) -> float | None:
-    """The mean over patients of (correct images / images); None where no patient is known.
-
-    Spanhol et al. 2016, "A Dataset for Breast Cancer Histopathological Image Classification", DOI
-    10.1109/TBME.2015.2496264. An image of an unknown patient ("") is a patient of its own.
-    """
-    images: dict[str | int, list[bool]] = {}
-    for position, (patient, right) in enumerate(zip(patients, correct.tolist(), strict=True)):
-        images.setdefault(patient or position, []).append(right)
-    if not any(isinstance(patient, str) for patient in images):
-        return None
-    return _mean([sum(rights) / len(rights) for rights in images.values()])
-
-
-def calibration(labels: Integers, probabilities: Floats, predicted: Integers) -> dict[str, float | None]:
-    """How far the probabilities can be believed; 0 is best for both figures.
-
-    `ece`: expected calibration error, the mean difference between confidence (the predicted class's
-    probability) and accuracy over bins ((m-1)/15, m/15], weighted by their images (Guo et al. 2017,
-    equation 3). `brier`: the mean over images of the squared errors summed over all classes, 0…2
-    (Brier 1950); with two classes it is twice the score of the positive column alone.
-    """
-    if not len(labels):
-        return {"ece": None, "brier": None}
-    confidence = np.take_along_axis(probabilities, predicted[:, None], axis=1)[:, 0]
-    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
-    surplus = confidence - (labels == predicted)
-    per_bin = np.bincount(np.digitize(confidence, edges, right=True), weights=surplus)
-    squares = (probabilities - _one_hot(labels, probabilities)) ** 2
-    return {
-        "ece": float(np.abs(per_bin).sum() / len(labels)),
-        "brier": float(squares.sum(axis=1).mean()),
-    }
-
-
 def mean_loss(
     labels: Integers, probabilities: Floats, name: str, *, label_smoothing: float = 0.0
 ) -> float | None:
@@ -221,13 +311,23 @@ def mean_loss(
     share of the truth that is spread evenly over all classes. None for no images.
     Raises UsageError for an unknown name.
     """
+    values = losses(labels, probabilities, name, label_smoothing=label_smoothing)
+    return float(values.mean()) if len(values) else None
+
+
+def losses(labels: Integers, probabilities: Floats, name: str, *, label_smoothing: float = 0.0) -> Floats:
+    """A loss of `LOSSES` for each image, (n,). Raises UsageError for an unknown name."""
     if name not in LOSSES:
         raise UsageError(f"loss {name!r} is unknown; choose one of {', '.join(LOSSES)}")
-    if not len(labels):
-        return None
     truth = _one_hot(labels, probabilities)
     truth = truth * (1 - label_smoothing) + label_smoothing / truth.shape[1]
-    return float(LOSSES[name](truth, probabilities).mean())
+    return LOSSES[name](truth, probabilities)
+
+
+def _log_losses(labels: Integers, probabilities: Floats) -> Floats:
+    """The negative logarithm of each image's probability of its own class, (n,), as scikit-learn clips it."""
+    own = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+    return -np.log(np.clip(own, np.finfo(np.float64).eps, 1))
 
 
 def beta(train_accuracy: float | None, other_accuracy: float | None) -> float | None:
@@ -310,53 +410,6 @@ def _clip(probabilities: Floats) -> Floats:
 
 def _one_hot(labels: Integers, probabilities: Floats) -> Floats:
     return np.eye(probabilities.shape[1])[labels]
-
-
-def _per_class(
-    matrix: Integers, labels: Integers, probabilities: Floats | None, classes: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """Each class against the rest, in the order of `classes`."""
-    total = matrix.sum()
-    rows: dict[str, dict[str, Any]] = {}
-    for number, name in enumerate(classes):
-        hits, actual, claimed = matrix[number, number], matrix[number].sum(), matrix[:, number].sum()
-        rows[name] = {
-            "n": int(actual),
-            "sensitivity": _ratio(hits, actual),
-            "specificity": _ratio(total - actual - claimed + hits, total - actual),
-            "precision": _ratio(hits, claimed),
-            "f1": _ratio(2 * hits, actual + claimed),
-            "roc_auc": None if probabilities is None else roc_auc(labels == number, probabilities[:, number]),
-        }
-    return rows
-
-
-def _binary(per_class: dict[str, dict[str, Any]], positive: str) -> dict[str, Any]:
-    """The fields of `Figures` that need a positive class (Falconí et al. 2020, equations 8-10, 12, 13)."""
-    row = per_class[positive]
-    tpr, tnr = row["sensitivity"], row["specificity"]
-    fpr = None if tnr is None else 1 - tnr
-    return {
-        "positive": positive,
-        "f1": row["f1"],
-        "roc_auc": row["roc_auc"],
-        "tpr": tpr,
-        "fpr": fpr,
-        "tnr": tnr,
-        "auc_paper": None if tpr is None or fpr is None else (1 + tpr - fpr) / 2,
-    }
-
-
-def _ratio(part: Any, whole: Any) -> float | None:
-    return float(part / whole) if whole else None
-
-
-def _mean(values: Sequence[float | None], *, complete: bool = False) -> float | None:
-    """The mean of the values that are defined; with `complete`, None unless all are."""
-    defined = [value for value in values if value is not None]
-    if not defined or (complete and len(defined) < len(values)):
-        return None
-    return math.fsum(defined) / len(defined)
 
 
 def _decide(

@@ -44,29 +44,31 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: Target, *, kept_epoc
     """
     figure = new_figure()
     epochs = _series(history, "epoch")
-    losses, accuracies = _add_axes(figure, 0, 3.8, 3.4), _add_axes(figure, 4.7, 3.8, 3.4)
+    losses, accuracies = add_axes(figure, 0, 3.8, 3.4), add_axes(figure, 4.7, 3.8, 3.4)
     for axes, name in ((losses, "loss"), (accuracies, "accuracy")):
         _plot_curve(axes, epochs, _series(history, name), "train", BLUE, "-")
         _plot_curve(axes, epochs, _series(history, f"val_{name}"), "val", VERMILLION, "--")
         if kept_epoch is not None:
             axes.axvline(kept_epoch, color=GREY, linestyle=":", label=f"kept: epoch {kept_epoch}")
-        _label_epochs(axes, epochs, name)
+        label_epochs(axes, epochs, name)
     _scale_loss(losses, [*_series(history, "loss"), *_series(history, "val_loss")])
     handles, labels = losses.get_legend_handles_labels()
     if handles:
         middle = (4.7 + 3.8) / 2 / 3.8
-        losses.legend(handles, labels, ncols=len(handles), **_below(middle, 0.5 / 3.4))
+        losses.legend(handles, labels, ncols=len(handles), **below(middle, 0.5 / 3.4))
     write_figure(figure, path)
 
 
-def plot_confusion(matrix: ArrayLike, classes: Sequence[str], path: Target, *, title: str = "") -> None:
+def plot_confusion(
+    matrix: ArrayLike, classes: Sequence[str], path: Target, *, title: str = "", format: str = "png"
+) -> None:
     """Counts and each row's shares; `matrix` (K, K) has a row per true and a column per predicted class."""
     counts = np.asarray(matrix, dtype=np.int64)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(max(CELL * len(classes), SMALLEST_MATRIX), LARGEST_MATRIX)
     cell = side / max(len(classes), 1)
     figure = new_figure()
-    axes = _add_axes(figure, 0, side, side)
+    axes = add_axes(figure, 0, side, side)
     edges = np.arange(len(classes) + 1) - 0.5
     axes.pcolormesh(edges, edges, shares, cmap="Blues", vmin=0, vmax=1)
     axes.invert_yaxis()
@@ -78,8 +80,8 @@ def plot_confusion(matrix: ArrayLike, classes: Sequence[str], path: Target, *, t
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=font_size)
     _label_classes(axes, [wrapped(name, 18) for name in classes], cell)
     axes.set(ylabel="true class", xlabel="predicted class\n(percentages: shares of the true class)")
-    _set_title(axes, title, side)
-    write_figure(figure, path)
+    set_title(axes, title, side)
+    write_figure(figure, path, format=format)
 
 
 def plot_roc(
@@ -99,7 +101,7 @@ def plot_roc(
     truth, scores = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     shown = [positive or classes[-1]] if len(classes) == 2 else classes
     figure = new_figure()
-    axes = _add_axes(figure, 0, 4.4, 4.4)
+    axes = add_axes(figure, 0, 4.4, 4.4)
     chance = axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)[0]
     handles, names = [], []
     for place, name in enumerate(shown):
@@ -115,9 +117,9 @@ def plot_roc(
         [*names, "0.500   chance"],
         title="area under the curve",
         handlelength=3,
-        **_below(0.5, 0.5 / 4.4),
+        **below(0.5, 0.5 / 4.4),
     )
-    _set_title(axes, title, 4.4)
+    set_title(axes, title, 4.4)
     write_figure(figure, path)
 
 
@@ -128,16 +130,23 @@ def new_figure() -> "Figure":
     return Figure(figsize=(1, 1), dpi=DOTS_PER_INCH)
 
 
-def _add_axes(figure: "Figure", left: float, width: float, height: float) -> "Axes":
+def add_axes(figure: "Figure", left: float, width: float, height: float) -> "Axes":
     """Axes of this size in inches: labels of any length then take room around them, never from them."""
     return figure.add_axes((left, 0, width, height))
 
 
-def write_figure(figure: "Figure", path: Target) -> None:
-    figure.savefig(path, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight", pad_inches=0.15)
+def write_figure(figure: "Figure", path: Target, *, format: str = "png") -> None:
+    """Save as png or svg; the same figure gives the same bytes."""
+    import matplotlib
+
+    metadata = {"Date": None} if format == "svg" else None
+    with matplotlib.rc_context({"svg.hashsalt": "bccli"}):
+        figure.savefig(
+            path, format=format, dpi=DOTS_PER_INCH, bbox_inches="tight", pad_inches=0.15, metadata=metadata
+        )
 
 
-def _below(center: float, distance: float) -> dict[str, Any]:
+def below(center: float, distance: float) -> dict[str, Any]:
     """Where a legend below the axes goes, in axes' widths and heights."""
     return {
         "loc": "upper center",
@@ -167,7 +176,7 @@ def _plot_curve(
     axes.plot(epochs, values, color=colour, linestyle=dashes, marker=marker, markersize=3.5, label=label)
 
 
-def _label_epochs(axes: "Axes", epochs: Sequence[float], name: str) -> None:
+def label_epochs(axes: "Axes", epochs: Sequence[float], name: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set(xlabel="epoch", ylabel=name)
@@ -208,7 +217,7 @@ def _plot_class(axes: "Axes", is_positive: ArrayLike, scores: ArrayLike, place: 
     return axes.plot(curve[0], curve[1], **style)[0], f"{roc_auc(is_positive, scores):.3f}"
 
 
-def _set_title(axes: "Axes", title: str, width: float) -> None:
+def set_title(axes: "Axes", title: str, width: float) -> None:
     """Set a title, broken into lines as wide as the axes (in inches)."""
     if title:
         axes.set_title(wrapped(title, max(20, int(width * 72 / (11 * CHARACTER)))), fontsize=11)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.benchmarks.comparing import Row
 from tests.benchmarks.frozen import decoding, frozen
+from tests.benchmarks.intervals import intervals
 from tests.benchmarks.memory import memory
 from tests.benchmarks.predict import predict
 from tests.benchmarks.reporting import as_json, machine, markdown
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory,
     "macenko": stain,
     "slides": slides,
+    "intervals": intervals,
 }
 
 

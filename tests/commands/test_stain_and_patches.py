@@ -156,8 +156,9 @@ def test_predict_takes_the_same_steps(bccli: Bccli, slides: Path, tmp_path: Path
     small = save(tmp_path / "small.png", draw_slide(0, 0, (20, 20)))
     (row,) = rows_of(bccli("predict", run, small, exit=4).stdout)
     assert "smaller (20×20) than a patch" in row["error"]
-    figures = json.loads(bccli("evaluate", run, "--format", "json").stdout)["runs"][0]
-    assert figures["level"] == "patch"
+    for options, level, count in (((), "image", len(sources)), (("--level", "patch"), "patch", len(stored))):
+        (figures,) = json.loads(bccli("evaluate", run, *options, "--format", "json").stdout)["runs"]
+        assert (figures["level"], figures["n"]) == (level, count)
 
 
 def test_an_image_smaller_than_a_patch_goes_to_the_quarantine(

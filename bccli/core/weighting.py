@@ -1,0 +1,262 @@
+"""Every measure for many weightings of the same images at once: what intervals are made of.
+
+n images belong to C clusters (patients) and have one of K classes. A weighting says how often each
+cluster counts; R of them have shape (R, C), and each measure then has shape (R,). What is not defined
+(a ratio whose denominator is zero) is NaN. Counts and sums are added up per cluster once; images are
+sorted by their scores once. Memory is that of a chunk of weightings.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+CALIBRATION_BINS = 15
+"""Guo et al. 2017, "On Calibration of Modern Neural Networks", table 1."""
+
+CELLS = 1 << 22
+"""So many numbers at most are in an array of weightings by images, 32 MB, unless one weighting has more."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What one or more measures need: a column of sums per cluster (C,) or (C, …) under each name.
+
+    `cells` (C, K, K) counts images by true and predicted class; `means` has the sum of each quantity that
+    is averaged over images; `surplus` (C, bins) that of confidence less correctness, None without
+    probabilities; `right` (C,) is the share of a patient's images that are right, None where no patient
+    is known.
+    """
+
+    cells: Floats
+    means: Mapping[str, Floats]
+    surplus: Floats | None
+    right: Floats | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One class against the rest, images sorted by falling score: owners (n,), positives (n,), ties' ends."""
+
+    owners: Integers
+    positives: Bools
+    ends: Integers | None
+
+
+@dataclass(frozen=True)
+class Material:
+    """Images as the measures want them; `positive` is a class number, or None with more than two classes."""
+
+    classes: int
+    positive: int | None
+    sums: Sums
+    rankings: Mapping[int, Ranking]
+    disagreement: Floats = field(repr=False)
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters there are."""
+        return len(self.sums.cells)
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        return int(self.sums.cells.sum())
+
+
+def collect(
+    labels: Integers,
+    predicted: Integers,
+    probabilities: Floats | None,
+    owners: Integers,
+    *,
+    classes: int,
+    positive: int | None,
+    per_image: Mapping[str, Floats],
+    patients_known: bool,
+    quadratic: bool = False,
+) -> Material:
+    """Add up and sort once; `owners` (n,) are clusters 0…C-1, `per_image` quantities (n,) to be averaged.
+
+    `quadratic` weighs disagreement for Cohen's κ by the square of the distance between classes.
+    """
+    count = int(owners.max(initial=-1)) + 1
+    cells = _per_cluster(owners, labels * classes + predicted, count, classes**2)
+    right = None
+    if patients_known:
+        hits = np.bincount(owners, weights=labels == predicted, minlength=count)
+        right = hits / np.bincount(owners, minlength=count)
+    surplus = None
+    if probabilities is not None:
+        confidence = np.take_along_axis(probabilities, predicted[:, None], axis=1)[:, 0]
+        surplus = _per_cluster(
+            owners, bins_of(confidence), count, CALIBRATION_BINS, weights=confidence - (labels == predicted)
+        )
+    means: dict[str, Floats] = {
+        name: np.bincount(owners, values, count).astype(np.float64) for name, values in per_image.items()
+    }
+    distance = np.subtract.outer(np.arange(classes), np.arange(classes))
+    return Material(
+        classes,
+        positive,
+        Sums(cells.reshape(count, classes, classes), means, surplus, right),
+        {}
+        if probabilities is None
+        else {k: rank(labels == k, probabilities[:, k], owners) for k in range(classes)},
+        (distance**2 if quadratic else distance != 0).astype(np.float64),
+    )
+
+
+def bins_of(confidence: Floats) -> Integers:
+    """The bin ((m-1)/15, m/15] of each confidence, from 0 (Guo et al. 2017, equation 3)."""
+    return np.digitize(confidence, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1], right=True)
+
+
+def _per_cluster(
+    owners: Integers, columns: Integers, count: int, width: int, weights: Floats | None = None
+) -> Floats:
+    """Sums by cluster and column, (count, width)."""
+    table = np.bincount(owners * width + columns, weights=weights, minlength=count * width)
+    return table.astype(np.float64).reshape(count, width)
+
+
+def rank(positives: Bools, scores: Floats, owners: Integers) -> Ranking:
+    """Sort images by falling score."""
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last_of_ties = np.append(ranked[1:] != ranked[:-1], True) if len(ranked) else np.zeros(0, bool)
+    return Ranking(
+        owners[order], positives[order], None if last_of_ties.all() else np.flatnonzero(last_of_ties)
+    )
+
+
+def areas(ranking: Ranking, weights: Floats) -> tuple[Floats, Floats]:
+    """The areas under the ROC curve and the precision–recall curve, each (R,).
+
+    The first is the share of pairs in order, ties counting half (Hanley and McNeil 1982, DOI
+    10.1148/radiology.143.1.7063747); the second is average precision, Σ (recall gained × precision), as in
+    scikit-learn, without interpolation.
+    """
+    roc, precision = np.empty((2, len(weights)))
+    for part in chunks(len(weights), len(ranking.owners)):
+        counted = weights[part][:, ranking.owners]
+        seen = np.cumsum(counted, axis=1)
+        hits = np.cumsum(np.where(ranking.positives, counted, 0.0), axis=1)
+        if ranking.ends is not None:
+            seen, hits = seen[:, ranking.ends], hits[:, ranking.ends]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = np.where(seen > 0, hits / seen, 0.0)
+            positives = hits[:, -1] if hits.shape[1] else np.zeros(len(hits))
+            negatives = (seen[:, -1] if seen.shape[1] else np.zeros(len(seen))) - positives
+            gained = np.diff(hits, axis=1, prepend=0.0)
+            lost = np.diff(seen, axis=1, prepend=0.0) - gained
+            # Each negative counts the positives above it, and half of those it is tied with.
+            roc[part] = ((hits - gained / 2) * lost).sum(axis=1) / (positives * negatives)
+            precision[part] = (shares * gained).sum(axis=1) / positives
+    return roc, precision
+
+
+def chunks(rounds: int, width: int) -> list[slice]:
+    """Slices of rounds, each with at most CELLS numbers (or one round)."""
+    step = max(1, CELLS // max(width, 1))
+    return [slice(start, min(start + step, rounds)) for start in range(0, rounds, step)]
+
+
+def measures(material: Material, weights: Floats, *, every_class: bool = True) -> dict[str, Floats]:
+    """Every measure (R,) for weightings (R, C), by its name in the contract; per class as `f1.NUMBER`.
+
+    Without `every_class`, areas of single classes are left out where the headline does not need them.
+    """
+    cells = np.tensordot(weights, material.sums.cells, axes=1)
+    found = {**_from_counts(cells, material), **_from_sums(material.sums, weights, cells)}
+    wanted = (
+        [material.positive] if material.positive is not None and not every_class else range(material.classes)
+    )
+    for number in wanted:
+        if number in material.rankings:
+            found[f"roc_auc.{number}"], found[f"pr_auc.{number}"] = areas(material.rankings[number], weights)
+    return {**found, **_headline(found, material)}
+
+
+def _from_counts(cells: Floats, material: Material) -> dict[str, Floats]:
+    """What confusion matrices (R, K, K) say."""
+    total, hits = cells.sum(axis=(1, 2)), np.diagonal(cells, axis1=1, axis2=2)
+    actual, claimed = cells.sum(axis=2), cells.sum(axis=1)
+    rest = total[:, None] - actual
+    with np.errstate(divide="ignore", invalid="ignore"):
+        per_class = {
+            "sensitivity": hits / actual,
+            "specificity": (rest - claimed + hits) / rest,
+            "precision": hits / claimed,
+            "f1": 2 * hits / (actual + claimed),
+        }
+        chance = actual[:, :, None] * claimed[:, None, :] / total[:, None, None]
+        spread = (total**2 - (claimed**2).sum(axis=1)) * (total**2 - (actual**2).sum(axis=1))
+        whole = {
+            "accuracy": hits.sum(axis=1) / total,
+            "balanced_accuracy": _mean(per_class["sensitivity"]),
+            "majority_accuracy": actual.max(axis=1) / total,
+            # Gorodkin 2004, DOI 10.1016/j.compbiolchem.2004.09.006, for any number of classes.
+            "mcc": (total * hits.sum(axis=1) - (actual * claimed).sum(axis=1)) / np.sqrt(spread),
+            # Cohen 1968, DOI 10.1037/h0026256.
+            "kappa": 1
+            - (cells * material.disagreement).sum(axis=(1, 2))
+            / (chance * material.disagreement).sum(axis=(1, 2)),
+        }
+    for name, values in per_class.items():
+        whole |= {f"{name}.{number}": values[:, number] for number in range(material.classes)}
+    return {name: np.where(np.isinf(values), np.nan, values) for name, values in whole.items()}
+
+
+def _from_sums(sums: Sums, weights: Floats, cells: Floats) -> dict[str, Floats]:
+    """What is a mean over images or patients."""
+    total = cells.sum(axis=(1, 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = {name: weights @ values / total for name, values in sums.means.items()}
+        if sums.surplus is not None:
+            found["ece"] = np.abs(weights @ sums.surplus).sum(axis=1) / total
+        if sums.right is not None:
+            found["patient_accuracy"] = weights @ sums.right / weights.sum(axis=1)
+    return found
+
+
+def _headline(found: Mapping[str, Floats], material: Material) -> dict[str, Floats]:
+    """The binary measures of the positive class (Falconí et al. 2020, equations 8-10, 12, 13), or means."""
+    number = material.positive
+    if number is None:
+        named = {name: _of_classes(found, name, material.classes) for name in ("f1", "roc_auc", "pr_auc")}
+        ways: dict[str, Callable[[Floats], Floats]] = {"f1": _mean}
+        return {name: ways.get(name, _complete_mean)(of) for name, of in named.items() if of.size}
+    tpr, tnr = found[f"sensitivity.{number}"], found[f"specificity.{number}"]
+    areas = {name: found[f"{name}.{number}"] for name in ("roc_auc", "pr_auc") if f"{name}.{number}" in found}
+    return {
+        "f1": found[f"f1.{number}"],
+        "tpr": tpr,
+        "fpr": 1 - tnr,
+        "tnr": tnr,
+        "auc_paper": (1 + tpr - (1 - tnr)) / 2,
+        **areas,
+    }
+
+
+def _of_classes(found: Mapping[str, Floats], name: str, classes: int) -> Floats:
+    """A measure of every class, (R, K); empty where it was not measured."""
+    columns: Sequence[Floats] = [found[key] for k in range(classes) if (key := f"{name}.{k}") in found]
+    return np.stack(columns, axis=1) if columns else np.zeros((0, 0))
+
+
+def _mean(values: Floats) -> Floats:
+    """The mean over the classes that have a value."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
+
+
+def _complete_mean(values: Floats) -> Floats:
+    """The mean over classes, which all need a value."""
+    return values.mean(axis=1)

@@ -1,0 +1,242 @@
+"""The figures of `evaluate` as tables: for a terminal, for a paper, and flat for programs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bccli.writers import cell
+
+Row = dict[str, Any]
+Figures = Mapping[str, Any]
+
+# What the terminal's table shows; JSON and CSV have all measures.
+_SHOWN = (
+    "protocol", "level", "n", "patients", "positive", "accuracy", "majority_accuracy", "balanced_accuracy",
+    "f1", "roc_auc", "pr_auc", "tpr", "tnr", "mcc", "kappa", "loss", "log_loss", "ece", "brier",
+    "patient_accuracy", "train_accuracy", "val_accuracy", "beta", "overfit",
+)  # fmt: skip
+
+# What a row of the terminal's table shows where there are too many runs for a column each.
+_ABREAST = 2
+_LEADING = {
+    "n": "n",
+    "accuracy": "accuracy",
+    "majority_accuracy": "majority",
+    "roc_auc": "AUC",
+    "val_accuracy": "val",
+}
+
+# What a paper's table shows, a row per run.
+_PUBLISHED = (
+    "protocol", "split", "level", "n", "patients", "accuracy", "majority_accuracy", "balanced_accuracy", "f1",
+    "roc_auc", "pr_auc", "tpr", "tnr", "mcc", "kappa", "brier",
+)  # fmt: skip
+
+_NESTED = frozenset(
+    {"classes", "confusion_matrix", "per_class", "ci", "calibration", "leakage", "reasons", "threshold",
+     "fusion", "paper"}
+)  # fmt: skip
+
+_WIDE = 3
+"""So many classes with intervals fit into 80 columns and a little more."""
+
+_NAMES = {"roc_auc": "AUC", "pr_auc": "PR AUC", "mcc": "MCC", "kappa": "κ", "ece": "ECE", "beta": "β"}
+
+
+def flat_rows(figures: Sequence[Figures]) -> list[Row]:
+    """A row per run: all that fits into a cell, then the limits of the intervals."""
+    limited = dict.fromkeys(name for row in figures for name in row["ci"] or {} if "." not in name)
+    return [
+        {
+            **{key: value for key, value in row.items() if key not in _NESTED},
+            **{name: _value(row, name) for name in ("ece", "brier")},
+            "threshold": (row["threshold"] or {}).get("value"),
+            **{
+                f"{name}_{end}": limits[place] if (limits := (row["ci"] or {}).get(name)) else None
+                for name in limited
+                for place, end in enumerate(("low", "high"))
+            },
+        }
+        for row in figures
+    ]
+
+
+def tables(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> Iterator[list[Row]]:
+    """The tables for a terminal: a column per run, then what there is of classes, papers and a comparison.
+
+    More than two are a row each, with what one chooses by.
+    """
+    columns = _unique(_title(row) for row in figures)
+    if len(figures) > _ABREAST:
+        rows = zip(columns, figures, strict=True)
+        yield [
+            {"run": name, **{shown: _leading(row, key) for key, shown in _LEADING.items()}}
+            for name, row in rows
+        ]
+    else:
+        yield _measure_rows(columns, figures)
+    if len(figures) == 1:
+        yield _class_rows(figures[0])
+    yield from _common_tables(figures, comparison)
+
+
+def _leading(row: Figures, measure: str) -> str | None:
+    """A figure with three decimals and its limits, which break into a line of their own."""
+    value = row[measure]
+    limits = (row["ci"] or {}).get(measure)
+    shown = f" ({limits[0]:.3f}–{limits[1]:.3f})" if limits else ""
+    return None if value is None else cell(value, digits=3) + shown
+
+
+def _measure_rows(columns: Sequence[str], figures: Sequence[Figures]) -> list[Row]:
+    return [
+        {
+            "measure": _name(measure),
+            **{name: _with_limits(row, measure) for name, row in zip(columns, figures, strict=True)},
+        }
+        for measure in _SHOWN
+        if any(_value(row, measure) is not None for row in figures)
+    ]
+
+
+def published(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> Iterator[list[Row]]:
+    """The tables for a paper: a row per run and group, then the same as for a terminal."""
+    yield [
+        {
+            "run": " ".join(filter(None, (row["name"], row["group"]))),
+            **{_name(measure): _with_limits(row, measure) for measure in _PUBLISHED},
+        }
+        for row in figures
+    ]
+    yield from _common_tables(figures, comparison)
+
+
+def _common_tables(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> Iterator[list[Row]]:
+    if rows := [entry for row in figures for entry in _paper_rows(row)]:
+        yield rows
+    if comparison and comparison["n"]:
+        yield _comparison_rows(comparison)
+
+
+def _class_rows(row: Figures) -> list[Row]:
+    """Each class against the rest, a column per class; intervals where few classes leave room for them."""
+    limits = (row["ci"] or {}) if len(row["classes"]) <= _WIDE else {}
+    measures: Sequence[str] = list(next(iter((row["per_class"] or {}).values()), ()))
+    return [
+        {
+            "class": _name(key),
+            **{
+                name: cell(values[key]) + _limits(limits.get(f"{key}.{name}"))
+                for name, values in row["per_class"].items()
+            },
+        }
+        for key in measures
+    ]
+
+
+def _paper_rows(row: Figures) -> Iterator[Row]:
+    """The recipe's figures in its paper beside the measured ones, which have a protocol and an interval."""
+    for entry in row["paper"] or ():
+        measured = cell(entry["measured"]) + _limits((row["ci"] or {}).get(entry["measure"]))
+        yield {
+            "run": row["name"],
+            "measure": entry["measure"].replace("_", " "),
+            "paper": cell(entry["paper"]),
+            "where": entry["where"],
+            "measured": measured,
+            "protocol": row["protocol"],
+            "remark": entry["remark"],
+        }
+
+
+def _comparison_rows(comparison: Mapping[str, Any]) -> list[Row]:
+    """What the first has more than the second, measure by measure."""
+    first, second = comparison["first"], comparison["second"]
+    return [
+        {
+            "measure": _name(name),
+            f"{first} − {second}": f"{entry['difference']:+.4f}{_limits(entry['ci'], signed=True)}".replace(
+                "-", "−"
+            ),
+        }
+        for name, entry in comparison["differences"].items()
+    ]
+
+
+def remarks(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> Iterator[str]:
+    """What has to be known about the tables, a line each."""
+    from bccli.core.leakage import leak_sentences
+
+    for row in figures:
+        title = _title(row)
+        for sentence in leak_sentences({row["split"] or "data": row["leakage"] or {}}):
+            yield f"{row['name']}: {sentence}"
+        if why := (row["reasons"] or {}).get("ci"):
+            yield f"{title}: no intervals ({why})"
+        if row["threshold"]:
+            chosen = "as given" if row["threshold"]["chosen_on"] is None else "chosen on val"
+            yield f"{title}: {row['positive']} from {row['threshold']['value']:.4f} on, {chosen}"
+        if row["temperature"]:
+            yield f"{title}: probabilities at temperature {row['temperature']:.3f}, fitted to val"
+        for name, values in (row["fusion"] or {}).items():
+            yield f"{title}: {_FUSIONS[name]} of patches: accuracy {cell(values['accuracy'])}"
+    for unit in dict.fromkeys(row["resampled"] for row in figures if row["ci"]):
+        yield f"95 % intervals over {unit}"
+    yield from _tests(comparison)
+
+
+_FUSIONS = {"vote": "majority vote", "mean": "mean probability"}
+
+
+def _tests(comparison: Mapping[str, Any] | None) -> Iterator[str]:
+    if not comparison:
+        return
+    pair = f"{comparison['first']} and {comparison['second']}"
+    if not comparison["n"]:
+        yield f"{pair} cannot be compared: {comparison['reason']}"
+        return
+    alone = comparison["mcnemar"]
+    yield (
+        f"{pair} on {comparison['n']} common cases: only the first is right on {alone['first_only']}, "
+        f"only the second on {alone['second_only']} (McNemar p = {_p(alone['p'])})"
+    )
+    if comparison["delong"] and comparison["delong"]["p"] is not None:
+        one, other = comparison["delong"]["roc_auc"]
+        yield f"AUC {one:.4f} and {other:.4f} (DeLong p = {_p(comparison['delong']['p'])})"
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def _title(row: Figures) -> str:
+    return " ".join(filter(None, (row["name"], row["split"], row["group"])))
+
+
+def _unique(names: Iterator[str]) -> list[str]:
+    """Names of columns; the second of the same name gets a number."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return result
+
+
+def _name(measure: str) -> str:
+    return _NAMES.get(measure, measure.replace("_", " "))
+
+
+def _value(row: Figures, measure: str) -> Any:
+    return (row["calibration"] or {}).get(measure) if measure in ("ece", "brier") else row[measure]
+
+
+def _with_limits(row: Figures, measure: str) -> str | None:
+    value = _value(row, measure)
+    return None if value is None else cell(value) + _limits((row["ci"] or {}).get(measure))
+
+
+def _limits(limits: Sequence[float] | None, *, signed: bool = False) -> str:
+    if limits is None:
+        return ""
+    low, high = (f"{value:+.4f}" if signed else f"{value:.4f}" for value in limits)
+    return f" ({low} to {high})" if signed else f" ({low}–{high})"
