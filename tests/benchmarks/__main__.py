@@ -15,6 +15,7 @@ from tests.benchmarks.comparing import Row
 from tests.benchmarks.frozen import decoding, frozen
 from tests.benchmarks.memory import memory
 from tests.benchmarks.predict import predict
+from tests.benchmarks.regions import regions
 from tests.benchmarks.reporting import as_json, machine, markdown
 from tests.benchmarks.slides import slides
 from tests.benchmarks.stain import stain
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory,
     "macenko": stain,
     "slides": slides,
+    "regions": regions,
 }
 
 
