@@ -42,6 +42,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:::pydicom")  # which warns of wh
 REGION = "--clahe", "--roi", "crop", "--size", "41x41", "--center-crop", "40x40", "--denoise"
 
 
+PATHS = "image file path", "cropped image file path", "ROI mask file path"
+
+
 @pytest.fixture
 def prepare(bccli: Bccli, tmp_path: Path) -> Prepare:
     """Prepares into folders of their own."""
@@ -195,6 +198,39 @@ def test_a_list_that_names_files_that_are_not_there_says_so(bccli: Bccli, tmp_pa
         bccli("prepare", "cbis-ddsm", tmp_path / "nothing", tmp_path / "x", exit=3),
         "holds no mass_case_description_train_set.csv",
     )
+
+
+@pytest.mark.parametrize("style", ["uids", "digits"])
+def test_masks_at_the_very_paths_of_the_real_lists_are_found_by_their_pixels(
+    prepare: Prepare, tmp_path: Path, real_data: Path, style: str
+) -> None:
+    """Rows with mask and crop in one series and in two; every other lesion has them swapped."""
+    wanted: list[tuple[dict[str, str], np.ndarray]] = []
+    for split in ("train", "test"):
+        name = f"mass_case_description_{split}_set.csv"
+        with (real_data / "cbis-ddsm-csv" / name).open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        series = [[row[column].split("/")[2] for column in PATHS[1:]] for row in rows]
+        apart = [row for row, (crop, mask) in zip(rows, series, strict=True) if crop != mask][:6]
+        together = [row for row in rows if row not in apart][:8]
+        write_table(tmp_path / "raw" / name, [*together, *apart])
+        wanted += [(row, lesion_mask(len(wanted) + place)) for place, row in enumerate([*together, *apart])]
+    for number, (row, mask) in enumerate(wanted):
+        left, top, right, bottom = box_of(mask)
+        film = mammogram(sum(row[PATHS[0]].encode()))
+        contents = (
+            [film, mask, film[top:bottom, left:right]] if number % 2 else [film, film[top:bottom], mask]
+        )
+        for column, pixels in zip(PATHS, contents, strict=True):
+            path = tmp_path / "raw" / place(row[column], style)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(dicom(pixels))
+    rows = prepare("cbis-ddsm", tmp_path / "raw")
+    assert len(rows) == len(wanted) == 28
+    for row, (listed, mask) in zip(rows, wanted, strict=True):
+        assert row["source"] == place(listed[PATHS[0]], style)
+        assert row["label"] == ("malignant" if listed["pathology"] == "MALIGNANT" else "benign")
+        assert (mask_at(tmp_path / "data0", row) == mask).all()
 
 
 def real_tree(real_data: Path, root: Path, kinds: tuple[str, ...]) -> Path:
