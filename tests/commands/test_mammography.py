@@ -107,9 +107,9 @@ def test_the_paper_joins_train_and_test_and_splits_by_the_image(prepare: Prepare
     source = cbis(tmp_path / "raw", lesions())
     rows = prepare("cbis-ddsm", source, "--recipe", "cbis-ddsm-tl", "--protocol", "paper", "--no-denoise")
     assert Counter(row["split"] for row in rows) == {"train": 17, "val": 2, "test": 2}
-    honest = prepare("cbis-ddsm", source, "--recipe", "cbis-ddsm-tl")
-    assert {row["width"] + row["height"] for row in honest} == {"320320"}
-    assert Counter(row["split"] for row in honest)["test"] == 7
+    honest = prepare("cbis-ddsm", cbis(tmp_path / "few", lesions(3)), "--recipe", "cbis-ddsm-ft")
+    assert {(row["width"], row["height"]) for row in honest} == {("320", "320")}
+    assert Counter(row["split"] for row in honest)["test"] == 3
 
 
 def test_calcifications_are_a_task_and_mixed_lesions_cross_the_split(
