@@ -20,19 +20,59 @@ MAX_SIDE = 16_384
 
 
 class SizeType(click.ParamType):
-    """WxH in pixels."""
+    """WxH in pixels, or one of some names."""
 
-    name = "WxH"
+    def __init__(self, *names: str) -> None:
+        self.names, self.name = names, "|".join(("WxH", *names))
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if str(value) in self.names:
+            return str(value)
         width, cross, height = str(value).lower().replace("×", "x").partition("x")
         if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
             self.fail(f"{value!r} is not WIDTHxHEIGHT in pixels, such as 224x224", param, ctx)
         if max(int(width), int(height)) > MAX_SIDE:
             self.fail(f"{value!r} has a side of more than {MAX_SIDE:,} pixels", param, ctx)
         return int(width), int(height)
+
+
+class RangeType(click.ParamType):
+    """Two numbers, from and to."""
+
+    name = "MIN,MAX"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            low, high = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not two numbers, such as 0.4,1.5", param, ctx)
+        if not 0 < low < high < math.inf:
+            self.fail(f"{value!r} is no range: the first must be above 0 and below the second", param, ctx)
+        return low, high
+
+
+class ShareType(click.ParamType):
+    """A name and a share, such as normal=0.25."""
+
+    name = "CLASS=SHARE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        name, _, number = str(value).rpartition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            share = math.nan
+        if not name or not 0 < share <= 1:
+            self.fail(f"{value!r} is not a class and a share up to 1, such as normal=0.25", param, ctx)
+        return name, share
 
 
 class RatiosType(click.ParamType):

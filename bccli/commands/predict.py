@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BufferedReader
 from itertools import chain, islice
 from pathlib import Path
@@ -31,6 +32,13 @@ from bccli.core.errors import DataError, UsageError
     multiple=True,
     metavar="RUN",
     help="Average with the probabilities of this run too; repeatable.",
+)
+@click.option(
+    "--mask-dir",
+    type=options.existing(),
+    metavar="DIR",
+    default=None,
+    help="Masks of the images, by their names, for a run that was trained with --roi crop or mask.",
 )
 @options.device
 @click.option(
@@ -68,6 +76,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
         verbose=screen.verbose,
         watcher=screen,
     )
+    predictor = _with_masks(screen, predictor, run, settings["mask_dir"])
     runs = " + ".join(map(str, (run, *settings["ensemble"])))
     target = "stdout" if str(output) == "-" else output
     classes = ", ".join(predictor.classes)
@@ -83,6 +92,22 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     if counted.errors:
         screen.warn(f"{counted.errors} of {counted.total} images have no label; their rows say why")
     return 4 if counted.errors and not settings["skip_bad"] else 0
+
+
+def _with_masks(screen: console.Console, predictor: Any, run: Path, folder: Path | None) -> Any:
+    """The predictor with the masks that it needs."""
+    from bccli.core.masks import Masks
+
+    if not predictor.needs_masks:
+        if folder:
+            screen.warn(f"{run} was trained without masks; --mask-dir is not used")
+        return predictor
+    if folder is None:
+        raise UsageError(
+            f"{run}: was trained on regions that masks mark, and an image alone does not show them; "
+            "add --mask-dir DIR with a mask of the same name for each image"
+        )
+    return replace(predictor, masks=Masks(folder, contours=predictor.contours))
 
 
 def _names(inputs: tuple[str, ...], null: bool) -> Iterator[str]:

@@ -103,13 +103,53 @@ def _list_datasets() -> None:
 @click.option(
     "--folds", type=click.IntRange(min=3), default=None, help="Folds for cross-validation, not splits."
 )
-@click.option("--size", type=options.SizeType(), default=None, help="Bring every image to this size.")
+@click.option(
+    "--keep",
+    type=options.ShareType(),
+    multiple=True,
+    help="Leave out the rest of a class in train; repeatable.",
+)
+@click.option(
+    "--size",
+    type=options.SizeType("mean"),
+    default=None,
+    help="Bring every image to this size; mean: the mean width and height of train.",
+)
 @click.option(
     "--fit",
     type=click.Choice(["stretch", "pad", "crop"]),
     default="stretch",
     show_default=True,
     help="How --size treats another aspect ratio.",
+)
+@click.option(
+    "--center-crop",
+    type=options.SizeType(),
+    default=None,
+    help="Of the sized image, only the middle.",
+)
+@click.option(
+    "--aspect",
+    type=options.RangeType(),
+    default=None,
+    help="Leave out images or regions whose width over height lies outside.",
+)
+@click.option("--clahe/--no-clahe", help="Equalise the contrast in tiles (CLAHE); the image becomes grey.")
+@click.option("--denoise/--no-denoise", help="Remove noise at the end (non-local means); in grey.")
+@click.option(
+    "--roi",
+    type=click.Choice(["none", "crop", "mask"]),
+    default="none",
+    show_default=True,
+    help="What masks are for: crop cuts out their bounding box, mask blackens the rest; in grey.",
+)
+@click.option(
+    "--margin",
+    type=click.IntRange(0, options.MAX_SIDE),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Pixels around the box that --roi crop cuts out.",
 )
 @click.option(
     "--stain",
@@ -230,6 +270,7 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
             holdout=settings["holdout"] or 0,
             sample=settings["sample"] or 0,
             folds=settings["folds"] or 0,
+            keep=tuple(settings["keep"]),
             seed=settings["seed"],
             protocol=settings["protocol"],
         ),
@@ -242,6 +283,7 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
             task=task.name if task else "",
             patients=patients if isinstance(patients, int) else Reading.patients,
             seed=settings["seed"],
+            protocol=settings["protocol"],
         ),
         positive=settings["positive"],
     )
@@ -249,6 +291,7 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
 
 def _preparation(settings: dict[str, Any]) -> Any:
     from bccli.core.imaging.preparation import Patches, Preparation, Stain
+    from bccli.core.imaging.regions import Region
 
     _check_steps(settings)
     patch, stain = settings["patch"], None
@@ -259,7 +302,17 @@ def _preparation(settings: dict[str, Any]) -> Any:
         if patch
         else None
     )
-    return Preparation(stain, patches, settings["size"], settings["fit"])
+    return Preparation(
+        stain,
+        patches,
+        settings["size"],
+        settings["fit"],
+        clahe=settings["clahe"],
+        region=None if settings["roi"] == "none" else Region(settings["roi"], settings["margin"]),
+        aspect=settings["aspect"],
+        centre=settings["center_crop"],
+        denoise=settings["denoise"],
+    )
 
 
 def _stain_target(method: str, target: str | None) -> Any:
@@ -281,9 +334,28 @@ def _check_steps(settings: dict[str, Any]) -> None:
         raise UsageError(
             "--folds: there is no train to learn the stain target from; name one with --stain-target"
         )
+    _check_mammography(settings)
     for name in ("stride", "min_tissue", "min_nuclei"):
         if settings[name] and not settings["patch"]:
             raise UsageError(f"--{name.replace('_', '-')} is about patches; add --patch N")
+
+
+def _check_mammography(settings: dict[str, Any]) -> None:
+    grey = [name for name in ("clahe", "denoise") if settings[name]]
+    grey += [f"roi {settings['roi']}"] if settings["roi"] != "none" else []
+    if grey and settings["stain"] != "none":
+        raise UsageError(f"--{grey[0]} makes images grey, and --stain needs their colours; leave one out")
+    if settings["margin"] and settings["roi"] != "crop":
+        raise UsageError("--margin is about the box that is cut out; add --roi crop")
+    if settings["folds"] and settings["size"] == "mean":
+        raise UsageError("--folds: there is no train to learn the mean size from; say --size WxH")
+    if settings["patch"] and settings["size"] == "mean":
+        raise UsageError("--size mean is that of whole images; with --patch say --size WxH, or leave it out")
+    if settings["folds"] and settings["keep"]:
+        raise UsageError("--keep is about train, and with --folds each image is in train once; leave one out")
+    size, centre = settings["size"], settings["center_crop"]
+    if centre and isinstance(size, tuple) and (centre[0] > size[0] or centre[1] > size[1]):
+        raise UsageError("--center-crop is larger than --size; make it smaller")
 
 
 def _check_options(dataset: str, settings: dict[str, Any]) -> None:
@@ -338,13 +410,15 @@ def _is_given(name: str) -> bool:
 
 def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad: bool) -> int:
     from bccli.core.leakage import leak_sentences
+    from bccli.core.merging import EXCLUSIONS
 
     for sentence in leak_sentences(info["audit"]):
         screen.warn(sentence)
     if unstained := info.get("unstained"):
         screen.warn(f"{unstained} images have too little stained tissue and keep their colours")
-    if empty := info.get("excluded", {}).get("no_tissue"):
-        screen.warn(f"{empty} images have no patch with enough tissue and are left out")
+    for kind, number in info.get("excluded", {}).items():
+        if kind in EXCLUSIONS:
+            screen.warn(f"{number} images {EXCLUSIONS[kind]}, and are left out")
     if not info["quarantined"]:
         return 0
     bad, total = info["quarantined"], info["quarantined"] + info["sources"]

@@ -27,7 +27,8 @@ class Edition:
 
     `counts` are (where, class, images), "" for any: `where` is a value of the column `by`, of which an
     empty cell counts as `otherwise`. Most files of an edition have names like `sign`. `stems` are
-    (prefix, last number) of files that are numbered from 001.
+    (prefix, last number) of files that are numbered from 001. With `tasks` or a `protocol`, only they have so
+    many images.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Edition:
     sign: str = ""
     stems: tuple[tuple[str, int], ...] = ()
     patients: int | None = None
+    tasks: tuple[str, ...] = ()
+    protocol: str = ""
 
     @property
     def images(self) -> int:
@@ -51,7 +54,8 @@ class Dataset:
     `reader` and `loader` are "module:function" inside `bccli.core.datasets`. The first of `tasks` is the
     default; there are none where the data names its classes. `source` says what SOURCE is, `inside` is
     an expression for the names of its parts, the folders that lie in it. `home` is where to get the
-    dataset. `--patients` is a list of them where `lists_patients`, else a number.
+    dataset. `--patients` is a list of them where `lists_patients`, else a number. Its masks are thin lines
+    where they are `contours`; its images come with masks that no file holds where it `draws_masks`.
     """
 
     name: str
@@ -66,6 +70,8 @@ class Dataset:
     editions: tuple[Edition, ...] = ()
     inside: str = ""
     lists_patients: bool = False
+    contours: bool = False
+    draws_masks: bool = False
     home: str = ""
     citation: str = ""
 
@@ -95,6 +101,19 @@ _BREAKHIS = {
     "200": (623, 1390),
     "400": (588, 1232),
 }
+_MASSES = (
+    ("train", "benign", 681),
+    ("train", "malignant", 637),
+    ("test", "benign", 231),
+    ("test", "malignant", 147),
+)
+_CALCIFICATIONS = (
+    ("train", "benign", 1002),
+    ("train", "malignant", 544),
+    ("test", "benign", 197),
+    ("test", "malignant", 129),
+)
+_THREE = ("normal", "benign", "cancer")
 _FOUR = ("normal", "benign", "in_situ", "invasive")
 
 
@@ -208,6 +227,88 @@ DATASETS = {
             citation="Bolhasani et al. 2020, doi:10.1016/j.imu.2020.100341",
         ),
         Dataset(
+            "cbis-ddsm",
+            "CBIS-DDSM: lesions on mammograms with masks, masses or calcifications",
+            "cbis_ddsm:read_cbis",
+            "the folder that holds the four CSV files and the images, DICOM or JPEG",
+            tuple(Task(name, ("benign", "malignant")) for name in ("masses", "calcifications", "all")),
+            "CC BY 3.0",
+            frozenset({"task"}),
+            loader="cbis_ddsm:load_lesion",
+            editions=(
+                # Masses: table 4 of the CBIS-DDSM paper; calcifications: counted in the CSV files.
+                Edition("the masses of CBIS-DDSM", _MASSES, by="split", tasks=("masses",)),
+                Edition(
+                    "the calcifications of CBIS-DDSM", _CALCIFICATIONS, by="split", tasks=("calcifications",)
+                ),
+                Edition(
+                    "CBIS-DDSM",
+                    tuple(
+                        (where, label, masses + calcifications)
+                        for (where, label, masses), (_, _, calcifications) in zip(
+                            _MASSES, _CALCIFICATIONS, strict=True
+                        )
+                    ),
+                    by="split",
+                    tasks=("all",),
+                ),
+            ),
+            inside=r"CBIS-DDSM|csv|jpeg|(Mass|Calc)-(Training|Test)_P_\d+_.*",
+            home="https://www.cancerimagingarchive.net/collection/cbis-ddsm/",
+            citation="Lee et al. 2017, doi:10.1038/sdata.2017.177",
+        ),
+        Dataset(
+            "mini-ddsm",
+            "Mini-DDSM: four films of each patient with contours of tumours, and ages",
+            "mini_ddsm:read_mini_ddsm",
+            "the folder that holds the index (CSV or XLSX) and Benign, Cancer, Normal; or the index",
+            (
+                Task("three", _THREE),
+                Task("tumor", ("normal", "tumor"), joins=(("benign", "tumor"), ("cancer", "tumor"))),
+                Task("malignancy", ("benign", "cancer")),
+            ),
+            "research use",
+            frozenset({"task"}),
+            contours=True,
+            editions=tuple(
+                # Counted in the index of all 7,808 films; the thesis goes by the film.
+                Edition(
+                    f"Mini-DDSM, labelled by the {unit}",
+                    (("", "normal", normal), ("", "benign", 1402), ("", "cancer", 1428)),
+                    patients=1952,
+                    tasks=("three", "tumor"),
+                    protocol=protocol,
+                )
+                for protocol, unit, normal in (("paper", "film", 4978), ("honest", "breast", 4888))
+            ),
+            inside=r"Benign|Cancer|Normal|\d{4}",
+            home="https://www.kaggle.com/datasets/cheddad/miniddsm2",
+            citation="Lekamlage et al. 2020, doi:10.1145/3441369.3441370",
+        ),
+        Dataset(
+            "mias",
+            "MIAS: films with circles around their abnormalities",
+            "mias:read_mias",
+            "the folder that holds Info.txt and the images",
+            (
+                Task("three", ("normal", "benign", "malignant")),
+                Task(
+                    "abnormal",
+                    ("normal", "abnormal"),
+                    joins=(("benign", "abnormal"), ("malignant", "abnormal")),
+                ),
+                Task("severity", ("benign", "malignant")),
+            ),
+            "research use",
+            frozenset({"task"}),
+            loader="mias:load_film",
+            # The database's own notes; they give no numbers per class.
+            editions=(Edition("MIAS", (("", "", 322),), patients=161, tasks=("three", "abnormal")),),
+            inside=r"all-mias|Info\.txt",
+            home="http://peipa.essex.ac.uk/info/mias.html",
+            citation="Suckling et al. 1994, Excerpta Medica 1069, 375-378",
+        ),
+        Dataset(
             "idc",
             "Invasive ductal carcinoma patches of 50×50 pixels, one folder per patient",
             "idc:read_idc",
@@ -242,6 +343,7 @@ DATASETS = {
             (Task("binary", ("benign", "malignant")),),
             options=frozenset({"count", "patients"}),
             loader="phantom:load_phantom",
+            draws_masks=True,
         ),
     )
 }

@@ -33,6 +33,20 @@ class Sizes:
         return width // self.step * self.step, height // self.step * self.step
 
 
+@dataclass(frozen=True)
+class Background:
+    """What is known of a dataset beside its images.
+
+    `ages` are the patients' in years, one per patient whose age is known, and `class_ages` those of the
+    patients with images of a class; `before` is how many images of a class were in train before some were
+    left out.
+    """
+
+    ages: tuple[int, ...] = ()
+    class_ages: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    before: dict[str, int] = field(default_factory=dict)
+
+
 @dataclass
 class Census:
     """Images per part (a split, or `fold K`) and class, per patient, and per size.

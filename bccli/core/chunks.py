@@ -16,7 +16,7 @@ import numpy as np
 from bccli.core import interruption
 from bccli.core.datasets import Reading
 from bccli.core.datasets.loading import load_raw, root_of
-from bccli.core.errors import ImageError
+from bccli.core.errors import ExcludedError, ImageError
 from bccli.core.files import write_text
 from bccli.core.imaging.encoding import encode_png
 from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
@@ -25,8 +25,9 @@ from bccli.core.records import COLUMNS, Sample, sample_from_row
 
 PER_FOLDER = 1000
 
-# Images in a chunk: few where each gives many patches, so that little is done twice after a kill.
-_IMAGES, _CUT_IMAGES = 128, 4
+# Images in a chunk: few where each gives many patches or is a whole mammogram, so that little is done twice
+# after a kill, and all workers have something to do.
+_IMAGES, _CUT_IMAGES, _LARGE_IMAGES = 128, 4, 16
 JOURNALS = ".unfinished"
 
 
@@ -54,7 +55,9 @@ class Chunk:
 
 def chunk_size(preparation: Preparation) -> int:
     """How many raw images make a chunk."""
-    return _CUT_IMAGES if preparation.patches else _IMAGES
+    if preparation.patches:
+        return _CUT_IMAGES
+    return _LARGE_IMAGES if preparation.in_grey else _IMAGES
 
 
 def journal_path(out: Path, number: int) -> Path:
@@ -75,8 +78,8 @@ class Prepared:
 class Entries:
     """What a journal holds.
 
-    `bad` are inputs with the reason why they cannot be used, `excluded` those without a patch that has
-    enough tissue, `unstained` those whose stain could not be measured.
+    `bad` are inputs with the reason why they cannot be used, `excluded` those that the method leaves out,
+    each by its kind, `unstained` those whose stain could not be measured.
     """
 
     prepared: list[Prepared]
@@ -103,11 +106,14 @@ def prepare_chunk(chunk: Chunk) -> tuple[int, int]:
         interruption.stop_if_requested()
         try:
             rows, stained = _prepare_one(chunk, sample, number)
+        except ExcludedError as error:
+            entries["excluded"].append(error.kind)
+            continue
         except ImageError as error:
             entries["bad"].append([sample.source, str(error)])
             continue
         entries["rows"] += rows
-        entries["excluded"] += [] if rows else [sample.source]
+        entries["excluded"] += [] if rows else ["no_tissue"]
         entries["unstained"] += [] if stained else [sample.source]
     write_text(chunk.journal, json.dumps(entries))
     return len(chunk.samples), 0
@@ -148,9 +154,11 @@ def _write_piece(out: Path, sample: Sample, piece: Piece, number: int, patch: in
         height=image.shape[0],
         sha256=pixel_hash(image),
         mask="",
+        box="",
     )
     if piece.mask is not None:
-        sample = replace(sample, mask=image_path(number, patch, "masks"), box=_box(piece.mask))
+        box = ",".join(map(str, piece.box)) if piece.box else _box(piece.mask)
+        sample = replace(sample, mask=image_path(number, patch, "masks"), box=box)
         _write_png(out / sample.mask, piece.mask)
     size = _write_png(out / sample.path, image)
     return [sample.to_row(), size, perceptual_hash(image), is_blank(image)]
@@ -184,9 +192,9 @@ def _inputs_hash(chunk: Chunk) -> str:
     root = root_of(chunk.source)
     for sample in chunk.samples:
         digest.update("\x1f".join(sample.to_row()).encode("utf-8", "surrogateescape"))
-        for name in (sample.source, sample.mask):
+        for name in (sample.source, *sample.masks):
             try:
-                status = os.stat(root / name) if name else None
+                status = os.stat(root / name)
             except OSError:
                 status = None
             digest.update(f"{status.st_size},{status.st_mtime_ns}".encode() if status else b"-")

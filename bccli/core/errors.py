@@ -19,6 +19,17 @@ class ImageError(DataError):
     """One image cannot be read; the message is the reason, without the path."""
 
 
+class ExcludedError(ImageError):
+    """One image can be read, but the method leaves it out; `kind` is how dataset.json counts it."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type["ExcludedError"], tuple[str, str]]:
+        return type(self), (self.kind, str(self))
+
+
 class LeakageError(BccliError):
     """Patients or pixels of the test images are also in train or val."""
 

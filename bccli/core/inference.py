@@ -14,12 +14,14 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.calibrating import temper, temperature_of
+from bccli.core.catalog import DATASETS
 from bccli.core.cores import available_cores
 from bccli.core.datasets.walking import image_files
 from bccli.core.engines import PACKING_PAYS, Network, keras_network, litert_network
 from bccli.core.errors import DataError, ImageError
-from bccli.core.imaging.decoding import decode
+from bccli.core.imaging.decoding import decode_deep
 from bccli.core.imaging.preparation import Preparation, prepare_image
+from bccli.core.masks import Masks
 from bccli.core.runs import Run, load_run, networks_of
 from bccli.core.watching import SILENT, Watcher
 
@@ -63,6 +65,8 @@ class Predictor:
     """Runs of the same classes, whose probabilities are averaged; `device` says what computes them.
 
     `step` images or patches at most go through a network at a time; with `tta` in all of their views.
+    `masks` are those of the images, where one of the members `needs_masks`, which are thin lines where they
+    are `contours`.
     """
 
     classes: tuple[str, ...]
@@ -70,6 +74,13 @@ class Predictor:
     device: str
     tta: bool = False
     step: int = BATCH
+    masks: Masks | None = None
+    contours: bool = False
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether a member knows only the regions of images that masks mark."""
+        return any(member.preparation.region for member in self.members)
 
     @property
     def forms(self) -> tuple[tuple[Preparation, tuple[int, int]], ...]:
@@ -158,7 +169,8 @@ def load_predictor(
         )
         for run, several in zip(runs, networks, strict=True)
     )
-    return Predictor(runs[0].classes, members, used, tta, step)
+    contours = any(row.contours for run in runs if (row := DATASETS.get(run.info["dataset"])) is not None)
+    return Predictor(runs[0].classes, members, used, tta, step, contours=contours)
 
 
 def _check_classes(runs: Sequence[Run]) -> None:
@@ -239,8 +251,11 @@ class _Prepared:
 
 def _prepare(predictor: Predictor, name: str) -> _Prepared:
     try:
-        raw = decode(name)
-        forms = [(size, _pieces(raw, preparation)) for preparation, size in predictor.forms]
+        raw = decode_deep(name)
+        mask = None
+        if predictor.needs_masks and predictor.masks is not None:
+            mask = predictor.masks.load(name, raw.shape[:2])
+        forms = [(size, _pieces(raw, preparation, mask)) for preparation, size in predictor.forms]
     except ImageError as error:
         return _Prepared(name, error=str(error))
     for size, pieces in forms:
@@ -252,8 +267,8 @@ def _prepare(predictor: Predictor, name: str) -> _Prepared:
     return _Prepared(name, tuple(np.stack(pieces) for _, pieces in forms))
 
 
-def _pieces(raw: np.ndarray, preparation: Preparation) -> list[np.ndarray]:
-    return [piece.image for piece in prepare_image(raw, preparation).pieces]
+def _pieces(raw: np.ndarray, preparation: Preparation, mask: np.ndarray | None) -> list[np.ndarray]:
+    return [piece.image for piece in prepare_image(raw, preparation, mask).pieces]
 
 
 def _answer(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterator[Prediction]:

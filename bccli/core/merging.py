@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.auditing import keep_looks, looks_path
-from bccli.core.census import Census
+from bccli.core.census import Background, Census
 from bccli.core.chunks import JOURNALS, read_entries
 from bccli.core.errors import DataError
 from bccli.core.files import replacing, write_bytes
@@ -23,6 +23,15 @@ from bccli.core.records import COLUMNS, SPLITS, ContentHash, Sample
 from bccli.core.stats import draw_stats
 from bccli.core.surveying import Survey
 from bccli.core.watching import Watcher
+
+_LEFT_OUT = ("copy", "other_view")
+"""What readers leave out that counts as excluded."""
+EXCLUSIONS = {
+    "no_tissue": "have no patch with enough tissue",
+    "no_region": "have no mask, and so no region to cut out",
+    "aspect_ratio": "have an aspect ratio outside of --aspect",
+}
+"""Why the method leaves out an image, in the words of a warning."""
 
 
 @dataclass
@@ -75,23 +84,47 @@ def merge(out: Path, found: Survey, watcher: Watcher) -> dict[str, Any]:
     left_out = _write_tables(out, tally, selection)
     for label in found.classes:
         if not any(count for (_, name), count in tally.census.images.items() if name == label):
-            raise DataError(f"{out}: no image of class {label} could be read; see {out / 'quarantine.csv'}")
+            raise DataError(f"{out}: no image of class {label} {_why_none(out, left_out)}")
     write_bytes(out / "preview.png", draw_preview(out, selection))
-    write_bytes(out / "stats.png", draw_stats(tally.census, found.classes))
-    copies = sum(remark.count for remark in found.tally.remarked() if remark.kind == "copy")
-    excluded = {"copy": copies, "no_tissue": left_out["excluded"]}
+    background = found.background()
+    write_bytes(out / "stats.png", draw_stats(tally.census, found.classes, background))
+    excluded = {remark.kind: remark.count for remark in found.tally.remarked() if remark.kind in _LEFT_OUT}
+    excluded |= {kind: left_out[kind] for kind in EXCLUSIONS if left_out[kind]}
     traits = tally.traits()
     audit = audit_of(traits, np.array(tally.part, np.int32), folds=tally.folds)
     looks = looks_path(out / ".cache", tally.content.hexdigest())
     keep_looks(looks, np.array(tally.perceptual, np.uint64), traits.blank)
     return {
         "counts": _counts(tally, found.classes),
-        "sources": left_out["read"] + left_out["excluded"],
+        **_ages(background),
+        "sources": left_out["read"] + sum(left_out[kind] for kind in EXCLUSIONS),
         "quarantined": left_out["bad"],
-        "excluded": {kind: count for kind, count in excluded.items() if count},
+        "excluded": excluded,
         "unstained": left_out["unstained"],
         "audit": audit,
         "content_hash": tally.content.hexdigest(),
+    }
+
+
+def _why_none(out: Path, left_out: Counter[str]) -> str:
+    """Why a class has no image, after its name."""
+    kinds = [kind for kind in EXCLUSIONS if left_out[kind]]
+    if not kinds:
+        return f"could be read; see {out / 'quarantine.csv'}"
+    reasons = ", ".join(f"{left_out[kind]} images {EXCLUSIONS[kind]}" for kind in kinds)
+    return f"is left: {reasons}; choose another --task or other steps"
+
+
+def _ages(background: Background) -> dict[str, Any]:
+    """Mean ages in years as stored in dataset.json; nothing where no patient's age is known."""
+    if not background.ages:
+        return {}
+    groups = {"": background.ages, **background.class_ages}
+    return {
+        "ages": [
+            {"label": label, "patients": len(ages), "mean": round(sum(ages) / len(ages), 2)}
+            for label, ages in groups.items()
+        ]
     }
 
 
@@ -140,7 +173,8 @@ def _write_tables(out: Path, tally: _Tally, selection: Selection) -> Counter[str
             if quarantine is not None:
                 quarantine.writerows(entries.bad)
             left_out["read"] += len({prepared.sample.source for prepared in entries.prepared})
-            for kind in ("bad", "excluded", "unstained"):
+            left_out.update(entries.excluded)
+            for kind in ("bad", "unstained"):
                 left_out[kind] += len(getattr(entries, kind))
     return left_out
 

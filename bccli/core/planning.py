@@ -29,7 +29,7 @@ class Division:
     `ratios` are the shares of train, val and test on any scale; `test_patients` are exactly the test
     patients where they are named, `test_magnifications` what is test by magnification. `holdout` is how
     many images are test, 0 for as many as the ratios say. Of all images, `sample` are drawn first, 0 for
-    all of them.
+    all of them; of those in train, a class in `keep` loses all but its share.
     """
 
     by: str = "default"
@@ -39,6 +39,7 @@ class Division:
     holdout: int = 0
     sample: int = 0
     folds: int = 0
+    keep: tuple[tuple[str, float], ...] = ()
     seed: int = 0
     protocol: str = "honest"
 
@@ -58,11 +59,40 @@ class Plan:
 
 def draw_and_plan(survey: Survey, division: Division) -> tuple[Survey, Plan]:
     """Draw the images that are wanted, and part them. Raises as `plan` does."""
-    if not division.sample:
-        return survey, plan(survey, division)
-    drawn = draw_sample(survey.groups, survey.labels, division.sample, seed=division.seed)
-    survey = survey.take(drawn)
-    return survey, replace(plan(survey, division), drawn=drawn)
+    drawn = None
+    if division.sample:
+        drawn = draw_sample(survey.groups, survey.labels, division.sample, seed=division.seed)
+        survey = survey.take(drawn)
+    parted = replace(plan(survey, division), drawn=drawn)
+    return _thin(survey, parted, division) if division.keep else (survey, parted)
+
+
+def _thin(survey: Survey, parted: Plan, division: Division) -> tuple[Survey, Plan]:
+    """Leave out of train what is beyond the shares of its classes to keep, patients evenly."""
+    kept = np.ones(len(survey.labels), bool)
+    notes = list(parted.notes)
+    for name, share in division.keep:
+        if name not in survey.classes:
+            known = ", ".join(survey.classes)
+            raise UsageError(f"--keep {name}: the classes are {known}{nearest(name, survey.classes)}")
+        rows = np.flatnonzero((parted.splits == TRAIN) & (survey.labels == survey.classes.index(name)))
+        if not len(rows):
+            continue
+        number = max(round(share * len(rows)), 1)
+        chosen = draw_sample(survey.groups[rows], survey.labels[rows], number, seed=division.seed)
+        kept[rows] = False
+        kept[rows[chosen]] = True
+        notes.append(f"train keeps {number:,} of {len(rows):,} images of class {name} (--keep).")
+    places = np.flatnonzero(kept)
+    drawn = places if parted.drawn is None else parted.drawn[places]
+    thinned = replace(survey.take(places), before=_counts(survey, parted))
+    return thinned, Plan(parted.splits[places], parted.folds[places], tuple(notes), drawn)
+
+
+def _counts(survey: Survey, parted: Plan) -> tuple[tuple[str, int], ...]:
+    """How many images of each class are in train."""
+    numbers = np.bincount(survey.labels[parted.splits == TRAIN], minlength=len(survey.classes))
+    return tuple(zip(survey.classes, numbers.tolist(), strict=True))
 
 
 def plan(survey: Survey, division: Division) -> Plan:

@@ -1,7 +1,8 @@
 """From a raw dataset to a prepared one: a plan, chunks of pixels, the merge, and dataset.json last."""
 
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +15,8 @@ from bccli.core import interruption
 from bccli.core.chunks import JOURNALS, Chunk, chunk_size, prepare_chunk
 from bccli.core.errors import DataError, LockedError, SettingsError
 from bccli.core.files import locked, read_json, sweep, write_json
-from bccli.core.imaging.preparation import Preparation, preparation_from_json
-from bccli.core.learning import learn_stain, spread
+from bccli.core.imaging.preparation import MEAN, Preparation, preparation_from_json
+from bccli.core.learning import ENOUGH, Examples, learn_size, learn_stain, spread
 from bccli.core.merging import merge
 from bccli.core.planning import Plan
 from bccli.core.prepared import FORMAT, MARKER, first_difference
@@ -200,21 +201,40 @@ def _begin(work: _Work) -> _Work:
 
 def _learn(work: _Work) -> Preparation:
     """The preparation with what it learns: under honest from train only."""
-    request, stain = work.request, work.preparation.stain
-    if stain is None or stain.target is not None:
-        return work.preparation
-    honest = request.division.protocol == "honest"
+    request, preparation = work.request, work.preparation
+    for lacking, learn, most in _LESSONS:
+        if lacking(preparation):
+            samples = tuple(_to_learn_from(work, most))
+            examples = Examples(samples, request.source, request.reading, work.workers, work.watcher)
+            preparation = learn(preparation, examples)
+    return preparation
+
+
+def _lacks_stain(preparation: Preparation) -> bool:
+    return preparation.stain is not None and preparation.stain.target is None
+
+
+def _lacks_size(preparation: Preparation) -> bool:
+    return preparation.size == MEAN
+
+
+# What may be lacking, how it is learned, and from how many images at most.
+_LESSONS: tuple[
+    tuple[Callable[[Preparation], bool], Callable[[Preparation, Examples], Preparation], int], ...
+] = (
+    (_lacks_stain, learn_stain, ENOUGH),
+    (_lacks_size, learn_size, sys.maxsize),
+)
+
+
+def _to_learn_from(work: _Work, most: int) -> Iterator[Sample]:
+    """The samples of train, or under the paper's protocol all; of many the `most`, evenly spread."""
+    honest = work.request.division.protocol == "honest"
     everyone = np.arange(len(work.found.labels))
-    chosen = set(spread(np.flatnonzero(work.parts.splits == TRAIN) if honest else everyone).tolist())
-    drawn = enumerate(drawn_samples(request, work.parts.drawn))
-    return learn_stain(
-        work.preparation,
-        (sample for place, sample in drawn if place in chosen),
-        request.source,
-        request.reading,
-        workers=work.workers,
-        watcher=work.watcher,
-    )
+    candidates = np.flatnonzero(work.parts.splits == TRAIN) if honest else everyone
+    chosen = set(spread(candidates, most).tolist())
+    drawn = enumerate(drawn_samples(work.request, work.parts.drawn))
+    return (sample for place, sample in drawn if place in chosen)
 
 
 def _mark(out: Path, settings: dict[str, Any]) -> None:

@@ -58,7 +58,8 @@ def draw_preview(root: Path, selection: Selection) -> bytes:
             tile = _tile(root, sample)
             sheet.paste(tile, (left + (_SIDE - tile.width) // 2, top + _LINE + (_SIDE - tile.height) // 2))
             part = sample.split or f"fold {sample.fold}"
-            text = f"{part} · patient {sample.patient or 'unknown'}"
+            patient = f"patient {sample.patient}" if len(sample.patient) < 8 else sample.patient
+            text = f"{part} · {patient if sample.patient else 'patient unknown'}"
             draw.text((left, top + _LINE + _SIDE + 2), text[:26], "#444444", font=caption)
         top += _LINE + _SIDE + _LINE + _GAP
     stream = io.BytesIO()

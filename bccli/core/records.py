@@ -14,6 +14,7 @@ from bccli.core.errors import DataError
 
 SPLITS = ("train", "val", "test")
 MOST_FOLDS = 1000
+_BETWEEN_MASKS = "\0"  # which no path has
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,9 @@ class Sample:
     """One image: where it is, what it shows, whose it is, and where it belongs.
 
     `path` is relative to the prepared dataset, `source` to the raw one. Unknown text is empty,
-    unknown numbers are None. Pixels are counted from the top-left corner.
+    unknown numbers are None. Pixels are counted from the top-left corner. Of a raw sample, `mask` may
+    name several files (see `join_masks`) and `box` several boxes with `;` between them; its `age`, the
+    patient's in years, is no column of a manifest.
     """
 
     path: str = ""
@@ -44,6 +47,12 @@ class Sample:
     mask: str = ""
     box: str = ""
     sha256: str = ""
+    age: int | None = None
+
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """The files that `mask` names."""
+        return tuple(self.mask.split(_BETWEEN_MASKS)) if self.mask else ()
 
     def to_row(self) -> list[str]:
         """The sample's cells in the order of `COLUMNS`."""
@@ -51,8 +60,13 @@ class Sample:
         return ["" if value is None else str(value) for value in values]
 
 
-COLUMNS = tuple(field.name for field in fields(Sample))
+COLUMNS = tuple(field.name for field in fields(Sample) if field.name != "age")
 _NUMBERS = ("fold", "variant", "row", "col", "width", "height")
+
+
+def join_masks(names: Iterable[str]) -> str:
+    """Several mask files as one cell of a raw sample."""
+    return _BETWEEN_MASKS.join(names)
 
 
 def sample_from_row(row: dict[str, str], where: str) -> Sample:

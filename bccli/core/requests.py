@@ -14,9 +14,10 @@ from bccli.core.chunks import chunk_size
 from bccli.core.datasets import Reading, pose, read_samples
 from bccli.core.datasets.levels import better_source
 from bccli.core.datasets.loading import file_size, load_raw
-from bccli.core.errors import DataError, UsageError
+from bccli.core.errors import DataError, ExcludedError, UsageError
 from bccli.core.estimating import Estimate, estimate
-from bccli.core.imaging.preparation import Preparation, prepare_image
+from bccli.core.imaging.decoding import to_rgb
+from bccli.core.imaging.preparation import MEAN, Preparation, prepare_image
 from bccli.core.imaging.stain import STAINS
 from bccli.core.planning import Division, Plan, draw_and_plan
 from bccli.core.records import SPLITS, Sample
@@ -24,8 +25,8 @@ from bccli.core.surveying import SourceError, Survey, survey
 from bccli.core.verification import Tally, Verification, verify
 from bccli.core.watching import SILENT, Watcher
 
-# Below this many images, starting worker processes takes longer than the work.
-_WORTH_WORKERS = 200
+# Below this many images, or mammograms, starting worker processes takes longer than the work.
+_WORTH_WORKERS, _LARGE_WORTH_WORKERS = 200, 50
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Request:
     def to_json(self) -> dict[str, Any]:
         """The settings by which two calls are the same, without where folders lie."""
         settings = {"dataset": self.dataset, **asdict(self.division), **self.preparation.to_json()}
+        if not self.division.keep:
+            del settings["keep"]
         # the seed is the division's, and what the list of patients says is in the listing's hash
         apart = ("seed", "patient_list")
         settings |= {key: value for key, value in asdict(self.reading).items() if key not in apart}
@@ -64,6 +67,7 @@ def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
     if request.positive is not None and request.positive not in found.classes:
         hint = nearest(request.positive, found.classes)
         raise UsageError(f"--positive {request.positive!r} is none of {', '.join(found.classes)}{hint}")
+    _check_masks(request, found)
     for remark in found.tally.remarked():
         watcher.warn(remark.sentence())
     if verification := verification_of(request, found):
@@ -80,6 +84,17 @@ def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
     return found, parts
 
 
+def _check_masks(request: Request, found: Survey) -> None:
+    """Raise UsageError where regions are wanted of a class of which no image has a mask."""
+    region = request.preparation.region
+    lacking = [name for name in found.classes if name not in found.masked]
+    if region and lacking and not DATASETS[request.dataset].draws_masks:
+        raise UsageError(
+            f"--roi {region.roi}: no image of class {' or '.join(lacking)} has a mask, and without one there "
+            "is no region; choose another --task, or leave --roi out"
+        )
+
+
 def foresee(request: Request, found: Survey, parts: Plan, out: Path, workers: int) -> Estimate:
     """What the request will take, from a handful of its images.
 
@@ -87,9 +102,10 @@ def foresee(request: Request, found: Survey, parts: Plan, out: Path, workers: in
     """
 
     def produce(sample: Sample) -> Iterator[np.ndarray]:
-        raw, mask = load_raw(sample, request.source, request.reading)
-        for piece in prepare_image(raw, _with_some_target(request.preparation, raw), mask).pieces:
-            yield from (piece.image,) if piece.mask is None else (piece.image, piece.mask)
+        with suppress(ExcludedError):
+            raw, mask = load_raw(sample, request.source, request.reading)
+            for piece in prepare_image(raw, _as_if_learned(request.preparation, raw), mask).pieces:
+                yield from (piece.image,) if piece.mask is None else (piece.image, piece.mask)
 
     total = len(found.labels)
     return estimate(
@@ -102,18 +118,21 @@ def foresee(request: Request, found: Survey, parts: Plan, out: Path, workers: in
     )
 
 
-def _with_some_target(preparation: Preparation, image: np.ndarray) -> Preparation:
-    """The preparation with any target, so that it takes as long as with the one that is learned."""
+def _as_if_learned(preparation: Preparation, image: np.ndarray) -> Preparation:
+    """The preparation with any target and size, so that it takes as long as with what is learned."""
+    if preparation.size == MEAN:
+        preparation = replace(preparation, size=image.shape[1::-1])
     stain = preparation.stain
     if stain is None or stain.target is not None:
         return preparation
-    fit = STAINS[stain.method].measure(image)
+    fit = STAINS[stain.method].measure(to_rgb(image))
     return replace(preparation, stain=None if fit is None else replace(stain, target=fit))
 
 
 def sensible_workers(preparation: Preparation, images: int, workers: int) -> int:
     """One where the others would take longer to start than to work."""
-    return workers if images >= _WORTH_WORKERS or preparation.patches else 1
+    enough = _LARGE_WORTH_WORKERS if preparation.in_grey else _WORTH_WORKERS
+    return workers if images >= enough or preparation.patches else 1
 
 
 def _survey(request: Request) -> Survey:
@@ -156,8 +175,15 @@ def _other_magnifications(request: Request) -> str:
 
 def verification_of(request: Request, found: Survey) -> Verification | None:
     """What of the dataset is there, None where its table does not say what belongs to it."""
-    editions = DATASETS[request.dataset].editions
-    return verify(found.tally, editions, request.reading.magnifications)
+    row, reading = DATASETS[request.dataset], request.reading
+    task = row.find_task(reading.task)
+    editions = [
+        edition
+        for edition in row.editions
+        if (not edition.tasks or (task and task.name in edition.tasks))
+        and edition.protocol in ("", reading.protocol)
+    ]
+    return verify(found.tally, editions, reading.magnifications)
 
 
 def count_plan(found: Survey, parts: Plan) -> list[Count]:

@@ -1,4 +1,6 @@
-"""stats.png: a dataset in figures, namely classes per split, images per patient, and image sizes.
+"""stats.png: a dataset in figures, namely classes per split, images per patient, image sizes, and ages.
+
+Classes in train before and after some were left out, and ages: figures 3.1 to 3.4 of the Mini-DDSM thesis.
 
 It looks like the pictures of a run (see `plots`), whose colours and way of drawing it shares. Places are
 in inches; the drawing starts at (0, 0) and goes downwards.
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bccli.core.census import Census, Sizes
+from bccli.core.census import Background, Census, Sizes
 from bccli.core.plots import BLUE, CHARACTER, COLOURS, VERMILLION, new_figure, wrapped, write_figure
 
 if TYPE_CHECKING:
@@ -34,31 +36,40 @@ _WIDTH, _HALF, _HEIGHT = 8.6, 3.7, 2.4
 _ROW, _GAP, _LINE = 0.23, 0.3, 0.17
 _TITLE, _FONT, _SMALL = 11, 10, 8.5
 _ACROSS = 4
+_BELOW = _HEIGHT + 1.15
+"""From the heading of a row of pictures to that of the next."""
+_YEARS = 5
+_PALE = "#C9D6E2"
+_NOTHING_KNOWN = Background()
 
 
-def draw_stats(census: Census, classes: Sequence[str]) -> bytes:
+def draw_stats(census: Census, classes: Sequence[str], background: Background = _NOTHING_KNOWN) -> bytes:
     """The picture as PNG bytes; `classes` in the order in which they are shown."""
     figure = new_figure()
-    bottom = _draw_classes(figure, census, classes)
+    bottom = _draw_classes(figure, census, classes, background.before)
     _draw_patients(figure, bottom - 0.5, census)
     _draw_sizes(figure, bottom - 0.5, census.sizes)
+    if background.ages:
+        _draw_ages(figure, bottom - 0.5 - _BELOW, background, classes)
     stream = io.BytesIO()
     write_figure(figure, stream)
     return stream.getvalue()
 
 
-def _draw_classes(figure: "Figure", census: Census, classes: Sequence[str]) -> float:
-    """A panel per class with a bar per split or fold; returns where the last one ends."""
+def _draw_classes(figure: "Figure", census: Census, classes: Sequence[str], before: dict[str, int]) -> float:
+    """A panel per class with a bar per split or fold, that of train in front of a pale one for what it had
+    `before`; returns where the last panel ends."""
     parts = census.parts[:MOST_PARTS]
     shown = classes[:MOST_CLASSES] if parts else ()
     wholes = [sum(census.images[part, label] for label in classes) for part in parts]
     names = [f"{part}: {whole:,}" for part, whole in zip(parts, wholes, strict=True)]
     colours = [_PART_COLOURS.get(part, BLUE) for part in parts]
     longest = max((census.images[part, label] for part in parts for label in shown), default=0)
+    longest = max(longest, *(before.get(label, 0) for label in shown), 0)
     lines = math.ceil(len(shown) / _ACROSS)
     across = math.ceil(len(shown) / max(lines, 1))
     width = (_WIDTH - (across - 1) * _GAP) / max(across, 1)
-    top = _head(figure, 0, 0, _heading(census, classes))
+    top = _head(figure, 0, 0, _heading(census, classes, before))
     for line in range(lines):
         row = shown[line * across : (line + 1) * across]
         titles = [_shorten(label, width) for label in row]
@@ -67,17 +78,21 @@ def _draw_classes(figure: "Figure", census: Census, classes: Sequence[str]) -> f
             axes = _add_axes(figure, column * (width + _GAP), top, width, _ROW * len(parts))
             numbers = [census.images[part, label] for part in parts]
             _draw_bars(axes, width, numbers, wholes, colours, longest)
+            if "train" in parts and before.get(label, 0) > census.images["train", label]:
+                axes.barh(parts.index("train"), before[label], height=0.7, color=_PALE, zorder=0)
             axes.set_yticks(range(len(parts)), [] if column else names)
             axes.set_title(title, fontsize=_FONT, loc="left", pad=3)
         top -= _ROW * len(parts)
     return top
 
 
-def _heading(census: Census, classes: Sequence[str]) -> str:
+def _heading(census: Census, classes: Sequence[str], before: dict[str, int]) -> str:
     """How much there is, and what of it is not shown."""
     parts = census.parts
     kind = "fold" if parts and parts[0].startswith("fold") else "split"
     text = f"{sum(census.images.values()):,} images per {kind} and class (share of the {kind})"
+    if before:
+        text += ", pale: train before some were left out"
     if len(classes) > MOST_CLASSES:
         text += f", the first {MOST_CLASSES} of {len(classes)} classes"
     if len(parts) > MOST_PARTS:
@@ -217,6 +232,33 @@ def _draw_dots(figure: "Figure", left: float, top: float, sizes: Sizes) -> None:
     if numbers[-1] > 1:
         bar = figure.colorbar(dots, cax=_add_axes(figure, left + _HALF - 0.65, top, 0.12, _HEIGHT))
         _scale(bar.ax, "y", "images")
+
+
+def _draw_ages(figure: "Figure", top: float, background: Background, classes: Sequence[str]) -> None:
+    """A histogram of the patients' ages, and the mean age of those with images of each class."""
+    ages = np.array(background.ages)
+    title = f"ages of {_count(len(ages), 'patient')}, mean {ages.mean():.1f} years"
+    axes = _add_axes(figure, 0, _head(figure, 0, top, title), _HALF, _HEIGHT)
+    first, last = ages.min() // _YEARS * _YEARS, ages.max() // _YEARS * _YEARS
+    edges = np.arange(first, last + 2 * _YEARS, _YEARS)
+    heights, _ = np.histogram(ages, edges)
+    axes.bar(edges[:-1], heights, _YEARS, align="edge", color=BLUE, edgecolor="white", linewidth=0.6)
+    axes.margins(x=0.02, y=0.12)
+    _count_on(axes, "x", "age in years", 8)
+    _count_on(axes, "y", "patients", 6)
+    shown = [label for label in classes[:MOST_CLASSES] if label in background.class_ages]
+    left = _WIDTH - _HALF
+    top = _head(figure, left, top, "mean age of the patients of a class, and how many")
+    means = [float(np.mean(background.class_ages[label])) for label in shown]
+    axes = _add_axes(figure, left, top, _HALF, _ROW * len(shown))
+    axes.barh(range(len(shown)), means, height=0.7, color=BLUE)
+    for place, (label, mean) in enumerate(zip(shown, means, strict=True)):
+        text = f"{mean:.1f} ({_count(len(background.class_ages[label]), 'patient')})"
+        _label(axes, text, (mean, place), (3, 0), va="center_baseline")
+    axes.set(xlim=(0, 1.9 * max(means)), ylim=(len(shown) - 0.5, -0.5), xticks=[])
+    axes.set_yticks(range(len(shown)), [wrapped(label, 16) for label in shown])
+    axes.tick_params(length=0, labelsize=_SMALL)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
 
 
 def _count_on(axes: "Axes", which: str, name: str, most: int) -> None:

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from bccli.core.census import Background
 from bccli.core.errors import DataError
 from bccli.core.records import SPLITS, Sample
 from bccli.core.verification import Tally
+
+_NUMBERS = ("labels", "patients", "splits", "folds", "zooms", "ages")
 
 
 class SourceError(DataError):
@@ -24,8 +27,11 @@ class Survey:
     """One number per image, in the reader's order.
 
     `labels` index `classes`; `patients` index `names`, -1 where unknown; `splits` and `folds` are what
-    the dataset itself says, -1 where it does not; `zooms` index `magnifications`. `listing` is a hash of
-    all that the reader said, `tally` what it counted, with the dataset's own classes.
+    the dataset itself says, -1 where it does not; `zooms` index `magnifications`; `ages` are the patients'
+    in years, -1 where unknown. `listing` is a hash of all that the reader said, `tally` what it counted,
+    with the dataset's own classes. `masked` are the classes of which some images have masks, as far as
+    the reader knows. `before` is how many images of each class were in train before some
+    were left out, empty where none were.
     """
 
     classes: tuple[str, ...]
@@ -35,9 +41,12 @@ class Survey:
     splits: np.ndarray
     folds: np.ndarray
     zooms: np.ndarray
+    ages: np.ndarray
     magnifications: tuple[str, ...]
     listing: str
     tally: Tally = field(default_factory=Tally)
+    masked: frozenset[str] = frozenset()
+    before: tuple[tuple[str, int], ...] = ()
 
     @property
     def groups(self) -> np.ndarray:
@@ -46,6 +55,17 @@ class Survey:
         groups = self.patients.copy()
         groups[unknown] = len(self.names) + np.arange(int(unknown.sum()))
         return groups
+
+    def background(self) -> Background:
+        """The patients' ages by class, and what train had before some images were left out."""
+        known = (self.ages >= 0) & (self.patients >= 0)
+        ages = dict(zip(self.patients[known].tolist(), self.ages[known].tolist(), strict=True))
+        by_class = {}
+        for label, name in enumerate(self.classes):
+            theirs = set(self.patients[known & (self.labels == label)].tolist())
+            if theirs:
+                by_class[name] = tuple(ages[patient] for patient in sorted(theirs))
+        return Background(tuple(ages.values()), by_class, dict(self.before))
 
     def take(self, rows: np.ndarray) -> "Survey":
         """The survey of some images, which keeps its classes and its listing."""
@@ -61,6 +81,7 @@ class Survey:
             splits=self.splits[rows],
             folds=self.folds[rows],
             zooms=self.zooms[rows],
+            ages=self.ages[rows],
         )
 
 
@@ -78,10 +99,11 @@ def survey(
     Raises SourceError where there is no image or only one class.
     """
     tally = Tally()
-    numbers = {name: array("i") for name in ("labels", "patients", "splits", "folds", "zooms")}
+    numbers = {name: array("i") for name in _NUMBERS}
     seen: dict[str, int] = {}
     patients: dict[str, int] = {}
     magnifications: dict[str, int] = {}
+    masked: set[str] = set()
     digest = hashlib.sha256()
     for own in read(tally):
         size = size_of(own)
@@ -94,6 +116,9 @@ def survey(
         numbers["splits"].append(SPLITS.index(sample.split) if sample.split else -1)
         numbers["folds"].append(-1 if sample.fold is None else sample.fold)
         numbers["zooms"].append(magnifications.setdefault(sample.magnification, len(magnifications)))
+        numbers["ages"].append(-1 if sample.age is None else sample.age)
+        if sample.mask or sample.box:
+            masked.add(sample.label)
         line = "\x1f".join([*sample.to_row(), str(size)]) + "\x1e"
         digest.update(line.encode("utf-8", "surrogateescape"))
     columns = {name: np.array(values, np.int32) for name, values in numbers.items()}
@@ -107,19 +132,28 @@ def survey(
         splits=columns["splits"],
         folds=columns["folds"],
         zooms=columns["zooms"],
+        ages=columns["ages"],
         magnifications=tuple(magnifications),
         listing=digest.hexdigest(),
         tally=tally,
+        masked=frozenset(masked),
     )
 
 
 def _class_order(seen: tuple[str, ...], known: tuple[str, ...], tally: Tally) -> tuple[str, ...]:
     if not seen:
-        passed = [remark for remark in tally.remarked() if remark.kind in ("unknown", "renamed")]
+        found = {remark.kind: remark for remark in tally.remarked()}
+        passed = [found[kind] for kind in ("unknown", "renamed") if kind in found]
         others = (
             f" among {sum(remark.count for remark in passed)} ({passed[0].first[0]}, …)" if passed else ""
         )
-        raise SourceError(f"no images of this dataset were found{others}; check the folder and the options")
+        missing = found.get("missing")
+        listed = (
+            f"; {missing.count} that a list names are not there ({missing.first[0]}, …)" if missing else ""
+        )
+        raise SourceError(
+            f"no images of this dataset were found{others}{listed}; check the folder and the options"
+        )
     order = tuple(label for label in known if label in seen) or tuple(sorted(seen))
     if len(order) < 2:
         raise SourceError(f"all images are of one class ({order[0]}); add images of another class")

@@ -16,6 +16,7 @@ from tests.benchmarks.frozen import decoding, frozen
 from tests.benchmarks.intervals import intervals
 from tests.benchmarks.memory import memory
 from tests.benchmarks.predict import predict
+from tests.benchmarks.regions import regions
 from tests.benchmarks.reporting import as_json, machine, markdown
 from tests.benchmarks.slides import slides
 from tests.benchmarks.stain import stain
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "macenko": stain,
     "slides": slides,
     "intervals": intervals,
+    "regions": regions,
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from bccli.core.census import Census
+from bccli.core.census import Background, Census
 from bccli.core.plots import BLUE, COLOURS, VERMILLION
 from bccli.core.records import Sample
 from bccli.core.stats import draw_stats
@@ -33,8 +33,8 @@ def census(classes, parts=SPLITS, patients=30, *, known=1.0, images=400, size=la
     return counted
 
 
-def picture(counted, classes):
-    image = Image.open(io.BytesIO(draw_stats(counted, classes)))
+def picture(counted, classes, background=Background()):  # noqa: B008 (it is frozen)
+    image = Image.open(io.BytesIO(draw_stats(counted, classes, background)))
     assert image.format == "PNG"
     return image.convert("RGB")
 
@@ -52,6 +52,21 @@ def folds(number):
 def test_any_classes_and_parts_fit_on_a_page_as_wide_as_any_other(classes, parts):
     image = picture(census(classes, parts), classes)
     assert 1300 < image.width < 1600
+    edges = np.asarray(image)
+    for edge in (edges[:5], edges[-5:], edges[:, :5], edges[:, -5:]):
+        assert (edge == 255).all()
+
+
+@pytest.mark.parametrize("classes", [("normal", "benign", "cancer"), tuple("abcdefgh"), LONG_NAMES])
+@pytest.mark.parametrize("ages", [(50,), (20, 20), tuple(range(27, 90))])
+def test_ages_are_drawn_below_the_rest_and_what_train_had_before_in_pale(classes, ages):
+    counted = census(classes)
+    plain = picture(counted, classes)
+    by_class = {name: ages[: number + 1] for number, name in enumerate(classes[1:])}
+    image = picture(counted, classes, Background(ages, by_class, {classes[0]: 2000}))
+    assert image.height > plain.height + 300
+    assert 1300 < image.width < 1600
+    assert count(image, "#C9D6E2") > count(plain, "#C9D6E2") + 500
     edges = np.asarray(image)
     for edge in (edges[:5], edges[-5:], edges[:, :5], edges[:, -5:]):
         assert (edge == 255).all()

@@ -31,6 +31,7 @@ class Reading:
     count: int = 240
     patients: int = 24
     seed: int = 0
+    protocol: str = "honest"
 
 
 def read_samples(dataset: str, source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:

@@ -8,14 +8,14 @@ import numpy as np
 from bccli.core.catalog import DATASETS
 from bccli.core.datasets import Reading
 from bccli.core.errors import ImageError
-from bccli.core.imaging.decoding import decode
+from bccli.core.imaging.decoding import decode_deep, stretched
 from bccli.core.records import Sample
 
 Raw = tuple[np.ndarray, np.ndarray | None]
 
 
 def load_raw(sample: Sample, source: Path, reading: Reading) -> Raw:
-    """The sample's image (uint8, height × width × 3) and mask (uint8 of 0 and 255, height × width, or None).
+    """The sample's image, as `decode_deep` gives it, and mask (uint8 of 0 and 255, height × width, or None).
 
     Raises ImageError with the reason.
     """
@@ -25,18 +25,60 @@ def load_raw(sample: Sample, source: Path, reading: Reading) -> Raw:
 
 
 def load_files(sample: Sample, source: Path, reading: Reading) -> Raw:
-    """Read the image, and the mask where the sample names one, from files below `source`."""
+    """Read the image, and where the sample names masks what is in any of them, from files below `source`."""
     root = root_of(source)
-    image = decode(root / sample.source)
-    if not sample.mask:
-        return image, None
+    image = decode_deep(root / sample.source)
+    contours = DATASETS[sample.dataset].contours
+    masks = [load_mask(root / name, name, image.shape[:2], contours=contours) for name in sample.masks]
+    return image, np.maximum.reduce(masks) if masks else None
+
+
+def load_mask(path: Path, name: str, shape: tuple[int, int], *, contours: bool = False) -> np.ndarray:
+    """The mask of an image of this shape, uint8 of 0 and 255; of `contours` what they enclose.
+
+    Raises ImageError, which calls it by its `name`.
+    """
     try:
-        mask = decode(root / sample.mask)[:, :, 0]
+        levels = grey_of(decode_deep(path))
     except ImageError as error:
-        raise ImageError(f"its mask {sample.mask} {error}") from None
-    if mask.shape != image.shape[:2]:
-        raise ImageError(f"its mask {sample.mask} has another size ({mask.shape[1]}×{mask.shape[0]})")
-    return image, np.where(mask > 127, np.uint8(255), np.uint8(0))
+        raise ImageError(f"its mask {name} {error}") from None
+    check_shape(name, levels, shape)
+    mask = black_and_white(levels)
+    if not contours:
+        return mask
+    from bccli.core.imaging.contours import fill
+
+    check_marks(name, mask)
+    return fill(mask)
+
+
+def black_and_white(levels: np.ndarray) -> np.ndarray:
+    """Levels uint8 as a mask: 255 where they are bright, else 0."""
+    mask: np.ndarray = (levels > 127).view(np.uint8)
+    mask *= 255
+    return mask
+
+
+def check_marks(name: str, mask: np.ndarray) -> None:
+    """Raise ImageError for a mask that marks nothing, or everything."""
+    if not mask.any():
+        raise ImageError(f"its mask {name} is empty")
+    if mask.all():
+        raise ImageError(f"its mask {name} is white all over")
+
+
+def check_shape(name: str, levels: np.ndarray, shape: tuple[int, int]) -> None:
+    """Raise ImageError for a mask of another size than its image's `shape` (height, width)."""
+    if levels.shape != shape:
+        found, wanted = (f"{side[1]}×{side[0]}" for side in (levels.shape, shape))
+        raise ImageError(f"its mask {name} has another size ({found}, not {wanted})")
+
+
+def grey_of(pixels: np.ndarray) -> np.ndarray:
+    """What `decode_deep` gives as uint8 (height, width): the first colour, or grey of any depth."""
+    if pixels.ndim == 3:
+        return pixels[:, :, 0]
+    return pixels if pixels.dtype == np.uint8 else stretched(pixels)
 
 
 def root_of(source: Path) -> Path:

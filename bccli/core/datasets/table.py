@@ -1,11 +1,11 @@
 """Any images listed in a CSV with the columns path,label and, where known, patient, split, fold, mask."""
 
 import csv
-import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from bccli.core.datasets import Reading, Skip
+from bccli.core.datasets.indexes import path_inside
 from bccli.core.errors import DataError
 from bccli.core.records import MOST_FOLDS, SPLITS, Sample
 
@@ -58,21 +58,6 @@ def _to_sample(row: dict[str, str], where: str) -> Sample:
         fold=int(fold) if fold else None,
         patient=(row.get("patient") or "").strip(),
         dataset="csv",
-        source=_inside(row["path"] or "", "path", where),
-        mask=_inside(row["mask"], "mask", where) if row.get("mask") else "",
+        source=path_inside(row["path"] or "", "path", where),
+        mask=path_inside(row["mask"], "mask", where) if row.get("mask") else "",
     )
-
-
-def _inside(text: str, column: str, where: str) -> str:
-    """A relative path with `/` that stays in the CSV's folder."""
-    path = PurePosixPath(text.strip().replace("\\", "/"))
-    if "\0" in text:
-        raise DataError(f"{where}: the {column} has a NUL in it; correct it")
-    if str(path) == ".":
-        raise DataError(f"{where}: the {column} is empty; fill it in or remove the row")
-    if path.is_absolute() or path.drive or (len(path.parts[0]) == 2 and path.parts[0][1] == ":"):
-        raise DataError(f"{where}: {column} {text!r} is absolute; make it relative to the CSV's folder")
-    normal = os.path.normpath(str(path))
-    if normal.split("/")[0] == "..":
-        raise DataError(f"{where}: {column} {text!r} leaves the CSV's folder; move the CSV above the images")
-    return normal

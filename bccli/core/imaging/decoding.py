@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,16 +52,44 @@ def decode(path: Path | str) -> np.ndarray:
     """Read an image file as uint8 RGB of shape (height, width, 3), read-only.
 
     Grey images of more than 8 bits are stretched by their own minimum and maximum (CBIS-DDSM paper,
-    section 4.3.1); colour of 16 bits keeps its upper byte; transparent pixels become white; of a TIFF's
+    section 4.3.1); the rest is as in `decode_deep`.
+    """
+    with _enough_memory():
+        pixels = to_rgb(decode_deep(path))
+    pixels.flags.writeable = False
+    return pixels
+
+
+def decode_deep(path: Path | str) -> np.ndarray:
+    """Read an image file: grey (height, width) of the file's own depth, or uint8 RGB (height, width, 3).
+
+    It is read-only. Colour of 16 bits keeps its upper byte; transparent pixels become white; of a TIFF's
     pages the first counts. The content decides, not the name; only DICOM without its preamble needs the
     name. Raises ImageError with the reason, without the path.
     """
-    try:
+    with _enough_memory():
         pixels = _decode_bytes(_read(path), os.path.splitext(path)[1].lower() in DICOM_SUFFIXES)
-    except MemoryError:
-        raise ImageError("needs more memory than there is") from None
     pixels.flags.writeable = False  # as most are already: what comes straight from Pillow
     return pixels
+
+
+def read_size(path: Path | str) -> tuple[int, int]:
+    """Width and height of an image file, from its header where Pillow knows its kind.
+
+    Raises ImageError as `decode_deep`.
+    """
+    with contextlib.suppress(Exception), Image.open(path, formats=_FORMATS) as image:
+        return image.size
+    height, width = decode_deep(path).shape[:2]
+    return width, height
+
+
+@contextlib.contextmanager
+def _enough_memory() -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise ImageError("needs more memory than there is") from None
 
 
 def _read(path: Path | str) -> bytes:
@@ -111,7 +139,7 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
         if isinstance(image, TiffImageFile):
             _check_strips(image)
         image.load()
-        return _to_rgb(image)
+        return _to_array(image)
 
 
 def check_size(width: int, height: int) -> None:
@@ -173,9 +201,9 @@ def _decode_dicom(data: bytes) -> np.ndarray:
 
 
 def _from_array(pixels: np.ndarray) -> np.ndarray:
-    """Grey (height, width) or colours (height, width, 3 or more) of any depth to RGB."""
+    """Grey (height, width) as it is, colours (height, width, 3 or more) of any depth as RGB."""
     if pixels.ndim == 2:
-        return _grey_to_rgb(pixels)
+        return pixels
     if pixels.ndim != 3 or pixels.shape[2] < 3:
         raise ImageError(f"has an unusual layout {pixels.shape}")
     colour = pixels[:, :, :3]
@@ -186,12 +214,14 @@ def _from_array(pixels: np.ndarray) -> np.ndarray:
     raise ImageError(f"has colours of type {colour.dtype}")
 
 
-def _grey_to_rgb(grey: np.ndarray) -> np.ndarray:
-    """Grey pixels of any depth to RGB; deeper than 8 bits by their own minimum and maximum."""
-    return np.repeat((grey if grey.dtype == np.uint8 else _stretched(grey))[:, :, None], 3, axis=2)
+def to_rgb(pixels: np.ndarray) -> np.ndarray:
+    """What `decode_deep` gives as uint8 RGB; grey of more than 8 bits by its own minimum and maximum."""
+    if pixels.ndim == 3:
+        return pixels
+    return np.repeat((pixels if pixels.dtype == np.uint8 else stretched(pixels))[:, :, None], 3, axis=2)
 
 
-def _stretched(grey: np.ndarray) -> np.ndarray:
+def stretched(grey: np.ndarray) -> np.ndarray:
     """Grey of any type to uint8, its least value to 0 and its greatest to 255."""
     if grey.dtype.kind not in "biuf":
         raise ImageError(f"has pixels of type {grey.dtype}")
@@ -211,26 +241,16 @@ def _opaque(image: Image.Image) -> np.ndarray:
     return np.asarray(Image.alpha_composite(white, coloured).convert("RGB"))
 
 
-def _grey(image: Image.Image) -> np.ndarray:
-    return _grey_to_rgb(np.asarray(image))
-
-
-# How each of Pillow's modes becomes RGB; all others go through Pillow's own conversion.
+# How each of Pillow's modes becomes an array; all others go through Pillow's own conversion.
 _CONVERSIONS: dict[str, Callable[[Image.Image], np.ndarray]] = {
-    "RGB": np.asarray,
-    "L": _grey,
-    "I": _grey,
-    "I;16": _grey,
-    "I;16B": _grey,
-    "I;16L": _grey,
-    "F": _grey,
+    **dict.fromkeys(("RGB", "L", "I", "I;16", "I;16B", "I;16L", "F"), np.asarray),
     "RGBA": _opaque,
     "LA": _opaque,
     "PA": _opaque,
 }
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _to_array(image: Image.Image) -> np.ndarray:
     if image.mode in ("P", "RGB", "L") and "transparency" in image.info:
         return _opaque(image)
     convert = _CONVERSIONS.get(image.mode)

@@ -36,6 +36,11 @@ _NEEDED = (
 
 _DEFLATED, _PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"  # DICOM part 5, annex A
 _META = b"DICM\2\0\0\0UL\4\0"  # the first element says how long the uncompressed first part is
+# How the element of the pixels begins, up to its length, in the two little-endian syntaxes.
+_ELEMENT_STARTS = {
+    "1.2.840.10008.1.2": (b"\xe0\x7f\x10\0",),
+    "1.2.840.10008.1.2.1": (b"\xe0\x7f\x10\0OW\0\0", b"\xe0\x7f\x10\0OB\0\0"),
+}
 _JPEG = "1.2.840.10008.1.2.4."  # JPEG, JPEG-LS and JPEG 2000 go on from here
 # What pydicom and Pillow leave alone, and which function of imagecodecs decodes it.
 _CODECS = {
@@ -55,15 +60,15 @@ def read_dicom(data: bytes, check_size: Callable[[int, int], None], *, max_bytes
     is decoded; `max_bytes` is how far deflated content may grow. Raises ImageError with the reason.
     """
     with _reporting("is damaged (its DICOM header cannot be read)"):
-        dataset = _read_header(data, max_bytes)
-        if not any(name in dataset for name in _PIXELS):
+        dataset, stored = _read_header(data, max_bytes)
+        if stored is None and not any(name in dataset for name in _PIXELS):
             raise ImageError("holds no image (no pixel data)")
         check_size(int(dataset.Columns), int(dataset.Rows))
         frames = int(dataset.get("NumberOfFrames") or 1)
         if frames != 1:
             raise ImageError(f"holds {frames} frames; one image is needed")
     with _reporting("is damaged (its pixel data cannot be decoded)"):
-        return _brightness(_decode(dataset), dataset)
+        return _brightness(_decode(dataset) if stored is None else stored, dataset)
 
 
 @contextmanager
@@ -77,12 +82,18 @@ def _reporting(sentence: str) -> Iterator[None]:
         raise ImageError(sentence) from None
 
 
-def _read_header(data: bytes, max_bytes: int) -> "Dataset":
-    """The elements that make the image, with a transfer syntax; without a preamble it is guessed."""
+def _read_header(data: bytes, max_bytes: int) -> tuple["Dataset", np.ndarray | None]:
+    """The elements that make the image, with a transfer syntax, which without a preamble is guessed; and the
+    pixels where they are so plain that no copy is needed."""
     import pydicom
 
     if data[128:132] == b"DICM":
-        dataset = pydicom.dcmread(io.BytesIO(_inflated(data, max_bytes)), specific_tags=list(_NEEDED))
+        content = _inflated(data, max_bytes)
+        stream = io.BytesIO(content)
+        dataset = pydicom.dcmread(stream, specific_tags=list(_NEEDED), stop_before_pixels=True)
+        if (stored := _in_place(dataset, content, stream.tell())) is not None:
+            return dataset, stored
+        dataset = pydicom.dcmread(io.BytesIO(content), specific_tags=list(_NEEDED))
     else:
         with _reporting("is not an image that bccli can read"):
             dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(_NEEDED))
@@ -92,7 +103,7 @@ def _read_header(data: bytes, max_bytes: int) -> "Dataset":
         implicit, little = dataset.original_encoding
         explicit = pydicom.uid.ExplicitVRLittleEndian if little else pydicom.uid.ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian if implicit else explicit
-    return dataset
+    return dataset, None
 
 
 def _inflated(data: bytes, max_bytes: int) -> bytes:
@@ -127,19 +138,48 @@ def _decode(dataset: "Dataset") -> np.ndarray:
     return found
 
 
+def _in_place(dataset: "Dataset", content: bytes, place: int) -> np.ndarray | None:
+    """Plain grey pixels as they lie in the file, where the element at `place` holds one frame of them; else
+    None."""
+    starts = _ELEMENT_STARTS.get(str(dataset.file_meta.get("TransferSyntaxUID", "")), ())
+    start = next((start for start in starts if content.startswith(start, place)), None)
+    if start is None or dataset.get("NumberOfFrames", 1) != 1:
+        return None
+    bits = dataset.get("BitsAllocated")
+    depth = 1, bits, bits, (bits or 0) - 1
+    if depth != tuple(map(dataset.get, ("SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit"))):
+        return None
+    grey = str(dataset.get("PhotometricInterpretation")).startswith("MONOCHROME")
+    rows, columns = dataset.get("Rows"), dataset.get("Columns")
+    if bits not in (8, 16) or not (grey and rows and columns and "PixelRepresentation" in dataset):
+        return None
+    kind = np.dtype(f"<{'i' if dataset.PixelRepresentation else 'u'}{bits // 8}")
+    place += len(start)
+    length = struct.unpack_from("<I", content, place)[0]
+    size = rows * columns * kind.itemsize
+    if length not in (size, size + size % 2) or place + 4 + length > len(content):
+        return None
+    return np.frombuffer(content, kind, rows * columns, place + 4).reshape(rows, columns)
+
+
 def _check_supported(syntax: str) -> None:
-    """Raise ImageError, with the standard's name for it, where pydicom and Pillow cannot decode a syntax."""
+    """Raise ImageError, with the standard's name for it, where a syntax cannot be decoded here; it says which
+    package would do so, where there is one."""
     from pydicom import pixels
     from pydicom._uid_dict import UID_dictionary
 
+    advice = ""
     try:
-        if pixels.get_decoder(syntax).is_available:
+        decoder = pixels.get_decoder(syntax)
+        if decoder.is_available:
             return
+        missing = (text.rpartition("requires ")[2] for text in decoder.missing_dependencies)
+        advice = f"; install {' or '.join(missing)}"
     except NotImplementedError:
         pass
     known = UID_dictionary.get(syntax)  # anything else is whatever text the file holds there
     name = known[0] if known else "unknown transfer syntax"
-    raise ImageError(f"is compressed in a way that bccli cannot read ({name})")
+    raise ImageError(f"is compressed in a way that bccli cannot read ({name}){advice}")
 
 
 def _frame(dataset: "Dataset") -> bytes:
@@ -150,12 +190,16 @@ def _frame(dataset: "Dataset") -> bytes:
 
 
 def _decode_with_imagecodecs(dataset: "Dataset", codec: str) -> np.ndarray:
-    import imagecodecs
     from pydicom import pixels
 
     as_it_is = {"colorspace": "RGB", "outcolorspace": "RGB"}
     options = as_it_is if codec == "jpeg8_decode" and dataset.SamplesPerPixel == 3 else {}
-    found = getattr(imagecodecs, codec)(_frame(dataset), **options)
+    try:
+        import imagecodecs
+
+        found = getattr(imagecodecs, codec)(_frame(dataset), **options)
+    except ImportError:  # a codec may be left out of a build of imagecodecs, and fails like this when called
+        raise ImageError(f"needs {codec} of imagecodecs, which is not there; install imagecodecs") from None
     if dataset.PhotometricInterpretation.startswith("YBR_FULL"):
         return pixels.convert_color_space(found, "YBR_FULL", "RGB")
     if dataset.PixelRepresentation == 1:  # the stream knows no signs
@@ -206,6 +250,8 @@ def _brightness(pixels: np.ndarray, dataset: "Dataset") -> np.ndarray:
 
 def _eight_bits(pixels: np.ndarray, stored: int) -> np.ndarray:
     """Integers of up to 8 bits as uint8 from black to white, and not by their own range."""
+    if stored == 8 and pixels.dtype == np.uint8:
+        return pixels
     highest = 2**stored - 1
     levels = pixels.astype(np.int16) + 2 ** (stored - 1) if pixels.dtype.kind == "i" else pixels
     table = np.arange(highest + 1) * 255 // highest

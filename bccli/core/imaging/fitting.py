@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from bccli.core.errors import ImageError
+from bccli.core.imaging.opencv import load_cv2
 
 Size = tuple[int, int]
 
@@ -17,12 +18,21 @@ def stretch(image: np.ndarray, size: Size, *, nearest: bool = False) -> np.ndarr
     """Resize to `size` (width, height), whatever the aspect ratio.
 
     Cubic interpolation when enlarging, area averaging when shrinking both ways (the choice of the
-    CBIS-DDSM paper, section 4.3.1); `nearest` for masks.
+    CBIS-DDSM paper, section 4.3.1); `nearest` for masks. Grey images (height, width) are OpenCV's work,
+    as in that paper, colours Pillow's.
     """
     height, width = image.shape[:2]
     if (width, height) == size:
         return image
     shrinking = size[0] <= width and size[1] <= height
+    if image.ndim == 2 and not nearest:
+        cv2 = load_cv2()
+        resized: np.ndarray = cv2.resize(
+            np.ascontiguousarray(image),
+            size,
+            interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC,
+        )
+        return resized
     filters = Image.Resampling
     chosen = filters.NEAREST if nearest else filters.BOX if shrinking else filters.BICUBIC
     return np.asarray(Image.fromarray(image).resize(size, chosen))
@@ -52,6 +62,15 @@ def _scaled_by(choose: Callable[..., float], image: np.ndarray, size: Size, near
     if target[0] * target[1] > MAX_PIXELS:
         raise ImageError(f"is too narrow ({width}×{height}) to fill {size[0]}×{size[1]}")
     return stretch(image, target, nearest=nearest)
+
+
+def cut_centre(image: np.ndarray, size: Size) -> np.ndarray:
+    """The middle `size` (width, height) of an image or mask. Raises ImageError where it is smaller."""
+    height, width = image.shape[:2]
+    if width < size[0] or height < size[1]:
+        raise ImageError(f"is smaller ({width}×{height}) than the centre to cut out ({size[0]}×{size[1]})")
+    left, top = (width - size[0]) // 2, (height - size[1]) // 2
+    return image[top : top + size[1], left : left + size[0]]
 
 
 FITS: dict[str, Callable[..., np.ndarray]] = {"stretch": stretch, "pad": pad, "crop": crop}

@@ -1,15 +1,18 @@
 """What turns a raw image into what the models see; `prepare` and `predict` both call this."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from bccli.core.errors import DataError
-from bccli.core.imaging.fitting import FITS
+from bccli.core.imaging.decoding import to_rgb
+from bccli.core.imaging.fitting import FITS, cut_centre
+from bccli.core.imaging.regions import Region, check_aspect, find_region
 
 if TYPE_CHECKING:
+    from bccli.core.imaging.equalising import Box
     from bccli.core.imaging.stain_fits import Fit
 
 
@@ -34,22 +37,40 @@ class Patches:
     nuclei: float = 0.0
 
 
+MEAN = "mean"
+"""In place of a size: the mean width and height of the images, still to be learned."""
+
+
 @dataclass(frozen=True)
 class Preparation:
-    """The steps between a decoded image and a model, in the order in which they are taken.
+    """The steps between a decoded image and a model.
 
-    The stain of the whole image is normalised, patches are cut, and each is brought to `size` (width,
-    height) in pixels, or keeps its own where that is None; `fit` names a row of FITS.
+    They are taken in this order. With `clahe`, a `region` or `denoise` the image becomes 8-bit grey; its
+    contrast is equalised and its region found; what has another `aspect` (width over height, from and to)
+    is excluded. The stain of the whole image is normalised, patches are cut, and each is brought to `size`
+    (width, height) in pixels, or keeps its own where that is None; `fit` names a row of FITS. Of that the
+    `centre` (width, height) is cut out, and noise removed from it.
     """
 
     stain: Stain | None = None
     patches: Patches | None = None
-    size: tuple[int, int] | None = None
+    size: tuple[int, int] | Literal["mean"] | None = None
     fit: str = "stretch"
+    clahe: bool = False
+    region: Region | None = None
+    aspect: tuple[float, float] | None = None
+    centre: tuple[int, int] | None = None
+    denoise: bool = False
+
+    @property
+    def in_grey(self) -> bool:
+        """Whether it has a step for mammograms, which are grey."""
+        return self.clahe or self.denoise or self.region is not None
 
     def to_json(self) -> dict[str, Any]:
         """As stored in dataset.json and run.json; steps that are not taken are left out."""
-        steps: dict[str, Any] = {"size": list(self.size) if self.size else None, "fit": self.fit}
+        size = list(self.size) if isinstance(self.size, tuple) else self.size
+        steps: dict[str, Any] = {"size": size, "fit": self.fit}
         if self.stain:
             from bccli.core.imaging.stain_fits import fit_to_json
 
@@ -60,27 +81,48 @@ class Preparation:
             steps["patch"], steps["stride"] = self.patches.size, self.patches.stride
             shares = {"tissue": self.patches.tissue, "nuclei": self.patches.nuclei}
             steps |= {name: share for name, share in shares.items() if share}
-        return steps
+        return steps | self._mammography()
+
+    def _mammography(self) -> dict[str, Any]:
+        steps: dict[str, Any] = {name: True for name in ("clahe", "denoise") if getattr(self, name)}
+        if self.region:
+            steps["roi"], steps["margin"] = self.region.roi, self.region.margin
+        pairs = {"aspect": self.aspect, "center_crop": self.centre}
+        return steps | {name: list(pair) for name, pair in pairs.items() if pair}
 
 
-_KNOWN = {"size", "fit", "stain", "stain_target", "patch", "stride", "tissue", "nuclei"}
+_ROIS = ("crop", "mask")
+_KNOWN = {
+    *("size", "fit", "stain", "stain_target", "patch", "stride", "tissue", "nuclei"),
+    *("clahe", "denoise", "roi", "margin", "aspect", "center_crop"),
+}
 
 
 def preparation_from_json(value: dict[str, Any]) -> Preparation:
     """Read what `Preparation.to_json` wrote. Raises DataError for steps that this version does not know."""
     if unknown := set(value) - _KNOWN:
         raise DataError(f"the preparation step {min(unknown)!r} is not known to this bccli; update it")
-    if value["fit"] not in FITS:
-        raise DataError(f"the preparation's fit {value['fit']!r} is not known to this bccli; update it")
+    for name, known in (("fit", FITS), ("roi", _ROIS)):
+        if name in value and value[name] not in known:
+            raise DataError(f"the preparation's {name} {value[name]!r} is not known to this bccli; update it")
     size = value["size"]
     return Preparation(
-        _stain_from_json(value),
-        Patches(value["patch"], value["stride"], value.get("tissue", 0.0), value.get("nuclei", 0.0))
+        stain=_stain_from_json(value),
+        patches=Patches(value["patch"], value["stride"], value.get("tissue", 0.0), value.get("nuclei", 0.0))
         if "patch" in value
         else None,
-        (size[0], size[1]) if size else None,
-        value["fit"],
+        size=(size[0], size[1]) if size and size != MEAN else size,
+        fit=value["fit"],
+        clahe=value.get("clahe", False),
+        region=Region(value["roi"], value["margin"]) if "roi" in value else None,
+        aspect=_pair(value, "aspect"),
+        centre=_pair(value, "center_crop"),
+        denoise=value.get("denoise", False),
     )
+
+
+def _pair(value: dict[str, Any], name: str) -> Any:
+    return (value[name][0], value[name][1]) if name in value else None
 
 
 def _stain_from_json(value: dict[str, Any]) -> Stain | None:
@@ -97,15 +139,17 @@ def _stain_from_json(value: dict[str, Any]) -> Stain | None:
 
 @dataclass(frozen=True)
 class Piece:
-    """A prepared image (height, width, 3) and its mask (height, width) or None; for a patch also its place.
+    """A prepared image (height, width, 3) and its mask (height, width) or None; for a part also its place.
 
-    `row` and `col` are the patch's top-left corner in the raw image, in pixels.
+    `row` and `col` are the top-left corner of a patch in its image, `box` is a region's place in the raw
+    image, in pixels.
     """
 
     image: np.ndarray
     mask: np.ndarray | None = None
     row: int | None = None
     col: int | None = None
+    box: "Box | None" = None
 
 
 @dataclass(frozen=True)
@@ -119,26 +163,49 @@ class PreparedImage:
 def prepare_image(
     image: np.ndarray, preparation: Preparation, mask: np.ndarray | None = None
 ) -> PreparedImage:
-    """Take a raw image, uint8 RGB (height, width, 3), and its mask (height, width) through all steps.
+    """Take a raw image, as `decode_deep` gives it, and its mask (height, width) through all steps.
 
-    Raises ImageError, at once or while the pieces are taken, for an image that is too small or narrow.
+    Raises ImageError, at once or while the pieces are taken, for an image that is too small or narrow, and
+    ExcludedError for one that the method leaves out.
     """
-    stained = True
+    piece, stained = _take_part(image, preparation, mask), True
     if preparation.stain:
         from bccli.core.imaging.stain import normalise_stain
 
         if preparation.stain.target is None:
             raise ValueError("the stain target has not been learned")
-        image, stained = normalise_stain(image, preparation.stain.method, preparation.stain.target)
-    whole = iter([Piece(image, mask)])
-    pieces = _cut(image, mask, preparation.patches) if preparation.patches else whole
-    return PreparedImage((_fit(piece, preparation) for piece in pieces), stained)
+        image, stained = normalise_stain(piece.image, preparation.stain.method, preparation.stain.target)
+        piece = replace(piece, image=image)
+    pieces = _cut(piece, preparation.patches) if preparation.patches else iter([piece])
+    return PreparedImage((_finish(piece, preparation) for piece in pieces), stained)
 
 
-def _cut(image: np.ndarray, mask: np.ndarray | None, patches: Patches) -> Iterator[Piece]:
+def _take_part(image: np.ndarray, preparation: Preparation, mask: np.ndarray | None) -> Piece:
+    """The image, or the region of it, in RGB, or in grey where it has steps to come that are for grey."""
+    if preparation.in_grey:
+        found = find_region(image, mask, preparation.region, clahe=preparation.clahe)
+        piece = Piece(found.image, found.mask, box=found.box)
+    else:
+        piece = Piece(to_rgb(image), mask)
+    if preparation.aspect:
+        check_aspect(piece.image, preparation.aspect)
+    return piece
+
+
+def part_size(image: np.ndarray, preparation: Preparation, mask: np.ndarray | None = None) -> tuple[int, int]:
+    """Width and height of the image, or of its region, before it is brought to a size.
+
+    Raises as `prepare_image`.
+    """
+    height, width = _take_part(image, replace(preparation, clahe=False), mask).image.shape[:2]
+    return width, height
+
+
+def _cut(whole: Piece, patches: Patches) -> Iterator[Piece]:
     from bccli.core.imaging.patches import cut, grid
     from bccli.core.imaging.tissue import nuclear_density, tissue_share
 
+    image, mask = whole.image, whole.mask
     places = grid(image, patches.size, stride=patches.stride)
     masks = cut(mask, places, patches.size) if mask is not None else iter([None] * len(places))
     for place, patch, shape in zip(places, cut(image, places, patches.size), masks, strict=True):
@@ -146,12 +213,23 @@ def _cut(image: np.ndarray, mask: np.ndarray | None, patches: Patches) -> Iterat
             continue
         if patches.nuclei and nuclear_density(patch) < patches.nuclei:
             continue
-        yield Piece(patch, shape, place.row, place.col)
+        yield replace(whole, image=patch, mask=shape, row=place.row, col=place.col)
 
 
-def _fit(piece: Piece, preparation: Preparation) -> Piece:
-    if preparation.size is None:
-        return piece
-    fit, size = FITS[preparation.fit], preparation.size
-    mask = None if piece.mask is None else fit(piece.mask, size, nearest=True)
-    return Piece(fit(piece.image, size), mask, piece.row, piece.col)
+def _finish(piece: Piece, preparation: Preparation) -> Piece:
+    """Bring a piece to its size, cut out its centre and remove its noise."""
+    image, mask = piece.image, piece.mask
+    if preparation.size == MEAN:
+        raise ValueError("the mean size has not been learned")
+    if preparation.size is not None:
+        fit, size = FITS[preparation.fit], preparation.size
+        image = fit(image, size)
+        mask = None if mask is None else fit(mask, size, nearest=True)
+    if preparation.centre:
+        image = cut_centre(image, preparation.centre)
+        mask = None if mask is None else cut_centre(mask, preparation.centre)
+    if preparation.denoise:
+        from bccli.core.imaging.denoising import denoise
+
+        image = denoise(image)
+    return replace(piece, image=to_rgb(image), mask=mask)

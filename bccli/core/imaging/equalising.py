@@ -1,0 +1,118 @@
+"""CLAHE, contrast-limited adaptive histogram equalisation, as OpenCV does it; of a part, only what it needs.
+
+Pizer et al., 1987, "Adaptive histogram equalization and its variations"; CBIS-DDSM paper, section 4.3.1.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from bccli.core.imaging.greys import Greys
+from bccli.core.imaging.opencv import load_cv2
+
+CLIP_LIMIT = 2.0
+"""How many times the mean a bin of a histogram may hold."""
+TILES = 8
+"""Tiles across and down. The paper gives neither number; these are those of OpenCV's tutorial."""
+
+
+class Box(NamedTuple):
+    """A part of an image in pixels; `right` and `bottom` are the first ones outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        """That part of an image, as a view."""
+        return image[self.top : self.bottom, self.left : self.right]
+
+
+def equalise(grey: np.ndarray) -> np.ndarray:
+    """CLAHE of a uint8 image (height, width)."""
+    equalised: np.ndarray = load_cv2().createCLAHE(CLIP_LIMIT, (TILES, TILES)).apply(grey)
+    return equalised
+
+
+def equalise_part(greys: Greys, box: Box) -> np.ndarray:
+    """That part of the equalised image, to the pixel, from the tiles around it alone."""
+    if not _is_mirrored():
+        return box.of(equalise(greys.whole()))
+    return _equalise_part(greys, box)
+
+
+@cache
+def _is_mirrored() -> bool:
+    """Whether this OpenCV computes as `_equalise_part` does, tried on a pattern."""
+    rows, columns = np.indices((67, 83))
+    pattern = ((rows * 7 + columns * columns * 3 + (rows * columns) // 5) % 256).astype(np.uint8)
+    return bool(np.array_equal(equalise(pattern), _equalise_part(Greys(pattern), Box(0, 0, 83, 67))))
+
+
+def _equalise_part(greys: Greys, box: Box) -> np.ndarray:
+    height, width = _tile_sides(greys.shape)
+    above, below, down = _neighbours(box.top, box.bottom, height)
+    before, after, across = _neighbours(box.left, box.right, width)
+    curves = np.zeros((TILES, TILES, 256), np.float32)
+    for row in range(above[0], below[-1] + 1):
+        for column in range(before[0], after[-1] + 1):
+            tile = greys.part(
+                _mirrored(row * height, (row + 1) * height, greys.shape[0]),
+                _mirrored(column * width, (column + 1) * width, greys.shape[1]),
+            )
+            curves[row, column] = _curve(tile)
+    values = greys.part(slice(box.top, box.bottom), slice(box.left, box.right))
+
+    def level(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """What the values become by the curves of some tiles, float32."""
+        tiles = rows[:, None] * TILES + columns
+        return np.take(curves.ravel(), tiles * 256 + values)
+
+    # in OpenCV's order of operations, all in float32, so that every rounding is the same
+    upper = level(above, before) * (1 - across) + level(above, after) * across
+    lower = level(below, before) * (1 - across) + level(below, after) * across
+    down = down[:, None]
+    return np.rint(upper * (1 - down) + lower * down).astype(np.uint8)
+
+
+def _tile_sides(shape: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a tile of the image, which OpenCV extends to multiples of TILES.
+
+    It extends both sides where one is no multiple, the other then by a pixel per tile.
+    """
+    whole = not any(side % TILES for side in shape)
+    height, width = ((side + (0 if whole else TILES - side % TILES)) // TILES for side in shape)
+    return height, width
+
+
+def _mirrored(start: int, stop: int, length: int) -> slice | np.ndarray:
+    """Rows or columns, those beyond the end mirrored about the last one."""
+    if stop <= length:
+        return slice(start, stop)
+    places = np.arange(start, stop)
+    period = max(2 * (length - 1), 1)
+    places %= period
+    return np.minimum(places, period - places)
+
+
+def _neighbours(start: int, stop: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each pixel along one direction the tiles whose centres are before and after it, and how far the
+    latter counts, float32."""
+    places = np.arange(start, stop).astype(np.float32) * (np.float32(1) / np.float32(side)) - np.float32(0.5)
+    tiles = np.floor(places).astype(np.int64)
+    shares = places - tiles.astype(np.float32)
+    return np.clip(tiles, 0, TILES - 1), np.clip(tiles + 1, 0, TILES - 1), shares
+
+
+def _curve(tile: np.ndarray) -> np.ndarray:
+    """What each of 256 levels becomes by the tile's histogram, of which the peaks are cut and shared out."""
+    counts = load_cv2().calcHist([tile], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    limit = max(int(CLIP_LIMIT * tile.size / 256), 1)
+    cut = int(np.clip(counts - limit, 0, None).sum())
+    counts = np.minimum(counts, limit) + cut // 256
+    if rest := cut % 256:
+        counts[: rest * (256 // rest) : 256 // rest] += 1
+    sums = np.cumsum(counts).astype(np.float32)
+    return np.clip(np.rint(sums * np.float32(255 / tile.size)), 0, 255)
