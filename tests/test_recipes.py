@@ -333,12 +333,61 @@ EXPECTED: dict[str, dict[str, dict[str, object]]] = {
             "augment": "flips",
         },
     },
+    "cbis-ddsm-ft": {
+        "prepare": {
+            "task": "masses",
+            "split-by": "official",
+            "ratios": "80/10/10",
+            "clahe": True,
+            "roi": "crop",
+            "margin": 0,
+            "aspect": [0.4, 1.5],
+            "size": "328x328",
+            "fit": "stretch",
+            "center-crop": "320x320",
+            "denoise": True,
+        },
+        "prepare.paper": {"split-by": "image"},
+        "train": {
+            "backbone": "vgg16",
+            "weights": "imagenet",
+            "trainable": "none",
+            "input-norm": "backbone",
+            "head": "gap",
+            "dense": [4096],
+            "dropout": 0.2,
+            "output": "sigmoid",
+            "loss": "binary_crossentropy",
+            "optimizer": "rmsprop",
+            "lr": 1e-5,
+            "batch-size": 32,
+            "epochs": 1000,
+            "patience": 50,
+            "monitor": "val_loss",
+        },
+        "finetune": {
+            "from-layer": ["10"],
+            "head": "gap",
+            "dense": [],
+            "dropout": 0.2,
+            "output": "sigmoid",
+            "loss": "binary_crossentropy",
+            "optimizer": "rmsprop",
+            "lr": 2e-7,
+            "batch-size": 32,
+            "epochs": 1000,
+            "patience": 50,
+            "monitor": "val_loss",
+            "train-batch-norm": False,
+        },
+    },
 }
 """What contract and papers say, written down a second time."""
 
 SILENT = {
     "bcnet": {"lr", "monitor"},
     "resnet50-breakhis": {"fit", "head", "lr"},
+    "cbis-ddsm-ft": {"input-norm", "batch-size", "monitor", "train-batch-norm"},
 }
 """Where a paper says nothing at all."""
 

@@ -100,18 +100,24 @@ def _pairs(leak: Leak, paths: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple((paths[inside], paths[outside]) for inside, outside in leak.examples)
 
 
-def audit_between(dataset: Dataset, others: Sequence[Sample], looks: np.ndarray) -> tuple[Leak, list[str]]:
+def audit_between(
+    dataset: Dataset, others: Sequence[Sample], looks: np.ndarray, *, chosen: np.ndarray | None = None
+) -> tuple[Leak, list[str]]:
     """What a dataset shares with samples from elsewhere, and the paths of all, the dataset's first.
 
-    Patients are the same where dataset and name are. Paths belong to their own folder: none of them is
-    taken for a parent in the other.
+    `chosen` (images,) says which of the dataset's images count, by default all. Patients are the same
+    where dataset and name are. Paths belong to their own folder: none of them is taken for a parent in
+    the other.
     """
     ours = [replace(sample, patient=_whose(sample)) for sample in dataset.samples]
     theirs = [Sample(patient=_whose(sample), sha256=sample.sha256) for sample in others]
     inside = np.arange(len(ours) + len(theirs)) < len(ours)
     both = np.concatenate([looks_of(dataset, dataset.root / ".cache"), looks])
     paths = [sample.path for sample in (*dataset.samples, *others)]
-    return find_leak(traits_of([*ours, *theirs], both), inside, ~inside), paths
+    counted = inside.copy()
+    if chosen is not None:
+        counted[: len(ours)] = chosen
+    return find_leak(traits_of([*ours, *theirs], both), counted, ~inside), paths
 
 
 def _whose(sample: Sample) -> str:

@@ -11,13 +11,15 @@ import numpy as np
 
 import bccli
 from bccli.core.building import Built, build, take_over, weights_hash
-from bccli.core.designs import LATER, TRAIN, VAL, Design, Job, default_cache, plan_job
-from bccli.core.errors import DivergedError
+from bccli.core.designs import LATER, TEST, TRAIN, VAL, Design, Job, default_cache, plan_job
+from bccli.core.errors import DivergedError, LeakageError
 from bccli.core.estimating import space_words
+from bccli.core.external import audit_against, same_split
 from bccli.core.features import FeatureKey, compute_features
 from bccli.core.files import replacing_file
 from bccli.core.images import Images, ImageSource, open_images
 from bccli.core.inputs import Features, FeatureViews, Inputs
+from bccli.core.leakage import leak_sentences
 from bccli.core.live import live_images, stored_views
 from bccli.core.models import backend
 from bccli.core.models.heads import HEADS, assemble
@@ -60,6 +62,8 @@ def train(
     """
     watcher, overwrite = surroundings.watcher, surroundings.overwrite
     job = plan_job(design, dataset, cache or default_cache(dataset, root), watcher)
+    if design.tuning:
+        _check_base(job, load_run(design.tuning.base), watcher)
     settings = {**job.design.to_json(job.weights), "data": dataset.hash}
     extendable = job.design.schedule.extendable
     with open_run(root, "network", settings, overwrite=overwrite, extendable=extendable, later=LATER) as run:
@@ -68,6 +72,21 @@ def train(
             return load_run(root)
         with surroundings.log(root / "log.txt"):
             return _train_network(job, run, surroundings)
+
+
+def _check_base(job: Job, base: Run, watcher: Watcher) -> None:
+    """Raises LeakageError where test is not new to the run that is fine-tuned."""
+    if same_split(base, job):
+        return
+    leak = audit_against(base, job.dataset, chosen=job.parts == TEST)
+    if not leak.serious:
+        return
+    said = f"{base.root} was trained on what is test here: {leak_sentences({'test': leak.to_json()})[0]}"
+    if not job.design.allow_leakage:
+        raise LeakageError(
+            f"{job.dataset.root}: {said}; keep those patients out of test, or insist with --allow-leakage"
+        )
+    watcher.warn(said)
 
 
 def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bccli.core.auditing import audit_between, table_of_looks
+from bccli.core.designs import Job
 from bccli.core.errors import DataError
 from bccli.core.evaluation import Subject, subject_of
 from bccli.core.files import write_text
@@ -105,17 +106,31 @@ def _check(run: Run, dataset: Dataset, watcher: Watcher) -> None:
         watcher.warn(f"{dataset.root}: was prepared otherwise than what {run.root} was trained on")
 
 
-def audit_against(run: Run, dataset: Dataset) -> Leak:
-    """What a dataset shares with the images that a run was trained on or chosen by."""
-    rows = list(_read_seen(run))
-    seen = [
-        Sample(patient=row["patient"], dataset=row["dataset"], sha256=row["sha256"], path=row["path"])
-        for row in rows
+def same_split(base: Run, job: Job) -> bool:
+    """Whether a job has the data and the fold of the run that it starts from."""
+    same_fold = base.info["settings"].get("fold") == job.design.fold
+    return bool(base.info["data"]["hash"] == job.dataset.hash) and same_fold
+
+
+def seen_by(run: Run) -> list[tuple[Sample, str, int, bool]]:
+    """What a run was made with, as `write_seen` takes it."""
+    return [
+        (
+            Sample(patient=row["patient"], dataset=row["dataset"], sha256=row["sha256"], path=row["path"]),
+            row["split"],
+            int(row["perceptual"], 16),
+            row["blank"] == "1",
+        )
+        for row in _read_seen(run)
     ]
-    looks = table_of_looks(
-        [int(row["perceptual"], 16) for row in rows], [row["blank"] == "1" for row in rows]
-    )
-    return audit_between(dataset, seen, looks)[0]
+
+
+def audit_against(run: Run, dataset: Dataset, *, chosen: np.ndarray | None = None) -> Leak:
+    """What a dataset, or its `chosen` images (images,), shares with those that a run was trained on or
+    chosen by."""
+    seen = seen_by(run)
+    looks = table_of_looks([row[2] for row in seen], [row[3] for row in seen])
+    return audit_between(dataset, [row[0] for row in seen], looks, chosen=chosen)[0]
 
 
 def _predict(predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher) -> np.ndarray:

@@ -113,22 +113,22 @@ def _first_of_last_blocks(network: Any, blocks: int) -> int:
 def design_of(
     base: Run, design: Design, from_layer: int, *, head: Head | None, train_batch_norm: bool
 ) -> Design:
-    """The design of a fine-tuning: `design` with the base's network, and its head unless another is given."""
+    """The design of a fine-tuning: `design` with the base's network, and its head unless one is given, which
+    is a fresh one even if it is alike."""
     settings, norm = base.info["settings"], base.info.get("norm")
     own = Head(tuple(settings["dense"]), settings["dropout"], settings["output"], settings.get("head", "gap"))
-    fresh = head is not None and head != own
     tuning = Tuning(
         base=base.root,
         base_hash=file_hash(base.part("model.keras")),
         from_layer=from_layer,
-        fresh_head=fresh,
+        fresh_head=head is not None,
         train_batch_norm=train_batch_norm,
         norm=Norm(tuple(norm["mean"]), tuple(norm["deviation"])) if norm else None,
     )
     return replace(
         design,
         backbone=base.info["backbone"],
-        head=head if head is not None and fresh else own,
+        head=head or own,
         input_norm=settings.get("input_norm", "backbone"),
         tuning=tuning,
     )

@@ -16,7 +16,7 @@ from bccli.core.auditing import looks_of
 from bccli.core.augmentation import Policy, built_in
 from bccli.core.designs import TEST, TRAIN, VAL, Design, Job
 from bccli.core.evaluation import figures_json, figures_of
-from bccli.core.external import SEEN, write_seen
+from bccli.core.external import SEEN, same_split, seen_by, write_seen
 from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
 from bccli.core.images import Images
 from bccli.core.metrics import Figures
@@ -25,7 +25,7 @@ from bccli.core.models.exporting import export
 from bccli.core.models.weights import Weights
 from bccli.core.predictions import read_predictions, write_predictions
 from bccli.core.records import SPLITS
-from bccli.core.runs import Run, complete_run
+from bccli.core.runs import Run, complete_run, load_run
 from bccli.core.training import Fit, Progress
 from bccli.core.watching import Watcher
 
@@ -112,10 +112,10 @@ def finish(
         watcher.warn(f"predict will have to start TensorFlow: no {EXPORTED} could be made ({exported.error})")
     looks = looks_of(job.dataset, job.cache)
     seen = [(place, part) for place, part in enumerate(job.parts.tolist()) if part in (TRAIN, VAL)]
-    write_seen(
-        run.root / SEEN,
-        ((job.dataset.samples[place], SPLITS[part], *looks[place].tolist()) for place, part in seen),
-    )
+    rows_seen = [(job.dataset.samples[place], SPLITS[part], *looks[place].tolist()) for place, part in seen]
+    if job.design.tuning and not same_split(base := load_run(job.design.tuning.base), job):
+        rows_seen += seen_by(base)
+    write_seen(run.root / SEEN, rows_seen)
     write_text(run.root / "recipe.toml", to_recipe(job.design, job.weights, job.design.fold))
     hits = probabilities.argmax(axis=1) == fit.examples.labels
     accuracy = {part: float(hits[parts == part].mean()) for part in (TRAIN, VAL) if (parts == part).any()}

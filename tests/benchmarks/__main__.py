@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.benchmarks.comparing import Row
+from tests.benchmarks.finetune import finetune
 from tests.benchmarks.frozen import decoding, frozen
 from tests.benchmarks.intervals import intervals
 from tests.benchmarks.memory import memory
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "frozen": frozen,
     "decoding": decoding,
     "whole": whole,
+    "finetune": finetune,
     "memory": memory,
     "macenko": stain,
     "slides": slides,

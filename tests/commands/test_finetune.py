@@ -225,6 +225,24 @@ def test_data_of_other_classes_is_refused(
     refused(result, "benign, normal", "benign, malignant")
 
 
+def test_what_the_first_run_has_seen_is_no_test(bccli: Bccli, base: Path, tmp_path: Path) -> None:
+    """The same images in another split: patients of train would become test."""
+    raw, other = tmp_path / "raw", tmp_path / "other"
+    bccli("prepare", "folder", raw, other, *PATIENT, "--ratios", "1/1/1", "--seed", 5)
+    splits = [
+        {row["patient"]: row["split"] for row in read_rows(data / "manifest.csv")}
+        for data in (tmp_path / "data", other)
+    ]
+    moved = [patient for patient, split in splits[1].items() if split == "test" != splits[0][patient]]
+    assert moved
+    command = "finetune", base, tmp_path / "out", "--from-layer", 34, "--epochs", 1, "--data", other
+    refused(bccli(*command, exit=3), str(base), "is test here", "--allow-leakage")
+    said = bccli(*command, "--allow-leakage").stderr
+    assert f"{base} was trained on what is test here" in said
+    seen = read_rows(tmp_path / "out" / "seen.csv")
+    assert {row["patient"] for row in seen} == set(splits[0])
+
+
 def test_what_is_no_run_with_one_network_is_refused(
     bccli: Bccli, make_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
