@@ -152,7 +152,7 @@ def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, 
             out, read_json(started), settings, "it is unfinished; remove it or choose another folder"
         )
     elif any(path.name != ".lock" for path in out.iterdir() if path.name != JOURNALS):
-        raise DataError(f"{out}: is not empty and was not made by bccli prepare; choose another folder")
+        raise DataError(f"{out}: is not empty and was not made by bccli; choose another folder")
     return None
 
 
