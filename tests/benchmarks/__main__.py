@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from tests.benchmarks.children import children
 from tests.benchmarks.comparing import Row
 from tests.benchmarks.frozen import decoding, frozen
 from tests.benchmarks.memory import memory
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory,
     "macenko": stain,
     "slides": slides,
+    "children": children,
 }
 
 
