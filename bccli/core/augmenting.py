@@ -62,7 +62,7 @@ class Augmentation(Making):
         kept = ("sources", "quarantined", "excluded", "unstained")  # which are about raw images
         return info | {key: found[key] for key in kept if key in found} | {
             "version": __version__,
-            "protocol": "paper" if "paper" in (self.request.protocol, found["protocol"]) else "honest",
+            "protocol": self.request.protocol_of(self.dataset),
             "settings": self.settings,
             "prepared": found.get("settings"),
             "augmentation": self.request.description(),
@@ -77,9 +77,8 @@ class Augmentation(Making):
 
     def counts(self) -> list[dict[str, Any]]:
         """Images, and how many of them are children, per split or fold and class."""
-        codes = (
-            self.parts.folds if self.dataset.folds and (self.parts.folds >= 0).any() else self.parts.splits
-        )
+        by_fold = (self.parts.folds >= 0).any()
+        codes = self.parts.folds if by_fold else self.parts.splits
         labels = np.array([self.dataset.classes.index(sample.label) for sample in self.dataset.samples])
         labels, children = labels[self.outcome.parents], self.outcome.numbers > 0
         rows = []

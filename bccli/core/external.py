@@ -76,11 +76,11 @@ def evaluate_on(
         probabilities=probabilities,
     )
     figures = figures_of(run, predictions, "", positive=positive)
-    protocols = {run.info["protocol"], dataset.info["protocol"]}
+    protocol: str = dataset.info["protocol"]
     return replace(
         figures,
         dataset=dataset.info["dataset"],
-        protocol="paper" if "paper" in protocols else "honest",
+        protocol="paper" if run.info["protocol"].startswith("paper") else protocol,
         split=None,
         leakage=leak.to_json(),
     )

@@ -79,9 +79,8 @@ def make_children(
     for number, (split, fold) in zip(litter.numbers, litter.places, strict=True):
         image, shape = pixels, mask
         if number:
-            image, shape = child_with_mask(
-                policy, pixels, mask, seed=seed, image=original.source, number=number
-            )
+            name = original.source or original.path
+            image, shape = child_with_mask(policy, pixels, mask, seed=seed, image=name, number=number)
         yield _sample_of(original, number, split, fold, shape), image, shape
 
 

@@ -38,6 +38,18 @@ class Request:
         """The splits that get children, each once."""
         return tuple(dict.fromkeys(self.splits)) or ("train",)
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The splits that get children although figures are measured on them."""
+        return tuple(split for split in self.wanted if split != "train")
+
+    def protocol_of(self, dataset: Dataset) -> str:
+        """The protocol as every table of figures shows it, with the splits that are not as they were."""
+        if self.protocol == "paper":
+            return "paper"
+        augmented = () if dataset.folds else self.measured
+        return ", augmented ".join((dataset.info["protocol"], *augmented))
+
     def to_json(self, dataset: Dataset) -> dict[str, Any]:
         """The settings by which two calls are the same: a policy by its content, not by its name."""
         paper = self.protocol == "paper"
@@ -102,7 +114,7 @@ def plan_outcome(request: Request, dataset: Dataset) -> Outcome:
     parents = np.repeat(np.arange(len(samples)), children + 1)
     starts = np.cumsum(children + 1) - (children + 1)
     numbers = np.arange(len(parents)) - starts[parents]
-    notes = _notes(request, dataset, len(parents))
+    notes = _notes(request, dataset)
     if paper:
         plan = _parted(request, dataset, units.of[parents], numbers, labels[parents])
         return Outcome(parents, numbers, replace(plan, notes=(*notes, *plan.notes)))
@@ -128,20 +140,14 @@ def _where(request: Request, dataset: Dataset) -> str:
     return f"{' and '.join(request.wanted)} of {dataset.root}"
 
 
-def _notes(request: Request, dataset: Dataset, images: int) -> tuple[str, ...]:
+def _notes(request: Request, dataset: Dataset) -> tuple[str, ...]:
     """What the user should know of the outcome."""
-    notes = []
     if request.protocol == "paper":
-        notes.append("Protocol paper: children of one image are on both sides of the split.")
-    elif not dataset.folds:
-        measured = [split for split in request.wanted if split != "train"]
-        if measured:
-            verb = "is" if len(measured) == 1 else "are"
-            names = " and ".join(measured)
-            notes.append(
-                f"{names} {verb} augmented: figures on children are not those of images as they are."
-            )
-    return tuple(notes)
+        return ("Protocol paper: children of one image are on both sides of the split.",)
+    if dataset.folds or not request.measured:
+        return ()
+    names, verb = " and ".join(request.measured), "is" if len(request.measured) == 1 else "are"
+    return (f"{names} {verb} augmented: figures on children are not those of images as they are.",)
 
 
 def _parted(

@@ -182,6 +182,8 @@ def test_splits_that_are_named_are_augmented_and_it_is_said(
     assert children == {"train": "0", "val": "4", "test": "4"}
     assert "val and test are augmented" in result.stderr
     assert any("val and test are augmented" in note for note in info_of(tmp_path / "out")["notes"])
+    figures = rows_of(bccli("train", tmp_path / "out", tmp_path / "run", "--epochs", 1).stdout)
+    assert {row["protocol"] for row in figures} == {"honest, augmented val, augmented test"}
 
 
 def test_paper_protocol_joins_augments_and_splits(bccli: Bccli, films: Path, tmp_path: Path) -> None:
