@@ -47,6 +47,7 @@ def _load() -> Any:
         finally:
             if supplied:
                 del np.sctypes  # type: ignore[attr-defined]
+    warnings.filterwarnings("ignore", module="imgaug")
     return augmenters
 
 
@@ -116,14 +117,12 @@ def apply(
     """An augmented image (height, width, 3) and its mask (height, width), which moves with it."""
     made = _made(augmenter, parameters)
     made.seed_(seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        if mask is None:
-            return made(image=pixels), None
-        from imgaug.augmentables import SegmentationMapsOnImage
+    if mask is None:
+        return made(image=pixels), None
+    from imgaug.augmentables import SegmentationMapsOnImage
 
-        region = SegmentationMapsOnImage(mask > 127, shape=pixels.shape)
-        image, region = made(image=pixels, segmentation_maps=region)
+    region = SegmentationMapsOnImage(mask > 127, shape=pixels.shape)
+    image, region = made(image=pixels, segmentation_maps=region)
     return image, np.where(region.get_arr(), 255, 0).astype(np.uint8)
 
 
@@ -133,9 +132,7 @@ def _made(augmenter: str, parameters: Mapping[str, Any]) -> Any:
     kept: dict[str, Any] = _built.__dict__
     if key not in kept:
         build = _MENDED[augmenter]() if augmenter in _MENDED else getattr(_load(), augmenter)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            kept[key] = build(**{name: _to_imgaug(value) for name, value in parameters.items()}, seed=0)
+        kept[key] = build(**{name: _to_imgaug(value) for name, value in parameters.items()}, seed=0)
     return kept[key]
 
 
