@@ -114,7 +114,7 @@ def plan_outcome(request: Request, dataset: Dataset) -> Outcome:
     parents = np.repeat(np.arange(len(samples)), children + 1)
     starts = np.cumsum(children + 1) - (children + 1)
     numbers = np.arange(len(parents)) - starts[parents]
-    notes = _notes(request, dataset)
+    notes = _notes(request, dataset, int((children + 1)[units.of >= 0].sum()))
     if paper:
         plan = _parted(request, dataset, units.of[parents], numbers, labels[parents])
         return Outcome(parents, numbers, replace(plan, notes=(*notes, *plan.notes)))
@@ -140,14 +140,18 @@ def _where(request: Request, dataset: Dataset) -> str:
     return f"{' and '.join(request.wanted)} of {dataset.root}"
 
 
-def _notes(request: Request, dataset: Dataset) -> tuple[str, ...]:
-    """What the user should know of the outcome."""
+def _notes(request: Request, dataset: Dataset, reached: int) -> tuple[str, ...]:
+    """What the user should know of the outcome, which `reached` so many images."""
+    notes = []
     if request.protocol == "paper":
-        return ("Protocol paper: children of one image are on both sides of the split.",)
-    if dataset.folds or not request.measured:
-        return ()
-    names, verb = " and ".join(request.measured), "is" if len(request.measured) == 1 else "are"
-    return (f"{names} {verb} augmented: figures on children are not those of images as they are.",)
+        notes.append("Protocol paper: children of one image are on both sides of the split.")
+    elif request.measured and not dataset.folds:
+        names, verb = " and ".join(request.measured), "is" if len(request.measured) == 1 else "are"
+        notes.append(f"{names} {verb} augmented: figures on children are not those of images as they are.")
+    if request.amount.total and reached != request.amount.total:
+        whole = f"{reached} images, not {request.amount.total}"
+        notes.append(f"There are {whole}: all patches of an image get a child, or none of them.")
+    return tuple(notes)
 
 
 def _parted(

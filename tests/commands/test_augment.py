@@ -31,7 +31,7 @@ def films(bccli: Bccli, tmp_path: Path) -> Path:
 def patches(bccli: Bccli, tmp_path: Path) -> Path:
     """A small prepared dataset of patches."""
     command = "prepare", "phantom", "histology", tmp_path / "patches"
-    bccli(*command, "--count", 8, "--patients", 8, "--patch", 96, "--size", "24x24", "--ratios", "2/1/1")
+    bccli(*command, "--count", 8, "--patients", 8, "--patch", 60, "--size", "24x24", "--ratios", "2/1/1")
     return tmp_path / "patches"
 
 
@@ -157,6 +157,17 @@ def test_a_total_counts_originals_and_is_even(bccli: Bccli, films: Path, tmp_pat
     assert sum(int(row["children"]) for row in printed) == 21 - sum(
         row["split"] == "train" for row in read_rows(films / "manifest.csv")
     )
+
+
+def test_a_total_that_whole_images_of_patches_do_not_reach(
+    bccli: Bccli, patches: Path, tmp_path: Path
+) -> None:
+    rows = read_rows(patches / "manifest.csv")
+    per_image = Counter(row["source"] for row in rows if row["split"] == "train")
+    assert set(per_image.values()) == {4}
+    result = bccli("augment", patches, tmp_path / "out", "--policy", "flips", "--total", 30)
+    assert "There are 24 images, not 30" in result.stderr
+    assert sum(int(row["images"]) for row in rows_of(result.stdout) if row["part"] == "train") == 24
 
 
 def test_balance(bccli: Bccli, make_folder: MakeFolder, tmp_path: Path) -> None:

@@ -105,10 +105,15 @@ def try_out(augmenter: str, parameters: Mapping[str, Any]) -> None:
     except BccliError:
         raise
     except Exception as error:  # imgaug asserts, and its faults with a new NumPy are of any kind
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UnfitError(reason[0].rstrip(".")) from None
+        raise UnfitError(reason_of(error)) from None
     if result.shape != pixels.shape or result.dtype != pixels.dtype:
         raise UnfitError("it changes the size of images, which all have to keep theirs")
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what imgaug says."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
 
 
 def apply(
