@@ -90,5 +90,5 @@ def _sizes(outcome: Outcome, ours: Path, theirs: Path) -> Row:
 
 
 def _mean_size(folder: Path) -> float:
-    sizes = [path.stat().st_size for path in folder.rglob("*.png")]
+    sizes = [path.stat().st_size for path in folder.rglob("*.[pP][nN][gG]")]
     return sum(sizes) / len(sizes)
