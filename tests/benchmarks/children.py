@@ -28,7 +28,10 @@ def children(
 ) -> Iterator[Row]:
     """Yield a row per pool of Augmentor's, one for the size of the files, for workers and for memory."""
     raw, data = _make_regions(folder, SIDE)
-    two, one = (_augment(data, folder / f"out{workers}", images, workers) for workers in (2, 1))
+    two, one = (
+        _augment(f"bccli, {workers} workers", data, folder / f"out{workers}", images, workers)
+        for workers in (2, 1)
+    )
     name = f"augment table5, {images:,} images of {SIDE}×{SIDE}"
     if importlib.util.find_spec("Augmentor") is None:
         note("children: Augmentor is not installed, nothing to compare with; pip install bccli[bench]")
@@ -40,7 +43,9 @@ def children(
         yield _sizes(compared, folder / "out2", folder / how)
     yield compare(f"{name}, workers", two, one, rounds=rounds or 3, target=ratio_at_most(1 / 1.7)).row
     _, small = _make_regions(folder / "small", SMALL)
-    sides = [_augment(small, folder / f"memory{total}", total, 2) for total in (many, few)]
+    sides = [
+        _augment(f"{total:,} images", small, folder / f"memory{total}", total, 2) for total in (many, few)
+    ]
     yield compare("memory of augment", *sides, rounds=1, quantity=PEAK, target=ratio_at_most(1.2)).row
 
 
@@ -60,12 +65,11 @@ def _make_regions(folder: Path, side: int) -> tuple[Path, Path]:
     return raw, data
 
 
-def _augment(data: Path, out: Path, images: int, workers: int) -> Side:
+def _augment(name: str, data: Path, out: Path, images: int, workers: int) -> Side:
     command = [
         sys.executable, "-m", "bccli", "augment", str(data), str(out), "--policy", "table5",
         "--total", str(images), "--workers", str(workers),
     ]  # fmt: skip
-    name = f"{images:,} images" if images in (FEW, MANY) else f"bccli, {workers} workers"
     return Side(name, command, lambda: shutil.rmtree(out, ignore_errors=True))
 
 
