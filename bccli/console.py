@@ -30,6 +30,7 @@ class Console(Watcher):
         self.quiet, self.verbose = quiet, verbose
         self._log: IO[str] | None = None
         self._live: Any = None
+        self._table: Any = None
 
     @contextmanager
     def logging(self, path: Path) -> Iterator[None]:
@@ -98,10 +99,43 @@ class Console(Watcher):
 
         return advance
 
-    def epoch(self, number: int, of: int, row: dict[str, float]) -> None:
-        """One plain line per epoch, in a terminal and in a log file alike."""
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items())
-        self.note(f"epoch {number}/{of}  {figures}")
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """On a terminal, a table that grows with the epochs, and a bar for the steps of the current one."""
+        if not sys.stderr.isatty() or self.quiet:
+            yield
+            return
+        from rich.console import Console as Terminal
+
+        from bccli.training_table import TrainingTable
+
+        with TrainingTable(Terminal(stderr=True)) as self._table:
+            self._live = self._table.live
+            try:
+                yield
+            finally:
+                self._live = self._table = None
+
+    def step(self, number: int, of: int) -> None:
+        """Moves the bar, where there is one."""
+        if self._table:
+            self._table.step(number, of)
+
+    def epoch(self, number: int, of: int, row: dict[str, float], kept: int = 0) -> None:
+        """A row of the table on a terminal, otherwise one plain line; in a log file a line in any case."""
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in shown_figures(row).items())
+        self._say(f"epoch {number}/{of}  {figures}", silent=self.quiet or self._table is not None)
+        if self._table:
+            self._table.epoch(number, of, shown_figures(row), kept)
+
+
+def shown_figures(row: Mapping[str, float]) -> dict[str, float]:
+    """An epoch's figures with β~: train over val accuracy as training saw them, augmented and with dropout.
+
+    The β of a finished run is measured in inference mode on images as they are.
+    """
+    accuracy, val_accuracy = row.get("accuracy"), row.get("val_accuracy")
+    return {**row, "beta~": accuracy / val_accuracy} if accuracy is not None and val_accuracy else dict(row)
 
 
 class Counted:

@@ -154,6 +154,11 @@ class FileOr(click.Path):
         self.names = names
 
 
+def policy() -> FileOr:
+    """A built-in augmentation policy, or the path of a file with one."""
+    return FileOr(*(path.stem for path in (Path(__file__).parent / "policies").glob("*.toml")))
+
+
 def existing(**kwargs: Any) -> click.Path:
     """A path on the disk, checked where it is used, so that the message can say what to do."""
     return click.Path(path_type=Path, **kwargs)

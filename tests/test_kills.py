@@ -652,6 +652,46 @@ def test_training_continues_after_any_step(
     check_same(tmp_path / "run", undisturbed("plain"))
 
 
+# A program that sends itself a signal in a certain step of a certain epoch, and is bccli otherwise.
+IN_A_STEP = """
+import os, sys
+from bccli.core.training import Fit
+rates, (epoch, step, number) = Fit._rate, map(int, sys.argv[1:4])
+def rate(fit):
+    if (fit.progress.epoch, fit.progress.step) == (epoch, step):
+        os.kill(os.getpid(), number)
+    return rates(fit)
+Fit._rate = rate
+from bccli.cli import cli
+cli.main(sys.argv[4:])
+"""
+
+
+@pytest.mark.slow
+def test_ten_signals_in_random_steps_of_an_augmented_training_change_nothing(
+    datasets: dict[str, Path], tmp_path: Path
+) -> None:
+    """SIGKILL and SIGTERM in turn, each in a process of its own, all on one run."""
+    options = "--augment", "zoom", "--steps-per-epoch", 7, "--schedule", "cosine"
+    arguments = [str(part) for part in (*training("plain", datasets, tmp_path), *options)]
+    rng = random.Random(5)
+    places = sorted(divmod(place, 7) for place in rng.sample(range(7 * PLAIN_EPOCHS), 10))
+    for turn, (epoch, step) in enumerate(places):
+        number = signal.SIGTERM if turn % 2 else signal.SIGKILL
+        words = map(str, (epoch, step, int(number)))
+        ended = subprocess.run(
+            [sys.executable, "-c", IN_A_STEP, *words, *arguments], capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == (75 if turn % 2 else -signal.SIGKILL), ended.stderr
+        if turn % 2:
+            assert progress_of(tmp_path / "run") == (epoch, step + 1)
+    last = [sys.executable, "-m", "bccli"]
+    assert "continuing after" in subprocess.run([*last, *arguments], capture_output=True, text=True).stderr
+    whole = [str(part) for part in (*training("plain", datasets, tmp_path / "whole"), *options)]
+    assert subprocess.run([*last, *whole], capture_output=True, check=False).returncode == 0
+    check_same(tmp_path / "run", tmp_path / "whole" / "run")
+
+
 def test_no_images_are_no_batches(datasets: dict[str, Path]) -> None:
     """What is left of an epoch that was stopped after its last step."""
     dataset = load_dataset(datasets["plain"])

@@ -9,7 +9,8 @@ import pytest
 
 from bccli.cli import cli
 from bccli.recipes import RecipeCommand, check_keys, load_recipe, resolve
-from tests.conftest import PATIENT, Bccli, read_rows
+from tests.commands.test_histology import breakhis, databiox
+from tests.conftest import PATIENT, Bccli, read_rows, rows_of
 from tests.sentences import refused
 
 MakeFolder = Callable[..., Path]
@@ -276,3 +277,126 @@ def test_the_recipe_of_all_folds_repeats_them(bccli: Bccli, folds: Path, tmp_pat
     run = tmp_path / "run"
     bccli("train", folds, run, "--fold", "all", "--epochs", 1, "--batch-size", 4)
     assert "nothing to do" in bccli("train", folds, run, "--recipe", run / "recipe.toml").stderr
+
+
+# The papers' values
+
+EXPECTED: dict[str, dict[str, dict[str, object]]] = {
+    "bcnet": {
+        "prepare": {"size": "224x224", "fit": "stretch", "split-by": "patient", "ratios": "60/20/20"},
+        "prepare.paper": {"split-by": "image", "holdout": 21, "ratios": "75/25/0"},
+        "train": {
+            "backbone": "vgg16",
+            "weights": "imagenet",
+            "trainable": "none",
+            "input-norm": "backbone",
+            "head": "gap",
+            "dense": [1024, 1024],
+            "dropout": 0.0,
+            "output": "softmax",
+            "loss": "categorical_crossentropy",
+            "optimizer": "adam",
+            "lr": 0.001,
+            "batch-size": 52,
+            "epochs": 50,
+            "stop-at": "val_accuracy=0.88",
+            "monitor": "val_accuracy",
+            "augment": "zoom",
+        },
+        "train.paper": {"augment-val": True},
+    },
+    "resnet50-breakhis": {
+        "prepare": {
+            "task": "binary",
+            "size": "144x96",
+            "fit": "stretch",
+            "split-by": "patient",
+            "ratios": "60/15/25",
+        },
+        "prepare.paper": {"split-by": "magnification", "test-magnification": "40", "ratios": "1/0/0"},
+        "train": {
+            "backbone": "resnet50",
+            "weights": "imagenet",
+            "trainable": "all",
+            "input-norm": "train",
+            "head": "gap",
+            "dense": [1024],
+            "dropout": 0.4,
+            "output": "sigmoid",
+            "loss": "mse",
+            "optimizer": "rmsprop",
+            "lr": 0.001,
+            "batch-size": 32,
+            "epochs": 200,
+            "steps-per-epoch": 200,
+            "monitor": "val_loss",
+            "augment": "flips",
+        },
+    },
+}
+"""What contract and papers say, written down a second time."""
+
+SILENT = {
+    "bcnet": {"lr", "monitor"},
+    "resnet50-breakhis": {"fit", "head", "lr"},
+}
+"""Where a paper says nothing at all."""
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_recipe_has_the_values_of_its_paper(name: str) -> None:
+    tables = load_recipe(name).tables
+    found: dict[str, dict[str, object]] = {}
+    for command, content in tables.items():
+        found[command] = {key: value for key, value in content.items() if not isinstance(value, dict)}
+        found |= {f"{command}.{key}": value for key, value in content.items() if isinstance(value, dict)}
+    assert found == EXPECTED[name]
+    lines = Path("bccli/recipes", f"{name}.toml").read_text(encoding="utf-8").splitlines()
+    silent = {line.partition(" = ")[0] for line in lines if "# paper silent: our choice, because" in line}
+    assert silent == SILENT[name]
+
+
+def test_the_protocol_of_the_data_decides_over_the_tables_of_train(
+    bccli: Bccli, make_folder: MakeFolder, recipe: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = recipe("[train]\nepochs = 1\nbatch-size = 4\n[train.paper]\nbatch-size = 3\n")
+    raw = make_folder()
+    for protocol, size in (("honest", 4), ("paper", 3)):
+        data, run = tmp_path / protocol, tmp_path / f"run-{protocol}"
+        bccli("prepare", "folder", raw, data, *PATIENT, "--protocol", protocol)
+        bccli("train", data, run, "--recipe", path)
+        assert json.loads((run / "run.json").read_text())["settings"]["batch_size"] == size
+    refused(bccli("train", tmp_path / "none", tmp_path / "run", "--recipe", path, exit=3), "no such folder")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["honest", "paper"])
+@pytest.mark.parametrize(("name", "dataset"), [("bcnet", "databiox"), ("resnet50-breakhis", "breakhis")])
+def test_both_recipes_run_on_the_raw_layout(
+    bccli: Bccli, tmp_path: Path, name: str, dataset: str, protocol: str
+) -> None:
+    """As they are, but for the weights, which are not to be had here, and for fewer epochs and steps."""
+    raw, data, run = tmp_path / "raw", tmp_path / "data", tmp_path / "run"
+    if dataset == "databiox":
+        databiox(raw, cases=3)
+    else:
+        breakhis(raw, numbers=1)
+    few = ("--holdout", 6) if (name, protocol) == ("bcnet", "paper") else ()
+    bccli("prepare", dataset, raw, data, "--recipe", name, "--protocol", protocol, *few)
+    short = ("--epochs", 1) if name == "bcnet" else ("--epochs", 1, "--steps-per-epoch", 2)
+    result = bccli("train", data, run, "--recipe", name, "--weights", "none", "--allow-leakage", *short)
+    info = json.loads((run / "run.json").read_text())
+    assert (info["recipe"], info["protocol"]) == (name, protocol)
+    size = [224, 224] if name == "bcnet" else [144, 96]
+    assert info["size"] == size
+    assert ("val is augmented" in result.stderr) == (name == "bcnet" and protocol == "paper")
+    settings = info["settings"]
+    wanted = EXPECTED[name]["train"]
+    given = {"weights": "none", "epochs": 1, "steps-per-epoch": settings["steps_per_epoch"]}
+    for key, value in (wanted | given).items():
+        if key == "stop-at":
+            value = ["val_accuracy", 0.88]
+        if key == "monitor" and "no val images" in result.stderr:
+            value = "loss"
+        assert settings[key.replace("-", "_")] == value, key
+    assert {row["protocol"] for row in rows_of(result.stdout)} == {protocol}

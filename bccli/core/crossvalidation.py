@@ -1,35 +1,24 @@
 """`--fold all`: a run per fold, and their out-of-fold predictions pooled."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bccli.core.designs import LATER, Design, default_cache, resolve
 from bccli.core.errors import UsageError
-from bccli.core.experiments import train
+from bccli.core.experiments import Surroundings, train
 from bccli.core.files import write_text
 from bccli.core.prepared import Dataset
 from bccli.core.results import stored_figures, to_recipe, write_results
 from bccli.core.runs import Run, complete_run, load_run, open_run
-from bccli.core.watching import SILENT, Watcher
 
 # What is also given as mean and standard deviation over the folds.
 _SPREAD = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "loss")
 
 
 def train_folds(
-    design: Design,
-    dataset: Dataset,
-    root: Path,
-    *,
-    cache: Path | None = None,
-    overwrite: bool = False,
-    watcher: Watcher = SILENT,
-    log: Callable[[Path], Any],
-    **options: Any,
+    design: Design, dataset: Dataset, root: Path, surroundings: Surroundings, *, cache: Path | None = None
 ) -> Run:
     """Train a run per fold in `root/fold-K` and complete `root` with their pooled test predictions.
 
@@ -39,22 +28,15 @@ def train_folds(
         raise UsageError("--fold all: this dataset has splits, not folds; prepare it with --folds")
     resolved, _, weights = resolve(design)
     settings = {**resolved.to_json(weights), "fold": "all", "data": dataset.hash}
-    cache = cache or default_cache(dataset, root)
+    cache, overwrite = cache or default_cache(dataset, root), surroundings.overwrite
     extendable = resolved.schedule.extendable
     with open_run(root, "folds", settings, overwrite=overwrite, extendable=extendable, later=LATER) as run:
         if run is None:
-            watcher.note(f"{root} is complete; nothing to do")
+            surroundings.watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
+        inside = replace(surroundings, overwrite=False)
         members = [
-            train(
-                replace(design, fold=fold),
-                dataset,
-                root / f"fold-{fold}",
-                cache=cache,
-                watcher=watcher,
-                log=log,
-                **options,
-            )
+            train(replace(design, fold=fold), dataset, root / f"fold-{fold}", inside, cache=cache)
             for fold in range(dataset.folds)
         ]
         write_text(root / "recipe.toml", to_recipe(resolved, weights, "all"))
@@ -82,8 +64,9 @@ def _pool(run: Run, members: list[Run]) -> Run:
         "size",
         "parameters",
         "seed",
+        "recipe",
     )
-    facts = {key: first[key] for key in shared}
+    facts = {key: first.get(key) for key in shared}  # older runs do not name their recipe
     facts |= {
         "parts": [member.root.name for member in members],
         "train_accuracy": _mean(members, "train_accuracy"),

@@ -1,5 +1,6 @@
 """What is to be trained: a run's design, the parts that its images play, the checks before work begins."""
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, replace
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.auditing import audit, refuse_leakage
+from bccli.core.augmentation import Policy, built_in
 from bccli.core.catalog import Backbone, find_backbone
 from bccli.core.errors import DataError, UsageError
 from bccli.core.images import open_images
@@ -16,12 +18,31 @@ from bccli.core.leakage import Leak, leak_sentences
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import Head, units
 from bccli.core.models.weights import Weights, find_weights
+from bccli.core.norms import Norm
 from bccli.core.prepared import Dataset
 from bccli.core.records import SPLITS
 from bccli.core.training import Schedule
 from bccli.core.watching import Watcher
 
+_NAMED = ("imagenet", "none", "run")
+
 TRAIN, VAL, TEST = range(len(SPLITS))
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Where a fine-tuning starts: the network run `base` and γ, the first layer of its backbone that learns.
+
+    `base_hash` is that of its model.keras, `norm` what it takes out of its input. The base's head goes on
+    unless it is to be `fresh`.
+    """
+
+    base: Path
+    base_hash: str
+    from_layer: int
+    fresh_head: bool = False
+    train_batch_norm: bool = False
+    norm: Norm | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +56,11 @@ class Design:
     schedule: Schedule = field(default_factory=Schedule)
     fold: int | None = None
     allow_leakage: bool = False
+    input_norm: str = "backbone"
+    augment: Policy | None = None
+    views: int | None = None
+    augment_val: bool = False
+    tuning: Tuning | None = None
 
     def to_json(self, weights: Weights) -> dict[str, Any]:
         """The settings by which two runs are the same."""
@@ -42,14 +68,30 @@ class Design:
         head["head"] = head.pop("kind")
         settings = {
             "backbone": self.backbone,
-            "weights": weights.name if weights.name in ("imagenet", "none") else "file",
+            "weights": weights.name if weights.name in _NAMED else "file",
             "weights_hash": weights.hash,
             "trainable": self.trainable,
             **head,
             **asdict(self.schedule),
             "fold": self.fold,
+            "input_norm": self.input_norm,
+            "augment": _named(self.augment) if self.augment else None,
+            "augment_hash": _content(self.augment.to_json()) if self.augment else "",
+            "views": self.views,
+            "augment_val": self.augment_val,
+            "from_layer": self.tuning.from_layer if self.tuning else None,
+            "fresh_head": bool(self.tuning and self.tuning.fresh_head),
+            "train_batch_norm": bool(self.tuning and self.tuning.train_batch_norm),
         }
         return json.loads(json.dumps(settings))
+
+
+def _named(policy: Policy) -> str:
+    return policy.name if policy.name in built_in() else "file"
+
+
+def _content(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 LATER = {
@@ -62,6 +104,16 @@ LATER = {
     "clip_norm": None,
     "mixed_precision": False,
     "steps_per_epoch": None,
+    "input_norm": "backbone",
+    "augment": None,
+    "augment_hash": "",
+    "views": None,
+    "augment_val": False,
+    "head_epochs": 0,
+    "layer_decay": 1.0,
+    "from_layer": None,
+    "fresh_head": False,
+    "train_batch_norm": False,
 }
 """What settings were in runs that were made before there was a choice."""
 
@@ -72,10 +124,24 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
     Raises UsageError, WeightsError.
     """
     backbone = find_backbone(design.backbone)
+    if design.tuning:
+        design.schedule.check()
+        return replace(design, weights="run"), backbone, Weights("run", hash=design.tuning.base_hash)
     weights = find_weights(backbone, design.weights or ("imagenet" if backbone.weights else "none"))
     trainable = design.trainable or ("all" if weights.file is None else "none")
     design.schedule.check()
+    _check_augmentation(design, trainable)
     return replace(design, weights=weights.name, trainable=trainable), backbone, weights
+
+
+def _check_augmentation(design: Design, trainable: str) -> None:
+    for option, given in (("--views", design.views), ("--augment-val", design.augment_val)):
+        if given and design.augment is None:
+            raise UsageError(f"{option} is about augmented images; add --augment POLICY")
+    if design.views and trainable != "none":
+        raise UsageError(
+            "--views keeps features of a frozen backbone, and this one learns; leave it out for fresh draws"
+        )
 
 
 @dataclass(frozen=True)
@@ -90,9 +156,11 @@ class Job:
     leaks: dict[str, Leak]
     cache: Path
 
-    def positions(self, part: int) -> np.ndarray:
-        """The images of a part, in manifest order."""
-        return np.flatnonzero(self.parts == part)
+    @property
+    def fixed(self) -> bool:
+        """Whether the network sees the same pixels again and again: images as they are, or some views of
+        each."""
+        return self.design.augment is None or bool(self.design.views)
 
 
 def preview(design: Design, dataset: Dataset, fold: int | str | None) -> list[dict[str, Any]]:
@@ -129,6 +197,11 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     used = [sample for sample, part in zip(dataset.samples, parts.tolist(), strict=True) if part >= 0]
     check_size(backbone, open_images(dataset.root, used).size)
     design = replace(design, schedule=_without_val(design.schedule, parts, watcher))
+    if design.augment_val:
+        watcher.warn(
+            "val is augmented, too: val_loss and val_accuracy of history.csv are those of augmented images; "
+            "all other figures are of images as they are"
+        )
     leaks = audit(dataset, parts, cache)
     refuse_leakage(leaks, dataset, allowed=design.allow_leakage)
     for sentence in leak_sentences({part: leak.to_json() for part, leak in leaks.items()}):

@@ -39,6 +39,14 @@ class TrainingError(BccliError):
     """Training cannot go on: a loss that is not a number, or too little memory."""
 
 
+class DivergedError(TrainingError):
+    """The loss or the weights are no longer numbers; the best epoch before was `kept_epoch`, 0 for none."""
+
+    def __init__(self, message: str, kept_epoch: int = 0) -> None:
+        super().__init__(message)
+        self.kept_epoch = kept_epoch
+
+
 class UsageError(BccliError):
     """The options contradict each other or the command (exit code 2)."""
 

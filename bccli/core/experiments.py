@@ -1,44 +1,64 @@
 """From a design and a prepared dataset to a run: features where the backbone is frozen, training, results."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import bccli
+from bccli.core.building import Built, build, take_over, weights_hash
 from bccli.core.designs import LATER, TRAIN, VAL, Design, Job, default_cache, plan_job
+from bccli.core.errors import DivergedError
+from bccli.core.estimating import space_words
 from bccli.core.features import FeatureKey, compute_features
-from bccli.core.images import open_images
+from bccli.core.files import replacing_file
+from bccli.core.images import Images, ImageSource, open_images
+from bccli.core.inputs import Features, FeatureViews, Inputs
+from bccli.core.live import live_images, stored_views
 from bccli.core.models import backend
-from bccli.core.models.backbones import build_backbone
-from bccli.core.models.extractors import build_features
-from bccli.core.models.heads import HEADS, assemble, build_head
+from bccli.core.models.heads import HEADS, assemble
 from bccli.core.models.weights import Weights
+from bccli.core.norms import Norm, learn_norm
 from bccli.core.prepared import Dataset
-from bccli.core.results import Networks, finish, write_history
+from bccli.core.results import Curves, Networks, finish
 from bccli.core.runs import STATE, Run, load_run, open_run
-from bccli.core.training import Examples, Features, Fit
+from bccli.core.tensorboard import FOLDER, EventFile
+from bccli.core.training import Examples, Fit
 from bccli.core.watching import SILENT, Watcher
+
+# Activations of frozen layers are stored where they take no more than this share of the free disk.
+_DISK_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where and how a run is made, none of which changes its results.
+
+    `log` opens a run's log.txt for what the watcher hears; `workers` processes augment images.
+    """
+
+    log: Callable[[Path], Any]
+    watcher: Watcher = SILENT
+    device: str = "auto"
+    workers: int = 1
+    verbose: bool = False
+    overwrite: bool = False
+    recipe: str = ""
+    tensorboard: bool = False
 
 
 def train(
-    design: Design,
-    dataset: Dataset,
-    root: Path,
-    *,
-    cache: Path | None = None,
-    device: str = "auto",
-    overwrite: bool = False,
-    verbose: bool = False,
-    watcher: Watcher = SILENT,
-    log: Callable[[Path], Any],
+    design: Design, dataset: Dataset, root: Path, surroundings: Surroundings, *, cache: Path | None = None
 ) -> Run:
     """Train one network, or continue or recognise the run `root`.
 
-    `log` opens the run's log.txt for what the watcher hears. Raises LeakageError, DataError,
-    TrainingError, SettingsError, and Stopped after a signal.
+    Raises LeakageError, DataError, TrainingError, SettingsError, and Stopped after a signal.
     """
+    watcher, overwrite = surroundings.watcher, surroundings.overwrite
     job = plan_job(design, dataset, cache or default_cache(dataset, root), watcher)
     settings = {**job.design.to_json(job.weights), "data": dataset.hash}
     extendable = job.design.schedule.extendable
@@ -46,77 +66,168 @@ def train(
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
-        with log(root / "log.txt"):
-            return _train_network(job, run, device, verbose, watcher)
+        with surroundings.log(root / "log.txt"):
+            return _train_network(job, run, surroundings)
 
 
-def _train_network(job: Job, run: Run, device: str, verbose: bool, watcher: Watcher) -> Run:
-    tf = backend.start(device, verbose=verbose)
+def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
+    watcher, design = surroundings.watcher, job.design
+    tf = backend.start(surroundings.device, verbose=surroundings.verbose)
     import keras
 
+    command = "finetune" if design.tuning else "train"
     watcher.note(
-        f"bccli {bccli.__version__} train {job.design.backbone}: TensorFlow {tf.__version__} on "
+        f"bccli {bccli.__version__} {command} {design.backbone}: TensorFlow {tf.__version__} on "
         f"{backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
     )
     keras.backend.clear_session()
-    keras.utils.set_random_seed(job.design.schedule.seed)
+    keras.utils.set_random_seed(design.schedule.seed)
     used = np.flatnonzero(job.parts >= 0)
     images = open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
-    network, extractor, head, scoring = _build(job, images.size, job.weights)
-    frozen = job.design.trainable == "none"
-    labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
     parts = job.parts[used]
-    if frozen:
-        network.trainable = False
-        key = FeatureKey(
-            job.backbone.name, _weights_identity(job), job.backbone.preprocessing, images.size,
-            HEADS[job.design.head.kind].features,
+    norm = _input_norm(job, images, parts)
+    built = build(job, images.size, job.weights, norm)
+    if design.tuning:
+        take_over(design.tuning, built)
+    stores = _stores(job, built, images, watcher)
+    labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
+    with _inputs(job, images, parts, built if stores else None, norm, surroundings) as inputs:
+        examples = Examples(
+            inputs,
+            labels,
+            len(job.dataset.classes),
+            np.flatnonzero(parts == TRAIN),
+            np.flatnonzero(parts == VAL),
+            design.augment_val,
+        )
+        trainee = built.tail if stores else built.live
+        twin, depths = _twin(job, images.size, built, norm, stores)
+        fit = Fit(
+            twin, examples, design.schedule, run.root / STATE,
+            watcher=watcher, on_state=Curves(run.root),
+            on_epoch=EventFile(run.root / FOLDER) if surroundings.tensorboard else None,
+            depths=[depths.get(id(variable), 0) for variable in twin.trainable_variables],
         )  # fmt: skip
-        inputs: Any = Features(compute_features(images, extractor, key, job.cache, watcher=watcher))
-        trainee = head
-    else:
-        inputs, trainee = images, scoring
-    examples = Examples(
-        inputs, labels, len(job.dataset.classes), np.flatnonzero(parts == TRAIN), np.flatnonzero(parts == VAL)
-    )
-    fit = Fit(
-        _twin(job, images.size, trainee, frozen), examples, job.design.schedule, run.root / STATE,
-        watcher=watcher, on_state=lambda progress: write_history(run.root, progress),
-    )  # fmt: skip
-    fit.run()
+        try:
+            fit.run()
+        except DivergedError as error:
+            raise _with_good_weights(error, job, run, built, fit, trainee) from None
+        fit.hand_over(trainee)
+        networks = Networks(built.scoring, assemble(built.extractor, built.head, design.head.output))
+        facts = {"recipe": surroundings.recipe or None, "norm": asdict(norm) if norm else None}
+        done = finish(job, run, networks, fit, images, parts, facts=facts, watcher=watcher)
+    if stores and design.tuning:
+        shutil.rmtree(job.cache / "features" / _feature_key(job, images.size, norm, built).name)
+    return done
+
+
+def _with_good_weights(
+    error: DivergedError, job: Job, run: Run, built: Built, fit: Fit, trainee: Any
+) -> DivergedError:
+    """The same error; the weights of the best epoch before are in model.keras, if there was one."""
+    if not error.kept_epoch:
+        return DivergedError(f"{run.root}: {error}")
     fit.hand_over(trainee)
-    networks = Networks(scoring, assemble(extractor, head, job.design.head.output))
-    return finish(job, run, networks, fit, images, parts, watcher)
+    whole = assemble(built.extractor, built.head, job.design.head.output)
+    with replacing_file(run.root / "model.keras") as temporary:
+        whole.save(temporary)
+    return DivergedError(
+        f"{run.root}: {error} (model.keras has the weights of epoch {error.kept_epoch})", error.kept_epoch
+    )
 
 
-def _build(job: Job, size: tuple[int, int], weights: Weights) -> tuple[Any, Any, Any, Any]:
-    """Backbone, extractor, head, and the model from images to scores."""
-    import keras
+def _input_norm(job: Job, images: Images, parts: np.ndarray) -> Norm | None:
+    """The mean and deviation of train's pixels, where they take the place of the backbone's own."""
+    if job.design.tuning:
+        return job.design.tuning.norm
+    if job.design.input_norm == "backbone":
+        return None
+    return learn_norm([images.samples[place] for place in np.flatnonzero(parts == TRAIN)], images, job.cache)
 
-    network = build_backbone(job.backbone, size, weights)
-    extractor = build_features(job.backbone, network, HEADS[job.design.head.kind].features)
-    head = build_head(job.design.head, extractor.output_shape[-1], len(job.dataset.classes))
-    return network, extractor, head, keras.Model(extractor.input, head(extractor.output))
+
+def _stores(job: Job, built: Built, images: Images, watcher: Watcher) -> bool:
+    """Whether what the frozen layers make of the images is computed once and kept.
+
+    Where a fine-tuning could do so and does not, the watcher hears why.
+    """
+    if built.stored is None or not job.fixed:
+        if built.stored is not None and job.design.tuning:
+            watcher.note("the frozen layers run in each step: augmentation shows them new images every time")
+        return False
+    if not job.design.tuning:
+        return True
+    wanted = len(images.samples) * built.stored.output_shape[-1] * 4
+    folder = next(path for path in (job.cache, *job.cache.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    what = f"activations at layer {job.design.tuning.from_layer} take {space_words(wanted)}"
+    if wanted > free * _DISK_SHARE:
+        watcher.note(f"the frozen layers run in each step: {what}, and {folder} has {space_words(free)} free")
+        return False
+    watcher.note(f"the frozen layers run once: {what} in {job.cache} until the run is complete")
+    return True
 
 
-def _twin(job: Job, size: tuple[int, int], trainee: Any, frozen: bool) -> Any:
-    """What is trained in the place of `trainee`: itself, or with --mixed-precision its like in float16.
+@contextmanager
+def _inputs(
+    job: Job,
+    images: Images,
+    parts: np.ndarray,
+    stored: Built | None,
+    norm: Norm | None,
+    surroundings: Surroundings,
+) -> Iterator[Inputs]:
+    """What the trainee is fed: images, fresh children of them, or what the `stored` part makes of either."""
+    design = job.design
 
-    What is kept, exported and measured afterwards is always in float32.
+    def features(source: ImageSource) -> Any:
+        assert stored is not None
+        key = _feature_key(job, images.size, norm, stored)
+        return compute_features(source, stored.stored, key, job.cache, watcher=surroundings.watcher)
+
+    if design.augment is None:
+        yield Features(features(images)) if stored else images
+        return
+    seed = design.schedule.seed
+    with live_images(images, design.augment, seed=seed, workers=surroundings.workers) as live:
+        if not stored:
+            yield live
+            return
+        augmented = (parts == TRAIN) | ((parts == VAL) & design.augment_val)
+        views, first = stored_views(live, np.flatnonzero(augmented), design.views or 1)
+        yield FeatureViews(features(views), first, design.views or 1, seed)
+
+
+def _feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built) -> FeatureKey:
+    preprocessing = f"{norm}" if norm else job.backbone.preprocessing
+    kind = HEADS[job.design.head.kind].features
+    if job.design.tuning:
+        kind = f"{kind} before layer {job.design.tuning.from_layer}"
+        return FeatureKey(job.backbone.name, weights_hash(built.stored), preprocessing, size, kind)
+    return FeatureKey(job.backbone.name, _weights_identity(job), preprocessing, size, kind)
+
+
+def _twin(
+    job: Job, size: tuple[int, int], built: Built, norm: Norm | None, stores: bool
+) -> tuple[Any, dict[int, int]]:
+    """What is trained: the tail or the whole itself, or with --mixed-precision its like in float16.
+
+    Also returns the depths of its variables. What is kept, exported and measured afterwards is always in
+    float32.
     """
     import keras
 
+    trainee = built.tail if stores else built.live
     if not job.design.schedule.mixed_precision:
-        return trainee
+        return trainee, built.depths
     policy = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
-        _, _, head, scoring = _build(job, size, Weights("none"))
+        again = build(job, size, Weights("none"), norm)
     finally:
         keras.mixed_precision.set_dtype_policy(policy)
-    twin = head if frozen else scoring
+    twin = again.tail if stores else again.live
     twin.set_weights(trainee.get_weights())
-    return twin
+    return twin, again.depths
 
 
 def _weights_identity(job: Job) -> str:

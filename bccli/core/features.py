@@ -17,7 +17,7 @@ import numpy as np
 from bccli.core import interruption
 from bccli.core.errors import DataError
 from bccli.core.files import replacing, sweep
-from bccli.core.images import Images
+from bccli.core.images import ImageSource
 from bccli.core.watching import SILENT, Watcher
 
 # A chunk is kept after so many images, or after so many seconds where a network is slow.
@@ -115,7 +115,7 @@ class StoredFeatures:
 
 
 def compute_features(
-    images: Images,
+    images: ImageSource,
     extractor: Any,
     key: FeatureKey,
     cache: Path,
@@ -149,7 +149,12 @@ def compute_features(
 
 
 def _extend(
-    store: FeatureStore, images: Images, missing: list[int], extractor: Any, batch_size: int, watcher: Watcher
+    store: FeatureStore,
+    images: ImageSource,
+    missing: list[int],
+    extractor: Any,
+    batch_size: int,
+    watcher: Watcher,
 ) -> None:
     import tensorflow as tf
 

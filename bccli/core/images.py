@@ -3,13 +3,27 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from bccli.core.errors import DataError, ImageError
 from bccli.core.imaging.decoding import decode
 from bccli.core.records import Sample
+
+
+class ImageSource(Protocol):
+    """Images that can be had in batches, each with a row that says what it is and the hash of its pixels."""
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """A row for each image."""
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
+        """Yield float32 batches (batch, height, width, 3) of the images at these positions."""
+
+    def signature(self) -> Any:
+        """The TensorSpec of a batch."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,10 @@ class Images:
             yield from data
         except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.UnknownError) as error:
             raise self._explain(order, error) from None
+
+    def training_batches(self, order: np.ndarray, turns: np.ndarray, batch_size: int) -> Iterator[Any]:
+        """Yield the same: nothing is augmented."""
+        return self.batches(order, batch_size)
 
     def _read(self, path: Any) -> Any:
         import tensorflow as tf

@@ -131,6 +131,7 @@ _SPELLINGS = {
     "magnifications": "magnification",
     "test_magnifications": "test-magnification",
     "weights_hash": "weights of the content",
+    "augment_hash": "augment of the content",
 }
 
 

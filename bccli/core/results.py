@@ -2,14 +2,17 @@
 
 import csv
 import io
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bccli.core.auditing import looks_of
+from bccli.core.augmentation import Policy, built_in
 from bccli.core.designs import TEST, TRAIN, VAL, Design, Job
 from bccli.core.evaluation import figures_json, figures_of
 from bccli.core.external import SEEN, write_seen
@@ -24,6 +27,9 @@ from bccli.core.records import SPLITS
 from bccli.core.runs import Run, complete_run
 from bccli.core.training import Fit, Progress
 from bccli.core.watching import Watcher
+
+# The curves are drawn anew while a network trains, but not more often than this.
+_REDRAW_SECONDS = 60
 
 # So many images have to have the same scores in LiteRT as in Keras.
 _CHECKED = 8
@@ -42,10 +48,29 @@ def stored_figures(run: Run) -> list[Figures]:
     return [Figures(**row) for row in read_json(run.root / "metrics.json")["runs"]]
 
 
-def write_history(root: Path, progress: Progress) -> None:
-    """history.csv with a row per epoch so far."""
-    if progress.history:
-        write_table(root / "history.csv", progress.history)
+class Curves:
+    """Keeps history.csv and, in long trainings, plots/curves.png up to date while a network trains."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._drawn = root, time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        """A state has been saved."""
+        if not progress.history:
+            return
+        write_table(self._root / "history.csv", progress.history)
+        if time.monotonic() - self._drawn > _REDRAW_SECONDS:
+            draw_curves(self._root, progress)
+            self._drawn = time.monotonic()
+
+
+def draw_curves(root: Path, progress: Progress) -> None:
+    """plots/curves.png."""
+    from bccli.core.plots import plot_curves
+
+    (root / "plots").mkdir(exist_ok=True)
+    with replacing(root / "plots" / "curves.png") as stream:
+        plot_curves(progress.history, stream, kept_epoch=progress.kept_epoch)
 
 
 def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -59,9 +84,20 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def finish(
-    job: Job, run: Run, networks: Networks, fit: Fit, images: Images, parts: np.ndarray, watcher: Watcher
+    job: Job,
+    run: Run,
+    networks: Networks,
+    fit: Fit,
+    images: Images,
+    parts: np.ndarray,
+    *,
+    facts: dict[str, Any],
+    watcher: Watcher,
 ) -> Run:
-    """Predict, measure, draw, export, and complete the run; `images` and `parts` (n,) are its examples."""
+    """Predict, measure, draw, export, and complete the run; `images` and `parts` (n,) are its examples.
+
+    `facts` are what run.json is to say besides.
+    """
     samples, whole = images.samples, networks.whole
     classes = job.dataset.classes
     probabilities = fit.predict(np.arange(len(samples)))
@@ -84,6 +120,7 @@ def finish(
     accuracy = {part: float(hits[parts == part].mean()) for part in (TRAIN, VAL) if (parts == part).any()}
     facts = {
         **_facts(job),
+        **facts,
         "size": list(whole.input_shape[2:0:-1]),
         "parameters": int(whole.count_params()),
         "litert": exported.to_json(),
@@ -121,14 +158,18 @@ def _facts(job: Job) -> dict[str, Any]:
 
 
 def write_results(run: Run) -> None:
-    """metrics.json and the plots of val and test, from the run's predictions."""
+    """metrics.json and the plots of val and test, from the run's predictions; none where all is train."""
     from bccli.core.plots import plot_confusion, plot_roc
 
+    (run.root / "plots").mkdir(exist_ok=True)
+    with (run.root / "predictions.csv").open("rb") as stream:
+        if len(list(islice(stream, 2))) < 2:
+            write_json(run.root / "metrics.json", figures_json([]))
+            return
     predictions = read_predictions(run.root / "predictions.csv", run.classes)
     present = [split for split in ("val", "test") if split in predictions.splits]
     measured = {split: figures_of(run, predictions, split) for split in present}
     write_json(run.root / "metrics.json", figures_json(list(measured.values())))
-    (run.root / "plots").mkdir(exist_ok=True)
     for split, figures in measured.items():
         part = predictions.of_split(split)
         scores = np.asarray(part.probabilities)
@@ -145,10 +186,8 @@ def _draw(run: Run, whole: Any, progress: Progress) -> None:
     import keras
 
     from bccli.core.models.drawing import LayerBox, draw_layers
-    from bccli.core.plots import plot_curves
 
-    with replacing(run.root / "plots" / "curves.png") as stream:
-        plot_curves(progress.history, stream, kept_epoch=progress.kept_epoch)
+    draw_curves(run.root, progress)
     boxes = [
         LayerBox(
             name=layer.name,
@@ -167,6 +206,11 @@ def _draw(run: Run, whole: Any, progress: Progress) -> None:
 def _weights_choice(weights: Weights) -> str:
     """--weights as a recipe repeats it: a file by its full path, as recipes start from their own folder."""
     return weights.name if weights.name in ("imagenet", "none") else str(Path(weights.name).resolve())
+
+
+def _policy_choice(policy: Policy) -> str:
+    """--augment as a recipe repeats it, like `_weights_choice`."""
+    return policy.name if policy.name in built_in() else str(Path(policy.name).resolve())
 
 
 def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
@@ -197,6 +241,10 @@ def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
         "stop-at": f"{schedule.stop_at[0]}={schedule.stop_at[1]}" if schedule.stop_at else None,
         "class-weights": schedule.class_weights,
         "mixed-precision": schedule.mixed_precision,
+        "input-norm": design.input_norm,
+        "augment": _policy_choice(design.augment) if design.augment else None,
+        "views": design.views,
+        "augment-val": design.augment_val or None,
         "fold": fold,
         "seed": schedule.seed,
         "allow-leakage": design.allow_leakage or None,

@@ -30,7 +30,7 @@ _NEEDED = (
 # What a run folder may hold while it is not complete, besides its members' folders.
 _OWN = (
     "model.keras", "model.tflite", "history.csv", "metrics.json", "predictions.csv", "seen.csv",
-    "recipe.toml", "model.png", "log.txt", STATE, "plots", ".cache",
+    "recipe.toml", "model.png", "log.txt", STATE, "plots", "tensorboard", ".cache",
 )  # fmt: skip
 
 

@@ -1,24 +1,27 @@
 """The training loop: one for every network that bccli trains, exact to the step after an interruption.
 
 A step's result depends only on the state before it, on the seed and on its number: the order of an
-epoch is `default_rng([seed, epoch])`, dropout is seeded by (seed, epoch, step). So a run that was killed
-and continued has the same history as one that was not.
+epoch is `default_rng([seed, epoch])`, dropout is seeded by (seed, epoch, step), and how an image is
+augmented by the seed, the image and its turn. So a run that was killed and continued has the same history
+as one that was not.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from bccli.core import interruption
-from bccli.core.errors import DataError, TrainingError
-from bccli.core.features import StoredFeatures
+from bccli.core.errors import DataError, DivergedError, TrainingError
+from bccli.core.estimating import time_words
 from bccli.core.files import replacing
+from bccli.core.inputs import Inputs
 from bccli.core.models.heads import OUTPUTS, find_loss
 from bccli.core.rates import SCHEDULES, Rates, check_rates, learning_rate
 from bccli.core.watching import SILENT, Watcher
@@ -28,48 +31,27 @@ from bccli.core.watching import SILENT, Watcher
 _STATE_SHARE = 0.05
 _STATE_SECONDS = 300
 
+# What is left of a training is told in advance where it takes so many seconds.
+_WORTH_SAYING = 10
+
 # What can be watched, and whether a larger value is better.
 MEASURES = {"loss": False, "accuracy": True, "val_loss": False, "val_accuracy": True}
 OPTIMIZERS = {"adam": ("Adam", 1e-3), "rmsprop": ("RMSprop", 1e-3), "sgd": ("SGD", 1e-2)}
 
 
-class Inputs(Protocol):
-    """Where a network's inputs come from: stored features or images."""
-
-    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
-        """Yield the inputs of the examples in `order`, `batch_size` at a time."""
-
-    def signature(self) -> Any:
-        """The TensorSpec of a batch."""
-
-
-@dataclass(frozen=True)
-class Features:
-    """Features (examples, width), in memory or read from the disk where they are asked for."""
-
-    values: np.ndarray | StoredFeatures
-
-    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
-        """Yield float32 arrays (batch, width)."""
-        for start in range(0, len(order), batch_size):
-            yield self.values[order[start : start + batch_size]]
-
-    def signature(self) -> Any:
-        """The TensorSpec of a batch."""
-        import tensorflow as tf
-
-        return tf.TensorSpec((None, self.values.shape[1]), tf.float32)
-
-
 @dataclass(frozen=True)
 class Examples:
-    """Inputs and truth; `train` and `val` are positions in them, `labels` class numbers."""
+    """Inputs and truth; `train` and `val` are positions in them, `labels` class numbers.
+
+    With `augmented_val`, val is watched in the form that training sees, as Keras's generators have it.
+    """
 
     inputs: Inputs
     labels: np.ndarray
     classes: int
     train: np.ndarray
     val: np.ndarray
+    augmented_val: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +77,8 @@ class Schedule:
     clip_norm: float | None = None
     mixed_precision: bool = False
     steps_per_epoch: int | None = None
+    head_epochs: int = 0
+    layer_decay: float = 1.0
 
     @property
     def rates(self) -> Rates:
@@ -128,6 +112,13 @@ class Schedule:
         start = epoch * size - first * examples
         return passes[start : start + size]
 
+    def turns(self, epoch: int, examples: int) -> np.ndarray:
+        """For each place of `order`, how many passes over the training examples lie before it."""
+        if self.steps_per_epoch is None:
+            return np.full(examples, epoch)
+        size = self.steps_per_epoch * self.batch_size
+        return (epoch * size + np.arange(size)) // examples
+
     def _shuffled(self, number: int, examples: int) -> np.ndarray:
         return np.random.default_rng([self.seed, number]).permutation(examples)
 
@@ -145,8 +136,38 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+@dataclass
+class _Pace:
+    """How fast training goes, but for the first step, in which it is compiled, and for validation."""
+
+    images: int = 0
+    seconds: float = 0.0
+    compiling: float = 0.0
+    _steps: int = 0
+
+    def step(self, images: int, seconds: float) -> None:
+        """One step is done."""
+        if self._steps == 0:
+            self.compiling = seconds
+        else:
+            self.images += images
+        self._steps += 1
+
+    def add(self, seconds: float) -> None:
+        """The steps of an epoch have taken so long."""
+        self.seconds += seconds
+
+    @property
+    def per_second(self) -> float:
+        """Images a second."""
+        return self.images / max(self.seconds - self.compiling, 1e-9)
+
+
 class Fit:
-    """One training: a network from inputs to scores, its examples, and the state on the disk."""
+    """One training: a network from inputs to scores, its examples, and the state on the disk.
+
+    `depths` has for each trainable variable how many layers with weights lie above it, 0 in the head.
+    """
 
     def __init__(
         self,
@@ -157,12 +178,15 @@ class Fit:
         *,
         watcher: Watcher = SILENT,
         on_state: Callable[[Progress], None] = lambda progress: None,
+        on_epoch: Callable[[dict[str, float]], None] | None = None,
+        depths: Sequence[int] | None = None,
     ) -> None:
         import keras
         import tensorflow as tf
 
         self.network, self.examples, self.schedule = network, examples, schedule
         self.state, self.watcher, self.on_state = state, watcher, on_state
+        self.on_epoch = on_epoch or (lambda row: None)
         name, _ = OPTIMIZERS[schedule.optimizer]
         self.optimizer = getattr(keras.optimizers, name)(
             learning_rate=schedule.lr, global_clipnorm=schedule.clip_norm
@@ -174,6 +198,7 @@ class Fit:
         self.sums = tf.Variable(np.zeros(4), dtype=tf.float64)
         self.progress = Progress()
         self.best_weights = network.get_weights()
+        self.depths = list(depths or [0] * len(network.trainable_variables))
         self.class_weights = _class_weights(examples, schedule.class_weights)
         self.seeds = [
             layer.seed_generator.state
@@ -182,33 +207,55 @@ class Fit:
         ]
         self._train_step, self._predict = self._training_step(), self._inference_step()
         self._saved_at, self._save_cost = time.monotonic(), 0.0
+        self._pace, self._foreseen = _Pace(), False
 
     def run(self) -> Progress:
         """Train until the schedule ends; the network then has the weights of the best epoch.
 
-        Raises Stopped after a signal, once the state is saved; TrainingError for a loss that is no number.
+        Raises Stopped after a signal, once the state is saved; DivergedError for a loss that is no number,
+        and then the network has the weights of the best epoch before; TrainingError without enough memory.
         """
         if self._load():
             self.watcher.note(f"continuing after {self.progress.epoch} epochs and {self.progress.step} steps")
-        with interruption.deferred():
+        with interruption.deferred(), self.watcher.training(), self._enough_memory():
             while not self.finished:
                 self._epoch()
         self.save()
+        if self._pace.images:
+            self.watcher.note(f"trained {self._pace.per_second:,.1f} images a second")
         self.network.set_weights(self.best_weights)
         return self.progress
+
+    @contextmanager
+    def _enough_memory(self) -> Iterator[None]:
+        """Say what helps where TensorFlow finds no room for a batch."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.ResourceExhaustedError:
+            size = self.schedule.batch_size
+            smaller = f"--batch-size {size // 2}" if size > 1 else "images of a smaller --size"
+            precision = "" if self.schedule.mixed_precision else ", or --mixed-precision on a GPU"
+            raise TrainingError(
+                f"out of memory with batches of {size} images; try {smaller}{precision}"
+            ) from None
 
     @property
     def finished(self) -> bool:
         """Whether the schedule has come to its end."""
         return self.progress.stopped_early or self.progress.epoch >= self.schedule.epochs
 
-    def predict(self, positions: np.ndarray, *, stoppable: bool = False) -> np.ndarray:
-        """Class probabilities (positions, classes) in inference mode.
+    def predict(self, positions: np.ndarray) -> np.ndarray:
+        """Class probabilities (positions, classes) in inference mode."""
+        return self._predict_all(
+            self.examples.inputs.batches(positions, self.schedule.batch_size), stoppable=False
+        )
 
-        Where it is `stoppable`, in the middle of training, a signal is honoured between two batches.
-        """
+    def _predict_all(self, batches: Iterator[Any], *, stoppable: bool) -> np.ndarray:
+        """Where it is `stoppable`, in the middle of training, a signal is honoured between two batches."""
         parts = []
-        for batch in self.examples.inputs.batches(positions, self.schedule.batch_size):
+        for batch in batches:
             parts.append(self._predict(batch).numpy())
             if stoppable:
                 self._stop_if_requested()
@@ -229,6 +276,9 @@ class Fit:
         loss_of = find_loss(schedule.loss, schedule.output, label_smoothing=schedule.label_smoothing)
         probabilities_of = OUTPUTS[self.schedule.output]
         variables = self.network.trainable_variables
+        # Optimizers have one rate for all variables, but their steps can be taken back in part.
+        partly = schedule.layer_decay != 1 or schedule.head_epochs > 0
+        slowed = [pair for pair in zip(variables, self.depths, strict=True) if partly and pair[1] > 0]
 
         @tf.function(
             input_signature=[
@@ -238,10 +288,13 @@ class Fit:
                 tf.TensorSpec((len(self.seeds), 2), tf.uint32),
                 tf.TensorSpec((), tf.float64),
                 tf.TensorSpec((), tf.float32),
+                tf.TensorSpec((), tf.float32),
             ],
             autograph=False,
         )
-        def train_step(x: Any, truth: Any, weights: Any, seeds: Any, number: Any, rate: Any) -> None:
+        def train_step(
+            x: Any, truth: Any, weights: Any, seeds: Any, number: Any, rate: Any, below: Any
+        ) -> None:
             self.rate.assign(rate)
             for place, generator in enumerate(self.seeds):
                 generator.assign(tf.cast(seeds[place], generator.dtype))
@@ -250,7 +303,11 @@ class Fit:
                 losses = loss_of(truth, scores) * weights
                 loss = tf.reduce_mean(losses)
                 scaled = self.optimizer.scale_loss(loss)  # itself, but for mixed precision
+            before = [tf.identity(variable.value) for variable, _ in slowed]
             self.optimizer.apply(tape.gradient(scaled, variables), variables)
+            for (variable, depth), old in zip(slowed, before, strict=True):
+                share = schedule.layer_decay**depth * below
+                variable.assign(old + (variable.value - old) * share)
             hits = tf.equal(tf.argmax(probabilities_of(scores), -1), tf.argmax(truth, -1))
             first_bad = tf.where(
                 tf.math.logical_and(self.sums[3] < 0, ~tf.math.is_finite(tf.cast(loss, tf.float64))),
@@ -277,7 +334,10 @@ class Fit:
 
     def _epoch(self) -> None:
         """The rest of the current epoch, its validation, and what follows from it."""
+        began, first = time.monotonic(), self.progress.step
         self._train_epoch()
+        self.sums.numpy()  # a GPU is still at work
+        self._pace.add(time.monotonic() - began)
         row = self._measure_epoch()
         progress = self.progress
         # Only where it changes: histories of older runs have no such column, and may be continued.
@@ -286,24 +346,43 @@ class Fit:
         progress.history.append({"epoch": progress.epoch, **row, **rate})
         self._judge(row)
         self.sums.assign(np.array([0.0, 0.0, 0.0, -1.0]))
-        self.watcher.epoch(progress.epoch, self.schedule.epochs, row)
+        self.watcher.epoch(progress.epoch, self.schedule.epochs, row, progress.kept_epoch)
+        self.on_epoch(progress.history[-1])
+        if first == 0 and not self._foreseen:
+            self._foresee(time.monotonic() - began - self._pace.compiling)
         if self.finished or self._saving_is_due():
             self.save()
+
+    def _foresee(self, seconds: float) -> None:
+        """After the first whole epoch of this process, say how long the others will take, if that is long."""
+        self._foreseen = True
+        left = self.schedule.epochs - self.progress.epoch
+        if not self.finished and seconds * left >= _WORTH_SAYING:
+            most = " at most" if self.schedule.patience or self.schedule.stop_at else ""
+            others = f"the other {left} take {time_words(seconds * left)}{most}"
+            self.watcher.note(f"about {time_words(seconds)} an epoch; {others}")
 
     def _train_epoch(self) -> None:
         schedule, train, labels = self.schedule, self.examples.train, self.examples.labels
         order = train[schedule.order(self.progress.epoch, len(train))]
+        turns = schedule.turns(self.progress.epoch, len(train))
+        steps = schedule.steps(len(train))
         if self.progress.step == 0:
             self.sums.assign(np.array([0.0, 0.0, 0.0, -1.0]))
-        rest = order[self.progress.step * schedule.batch_size :]
-        for number, batch in enumerate(self.examples.inputs.batches(rest, schedule.batch_size)):
+        done = self.progress.step * schedule.batch_size
+        rest, turns = order[done:], turns[done:]
+        batches = self.examples.inputs.training_batches(rest, turns, schedule.batch_size)
+        for number, batch in enumerate(batches):
             chosen = labels[rest[number * schedule.batch_size : (number + 1) * schedule.batch_size]]
             truth = np.eye(self.examples.classes, dtype=np.float32)[chosen]
+            began = time.monotonic()
             self._train_step(
                 batch, truth, self.class_weights[chosen], self._seeds(), float(self.progress.step),
-                self._rate(),
+                self._rate(), float(self.progress.epoch >= schedule.head_epochs),
             )  # fmt: skip
+            self._pace.step(len(chosen), time.monotonic() - began)
             self.progress.step += 1
+            self.watcher.step(self.progress.step, steps)
             if time.monotonic() - self._saved_at > _STATE_SECONDS:
                 self.save()
             self._stop_if_requested()
@@ -325,24 +404,33 @@ class Fit:
     def _measure_epoch(self) -> dict[str, float]:
         loss, hits, count, first_bad = self.sums.numpy().tolist()
         if first_bad >= 0:
-            raise TrainingError(
-                f"the loss is no longer a number in epoch {self.progress.epoch + 1}, "
-                f"step {int(first_bad) + 1}; try a smaller --lr"
-            )
+            raise self._diverged("loss is no longer a number in", int(first_bad) + 1)
         row = {"loss": loss / count, "accuracy": hits / count}
         if len(self.examples.val):
             row |= self._validate()
             if not np.isfinite(row["val_loss"]):
-                raise TrainingError(
-                    f"the weights are no longer numbers after epoch {self.progress.epoch + 1}, "
-                    f"step {self.progress.step}; try a smaller --lr"
-                )
+                raise self._diverged("weights are no longer numbers after", self.progress.step)
         return row
+
+    def _diverged(self, what: str, step: int) -> DivergedError:
+        """The error for numbers that are none any more; the network gets the best weights before."""
+        self.network.set_weights(self.best_weights)
+        kept = self.progress.kept_epoch
+        return DivergedError(
+            f"the {what} epoch {self.progress.epoch + 1}, step {step}; try a smaller --lr or --clip-norm 1",
+            kept_epoch=kept,
+        )
 
     def _validate(self) -> dict[str, Any]:
         from bccli.core.metrics import mean_loss
 
-        probabilities = self.predict(self.examples.val, stoppable=True)
+        val, inputs, size = self.examples.val, self.examples.inputs, self.schedule.batch_size
+        batches = (
+            inputs.training_batches(val, np.full(len(val), self.progress.epoch), size)
+            if self.examples.augmented_val
+            else inputs.batches(val, size)
+        )
+        probabilities = self._predict_all(batches, stoppable=True)
         labels = self.examples.labels[self.examples.val]
         hits = probabilities.argmax(axis=1) == labels
         return {

@@ -18,8 +18,16 @@ class Watcher:
         """Yield a function that is told how many more of `total` are done."""
         yield lambda amount: None
 
-    def epoch(self, number: int, of: int, row: dict[str, float]) -> None:
-        """One epoch of training is over; `row` holds its figures."""
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Inside the block, `step` and `epoch` tell how a training goes on."""
+        yield
+
+    def step(self, number: int, of: int) -> None:
+        """One more step of an epoch is done, `number` of them so far."""
+
+    def epoch(self, number: int, of: int, row: dict[str, float], kept: int = 0) -> None:
+        """One epoch of training is over; `row` holds its figures, `kept` is the best epoch so far."""
 
 
 SILENT = Watcher()

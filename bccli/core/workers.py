@@ -43,24 +43,11 @@ def in_order(
     if workers <= 1:
         yield from map(work, jobs)
         return
-    with _Team(work, workers) as team:
-        done: dict[int, Result] = {}
-        following = 0
-        for number, job in enumerate(jobs):
-            while not team.takes_more or number - following >= workers * _AHEAD:
-                done |= team.collect()
-                while following in done:
-                    yield done.pop(following)
-                    following += 1
-            team.give(number, job)
-        while team.busy or done:
-            while following in done:
-                yield done.pop(following)
-                following += 1
-            done |= team.collect()
+    with Team(work, workers) as team:
+        yield from team.in_order(jobs)
 
 
-class _Team:
+class Team:
     """Processes that each do one job at a time, started when there is a job for them."""
 
     # concurrent.futures waits for running jobs when it shuts down, and for ever when one of its processes
@@ -73,7 +60,7 @@ class _Team:
         self._idle: list[Connection] = []
         self.busy: dict[Connection, int] = {}
 
-    def __enter__(self) -> "_Team":
+    def __enter__(self) -> "Team":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,6 +68,23 @@ class _Team:
             process.kill()
         for process in self._processes:
             process.join()
+
+    def in_order(self, jobs: Iterable[Any]) -> Generator[Any, None, None]:
+        """Yield the result of each job, in order. Once they all are taken, the team is free for more."""
+        done: dict[int, Any] = {}
+        following = 0
+        for number, job in enumerate(jobs):
+            while not self.takes_more or number - following >= self._size * _AHEAD:
+                done |= self.collect()
+                while following in done:
+                    yield done.pop(following)
+                    following += 1
+            self.give(number, job)
+        while self.busy or done:
+            while following in done:
+                yield done.pop(following)
+                following += 1
+            done |= self.collect()
 
     @property
     def takes_more(self) -> bool:

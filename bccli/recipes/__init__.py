@@ -1,9 +1,11 @@
 """Recipes: a paper's settings as data, read as defaults of the commands' options.
 
 A recipe has one table per command with keys spelled like the options. `[prepare.paper]` lies over
-`[prepare]` under `--protocol paper`; any other sub-table is a stage, chosen by `--recipe NAME:STAGE`.
+`[prepare]` under `--protocol paper`, `[train.paper]` over `[train]` where DATA was prepared so; any other
+sub-table is a stage, chosen by `--recipe NAME:STAGE`.
 """
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,9 +45,15 @@ class RecipeCommand(click.Command):
         if name and not ctx.resilient_parsing:
             recipe = load_recipe(name)
             check_keys(recipe, ctx.find_root().command)
-            protocol = self._early(ctx, given, "protocol")
-            ctx.default_map = self._defaults(recipe, protocol)
+            ctx.default_map = self._defaults(recipe, self._protocol(ctx, given))
         return super().parse_args(ctx, args)
+
+    def _protocol(self, ctx: click.Context, given: Mapping[str, Any]) -> str | None:
+        """What --protocol says; where a command has none, that of its prepared dataset DATA."""
+        names = {(type(param), param.name) for param in self.params}
+        if (click.Argument, "data") in names and (click.Option, "protocol") not in names:
+            return _dataset_protocol(given.get("data"))
+        return self._early(ctx, given, "protocol")
 
     def _early(self, ctx: click.Context, given: Mapping[str, Any], name: str) -> str | None:
         for param in self.params:
@@ -59,6 +67,13 @@ class RecipeCommand(click.Command):
         return {
             str(options[key].name): _to_default(options[key], value, recipe) for key, value in values.items()
         }
+
+
+def built_in(name: str | None) -> str:
+    """The name of a built-in recipe without its stage, empty for files and for none."""
+    known = {path.stem for path in Path(__file__).parent.glob("*.toml")}
+    file = (name or "").partition(":")[0]
+    return file if file in known and not Path(name or "").is_file() else ""
 
 
 def load_recipe(name: str) -> Recipe:
@@ -126,6 +141,14 @@ def resolve(recipe: Recipe, command: str, protocol: str | None) -> dict[str, Any
     if (protocol or values.get("protocol")) == PAPER:
         values |= _merged([layer.get(PAPER, {}) for layer in layers])
     return values
+
+
+def _dataset_protocol(data: Any) -> str | None:
+    """The protocol by which a dataset was prepared, None where there is none: the command will say so."""
+    try:
+        return str(json.loads((Path(str(data)) / "dataset.json").read_text(encoding="utf-8"))["protocol"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _merged(layers: list[dict[str, Any]]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tests.benchmarks.reporting import as_json, machine, markdown
 from tests.benchmarks.slides import slides
 from tests.benchmarks.stain import stain
 from tests.benchmarks.start import start
+from tests.benchmarks.whole import whole
 from tests.conftest import REPOSITORY
 
 Benchmark = Callable[[int | None, Path, Callable[[str], None]], Iterator[Row]]
@@ -28,6 +29,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "predict": predict,
     "frozen": frozen,
     "decoding": decoding,
+    "whole": whole,
     "memory": memory,
     "macenko": stain,
     "slides": slides,

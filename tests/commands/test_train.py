@@ -520,15 +520,15 @@ def test_training_options_that_contradict_are_refused(
 
 
 def test_the_choices_are_those_of_the_tables() -> None:
-    from bccli.commands import train
+    from bccli import training_options as options
     from bccli.core import rates, training
     from bccli.core.models import heads
 
-    assert tuple(heads.HEADS) == train.HEADS
-    assert set(train.LOSSES) == {loss for loss, _ in heads.LOSSES}
-    assert tuple(rates.SCHEDULES) == train.SCHEDULES
-    assert set(train.OPTIMIZERS) == set(training.OPTIMIZERS)
-    assert set(train.MEASURES) == set(training.MEASURES)
+    assert tuple(heads.HEADS) == options.HEADS
+    assert set(options.LOSSES) == {loss for loss, _ in heads.LOSSES}
+    assert tuple(rates.SCHEDULES) == options.SCHEDULES
+    assert set(options.OPTIMIZERS) == set(training.OPTIMIZERS)
+    assert set(options.MEASURES) == set(training.MEASURES)
 
 
 FULL = (

@@ -11,8 +11,9 @@ import pytest
 from bccli.core import interruption
 from bccli.core.errors import Stopped
 from bccli.core.features import FeatureStore
+from bccli.core.inputs import Features
 from bccli.core.models.heads import Head, build_head
-from bccli.core.training import Examples, Features, Fit, Progress, Schedule
+from bccli.core.training import Examples, Fit, Progress, Schedule
 
 TRAIN, VAL = np.arange(40), np.arange(40, 60)
 

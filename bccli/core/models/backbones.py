@@ -1,7 +1,7 @@
 """From a row of the backbone table to a Keras model, and its pre-processing inside the graph."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bccli.core.catalog import Backbone
@@ -92,17 +92,38 @@ def build_backbone(backbone: Backbone, size: tuple[int, int], weights: Weights) 
     return network
 
 
-def average(network: Any, x: Any) -> Any:
-    """The global average (batch, features) of a network's maps."""
+def average(network: Any) -> Callable[[Any], Any]:
+    """From preprocessed images to the global average (batch, features) of a network's maps."""
     import keras
 
-    return keras.layers.GlobalAveragePooling2D()(network(x))
+    return lambda x: keras.layers.GlobalAveragePooling2D()(network(x))
 
 
-def build_extractor(backbone: Backbone, network: Any, features: Callable[[Any, Any], Any] = average) -> Any:
-    """A Keras model from RGB 0–255 to what `features` makes of the network and its preprocessed input."""
+def build_extractor(
+    backbone: Backbone,
+    network: Any,
+    features: Callable[[Any], Any] | None = None,
+    *,
+    preprocess: Callable[[Any], Any] | None = None,
+) -> Any:
+    """A Keras model from RGB 0–255 to what `features` makes of its preprocessed input, `average` by default.
+
+    `preprocess` replaces what the backbone's row wants.
+    """
     import keras
 
+    preprocess = preprocess or PREPROCESSING[backbone.preprocessing]
     inputs = keras.Input(network.input_shape[1:], name="rgb")
-    outputs = features(network, PREPROCESSING[backbone.preprocessing](inputs))
+    outputs = (features or average(network))(preprocess(inputs))
     return keras.Model(inputs, outputs, name="extractor")
+
+
+def standardising(mean: Sequence[float], deviation: Sequence[float]) -> Callable[[Any], Any]:
+    """Pre-processing that takes each channel's mean away and divides by its deviation (3 numbers each)."""
+
+    def preprocess(x: Any) -> Any:
+        import numpy as np
+
+        return (x - np.array(mean, "float32")) / np.array(deviation, "float32")
+
+    return preprocess

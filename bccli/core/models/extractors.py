@@ -5,50 +5,89 @@ backbone can be computed once and kept.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
-from bccli.core.models.backbones import average, build_extractor
+from bccli.core.models.backbones import build_extractor
 
 
-def build_features(backbone: Backbone, network: Any, kind: str) -> Any:
+@dataclass(frozen=True)
+class Extractor:
+    """A kind of features: which maps of a backbone it takes, and how it makes one vector of them.
+
+    `maps` gives a Keras model from preprocessed images to one or several maps, of the backbone's own
+    layers; `join` makes (batch, width) of them.
+    """
+
+    maps: Callable[[Any], Any]
+    join: Callable[[Any], Any]
+
+
+def build_features(
+    backbone: Backbone,
+    network: Any,
+    kind: str,
+    *,
+    preprocess: Callable[[Any], Any] | None = None,
+    frozen: bool = False,
+) -> Any:
     """A Keras model from RGB 0–255 to the features (batch, width) of a row of `EXTRACTORS`.
 
-    Raises DataError where the images are too small for that kind.
+    `preprocess` replaces what the backbone's row wants. A `frozen` network runs in inference mode whatever
+    the whole does: its batch norms and dropouts, too. Raises DataError where the images are too small for
+    that kind.
     """
-    return build_extractor(backbone, network, EXTRACTORS[kind])
+    row = EXTRACTORS[kind]
+    maps = row.maps(network)
+
+    def features(x: Any) -> Any:
+        return row.join(maps(x, training=False if frozen else None))
+
+    return build_extractor(backbone, network, features, preprocess=preprocess)
 
 
-def _pooled(network: Any, x: Any) -> Any:
-    """The maps after 2×2 max-pooling, flattened."""
-    import keras
-
+def _pooled_maps(network: Any) -> Any:
     height, width = network.output_shape[1:3]
     if min(height, width) < 2:
         raise DataError(
             f"--head thesis pools 2×2, and {network.name} makes maps of {width}×{height} from images of "
             f"{network.input_shape[2]}×{network.input_shape[1]}; prepare them with a larger --size"
         )
-    return keras.layers.Flatten()(keras.layers.MaxPooling2D(2)(network(x)))
+    return network
 
 
-def _blocks(network: Any, x: Any) -> Any:
-    """The global averages of all blocks (see `block_outputs`), joined."""
+def _pooled(maps: Any) -> Any:
+    """The maps after 2×2 max-pooling, flattened."""
+    import keras
+
+    return keras.layers.Flatten()(keras.layers.MaxPooling2D(2)(maps))
+
+
+def _block_maps(network: Any) -> Any:
+    """The last maps of all blocks, see `block_outputs`."""
     import keras
 
     outputs = block_outputs(network)
     if len(outputs) == 1:
-        return average(network, x)
+        return network
     # Named like the backbone, whose layers it shares.
-    maps = keras.Model(network.input, outputs, name=network.name)(x)
-    return keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(each) for each in maps])
+    return keras.Model(network.input, outputs, name=network.name)
 
 
-EXTRACTORS: dict[str, Callable[[Any, Any], Any]] = {
-    "average": average,
-    "blocks": _blocks,
-    "pooled": _pooled,
+def _averages(maps: Any) -> Any:
+    """The global averages of one or several maps, joined."""
+    import keras
+
+    averages = [keras.layers.GlobalAveragePooling2D()(each) for each in keras.tree.flatten(maps)]
+    return averages[0] if len(averages) == 1 else keras.layers.Concatenate()(averages)
+
+
+EXTRACTORS = {
+    "average": Extractor(lambda network: network, _averages),
+    "blocks": Extractor(_block_maps, _averages),
+    "pooled": Extractor(_pooled_maps, _pooled),
 }
 
 

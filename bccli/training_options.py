@@ -1,0 +1,289 @@
+"""What `train` and `finetune` have in common: their options, and what core makes of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from bccli import options
+from bccli.console import Console
+from bccli.recipes import built_in
+
+HEADS = ("gap", "blocks", "thesis")
+LOSSES = ("categorical_crossentropy", "binary_crossentropy", "mse", "focal")
+SCHEDULES = ("constant", "cosine", "exponential", "step")
+OPTIMIZERS = ("adam", "rmsprop", "sgd")
+MEASURES = ("val_loss", "val_accuracy", "loss", "accuracy")
+
+
+def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
+    if value is None or value == "all":
+        return value
+    if not value.isdecimal():
+        raise click.BadParameter(f"{value!r} is neither a number from 0 on nor all")
+    return int(value)
+
+
+def training_options(
+    *, head: str, dense: str, dropout: str, output: str, loss: str, lr: str
+) -> Callable[[Any], Any]:
+    """All options of training; the words say what is taken where one is not given."""
+    decorators = (
+        click.option(
+            "--head",
+            type=click.Choice(HEADS),
+            default=None,
+            help="What sits on the backbone: gap on the global average of its maps; blocks on those of all "
+            "its blocks, joined; thesis on the maps themselves, pooled 2×2, flattened and normalised by "
+            f"batch.  [default: {head}]",
+        ),
+        click.option(
+            "--dense",
+            type=options.ListType(options.positive, "1024,1024"),
+            default=None,
+            help=f"Hidden layers of the head.  [default: {dense}]",
+        ),
+        click.option(
+            "--dropout",
+            type=options.FiniteType(0, 1, max_open=True),
+            default=None,
+            help=f"Share of the last hidden layer's units that rest in a step.  [default: {dropout}]",
+        ),
+        click.option(
+            "--output",
+            type=click.Choice(["softmax", "sigmoid"]),
+            default=None,
+            help=f"The last activation; sigmoid is one unit, for two classes.  [default: {output}]",
+        ),
+        click.option(
+            "--loss",
+            type=click.Choice(LOSSES),
+            default=None,
+            help=f"What is minimised.  [default: {loss}]",
+        ),
+        click.option(
+            "--label-smoothing",
+            type=options.FiniteType(0, 1, max_open=True),
+            default=0.0,
+            show_default=True,
+            help="Share of each label that is spread evenly over all classes.",
+        ),
+        click.option(
+            "--optimizer",
+            type=click.Choice(OPTIMIZERS),
+            default="adam",
+            show_default=True,
+            help="What turns gradients into steps.",
+        ),
+        click.option(
+            "--lr",
+            type=options.FiniteType(0, min_open=True),
+            default=None,
+            help=f"Learning rate.  [default: {lr}]",
+        ),
+        click.option(
+            "--schedule",
+            type=click.Choice(SCHEDULES),
+            default="constant",
+            show_default=True,
+            help="How the learning rate changes: cosine to 0 over all epochs; exponential and step by "
+            "--decay, evenly or at once.",
+        ),
+        click.option(
+            "--decay",
+            type=options.FiniteType(0, 1, min_open=True, max_open=True),
+            default=None,
+            help="What exponential and step multiply the learning rate by.  [default: 0.1]",
+        ),
+        click.option(
+            "--decay-epochs",
+            type=options.FiniteType(0, min_open=True),
+            default=None,
+            help="In how many epochs they do so once.  [default: 10]",
+        ),
+        click.option(
+            "--warmup",
+            type=options.FiniteType(0),
+            metavar="EPOCHS",
+            default=0.0,
+            show_default=True,
+            help="In how many epochs the learning rate grows up to --lr, before its schedule begins.",
+        ),
+        click.option(
+            "--clip-norm",
+            type=options.FiniteType(0, min_open=True),
+            default=None,
+            help="Shorten the gradient of a step to this norm, all weights taken together.",
+        ),
+        options.batch_size,
+        click.option(
+            "--epochs",
+            type=click.IntRange(min=1),
+            default=50,
+            show_default=True,
+            help="Passes over train; the best one by --monitor is kept.",
+        ),
+        click.option(
+            "--steps-per-epoch",
+            type=click.IntRange(min=1),
+            default=None,
+            help="End an epoch after so many steps; the next one goes on where it ended.  "
+            "[default: one pass]",
+        ),
+        click.option(
+            "--patience",
+            type=click.IntRange(min=1),
+            default=None,
+            help="Stop after so many epochs without a gain.",
+        ),
+        click.option(
+            "--monitor",
+            type=click.Choice(MEASURES),
+            default="val_loss",
+            show_default=True,
+            help="Which epoch is best.",
+        ),
+        click.option(
+            "--stop-at",
+            type=options.TargetType(MEASURES),
+            default=None,
+            help="Stop once exceeded, and keep that epoch.",
+        ),
+        click.option(
+            "--class-weights",
+            type=click.Choice(["none", "balanced"]),
+            default="none",
+            show_default=True,
+            help="balanced: each class counts the same, however many images it has.",
+        ),
+        click.option(
+            "--augment",
+            type=options.policy(),
+            metavar="POLICY|FILE",
+            default=None,
+            help="Show training a fresh child of each image every time, by an augmentation policy.",
+        ),
+        click.option(
+            "--views",
+            type=click.IntRange(min=1),
+            default=None,
+            help="With --augment and a frozen backbone: compute the features of so many children of each "
+            "image once, and draw among these; an approximation of fresh children.",
+        ),
+        click.option(
+            "--augment-val/--no-augment-val",
+            help="Watch val augmented, too, as Keras's generators do; final figures are of images as they "
+            "are.",
+        ),
+        click.option(
+            "--mixed-precision/--no-mixed-precision",
+            help="Train in 16 bits where that is safe, which is faster on GPUs; the model is saved in 32.",
+        ),
+        click.option(
+            "--fold",
+            callback=_fold,
+            metavar="K|all",
+            default=None,
+            help="The fold to test on, or all in turn.",
+        ),
+        options.seed,
+        options.device,
+        options.workers,
+        click.option(
+            "--cache",
+            type=options.existing(),
+            default=None,
+            envvar=["BCCLI_TRAIN_CACHE", "BCCLI_CACHE"],
+            help="Where features are kept.  [default: DATA/.cache, or RUN/.cache where DATA is read-only]",
+        ),
+        click.option(
+            "--allow-leakage/--no-allow-leakage",
+            help="Train although test shares patients or images with train.",
+        ),
+        click.option("--tensorboard/--no-tensorboard", help="Also write RUN/tensorboard."),
+    )
+
+    def decorate(command: Any) -> Any:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def schedule_of(settings: dict[str, Any], *, output: str, loss: str | None, lr: float | None) -> Any:
+    """The schedule that the options describe."""
+    from bccli.core.models.heads import DEFAULT_LOSS
+    from bccli.core.rates import DECAY, DECAY_EPOCHS
+    from bccli.core.rates import SCHEDULES as COURSES
+    from bccli.core.training import OPTIMIZERS, Schedule
+
+    decays = COURSES[settings["schedule"]].decays
+    return Schedule(
+        output=output,
+        loss=loss or DEFAULT_LOSS[output],
+        optimizer=settings["optimizer"],
+        lr=lr or OPTIMIZERS[settings["optimizer"]][1],
+        batch_size=settings["batch_size"],
+        epochs=settings["epochs"],
+        patience=settings["patience"],
+        monitor=settings["monitor"],
+        stop_at=settings["stop_at"],
+        class_weights=settings["class_weights"],
+        seed=settings["seed"],
+        label_smoothing=settings["label_smoothing"],
+        schedule=settings["schedule"],
+        warmup=settings["warmup"],
+        decay=settings["decay"] or (DECAY if decays else None),
+        decay_epochs=settings["decay_epochs"] or (DECAY_EPOCHS if decays else None),
+        clip_norm=settings["clip_norm"],
+        mixed_precision=settings["mixed_precision"],
+        steps_per_epoch=settings["steps_per_epoch"],
+        head_epochs=settings.get("head_epochs", 0),
+        layer_decay=settings.get("layer_decay", 1.0),
+    )
+
+
+def head_of(settings: dict[str, Any], *, output: str) -> Any:
+    """The head that the options describe."""
+    from bccli.core.models.heads import HEADS as KINDS
+    from bccli.core.models.heads import Head
+
+    name = settings["head"] or HEADS[0]
+    kind = KINDS[name]
+    return Head(
+        dense=kind.dense if settings["dense"] is None else settings["dense"],
+        dropout=kind.dropout if settings["dropout"] is None else settings["dropout"],
+        output=output,
+        kind=name,
+    )
+
+
+def design_options(settings: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a design that `train` and `finetune` take from the same options."""
+    from bccli.core.augmentation import find_policy
+
+    return {
+        "fold": settings["fold"] if isinstance(settings["fold"], int) else None,
+        "allow_leakage": settings["allow_leakage"],
+        "augment": find_policy(settings["augment"]) if settings["augment"] else None,
+        "views": settings["views"],
+        "augment_val": settings["augment_val"],
+    }
+
+
+def surroundings_of(settings: dict[str, Any], screen: Console) -> Any:
+    """Where and how a run is made."""
+    from bccli.core.cores import available_cores
+    from bccli.core.experiments import Surroundings
+
+    return Surroundings(
+        log=screen.logging,
+        watcher=screen,
+        device=settings["device"],
+        workers=settings["workers"] or available_cores(),
+        verbose=screen.verbose,
+        overwrite=settings["overwrite"],
+        recipe=built_in(settings["recipe"]),
+        tensorboard=settings["tensorboard"],
+    )
