@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from bccli import __version__
+from bccli.commands.augment import augment
 from bccli.commands.evaluate import evaluate
 from bccli.commands.finetune import finetune
 from bccli.commands.predict import predict
@@ -194,14 +195,14 @@ def _signals_as_requests() -> Iterator[None]:
 @click.version_option(__version__, prog_name="bccli")
 @click.pass_obj
 def cli(console: Console, quiet: bool, verbose: bool) -> None:
-    """Classify breast-cancer images: prepare a dataset, train, evaluate, predict.
+    """Classify breast-cancer images: prepare a dataset, augment it, train, evaluate, predict.
 
     For research. Not a medical device.
     """
     console.quiet, console.verbose = quiet, verbose
 
 
-for command in (prepare, train, finetune, evaluate, predict):
+for command in (prepare, augment, train, finetune, evaluate, predict):
     cli.add_command(command)
 
 

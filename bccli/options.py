@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +10,7 @@ import click
 
 from bccli.console import FORMATS
 from bccli.core.catalog import nearest
+from bccli.core.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
@@ -244,6 +245,13 @@ workers = click.option(
     show_default="the cores at hand",
     help="How many processes or threads read images.",
 )
+shard = click.option(
+    "--shard",
+    type=ShardType(),
+    metavar="I/N|auto/N",
+    default=None,
+    help="Do the Ith of N parts of the work; the last to end merges. auto takes I from Slurm.",
+)
 skip_bad = click.option(
     "--skip-bad/--no-skip-bad", help="Exit with 0 although some inputs could not be read."
 )
@@ -270,6 +278,14 @@ def output_format(*more: str) -> Decorator[Any]:
         show_default=True,
         help="auto is a table on a terminal and CSV in a pipe.",
     )
+
+
+def refuse_overwriting_shards(settings: Mapping[str, Any]) -> None:
+    """Raises UsageError for a shard that would begin by clearing what the others have done."""
+    if settings["shard"] and settings["overwrite"]:
+        raise UsageError(
+            "--shard: a shard that starts late would undo the others with --overwrite; remove OUT"
+        )
 
 
 def info_flag(name: str, show: Callable[[], None], help: str) -> Decorator[Any]:

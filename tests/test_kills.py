@@ -195,7 +195,9 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def preparing(kind: str, raw: Path, out: Path) -> tuple[object, ...]:
-    """The arguments of one `prepare`, always the same."""
+    """The arguments of one `prepare`, or of one `augment` of what is prepared, always the same."""
+    if kind == "augment":
+        return "augment", raw, out, "--policy", "table5", "--total", IMAGES, "--workers", 2
     source = ("folder", raw, out, *PATIENT) if kind == "folder" else ("phantom", "histology", out)
     sizes = () if kind == "folder" else ("--count", 600, "--patients", 20, "--size", "32x32")
     return "prepare", *source, *sizes, "--workers", 2
@@ -268,6 +270,37 @@ def test_prepare_survives_kills(start: Start, raw: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("kind", ["folder", "phantom"])
 def test_prepare_survives_many_kills(start: Start, raw: Path, tmp_path: Path, kind: str) -> None:
     assert kill_prepare(start, kind, raw, tmp_path, kills=20, seed=2) > 0
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared dataset of 40 images, all of them train."""
+    out = tmp_path_factory.mktemp("few") / "data"
+    size = "--count", 40, "--patients", 10, "--size", "64x64", "--ratios", "1/0/0"
+    Work(out.parent, "prepare", "phantom", "mammography", out, *size).end()
+    return out
+
+
+def test_augment_survives_a_kill(start: Start, few: Path, tmp_path: Path) -> None:
+    plain, out = tmp_path / "plain", tmp_path / "out"
+    start(*preparing("augment", few, plain)).end()
+    work = start(*preparing("augment", few, out))
+    work.wait_for(lambda: len(journaled(out)) > 3)
+    assert work.kill()
+    assert ends(work.pid)
+    work = start(*preparing("augment", few, out))
+    work.until("images: 768")
+    os.kill(work.pid, signal.SIGTERM)
+    assert "stopped by SIGTERM; run the same command again" in work.end(75)
+    ready = sum(images for _, images in journaled(out).values())
+    assert reused(start(*preparing("augment", few, out)).end()) == ready >= 768
+    assert tree(out) == tree(plain)
+    assert names(out) == names(plain)
+
+
+@pytest.mark.slow
+def test_augment_survives_many_kills(start: Start, few: Path, tmp_path: Path) -> None:
+    assert kill_prepare(start, "augment", few, tmp_path, kills=10, seed=3) > 0
 
 
 @pytest.mark.parametrize("fraction", [0.15, 0.3, 0.8])

@@ -203,13 +203,7 @@ def _list_datasets() -> None:
 )
 @options.seed
 @options.workers
-@click.option(
-    "--shard",
-    type=options.ShardType(),
-    metavar="I/N|auto/N",
-    default=None,
-    help="Do the Ith of N parts of the work; the last to end merges. auto takes I from Slurm.",
-)
+@options.shard
 @options.skip_bad
 @options.dry_run
 @options.overwrite
@@ -238,10 +232,7 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
         return 0
     screen.note(f"bccli {__version__} prepare {dataset}: {source} → {out}, {workers} workers")
     shard = Shard(*settings["shard"] or (1, 1))
-    if settings["shard"] and settings["overwrite"]:
-        raise UsageError(
-            "--shard: a shard that starts late would undo the others with --overwrite; remove OUT"
-        )
+    options.refuse_overwriting_shards(settings)
     info = preparing.prepare(
         request, out, workers=workers, shard=shard, overwrite=settings["overwrite"], watcher=screen
     )

@@ -99,7 +99,7 @@ def image_path(number: int, patch: int | None = None, folder: str = "images") ->
 def prepare_chunk(chunk: Chunk) -> tuple[int, int]:
     """Prepare one chunk unless its journal says that it is done. Returns (images, images done before)."""
     inputs = _inputs_hash(chunk)
-    if _is_done(chunk, inputs):
+    if is_done(chunk.journal, chunk.out, inputs):
         return len(chunk.samples), len(chunk.samples)
     entries: dict[str, Any] = {"inputs": inputs, "rows": [], "bad": [], "excluded": [], "unstained": []}
     for number, sample in enumerate(chunk.samples, chunk.first):
@@ -157,28 +157,28 @@ def _write_piece(out: Path, sample: Sample, piece: Piece, number: int, patch: in
         box="",
     )
     if piece.mask is not None:
-        box = ",".join(map(str, piece.box)) if piece.box else _box(piece.mask)
+        box = ",".join(map(str, piece.box)) if piece.box else box_of(piece.mask)
         sample = replace(sample, mask=image_path(number, patch, "masks"), box=box)
-        _write_png(out / sample.mask, piece.mask)
-    size = _write_png(out / sample.path, image)
+        write_png(out / sample.mask, piece.mask)
+    size = write_png(out / sample.path, image)
     return [sample.to_row(), size, perceptual_hash(image), is_blank(image)]
 
 
-def _write_png(path: Path, pixels: np.ndarray) -> int:
+def write_png(path: Path, pixels: np.ndarray) -> int:
     """Write a PNG; its chunk's journal, written later, is what vouches for it. Returns its size in bytes."""
     data = encode_png(pixels)
     try:
         path.write_bytes(data)
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _write_png(path, pixels)
+        return write_png(path, pixels)
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
     return len(data)
 
 
-def _box(mask: np.ndarray) -> str:
+def box_of(mask: np.ndarray) -> str:
     """left,top,right,bottom of the mask's pixels, the last two exclusive; empty for an empty mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
@@ -201,13 +201,13 @@ def _inputs_hash(chunk: Chunk) -> str:
     return digest.hexdigest()
 
 
-def _is_done(chunk: Chunk, inputs: str) -> bool:
-    """Whether the journal belongs to these inputs and its files are all there in full length."""
+def is_done(journal: Path, out: Path, inputs: str) -> bool:
+    """Whether the journal belongs to these inputs and its files in `out` are all there in full length."""
     try:
-        content = json.loads(chunk.journal.read_bytes())
+        content = json.loads(journal.read_bytes())
         path = COLUMNS.index("path")
         return content["inputs"] == inputs and all(
-            (chunk.out / cells[path]).stat().st_size == size for cells, size, _, _ in content["rows"]
+            (out / cells[path]).stat().st_size == size for cells, size, _, _ in content["rows"]
         )
     except (OSError, ValueError, KeyError):
         return False

@@ -78,11 +78,11 @@ def subject_on(
         traits={name: tuple(str(getattr(sample, name)) for sample in samples) for name in TRAITS},
     )
     own = subject_of(run, read_predictions(run.part("predictions.csv"), run.classes), "val")
-    protocols = {run.info["protocol"], dataset.info["protocol"]}
+    protocol: str = dataset.info["protocol"]
     facts = {
         **own.facts,
         "dataset": dataset.info["dataset"],
-        "protocol": "paper" if "paper" in protocols else "honest",
+        "protocol": "paper" if run.info["protocol"].startswith("paper") else protocol,
         "leakage": leak.to_json(),
     }
     pieces = dataset.preparation.patches is not None

@@ -1,4 +1,4 @@
-"""The end of `prepare`: journals become the manifest, the quarantine, the preview and the audit."""
+"""The end of `prepare` and `augment`: journals become manifest, quarantine, preview and audit."""
 
 import csv
 import io
@@ -48,6 +48,8 @@ class _Tally:
     pixels: array = field(default_factory=lambda: array("Q"))
     perceptual: array = field(default_factory=lambda: array("Q"))
     blank: array = field(default_factory=lambda: array("b"))
+    parent: array = field(default_factory=lambda: array("i"))
+    original: tuple[str, int] = "", -1  # the last one's path and row: children follow theirs
 
     def add(self, sample: Sample, perceptual: int, blank: bool) -> None:
         self.content.add(sample)
@@ -56,6 +58,9 @@ class _Tally:
         number = self.patients[sample.patient] if sample.patient else -1
         self.census.add(sample, part)
         self.seen.setdefault((part, sample.label), set()).update([number] if number >= 0 else [])
+        if not sample.parent:
+            self.original = sample.path, len(self.parent)
+        self.parent.append(self.original[1] if sample.parent == self.original[0] else -1)
         self.part.append(SPLITS.index(sample.split) if sample.split else sample.fold or 0)
         self.patient.append(number)
         self.pixels.append(int(sample.sha256[:16], 16))
@@ -68,7 +73,7 @@ class _Tally:
             pixels=np.array(self.pixels, np.uint64),
             perceptual=np.array(self.perceptual, np.uint64),
             blank=np.array(self.blank, bool),
-            parents=np.full(len(self.patient), -1, np.int32),
+            parents=np.array(self.parent, np.int32),
         )
 
 

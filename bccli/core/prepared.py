@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -50,7 +51,7 @@ def load_dataset(root: Path) -> Dataset:
         raise DataError(f"{root}: no such folder; make it with bccli prepare")
     if not (root / "dataset.json").exists():
         unfinished = (root / ".unfinished").exists()
-        advice = "run the same bccli prepare again" if unfinished else "make one with bccli prepare"
+        advice = f"run the same {_maker(root)} again" if unfinished else "make one with bccli prepare"
         state = "its preparation is unfinished" if unfinished else "is not a prepared dataset"
         raise DataError(f"{root}: {state} (it has no dataset.json); {advice}")
     info = read_info(root / "dataset.json", FORMAT, _NEEDED, "prepare the dataset again")
@@ -62,6 +63,14 @@ def load_dataset(root: Path) -> Dataset:
             raise DataError(f"{where} {fault}; correct it or prepare the dataset again")
         paths.add(sample.path)
     return Dataset(root, info, samples, content_hash(samples))
+
+
+def _maker(root: Path) -> str:
+    """The command that was at work on an unfinished dataset."""
+    with suppress(DataError, TypeError):
+        if "per_image" in read_json(root / ".unfinished" / "settings.json"):
+            return "bccli augment"
+    return "bccli prepare"
 
 
 def read_info(path: Path, format: int, needed: Iterable[str], remedy: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from tests.benchmarks.children import children
 from tests.benchmarks.comparing import Row
 from tests.benchmarks.finetune import finetune
 from tests.benchmarks.frozen import decoding, frozen
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "slides": slides,
     "intervals": intervals,
     "regions": regions,
+    "children": children,
 }
 
 

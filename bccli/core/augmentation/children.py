@@ -97,9 +97,17 @@ def _apply(one: Draw, picture: Picture) -> None:
     if operation.own:
         OWN[operation.augmenter].act(picture, one.values)
         return
-    picture.pixels, picture.mask = library.apply(
-        operation.augmenter, operation.parameters, one.values["seed"], picture.rgb(), picture.mask
-    )
+    pixels, seed = picture.rgb(), one.values["seed"]
+    try:
+        picture.pixels, picture.mask = library.apply(
+            operation.augmenter, operation.parameters, seed, pixels, picture.mask
+        )
+    except Exception as error:  # whatever imgaug has not thought of
+        size = f"{pixels.shape[1]}×{pixels.shape[0]}"
+        raise BccliError(
+            f"imgaug's {operation.augmenter} fails on an image of {size} ({library.reason_of(error)}); "
+            "change its parameters or leave it out"
+        ) from error
 
 
 def _in_one_channel(pixels: np.ndarray) -> np.ndarray:

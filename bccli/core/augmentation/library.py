@@ -47,6 +47,7 @@ def _load() -> Any:
         finally:
             if supplied:
                 del np.sctypes  # type: ignore[attr-defined]
+    warnings.filterwarnings("ignore", module="imgaug")
     return augmenters
 
 
@@ -104,10 +105,15 @@ def try_out(augmenter: str, parameters: Mapping[str, Any]) -> None:
     except BccliError:
         raise
     except Exception as error:  # imgaug asserts, and its faults with a new NumPy are of any kind
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UnfitError(reason[0].rstrip(".")) from None
+        raise UnfitError(reason_of(error)) from None
     if result.shape != pixels.shape or result.dtype != pixels.dtype:
         raise UnfitError("it changes the size of images, which all have to keep theirs")
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what imgaug says."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
 
 
 def apply(
@@ -116,14 +122,12 @@ def apply(
     """An augmented image (height, width, 3) and its mask (height, width), which moves with it."""
     made = _made(augmenter, parameters)
     made.seed_(seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        if mask is None:
-            return made(image=pixels), None
-        from imgaug.augmentables import SegmentationMapsOnImage
+    if mask is None:
+        return made(image=pixels), None
+    from imgaug.augmentables import SegmentationMapsOnImage
 
-        region = SegmentationMapsOnImage(mask > 127, shape=pixels.shape)
-        image, region = made(image=pixels, segmentation_maps=region)
+    region = SegmentationMapsOnImage(mask > 127, shape=pixels.shape)
+    image, region = made(image=pixels, segmentation_maps=region)
     return image, np.where(region.get_arr(), 255, 0).astype(np.uint8)
 
 
@@ -133,9 +137,7 @@ def _made(augmenter: str, parameters: Mapping[str, Any]) -> Any:
     kept: dict[str, Any] = _built.__dict__
     if key not in kept:
         build = _MENDED[augmenter]() if augmenter in _MENDED else getattr(_load(), augmenter)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            kept[key] = build(**{name: _to_imgaug(value) for name, value in parameters.items()}, seed=0)
+        kept[key] = build(**{name: _to_imgaug(value) for name, value in parameters.items()}, seed=0)
     return kept[key]
 
 

@@ -19,6 +19,7 @@ from bccli.core.augmentation import (
     library,
     policy_from_json,
 )
+from bccli.core.errors import BccliError
 from bccli.core.imaging.deconvolution import separate
 from bccli.core.imaging.densities import TISSUE, densities_of
 from bccli.core.workers import in_order
@@ -277,6 +278,23 @@ def test_the_mask_moves_with_the_image() -> None:
         assert set(np.unique(outline)) <= {0, 255}
         assert ((moved[..., 0] > 127) != (outline > 127)).mean() < 0.03
         assert (moved == child(moving, image, seed=0, image="a", number=number)).all()
+
+
+def test_an_operation_that_changes_the_size_after_all() -> None:
+    to_the_size_it_is_tried_on = policy({"augmenter": "CropToFixedSize", "width": 64, "height": 48})
+    big = np.zeros((80, 90, 3), np.uint8)
+    with pytest.raises(BccliError, match="64×48 of an image of 90×80"):
+        child(to_the_size_it_is_tried_on, big, seed=0, image="a", number=1)
+
+
+def test_an_image_that_imgaug_cannot_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise AssertionError("Expected more.\nGot less.")
+
+    blurred = policy({"augmenter": "GaussianBlur", "sigma": 1.0})
+    monkeypatch.setattr(library, "apply", fail)
+    with pytest.raises(BccliError, match=r"GaussianBlur fails on an image of 40×40 \(Expected more\)"):
+        child(blurred, COLOURED, seed=0, image="a", number=1)
 
 
 def test_groups() -> None:
