@@ -161,7 +161,8 @@ def training_options(
             type=options.policy(),
             metavar="POLICY|FILE",
             default=None,
-            help="Show training a fresh child of each image every time, by an augmentation policy.",
+            help="Show training a fresh child of each image every time, by a policy that bccli augment "
+            "--list-policies names.",
         ),
         click.option(
             "--views",

@@ -348,6 +348,8 @@ EXPECTED: dict[str, dict[str, dict[str, object]]] = {
             "denoise": True,
         },
         "prepare.paper": {"split-by": "image"},
+        "augment": {"policy": "table5", "total": 48000},
+        "augment.paper": {"total": 60000, "ratios": "80/10/10"},
         "train": {
             "backbone": "vgg16",
             "weights": "imagenet",

@@ -42,6 +42,7 @@ def _list_policies() -> None:
 @options.recipe
 @click.option(
     "--policy",
+    type=options.policy(),
     metavar="NAME|FILE.toml",
     required=True,
     help="What may happen to an image; --list-policies names the built-in ones.",

@@ -9,7 +9,7 @@ import click
 from bccli import __version__, console, options
 from bccli.core.catalog import DATASETS
 from bccli.core.errors import UsageError
-from bccli.recipes import RecipeCommand
+from bccli.recipes import RecipeCommand, is_given
 
 
 class PatientsType(click.Path):
@@ -351,7 +351,7 @@ def _check_mammography(settings: dict[str, Any]) -> None:
 
 def _check_options(dataset: str, settings: dict[str, Any]) -> None:
     for name in sorted(set().union(*(row.options for row in DATASETS.values()))):
-        if name not in DATASETS[dataset].options and _is_given(name):
+        if name not in DATASETS[dataset].options and is_given(name):
             raise UsageError(f"--{name.replace('_', '-')} has no meaning for {dataset}; leave it out")
     _check_magnifications(dataset, settings)
     _check_patients(dataset, settings["patients"])
@@ -388,15 +388,9 @@ def _check_magnifications(dataset: str, settings: dict[str, Any]) -> None:
 
 def _check_patients(dataset: str, patients: int | Path) -> None:
     row = DATASETS[dataset]
-    if _is_given("patients") and isinstance(patients, Path) != row.lists_patients:
+    if is_given("patients") and isinstance(patients, Path) != row.lists_patients:
         wanted = "a CSV file of image,patient" if row.lists_patients else "a number of patients"
         raise UsageError(f"--patients {patients}: {dataset} takes {wanted}")
-
-
-def _is_given(name: str) -> bool:
-    """Whether an option has a value of its own, be it from the command line, the environment or a recipe."""
-    source = click.get_current_context().get_parameter_source(name)
-    return source not in (None, click.core.ParameterSource.DEFAULT)
 
 
 def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad: bool) -> int:
