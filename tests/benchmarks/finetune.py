@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.benchmarks.comparing import Row, Side, compare, ratio_at_most
 from tests.benchmarks.processes import measure
 
-IMAGES, EPOCHS, SIDE, GAMMA = 120, 20, 160, 15
+IMAGES, EPOCHS, SIDE, GAMMA = 60, 20, 160, 15
 
 
 def finetune(rounds: int | None, folder: Path, note: Callable[[str], None]) -> Iterator[Row]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.benchmarks.comparing import Row, verdict
 from tests.benchmarks.processes import measure
 
-IMAGES, EPOCHS, ROUNDS = 256, 3, 3
+IMAGES, EPOCHS, ROUNDS = 160, 3, 3
 AT_LEAST = 0.95
 
 
