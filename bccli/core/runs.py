@@ -27,7 +27,7 @@ _NEEDED = (
     "train_accuracy", "val_accuracy", "leakage", "files",
 )  # fmt: skip
 
-_OF_A_SWEEP = ("members", "files")
+_OF_A_SWEEP = ("files",)
 
 # What a run folder may hold while it is not complete, besides its members' folders.
 _OWN = (

@@ -83,7 +83,7 @@ def _note_time(run: Run, seconds: float) -> None:
 def leaderboard(
     root: Path, members: Sequence[Member], reasons: dict[str, str], *, reject_overfit: bool
 ) -> list[dict[str, Any]]:
-    """A row per member, by its figures on val, never on test: best AUC first, then least loss.
+    """A row per member, by its figures on val, never on test: best accuracy first, then least loss.
 
     `chosen` is the first one. With `reject_overfit`, those that overfit cannot be chosen and come after the
     others; those that failed come last.
@@ -100,8 +100,7 @@ def leaderboard(
 
 def _rank(row: dict[str, Any], *, reject_overfit: bool) -> tuple[float, float, float]:
     group = 2 if row["status"] != "complete" else int(reject_overfit and row["overfit"] is True)
-    best = row["val_roc_auc"] if row["val_roc_auc"] is not None else row["val_accuracy"]
-    loss = row["val_loss"]
+    best, loss = row["val_accuracy"], row["val_loss"]
     return group, -(best if best is not None else -1.0), loss if loss is not None else float("inf")
 
 
