@@ -281,6 +281,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_augment_survives_a_kill(start: Start, few: Path, tmp_path: Path) -> None:
     plain, out = tmp_path / "plain", tmp_path / "out"
     start(*preparing("augment", few, plain)).end()
@@ -761,6 +762,7 @@ def times(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_alone_or_replaced(
     bccli: Bccli, datasets: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -794,9 +796,8 @@ def test_an_unfinished_run_is_continued_with_overwrite_but_not_with_other_settin
     assert f"continuing after {saved[0]} epochs and {saved[1]} steps" in said
 
 
-@pytest.mark.parametrize(
-    "killed", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["finished", "killed"]
-)
+@pytest.mark.parametrize("killed", [False, True], ids=["finished", "killed"])
+@pytest.mark.slow
 def test_more_epochs_extend_a_run(
     bccli: Bccli,
     start: Start,

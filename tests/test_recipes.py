@@ -273,6 +273,7 @@ def test_the_recipe_of_a_run_repeats_it(bccli: Bccli, folds: Path, tmp_path: Pat
     assert "nothing to do" in bccli("train", folds, first, "--recipe", first / "recipe.toml").stderr
 
 
+@pytest.mark.slow
 def test_the_recipe_of_all_folds_repeats_them(bccli: Bccli, folds: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     bccli("train", folds, run, "--fold", "all", "--epochs", 1, "--batch-size", 4)
@@ -407,6 +408,7 @@ def test_a_recipe_has_the_values_of_its_paper(name: str) -> None:
     assert silent == SILENT[name]
 
 
+@pytest.mark.slow
 def test_the_protocol_of_the_data_decides_over_the_tables_of_train(
     bccli: Bccli, make_folder: MakeFolder, recipe: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def test_augmented_runs_can_be_repeated_extended_and_told_apart(
     refused(result, "augment flips, now zoom")
 
 
+@pytest.mark.slow
 def test_a_policy_file_counts_by_its_content(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
@@ -181,6 +182,7 @@ def test_the_norm_is_that_of_the_training_pixels_and_inside_the_model(
     refused(result, "input-norm train, now backbone")
 
 
+@pytest.mark.slow
 def test_a_norm_of_one_colour_divides_by_one(bccli: Bccli, tmp_path: Path) -> None:
     """Features of a constant channel stay numbers."""
     for number in range(9):
@@ -293,6 +295,7 @@ def test_a_loss_that_is_no_number_leaves_the_best_weights_before(
     refused(bccli("predict", run, prepared, exit=3), "unfinished")
 
 
+@pytest.mark.slow
 def test_fewer_images_than_a_batch_are_one_batch(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
     bccli("train", prepared, tmp_path / "run", "--epochs", 2, "--batch-size", 500, "--augment", "flips")
     assert len(read_rows(tmp_path / "run" / "history.csv")) == 2

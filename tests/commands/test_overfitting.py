@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.conftest import Bccli, draw, save
 
-TRAIN, VAL = 90, 240
+TRAIN, VAL = 90, 150
 # The last epoch is kept, as the best by train's loss.
 REMEMBER = "--lr", 0.003, "--batch-size", 30, "--epochs", 60, "--monitor", "loss"
 
@@ -42,6 +43,7 @@ def test_labels_of_chance_are_remembered_but_not_learned(bccli: Bccli, tmp_path:
     assert val["overfit"] is True
 
 
+@pytest.mark.slow
 def test_easy_labels_are_learned(bccli: Bccli, tmp_path: Path) -> None:
     val = figures(bccli, tmp_path, lambda number: number % 2, "--epochs", 20)
     assert 0.95 <= val["beta"] <= 1.05

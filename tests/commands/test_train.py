@@ -423,6 +423,7 @@ def test_a_full_disk_leaves_what_the_same_command_continues(
     assert not list((tmp_path / "run").glob("*.tmp*"))
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_was_cleared_is_made_anew(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = "--backbone", "cnn-15", "--batch-size", 4
@@ -462,7 +463,7 @@ def check_predicts_as_stored(bccli: Bccli, data: Path, run: Path) -> None:
     [
         ("blocks", "none"),
         ("thesis", "none"),
-        ("thesis", "all"),
+        pytest.param("thesis", "all", marks=pytest.mark.slow),
         pytest.param("blocks", "all", marks=pytest.mark.slow),
     ],
 )
@@ -483,6 +484,7 @@ def test_every_head_learns_and_predicts(
     assert ("dense = [10]\ndropout = 0.2" in recipe) == (head == "thesis")
 
 
+@pytest.mark.slow
 def test_features_of_several_heads_share_a_cache_but_never_mix(
     bccli: Bccli, larger: Path, tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ def compare(torchstain: Any, image: np.ndarray, target: np.ndarray | None) -> tu
     return farthest(theirs, fit), difference(normalise_macenko(image, fit, to), result)
 
 
+@pytest.mark.slow
 def test_torchstain_on_real_slides(torchstain: Any, real_data: Path) -> None:
     files = sorted((real_data / "breakhis").rglob("*.png"))
     target = decode(files[len(files) // 2])

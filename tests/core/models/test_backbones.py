@@ -104,7 +104,14 @@ def test_nasnet_takes_any_size(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["efficientnet-b0", *slow(*(name for name in FAMILIES if name not in ("efficientnet-b0", "resnext50")))],
+    [
+        "efficientnet-b0",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in FAMILIES
+            if name not in ("efficientnet-b0", "resnext50")
+        ),
+    ],
 )
 def test_weights_by_name_and_by_file_make_the_same_network(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -150,6 +150,7 @@ def check_a_step(name: str, train_batch_norm: bool, place: Path) -> None:
     assert moved >= statistics if train_batch_norm else not moved
 
 
+@pytest.mark.slow
 def test_rates_fall_with_depth_and_the_head_may_go_first(tmp_path: Path) -> None:
     size, places = (24, 24), (tmp_path / "a", tmp_path / "b", tmp_path / "c")
     lengths = []

@@ -57,7 +57,14 @@ def refused(backbone: Any, file: Path, *fragments: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("write", [write_layers, write_model, write_tree, write_archive])
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_layers,
+        write_archive,
+        *(pytest.param(way, marks=pytest.mark.slow) for way in (write_model, write_tree)),
+    ],
+)
 def test_files_of_keras_fit_whatever_they_are_called(
     write: Callable[[Path, Any], Path], tmp_path: Path
 ) -> None:
