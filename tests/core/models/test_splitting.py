@@ -136,6 +136,9 @@ def check_a_step(name: str, train_batch_norm: bool, place: Path) -> None:
     built = tuned(name, size, Tuning(place, "", gamma, train_batch_norm=train_batch_norm))
     network = disturb(built.maps)
     before = {weight.path: weight.numpy() for weight in network.weights}
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0  # a dropped branch has no gradient, and each step drops others
     steep = with_a_gradient(built, size)
     one_step(built, size, place)
     first, second = network.layers[:gamma], network.layers[gamma:]
