@@ -138,12 +138,20 @@ class Progress:
 
 @dataclass
 class _Pace:
-    """How fast training goes, but for the first step, in which it is compiled, and for validation."""
+    """How fast training goes, validation left out, and the first epoch, in which it is compiled and warms up;
+    where there is no other, its first step."""
 
     images: int = 0
     seconds: float = 0.0
     compiling: float = 0.0
     _steps: int = 0
+    _epochs: int = 0
+
+    def begin(self) -> None:
+        """An epoch begins."""
+        if self._epochs == 1:
+            self.images, self.seconds, self.compiling = 0, 0.0, 0.0
+        self._epochs += 1
 
     def step(self, images: int, seconds: float) -> None:
         """One step is done."""
@@ -335,6 +343,7 @@ class Fit:
     def _epoch(self) -> None:
         """The rest of the current epoch, its validation, and what follows from it."""
         began, first = time.monotonic(), self.progress.step
+        self._pace.begin()
         self._train_epoch()
         self.sums.numpy()  # a GPU is still at work
         self._pace.add(time.monotonic() - began)
