@@ -12,6 +12,14 @@ from bccli.core.imaging.decoding import decode
 from bccli.core.records import Sample
 
 
+def decode_prepared(path: Path) -> np.ndarray:
+    """The pixels (height, width, 3) of a prepared image. Raises DataError naming a file that is damaged."""
+    try:
+        return decode(path)
+    except ImageError as reason:
+        raise DataError(f"{path}: {reason}; restore the file or prepare the dataset again") from None
+
+
 class ImageSource(Protocol):
     """Images that can be had in batches, each with a row that says what it is and the hash of its pixels."""
 

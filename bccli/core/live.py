@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from bccli.core.augmentation import Policy, child
-from bccli.core.errors import DataError, ImageError
-from bccli.core.images import Images
-from bccli.core.imaging.decoding import decode
+from bccli.core.errors import DataError
+from bccli.core.images import Images, decode_prepared
 from bccli.core.records import Sample
 from bccli.core.workers import Team
 
@@ -128,12 +127,7 @@ def _augmented(job: _Job) -> np.ndarray:
     width, height = job.size
     batch = np.empty((len(job.items), height, width, 3), np.uint8)
     for place, (path, image, number) in enumerate(job.items):
-        try:
-            pixels = decode(job.root / path)
-        except ImageError as reason:
-            raise DataError(
-                f"{job.root / path}: {reason}; restore the file or prepare the dataset again"
-            ) from None
+        pixels = decode_prepared(job.root / path)
         if pixels.shape != batch.shape[1:]:
             raise DataError(
                 f"{job.root / path}: is {pixels.shape[1]}×{pixels.shape[0]}, not {width}×{height}; "

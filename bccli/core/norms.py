@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bccli.core.errors import DataError, ImageError
+from bccli.core.errors import DataError
 from bccli.core.files import read_json, write_json
-from bccli.core.images import Images
-from bccli.core.imaging.decoding import decode
+from bccli.core.images import Images, decode_prepared
 from bccli.core.records import Sample
 
 _AT_A_TIME = 256
@@ -62,10 +61,7 @@ def _measure(paths: Sequence[Path]) -> Norm:
 
 def _sums(path: Path) -> tuple[int, list[int], list[int]]:
     """Pixels, and per channel their sum and that of their squares."""
-    try:
-        pixels = decode(path).reshape(-1, 3)
-    except ImageError as error:
-        raise DataError(f"{path}: {error}; restore the file or prepare the dataset again") from None
+    pixels = decode_prepared(path).reshape(-1, 3)
     levels = np.arange(256)
     counts = np.stack([np.bincount(pixels[:, channel], minlength=256) for channel in range(3)])
     return len(pixels), (counts @ levels).tolist(), (counts @ levels**2).tolist()
