@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from bccli.core.errors import DataError, ImageError, LeakageError
+from bccli.core.errors import LeakageError
 from bccli.core.files import write_bytes
-from bccli.core.imaging.decoding import decode
+from bccli.core.images import decode_prepared
 from bccli.core.imaging.hashes import is_blank, perceptual_hash
 from bccli.core.leakage import (
     OTHER_SIDE,
@@ -178,8 +178,5 @@ def looks_of(dataset: Dataset, cache: Path) -> np.ndarray:
 
 
 def _look(path: Path) -> tuple[int, bool]:
-    try:
-        pixels = decode(path)
-    except ImageError as error:
-        raise DataError(f"{path}: {error}; restore the file or prepare the dataset again") from None
+    pixels = decode_prepared(path)
     return perceptual_hash(pixels), is_blank(pixels)
