@@ -16,7 +16,7 @@ from bccli.core.errors import DivergedError, LeakageError
 from bccli.core.estimating import space_words
 from bccli.core.external import audit_against, same_split
 from bccli.core.features import FeatureKey, compute_features
-from bccli.core.files import replacing_file
+from bccli.core.files import replacing_file, write_text
 from bccli.core.images import Images, ImageSource, open_images
 from bccli.core.inputs import Features, FeatureViews, Inputs
 from bccli.core.leakage import leak_sentences
@@ -27,13 +27,14 @@ from bccli.core.models.weights import Weights
 from bccli.core.norms import Norm, learn_norm
 from bccli.core.prepared import Dataset
 from bccli.core.results import Curves, Networks, finish
-from bccli.core.runs import STATE, Run, load_run, open_run
+from bccli.core.runs import ACTIVATIONS, STATE, Run, load_run, open_run
 from bccli.core.tensorboard import FOLDER, EventFile
 from bccli.core.training import Examples, Fit
 from bccli.core.watching import SILENT, Watcher
 
 # Activations of frozen layers are stored where they take no more than this share of the free disk.
 _DISK_SHARE = 0.5
+_STORED, _LIVE = "stored", "live"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
     built = build(job, images.size, job.weights, norm)
     if design.tuning:
         take_over(design.tuning, built)
-    stores = _stores(job, built, images, watcher)
+    stores = _stores(job, built, images, run, watcher)
     labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
     with _inputs(job, images, parts, built if stores else None, norm, surroundings) as inputs:
         examples = Examples(
@@ -164,10 +165,11 @@ def _input_norm(job: Job, images: Images, parts: np.ndarray) -> Norm | None:
     return learn_norm([images.samples[place] for place in np.flatnonzero(parts == TRAIN)], images, job.cache)
 
 
-def _stores(job: Job, built: Built, images: Images, watcher: Watcher) -> bool:
+def _stores(job: Job, built: Built, images: Images, run: Run, watcher: Watcher) -> bool:
     """Whether what the frozen layers make of the images is computed once and kept.
 
-    Where a fine-tuning could do so and does not, the watcher hears why.
+    Where a fine-tuning could do so and does not, the watcher hears why. A run that is continued does what
+    it did before, whatever room there is by now: its state is that of the layers that were trained.
     """
     if built.stored is None or not job.fixed:
         if built.stored is not None and job.design.tuning:
@@ -175,6 +177,15 @@ def _stores(job: Job, built: Built, images: Images, watcher: Watcher) -> bool:
         return False
     if not job.design.tuning:
         return True
+    decided = run.root / ACTIVATIONS
+    if not decided.is_file():
+        write_text(decided, _STORED if _fits(job, built, images, watcher) else _LIVE)
+    return decided.read_text("ascii") == _STORED
+
+
+def _fits(job: Job, built: Built, images: Images, watcher: Watcher) -> bool:
+    """Whether there is room for the activations at γ; the watcher hears either way."""
+    assert job.design.tuning is not None
     wanted = len(images.samples) * built.stored.output_shape[-1] * 4
     folder = next(path for path in (job.cache, *job.cache.parents) if path.exists())
     free = shutil.disk_usage(folder).free

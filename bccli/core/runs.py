@@ -19,7 +19,7 @@ from bccli.core.prepared import MARKER, first_difference, read_info
 
 FORMAT = 1
 RUNNING, COMPLETE, CLEARING = "running", "complete", "clearing"
-STATE = "state.npz"
+STATE, ACTIVATIONS = "state.npz", ".activations"
 
 # What run.json holds once the run is complete.
 _NEEDED = (
@@ -33,7 +33,7 @@ _OF_A_SWEEP = ("files",)
 _OWN = (
     "model.keras", "model.tflite", "history.csv", "metrics.json", "predictions.csv", "seen.csv",
     "recipe.toml", "model.png", "log.txt", STATE, "plots", "tensorboard", ".cache",
-    "leaderboard.csv", ".seconds",
+    "leaderboard.csv", ".seconds", ACTIVATIONS,
 )  # fmt: skip
 
 

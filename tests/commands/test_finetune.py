@@ -128,6 +128,23 @@ def test_stored_activations_give_the_predictions_of_the_whole_network(
     np.testing.assert_allclose([row["p_malignant"] for row in answers], left, rtol=1e-4, atol=1e-6)
 
 
+def test_a_continued_run_keeps_to_what_it_did_whatever_room_there_is(
+    bccli: Bccli, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = "--from-layer", GAMMA, "--batch-size", 8, "--lr", 1e-3, "--schedule", "constant"
+    bccli("finetune", base, tmp_path / "out", *options, "--epochs", 1)
+    bccli("finetune", base, tmp_path / "expected", *options, "--epochs", 2)
+    monkeypatch.setattr("bccli.core.experiments._DISK_SHARE", 0.0)
+    said = bccli("finetune", base, tmp_path / "out", *options, "--epochs", 2).stderr
+    assert "the frozen layers run in each step" not in said
+    for ours, theirs in zip(weights_of(tmp_path / "out"), weights_of(tmp_path / "expected"), strict=True):
+        assert all(same([a], [b]) for a, b in zip(_flat(ours), _flat(theirs), strict=True))
+
+
+def _flat(weights: Any) -> list[np.ndarray]:
+    return [array for entry in weights for array in (entry if isinstance(entry, list) else [entry])]
+
+
 @pytest.mark.slow
 def test_names_blocks_and_all_are_ways_to_say_gamma(bccli: Bccli, base: Path, tmp_path: Path) -> None:
     import keras
