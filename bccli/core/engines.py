@@ -1,15 +1,18 @@
-"""What computes a network's answers: LiteRT, at work within a tenth of a second, or TensorFlow.
+"""What computes the models of a run: LiteRT, at work within a tenth of a second, or TensorFlow.
 
 A network is a function of prepared images uint8 (n, height, width, 3) that gives class probabilities
-(n, classes).
+(n, classes); other models of a run give what they were made for, such as features (n, width).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from bccli.core.cores import available_cores
+from bccli.core.runs import Run
 from bccli.core.stderr import quiet_stderr
 
 Network = Callable[[np.ndarray], np.ndarray]
@@ -61,7 +64,7 @@ class LiteRT:
         self._shape: tuple[int, ...] = ()
 
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """Scores float32 (n, units) of images uint8 or float32 (n, height, width, 3)."""
+        """Scores float32 (n, units) of images uint8 or float32 (n, height, width, 3), or other inputs."""
         if images.shape != self._shape:
             with quiet_stderr():  # at the first time LiteRT tells of its ways
                 self._interpreter.resize_tensor_input(self._input, images.shape, strict=True)
@@ -72,22 +75,89 @@ class LiteRT:
         return self._interpreter.get_tensor(self._output)
 
 
-def litert_network(file: Path, output: str, threads: int, *, packed: bool = True) -> Network:
-    """The network in a file that `models.exporting` made; `output` is its head's, softmax or sigmoid."""
-    engine, activate = LiteRT(file, threads, packed=packed), _OUTPUTS[output]
-    return lambda images: activate(engine.scores(images))
+class NoLightFormError(Exception):
+    """A model that LiteRT cannot run, and why; it never leaves `load_predictor`."""
 
 
-def keras_network(file: Path) -> Network:
-    """The network in a model.keras; TensorFlow has to be started."""
-    import keras
-    import tensorflow as tf
+class Engine(Protocol):
+    """What loads the models of runs; `device` says what computes them."""
 
-    network = keras.saving.load_model(file, compile=False, safe_mode=True)
-    signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
+    @property
+    def device(self) -> str:
+        """For the start line."""
 
-    @tf.function(input_signature=[signature], autograph=False)
-    def step(images: Any) -> Any:
-        return network(images, training=False)
+    def network(self, run: Run) -> Network:
+        """The network of a run, from images to class probabilities."""
 
-    return lambda images: step(tf.cast(images, tf.float32)).numpy()
+    def outputs(self, run: Run, stem: str) -> Network:
+        """Another model of a run, `stem.keras` or `stem.tflite`, from its inputs to float32 (n, width)."""
+
+
+@dataclass(frozen=True)
+class LightEngine:
+    """LiteRT on all cores; `single` says that one image is all there will be.
+
+    Raises NoLightFormError.
+    """
+
+    single: bool = False
+
+    @property
+    def device(self) -> str:
+        """For the start line."""
+        return f"LiteRT on CPU ({available_cores()} cores)"
+
+    def network(self, run: Run) -> Network:
+        """The network of a run, from images to class probabilities."""
+        model, activate = self._load(run, run.info.get("litert")), _OUTPUTS[run.info["settings"]["output"]]
+        return lambda images: activate(model.scores(images))
+
+    def outputs(self, run: Run, stem: str) -> Network:
+        """Another model of a run."""
+        return self._load(run, run.info.get("exports", {}).get(stem)).scores
+
+    def _load(self, run: Run, made: Mapping[str, Any] | None) -> LiteRT:
+        made = made or {"error": "an earlier bccli trained it"}
+        if "error" in made:
+            raise NoLightFormError(f"{run.root}: has no form for LiteRT ({made['error']})")
+        file = run.part(made["file"])
+        packed = not self.single or made["multiply_adds"] > PACKING_PAYS
+        try:
+            return LiteRT(file, available_cores(), packed=packed)
+        except (ImportError, RuntimeError, ValueError) as error:
+            reason = next(iter(str(error).splitlines()), "")
+            raise NoLightFormError(f"{file}: LiteRT cannot run it here ({reason})") from None
+
+
+@dataclass(frozen=True)
+class KerasEngine:
+    """TensorFlow, which has been started."""
+
+    device: str
+
+    def network(self, run: Run) -> Network:
+        """The network of a run, from images to class probabilities."""
+        return self.outputs(run, "model")
+
+    def outputs(self, run: Run, stem: str) -> Network:
+        """Any model of a run."""
+        import keras
+        import tensorflow as tf
+
+        model = keras.saving.load_model(run.part(f"{stem}.keras"), compile=False, safe_mode=True)
+        signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+
+        @tf.function(input_signature=[signature], autograph=False)
+        def step(inputs: Any) -> Any:
+            return model(inputs, training=False)
+
+        return lambda inputs: step(tf.cast(inputs, tf.float32)).numpy()
+
+
+def start_engine(device: str, *, light: bool, single: bool = False, verbose: bool = False) -> Engine:
+    """LiteRT where a `light` one will do, else TensorFlow on `device`."""
+    if light:
+        return LightEngine(single)
+    from bccli.core.models import backend
+
+    return KerasEngine(f"TensorFlow on {backend.describe_device(backend.start(device, verbose=verbose))}")

@@ -13,7 +13,6 @@ from bccli.core.designs import Job
 from bccli.core.errors import DataError
 from bccli.core.evaluation import Subject, subject_of
 from bccli.core.files import write_text
-from bccli.core.imaging.preparation import Preparation
 from bccli.core.inference import Predictor, load_predictor, predict
 from bccli.core.leakage import Leak, leak_sentences
 from bccli.core.predictions import TRAITS, Predictions, read_predictions
@@ -60,7 +59,7 @@ def subject_on(
     leak = audit_against(run, dataset)
     for sentence in leak_sentences({"data": leak.to_json()}):
         watcher.warn(f"{dataset.root}: {sentence}")
-    predictor = load_predictor([run.root], device=device, watcher=watcher)
+    predictor = load_predictor([run.root], device=device, tempered=False, watcher=watcher)
     watcher.note(
         f"evaluating {run.root} on {len(dataset.samples)} images of {dataset.root}: {predictor.device}"
     )
@@ -134,14 +133,11 @@ def audit_against(run: Run, dataset: Dataset, *, chosen: np.ndarray | None = Non
 
 
 def _predict(predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher) -> np.ndarray:
-    """Probabilities (images, classes), not yet tempered, of prepared images, which need no preparation."""
-    members = tuple(
-        replace(member, preparation=Preparation(), temperature=None) for member in predictor.members
-    )
+    """Probabilities (images, classes) of prepared images, which need no preparation."""
     paths: Sequence[str] = [str(dataset.root / sample.path) for sample in dataset.samples]
     found = np.empty((len(paths), len(predictor.classes)))
     with watcher.track(len(paths), "images") as advance:
-        answers = predict(replace(predictor, members=members), paths, workers=workers)
+        answers = predict(replace(predictor, prepared=True), paths, workers=workers)
         for place, answer in enumerate(answers):
             if answer.probabilities is None:
                 raise DataError(

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BufferedReader
@@ -13,22 +13,19 @@ from typing import Any
 import numpy as np
 
 from bccli.core import interruption
-from bccli.core.calibrating import temper, temperature_of
+from bccli.core.answering import Answerer, Form, Pieces, View, load_answerer
 from bccli.core.catalog import DATASETS
-from bccli.core.cores import available_cores
 from bccli.core.datasets.walking import image_files
-from bccli.core.engines import PACKING_PAYS, Network, keras_network, litert_network
+from bccli.core.engines import NoLightFormError, start_engine
 from bccli.core.errors import DataError, ImageError
 from bccli.core.imaging.decoding import decode_deep
 from bccli.core.imaging.preparation import Preparation, prepare_image
 from bccli.core.masks import Masks
-from bccli.core.runs import Run, load_run, networks_of
+from bccli.core.runs import Run, load_run
 from bccli.core.watching import SILENT, Watcher
 
 BATCH = 8
 """Images per step: more of them make LiteRT no faster, and the first answer later."""
-
-View = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -41,74 +38,43 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Member:
-    """One run: how it prepares a raw image, and its networks (several if it has folds).
-
-    `order` are the places of the predictor's classes among the run's own. Each network's answers are
-    tempered before any are averaged; `temperature` is None unless `evaluate --calibrate` stored one.
-    """
-
-    preparation: Preparation
-    size: tuple[int, int]
-    networks: tuple[Network, ...]
-    order: tuple[int, ...]
-    temperature: float | None = None
-
-    def answer(self, images: np.ndarray, views: Sequence[View]) -> np.ndarray:
-        """Class probabilities (n, the run's classes) of prepared images, over all views and networks."""
-        answers = (network(view(images)) for view in views for network in self.networks)
-        return np.mean([temper(answer, self.temperature) for answer in answers], axis=0)
-
-
-@dataclass(frozen=True)
 class Predictor:
     """Runs of the same classes, whose probabilities are averaged; `device` says what computes them.
 
     `step` images or patches at most go through a network at a time; with `tta` in all of their views.
     `masks` are those of the images, where one of the members `needs_masks`, which are thin lines where they
-    are `contours`.
+    are `contours`. Images that are `prepared` already are taken as they are.
     """
 
     classes: tuple[str, ...]
-    members: tuple[Member, ...]
+    members: tuple[Answerer, ...]
     device: str
     tta: bool = False
     step: int = BATCH
     masks: Masks | None = None
     contours: bool = False
+    prepared: bool = False
 
     @property
     def needs_masks(self) -> bool:
         """Whether a member knows only the regions of images that masks mark."""
-        return any(member.preparation.region for member in self.members)
+        return any(preparation.region for preparation, _ in self.forms)
 
     @property
-    def forms(self) -> tuple[tuple[Preparation, tuple[int, int]], ...]:
+    def forms(self) -> tuple[Form, ...]:
         """The different forms in which the members want an image."""
-        return tuple(dict.fromkeys((member.preparation, member.size) for member in self.members))
+        return tuple(dict.fromkeys(form for member in self.members for form in member.forms))
 
-    def probabilities(self, images: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-        """Class probabilities (n, classes) of n images.
-
-        For each of `forms`, `images` has the pieces uint8 (pieces, height, width, 3) of each image, whose
-        probabilities are averaged.
-        """
+    def probabilities(self, images: Sequence[Sequence[Pieces]]) -> np.ndarray:
+        """Class probabilities (n, classes) of n images; for each of `forms`, `images` has the pieces of
+        each image."""
         by_form = dict(zip(self.forms, images, strict=True))
-        answers = [self._ask(member, by_form[member.preparation, member.size]) for member in self.members]
-        return np.mean(answers, axis=0)
+        return np.mean([self._ask(member, by_form) for member in self.members], axis=0)
 
-    def _ask(self, member: Member, images: Sequence[np.ndarray]) -> np.ndarray:
-        views = views_of(member.size) if self.tta else (_as_is,)
-        pieces = np.concatenate(images)
-        answers = np.concatenate(
-            [
-                member.answer(step, views)
-                for step in np.split(pieces, range(self.step, len(pieces), self.step))
-            ]
-        )
-        starts = np.cumsum([0, *map(len, images[:-1])])
-        sums = np.add.reduceat(answers[:, member.order], starts)
-        return sums / np.array([[len(entry)] for entry in images])
+    def _ask(self, member: Answerer, by_form: Mapping[Form, Sequence[Pieces]]) -> np.ndarray:
+        views = views_of(member.forms[0][1]) if self.tta else (_as_is,)
+        answers = member([by_form[form] for form in member.forms], views, self.step)
+        return answers[:, [member.classes.index(name) for name in self.classes]]
 
 
 def _as_is(images: np.ndarray) -> np.ndarray:
@@ -140,37 +106,27 @@ def load_predictor(
     tta: bool = False,
     step: int = BATCH,
     single: bool = False,
+    tempered: bool = True,
     verbose: bool = False,
     watcher: Watcher = SILENT,
 ) -> Predictor:
-    """Load the networks of one or several runs; `single` says that there is only one image.
+    """Load one or several runs; `single` says that there is only one image.
 
     LiteRT computes them unless the device is gpu or a run has no form for it. Raises DataError for runs
-    that are damaged, have no network, or have other classes than the first.
+    that are damaged, cannot predict, or have other classes than the first.
     """
     runs = [load_run(root) for root in roots]
     _check_classes(runs)
-    parts = [networks_of(run) for run in runs]
     single = single and not tta and not any(run.preparation.patches for run in runs)
-    networks = None if device == "gpu" else _light_networks(parts, watcher, single=single)
-    used = f"LiteRT on CPU ({available_cores()} cores)"
-    if networks is None:
-        from bccli.core.models import backend
-
-        used = f"TensorFlow on {backend.describe_device(backend.start(device, verbose=verbose))}"
-        networks = [[keras_network(part.part("model.keras")) for part in several] for several in parts]
-    members = tuple(
-        Member(
-            run.preparation,
-            (run.info["size"][0], run.info["size"][1]),
-            tuple(several),
-            tuple(run.classes.index(name) for name in runs[0].classes),
-            temperature_of(run),
-        )
-        for run, several in zip(runs, networks, strict=True)
-    )
+    try:
+        engine = start_engine(device, light=device != "gpu", single=single, verbose=verbose)
+        members = [load_answerer(run, engine, tempered=tempered) for run in runs]
+    except NoLightFormError as error:
+        watcher.warn(f"{error}; starting TensorFlow")
+        engine = start_engine(device, light=False, verbose=verbose)
+        members = [load_answerer(run, engine, tempered=tempered) for run in runs]
     contours = any(row.contours for run in runs if (row := DATASETS.get(run.info["dataset"])) is not None)
-    return Predictor(runs[0].classes, members, used, tta, step, contours=contours)
+    return Predictor(runs[0].classes, tuple(members), engine.device, tta, step, contours=contours)
 
 
 def _check_classes(runs: Sequence[Run]) -> None:
@@ -181,30 +137,6 @@ def _check_classes(runs: Sequence[Run]) -> None:
                 f"{run.root}: has the classes {', '.join(run.classes)}, and {first.root} has "
                 f"{', '.join(first.classes)}; an ensemble needs runs of the same classes"
             )
-
-
-def _light_networks(
-    parts: Sequence[Sequence[Run]], watcher: Watcher, *, single: bool
-) -> list[list[Network]] | None:
-    """The networks by LiteRT; None, and said why, where one of them has no form for it."""
-    networks: list[list[Network]] = []
-    for several in parts:
-        networks.append([])
-        for run in several:
-            made = run.info.get("litert", {"error": "an earlier bccli trained it"})
-            if "error" in made:
-                watcher.warn(f"{run.root}: has no form for LiteRT ({made['error']}); starting TensorFlow")
-                return None
-            file = run.part(made["file"])
-            packed = not single or made["multiply_adds"] > PACKING_PAYS
-            output = run.info["settings"]["output"]
-            try:
-                networks[-1].append(litert_network(file, output, available_cores(), packed=packed))
-            except (ImportError, RuntimeError, ValueError) as error:
-                reason = next(iter(str(error).splitlines()), "")
-                watcher.warn(f"{file}: LiteRT cannot run it here ({reason}); starting TensorFlow")
-                return None
-    return networks
 
 
 def find_images(inputs: Iterable[str]) -> Iterator[str]:
@@ -239,13 +171,10 @@ def predict(predictor: Predictor, paths: Iterable[str], *, workers: int = 2) -> 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """An image in each of the predictor's forms (pieces, h, w, 3), or why it could not be prepared.
-
-    A piece is the image itself, or one of its patches.
-    """
+    """An image in each of the predictor's forms, or why it could not be prepared."""
 
     name: str
-    images: tuple[np.ndarray, ...] = ()
+    forms: tuple[Pieces, ...] = ()
     error: str = ""
 
 
@@ -255,24 +184,29 @@ def _prepare(predictor: Predictor, name: str) -> _Prepared:
         mask = None
         if predictor.needs_masks and predictor.masks is not None:
             mask = predictor.masks.load(name, raw.shape[:2])
-        forms = [(size, _pieces(raw, preparation, mask)) for preparation, size in predictor.forms]
+        return _Prepared(name, tuple(_pieces(raw, form, mask, predictor) for form in predictor.forms))
     except ImageError as error:
         return _Prepared(name, error=str(error))
-    for size, pieces in forms:
-        if not pieces:
-            return _Prepared(name, error="has no patch with enough tissue")
-        if pieces[0].shape[1::-1] != size:
-            found, wanted = f"{pieces[0].shape[1]}×{pieces[0].shape[0]}", "×".join(map(str, size))
-            return _Prepared(name, error=f"is {found}, and the run knows only {wanted}")
-    return _Prepared(name, tuple(np.stack(pieces) for _, pieces in forms))
 
 
-def _pieces(raw: np.ndarray, preparation: Preparation, mask: np.ndarray | None) -> list[np.ndarray]:
-    return [piece.image for piece in prepare_image(raw, preparation, mask).pieces]
+def _pieces(raw: np.ndarray, form: Form, mask: np.ndarray | None, predictor: Predictor) -> Pieces:
+    """The pieces of an image in a form. Raises ImageError where there are none, or of another size."""
+    preparation, size = form
+    prepared = prepare_image(raw, Preparation() if predictor.prepared else preparation, mask)
+    found = list(prepared.pieces)
+    if not found:
+        raise ImageError("has no patch with enough tissue")
+    height, width = found[0].image.shape[:2]
+    if (width, height) != size:
+        raise ImageError(f"is {width}×{height}, and the run knows only {size[0]}×{size[1]}")
+    places = tuple(
+        None if piece.row is None or piece.col is None else (piece.row, piece.col) for piece in found
+    )
+    return Pieces(np.stack([piece.image for piece in found]), places)
 
 
 def _answer(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterator[Prediction]:
-    good = [entry.images for entry in batch if not entry.error]
+    good = [entry.forms for entry in batch if not entry.error]
     answers = iter(predictor.probabilities(list(zip(*good, strict=True))) if good else ())
     for entry in batch:
         yield Prediction(entry.name, None if entry.error else next(answers), entry.error)

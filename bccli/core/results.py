@@ -20,7 +20,6 @@ from bccli.core.external import SEEN, same_split, seen_by, write_seen
 from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
 from bccli.core.images import Images
 from bccli.core.metrics import Figures
-from bccli.core.models.exporting import NAME as EXPORTED
 from bccli.core.models.exporting import export
 from bccli.core.models.weights import Weights
 from bccli.core.predictions import read_predictions, write_predictions
@@ -109,7 +108,9 @@ def finish(
         whole.save(temporary)
     exported = export(networks.scoring, _some(images), run.root)
     if exported.error:
-        watcher.warn(f"predict will have to start TensorFlow: no {EXPORTED} could be made ({exported.error})")
+        watcher.warn(
+            f"predict will have to start TensorFlow: no model.tflite could be made ({exported.error})"
+        )
     looks = looks_of(job.dataset, job.cache)
     seen = [(place, part) for place, part in enumerate(job.parts.tolist()) if part in (TRAIN, VAL)]
     rows_seen = [(job.dataset.samples[place], SPLITS[part], *looks[place].tolist()) for place, part in seen]

@@ -1,4 +1,4 @@
-"""A network in LiteRT's form, which runs without TensorFlow; checked against Keras when it is made."""
+"""A Keras model in LiteRT's form, which runs without TensorFlow; checked against Keras when it is made."""
 
 import math
 import warnings
@@ -14,10 +14,8 @@ from bccli.core.engines import LiteRT
 from bccli.core.files import replacing_file
 from bccli.core.stderr import quiet_stderr
 
-NAME = "model.tflite"
-
 TOLERANCE = 1e-4
-"""How far LiteRT's scores may be from Keras's, relative to the largest score."""
+"""How far LiteRT's numbers may be from Keras's, relative to the largest of them."""
 
 # LiteRT's plain kernel for depthwise convolutions sums in a buffer of so many numbers, and never ends with
 # more channels than that (ResNeXt's later stages).
@@ -31,6 +29,7 @@ class Export:
     `multiply_adds` is what one image costs, for each weight of the network.
     """
 
+    file: str = ""
     difference: float = 0.0
     multiply_adds: float = 0.0
     error: str = ""
@@ -39,20 +38,24 @@ class Export:
         """As stored in run.json."""
         if self.error:
             return {"error": self.error}
-        return {"file": NAME, "difference": self.difference, "multiply_adds": round(self.multiply_adds, 1)}
+        return {
+            "file": self.file,
+            "difference": self.difference,
+            "multiply_adds": round(self.multiply_adds, 1),
+        }
 
 
-def export(scoring: Any, images: np.ndarray, root: Path) -> Export:
-    """Write `root/model.tflite`, unless it gives the images (n, height, width, 3) other scores than Keras.
+def export(model: Any, inputs: np.ndarray, root: Path, stem: str = "model") -> Export:
+    """Write `root/STEM.tflite`, unless it makes other numbers of the inputs (n, …) than Keras does.
 
-    `scoring` is the Keras model from RGB 0–255 to scores. A failure is no error: `predict` can do
-    without the file.
+    `model` is the Keras model, such as that from RGB 0–255 to scores. A failure is no error: `predict` can
+    do without the file.
     """
-    file = root / NAME
+    file = root / f"{stem}.tflite"
     file.unlink(missing_ok=True)
     try:
         with interruption.deferred():
-            return _export(scoring, images, file)
+            return _export(model, inputs, file)
     except OSError:
         raise
     except Exception as error:  # of many kinds: converter and runtime lack an operation of the network
@@ -60,22 +63,22 @@ def export(scoring: Any, images: np.ndarray, root: Path) -> Export:
         return Export(error=f"{type(error).__name__}: {first[:200]}")
 
 
-def _export(scoring: Any, images: np.ndarray, file: Path) -> Export:
+def _export(model: Any, inputs: np.ndarray, file: Path) -> Export:
     import tensorflow as tf
 
-    _check_depthwise(scoring)
-    signature = tf.TensorSpec((None, *scoring.input_shape[1:]), tf.float32, name="rgb")
-    step = tf.function(lambda rgb: scoring(rgb, training=False), input_signature=[signature], autograph=False)
-    expected = step(images).numpy()
+    _check_depthwise(model)
+    signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="inputs")
+    step = tf.function(lambda x: model(x, training=False), input_signature=[signature], autograph=False)
+    expected = step(inputs).numpy()
     with replacing_file(file) as temporary:
         temporary.write_bytes(convert(step.get_concrete_function()))
         difference = max(
-            largest_difference(LiteRT(temporary, available_cores(), packed=packed).scores(images), expected)
+            largest_difference(LiteRT(temporary, available_cores(), packed=packed).scores(inputs), expected)
             for packed in (True, False)
         )
         if not difference <= TOLERANCE:
-            raise ValueError(f"LiteRT's scores differ from Keras's by {difference:.1e} of the largest")
-    return Export(difference, multiply_adds(scoring) / max(1, scoring.count_params()))
+            raise ValueError(f"LiteRT's numbers differ from Keras's by {difference:.1e} of the largest")
+    return Export(file.name, difference, multiply_adds(model) / max(1, model.count_params()))
 
 
 def _check_depthwise(scoring: Any) -> None:
