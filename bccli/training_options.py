@@ -24,6 +24,16 @@ def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
     return int(value)
 
 
+save = click.option(
+    "--save",
+    type=click.Choice(["best", "all"]),
+    default="all",
+    show_default=True,
+    help="Of a sweep, keep every network, or only that of the member that val chooses; figures and "
+    "predictions are kept of all.",
+)
+
+
 def training_options(
     *, head: str, dense: str, dropout: str, output: str, loss: str, lr: str
 ) -> Callable[[Any], Any]:

@@ -387,10 +387,17 @@ EXPECTED: dict[str, dict[str, dict[str, object]]] = {
 }
 """What contract and papers say, written down a second time."""
 
+_TUNED = EXPECTED["cbis-ddsm-ft"]
+EXPECTED["cbis-ddsm-tl"] = {
+    **{table: _TUNED[table] for table in ("prepare", "prepare.paper", "augment", "augment.paper")},
+    "train": {**_TUNED["train"], "backbone": ["cbis-20"]},
+}
+
 SILENT = {
     "bcnet": {"lr", "monitor"},
     "resnet50-breakhis": {"fit", "head", "lr"},
     "cbis-ddsm-ft": {"input-norm", "batch-size", "monitor", "train-batch-norm"},
+    "cbis-ddsm-tl": {"input-norm", "batch-size", "monitor"},
 }
 """Where a paper says nothing at all."""
 

@@ -10,6 +10,7 @@ from bccli.recipes import RecipeCommand, is_given
 from bccli.training_options import (
     design_options,
     head_of,
+    save,
     schedule_of,
     surroundings_of,
     training_options,
@@ -69,6 +70,7 @@ LR = 1e-5
     loss="RUN's",
     lr=f"{LR:g}",
 )
+@save
 @options.skip_bad
 @options.overwrite
 @click.pass_obj
@@ -90,7 +92,14 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
         console.show_figures(figures_json(results.stored_figures(tuned))["runs"])
         return None
     sweep = finetuning.finetune_all(
-        base, designs, dataset, out, surroundings, cache=cache, reject_overfit=settings["reject_overfit"]
+        base,
+        designs,
+        dataset,
+        out,
+        surroundings,
+        cache=cache,
+        reject_overfit=settings["reject_overfit"],
+        keep_all=settings["save"] == "all",
     )
     console.show_rows(sweep.rows)
     return 4 if sweep.failed and not settings["skip_bad"] else 0

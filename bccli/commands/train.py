@@ -11,6 +11,7 @@ from bccli.recipes import RecipeCommand
 from bccli.training_options import (
     design_options,
     head_of,
+    save,
     schedule_of,
     surroundings_of,
     training_options,
@@ -40,7 +41,19 @@ def _list_backbones() -> None:
 @click.argument("run", type=options.existing())
 @options.recipe
 @click.option(
-    "--backbone", default="cnn-15", show_default=True, help="A network; --list-backbones names them."
+    "--backbone",
+    "backbones",
+    metavar="NAME",
+    multiple=True,
+    default=["cnn-15"],
+    show_default=True,
+    help="A network, or a set of them such as cbis-20; --list-backbones names them. Several make a sweep.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Train with so many seeds, from --seed on: a sweep with means and deviations.",
 )
 @click.option(
     "--weights",
@@ -71,38 +84,51 @@ def _list_backbones() -> None:
     loss="the output's cross-entropy",
     lr="Keras's of the optimizer",
 )
+@save
 @options.dry_run
+@options.skip_bad
 @options.overwrite
 @options.info_flag("--list-backbones", _list_backbones, "Show the backbones, and end.")
 @click.pass_obj
-def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> None:
+def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> int:
     """Train a classifier on a prepared dataset.
 
     DATA is what bccli prepare made, RUN a new folder for the network, its figures and plots. The same
-    command again continues an interrupted run; a larger --epochs extends a finished one. Prints the
-    figures of val and test.
+    command again continues an interrupted run; a larger --epochs extends a finished one. Several backbones
+    or seeds make a sweep: a run in RUN/NAME for each, and RUN/leaderboard.csv. Prints the figures of val
+    and test, or the leaderboard.
     """
-    from bccli.core import crossvalidation, designs, experiments, results
+    from bccli.core import crossvalidation, designs, experiments, grids, results
     from bccli.core.evaluation import figures_json
     from bccli.core.prepared import load_dataset
 
-    design = _design(settings)
-    designs.resolve(design)
-    dataset = load_dataset(data)
+    backbones = grids.expand(settings["backbones"])
+    grid = grids.grid(_design(settings, backbones[0]), backbones, settings["seeds"])
+    designs.check(grid)
+    dataset, surroundings = load_dataset(data), surroundings_of(settings, screen)
+    folds, seeded, cache = settings["fold"] == "all", settings["seeds"] is not None, settings["cache"]
     if settings["dry_run"]:
-        console.show_rows(designs.preview(design, dataset, settings["fold"]))
-        return
-    train_all = crossvalidation.train_folds if settings["fold"] == "all" else experiments.train
-    trained = train_all(design, dataset, run, surroundings_of(settings, screen), cache=settings["cache"])
+        console.show_rows(designs.preview(grid[0], dataset, settings["fold"]))
+        return 0
+    if len(grid) > 1 or seeded or grids.is_sweep(run):
+        keep_all = settings["save"] == "all"
+        sweep = grids.train_grid(
+            grid, dataset, run, surroundings, folds=folds, seeded=seeded, cache=cache, keep_all=keep_all
+        )
+        console.show_rows(sweep.rows)
+        return 4 if sweep.failed and not settings["skip_bad"] else 0
+    train_one = crossvalidation.train_folds if folds else experiments.train
+    trained = train_one(grid[0], dataset, run, surroundings, cache=cache)
     console.show_figures(figures_json(results.stored_figures(trained))["runs"])
+    return 0
 
 
-def _design(settings: dict[str, Any]) -> Any:
+def _design(settings: dict[str, Any], backbone: str) -> Any:
     from bccli.core.designs import Design
 
     output = settings["output"] or "softmax"
     return Design(
-        backbone=settings["backbone"],
+        backbone=backbone,
         weights=settings["weights"],
         trainable=settings["trainable"],
         input_norm=settings["input_norm"],

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from bccli.core.auditing import audit, refuse_leakage
 from bccli.core.augmentation import Policy, built_in
 from bccli.core.catalog import Backbone, find_backbone
-from bccli.core.errors import DataError, UsageError
+from bccli.core.errors import DataError, UsageError, WeightsError
 from bccli.core.images import open_images
 from bccli.core.leakage import Leak, leak_sentences
 from bccli.core.models.backbones import check_size
@@ -133,6 +134,21 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
     design.schedule.check()
     _check_augmentation(design, trainable)
     return replace(design, weights=weights.name, trainable=trainable), backbone, weights
+
+
+def check(designs: Sequence[Design]) -> None:
+    """Say before any data is read what is wrong with a design, or with all of several.
+
+    Of several, those without weights are left to fail by themselves. Raises UsageError, WeightsError.
+    """
+    missing = []
+    for design in designs:
+        try:
+            resolve(design)
+        except WeightsError as error:
+            missing.append(error)
+    if len(missing) == len(designs):
+        raise missing[0]
 
 
 def _check_augmentation(design: Design, trainable: str) -> None:

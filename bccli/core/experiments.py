@@ -1,7 +1,7 @@
 """From a design and a prepared dataset to a run: features where the backbone is frozen, training, results."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from bccli.core.models.heads import HEADS, assemble
 from bccli.core.models.weights import Weights
 from bccli.core.norms import Norm, learn_norm
 from bccli.core.prepared import Dataset
+from bccli.core.records import Sample
 from bccli.core.results import Curves, Networks, finish
 from bccli.core.runs import ACTIVATIONS, STATE, Run, load_run, open_run
 from bccli.core.tensorboard import FOLDER, EventFile
@@ -41,7 +42,8 @@ _STORED, _LIVE = "stored", "live"
 class Surroundings:
     """Where and how a run is made, none of which changes its results.
 
-    `log` opens a run's log.txt for what the watcher hears; `workers` processes augment images.
+    `log` opens a run's log.txt for what the watcher hears; `workers` processes augment images;
+    `open_images` gives the prepared images, which several runs may share.
     """
 
     log: Callable[[Path], Any]
@@ -52,6 +54,7 @@ class Surroundings:
     overwrite: bool = False
     recipe: str = ""
     tensorboard: bool = False
+    open_images: Callable[[Path, Sequence[Sample]], Images] = open_images
 
 
 def train(
@@ -103,7 +106,7 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
     keras.backend.clear_session()
     keras.utils.set_random_seed(design.schedule.seed)
     used = np.flatnonzero(job.parts >= 0)
-    images = open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
+    images = surroundings.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
     parts = job.parts[used]
     norm = _input_norm(job, images, parts)
     built = build(job, images.size, job.weights, norm)

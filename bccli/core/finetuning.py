@@ -21,7 +21,7 @@ from bccli.core.models.weights import Weights
 from bccli.core.norms import Norm
 from bccli.core.prepared import Dataset, load_dataset
 from bccli.core.runs import Run, load_run
-from bccli.core.sweeps import Member, Sweep, run_sweep
+from bccli.core.sweeps import Member, Rules, Sweep, run_sweep
 
 
 def load_base(root: Path) -> Run:
@@ -143,6 +143,7 @@ def finetune_all(
     *,
     cache: Path | None = None,
     reject_overfit: bool = False,
+    keep_all: bool = True,
 ) -> Sweep:
     """Fine-tune from several layers, each in a folder of its own with a name like vgg16-10-FT."""
     settings = {"command": "finetune", "base": file_hash(base.part("model.keras")), "data": dataset.hash}
@@ -154,14 +155,14 @@ def finetune_all(
         return Member(
             f"{design.backbone}-{gamma}-FT",
             {"backbone": design.backbone, "from_layer": gamma},
-            lambda place: train(design, dataset, place, inside, cache=cache),
+            lambda place, anew: train(design, dataset, place, replace(inside, overwrite=anew), cache=cache),
         )
 
     return run_sweep(
         root,
         [member(design) for design in designs],
         settings,
-        reject_overfit=reject_overfit,
+        Rules(reject_overfit, keep_all, surroundings.recipe),
         overwrite=surroundings.overwrite,
         watcher=surroundings.watcher,
     )

@@ -1,7 +1,7 @@
 """Prepared images as batches, decoded ahead of the network that consumes them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -90,6 +90,49 @@ class Images:
                     f"{path}: is {found}, not {self.size[0]}×{self.size[1]}; prepare the dataset again"
                 )
         return DataError(f"{self.root}: an image could not be read ({str(error).splitlines()[0]})")
+
+
+HELD = 1 << 29
+"""So many bytes of pixels may stay in memory; of more, images are decoded whenever they are wanted."""
+
+
+@dataclass(frozen=True)
+class HeldImages(Images):
+    """Images that are decoded once and stay in memory, for several networks to see."""
+
+    _pixels: list[np.ndarray] = field(default_factory=list, compare=False, repr=False)
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
+        """Yield float32 arrays (batch, height, width, 3) of the samples in `order`."""
+        if not self._pixels:
+            self._pixels.append(self._decode())
+        for start in range(0, len(order), batch_size):
+            yield self._pixels[0][order[start : start + batch_size]].astype(np.float32)
+
+    def _decode(self) -> np.ndarray:
+        pixels = np.empty((len(self.samples), self.size[1], self.size[0], 3), np.uint8)
+        done = 0
+        for batch in super().batches(np.arange(len(self.samples)), 32):
+            pixels[done : done + len(batch)] = batch.numpy()
+            done += len(batch)
+        return pixels
+
+
+class Opener:
+    """Opens prepared images; those of the call before are held where the same are wanted again."""
+
+    def __init__(self) -> None:
+        self._last: Images | None = None
+
+    def __call__(self, root: Path, samples: Sequence[Sample]) -> Images:
+        """As `open_images`."""
+        images = open_images(root, samples)
+        if self._last is not None and self._last.samples == images.samples and self._last.root == root:
+            return self._last
+        width, height = images.size
+        small = len(images.samples) * width * height * 3 <= HELD
+        self._last = HeldImages(root, images.samples, images.size) if small else images
+        return self._last
 
 
 def open_images(root: Path, samples: Sequence[Sample]) -> Images:

@@ -24,7 +24,7 @@ from bccli.core.models.exporting import export
 from bccli.core.models.weights import Weights
 from bccli.core.predictions import read_predictions, write_predictions
 from bccli.core.records import SPLITS
-from bccli.core.runs import Run, complete_run, load_run
+from bccli.core.runs import STATE, Run, complete_run, load_run, networks_of
 from bccli.core.training import Fit, Progress
 from bccli.core.watching import Watcher
 
@@ -44,8 +44,28 @@ class Networks:
 
 
 def stored_figures(run: Run) -> list[Figures]:
-    """The figures in a run's metrics.json."""
-    return [Figures(**row) for row in read_json(run.root / "metrics.json")["runs"]]
+    """The figures in a run's metrics.json. Raises DataError where the file has changed."""
+    return [Figures(**row) for row in read_json(run.part("metrics.json"))["runs"]]
+
+
+# What a run needs to answer for images, but not for its figures.
+_NETWORK = ("model.keras", "model.tflite", "extractor.keras", "extractor.tflite", STATE)
+
+
+def keeps_network(run: Run) -> bool:
+    """Whether a run, or each of its folds, can still answer for images."""
+    return all(part.info.get("network_kept", True) for part in networks_of(run))
+
+
+def forget_network(run: Run) -> None:
+    """Remove the networks of a run that is complete; its figures and predictions stay."""
+    for part in networks_of(run):
+        if not part.info.get("network_kept", True):
+            continue
+        files = {name: digest for name, digest in part.info["files"].items() if name not in _NETWORK}
+        write_json(part.root / "run.json", {**part.info, "files": files, "network_kept": False})
+        for name in _NETWORK:
+            (part.root / name).unlink(missing_ok=True)
 
 
 class Curves:
@@ -140,7 +160,7 @@ def finish(
 def _some(images: Images) -> np.ndarray:
     """A few images (n, height, width, 3), from all over the dataset."""
     places = np.unique(np.linspace(0, len(images.samples) - 1, _CHECKED).astype(int))
-    return next(images.batches(places, len(places))).numpy()
+    return np.asarray(next(images.batches(places, len(places))))
 
 
 def _facts(job: Job, root: Path) -> dict[str, Any]:

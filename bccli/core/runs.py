@@ -68,6 +68,11 @@ class Run:
         """A file of the run, checked against its hash. Raises DataError where it is missing or changed."""
         path = self.root / name
         if not path.is_file():
+            if not self.info.get("network_kept", True):
+                raise DataError(
+                    f"{self.root}: its network was not kept, as another member of its sweep was better; "
+                    "train it in a folder of its own, or the sweep with --save all"
+                )
             raise DataError(f"{path}: is missing from the run; copy the whole folder again")
         if file_hash(path) != self.info["files"].get(name):
             raise DataError(f"{path}: has changed since the run was made; copy the whole folder again")
@@ -199,15 +204,18 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def complete_run(run: Run, facts: dict[str, Any]) -> Run:
-    """Write run.json for the last time: the facts, where and with what it ran, the hash of every file."""
-    files = sorted(
-        path for path in run.root.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(run.root).parts)
-    )  # fmt: skip
+    """Write run.json for the last time: the facts, where and with what it ran, the hash of every file.
+
+    Runs inside this one know their own files.
+    """
+    inner = {path.parent for path in run.root.glob("*/run.json")}
     hashed = {
         str(path.relative_to(run.root)): file_hash(path)
-        for path in files
-        if path.name not in ("run.json", "log.txt")
+        for path in sorted(run.root.rglob("*"))
+        if path.is_file()
+        and inner.isdisjoint(path.parents)
+        and not any(part.startswith(".") for part in path.relative_to(run.root).parts)
+        and path.name not in ("run.json", "log.txt")
     }
     info = {**run.info, **facts, "status": COMPLETE, **_surroundings(), "files": hashed}
     write_json(run.root / "run.json", info)

@@ -175,4 +175,6 @@ def _to_default(option: click.Option, value: Any, recipe: Recipe) -> Any:
     if isinstance(value, list):
         parts = [str(part) for part in value]
         return parts if option.multiple else ",".join(parts)
+    if option.multiple:
+        return [str(value)]
     return value if option.is_flag else str(value)

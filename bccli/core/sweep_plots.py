@@ -1,0 +1,120 @@
+"""What a sweep looks like: val against test, and β against the area under the ROC curve."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bccli.core.papers import PAPERS
+from bccli.core.plots import BLUE, GREY, VERMILLION, Target, add_axes, new_figure, set_title, write_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIDE, GAP = 4.2, 0.9
+"""Inches: one panel, and what lies between two."""
+
+NAMED = 12
+"""Up to so many members each point has its name; of more, the chosen one and the best on test."""
+
+Row = Mapping[str, Any]
+Point = tuple[str, float, float]
+
+
+def plot_sweep(rows: Sequence[Row], path: Target, *, recipe: str = "", title: str = "") -> None:
+    """Draw the rows of a leaderboard, best first; where `recipe` is a paper's, its points stand beside them.
+
+    Left: accuracy on val and on test. Right: β, for which the paper divides by test, against the paper's
+    AUC where there is one, else against the area under the ROC curve, on test, or on val where no test is.
+    """
+    figure = new_figure()
+    left, right = add_axes(figure, 0, SIDE, SIDE), add_axes(figure, SIDE + GAP, SIDE, SIDE)
+    printed = _printed(recipe)
+    _draw_accuracies(left, rows)
+    _draw_beta(right, rows, printed)
+    set_title(left, title, SIDE)
+    write_figure(figure, path)
+
+
+def _draw_accuracies(axes: "Axes", rows: Sequence[Row]) -> None:
+    points = _points(rows, "val_accuracy", "test_accuracy")
+    axes.set(xlabel="accuracy on val", ylabel="accuracy on test")
+    _scatter(axes, points, rows, BLUE, "o", "members")
+    if points:
+        low = min(min(x, y) for _, x, y in points)
+        axes.plot([low, 1], [low, 1], color=GREY, linestyle=":", linewidth=1, label="the same on both")
+    _finish(axes, bool(points), "no member has figures on both")
+
+
+def _draw_beta(axes: "Axes", rows: Sequence[Row], printed: Mapping[str, tuple[float, float]]) -> None:
+    beta = next((key for key in ("beta_paper", "beta") if _points(rows, key, key)), "beta")
+    area = next(
+        (key for key in ("test_auc_paper", "test_roc_auc", "val_roc_auc") if _points(rows, key, key)), ""
+    )
+    words = {"test_auc_paper": "the paper's AUC on test", "test_roc_auc": "area under the ROC curve on test"}
+    axes.set(xlabel="train / test accuracy" if beta == "beta_paper" else "β (train / val accuracy)")
+    axes.set(ylabel=words.get(area, "area under the ROC curve on val"))
+    points = _points(rows, beta, area)
+    _scatter(axes, points, rows, BLUE, "o", "members")
+    shown = [(name, *printed[name]) for name in printed]
+    if shown:
+        axes.scatter(
+            [x for _, x, _ in shown], [y for _, _, y in shown],
+            color=VERMILLION, marker="x", s=28, label="the paper's", zorder=2,
+        )  # fmt: skip
+        for name, x, y in shown if len(shown) <= NAMED else ():
+            _name(axes, name, x, y, VERMILLION)
+    axes.axvline(1, color=GREY, linestyle=":", linewidth=1)
+    _finish(axes, bool(points or shown), "no member has both")
+
+
+def _points(rows: Sequence[Row], x: str, y: str) -> list[Point]:
+    return [
+        (row["name"], row[x], row[y])
+        for row in rows
+        if row["status"] == "complete" and row.get(x) is not None and row.get(y) is not None
+    ]
+
+
+def _scatter(
+    axes: "Axes", points: Sequence[Point], rows: Sequence[Row], colour: str, marker: str, label: str
+) -> None:
+    chosen = {row["name"] for row in rows if row["chosen"]}
+    if not points:
+        return
+    axes.scatter(
+        [x for _, x, _ in points], [y for _, _, y in points],
+        color=colour, marker=marker, s=28, alpha=0.8, label=label, zorder=3,
+    )  # fmt: skip
+    best = max(points, key=lambda point: point[2])[0]
+    for name, x, y in points:
+        if name in chosen:
+            axes.scatter([x], [y], s=110, facecolors="none", edgecolors="black", label="chosen", zorder=4)
+        if len(points) <= NAMED or name in (*chosen, best):
+            _name(axes, name, x, y, "black")
+
+
+def _name(axes: "Axes", name: str, x: float, y: float, colour: str) -> None:
+    axes.annotate(
+        name.replace("$", r"\$"), (x, y), textcoords="offset points", xytext=(5, 4), fontsize=7, color=colour
+    )
+
+
+def _finish(axes: "Axes", anything: bool, otherwise: str) -> None:
+    axes.grid(alpha=0.3)
+    if anything:
+        axes.margins(0.12)
+        axes.legend(fontsize=8, loc="best")
+    else:
+        axes.text(0.5, 0.5, otherwise, ha="center", va="center", transform=axes.transAxes, color=GREY)
+
+
+def _printed(recipe: str) -> dict[str, tuple[float, float]]:
+    """A paper's β and AUC of each backbone that has both."""
+    found: dict[str, dict[str, float]] = {}
+    for row in PAPERS.get(recipe, ()):
+        if row.backbone and row.measure in ("beta_paper", "auc_paper"):
+            found.setdefault(row.backbone + row.remark, {})[row.measure] = row.value
+    return {
+        name: (values["beta_paper"], values["auc_paper"])
+        for name, values in found.items()
+        if len(values) == 2
+    }
