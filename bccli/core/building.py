@@ -35,22 +35,46 @@ class Built:
     depths: dict[int, int]
 
 
-def build(job: Job, size: tuple[int, int], weights: Weights, norm: Norm | None) -> Built:
-    """The models for images of `size` (width, height), in the precision that Keras is set to."""
+@dataclass(frozen=True)
+class _Base:
+    """What a head sits on: the backbone, its maps, and the way from RGB 0–255 to features."""
+
+    network: Any
+    maps: Any
+    extractor: Any
+
+
+Bases = dict[Any, _Base]
+"""The frozen base that was built last, for the next run that wants the same one."""
+
+
+def build(
+    job: Job, size: tuple[int, int], weights: Weights, norm: Norm | None, bases: Bases | None = None
+) -> Built:
+    """The models for images of `size` (width, height), in the precision that Keras is set to.
+
+    A frozen backbone that is in `bases` is not built again.
+    """
     import keras
 
     design, kind = job.design, HEADS[job.design.head.kind].features
-    network = build_backbone(job.backbone, size, weights)
-    maps = EXTRACTORS[kind].maps(network)
+    frozen = not design.tuning and design.trainable == "none"
     preprocess = (
         standardising(norm.mean, norm.deviation) if norm else PREPROCESSING[job.backbone.preprocessing]
     )
-    frozen = not design.tuning and design.trainable == "none"
-    extractor = build_features(job.backbone, network, kind, preprocess=preprocess, frozen=frozen)
+    key = job.backbone.name, job.weights_identity, size, kind, norm
+    base = bases.get(key) if bases and frozen else None
+    if base is None:
+        base = _build_base(job, size, weights, preprocess, frozen=frozen)
+    if bases is not None:
+        bases.clear()
+        bases |= {key: base} if frozen else {}
+    network, maps, extractor = base.network, base.maps, base.extractor
+    # So that the head's first weights are the same on a backbone that was built now or before.
+    keras.utils.set_random_seed(design.schedule.seed)
     head = build_head(design.head, extractor.output_shape[-1], len(job.dataset.classes))
     scoring = keras.Model(extractor.input, head(extractor.output))
     if not design.tuning:
-        network.trainable = not frozen
         stored = extractor if frozen else None
         return Built(maps, extractor, head, scoring, scoring, stored, head, {})
     depths = _free(network, design.tuning)
@@ -72,6 +96,15 @@ def build(job: Job, size: tuple[int, int], weights: Weights, norm: Norm | None) 
         tail=_tail(halves, join, head),
         depths=depths,
     )
+
+
+def _build_base(job: Job, size: tuple[int, int], weights: Weights, preprocess: Any, *, frozen: bool) -> _Base:
+    kind = HEADS[job.design.head.kind].features
+    network = build_backbone(job.backbone, size, weights)
+    maps = EXTRACTORS[kind].maps(network)
+    extractor = build_features(job.backbone, network, kind, preprocess=preprocess, frozen=frozen)
+    network.trainable = not frozen
+    return _Base(network, maps, extractor)
 
 
 def _tail(halves: Halves, join: Any, head: Any) -> Any:

@@ -174,6 +174,11 @@ class Job:
     cache: Path
 
     @property
+    def weights_identity(self) -> str:
+        """What tells one set of backbone weights from another: the file, or the seed of random ones."""
+        return self.weights.hash or f"random {self.design.schedule.seed}"
+
+    @property
     def fixed(self) -> bool:
         """Whether the network sees the same pixels again and again: images as they are, or some views of
         each."""

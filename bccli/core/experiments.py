@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import bccli
-from bccli.core.building import Built, build, take_over, weights_hash
+from bccli.core.building import Bases, Built, build, take_over, weights_hash
 from bccli.core.designs import LATER, TEST, TRAIN, VAL, Design, Job, default_cache, plan_job
 from bccli.core.errors import DivergedError, LeakageError
 from bccli.core.estimating import space_words
@@ -43,7 +43,8 @@ class Surroundings:
     """Where and how a run is made, none of which changes its results.
 
     `log` opens a run's log.txt for what the watcher hears; `workers` processes augment images;
-    `open_images` gives the prepared images, which several runs may share.
+    `open_images` gives the prepared images, which several runs may share, as they may `bases`. A head on a
+    frozen backbone that is not to be `kept` leaves its figures and its state, but no network.
     """
 
     log: Callable[[Path], Any]
@@ -55,6 +56,8 @@ class Surroundings:
     recipe: str = ""
     tensorboard: bool = False
     open_images: Callable[[Path, Sequence[Sample]], Images] = open_images
+    bases: Bases | None = None
+    kept: bool = True
 
 
 def train(
@@ -109,7 +112,7 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
     images = surroundings.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
     parts = job.parts[used]
     norm = _input_norm(job, images, parts)
-    built = build(job, images.size, job.weights, norm)
+    built = build(job, images.size, job.weights, norm, surroundings.bases)
     if design.tuning:
         take_over(design.tuning, built)
     stores = _stores(job, built, images, run, watcher)
@@ -136,7 +139,11 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
         except DivergedError as error:
             raise _with_good_weights(error, job, run, built, fit, trainee) from None
         fit.hand_over(trainee)
-        networks = Networks(built.scoring, assemble(built.extractor, built.head, design.head.output))
+        networks = Networks(
+            built.scoring,
+            assemble(built.extractor, built.head, design.head.output),
+            kept=surroundings.kept or not stores,
+        )
         facts = {"recipe": surroundings.recipe or None, "norm": asdict(norm) if norm else None}
         done = finish(job, run, networks, fit, images, parts, facts=facts, watcher=watcher)
     if stores and design.tuning:
@@ -236,7 +243,7 @@ def _feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Buil
     if job.design.tuning:
         kind = f"{kind} before layer {job.design.tuning.from_layer}"
         return FeatureKey(job.backbone.name, weights_hash(built.stored), preprocessing, size, kind)
-    return FeatureKey(job.backbone.name, _weights_identity(job), preprocessing, size, kind)
+    return FeatureKey(job.backbone.name, job.weights_identity, preprocessing, size, kind)
 
 
 def _twin(
@@ -261,8 +268,3 @@ def _twin(
     twin = again.tail if stores else again.live
     twin.set_weights(trainee.get_weights())
     return twin, again.depths
-
-
-def _weights_identity(job: Job) -> str:
-    """What tells one set of backbone weights from another: the file, or the seed of random ones."""
-    return job.weights.hash or f"random {job.design.schedule.seed}"

@@ -155,7 +155,7 @@ def finetune_all(
         return Member(
             f"{design.backbone}-{gamma}-FT",
             {"backbone": design.backbone, "from_layer": gamma},
-            lambda place, anew: train(design, dataset, place, replace(inside, overwrite=anew), cache=cache),
+            lambda place, kept: train(design, dataset, place, inside, cache=cache),
         )
 
     return run_sweep(

@@ -58,11 +58,11 @@ def train_grid(
     Members of earlier calls with the same settings stay. Raises what `sweeps.run_sweep` raises.
     """
     cache = cache or default_cache(dataset, root)
-    inside = replace(surroundings, overwrite=False, open_images=Opener())
+    inside = replace(surroundings, overwrite=False, open_images=Opener(), bases={})
 
     def member(design: Design) -> Member:
-        def make(place: Path, anew: bool) -> Run:
-            where = replace(inside, overwrite=anew)
+        def make(place: Path, kept: bool) -> Run:
+            where = replace(inside, kept=kept)
             return (train_folds if folds else train)(design, dataset, place, where, cache=cache)
 
         facts = {"backbone": design.backbone, "seed": design.schedule.seed}

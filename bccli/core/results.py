@@ -37,10 +37,14 @@ _CHECKED = 8
 
 @dataclass(frozen=True)
 class Networks:
-    """A trained network as Keras models: `scoring` from RGB 0–255 to scores, `whole` to probabilities."""
+    """A trained network as Keras models: `scoring` from RGB 0–255 to scores, `whole` to probabilities.
+
+    They are stored in the run unless they are not to be `kept`.
+    """
 
     scoring: Any
     whole: Any
+    kept: bool = True
 
 
 def stored_figures(run: Run) -> list[Figures]:
@@ -49,7 +53,7 @@ def stored_figures(run: Run) -> list[Figures]:
 
 
 # What a run needs to answer for images, but not for its figures.
-_NETWORK = ("model.keras", "model.tflite", "extractor.keras", "extractor.tflite", STATE)
+_NETWORK = ("model.keras", "model.tflite", "extractor.keras", "extractor.tflite")
 
 
 def keeps_network(run: Run) -> bool:
@@ -58,14 +62,17 @@ def keeps_network(run: Run) -> bool:
 
 
 def forget_network(run: Run) -> None:
-    """Remove the networks of a run that is complete; its figures and predictions stay."""
+    """Remove the networks of a run that is complete; its figures and predictions stay.
+
+    The state of a head on a frozen backbone stays, too: it is small, and enough to make the network again.
+    """
     for part in networks_of(run):
-        if not part.info.get("network_kept", True):
-            continue
-        files = {name: digest for name, digest in part.info["files"].items() if name not in _NETWORK}
-        write_json(part.root / "run.json", {**part.info, "files": files, "network_kept": False})
-        for name in _NETWORK:
-            (part.root / name).unlink(missing_ok=True)
+        if part.info.get("network_kept", True):
+            gone = _NETWORK if part.info["settings"].get("trainable") == "none" else (*_NETWORK, STATE)
+            files = {name: digest for name, digest in part.info["files"].items() if name not in gone}
+            write_json(part.root / "run.json", {**part.info, "files": files, "network_kept": False})
+            for name in gone:
+                (part.root / name).unlink(missing_ok=True)
 
 
 class Curves:
@@ -124,13 +131,7 @@ def finish(
     shown = np.concatenate([np.flatnonzero(parts == VAL), np.flatnonzero(parts == TEST)])
     rows = [(samples[place], SPLITS[parts[place]]) for place in shown]
     write_predictions(run.root / "predictions.csv", rows, probabilities[shown], classes)
-    with replacing_file(run.root / "model.keras") as temporary:
-        whole.save(temporary)
-    exported = export(networks.scoring, _some(images), run.root)
-    if exported.error:
-        watcher.warn(
-            f"predict will have to start TensorFlow: no model.tflite could be made ({exported.error})"
-        )
+    kept = _keep(run.root, networks, images, watcher) if networks.kept else {"network_kept": False}
     looks = looks_of(job.dataset, job.cache)
     seen = [(place, part) for place, part in enumerate(job.parts.tolist()) if part in (TRAIN, VAL)]
     rows_seen = [(job.dataset.samples[place], SPLITS[part], *looks[place].tolist()) for place, part in seen]
@@ -145,7 +146,7 @@ def finish(
         **facts,
         "size": list(whole.input_shape[2:0:-1]),
         "parameters": int(whole.count_params()),
-        "litert": exported.to_json(),
+        **kept,
         "kept_epoch": fit.progress.kept_epoch,
         "epochs_trained": fit.progress.epoch,
         "train_accuracy": accuracy.get(TRAIN),
@@ -153,8 +154,21 @@ def finish(
     }
     preliminary = Run(run.root, {**run.info, **facts})
     write_results(preliminary)
-    _draw(preliminary, whole, fit.progress)
+    draw_curves(run.root, fit.progress)
     return complete_run(run, facts)
+
+
+def _keep(root: Path, networks: Networks, images: Images, watcher: Watcher) -> dict[str, Any]:
+    """Store the network in both forms and draw it; returns what run.json says of it."""
+    with replacing_file(root / "model.keras") as temporary:
+        networks.whole.save(temporary)
+    exported = export(networks.scoring, _some(images), root)
+    if exported.error:
+        watcher.warn(
+            f"predict will have to start TensorFlow: no model.tflite could be made ({exported.error})"
+        )
+    _draw(root, networks.whole)
+    return {"litert": exported.to_json()}
 
 
 def _some(images: Images) -> np.ndarray:
@@ -208,12 +222,12 @@ def write_results(run: Run) -> None:
             )  # fmt: skip
 
 
-def _draw(run: Run, whole: Any, progress: Progress) -> None:
+def _draw(root: Path, whole: Any) -> None:
+    """model.png."""
     import keras
 
     from bccli.core.models.drawing import LayerBox, draw_layers
 
-    draw_curves(run.root, progress)
     boxes = [
         LayerBox(
             name=layer.name,
@@ -225,7 +239,7 @@ def _draw(run: Run, whole: Any, progress: Progress) -> None:
         )
         for layer in whole.layers
     ]
-    with replacing(run.root / "model.png") as stream:
+    with replacing(root / "model.png") as stream:
         draw_layers(boxes, stream)
 
 

@@ -222,6 +222,12 @@ def complete_run(run: Run, facts: dict[str, Any]) -> Run:
     return Run(run.root, info)
 
 
+def reopen(run: Run) -> None:
+    """Let the same command go on with a complete run, from its state."""
+    for part in [*networks_of(run), run]:
+        write_json(part.root / "run.json", {**part.info, "status": RUNNING})
+
+
 def _surroundings() -> dict[str, Any]:
     versions = {"python": platform.python_version()}
     for module in ("numpy", "tensorflow", "keras"):

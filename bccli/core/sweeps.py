@@ -11,7 +11,7 @@ import numpy as np
 from bccli.core.errors import BccliError, LeakageError, LockedError, UsageError
 from bccli.core.files import read_json, replacing
 from bccli.core.results import forget_network, keeps_network, stored_figures, write_table
-from bccli.core.runs import Run, complete_run, load_run, networks_of, open_run
+from bccli.core.runs import Run, complete_run, load_run, networks_of, open_run, reopen
 from bccli.core.sweep_plots import plot_sweep
 from bccli.core.watching import SILENT, Watcher
 
@@ -26,8 +26,8 @@ _FOR_ALL = (LeakageError, LockedError, UsageError)
 class Member:
     """One run of a sweep: the name of its folder, what tells it from the others, and how to make it.
 
-    `group` names what it is one of several trials of, such as with different seeds. `make` takes the folder
-    and whether to begin anew where a run is complete.
+    `make` takes the folder, and whether the network is to be kept. `group` names what it is one of several
+    trials of, such as with different seeds.
     """
 
     name: str
@@ -79,7 +79,7 @@ def run_sweep(
             watcher.note(f"{member.name} ({number} of {len(members)})")
             began = time.monotonic()
             try:
-                made = member.make(root / member.name, False)
+                made = member.make(root / member.name, rules.keep_all)
             except _FOR_ALL:
                 raise
             except BccliError as error:
@@ -116,11 +116,13 @@ def _forget_others(root: Path, rows: Sequence[dict[str, Any]]) -> None:
 def _keep_chosen(
     root: Path, rows: Sequence[dict[str, Any]], members: Sequence[Member], watcher: Watcher
 ) -> None:
-    """Make the chosen one again where its network was removed, since another one was chosen then."""
+    """Go on with the chosen one where it has no network: from its state, or from the start without one."""
     by_name = {member.name: member for member in members}
     for name in (row["name"] for row in rows if row["chosen"]):
-        if not keeps_network(load_run(root / name)) and name in by_name:
-            watcher.note(f"{name} is chosen now; it is trained again, as its network was not kept")
+        run = load_run(root / name)
+        if not keeps_network(run) and name in by_name:
+            watcher.note(f"{name} is chosen: its network is kept")
+            reopen(run)
             by_name[name].make(root / name, True)
 
 

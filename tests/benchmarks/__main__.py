@@ -15,6 +15,7 @@ from tests.benchmarks.children import children
 from tests.benchmarks.comparing import Row
 from tests.benchmarks.finetune import finetune
 from tests.benchmarks.frozen import decoding, frozen
+from tests.benchmarks.grid import grid
 from tests.benchmarks.intervals import intervals
 from tests.benchmarks.memory import memory
 from tests.benchmarks.predict import predict
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "decoding": decoding,
     "whole": whole,
     "finetune": finetune,
+    "grid": grid,
     "memory": memory,
     "macenko": stain,
     "slides": slides,

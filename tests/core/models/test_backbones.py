@@ -12,7 +12,6 @@ from bccli.core.models.weights import BASE, cached_file
 from tests.conftest import Bccli, rows_of
 from tests.core.models.networks import (
     FAMILIES,
-    LARGEST,
     build,
     difference,
     disturb,
@@ -23,7 +22,6 @@ from tests.core.models.networks import (
 )
 
 QUICK = ("cnn-15", "mobilenet-0.25")
-SIZE = (144, 96)
 
 
 def slow(*names: str) -> list[Any]:
@@ -50,28 +48,54 @@ def test_preprocessing_is_that_of_keras(name: str) -> None:
     assert difference(PREPROCESSING[backbone.preprocessing](images), expected) < 1e-6
 
 
-@pytest.mark.parametrize("name", slow(*(name for name in BACKBONES if name not in LARGEST)))
-def test_the_row_says_what_keras_builds(name: str) -> None:
-    check_row(name, SIZE)
-
-
-@pytest.mark.slow
-def test_the_rows_of_the_largest_say_what_keras_builds() -> None:
-    for name in LARGEST:
-        check_row(name, (48, 40))
-
-
-def check_row(name: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("name", slow(*BACKBONES))
+def test_every_network_is_its_row_at_224_and_runs_as_fast_as_exported(name: str, tmp_path: Path) -> None:
+    """Layers, parameters, a batch, and LiteRT's features of it."""
     from bccli.core.models.backbones import build_extractor
+    from bccli.core.models.exporting import TOLERANCE, export
 
-    backbone = BACKBONES[name]
+    backbone, size = BACKBONES[name], (224, 224)
     network = build(backbone, size)
     assert len(network.layers) == backbone.layers
     assert network.count_params() == backbone.parameters
-    features = np.asarray(build_extractor(backbone, network)(pixels(size), training=False))
+    extractor = build_extractor(backbone, network)
+    features = run(extractor, size)
     assert features.shape == (2, network.output_shape[-1])
+    made = export(extractor, pixels(size), tmp_path)
+    if name in NOT_EXPORTED:
+        assert "LiteRT cannot compute" in made.error
+    else:
+        assert not made.error
+        assert made.difference <= TOLERANCE
+
+
+NOT_EXPORTED = ("resnext50", "resnext101")
+"""LiteRT has no kernel for grouped convolutions as wide as theirs; predict starts TensorFlow for them."""
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        *(pytest.param(name, (320, 320), marks=pytest.mark.slow) for name in SETS["cbis-20"]),
+        pytest.param("resnet50", (144, 96), marks=pytest.mark.slow),
+        pytest.param("efficientnet-b0", (252, 252), marks=pytest.mark.slow),
+        pytest.param("inception-v3", (512, 512), marks=pytest.mark.slow),
+        ("mobilenet-0.25", (320, 320)),
+        ("cnn-15", (144, 96)),
+    ],
+)
+def test_networks_run_at_the_sizes_of_the_papers(name: str, size: tuple[int, int]) -> None:
+    from bccli.core.models.backbones import build_extractor
+
+    run(build_extractor(BACKBONES[name], build(BACKBONES[name], size)), size)
+
+
+def run(extractor: Any, size: tuple[int, int]) -> np.ndarray:
+    """The features of two images, which differ."""
+    features = np.asarray(extractor(pixels(size), training=False))
     assert np.isfinite(features).all()
     assert difference(features[0], features[1]) > 1e-6
+    return features
 
 
 @pytest.mark.parametrize("name", slow("cnn-15", *FAMILIES))
@@ -149,7 +173,7 @@ def test_weights_by_name_and_by_file_make_the_same_network(
     assert difference(maps, expected) < 1e-5
     assert difference(source(PREPROCESSING[backbone.preprocessing](images), training=False), maps) < 1e-6
     if name in (*QUICK, "nasnet-mobile"):  # Keras itself refuses NASNet's at any other size
-        other = build(backbone, SIZE, file)
+        other = build(backbone, (144, 96), file)
         assert all((a.numpy() == b.numpy()).all() for a, b in zip(other.weights, source.weights, strict=True))
 
 
