@@ -17,6 +17,10 @@ FAMILIES = (
     "xception", "nasnet-mobile", "mobilenet-0.25", "mobilenet-v2", "mobilenet-v3-small", "efficientnet-b0",
     "efficientnet-v2-b0", "convnext-tiny",
 )  # fmt: skip
+LARGEST = (
+    "nasnet-large", "efficientnet-b7", "efficientnet-v2-l", "convnext-base", "convnext-large",
+    "convnext-xlarge",
+)  # fmt: skip
 
 
 def start() -> Any:

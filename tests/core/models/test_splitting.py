@@ -75,7 +75,10 @@ def tuned(name: str, size: tuple[int, int], tuning: Tuning) -> Built:
     start()
     design = Design(backbone=name, head=Head(dense=(4,)), tuning=tuning)
     job: Any = SimpleNamespace(
-        design=design, backbone=find_backbone(name), dataset=SimpleNamespace(classes=("a", "b"))
+        design=design,
+        backbone=find_backbone(name),
+        dataset=SimpleNamespace(classes=("a", "b")),
+        weights_identity="random",
     )
     return build_models(job, size, Weights("none"), None)
 
