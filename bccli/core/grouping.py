@@ -60,10 +60,12 @@ def _image_keys(predictions: Predictions) -> list[str]:
     """What all patches of an image have in common: its source, and for augmented ones their variant."""
     sources = predictions.sources or ("",) * len(predictions)
     variants = predictions.traits.get("variant") or ("",) * len(predictions)
-    return [
-        f"{source}#{variant}" if source and variant not in ("", "0") else source or path
-        for source, variant, path in zip(sources, variants, predictions.paths, strict=True)
-    ]
+    return [image_key(*row) for row in zip(sources, variants, predictions.paths, strict=True)]
+
+
+def image_key(source: str, variant: str, path: str) -> str:
+    """The name of the image that a patch is of, or that an image is itself where its source is unknown."""
+    return f"{source}#{variant}" if source and variant not in ("", "0") else source or path
 
 
 def _places(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
