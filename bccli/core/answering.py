@@ -97,7 +97,17 @@ def _load_networks(run: Run, engine: Engine, tempered: bool) -> Answerer:
     return Averaging(run.classes, form_of(run), networks, temperature_of(run) if tempered else None)
 
 
-LOADERS: dict[str, Loader] = {"network": _load_networks, "folds": _load_networks}
+def _load_fusion(run: Run, engine: Engine, tempered: bool) -> Answerer:
+    from bccli.core.fusion.answering import load_fusion
+
+    return load_fusion(run, engine, tempered)
+
+
+LOADERS: dict[str, Loader] = {
+    "network": _load_networks,
+    "folds": _load_networks,
+    "fusion": _load_fusion,
+}
 """What loads a run, by its kind."""
 
 

@@ -1,1 +1,1 @@
-"""Images from their patches: rules, support vector machines and small networks over a patch run's features."""
+"""Images from their patches: rules, classifiers and small networks over the features of a patch run."""

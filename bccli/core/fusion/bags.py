@@ -72,8 +72,3 @@ def _check(key: str, patches: Sequence[Sample], parts: np.ndarray) -> None:
         raise DataError(f"{key}: its patches have several labels; prepare the dataset again")
     if len({place_of(patch) for patch in patches}) < len(patches):
         raise DataError(f"{key}: two of its patches lie in the same place; prepare the dataset again")
-
-
-def in_reading_order(places: Sequence[tuple[int, int]]) -> np.ndarray:
-    """The positions of patches (n,) from the first row to the last, each from left to right."""
-    return np.array(sorted(range(len(places)), key=lambda position: places[position]), np.int64)

@@ -91,10 +91,10 @@ class Network:
             counts = np.array([len(bag.features) for bag in bags])
             found = [np.empty(0)] * len(bags)
             for count in np.unique(counts):
-                alike = np.flatnonzero(counts == count)
+                alike = np.flatnonzero(counts == count).tolist()
                 features = np.stack([bags[place].features for place in alike])
                 answers = OUTPUTS[output](self.compute(features, arrays, layers))
-                for place, answer in zip(alike.tolist(), answers, strict=True):
+                for place, answer in zip(alike, answers, strict=True):
                     found[place] = answer
             return np.stack(found)
 
@@ -140,9 +140,7 @@ def blocks(bag: Bag, geometry: Geometry) -> np.ndarray:
     at = {(int(row), int(col)): number for number, (row, col) in enumerate(bag.places)}
     steps = [(down * geometry.stride, right * geometry.stride) for down in (0, 1) for right in (0, 1)]
     corners = {(row - down, col - right) for row, col in at for down, right in steps}
-    found = [
-        [at.get((row + down, col + right)) for down, right in steps] for row, col in sorted(corners)
-    ]
+    found = [[at.get((row + down, col + right)) for down, right in steps] for row, col in sorted(corners)]
     fullest = max(4 - block.count(None) for block in found)
     whole = [block for block in found if 4 - block.count(None) == fullest]
     return np.stack([_filled(bag.features, block) for block in whole])
