@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -47,6 +47,14 @@ class Answerer(Protocol):
         For each of `forms`, `images` has the pieces of each image. At most `step` pieces go through a
         network at a time.
         """
+
+
+@runtime_checkable
+class PatchAnswerer(Answerer, Protocol):
+    """What answers for patches, too."""
+
+    def of_pieces(self, pieces: np.ndarray, views: Sequence[View], step: int) -> np.ndarray:
+        """Probabilities (n, classes) of n pieces uint8 (n, height, width, 3), each for itself."""
 
 
 Loader = Callable[[Run, Engine, bool], Answerer]

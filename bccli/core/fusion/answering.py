@@ -36,7 +36,7 @@ class Fusion:
         In a view of an image its patches are turned and change places.
         """
         (entries,) = images
-        answers = [self.fuser(self._bags(entries, view, step)) for view in views]
+        answers = [self.fuser(self.bags(entries, view, step)) for view in views]
         return np.mean([temper(answer, self.temperature) for answer in answers], axis=0)
 
     def of_pieces(self, pieces: np.ndarray, views: Sequence[View], step: int) -> np.ndarray:
@@ -48,7 +48,8 @@ class Fusion:
         # LiteRT may give out memory that it writes to again.
         return np.concatenate([np.array(self.extract(view(images))) for images in steps])
 
-    def _bags(self, entries: Sequence[Pieces], view: View, step: int) -> list[Bag]:
+    def bags(self, entries: Sequence[Pieces], view: View, step: int) -> list[Bag]:
+        """Images in a view of them as their patches, row by row."""
         features = self._features(np.concatenate([entry.images for entry in entries]), view, step)
         probabilities = self.head(features)
         ends = np.cumsum([len(entry.images) for entry in entries])[:-1]
