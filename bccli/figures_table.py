@@ -44,12 +44,14 @@ _NAMES = {"roc_auc": "AUC", "pr_auc": "PR AUC", "mcc": "MCC", "kappa": "κ", "ec
 
 def flat_rows(figures: Sequence[Figures]) -> list[Row]:
     """A row per run: all that fits into a cell, then the limits of the intervals."""
+    ways = dict.fromkeys(way for row in figures for way in row["fusion"] or {})
     limited = dict.fromkeys(name for row in figures for name in row["ci"] or {} if "." not in name)
     return [
         {
             **{key: value for key, value in row.items() if key not in _NESTED},
             **{name: _value(row, name) for name in ("ece", "brier")},
             "threshold": (row["threshold"] or {}).get("value"),
+            **{f"{way}_accuracy": (row["fusion"] or {}).get(way, {}).get("accuracy") for way in ways},
             **{
                 f"{name}_{end}": limits[place] if (limits := (row["ci"] or {}).get(name)) else None
                 for name in limited
@@ -111,6 +113,8 @@ def published(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) 
 
 
 def _common_tables(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> Iterator[list[Row]]:
+    if rows := [entry for row in figures for entry in _way_rows(row)]:
+        yield rows
     if rows := [entry for row in figures for entry in _paper_rows(row)]:
         yield rows
     if comparison and comparison["n"]:
@@ -131,6 +135,20 @@ def _class_rows(row: Figures) -> list[Row]:
         }
         for key in measures
     ]
+
+
+_WAYS = {"patch": "patches", "vote": "majority vote of patches", "mean": "mean probability of patches"}
+
+
+def _way_rows(row: Figures) -> Iterator[Row]:
+    """Patches and images side by side: what the patches come to, and each way from them to images."""
+    if not row["fusion"]:
+        return
+    own = {"images": row} if row["kind"] == "fusion" else {}
+    ways = {**{_WAYS[name]: values for name, values in row["fusion"].items()}, **own}
+    for name, values in ways.items():
+        measures = {_name(key): values.get(key) for key in ("n", "accuracy", "balanced_accuracy", "f1")}
+        yield {"run": _title(row), "told by": name, **measures}
 
 
 def _paper_rows(row: Figures) -> Iterator[Row]:
@@ -177,14 +195,9 @@ def remarks(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) ->
             yield f"{title}: {row['positive']} from {row['threshold']['value']:.4f} on, {chosen}"
         if row["temperature"]:
             yield f"{title}: probabilities at temperature {row['temperature']:.3f}, fitted to val"
-        for name, values in (row["fusion"] or {}).items():
-            yield f"{title}: {_FUSIONS[name]} of patches: accuracy {cell(values['accuracy'])}"
     for unit in dict.fromkeys(row["resampled"] for row in figures if row["ci"]):
         yield f"95 % intervals over {unit}"
     yield from _tests(comparison)
-
-
-_FUSIONS = {"vote": "majority vote", "mean": "mean probability"}
 
 
 def _tests(comparison: Mapping[str, Any] | None) -> Iterator[str]:

@@ -111,7 +111,8 @@ class _Table:
     def line(self, row: Mapping[str, Any]) -> str:
         """An image's answer, or why there is none."""
         terminal, layout = self._terminal, self._layout
-        path = terminal.end(terminal.text(row["path"]), layout.path)
+        place = "" if row.get("row") is None else f" {row['row']},{row['col']}"
+        path = terminal.end(terminal.text(row["path"]) + place, layout.path)
         if row["predicted"] is None:
             self._without += 1
             return self._failed(path, terminal.text(f"error: {row['error']}"))

@@ -7,13 +7,23 @@ import click
 
 from bccli import options
 from bccli.console import Console
-from bccli.recipes import built_in
+from bccli.core.errors import UsageError
+from bccli.recipes import built_in, is_given
 
 HEADS = ("gap", "blocks", "thesis")
+FUSIONS = ("bilstm", "attention", "vote", "mean", "svm", "blocks-2x2")
 LOSSES = ("categorical_crossentropy", "binary_crossentropy", "mse", "focal")
 SCHEDULES = ("constant", "cosine", "exponential", "step")
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
 MEASURES = ("val_loss", "val_accuracy", "loss", "accuracy")
+
+
+_FUSING = (
+    " With --features-from, how the patches of an image become one answer: bilstm and attention are networks "
+    "over the patches in their order; vote and mean are rules about what RUN says of each patch; svm is a "
+    "support vector machine over all their features joined, blocks-2x2 one over each 2×2 neighbours, which "
+    "then vote."
+)
 
 
 def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
@@ -35,17 +45,20 @@ save = click.option(
 
 
 def training_options(
-    *, head: str, dense: str, dropout: str, output: str, loss: str, lr: str
+    *, head: str, dense: str, dropout: str, output: str, loss: str, lr: str, fusions: bool = False
 ) -> Callable[[Any], Any]:
-    """All options of training; the words say what is taken where one is not given."""
+    """All options of training; the words say what is taken where one is not given.
+
+    With `fusions`, a head may also be a way from the patches of an image to the image.
+    """
     decorators = (
         click.option(
             "--head",
-            type=click.Choice(HEADS),
+            type=click.Choice([*HEADS, *FUSIONS] if fusions else HEADS),
             default=None,
             help="What sits on the backbone: gap on the global average of its maps; blocks on those of all "
             "its blocks, joined; thesis on the maps themselves, pooled 2×2, flattened and normalised by "
-            f"batch.  [default: {head}]",
+            f"batch.{_FUSING if fusions else ''}  [default: {head}]",
         ),
         click.option(
             "--dense",
@@ -268,6 +281,49 @@ def head_of(settings: dict[str, Any], *, output: str) -> Any:
         output=output,
         kind=name,
     )
+
+
+# What --features-from has decided already.
+_OF_THE_PATCHES = ("backbones", "weights", "trainable", "input_norm", "mixed_precision")
+
+
+def fusion_design(settings: dict[str, Any]) -> Any:
+    """The design of a fusion that the options of `train` describe.
+
+    Options that a way has no use for are passed over, so that one recipe fits all ways: rules learn
+    nothing, and classifiers have no epochs.
+    """
+    from bccli.core.designs import Design
+    from bccli.core.fusion.bases import design_of, load_base
+
+    name = settings["head"] or FUSIONS[0]
+    for option in (*_OF_THE_PATCHES, *(("head",) if name in HEADS else ())):
+        if is_given(option):
+            spelled = option.removesuffix("s").replace("_", "-") if option != "weights" else option
+            choice = f" {name}" if option == "head" else ""
+            raise UsageError(
+                f"--{spelled}{choice} is about images, and --features-from takes features of patches from a "
+                f"run; leave one out{' or name one of ' + ', '.join(FUSIONS) if choice else ''}"
+            )
+    if settings["augment"] and not settings["views"]:
+        raise UsageError(
+            "--augment: with --features-from, features are computed once; add --views N for those of N "
+            "children of each image"
+        )
+    if settings["fold"] == "all":
+        raise UsageError(
+            "--fold all: the features are of one run, and of the fold that it was trained for; say --fold K"
+        )
+    base, fusing = load_base(settings["features_from"])
+    output = settings["output"] or "softmax"
+    schedule = schedule_of(settings, output=output, loss=settings["loss"], lr=settings["lr"])
+    design = Design(
+        backbone=base.info["backbone"],
+        fusing=fusing,
+        schedule=schedule,
+        **design_options(settings),
+    )
+    return design_of(design, name, dense=settings["dense"], dropout=settings["dropout"])
 
 
 def design_options(settings: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,13 @@ from bccli.core.errors import DataError, UsageError
     help="Average with the probabilities of this run too; repeatable.",
 )
 @click.option(
+    "--level",
+    type=click.Choice(["image", "patch"]),
+    default="image",
+    show_default=True,
+    help="Answer for each image, or for each patch of it, with its row and column in pixels.",
+)
+@click.option(
     "--mask-dir",
     type=options.existing(),
     metavar="DIR",
@@ -73,6 +80,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
         tta=settings["tta"],
         step=settings["batch_size"],
         single=len(first) == 1,
+        by_patch=settings["level"] == "patch",
         verbose=screen.verbose,
         watcher=screen,
     )
@@ -84,11 +92,13 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     started = time.monotonic()
     workers = settings["workers"] or available_cores()
     answers = inference.predict(predictor, chain(first, images), workers=workers)
-    counted = console.Counted(inference.to_rows(answers, predictor.classes, settings["top"]))
+    rows = inference.to_rows(answers, predictor.classes, settings["top"], by_patch=predictor.by_patch)
+    counted = console.Counted(rows)
     console.write_predictions(counted, predictor.classes, settings["format"], output)
     seconds = time.monotonic() - started
     if len(first) > 1:
-        screen.note(f"{counted.total} images in {seconds:.2f} s ({counted.total / seconds:.0f} a second)")
+        what = "patches" if predictor.by_patch else "images"
+        screen.note(f"{counted.total} {what} in {seconds:.2f} s ({counted.total / seconds:.0f} a second)")
     if counted.errors:
         screen.warn(f"{counted.errors} of {counted.total} images have no label; their rows say why")
     return 4 if counted.errors and not settings["skip_bad"] else 0

@@ -7,9 +7,12 @@ import click
 
 from bccli import console, options
 from bccli.core.catalog import BACKBONES
+from bccli.core.errors import UsageError
 from bccli.recipes import RecipeCommand
 from bccli.training_options import (
+    FUSIONS,
     design_options,
+    fusion_design,
     head_of,
     save,
     schedule_of,
@@ -76,9 +79,18 @@ def _list_backbones() -> None:
     help="How pixels reach the backbone: as it was trained with them, or with the mean and deviation of "
     "train's channels taken out of them.",
 )
+@click.option(
+    "--features-from",
+    type=options.existing(),
+    metavar="RUN",
+    default=None,
+    help="A run that was trained on patches: --head then says how its features of the patches of each image "
+    "become one answer.",
+)
 @training_options(
-    head="gap",
-    dense="none; thesis: 10",
+    fusions=True,
+    head="gap; with --features-from bilstm",
+    dense="none; thesis: 10; bilstm: 128,128,128, its layers in each direction; attention: 128",
     dropout="0; thesis: 0.2",
     output="softmax",
     loss="the output's cross-entropy",
@@ -103,7 +115,12 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     from bccli.core.prepared import load_dataset
 
     backbones = grids.expand(settings["backbones"])
-    grid = grids.grid(_design(settings, backbones[0]), backbones, settings["seeds"])
+    if settings["features_from"]:
+        design = fusion_design(settings)
+        backbones = [design.backbone]
+    else:
+        design = _design(settings, backbones[0])
+    grid = grids.grid(design, backbones, settings["seeds"])
     designs.check(grid)
     dataset, surroundings = load_dataset(data), surroundings_of(settings, screen)
     folds, seeded, cache = settings["fold"] == "all", settings["seeds"] is not None, settings["cache"]
@@ -126,6 +143,11 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
 def _design(settings: dict[str, Any], backbone: str) -> Any:
     from bccli.core.designs import Design
 
+    if settings["head"] in FUSIONS:
+        raise UsageError(
+            f"--head {settings['head']} is about the patches of an image; add --features-from RUN, a run "
+            "that was trained on patches"
+        )
     output = settings["output"] or "softmax"
     return Design(
         backbone=backbone,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -47,6 +47,14 @@ class Answerer(Protocol):
         For each of `forms`, `images` has the pieces of each image. At most `step` pieces go through a
         network at a time.
         """
+
+
+@runtime_checkable
+class PatchAnswerer(Answerer, Protocol):
+    """What answers for patches, too."""
+
+    def of_pieces(self, pieces: np.ndarray, views: Sequence[View], step: int) -> np.ndarray:
+        """Probabilities (n, classes) of n pieces uint8 (n, height, width, 3), each for itself."""
 
 
 Loader = Callable[[Run, Engine, bool], Answerer]
@@ -97,7 +105,17 @@ def _load_networks(run: Run, engine: Engine, tempered: bool) -> Answerer:
     return Averaging(run.classes, form_of(run), networks, temperature_of(run) if tempered else None)
 
 
-LOADERS: dict[str, Loader] = {"network": _load_networks, "folds": _load_networks}
+def _load_fusion(run: Run, engine: Engine, tempered: bool) -> Answerer:
+    from bccli.core.fusion.answering import load_fusion
+
+    return load_fusion(run, engine, tempered)
+
+
+LOADERS: dict[str, Loader] = {
+    "network": _load_networks,
+    "folds": _load_networks,
+    "fusion": _load_fusion,
+}
 """What loads a run, by its kind."""
 
 

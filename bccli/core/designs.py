@@ -47,6 +47,15 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class Fusing:
+    """Whose features of patches are fused to images: the network run `base`, by the hash of its
+    model.keras. How is what the head's kind says, a row of `fusion.table.FUSIONS`."""
+
+    base: Path
+    base_hash: str
+
+
+@dataclass(frozen=True)
 class Design:
     """What is trained and how: all that decides a run's result, besides the data."""
 
@@ -62,6 +71,13 @@ class Design:
     views: int | None = None
     augment_val: bool = False
     tuning: Tuning | None = None
+    fusing: Fusing | None = None
+
+    @property
+    def base(self) -> Path | None:
+        """The run that this one builds upon, if there is one."""
+        start = self.tuning or self.fusing
+        return start.base if start else None
 
     def to_json(self, weights: Weights) -> dict[str, Any]:
         """The settings by which two runs are the same."""
@@ -83,6 +99,7 @@ class Design:
             "from_layer": self.tuning.from_layer if self.tuning else None,
             "fresh_head": bool(self.tuning and self.tuning.fresh_head),
             "train_batch_norm": bool(self.tuning and self.tuning.train_batch_norm),
+            "features_from": self.fusing.base_hash if self.fusing else "",
         }
         return json.loads(json.dumps(settings))
 
@@ -115,6 +132,7 @@ LATER = {
     "from_layer": None,
     "fresh_head": False,
     "train_batch_norm": False,
+    "features_from": "",
 }
 """What settings were in runs that were made before there was a choice."""
 
@@ -129,6 +147,10 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
         design.schedule.check()
         _check_augmentation(design, "none" if design.tuning.from_layer else "all")
         return replace(design, weights="run"), backbone, Weights("run", hash=design.tuning.base_hash)
+    if design.fusing:
+        design.schedule.check()
+        _check_augmentation(design, "none")
+        return replace(design, weights="run"), backbone, Weights("run", hash=design.fusing.base_hash)
     weights = find_weights(backbone, design.weights or ("imagenet" if backbone.weights else "none"))
     trainable = design.trainable or ("all" if weights.file is None else "none")
     design.schedule.check()

@@ -30,7 +30,7 @@ def _sigmoid(scores: np.ndarray) -> np.ndarray:
 
 
 # The outputs of models.heads.OUTPUTS once more, for scores in an array.
-_OUTPUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"softmax": _softmax, "sigmoid": _sigmoid}
+OUTPUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"softmax": _softmax, "sigmoid": _sigmoid}
 
 
 PACKING_PAYS = 60
@@ -109,7 +109,7 @@ class LightEngine:
 
     def network(self, run: Run) -> Network:
         """The network of a run, from images to class probabilities."""
-        model, activate = self._load(run, run.info.get("litert")), _OUTPUTS[run.info["settings"]["output"]]
+        model, activate = self._load(run, run.info.get("litert")), OUTPUTS[run.info["settings"]["output"]]
         return lambda images: activate(model.scores(images))
 
     def outputs(self, run: Run, stem: str) -> Network:

@@ -12,7 +12,7 @@ from bccli.core.calibrating import COLDEST, HOTTEST, fit_temperature, temper, te
 from bccli.core.comparing import Side, compare
 from bccli.core.errors import DataError, UsageError
 from bccli.core.files import file_hash, locked, read_json, write_json
-from bccli.core.grouping import at_level, holds_pieces, mixed_patients, vote
+from bccli.core.grouping import at_level, holds_pieces, image_keys, mixed_patients, vote
 from bccli.core.metrics import Figures, mean_loss, measure, with_overfitting
 from bccli.core.papers import beside
 from bccli.core.predictions import Predictions, read_predictions
@@ -42,7 +42,8 @@ class Subject:
     """Whose predictions are measured: those of one split, and what is known beside them.
 
     `val` are the predictions that thresholds, temperatures and leaderboards rest on. `pieces` says that rows
-    are patches. `facts` are fields of `Figures`; train and val accuracy are those of the network.
+    are patches. Where rows are images that a fusion made of patches, `patches` is what it knew of these.
+    `facts` are fields of `Figures`; train and val accuracy are those of the network.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Subject:
     temperature: float | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     run: Run | None = None
+    patches: "Subject | None" = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,30 @@ class Evaluation:
         return self.whole, *self.groups
 
 
+PATCHES = "patches.csv"
+"""What a fusion's patch run says of each patch, beside its predictions.csv of images."""
+
+
 def subject_of(run: Run, predictions: Predictions, split: str) -> Subject:
     """One split of a run's predictions, with what run.json knows."""
+    subject = _subject(run, predictions, split)
+    if run.info["kind"] != "fusion":
+        return subject
+    path = run.part(PATCHES) if run.complete else run.root / PATCHES
+    return replace(subject, patches=_of_patches(subject, run, read_predictions(path, run.classes), split))
+
+
+def _of_patches(subject: Subject, run: Run, patches: Predictions, split: str) -> Subject:
+    """The same with the patches that images were fused from."""
+    return replace(
+        _subject(run, patches, split),
+        pieces=True,
+        temperature=None,
+        facts={**subject.facts, **run.info["patches"]},
+    )
+
+
+def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
     info = run.info
     return Subject(
         name=run.name,
@@ -148,6 +172,12 @@ def figures_of(run: Run, predictions: Predictions, split: str, *, positive: str 
 
 def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evaluation:
     """Measure a subject. Raises DataError, UsageError where the terms do not fit it."""
+    if subject.patches and terms.level == "patch":
+        if terms.calibrate:
+            raise UsageError(
+                f"--calibrate: {subject.name} has a temperature for images; leave --level patch out"
+            )
+        subject = subject.patches
     temperature = _temperature(subject, terms, watcher)
     rows = _tempered(subject.predictions, temperature)
     val = _tempered(subject.val, temperature) if subject.val is not None and len(subject.val) else None
@@ -265,15 +295,27 @@ def _measured(
 def _fusion(
     subject: Subject, terms: Terms, units: Predictions, rows: Predictions, positive: str | None
 ) -> dict[str, dict[str, float | None]] | None:
-    """What other ways from patches to images would reach, beside the run's own."""
-    if terms.level != "image" or not subject.pieces:
+    """How many of the patches are told right, and what other ways from them to images would reach."""
+    if terms.level != "image":
         return None
-    ways = {"vote": vote(rows), "mean": at_level(rows, "image", pieces=True)}
+    if subject.patches:
+        rows = subject.patches.predictions
+        if terms.by:
+            rows = _of_units(rows, units)
+    elif not subject.pieces:
+        return None
+    ways = {"patch": rows, "vote": vote(rows), "mean": at_level(rows, "image", pieces=True)}
     found = {}
-    for name, images in ways.items():
-        figures = measure(images.labels, None, images.classes, positive=positive, predicted=images.predicted)
-        found[name] = {key: getattr(figures, key) for key in ("accuracy", "balanced_accuracy", "f1")}
+    for name, cases in ways.items():
+        figures = measure(cases.labels, None, cases.classes, positive=positive, predicted=cases.predicted)
+        found[name] = {key: getattr(figures, key) for key in ("n", "accuracy", "balanced_accuracy", "f1")}
     return found
+
+
+def _of_units(patches: Predictions, images: Predictions) -> Predictions:
+    """The patches of some images."""
+    known = set(images.paths)
+    return patches.where(np.array([key in known for key in image_keys(patches)], bool))
 
 
 def _groups(

@@ -69,20 +69,30 @@ def train(
     """
     watcher, overwrite = surroundings.watcher, surroundings.overwrite
     job = plan_job(design, dataset, cache or default_cache(dataset, root), watcher)
-    if design.tuning:
-        _check_base(job, load_run(design.tuning.base), watcher)
+    if design.base:
+        _check_base(job, load_run(design.base), watcher)
     settings = {**job.design.to_json(job.weights), "data": dataset.hash}
     extendable = job.design.schedule.extendable
-    with open_run(root, "network", settings, overwrite=overwrite, extendable=extendable, later=LATER) as run:
+    kind, make = _maker(design)
+    with open_run(root, kind, settings, overwrite=overwrite, extendable=extendable, later=LATER) as run:
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
         with surroundings.log(root / "log.txt"):
-            return _train_network(job, run, surroundings)
+            return make(job, run, surroundings)
+
+
+def _maker(design: Design) -> tuple[str, Callable[[Job, Run, Surroundings], Run]]:
+    """The kind of run that a design makes, and what makes it."""
+    if not design.fusing:
+        return "network", _train_network
+    from bccli.core.fusion.training import fuse
+
+    return "fusion", fuse
 
 
 def _check_base(job: Job, base: Run, watcher: Watcher) -> None:
-    """Raises LeakageError where test is not new to the run that is fine-tuned."""
+    """Raises LeakageError where test is not new to the run that is built upon."""
     if same_split(base, job):
         return
     leak = audit_against(base, job.dataset, chosen=job.parts == TEST)

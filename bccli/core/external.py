@@ -63,9 +63,27 @@ def subject_on(
     watcher.note(
         f"evaluating {run.root} on {len(dataset.samples)} images of {dataset.root}: {predictor.device}"
     )
-    probabilities = _predict(predictor, dataset, workers, watcher)
-    samples = dataset.samples
-    predictions = Predictions(
+    samples, probabilities, of_patches = _answers(predictor, dataset, workers, watcher)
+    predictions = _table(run, samples, probabilities)
+    own = subject_of(run, read_predictions(run.part("predictions.csv"), run.classes), "val")
+    protocol: str = dataset.info["protocol"]
+    facts = {
+        **own.facts,
+        "dataset": dataset.info["dataset"],
+        "protocol": "paper" if run.info["protocol"].startswith("paper") else protocol,
+        "leakage": leak.to_json(),
+    }
+    patches = own.patches
+    if patches and of_patches is not None:
+        table = _table(run, dataset.samples, of_patches)
+        facts_of_patches = {**facts, **run.info["patches"]}
+        patches = replace(patches, predictions=table, split=None, facts=facts_of_patches)
+    pieces = dataset.preparation.patches is not None and not patches
+    return replace(own, predictions=predictions, split=None, pieces=pieces, facts=facts, patches=patches)
+
+
+def _table(run: Run, samples: Sequence[Sample], probabilities: np.ndarray) -> Predictions:
+    return Predictions(
         classes=run.classes,
         splits=("",) * len(samples),
         patients=tuple(sample.patient for sample in samples),
@@ -76,16 +94,20 @@ def subject_on(
         sources=tuple(sample.source for sample in samples),
         traits={name: tuple(str(getattr(sample, name)) for sample in samples) for name in TRAITS},
     )
-    own = subject_of(run, read_predictions(run.part("predictions.csv"), run.classes), "val")
-    protocol: str = dataset.info["protocol"]
-    facts = {
-        **own.facts,
-        "dataset": dataset.info["dataset"],
-        "protocol": "paper" if run.info["protocol"].startswith("paper") else protocol,
-        "leakage": leak.to_json(),
-    }
-    pieces = dataset.preparation.patches is not None
-    return replace(own, predictions=predictions, split=None, pieces=pieces, facts=facts)
+
+
+def _answers(
+    predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher
+) -> tuple[Sequence[Sample], np.ndarray, np.ndarray | None]:
+    """Rows, their probabilities (n, classes), and those of patches where the rows are fused from them."""
+    from bccli.core.fusion.answering import Fusion
+
+    (member,) = predictor.members
+    if not isinstance(member, Fusion):
+        return dataset.samples, _predict(predictor, dataset, workers, watcher), None
+    from bccli.core.fusion.external import fuse_prepared
+
+    return fuse_prepared(member, dataset, step=predictor.step, workers=workers, watcher=watcher)
 
 
 def _check(run: Run, dataset: Dataset, watcher: Watcher) -> None:

@@ -13,7 +13,7 @@ LEVELS = ("image", "patch", "patient")
 
 def holds_pieces(predictions: Predictions) -> bool:
     """Whether several rows of a split are of one image, as they are where images were cut into patches."""
-    keys = list(zip(_image_keys(predictions), predictions.splits, strict=True))
+    keys = list(zip(image_keys(predictions), predictions.splits, strict=True))
     return len(set(keys)) < len(keys)
 
 
@@ -31,7 +31,7 @@ def at_level(predictions: Predictions, level: str, *, pieces: bool) -> Predictio
         return predictions
     if level == "image" and not pieces:
         return predictions
-    images = _image_keys(predictions) if pieces else predictions.paths
+    images = image_keys(predictions) if pieces else predictions.paths
     if level == "image":
         return _merged(predictions, images)
     return _merged(
@@ -41,8 +41,8 @@ def at_level(predictions: Predictions, level: str, *, pieces: bool) -> Predictio
 
 def vote(pieces: Predictions) -> Predictions:
     """A row per image, decided by the majority of its patches, ties by their mean probability."""
-    images = _merged(pieces, _image_keys(pieces))
-    counts = _counts(_places(_image_keys(pieces))[1], pieces.predicted, len(pieces.classes))
+    images = _merged(pieces, image_keys(pieces))
+    counts = _counts(_places(image_keys(pieces))[1], pieces.predicted, len(pieces.classes))
     ties = counts if images.probabilities is None else counts + images.probabilities / 2
     return replace(images, predicted=ties.argmax(axis=1))
 
@@ -56,14 +56,16 @@ def mixed_patients(predictions: Predictions) -> int:
     return sum(len(labels) > 1 for labels in classes.values())
 
 
-def _image_keys(predictions: Predictions) -> list[str]:
+def image_keys(predictions: Predictions) -> list[str]:
     """What all patches of an image have in common: its source, and for augmented ones their variant."""
     sources = predictions.sources or ("",) * len(predictions)
     variants = predictions.traits.get("variant") or ("",) * len(predictions)
-    return [
-        f"{source}#{variant}" if source and variant not in ("", "0") else source or path
-        for source, variant, path in zip(sources, variants, predictions.paths, strict=True)
-    ]
+    return [image_key(*row) for row in zip(sources, variants, predictions.paths, strict=True)]
+
+
+def image_key(source: str, variant: str, path: str) -> str:
+    """The name of the image that a patch is of, or that an image is itself where its source is unknown."""
+    return f"{source}#{variant}" if source and variant not in ("", "0") else source or path
 
 
 def _places(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

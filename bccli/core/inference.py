@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from bccli.core import interruption
-from bccli.core.answering import Answerer, Form, Pieces, View, load_answerer
+from bccli.core.answering import Answerer, Form, PatchAnswerer, Pieces, View, load_answerer
 from bccli.core.catalog import DATASETS
 from bccli.core.datasets.walking import image_files
 from bccli.core.engines import NoLightFormError, start_engine
-from bccli.core.errors import DataError, ImageError
+from bccli.core.errors import DataError, ImageError, UsageError
 from bccli.core.imaging.decoding import decode_deep
 from bccli.core.imaging.preparation import Preparation, prepare_image
 from bccli.core.masks import Masks
@@ -30,11 +30,15 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image's answer: probabilities (classes,) or the reason why there is none."""
+    """One image's answer: probabilities (classes,) or the reason why there is none.
+
+    Of a patch, `place` is the row and column in its image, in pixels.
+    """
 
     path: str
     probabilities: np.ndarray | None
     error: str = ""
+    place: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Predictor:
 
     `step` images or patches at most go through a network at a time; with `tta` in all of their views.
     `masks` are those of the images, where one of the members `needs_masks`, which are thin lines where they
-    are `contours`. Images that are `prepared` already are taken as they are.
+    are `contours`. Images that are `prepared` already are taken as they are. With `by_patch`, each patch of
+    an image is answered for.
     """
 
     classes: tuple[str, ...]
@@ -54,6 +59,7 @@ class Predictor:
     masks: Masks | None = None
     contours: bool = False
     prepared: bool = False
+    by_patch: bool = False
 
     @property
     def needs_masks(self) -> bool:
@@ -71,9 +77,23 @@ class Predictor:
         by_form = dict(zip(self.forms, images, strict=True))
         return np.mean([self._ask(member, by_form) for member in self.members], axis=0)
 
+    def of_patches(self, patches: np.ndarray) -> np.ndarray:
+        """Class probabilities (n, classes) of n patches uint8 (n, height, width, 3) in the only form."""
+        members = [member for member in self.members if isinstance(member, PatchAnswerer)]
+        answers = [
+            self._in_order(member, member.of_pieces(patches, self._views(member), self.step))
+            for member in members
+        ]
+        return np.mean(answers, axis=0)
+
     def _ask(self, member: Answerer, by_form: Mapping[Form, Sequence[Pieces]]) -> np.ndarray:
-        views = views_of(member.forms[0][1]) if self.tta else (_as_is,)
-        answers = member([by_form[form] for form in member.forms], views, self.step)
+        images = [by_form[form] for form in member.forms]
+        return self._in_order(member, member(images, self._views(member), self.step))
+
+    def _views(self, member: Answerer) -> tuple[View, ...]:
+        return views_of(member.forms[0][1]) if self.tta else (_as_is,)
+
+    def _in_order(self, member: Answerer, answers: np.ndarray) -> np.ndarray:
         return answers[:, [member.classes.index(name) for name in self.classes]]
 
 
@@ -107,13 +127,15 @@ def load_predictor(
     step: int = BATCH,
     single: bool = False,
     tempered: bool = True,
+    by_patch: bool = False,
     verbose: bool = False,
     watcher: Watcher = SILENT,
 ) -> Predictor:
     """Load one or several runs; `single` says that there is only one image.
 
     LiteRT computes them unless the device is gpu or a run has no form for it. Raises DataError for runs
-    that are damaged, cannot predict, or have other classes than the first.
+    that are damaged, cannot predict, or have other classes than the first; UsageError where `by_patch` asks
+    for patches that they do not know, or know in several forms.
     """
     runs = [load_run(root) for root in roots]
     _check_classes(runs)
@@ -125,8 +147,24 @@ def load_predictor(
         watcher.warn(f"{error}; starting TensorFlow")
         engine = start_engine(device, light=False, verbose=verbose)
         members = [load_answerer(run, engine, tempered=tempered) for run in runs]
+    if by_patch:
+        _check_patches(runs, members)
     contours = any(row.contours for run in runs if (row := DATASETS.get(run.info["dataset"])) is not None)
-    return Predictor(runs[0].classes, tuple(members), engine.device, tta, step, contours=contours)
+    return Predictor(
+        runs[0].classes, tuple(members), engine.device, tta, step, contours=contours, by_patch=by_patch
+    )
+
+
+def _check_patches(runs: Sequence[Run], members: Sequence[Answerer]) -> None:
+    for run, member in zip(runs, members, strict=True):
+        if run.preparation.patches is None:
+            raise UsageError(f"--level patch: {run.root} was trained on whole images; leave the option out")
+        if not isinstance(member, PatchAnswerer):
+            raise UsageError(f"--level patch: {run.root} answers for images only; leave the option out")
+        if member.forms != members[0].forms:
+            raise UsageError(
+                f"--level patch: {run.root} and {runs[0].root} see different patches; leave --ensemble out"
+            )
 
 
 def _check_classes(runs: Sequence[Run]) -> None:
@@ -166,7 +204,7 @@ def predict(predictor: Predictor, paths: Iterable[str], *, workers: int = 2) -> 
             if not waiting:
                 return
             batch = [waiting.popleft().result() for _ in range(min(predictor.step, len(waiting)))]
-            yield from _answer(predictor, batch)
+            yield from (_answer_patches if predictor.by_patch else _answer)(predictor, batch)
 
 
 @dataclass(frozen=True)
@@ -212,15 +250,31 @@ def _answer(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterator[Predic
         yield Prediction(entry.name, None if entry.error else next(answers), entry.error)
 
 
+def _answer_patches(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterator[Prediction]:
+    """An answer for each patch of each image."""
+    for entry in batch:
+        if entry.error:
+            yield Prediction(entry.name, None, entry.error)
+            continue
+        (patches,) = entry.forms
+        answers = predictor.of_patches(patches.images)
+        for place, answer in zip(patches.places, answers, strict=True):
+            yield Prediction(entry.name, answer, place=place)
+
+
 def to_rows(
-    answers: Iterable[Prediction], classes: Sequence[str], top: int | None
+    answers: Iterable[Prediction], classes: Sequence[str], top: int | None, *, by_patch: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Answers as rows of the contract; with `top`, the most probable classes by rank instead of all."""
+    """Answers as rows of the contract; with `top`, the most probable classes by rank instead of all.
+
+    With `by_patch`, the row and column of each patch come behind the path.
+    """
     for answer in answers:
         values = answer.probabilities
         order = [] if values is None else np.argsort(-values, kind="stable").tolist()
         row: dict[str, Any] = {
             "path": answer.path,
+            **(dict(zip(("row", "col"), answer.place or (None, None), strict=True)) if by_patch else {}),
             "predicted": classes[order[0]] if order else None,
             "probability": float(values[order[0]]) if values is not None else None,
         }

@@ -132,6 +132,7 @@ _SPELLINGS = {
     "test_magnifications": "test-magnification",
     "weights_hash": "weights of the content",
     "augment_hash": "augment of the content",
+    "features_from": "features-from of the content",
 }
 
 

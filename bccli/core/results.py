@@ -14,7 +14,7 @@ import numpy as np
 
 from bccli.core.auditing import looks_of
 from bccli.core.augmentation import Policy, built_in
-from bccli.core.designs import TEST, TRAIN, VAL, Design, Job
+from bccli.core.designs import TEST, TRAIN, VAL, Design, Fusing, Job
 from bccli.core.evaluation import figures_json, figures_of
 from bccli.core.external import SEEN, same_split, seen_by, write_seen
 from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
@@ -53,7 +53,10 @@ def stored_figures(run: Run) -> list[Figures]:
 
 
 # What a run needs to answer for images, but not for its figures.
-_NETWORK = ("model.keras", "model.tflite", "extractor.keras", "extractor.tflite")
+_NETWORK = (
+    "model.keras", "model.tflite", "extractor.keras", "extractor.tflite", "fusion.npz", "fusion.keras",
+    "classifier.npz",
+)  # fmt: skip
 
 
 def keeps_network(run: Run) -> bool:
@@ -132,25 +135,16 @@ def finish(
     rows = [(samples[place], SPLITS[parts[place]]) for place in shown]
     write_predictions(run.root / "predictions.csv", rows, probabilities[shown], classes)
     kept = _keep(run.root, networks, images, watcher) if networks.kept else {"network_kept": False}
-    looks = looks_of(job.dataset, job.cache)
-    seen = [(place, part) for place, part in enumerate(job.parts.tolist()) if part in (TRAIN, VAL)]
-    rows_seen = [(job.dataset.samples[place], SPLITS[part], *looks[place].tolist()) for place, part in seen]
-    if job.design.tuning and not same_split(base := load_run(job.design.tuning.base), job):
-        rows_seen += seen_by(base)
-    write_seen(run.root / SEEN, rows_seen)
-    write_text(run.root / "recipe.toml", to_recipe(job.design, job.weights, job.design.fold))
-    hits = probabilities.argmax(axis=1) == fit.examples.labels
-    accuracy = {part: float(hits[parts == part].mean()) for part in (TRAIN, VAL) if (parts == part).any()}
+    write_origins(job, run)
     facts = {
-        **_facts(job, run.root),
+        **facts_of(job, run.root),
         **facts,
         "size": list(whole.input_shape[2:0:-1]),
         "parameters": int(whole.count_params()),
         **kept,
         "kept_epoch": fit.progress.kept_epoch,
         "epochs_trained": fit.progress.epoch,
-        "train_accuracy": accuracy.get(TRAIN),
-        "val_accuracy": accuracy.get(VAL),
+        **accuracies(probabilities, fit.examples.labels, parts),
     }
     preliminary = Run(run.root, {**run.info, **facts})
     write_results(preliminary)
@@ -162,22 +156,43 @@ def _keep(root: Path, networks: Networks, images: Images, watcher: Watcher) -> d
     """Store the network in both forms and draw it; returns what run.json says of it."""
     with replacing_file(root / "model.keras") as temporary:
         networks.whole.save(temporary)
-    exported = export(networks.scoring, _some(images), root)
+    exported = export(networks.scoring, some_images(images), root)
     if exported.error:
         watcher.warn(
             f"predict will have to start TensorFlow: no model.tflite could be made ({exported.error})"
         )
-    _draw(root, networks.whole)
+    draw_network(root, networks.whole.layers)
     return {"litert": exported.to_json()}
 
 
-def _some(images: Images) -> np.ndarray:
+def write_origins(job: Job, run: Run) -> None:
+    """seen.csv, all that the run and those before it were made with, and recipe.toml."""
+    looks = looks_of(job.dataset, job.cache)
+    seen = [(place, part) for place, part in enumerate(job.parts.tolist()) if part in (TRAIN, VAL)]
+    rows = [(job.dataset.samples[place], SPLITS[part], *looks[place].tolist()) for place, part in seen]
+    if job.design.base and not same_split(base := load_run(job.design.base), job):
+        rows += seen_by(base)
+    write_seen(run.root / SEEN, rows)
+    write_text(run.root / "recipe.toml", to_recipe(job.design, job.weights, job.design.fold))
+
+
+def accuracies(probabilities: np.ndarray, labels: np.ndarray, parts: np.ndarray) -> dict[str, float | None]:
+    """Train and val accuracy of probabilities (n, classes), None where there is no such image."""
+    hits = probabilities.argmax(axis=1) == labels
+    found = {"train_accuracy": TRAIN, "val_accuracy": VAL}
+    return {
+        name: float(hits[parts == part].mean()) if (parts == part).any() else None
+        for name, part in found.items()
+    }
+
+
+def some_images(images: Images) -> np.ndarray:
     """A few images (n, height, width, 3), from all over the dataset."""
     places = np.unique(np.linspace(0, len(images.samples) - 1, _CHECKED).astype(int))
     return np.asarray(next(images.batches(places, len(places))))
 
 
-def _facts(job: Job, root: Path) -> dict[str, Any]:
+def facts_of(job: Job, root: Path) -> dict[str, Any]:
     """What run.json says of the data and the design, beyond the settings."""
     info = job.dataset.info
     return {
@@ -222,8 +237,8 @@ def write_results(run: Run) -> None:
             )  # fmt: skip
 
 
-def _draw(root: Path, whole: Any) -> None:
-    """model.png."""
+def draw_network(root: Path, layers: Iterable[Any]) -> None:
+    """model.png of Keras layers."""
     import keras
 
     from bccli.core.models.drawing import LayerBox, draw_layers
@@ -237,7 +252,7 @@ def _draw(root: Path, whole: Any) -> None:
             trainable=bool(layer.trainable_weights),
             layers=len(getattr(layer, "layers", [layer])),
         )
-        for layer in whole.layers
+        for layer in layers
     ]
     with replacing(root / "model.png") as stream:
         draw_layers(boxes, stream)
@@ -251,6 +266,13 @@ def _weights_choice(weights: Weights) -> str:
 def _policy_choice(policy: Policy) -> str:
     """--augment as a recipe repeats it, like `_weights_choice`."""
     return policy.name if policy.name in built_in() else str(Path(policy.name).resolve())
+
+
+def _fusion_recipe(fusing: Fusing, values: dict[str, Any]) -> dict[str, Any]:
+    """What of the options there is where features of patches are fused."""
+    for key in ("backbone", "weights", "trainable", "input-norm", "mixed-precision"):
+        del values[key]
+    return {**values, "features-from": str(fusing.base.resolve())}
 
 
 def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
@@ -292,6 +314,8 @@ def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
         "seed": schedule.seed,
         "allow-leakage": design.allow_leakage or None,
     }
+    if design.fusing:
+        return to_toml("train", _fusion_recipe(design.fusing, values))
     if not (tuning := design.tuning):
         return to_toml("train", values)
     for key in ("backbone", "weights", "trainable", "input-norm"):

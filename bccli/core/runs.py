@@ -33,7 +33,8 @@ _OF_A_SWEEP = ("files",)
 _OWN = (
     "model.keras", "model.tflite", "history.csv", "metrics.json", "predictions.csv", "seen.csv",
     "recipe.toml", "model.png", "log.txt", STATE, "plots", "tensorboard", ".cache",
-    "leaderboard.csv", ".seconds", ACTIVATIONS,
+    "leaderboard.csv", ".seconds", ACTIVATIONS, "patches.csv", "extractor.keras", "extractor.tflite",
+    "fusion.npz", "fusion.keras", "classifier.npz",
 )  # fmt: skip
 
 

@@ -1,0 +1,59 @@
+"""A fusion on another prepared dataset, whose patches form its images."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from bccli.core import interruption
+from bccli.core.answering import Pieces
+from bccli.core.errors import DataError
+from bccli.core.fusion.answering import Fusion
+from bccli.core.fusion.bags import group, place_of
+from bccli.core.images import decode_prepared
+from bccli.core.prepared import Dataset
+from bccli.core.records import Sample
+from bccli.core.watching import Watcher
+
+
+def fuse_prepared(
+    fusion: Fusion, dataset: Dataset, *, step: int, workers: int, watcher: Watcher
+) -> tuple[list[Sample], np.ndarray, np.ndarray]:
+    """The images of a dataset as rows, their probabilities (images, classes), and (patches, classes) those
+    of each patch by itself, in the order of the manifest.
+
+    Raises DataError where the dataset has whole images, or a damaged file.
+    """
+    if dataset.preparation.patches is None:
+        raise DataError(
+            f"{dataset.root}: has whole images, and a fusion is about patches; prepare with --patch"
+        )
+    samples = dataset.samples
+    grouping = group(samples, np.zeros(len(samples)))
+    fused = np.empty((len(grouping.keys), len(fusion.classes)))
+    patches = np.empty((len(samples), len(fusion.classes)))
+
+    def load(positions: Sequence[int]) -> Pieces:
+        images = [decode_prepared(dataset.root / samples[position].path) for position in positions]
+        return Pieces(np.stack(images), tuple(place_of(samples[position]) for position in positions))
+
+    with (
+        interruption.deferred(),
+        watcher.track(len(samples), "patches") as advance,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        for start in range(0, len(grouping.keys), step):
+            images = range(start, min(start + step, len(grouping.keys)))
+            members = [grouping.of(image) for image in images]
+            bags = fusion.bags(list(pool.map(load, members)), lambda pieces: pieces, step)
+            fused[images.start : images.stop] = fusion.fuser(bags)
+            for positions, bag in zip(members, bags, strict=True):
+                patches[positions] = bag.probabilities
+                advance(len(positions))
+            interruption.stop_if_requested()
+    rows = [
+        replace(samples[place], path=key, row=None, col=None)
+        for key, place in zip(grouping.keys, grouping.first.tolist(), strict=True)
+    ]
+    return rows, fused, patches

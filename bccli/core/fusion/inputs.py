@@ -1,0 +1,72 @@
+"""What the fusing networks are fed: the features of an image's patches, row by row and padded."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bccli.core.features import StoredFeatures
+from bccli.core.fusion.bags import Grouping
+
+
+@dataclass(frozen=True)
+class BagInputs:
+    """Images by their number in `grouping`, each float32 (patches, width + 1): features, and 1 where there
+    is a patch.
+
+    `values` has a row per patch. Where training sees augmented children, their rows stand behind, `views`
+    for each patch from `first` (patches,) on; the patches of an image show the same child in each turn.
+    """
+
+    values: np.ndarray | StoredFeatures
+    grouping: Grouping
+    first: np.ndarray | None = None
+    views: int = 1
+    seed: int = 0
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
+        """Yield float32 arrays (batch, patches, width + 1)."""
+        for start in range(0, len(order), batch_size):
+            yield self._padded(self.grouping.members[order[start : start + batch_size]])
+
+    def training_batches(self, order: np.ndarray, turns: np.ndarray, batch_size: int) -> Iterator[Any]:
+        """Yield the same, of children where there are some."""
+        if self.first is None:
+            yield from self.batches(order, batch_size)
+            return
+        for start in range(0, len(order), batch_size):
+            here = slice(start, start + batch_size)
+            yield self._padded(self._children(order[here], self._drawn(order[here], turns[here])))
+
+    def signature(self) -> Any:
+        """The TensorSpec of a batch."""
+        import tensorflow as tf
+
+        return tf.TensorSpec((None, None, self.values.shape[1] + 1), tf.float32)
+
+    def rows(self, image: int, view: int = 0) -> np.ndarray:
+        """The rows of an image's patches, or of a view of it from 1 on."""
+        members = self.grouping.of(image)
+        return members if not view or self.first is None else self.first[members] + view - 1
+
+    def _drawn(self, order: np.ndarray, turns: np.ndarray) -> np.ndarray:
+        """Which view each image shows in its turn."""
+        drawn = np.empty(len(order), np.int64)
+        for turn in np.unique(turns):
+            views = np.random.default_rng([self.seed, int(turn)])
+            chosen = views.integers(self.views, size=len(self.grouping.keys))
+            drawn[turns == turn] = chosen[order[turns == turn]]
+        return drawn
+
+    def _children(self, order: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        assert self.first is not None
+        members = self.grouping.members[order]
+        return np.where(members >= 0, self.first[members] + drawn[:, None], -1)
+
+    def _padded(self, members: np.ndarray) -> np.ndarray:
+        batch = np.zeros((*members.shape, self.values.shape[1] + 1), np.float32)
+        there = members >= 0
+        batch[there, :-1] = self.values[members[there]]
+        batch[there, -1] = 1
+        return batch

@@ -1,0 +1,108 @@
+"""What the fusing networks compute, in NumPy: `predict` needs neither TensorFlow nor LiteRT for them.
+
+LiteRT has no form for a recurrence over any number of patches, and of a network that is a thousandth of
+its backbone the forward pass is small. Everything here is float32, as in Keras.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def dense(x: np.ndarray, arrays: Arrays, name: str) -> np.ndarray:
+    """A dense layer (n, width) → (n, units) before its activation; without a bias where there is none."""
+    scores: np.ndarray = x @ arrays[f"{name}/kernel"]
+    return scores + arrays[f"{name}/bias"] if f"{name}/bias" in arrays else scores
+
+
+def standardise(x: np.ndarray, arrays: Arrays) -> np.ndarray:
+    """Features without the mean and deviation of train's."""
+    result: np.ndarray = (x - arrays["mean"]) / arrays["deviation"]
+    return result
+
+
+def patch_scores(features: np.ndarray, arrays: Arrays, layers: Sequence[str]) -> np.ndarray:
+    """The scores (n, units) that a patch run's head gives to features (n, width).
+
+    `layers` has what each layer is: `norm`, `dense` with ReLU behind it, or `scores`, the last one.
+    """
+    x = features
+    for number, kind in enumerate(layers):
+        x = _HEAD_LAYERS[kind](x, arrays, f"patch/{number}")
+    return x
+
+
+def _norm(x: np.ndarray, arrays: Arrays, name: str) -> np.ndarray:
+    result: np.ndarray = x * arrays[f"{name}/scale"] + arrays[f"{name}/shift"]
+    return result
+
+
+def _relu(x: np.ndarray, arrays: Arrays, name: str) -> np.ndarray:
+    return np.maximum(dense(x, arrays, name), np.float32(0))
+
+
+_HEAD_LAYERS = {"norm": _norm, "dense": _relu, "scores": dense}
+
+
+def lstm(x: np.ndarray, arrays: Arrays, name: str) -> np.ndarray:
+    """The hidden states (n, steps, units) of an LSTM over sequences (n, steps, width), as Keras has it.
+
+    Hochreiter and Schmidhuber 1997, DOI 10.1162/neco.1997.9.8.1735; gates are in the order input, forget,
+    cell, output.
+    """
+    kernel, recurrent, bias = (arrays[f"{name}/{part}"] for part in ("kernel", "recurrent", "bias"))
+    units = recurrent.shape[0]
+    incoming = x @ kernel + bias
+    hidden = cell = np.zeros((len(x), units), np.float32)
+    states = np.empty((*x.shape[:2], units), np.float32)
+    for step in range(x.shape[1]):
+        gates = incoming[:, step] + hidden @ recurrent
+        enter, keep, new, leave = np.split(gates, 4, axis=1)
+        cell = sigmoid(keep) * cell + sigmoid(enter) * np.tanh(new)
+        hidden = sigmoid(leave) * np.tanh(cell)
+        states[:, step] = hidden
+    return states
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), without an overflow."""
+    result: np.ndarray = (np.tanh(x / 2) + 1) / 2
+    return result
+
+
+def bilstm(x: np.ndarray, arrays: Arrays, layers: int) -> np.ndarray:
+    """The scores (n, units) of `layers` bidirectional LSTMs over features (n, patches, width).
+
+    Yan et al. 2018, section IV.C: both directions are joined in each layer, and a dense layer sees where
+    each of the last layer's directions ends.
+    """
+    x = standardise(x, arrays)
+    for number in range(layers):
+        there = lstm(x, arrays, f"lstm/{number}/forward")
+        back = lstm(x[:, ::-1], arrays, f"lstm/{number}/backward")
+        if number == layers - 1:
+            return dense(np.concatenate([there[:, -1], back[:, -1]], axis=1), arrays, "scores")
+        x = np.concatenate([there, back[:, ::-1]], axis=2)
+    raise ValueError("no layers")
+
+
+def attention(x: np.ndarray, arrays: Arrays, layers: int) -> np.ndarray:
+    """The scores (n, units) of gated attention pooling over features (n, patches, width).
+
+    Ilse, Tomczak, Welling 2018, "Attention-based Deep Multiple Instance Learning", arXiv:1802.04712,
+    equation 9.
+    """
+    x = standardise(x, arrays)
+    gated = np.tanh(dense(x, arrays, "attention/values")) * sigmoid(dense(x, arrays, "attention/gates"))
+    powers = dense(gated, arrays, "attention/weights")
+    powers = np.exp(powers - powers.max(axis=1, keepdims=True))
+    pooled = (powers / powers.sum(axis=1, keepdims=True) * x).sum(axis=1)
+    return dense(pooled, arrays, "scores")
+
+
+def arrays_of(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Arrays that are stored as they are computed with."""
+    return {key: np.asarray(value, np.float32) for key, value in content.items()}
