@@ -138,7 +138,8 @@ def test_the_arrangement_proof(bccli: Bccli, tmp_path: Path, seed: int) -> None:
     for name in ("bilstm", "vote", "mean", "svm"):
         options = ("--epochs", 15) if name == "bilstm" else ()
         bccli(
-            "train", data, tmp_path / name, "--head", name, "--features-from", patches, "--seed", seed, *options
+            "train", data, tmp_path / name, "--head", name, "--features-from", patches, "--seed", seed,
+            *options,
         )  # fmt: skip
         accuracy[name] = figures_of(bccli, tmp_path / name)["accuracy"]
     assert accuracy["bilstm"] > 0.9
