@@ -248,6 +248,11 @@ def _check(classifier: Classifier) -> None:
         ):
             if not ((arrays[name] >= 0) & (arrays[name] < end)).all():
                 raise ValueError(f"{name} points outside")
+        places = np.arange(nodes)  # a child comes after its parent, so that every way down ends
+        if not all(
+            len(arrays[side]) == nodes and (arrays[side] >= places).all() for side in ("left", "right")
+        ):
+            raise ValueError("the trees have another form")
     if "start" in arrays and len(arrays["start"]) != (1 if classifier.classes == 2 else classifier.classes):
         raise ValueError("start has another form")
     answers = classifier.probabilities(np.zeros((1, classifier.width), np.float32))

@@ -198,6 +198,16 @@ def test_arrays_that_are_not_a_classifiers_are_noticed(kept: Path, changed: dict
         load_classifier(kept)
 
 
+def test_trees_without_an_end_are_noticed(kept: Path) -> None:
+    with np.load(kept) as content:
+        nodes = len(content["left"])
+    to_each_other = np.arange(nodes, dtype=np.int32) ^ 1
+    to_each_other[to_each_other >= nodes] = 0
+    _rewritten(kept, left=to_each_other, right=to_each_other)
+    with pytest.raises(DataError, match=r"classifier\.npz: is no classifier.*trees"):
+        load_classifier(kept)
+
+
 def test_pickled_objects_are_refused(kept: Path) -> None:
     stream = io.BytesIO()
     np.save(stream, np.array([{}], object), allow_pickle=True)
