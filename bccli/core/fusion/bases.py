@@ -103,7 +103,7 @@ def design_of(
 ) -> Design:
     """The design with a row of `FUSIONS` as its head, and without what this row has no use for.
 
-    Raises UsageError where a network cannot have so many layers, or a rule is to see children.
+    So one recipe fits all of them. Raises UsageError where a network cannot have so many layers.
     """
     way, schedule = FUSIONS[name], design.schedule
     if isinstance(way, Network):
@@ -115,6 +115,6 @@ def design_of(
     plain = Schedule(seed=schedule.seed)
     if isinstance(way, Classified):
         plain = replace(plain, class_weights=schedule.class_weights)
-    elif design.augment:
-        raise UsageError(f"--augment: {name} learns nothing, and so needs no children; leave it out")
+    else:
+        design = replace(design, augment=None, views=None)
     return replace(design, head=Head(kind=name), schedule=plain, augment_val=False)
