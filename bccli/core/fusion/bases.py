@@ -79,7 +79,9 @@ def load_patch_network(base: Run) -> PatchNetwork:
     extractor = keras.Model(whole.input, features, name="extractor")
     layers, arrays = head_arrays(head)
     patch_head = PatchHead(tuple(layers), base.info["settings"]["output"], arrays)
-    return PatchNetwork(extractor, patch_head, _key(base, extractor))
+    key = _key(base, extractor)
+    extractor.trainable = False
+    return PatchNetwork(extractor, patch_head, key)
 
 
 def _key(base: Run, extractor: Any) -> FeatureKey:
