@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from bccli.cli import cli
-from tests.conftest import Bccli, draw, read_rows, rows_of, save, tree
+from tests.commands.test_histology import iciar
+from tests.conftest import Bccli, draw, forget, read_rows, rows_of, save, tree
+from tests.core.imaging.slides import draw_slide
 from tests.sentences import refused
 
 SIDE, ROWS, COLS = 16, 3, 4
@@ -28,29 +30,32 @@ WAYS = {
 }
 
 
-def arrangement(number: int, seed: int = 0) -> tuple[str, np.ndarray]:
+def arrangement(number: int, seed: int = 0, spread: float = 70) -> tuple[str, np.ndarray]:
     """An image of 3 rows of 4 patches, two of them marked: the class is whether both lie in one row.
 
-    Each patch has a colour of its own, which means nothing, and the mark is a chequered square in it:
-    otherwise a support vector machine would know the 66 arrangements by heart.
+    Each patch has a colour of its own, which means nothing, up to `spread` from grey, and the mark is a
+    chequered square in it: were all patches alike, a support vector machine would know the 66 arrangements
+    by heart.
     """
     rng = np.random.default_rng([seed, number])
     together = number % 2
     rows = [rng.integers(ROWS)] * 2 if together else rng.choice(ROWS, 2, replace=False)
     cols = rng.choice(COLS, 2, replace=False) if together else rng.integers(COLS, size=2)
-    image = np.repeat(np.repeat(rng.uniform(58, 198, (ROWS, COLS, 3)), SIDE, axis=0), SIDE, axis=1)
+    image = np.repeat(
+        np.repeat(128 + rng.uniform(-spread, spread, (ROWS, COLS, 3)), SIDE, axis=0), SIDE, axis=1
+    )
     down, right = np.indices((12, 12))
     for row, col in zip(rows, cols, strict=True):
         top, left = rng.integers(0, 5, 2) + np.array([row, col]) * SIDE
-        image[top : top + 12, left : left + 12] += (60 * ((down + right) % 2 * 2 - 1))[..., None]
+        image[top : top + 12, left : left + 12] += (70 * ((down + right) % 2 * 2 - 1))[..., None]
     image += rng.normal(0, 8, image.shape)
     return ("apart", "together")[together], image.clip(0, 255).astype(np.uint8)
 
 
-def arrangements(root: Path, count: int, seed: int = 0) -> Path:
+def arrangements(root: Path, count: int, seed: int = 0, spread: float = 70) -> Path:
     """A raw dataset of such images."""
     for number in range(count):
-        label, image = arrangement(number, seed)
+        label, image = arrangement(number, seed, spread)
         save(root / label / f"{number:05d}.png", image)
     return root
 
@@ -118,7 +123,7 @@ def test_all_ways_share_the_features(bccli: Bccli, place: Path, tmp_path: Path) 
 def test_the_arrangement_of_patches_is_told(bccli: Bccli, tmp_path: Path) -> None:
     """From pixels to labels, in small: what no rule about single patches can know."""
     data, patches = tmp_path / "data", tmp_path / "patches"
-    arrangements(tmp_path / "raw", 400)
+    arrangements(tmp_path / "raw", 400, spread=5)
     bccli("prepare", "folder", tmp_path / "raw", data, "--patch", SIDE)
     bccli("train", data, patches, *FROZEN)
     settings = {"bilstm": ("--dense", "24,24,24", "--epochs", 16, "--lr", 0.005), "vote": (), "mean": ()}
@@ -140,10 +145,10 @@ def test_the_arrangement_proof(bccli: Bccli, tmp_path: Path, seed: int) -> None:
     bccli(
         "prepare", "folder", tmp_path / "raw", data, "--patch", SIDE, "--ratios", "70/15/15", "--seed", seed
     )
-    bccli("train", data, patches, *FROZEN, "--seed", seed)
+    bccli("train", data, patches, *FROZEN)
     accuracy = {}
     for name in ("bilstm", "vote", "mean", "svm"):
-        options = "--seed", seed, "--epochs", 15
+        options = ["--seed", seed, "--epochs", 20] + ["--dense", "64,64,64"] * (name == "bilstm")
         bccli("train", data, tmp_path / name, "--head", name, "--features-from", patches, *options)
         accuracy[name] = figures_of(bccli, tmp_path / name)["accuracy"]
     assert accuracy["bilstm"] > 0.9
@@ -330,6 +335,31 @@ def test_images_with_unequal_numbers_of_patches(bccli: Bccli, tmp_path: Path) ->
         rows = rows_of(bccli("predict", out, raw / "a" / "glass.png", raw / "b" / "1.png", exit=4).stdout)
         assert "no patch with enough tissue" in rows[0]["error"]
         assert not rows[1]["error"]
+
+
+@pytest.mark.slow
+def test_the_recipe_from_tiff_to_label(bccli: Bccli, tmp_path: Path) -> None:
+    """BACH's layout and size through both stages, as they are but for a small backbone and fewer epochs."""
+    source = iciar(tmp_path / "bach", 3)
+    for number, file in enumerate(sorted(source.rglob("*.tif"))):
+        save(file, draw_slide(number, 0, (2048, 1536)))
+    data, patches, out = (tmp_path / name for name in ("data", "patches", "out"))
+    recipe, small = "hybrid-bilstm", ("--backbone", "mobilenet-0.25", "--weights", "none")
+    bccli("prepare", "bach", source, data, "--recipe", recipe, "--sample", 12, "--ratios", "1/1/1")
+    bccli("train", data, patches, "--recipe", f"{recipe}:patches", *small, "--epochs", 1)
+    short = "--epochs", 2, "--views", 2
+    bccli("train", data, out, "--recipe", f"{recipe}:images", "--features-from", patches, *short)
+    forget(data, patches)
+    stored = read_rows(out / "predictions.csv")
+    assert len(stored) == 8
+    answers = rows_of(bccli("predict", out, *(source / row["source"] for row in stored)).stdout)
+    for row, answer in zip(stored, answers, strict=True):
+        assert answer["predicted"] == row["predicted"]
+        for name in ("normal", "benign", "in_situ", "invasive"):
+            assert float(answer[f"p_{name}"]) == pytest.approx(float(row[f"p_{name}"]), abs=1e-4)
+    for level, where in (("image", "section V.C"), ("patch", "table III")):
+        figures = figures_of(bccli, out, "--level", level)
+        assert where in {row["where"] for row in figures["paper"]}
 
 
 # What is refused
