@@ -193,7 +193,8 @@ def test_children_of_one_variant_form_an_image(bccli: Bccli, place: Path, tmp_pa
 
 
 def test_training_may_see_stored_children(bccli: Bccli, place: Path, tmp_path: Path) -> None:
-    command = "train", place / "data", tmp_path / "out", "--features-from", place / "patches", *SHORT
+    light = "--head", "attention", "--dense", 4, "--epochs", 2
+    command = "train", place / "data", tmp_path / "out", "--features-from", place / "patches", *light
     refused(bccli(*command, "--augment", "flips", exit=2), "--augment", "--views")
     bccli(*command, "--augment", "flips", "--views", 2)
     assert "nothing to do" in bccli(*command, "--augment", "flips", "--views", 2).stderr
@@ -455,15 +456,8 @@ def test_the_same_command_does_nothing_and_the_recipe_repeats(
 
 
 def test_more_epochs_go_on(bccli: Bccli, place: Path, tmp_path: Path) -> None:
-    command = (
-        "train",
-        place / "data",
-        tmp_path / "out",
-        "--features-from",
-        place / "patches",
-        "--dense",
-        4,
-    )
+    light = "--head", "attention", "--dense", 4
+    command = "train", place / "data", tmp_path / "out", "--features-from", place / "patches", *light
     bccli(*command, "--epochs", 1)
     assert "continuing after 1 epochs" in bccli(*command, "--epochs", 3).stderr
     bccli(*command[:2], tmp_path / "whole", *command[3:], "--epochs", 3)
