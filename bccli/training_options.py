@@ -19,10 +19,10 @@ MEASURES = ("val_loss", "val_accuracy", "loss", "accuracy")
 
 
 _FUSING = (
-    " With --features-from, how the patches of an image become one answer: bilstm and attention are networks "
-    "over the patches in their order; vote and mean are rules about what RUN says of each patch; svm is a "
-    "support vector machine over all their features joined, blocks-2x2 one over each 2×2 neighbours, which "
-    "then vote."
+    " With --features-from, how the patches of an image become one answer: bilstm is a network that reads "
+    "them row by row, attention one that weighs them in any order; vote and mean are rules about what RUN "
+    "says of each patch; svm is a support vector machine over all their features joined, blocks-2x2 one over "
+    "each 2×2 neighbours, which then vote."
 )
 
 

@@ -387,6 +387,53 @@ EXPECTED: dict[str, dict[str, dict[str, object]]] = {
 }
 """What contract and papers say, written down a second time."""
 
+EXPECTED["hybrid-bilstm"] = {
+    "prepare": {
+        "task": "four",
+        "sample": 400,
+        "ratios": "70/20/10",
+        "split-by": "patient",
+        "stain": "macenko",
+        "patch": 512,
+        "stride": 512,
+    },
+    "prepare.paper": {"split-by": "image"},
+    "train": {},
+    "train.patches": {
+        "backbone": "inception-v3",
+        "weights": "imagenet",
+        "trainable": "all",
+        "input-norm": "backbone",
+        "head": "gap",
+        "dense": [],
+        "dropout": 0.0,
+        "output": "softmax",
+        "loss": "categorical_crossentropy",
+        "optimizer": "adam",
+        "lr": 1e-4,
+        "batch-size": 32,
+        "epochs": 50,
+        "patience": 10,
+        "monitor": "val_loss",
+        "augment": "hybrid",
+    },
+    "train.images": {
+        "head": "bilstm",
+        "dense": [128, 128, 128],
+        "dropout": 0.5,
+        "output": "softmax",
+        "loss": "categorical_crossentropy",
+        "optimizer": "adam",
+        "lr": 0.001,
+        "batch-size": 32,
+        "epochs": 100,
+        "patience": 20,
+        "monitor": "val_loss",
+        "augment": "hybrid",
+        "views": 50,
+    },
+}
+
 _TUNED = EXPECTED["cbis-ddsm-ft"]
 EXPECTED["cbis-ddsm-tl"] = {
     **{table: _TUNED[table] for table in ("prepare", "prepare.paper", "augment", "augment.paper")},
@@ -396,6 +443,9 @@ EXPECTED["cbis-ddsm-tl"] = {
 SILENT = {
     "bcnet": {"lr", "monitor"},
     "resnet50-breakhis": {"fit", "head", "lr"},
+    "hybrid-bilstm": {
+        *("input-norm", "loss", "optimizer", "lr", "batch-size", "epochs", "patience", "monitor", "dropout"),
+    },
     "cbis-ddsm-ft": {"input-norm", "batch-size", "monitor", "train-batch-norm"},
     "cbis-ddsm-tl": {"input-norm", "batch-size", "monitor"},
 }

@@ -524,9 +524,11 @@ def test_training_options_that_contradict_are_refused(
 def test_the_choices_are_those_of_the_tables() -> None:
     from bccli import training_options as options
     from bccli.core import rates, training
+    from bccli.core.fusion.table import FUSIONS
     from bccli.core.models import heads
 
     assert tuple(heads.HEADS) == options.HEADS
+    assert tuple(FUSIONS) == options.FUSIONS
     assert set(options.LOSSES) == {loss for loss, _ in heads.LOSSES}
     assert tuple(rates.SCHEDULES) == options.SCHEDULES
     assert set(options.OPTIMIZERS) == set(training.OPTIMIZERS)

@@ -79,7 +79,9 @@ def load_patch_network(base: Run) -> PatchNetwork:
     extractor = keras.Model(whole.input, features, name="extractor")
     layers, arrays = head_arrays(head)
     patch_head = PatchHead(tuple(layers), base.info["settings"]["output"], arrays)
-    return PatchNetwork(extractor, patch_head, _key(base, extractor))
+    key = _key(base, extractor)
+    extractor.trainable = False
+    return PatchNetwork(extractor, patch_head, key)
 
 
 def _key(base: Run, extractor: Any) -> FeatureKey:
@@ -103,7 +105,7 @@ def design_of(
 ) -> Design:
     """The design with a row of `FUSIONS` as its head, and without what this row has no use for.
 
-    Raises UsageError where a network cannot have so many layers, or a rule is to see children.
+    So one recipe fits all of them. Raises UsageError where a network cannot have so many layers.
     """
     way, schedule = FUSIONS[name], design.schedule
     if isinstance(way, Network):
@@ -115,6 +117,6 @@ def design_of(
     plain = Schedule(seed=schedule.seed)
     if isinstance(way, Classified):
         plain = replace(plain, class_weights=schedule.class_weights)
-    elif design.augment:
-        raise UsageError(f"--augment: {name} learns nothing, and so needs no children; leave it out")
+    else:
+        design = replace(design, augment=None, views=None)
     return replace(design, head=Head(kind=name), schedule=plain, augment_val=False)
