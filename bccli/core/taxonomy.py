@@ -1,8 +1,8 @@
 """Label trees: read from a line of text or a file, checked, and printed again.
 
 The text names the children of the root, separated by commas; a node with children of its own has them in
-brackets: `normal, tumor(benign, cancer)`. Names with `,`, `(`, `)`, `:`, `#` or quotes in them stand in double
-quotes. A file has such a text, over several lines if need be, or a line for each node with children:
+brackets: `normal, tumor(benign, cancer)`. Names with `,`, `(`, `)`, `:`, `#` or quotes in them stand in
+double quotes. A file has such a text, over several lines if need be, or a line for each node with children:
 
     root: normal, tumor      # the root is called so
     tumor: benign, cancer

@@ -27,7 +27,7 @@ def trees(draw: st.DrawFn, most: int = 8) -> Tree:
         nonlocal number
         parts: list[list[str]] = [[]]
         for place, name in enumerate(names):
-            if parts[-1] and (place == len(names) - 1 and len(parts) == 1 or draw(st.booleans())):
+            if parts[-1] and ((place == len(names) - 1 and len(parts) == 1) or draw(st.booleans())):
                 parts.append([])
             parts[-1].append(name)
         found = []
