@@ -1,7 +1,7 @@
-"""A tree against a flat classifier on phantom mammograms in Mini-DDSM's layout: `python -m tests.benchmarks.trees`.
+"""A tree against a flat classifier on phantom mammograms: `python -m tests.benchmarks.trees`.
 
-Two classes are alike (tumours with a smooth or a ragged edge), one is not (no tumour). Each seed draws other
-patients. KERAS_HOME has to hold MobileNet 0.25's weights.
+They come in Mini-DDSM's layout. Two classes are alike (tumours with a smooth or a ragged edge), one is not
+(no tumour). Each seed draws other patients. KERAS_HOME has to hold MobileNet 0.25's weights.
 """
 
 import json
@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from bccli.cli import cli
 from tests.commands.mammograms import MiniDdsm
-from tests.conftest import save
+from tests.conftest import read_rows, save
 
 SEEDS = 5
 PATIENTS = 20  # of each status
@@ -55,7 +55,8 @@ def phantom(root: Path, seed: int) -> Path:
     dataset = Phantom(root, ending="png")
     dataset.rng = np.random.default_rng(seed)
     for number in range(PATIENTS):
-        for status, marked in (("Normal", {}), ("Benign", {"LEFT_CC": 1, "LEFT_MLO": 1}), ("Cancer", {"RIGHT_CC": 1, "RIGHT_MLO": 1})):  # fmt: skip
+        for status, side in (("Normal", ""), ("Benign", "LEFT"), ("Cancer", "RIGHT")):
+            marked = {f"{side}_{view}": 1 for view in ("CC", "MLO")} if side else {}
             dataset.add(status, f"{number + 1:04d}", marked)
     return dataset.write()
 
@@ -82,7 +83,8 @@ def compare(first: Path, second: Path, measure: Callable[[dict], float]) -> str:
     entry = versus["differences"]["accuracy"]
     low, high = entry["ci"] or (float("nan"), float("nan"))
     sides = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    return f"{sides}; {versus['first']} - {versus['second']} {entry['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+    pair = f"{versus['first']} - {versus['second']}"
+    return f"{sides}; {pair} {entry['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def main() -> None:
@@ -100,17 +102,12 @@ def main() -> None:
                 f"seed {seed}, majority {majority['majority_accuracy']:.3f}, n {majority['n']}, F1 ", end=""
             )
             print(compare(root / "tree", root / "flat", lambda row: row["f1"]), flush=True)
-            tested = sorted(
-                {
-                    row.split(",")[4]
-                    for row in (data / "manifest.csv").read_text().splitlines()
-                    if ",test," in row
-                }
-            )
+            tested = {row["patient"] for row in read_rows(data / "manifest.csv") if row["split"] == "test"}
+            marked = ",".join(sorted(name for name in tested if not name.startswith("Normal")))
             bccli(
-                *("prepare", "mini-ddsm", raw, crops, "--task", "malignancy", "--roi", "crop"),
-                *("--size", "128x128", "--margin", 8, "--seed", seed, "--test-patients", ",".join(t for t in tested if not t.startswith("Normal"))),
-            )  # fmt: skip
+                *("prepare", "mini-ddsm", raw, crops, "--task", "malignancy", "--roi", "crop", "--margin", 8),
+                *("--size", "128x128", "--seed", seed, "--test-patients", marked),
+            )
             bccli("train", crops, root / "second", *TRAIN, "--seed", seed)
             bccli(
                 *("hierarchy", data, root / "cropped", "--compose", f"root={root / 'tree' / 'root'}"),
