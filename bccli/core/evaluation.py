@@ -358,7 +358,8 @@ def _groups(
     """The figures of each value of a trait, numbers in their order."""
     name = str(terms.by)
     if name not in units.traits or not any(units.traits[name]):
-        known = ", ".join(sorted(key for key, values in units.traits.items() if len(set(values)) > 1))
+        telling = (key for key, values in units.traits.items() if ":" not in key and len(set(values)) > 1)
+        known = ", ".join(sorted(telling))
         raise DataError(
             f"{subject.name}: does not say the {name} of its images; --by can be {known or 'nothing here'}"
         )

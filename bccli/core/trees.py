@@ -250,6 +250,11 @@ def _check_graft(node: Tree, graft: Graft, ground: Ground, *, allowed: bool, wat
         )
     if run.info["kind"] not in LOADERS:
         raise DataError(f"{run.root}: is a {run.info['kind']}, which cannot be a node; name another run")
+    if run.info["kind"] == "fusion":
+        raise DataError(
+            f"{run.root}: answers for all patches of an image together, and a node for each of its images; "
+            "compose it of another run"
+        )
     check_form(run, graft.data or dataset, watcher)
     if graft.data:
         counterparts(node, graft.data, ground)

@@ -156,6 +156,21 @@ def test_ensembles_and_views_take_trees(bccli: Bccli, tree_run: Path, module_pat
     assert sum(float(views[f"p_{name}"]) for name in CLASSES) == pytest.approx(1)
 
 
+@pytest.mark.slow
+def test_one_unit_stands_for_two_children(
+    bccli: Bccli, three: Path, module_path: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    bccli("hierarchy", three, run, *SHORT, "--output", "sigmoid")
+    answers = {
+        Path(row["path"]).name: row for row in rows_of(bccli("predict", run, module_path / "raw").stdout)
+    }
+    for row in read_rows(run / "predictions.csv"):
+        answer = answers[Path(row["source"]).name]
+        for column in ("p_cancer", "root:tumor", "tumor:benign"):
+            assert float(answer[column]) == pytest.approx(float(row[column]), abs=1e-4)
+
+
 def test_runs_are_composed_into_a_tree(
     bccli: Bccli, three: Path, tree_run: Path, module_path: Path, tmp_path: Path
 ) -> None:
