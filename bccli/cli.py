@@ -15,6 +15,7 @@ from bccli import __version__
 from bccli.commands.augment import augment
 from bccli.commands.evaluate import evaluate
 from bccli.commands.finetune import finetune
+from bccli.commands.hierarchy import hierarchy
 from bccli.commands.predict import predict
 from bccli.commands.prepare import prepare
 from bccli.commands.train import train
@@ -202,7 +203,7 @@ def cli(console: Console, quiet: bool, verbose: bool) -> None:
     console.quiet, console.verbose = quiet, verbose
 
 
-for command in (prepare, augment, train, finetune, evaluate, predict):
+for command in (prepare, augment, train, finetune, evaluate, predict, hierarchy):
     cli.add_command(command)
 
 

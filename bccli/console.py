@@ -28,11 +28,12 @@ class Console(Watcher):
     @contextmanager
     def logging(self, path: Path) -> Iterator[None]:
         """Also append everything that is said inside the block to `path`, with the time."""
+        before = self._log
         with path.open("a", encoding="utf-8", errors="backslashreplace") as self._log:
             try:
                 yield
             finally:
-                self._log = None
+                self._log = before
 
     def note(self, text: str) -> None:
         """One line that `--quiet` suppresses."""

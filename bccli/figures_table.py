@@ -11,8 +11,9 @@ Figures = Mapping[str, Any]
 # What the terminal's table shows; JSON and CSV have all measures.
 _SHOWN = (
     "protocol", "level", "n", "patients", "positive", "accuracy", "majority_accuracy", "balanced_accuracy",
-    "f1", "roc_auc", "pr_auc", "tpr", "tnr", "mcc", "kappa", "loss", "log_loss", "ece", "brier",
-    "patient_accuracy", "train_accuracy", "val_accuracy", "beta", "overfit",
+    "f1", "hierarchical_precision", "hierarchical_recall", "hierarchical_f1", "roc_auc", "pr_auc", "tpr",
+    "tnr", "mcc", "kappa", "loss", "log_loss", "ece", "brier", "patient_accuracy",
+    "train_accuracy", "val_accuracy", "beta", "overfit",
 )  # fmt: skip
 
 # What a row of the terminal's table shows where there are too many runs for a column each.
@@ -33,8 +34,10 @@ _PUBLISHED = (
 
 _NESTED = frozenset(
     {"classes", "confusion_matrix", "per_class", "ci", "calibration", "leakage", "reasons", "threshold",
-     "fusion", "paper"}
+     "fusion", "paper", "tree"}
 )  # fmt: skip
+
+_HIERARCHICAL = {f"hierarchical_{name}": name for name in ("precision", "recall", "f1")}
 
 _WIDE = 3
 """So many classes with intervals fit into 80 columns and a little more."""
@@ -46,10 +49,11 @@ def flat_rows(figures: Sequence[Figures]) -> list[Row]:
     """A row per run: all that fits into a cell, then the limits of the intervals."""
     ways = dict.fromkeys(way for row in figures for way in row["fusion"] or {})
     limited = dict.fromkeys(name for row in figures for name in row["ci"] or {} if "." not in name)
+    more = ["ece", "brier", *(_HIERARCHICAL if any(row.get("tree") for row in figures) else ())]
     return [
         {
             **{key: value for key, value in row.items() if key not in _NESTED},
-            **{name: _value(row, name) for name in ("ece", "brier")},
+            **{name: _value(row, name) for name in more},
             "threshold": (row["threshold"] or {}).get("value"),
             **{f"{way}_accuracy": (row["fusion"] or {}).get(way, {}).get("accuracy") for way in ways},
             **{
@@ -115,6 +119,8 @@ def published(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) 
 def _common_tables(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> Iterator[list[Row]]:
     if rows := [entry for row in figures for entry in _way_rows(row)]:
         yield rows
+    if rows := [entry for row in figures for entry in _node_rows(row)]:
+        yield rows
     if rows := [entry for row in figures for entry in _paper_rows(row)]:
         yield rows
     if comparison and comparison["n"]:
@@ -149,6 +155,21 @@ def _way_rows(row: Figures) -> Iterator[Row]:
     for name, values in ways.items():
         measures = {_name(key): values.get(key) for key in ("n", "accuracy", "balanced_accuracy", "f1")}
         yield {"run": _title(row), "told by": name, **measures}
+
+
+def _node_rows(row: Figures) -> Iterator[Row]:
+    """Each node of a tree on what truly belongs under it; of a flat run, by sums of its probabilities."""
+    tree = row.get("tree") or {"nodes": {}}
+    for name, node in tree["nodes"].items():
+        yield {
+            "run": _title(row),
+            "node": name if tree["decide"] else f"{name} (summed)",
+            "children": ", ".join(node["classes"]),
+            "n": node["n"],
+            "accuracy": cell(node["accuracy"]) + _limits(node["ci"]["accuracy"]),
+            "majority": cell(node["majority_accuracy"]),
+            "balanced": cell(node["balanced_accuracy"]),
+        }
 
 
 def _paper_rows(row: Figures) -> Iterator[Row]:
@@ -195,6 +216,10 @@ def remarks(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) ->
             yield f"{title}: {row['positive']} from {row['threshold']['value']:.4f} on, {chosen}"
         if row["temperature"]:
             yield f"{title}: probabilities at temperature {row['temperature']:.3f}, fitted to val"
+        if tree := row.get("tree"):
+            ways = ", ".join(f"{name} {cell(value)}" for name, value in tree["decisions"].items())
+            how = f"decides by {tree['decide']}" if tree["decide"] else "knows no tree"
+            yield f"{title}: {how}; accuracy by {tree['labels']}: {ways}"
     for unit in dict.fromkeys(row["resampled"] for row in figures if row["ci"]):
         yield f"95 % intervals over {unit}"
     yield from _tests(comparison)
@@ -240,6 +265,8 @@ def _name(measure: str) -> str:
 
 
 def _value(row: Figures, measure: str) -> Any:
+    if measure in _HIERARCHICAL:
+        return ((row.get("tree") or {}).get("hierarchical") or {}).get(_HIERARCHICAL[measure])
     return (row["calibration"] or {}).get(measure) if measure in ("ece", "brier") else row[measure]
 
 

@@ -202,6 +202,37 @@ class ShardType(click.ParamType):
 _SLURM = ("ARRAY_TASK_ID", "ARRAY_TASK_MIN", "ARRAY_TASK_STEP", "PROCID")
 
 
+class AssignmentType(click.ParamType):
+    """NAME=VALUE as a pair; `names` are values that are no paths."""
+
+    def __init__(self, form: str, *names: str) -> None:
+        self.name = form
+        self.names = names
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, _, given = str(value).partition("=")
+        if not name.strip() or not given:
+            self.fail(f"{value!r} is not {self.name}", param, ctx)
+        return name.strip(), given
+
+    def below(self, text: str, folder: Path) -> str:
+        """The same with the paths of the value, which @ separates, starting from a folder."""
+        name, _, value = text.partition("=")
+        parts = value.split("@")
+        return f"{name}=" + "@".join(
+            part if part.partition(":")[0] in self.names else str(folder / part) for part in parts
+        )
+
+
+def recipes() -> tuple[str, ...]:
+    """The names of the built-in recipes."""
+    return tuple(sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.toml")))
+
+
 class FileOr(click.Path):
     """One of some names, or the path of a file."""
 

@@ -1,12 +1,13 @@
-"""What `train` and `finetune` have in common: their options, and what core makes of them."""
+"""What `train`, `finetune` and `hierarchy` have in common: their options, and what core makes of them."""
 
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from bccli import options
+from bccli import console, options
 from bccli.console import Console
+from bccli.core.catalog import BACKBONES
 from bccli.core.errors import UsageError
 from bccli.recipes import built_in, is_given
 
@@ -26,6 +27,24 @@ _FUSING = (
 )
 
 
+def _list_backbones() -> None:
+    from bccli.core.models.weights import cached_file
+
+    rows = [
+        {
+            "name": row.name,
+            "layers": row.layers,
+            "parameters_millions": round(row.parameters / 1e6, 2),
+            "size": row.size,
+            "smallest": row.smallest,
+            "imagenet": ("here" if cached_file(row).is_file() else "to fetch") if row.weights else "none",
+            "licence": row.licence,
+        }
+        for row in BACKBONES.values()
+    ]
+    console.show_rows(rows)
+
+
 def _fold(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
     if value is None or value == "all":
         return value
@@ -41,6 +60,39 @@ save = click.option(
     show_default=True,
     help="Of a sweep, keep every network, or only that of the member that val chooses; figures and "
     "predictions are kept of all.",
+)
+
+
+def network_options(command: Any) -> Any:
+    """The options of what `train` and `hierarchy` start from, besides the backbone's name."""
+    for decorator in reversed(_NETWORK):
+        command = decorator(command)
+    return command
+
+
+_NETWORK = (
+    click.option(
+        "--weights",
+        type=options.FileOr("imagenet", "none"),
+        metavar="imagenet|none|FILE",
+        default=None,
+        help="Weights to start from.  [default: imagenet where there are some]",
+    ),
+    click.option(
+        "--trainable",
+        type=click.Choice(["none", "all"]),
+        default=None,
+        help="Which layers of the backbone learn.  [default: none with weights, all without]",
+    ),
+    click.option(
+        "--input-norm",
+        type=click.Choice(["backbone", "train"]),
+        default="backbone",
+        show_default=True,
+        help="How pixels reach the backbone: as it was trained with them, or with the mean and deviation of "
+        "train's channels taken out of them.",
+    ),
+    options.info_flag("--list-backbones", _list_backbones, "Show the backbones, and end."),
 )
 
 
@@ -337,6 +389,27 @@ def design_options(settings: dict[str, Any]) -> dict[str, Any]:
         "views": settings["views"],
         "augment_val": settings["augment_val"],
     }
+
+
+def design_of(settings: dict[str, Any], backbone: str) -> Any:
+    """The design that the options of `train` describe."""
+    from bccli.core.designs import Design
+
+    if settings["head"] in FUSIONS:
+        raise UsageError(
+            f"--head {settings['head']} is about the patches of an image; add --features-from RUN, a run "
+            "that was trained on patches"
+        )
+    output = settings["output"] or "softmax"
+    return Design(
+        backbone=backbone,
+        weights=settings["weights"],
+        trainable=settings["trainable"],
+        input_norm=settings["input_norm"],
+        head=head_of(settings, output=output),
+        schedule=schedule_of(settings, output=output, loss=settings["loss"], lr=settings["lr"]),
+        **design_options(settings),
+    )
 
 
 def surroundings_of(settings: dict[str, Any], screen: Console) -> Any:

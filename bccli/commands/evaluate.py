@@ -102,7 +102,7 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
         settings["by"],
     )
     paths, unfinished = _expanded(runs)
-    subjects = list(_subjects(paths, screen, settings))
+    subjects = evaluation.with_trees(list(_subjects(paths, screen, settings)))
     done = evaluation.leaderboard([evaluation.evaluate(subject, terms, screen) for subject in subjects])
     if settings["calibrate"]:
         for entry in done:

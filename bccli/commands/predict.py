@@ -92,7 +92,13 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     started = time.monotonic()
     workers = settings["workers"] or available_cores()
     answers = inference.predict(predictor, chain(first, images), workers=workers)
-    rows = inference.to_rows(answers, predictor.classes, settings["top"], by_patch=predictor.by_patch)
+    rows = inference.to_rows(
+        answers,
+        predictor.classes,
+        settings["top"],
+        by_patch=predictor.by_patch,
+        columns=() if predictor.by_patch else predictor.columns,
+    )
     counted = console.Counted(rows)
     console.write_predictions(counted, predictor.classes, settings["format"], output)
     seconds = time.monotonic() - started

@@ -6,37 +6,15 @@ from typing import Any
 import click
 
 from bccli import console, options
-from bccli.core.catalog import BACKBONES
-from bccli.core.errors import UsageError
 from bccli.recipes import RecipeCommand
 from bccli.training_options import (
-    FUSIONS,
-    design_options,
+    design_of,
     fusion_design,
-    head_of,
+    network_options,
     save,
-    schedule_of,
     surroundings_of,
     training_options,
 )
-
-
-def _list_backbones() -> None:
-    from bccli.core.models.weights import cached_file
-
-    rows = [
-        {
-            "name": row.name,
-            "layers": row.layers,
-            "parameters_millions": round(row.parameters / 1e6, 2),
-            "size": row.size,
-            "smallest": row.smallest,
-            "imagenet": ("here" if cached_file(row).is_file() else "to fetch") if row.weights else "none",
-            "licence": row.licence,
-        }
-        for row in BACKBONES.values()
-    ]
-    console.show_rows(rows)
 
 
 @click.command(cls=RecipeCommand)
@@ -58,27 +36,7 @@ def _list_backbones() -> None:
     default=None,
     help="Train with so many seeds, from --seed on: a sweep with means and deviations.",
 )
-@click.option(
-    "--weights",
-    type=options.FileOr("imagenet", "none"),
-    metavar="imagenet|none|FILE",
-    default=None,
-    help="Weights to start from.  [default: imagenet where there are some]",
-)
-@click.option(
-    "--trainable",
-    type=click.Choice(["none", "all"]),
-    default=None,
-    help="Which layers of the backbone learn.  [default: none with weights, all without]",
-)
-@click.option(
-    "--input-norm",
-    type=click.Choice(["backbone", "train"]),
-    default="backbone",
-    show_default=True,
-    help="How pixels reach the backbone: as it was trained with them, or with the mean and deviation of "
-    "train's channels taken out of them.",
-)
+@network_options
 @click.option(
     "--features-from",
     type=options.existing(),
@@ -100,7 +58,6 @@ def _list_backbones() -> None:
 @options.dry_run
 @options.skip_bad
 @options.overwrite
-@options.info_flag("--list-backbones", _list_backbones, "Show the backbones, and end.")
 @click.pass_obj
 def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> int:
     """Train a classifier on a prepared dataset.
@@ -119,7 +76,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
         design = fusion_design(settings)
         backbones = [design.backbone]
     else:
-        design = _design(settings, backbones[0])
+        design = design_of(settings, backbones[0])
     grid = grids.grid(design, backbones, settings["seeds"])
     designs.check(grid)
     dataset, surroundings = load_dataset(data), surroundings_of(settings, screen)
@@ -138,23 +95,3 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     trained = train_one(grid[0], dataset, run, surroundings, cache=cache)
     console.show_figures(figures_json(results.stored_figures(trained))["runs"])
     return 0
-
-
-def _design(settings: dict[str, Any], backbone: str) -> Any:
-    from bccli.core.designs import Design
-
-    if settings["head"] in FUSIONS:
-        raise UsageError(
-            f"--head {settings['head']} is about the patches of an image; add --features-from RUN, a run "
-            "that was trained on patches"
-        )
-    output = settings["output"] or "softmax"
-    return Design(
-        backbone=backbone,
-        weights=settings["weights"],
-        trainable=settings["trainable"],
-        input_norm=settings["input_norm"],
-        head=head_of(settings, output=output),
-        schedule=schedule_of(settings, output=output, loss=settings["loss"], lr=settings["lr"]),
-        **design_options(settings),
-    )

@@ -1,6 +1,6 @@
 """What answers for one run, by its kind: raw images in the forms that it wants, class probabilities out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -30,6 +30,16 @@ class Pieces:
     places: tuple[tuple[int, int] | None, ...]
 
 
+@dataclass(frozen=True)
+class Decided:
+    """More than probabilities (n, classes) of n images: their labels as class numbers (n,), which need not be
+    the most probable ones, and numbers (n,) for further columns by their names."""
+
+    probabilities: np.ndarray
+    chosen: np.ndarray
+    columns: Mapping[str, np.ndarray]
+
+
 class Answerer(Protocol):
     """What answers for one run."""
 
@@ -41,7 +51,9 @@ class Answerer(Protocol):
     def forms(self) -> tuple[Form, ...]:
         """The forms in which it wants images."""
 
-    def __call__(self, images: Sequence[Sequence[Pieces]], views: Sequence[View], step: int) -> np.ndarray:
+    def __call__(
+        self, images: Sequence[Sequence[Pieces]], views: Sequence[View], step: int
+    ) -> np.ndarray | Decided:
         """Probabilities (n, classes) of n images, each the mean over the views of it.
 
         For each of `forms`, `images` has the pieces of each image. At most `step` pieces go through a
@@ -111,10 +123,17 @@ def _load_fusion(run: Run, engine: Engine, tempered: bool) -> Answerer:
     return load_fusion(run, engine, tempered)
 
 
+def _load_tree(run: Run, engine: Engine, tempered: bool) -> Answerer:
+    from bccli.core.tree_answers import load_tree
+
+    return load_tree(run, engine, tempered)
+
+
 LOADERS: dict[str, Loader] = {
     "network": _load_networks,
     "folds": _load_networks,
     "fusion": _load_fusion,
+    "tree": _load_tree,
 }
 """What loads a run, by its kind."""
 

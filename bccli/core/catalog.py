@@ -12,13 +12,14 @@ class Task:
     """What is asked of a dataset: its classes in clinical order, normal before benign before malignant.
 
     `field` is the column of a sample that holds the class; `joins` renames classes, and thereby joins
-    them.
+    them. `tree` is how `hierarchy` orders them unless it is told otherwise (see `taxonomy`).
     """
 
     name: str
     classes: tuple[str, ...]
     field: str = "label"
     joins: tuple[tuple[str, str], ...] = ()
+    tree: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,8 @@ DATASETS = {
                         "papillary_carcinoma",
                     ),
                     field="subtype",
+                    tree="benign(adenosis, fibroadenoma, phyllodes_tumor, tubular_adenoma), "
+                    "malignant(ductal_carcinoma, lobular_carcinoma, mucinous_carcinoma, papillary_carcinoma)",
                 ),
             ),
             "CC BY 4.0",
@@ -169,7 +172,7 @@ DATASETS = {
             "bach:read_bach",
             "the downloaded folder, such as ICIAR2018_BACH_Challenge or breasthistology",
             (
-                Task("four", _FOUR),
+                Task("four", _FOUR, tree="non_carcinoma(normal, benign), carcinoma(in_situ, invasive)"),
                 Task(
                     "carcinoma",
                     ("non_carcinoma", "carcinoma"),
@@ -216,7 +219,7 @@ DATASETS = {
             "Databiox: invasive ductal carcinoma of grade I, II and III at 4×, 10×, 20× and 40×",
             "databiox:read_databiox",
             "the folder that holds BC_IDC_Grade_1, BC_IDC_Grade_2 and BC_IDC_Grade_3",
-            (Task("grade", ("grade_1", "grade_2", "grade_3")),),
+            (Task("grade", ("grade_1", "grade_2", "grade_3"), tree="grade_1, higher(grade_2, grade_3)"),),
             "not stated",
             frozenset({"magnification", "test_magnification"}),
             magnifications=("4", "10", "20", "40"),
@@ -263,7 +266,7 @@ DATASETS = {
             "mini_ddsm:read_mini_ddsm",
             "the folder that holds the index (CSV or XLSX) and Benign, Cancer, Normal; or the index",
             (
-                Task("three", _THREE),
+                Task("three", _THREE, tree="normal, tumor(benign, cancer)"),
                 Task("tumor", ("normal", "tumor"), joins=(("benign", "tumor"), ("cancer", "tumor"))),
                 Task("malignancy", ("benign", "cancer")),
             ),
@@ -291,7 +294,7 @@ DATASETS = {
             "mias:read_mias",
             "the folder that holds Info.txt and the images",
             (
-                Task("three", ("normal", "benign", "malignant")),
+                Task("three", ("normal", "benign", "malignant"), tree="normal, abnormal(benign, malignant)"),
                 Task(
                     "abnormal",
                     ("normal", "abnormal"),
@@ -347,6 +350,12 @@ DATASETS = {
         ),
     )
 }
+
+
+def built_in_tree(dataset: str, classes: tuple[str, ...]) -> str:
+    """The text of a dataset's own tree of these classes, empty where it has none."""
+    tasks = DATASETS[dataset].tasks if dataset in DATASETS else ()
+    return next((task.tree for task in tasks if set(task.classes) == set(classes)), "")
 
 
 @dataclass(frozen=True)

@@ -210,8 +210,8 @@ class Job:
 def preview(design: Design, dataset: Dataset, fold: int | str | None) -> list[dict[str, Any]]:
     """The table of a dry run: images and patients per part and class."""
     first = replace(design, fold=0) if fold == "all" else design
-    parts = _parts(dataset, first.fold)
-    _check_parts(dataset, parts)
+    parts = parts_of(dataset, first.fold)
+    check_parts(dataset, parts)
     rows = []
     for part, name in enumerate(SPLITS):
         for label in dataset.classes:
@@ -235,9 +235,9 @@ def default_cache(dataset: Dataset, root: Path) -> Path:
 def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) -> Job:
     """Decide the parts, check them, and audit them. Raises DataError, UsageError, LeakageError."""
     design, backbone, weights = resolve(design)
-    parts = _parts(dataset, design.fold)
+    parts = parts_of(dataset, design.fold)
     units(design.head.output, len(dataset.classes))
-    _check_parts(dataset, parts)
+    check_parts(dataset, parts)
     used = [sample for sample, part in zip(dataset.samples, parts.tolist(), strict=True) if part >= 0]
     check_size(backbone, open_images(dataset.root, used).size)
     design = replace(design, schedule=_without_val(design.schedule, parts, watcher))
@@ -253,7 +253,7 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     return Job(design, backbone, weights, dataset, parts, leaks, cache)
 
 
-def _parts(dataset: Dataset, fold: int | None) -> np.ndarray:
+def parts_of(dataset: Dataset, fold: int | None) -> np.ndarray:
     """0 train, 1 val, 2 test, -1 unused for every image.
 
     With folds, fold k is tested, fold k+1 validated, and the rest trained on, but for the augmented
@@ -282,7 +282,8 @@ def _parts(dataset: Dataset, fold: int | None) -> np.ndarray:
     return parts
 
 
-def _check_parts(dataset: Dataset, parts: np.ndarray) -> None:
+def check_parts(dataset: Dataset, parts: np.ndarray) -> None:
+    """Raises DataError where no image, or none of a class, is in train."""
     labels = np.array([sample.label for sample in dataset.samples])
     trained = set(labels[parts == TRAIN].tolist())
     if not trained:

@@ -56,6 +56,16 @@ def draw_all(evaluation: Evaluation, folder: Path) -> None:
                 title=_title(evaluation),
                 format=format,
             )
+    for name, node in (figures.tree or {"nodes": {}})["nodes"].items():
+        for format in FORMATS:
+            with replacing(folder / f"confusion_{name}.{format}") as stream:
+                plot_confusion(
+                    node["confusion_matrix"],
+                    node["classes"],
+                    stream,
+                    title=f"{_title(evaluation)}: {name}",
+                    format=format,
+                )
     for name, draw in _DIAGRAMS.items():
         if (figure := draw(evaluation)) is None:
             continue

@@ -17,7 +17,9 @@ from bccli.core.metrics import Figures, mean_loss, measure, with_overfitting
 from bccli.core.papers import beside
 from bccli.core.predictions import Predictions, read_predictions
 from bccli.core.runs import COMPLETE, Run
+from bccli.core.taxonomy import Tree, parse_tree
 from bccli.core.thresholds import Rule, choose_threshold, decide
+from bccli.core.tree_figures import decided, measure_tree
 from bccli.core.watching import SILENT, Watcher
 
 FORMAT = 1
@@ -43,7 +45,8 @@ class Subject:
 
     `val` are the predictions that thresholds, temperatures and leaderboards rest on. `pieces` says that rows
     are patches. Where rows are images that a fusion made of patches, `patches` is what it knew of these.
-    `facts` are fields of `Figures`; train and val accuracy are those of the network.
+    `facts` are fields of `Figures`; train and val accuracy are those of the network. `tree` is that of the
+    labels, if there is one, and `decide` how a run of kind tree chooses among them.
     """
 
     name: str
@@ -58,6 +61,12 @@ class Subject:
     facts: Mapping[str, Any] = field(default_factory=dict)
     run: Run | None = None
     patches: "Subject | None" = None
+    tree: Tree | None = None
+    decide: str | None = None
+
+    def merges(self, level: str) -> bool:
+        """Whether a unit of this level is made of several predictions."""
+        return level == "patient" or (level == "image" and self.pieces)
 
 
 @dataclass(frozen=True)
@@ -112,8 +121,9 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
         pieces=run.preparation.patches is not None and holds_pieces(predictions),
         split=split,
         positive=info["positive"],
-        loss=info["settings"]["loss"],
-        label_smoothing=info["settings"].get("label_smoothing", 0.0),  # unknown to older runs
+        loss=info.get("loss") or info["settings"]["loss"],
+        # unknown to older runs
+        label_smoothing=info.get("label_smoothing", info["settings"].get("label_smoothing", 0.0)),
         temperature=temperature_of(run),
         facts={
             "kind": info["kind"],
@@ -126,6 +136,8 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
             "recipe": info.get("recipe") or None,  # unknown to older runs
         },
         run=run,
+        tree=parse_tree(info["tree"], str(run.root)) if "tree" in info else None,
+        decide=info.get("decide"),
     )
 
 
@@ -165,6 +177,17 @@ def subject_of_table(predictions: Predictions, name: str, split: str | None) -> 
     return Subject(name, chosen, val, holds_pieces(predictions), split, facts=facts)
 
 
+def with_trees(subjects: Sequence[Subject]) -> list[Subject]:
+    """The subjects, those without a tree with the first other one's of the same labels, to be measured by."""
+
+    def tree_for(subject: Subject) -> Tree | None:
+        labels = set(subject.predictions.classes)
+        fitting = (other.tree for other in subjects if other.tree and set(other.tree.leaves) == labels)
+        return subject.tree or next(fitting, None)
+
+    return [replace(subject, tree=tree_for(subject)) for subject in subjects]
+
+
 def figures_of(run: Run, predictions: Predictions, split: str, *, positive: str | None = None) -> Figures:
     """Measure one split of a run's predictions as `evaluate` does unless it is told otherwise."""
     return evaluate(subject_of(run, predictions, split), Terms(positive=positive)).whole
@@ -182,6 +205,8 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
     rows = _tempered(subject.predictions, temperature)
     val = _tempered(subject.val, temperature) if subject.val is not None and len(subject.val) else None
     units = at_level(rows, terms.level, pieces=subject.pieces)
+    if subject.tree and subject.decide and subject.merges(terms.level):
+        units = decided(subject.tree, subject.decide, units)
     if terms.level == "patient" and (mixed := mixed_patients(rows)):
         watcher.warn(f"{subject.name}: {mixed} patients have images of several classes; the last one counts")
     positive = terms.positive or subject.positive
@@ -284,12 +309,21 @@ def _measured(
         level=terms.level,
         **subject.facts,
         fusion=_fusion(subject, terms, units, rows, positive),
+        tree=_tree(subject, terms, units),
     )
     if figures.train_accuracy is None:
         return figures
     hits = rows.predicted == rows.labels
     tested = float(hits.mean()) if subject.split == "test" and len(hits) else None
     return with_overfitting(figures, figures.train_accuracy, figures.val_accuracy, tested)
+
+
+def _tree(subject: Subject, terms: Terms, units: Predictions) -> dict[str, Any] | None:
+    """What the labels' tree has to say, where there is one."""
+    if subject.tree is None:
+        return None
+    merged = subject.merges(terms.level) or not subject.decide
+    return measure_tree(subject.tree, units, decide=subject.decide, merged=merged, rounds=terms.rounds)
 
 
 def _fusion(
@@ -324,7 +358,8 @@ def _groups(
     """The figures of each value of a trait, numbers in their order."""
     name = str(terms.by)
     if name not in units.traits or not any(units.traits[name]):
-        known = ", ".join(sorted(key for key, values in units.traits.items() if len(set(values)) > 1))
+        telling = (key for key, values in units.traits.items() if ":" not in key and len(set(values)) > 1)
+        known = ", ".join(sorted(telling))
         raise DataError(
             f"{subject.name}: does not say the {name} of its images; --by can be {known or 'nothing here'}"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bccli.core.answering import Decided
 from bccli.core.auditing import audit_between, table_of_looks
 from bccli.core.designs import Job
 from bccli.core.errors import DataError
@@ -38,7 +39,7 @@ def write_seen(path: Path, rows: Iterable[tuple[Sample, str, int, bool]]) -> Non
 
 def _read_seen(run: Run) -> Iterator[dict[str, str]]:
     """The rows of a run's seen.csv, or of those of its folds."""
-    for part in networks_of(run):
+    for part in [run] if SEEN in run.info["files"] else networks_of(run):
         with part.part(SEEN).open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
             yield from csv.DictReader(stream)
 
@@ -60,11 +61,16 @@ def subject_on(
     for sentence in leak_sentences({"data": leak.to_json()}):
         watcher.warn(f"{dataset.root}: {sentence}")
     predictor = load_predictor([run.root], device=device, tempered=False, watcher=watcher)
+    if len(predictor.forms) > 1:
+        raise DataError(
+            f"{run.root}: its nodes see images in several preparations, and {dataset.root} has one of them; "
+            "evaluate it on its own images, or label raw ones with bccli predict"
+        )
     watcher.note(
         f"evaluating {run.root} on {len(dataset.samples)} images of {dataset.root}: {predictor.device}"
     )
-    samples, probabilities, of_patches = _answers(predictor, dataset, workers, watcher)
-    predictions = _table(run, samples, probabilities)
+    answers, samples, of_patches = _answers(predictor, dataset, workers, watcher)
+    predictions = _table(run, samples, answers)
     own = subject_of(run, read_predictions(run.part("predictions.csv"), run.classes), "val")
     protocol: str = dataset.info["protocol"]
     facts = {
@@ -75,39 +81,50 @@ def subject_on(
     }
     patches = own.patches
     if patches and of_patches is not None:
-        table = _table(run, dataset.samples, of_patches)
+        table = _table(run, dataset.samples, _undecided(of_patches))
         facts_of_patches = {**facts, **run.info["patches"]}
         patches = replace(patches, predictions=table, split=None, facts=facts_of_patches)
     pieces = dataset.preparation.patches is not None and not patches
     return replace(own, predictions=predictions, split=None, pieces=pieces, facts=facts, patches=patches)
 
 
-def _table(run: Run, samples: Sequence[Sample], probabilities: np.ndarray) -> Predictions:
+def _undecided(probabilities: np.ndarray) -> Decided:
+    return Decided(probabilities, probabilities.argmax(axis=1), {})
+
+
+def _table(run: Run, samples: Sequence[Sample], answers: Decided) -> Predictions:
     return Predictions(
         classes=run.classes,
         splits=("",) * len(samples),
         patients=tuple(sample.patient for sample in samples),
         labels=np.array([run.classes.index(sample.label) for sample in samples]),
-        predicted=probabilities.argmax(axis=1),
-        probabilities=probabilities,
+        predicted=answers.chosen,
+        probabilities=answers.probabilities,
         paths=tuple(sample.path for sample in samples),
         sources=tuple(sample.source for sample in samples),
-        traits={name: tuple(str(getattr(sample, name)) for sample in samples) for name in TRAITS},
+        traits={
+            **{name: tuple(str(getattr(sample, name)) for sample in samples) for name in TRAITS},
+            **{name: tuple(map(repr, values.tolist())) for name, values in answers.columns.items()},
+        },
     )
 
 
 def _answers(
     predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher
-) -> tuple[Sequence[Sample], np.ndarray, np.ndarray | None]:
-    """Rows, their probabilities (n, classes), and those of patches where the rows are fused from them."""
+) -> tuple[Decided, Sequence[Sample], np.ndarray | None]:
+    """Answers, their rows, and probabilities of patches (n, classes) where the rows are fused from them."""
     from bccli.core.fusion.answering import Fusion
 
     (member,) = predictor.members
     if not isinstance(member, Fusion):
-        return dataset.samples, _predict(predictor, dataset, workers, watcher), None
+        found = answers_to(predictor, dataset.root, dataset.samples, workers=workers, watcher=watcher)
+        return found, dataset.samples, None
     from bccli.core.fusion.external import fuse_prepared
 
-    return fuse_prepared(member, dataset, step=predictor.step, workers=workers, watcher=watcher)
+    samples, probabilities, of_patches = fuse_prepared(
+        member, dataset, step=predictor.step, workers=workers, watcher=watcher
+    )
+    return _undecided(probabilities), samples, of_patches
 
 
 def _check(run: Run, dataset: Dataset, watcher: Watcher) -> None:
@@ -116,6 +133,11 @@ def _check(run: Run, dataset: Dataset, watcher: Watcher) -> None:
             f"{dataset.root}: has the class {unknown[0]}, and {run.root} knows only "
             f"{', '.join(run.classes)}; prepare it with the same classes"
         )
+    check_form(run, dataset, watcher)
+
+
+def check_form(run: Run, dataset: Dataset, watcher: Watcher) -> None:
+    """Raises DataError for images of a size that a run does not know; warns of another preparation."""
     width, height = run.info["size"]
     for sample in dataset.samples:
         if (sample.width, sample.height) != (width, height):
@@ -154,17 +176,28 @@ def audit_against(run: Run, dataset: Dataset, *, chosen: np.ndarray | None = Non
     return audit_between(dataset, [row[0] for row in seen], looks, chosen=chosen)[0]
 
 
-def _predict(predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher) -> np.ndarray:
-    """Probabilities (images, classes) of prepared images, which need no preparation."""
-    paths: Sequence[str] = [str(dataset.root / sample.path) for sample in dataset.samples]
-    found = np.empty((len(paths), len(predictor.classes)))
+def answers_to(
+    predictor: Predictor,
+    root: Path,
+    samples: Sequence[Sample],
+    *,
+    workers: int = 2,
+    watcher: Watcher = SILENT,
+) -> Decided:
+    """Answers to prepared images below `root`, which need no preparation. Raises DataError for a bad one."""
+    paths = [str(root / sample.path) for sample in samples]
+    probabilities = np.empty((len(paths), len(predictor.classes)))
+    chosen = np.empty(len(paths), np.int64)
+    columns = {name: np.empty(len(paths)) for name in predictor.columns}
     with watcher.track(len(paths), "images") as advance:
-        answers = predict(replace(predictor, prepared=True), paths, workers=workers)
-        for place, answer in enumerate(answers):
+        for place, answer in enumerate(predict(replace(predictor, prepared=True), paths, workers=workers)):
             if answer.probabilities is None:
                 raise DataError(
                     f"{answer.path}: {answer.error}; restore the file or prepare the dataset again"
                 )
-            found[place] = answer.probabilities
+            probabilities[place] = answer.probabilities
+            chosen[place] = answer.probabilities.argmax() if answer.chosen is None else answer.chosen
+            for name in columns:
+                columns[name][place] = answer.columns[name]
             advance(1)
-    return found
+    return Decided(probabilities, chosen, columns)

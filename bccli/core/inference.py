@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core import interruption
-from bccli.core.answering import Answerer, Form, PatchAnswerer, Pieces, View, load_answerer
+from bccli.core.answering import Answerer, Decided, Form, PatchAnswerer, Pieces, View, load_answerer
 from bccli.core.catalog import DATASETS
 from bccli.core.datasets.walking import image_files
 from bccli.core.engines import NoLightFormError, start_engine
@@ -32,13 +32,16 @@ BATCH = 8
 class Prediction:
     """One image's answer: probabilities (classes,) or the reason why there is none.
 
-    Of a patch, `place` is the row and column in its image, in pixels.
+    `chosen` is the number of the class that it is labelled with, None for the most probable one; `columns`
+    are further numbers by name. Of a patch, `place` is the row and column in its image, in pixels.
     """
 
     path: str
     probabilities: np.ndarray | None
     error: str = ""
     place: tuple[int, int] | None = None
+    chosen: int | None = None
+    columns: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Predictor:
     `step` images or patches at most go through a network at a time; with `tta` in all of their views.
     `masks` are those of the images, where one of the members `needs_masks`, which are thin lines where they
     are `contours`. Images that are `prepared` already are taken as they are. With `by_patch`, each patch of
-    an image is answered for.
+    an image is answered for. `columns` are what a single run says of each image besides.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +63,7 @@ class Predictor:
     contours: bool = False
     prepared: bool = False
     by_patch: bool = False
+    columns: tuple[str, ...] = ()
 
     @property
     def needs_masks(self) -> bool:
@@ -71,11 +75,16 @@ class Predictor:
         """The different forms in which the members want an image."""
         return tuple(dict.fromkeys(form for member in self.members for form in member.forms))
 
-    def probabilities(self, images: Sequence[Sequence[Pieces]]) -> np.ndarray:
-        """Class probabilities (n, classes) of n images; for each of `forms`, `images` has the pieces of
-        each image."""
+    def answer(self, images: Sequence[Sequence[Pieces]]) -> Decided:
+        """Class probabilities (n, classes) of n images and the classes chosen by them, which a single run may
+        choose otherwise; for each of `forms`, `images` has the pieces of each image."""
         by_form = dict(zip(self.forms, images, strict=True))
-        return np.mean([self._ask(member, by_form) for member in self.members], axis=0)
+        answers = [self._ask(member, by_form) for member in self.members]
+        if len(answers) == 1 and isinstance(answers[0], Decided):
+            return answers[0]
+        found = [self._in_order(*pair) for pair in zip(self.members, answers, strict=True)]
+        probabilities = np.mean(found, axis=0)
+        return Decided(probabilities, probabilities.argmax(axis=1), {})
 
     def of_patches(self, patches: np.ndarray) -> np.ndarray:
         """Class probabilities (n, classes) of n patches uint8 (n, height, width, 3) in the only form."""
@@ -86,15 +95,18 @@ class Predictor:
         ]
         return np.mean(answers, axis=0)
 
-    def _ask(self, member: Answerer, by_form: Mapping[Form, Sequence[Pieces]]) -> np.ndarray:
-        images = [by_form[form] for form in member.forms]
-        return self._in_order(member, member(images, self._views(member), self.step))
+    def _ask(self, member: Answerer, by_form: Mapping[Form, Sequence[Pieces]]) -> np.ndarray | Decided:
+        return member([by_form[form] for form in member.forms], self._views(member), self.step)
 
     def _views(self, member: Answerer) -> tuple[View, ...]:
-        return views_of(member.forms[0][1]) if self.tta else (_as_is,)
+        """The views that images of all its forms have in common."""
+        if not self.tta:
+            return (_as_is,)
+        return min((views_of(size) for _, size in member.forms), key=len)
 
-    def _in_order(self, member: Answerer, answers: np.ndarray) -> np.ndarray:
-        return answers[:, [member.classes.index(name) for name in self.classes]]
+    def _in_order(self, member: Answerer, answers: np.ndarray | Decided) -> np.ndarray:
+        shares = answers.probabilities if isinstance(answers, Decided) else answers
+        return shares[:, [member.classes.index(name) for name in self.classes]]
 
 
 def _as_is(images: np.ndarray) -> np.ndarray:
@@ -150,9 +162,11 @@ def load_predictor(
     if by_patch:
         _check_patches(runs, members)
     contours = any(row.contours for run in runs if (row := DATASETS.get(run.info["dataset"])) is not None)
+    columns = tuple(runs[0].info.get("columns", ())) if len(runs) == 1 else ()
     return Predictor(
-        runs[0].classes, tuple(members), engine.device, tta, step, contours=contours, by_patch=by_patch
-    )
+        runs[0].classes, tuple(members), engine.device, tta, step,
+        contours=contours, by_patch=by_patch, columns=columns,
+    )  # fmt: skip
 
 
 def _check_patches(runs: Sequence[Run], members: Sequence[Answerer]) -> None:
@@ -245,9 +259,19 @@ def _pieces(raw: np.ndarray, form: Form, mask: np.ndarray | None, predictor: Pre
 
 def _answer(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterator[Prediction]:
     good = [entry.forms for entry in batch if not entry.error]
-    answers = iter(predictor.probabilities(list(zip(*good, strict=True))) if good else ())
+    answers = iter(_by_image(predictor.answer(list(zip(*good, strict=True)))) if good else ())
     for entry in batch:
-        yield Prediction(entry.name, None if entry.error else next(answers), entry.error)
+        if entry.error:
+            yield Prediction(entry.name, None, entry.error)
+        else:
+            probabilities, chosen, columns = next(answers)
+            yield Prediction(entry.name, probabilities, chosen=chosen, columns=columns)
+
+
+def _by_image(answers: Decided) -> Iterator[tuple[np.ndarray, int, dict[str, float]]]:
+    for place, (probabilities, chosen) in enumerate(zip(answers.probabilities, answers.chosen, strict=True)):
+        columns = {name: float(values[place]) for name, values in answers.columns.items()}
+        yield probabilities, int(chosen), columns
 
 
 def _answer_patches(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterator[Prediction]:
@@ -263,15 +287,23 @@ def _answer_patches(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterato
 
 
 def to_rows(
-    answers: Iterable[Prediction], classes: Sequence[str], top: int | None, *, by_patch: bool = False
+    answers: Iterable[Prediction],
+    classes: Sequence[str],
+    top: int | None,
+    *,
+    by_patch: bool = False,
+    columns: Sequence[str] = (),
 ) -> Iterator[dict[str, Any]]:
-    """Answers as rows of the contract; with `top`, the most probable classes by rank instead of all.
+    """Answers as rows of the contract, with further `columns` behind the probabilities.
 
-    With `by_patch`, the row and column of each patch come behind the path.
+    With `top`, the most probable classes by rank instead of all, the chosen one first, and nothing else. With
+    `by_patch`, the row and column of each patch come behind the path.
     """
     for answer in answers:
         values = answer.probabilities
         order = [] if values is None else np.argsort(-values, kind="stable").tolist()
+        if answer.chosen is not None:
+            order.sort(key=lambda number, first=answer.chosen: number != first)  # type: ignore[misc]
         row: dict[str, Any] = {
             "path": answer.path,
             **(dict(zip(("row", "col"), answer.place or (None, None), strict=True)) if by_patch else {}),
@@ -282,6 +314,7 @@ def to_rows(
             row |= {
                 f"p_{name}": None if values is None else float(values[k]) for k, name in enumerate(classes)
             }
+            row |= {name: answer.columns.get(name) for name in columns}
         else:
             for rank in range(1, min(top, len(classes))):
                 name, value = (

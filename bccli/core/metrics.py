@@ -34,7 +34,8 @@ class Figures:
     Behind the contract's keys: `log_loss` is that of the probabilities, whatever `loss` was trained on;
     `resampled` says what the intervals drew again, `reasons` why a figure or an interval is None;
     `group` is the part of a breakdown, `fusion` has other ways from patches to images, `threshold` and
-    `temperature` are what was applied to the probabilities, `paper` the published figures of `recipe`.
+    `temperature` are what was applied to the probabilities, `paper` the published figures of `recipe`,
+    `tree` what `tree_figures.measure_tree` says.
     """
 
     name: str | None = None
@@ -83,6 +84,7 @@ class Figures:
     fusion: dict[str, dict[str, float | None]] | None = None
     recipe: str | None = None
     paper: list[dict[str, Any]] | None = None
+    tree: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A dict that `json.dumps(…, allow_nan=False)` takes: floats unrounded, what is not finite is None.

@@ -15,8 +15,8 @@ from bccli.core.metrics import Figures
 class PaperFigure:
     """One printed figure; `measure` is a key of the contract, or `measure.class`.
 
-    `where` is its place in the paper. `backbone` and `level` say what it is a figure of, "" for whatever a
-    run of the recipe has.
+    Or it is `node.NAME`, the accuracy of a tree's node. `where` is its place in the paper. `backbone` and
+    `level` say what it is a figure of, "" for whatever a run of the recipe has.
     """
 
     measure: str
@@ -104,7 +104,11 @@ PAPERS: dict[str, tuple[PaperFigure, ...]] = {
         PaperFigure("beta_paper", 1.07, "table 10", "vgg19", remark="γ = 17"),
     ),
     "mini-ddsm-single": (PaperFigure("accuracy", 0.468, "section 4.1"),),
-    "mini-ddsm-hierarchy": (PaperFigure("accuracy", 0.532, "section 4.2"),),
+    "mini-ddsm-hierarchy": (
+        PaperFigure("accuracy", 0.532, "section 4.2"),
+        PaperFigure("node.root", 0.557, "section 4.2", remark="normal or tumour"),
+        PaperFigure("node.tumor", 0.448, "section 4.2", remark="benign or cancer"),
+    ),
 }
 """By the recipe's name; γ is the layer from which fine-tuning began."""
 
@@ -132,4 +136,6 @@ def beside(figures: Figures) -> list[dict[str, Any]] | None:
 
 def _measured(figures: Figures, measure: str) -> Any:
     name, _, label = measure.partition(".")
+    if name == "node":
+        return ((figures.tree or {}).get("nodes", {}).get(label) or {}).get("accuracy")
     return (figures.per_class or {}).get(label, {}).get(name) if label else getattr(figures, name)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain, compress, islice
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -71,18 +72,30 @@ class Predictions:
 
 
 def write_predictions(
-    path: Path, rows: Sequence[tuple[Sample, str]], probabilities: np.ndarray, classes: Sequence[str]
+    path: Path,
+    rows: Sequence[tuple[Sample, str]],
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    *,
+    chosen: np.ndarray | None = None,
+    columns: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> None:
-    """Write the samples, each with the split it had in this run, and their probabilities (n, classes)."""
+    """Write the samples, each with the split it had in this run, and their probabilities (n, classes).
+
+    `chosen` (n,) are the numbers of the predicted classes, by default the most probable ones; `columns` are
+    further numbers (n,), behind all others.
+    """
+    chosen = probabilities.argmax(axis=1) if chosen is None else chosen
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*_IDENTITY, *(_PREFIX + name for name in classes), *TRAITS])
-    for (sample, split), values in zip(rows, probabilities, strict=True):
-        predicted = classes[int(values.argmax())]
+    writer.writerow([*_IDENTITY, *(_PREFIX + name for name in classes), *TRAITS, *columns])
+    for place, ((sample, split), values) in enumerate(zip(rows, probabilities, strict=True)):
+        predicted = classes[int(chosen[place])]
         fold = "" if sample.fold is None else sample.fold
         identity = [sample.path, split, fold, sample.patient, sample.source, sample.label, predicted]
         traits = (getattr(sample, name) for name in TRAITS)
-        writer.writerow([*identity, *(f"{value:.9g}" for value in values.tolist()), *traits])
+        more = (f"{numbers[place]:.9g}" for numbers in columns.values())
+        writer.writerow([*identity, *(f"{value:.9g}" for value in values.tolist()), *traits, *more])
     write_text(path, stream.getvalue())
 
 

@@ -230,6 +230,10 @@ def write_results(run: Run) -> None:
         scores = np.asarray(part.probabilities)
         with replacing(run.root / "plots" / f"confusion_{split}.png") as stream:
             plot_confusion(figures.confusion_matrix or [], run.classes, stream, title=f"{run.name}, {split}")
+        for name, node in (figures.tree or {"nodes": {}})["nodes"].items():
+            with replacing(run.root / "plots" / f"confusion_{split}_{name}.png") as stream:
+                title = f"{run.name}, {name}, {split}"
+                plot_confusion(node["confusion_matrix"], node["classes"], stream, title=title)
         with replacing(run.root / "plots" / f"roc_{split}.png") as stream:
             plot_roc(
                 part.labels, scores, run.classes, stream,
@@ -275,13 +279,11 @@ def _fusion_recipe(fusing: Fusing, values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "features-from": str(fusing.base.resolve())}
 
 
-def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
-    """The [train] table that repeats a run, or [finetune] for one that came of another run.
-
-    `fold` is a number, all, or None.
-    """
+def recipe_values(design: Design, weights: Weights, fold: int | str | None) -> dict[str, Any]:
+    """The options of `train` that a design came of, as a recipe spells them; `fold` is a number, all, or
+    None."""
     schedule = design.schedule
-    values = {
+    return {
         "backbone": design.backbone,
         "weights": _weights_choice(weights),
         "trainable": design.trainable,
@@ -314,6 +316,11 @@ def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
         "seed": schedule.seed,
         "allow-leakage": design.allow_leakage or None,
     }
+
+
+def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
+    """The [train] table that repeats a run, or [finetune] for one that came of another run."""
+    schedule, values = design.schedule, recipe_values(design, weights, fold)
     if design.fusing:
         return to_toml("train", _fusion_recipe(design.fusing, values))
     if not (tuning := design.tuning):

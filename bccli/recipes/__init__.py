@@ -7,7 +7,7 @@ sub-table is a stage, chosen by `--recipe NAME:STAGE`.
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,32 @@ def is_given(name: str) -> bool:
     environment or a recipe."""
     source = click.get_current_context().get_parameter_source(name)
     return source not in (None, click.core.ParameterSource.DEFAULT)
+
+
+def settings_for(
+    name: str, settings: Mapping[str, Any], *, tables: Sequence[str], common: Collection[str]
+) -> dict[str, Any]:
+    """The running command's `settings` with those of another recipe over them, from one of its `tables`.
+
+    Raises click.UsageError for keys that are no options of the command, or are in `common`.
+    """
+    context = click.get_current_context()
+    recipe = load_recipe(name)
+    check_keys(recipe, context.find_root().command)
+    table = next((key for key in tables if key in recipe.tables), "")
+    if not table:
+        wanted = " or ".join(f"[{key}]" for key in tables)
+        raise click.UsageError(f"recipe {recipe.name}: has no table {wanted}; add one")
+    options = {spelling(param): param for param in context.command.params if isinstance(param, click.Option)}
+    found = {}
+    for key, value in resolve(recipe, table, _dataset_protocol(context.params.get("data"))).items():
+        if key not in options or options[key].name in common:
+            raise click.UsageError(
+                f"recipe {recipe.name}: {key} in [{table}] is no setting of a part; remove it"
+            )
+        given = _to_default(options[key], value, recipe)
+        found[str(options[key].name)] = options[key].process_value(context, given)
+    return {**settings, **found}
 
 
 def built_in(name: str | None) -> str:
@@ -173,7 +199,8 @@ def _to_default(option: click.Option, value: Any, recipe: Recipe) -> Any:
     if is_path and value not in getattr(option.type, "names", ()):
         return str(recipe.folder / str(value))
     if isinstance(value, list):
-        parts = [str(part) for part in value]
+        below = getattr(option.type, "below", None)
+        parts = [below(str(part), recipe.folder) if below else str(part) for part in value]
         return parts if option.multiple else ",".join(parts)
     if option.multiple:
         return [str(value)]

@@ -1,0 +1,184 @@
+"""`bccli hierarchy`: a tree of classifiers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bccli import console, options
+from bccli.core.catalog import DATASETS
+from bccli.core.errors import UsageError
+from bccli.recipes import RecipeCommand, built_in, settings_for
+from bccli.training_options import design_of, network_options, surroundings_of, training_options
+
+TUNE_LR = 1e-5
+# What is one for all nodes, and so is no setting of a node's own recipe.
+_COMMON = ("fold", "device", "workers", "cache", "allow_leakage", "tensorboard", "tree", "decide", "nodes",
+           "composed", "overwrite", "dry_run", "recipe")  # fmt: skip
+
+
+def _list_trees() -> None:
+    console.show_rows(
+        {"dataset": row.name, "task": task.name, "tree": task.tree}
+        for row in DATASETS.values()
+        for task in row.tasks
+        if task.tree
+    )
+
+
+@click.command(cls=RecipeCommand)
+@click.argument("data", type=options.existing())
+@click.argument("run", type=options.existing())
+@options.recipe
+@click.option(
+    "--tree",
+    metavar="TREE|FILE",
+    default=None,
+    help="The labels' tree, such as 'normal, tumor(benign, cancer)', or a file with one.  "
+    "[default: the dataset's, see --list-trees]",
+)
+@click.option(
+    "--decide",
+    type=click.Choice(["greedy", "path"]),
+    default="greedy",
+    show_default=True,
+    help="greedy: each node chooses among its children; path: the label with the largest product of "
+    "probabilities on the way to it.",
+)
+@click.option(
+    "--node",
+    "nodes",
+    type=options.AssignmentType("NODE=RECIPE", *options.recipes()),
+    multiple=True,
+    help="Train this node by a recipe of its own, its table [hierarchy] or [train], which wins over what is "
+    "said for all nodes; repeatable.",
+)
+@click.option(
+    "--compose",
+    "composed",
+    type=options.AssignmentType("NODE=RUN[@DATA]"),
+    multiple=True,
+    help="Take this run as the node's classifier; with DATA, it sees the images of that prepared dataset, "
+    "joined by their sources; repeatable.",
+)
+@click.option("--backbone", default="cnn-15", show_default=True, help="A network of --list-backbones.")
+@network_options
+@training_options(
+    head="gap",
+    dense="none; thesis: 10",
+    dropout="0; thesis: 0.2",
+    output="softmax",
+    loss="the output's cross-entropy",
+    lr="Keras's of the optimizer",
+)
+@click.option(
+    "--from-layer",
+    metavar="GAMMA|NAME",
+    default=None,
+    help="Then let the backbone learn, too, from this layer on, by its number or name.",
+)
+@click.option(
+    "--tune-epochs",
+    type=click.IntRange(min=1),
+    default=None,
+    help="With --from-layer, for so many epochs.  [default: --epochs]",
+)
+@click.option(
+    "--tune-lr",
+    type=options.FiniteType(0, min_open=True),
+    default=TUNE_LR,
+    show_default=True,
+    help="With --from-layer, at this learning rate.",
+)
+@click.option(
+    "--train-batch-norm/--no-train-batch-norm",
+    help="With --from-layer, batch norms from there on learn, too, and use each batch's statistics.",
+)
+@options.dry_run
+@options.overwrite
+@options.info_flag("--list-trees", _list_trees, "Show the trees of the datasets, and end.")
+@click.pass_obj
+def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -> None:
+    """Train a tree of classifiers on a prepared dataset.
+
+    DATA is what bccli prepare made, RUN a new folder for the tree and, in RUN/NODE, for the run of each node
+    with children. A node is trained on the images that belong under it. The same command again continues
+    what was interrupted. Prints the figures of val and test.
+    """
+    from bccli.core import designs, results, trees
+    from bccli.core.catalog import built_in_tree
+    from bccli.core.evaluation import figures_json
+    from bccli.core.prepared import load_dataset
+    from bccli.core.taxonomy import find_tree, match_tree
+
+    if settings["fold"] == "all":
+        raise UsageError("--fold all: a tree is of one fold; name it, and run the command once for each")
+    designs.resolve(design_of(settings, settings["backbone"]))
+    dataset = load_dataset(data)
+    tree = find_tree(settings["tree"], built_in_tree(dataset.info["dataset"], dataset.classes))
+    match_tree(tree, dataset.classes, str(data))
+    plan = _plan(tree, settings)
+    if settings["dry_run"]:
+        console.show_rows(trees.preview(plan, dataset))
+        return
+    grown = trees.grow(plan, dataset, run, surroundings_of(settings, screen), cache=settings["cache"])
+    console.show_figures(figures_json(results.stored_figures(grown))["runs"])
+
+
+def _plan(tree: Any, settings: dict[str, Any]) -> Any:
+    from bccli.core import trees
+
+    nodes, composed = (_by_node(tree, settings[key], f"--{option}") for key, option in _OPTIONS.items())
+    if both := set(nodes) & set(composed):
+        raise UsageError(f"--compose {min(both)}: this node has --node, too; a run is not trained again")
+    plan = trees.Plan(
+        tree=tree,
+        course=_course(settings),
+        decide=settings["decide"],
+        own={name: _course(_own_settings(file, settings)) for name, file in nodes.items()},
+        recipes={name: file if built_in(file) else str(Path(file).resolve()) for name, file in nodes.items()},
+        grafts={name: _graft(text) for name, text in composed.items()},
+    )
+    trees.check_plan(plan)
+    return plan
+
+
+def _own_settings(recipe: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return settings_for(recipe, settings, tables=("hierarchy", "train"), common=_COMMON)
+
+
+_OPTIONS = {"nodes": "node", "composed": "compose"}
+
+
+def _by_node(tree: Any, pairs: Sequence[tuple[str, str]], option: str) -> Mapping[str, str]:
+    from bccli.core.taxonomy import find_node
+
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        find_node(tree, name, option)
+        if found.setdefault(name, value) != value:
+            raise UsageError(f"{option} {name}: is said twice; leave one out")
+    return found
+
+
+def _course(settings: dict[str, Any]) -> Any:
+    from bccli.core.trees import Course, Second
+
+    second = None
+    if settings["from_layer"] is not None:
+        epochs = settings["tune_epochs"] or settings["epochs"]
+        second = Second(settings["from_layer"], epochs, settings["tune_lr"], settings["train_batch_norm"])
+    return Course(design_of(settings, settings["backbone"]), second)
+
+
+def _graft(text: str) -> Any:
+    """RUN or RUN@DATA."""
+    from bccli.core.prepared import load_dataset
+    from bccli.core.runs import load_run
+    from bccli.core.trees import Graft
+
+    run, _, data = (
+        (text, "", "") if Path(text).exists() else text.rpartition("@") if "@" in text else (text, "", "")
+    )
+    return Graft(load_run(Path(run)), load_dataset(Path(data)) if data else None)
