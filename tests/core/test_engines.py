@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bccli.core.catalog import BACKBONES, Backbone
-from bccli.core.engines import LiteRT
+from bccli.core.engines import OUTPUTS, LiteRT
 from bccli.core.inference import views_of
 from tests.conftest import draw
 from tests.core.models.networks import FAMILIES
@@ -94,7 +94,7 @@ def test_probabilities_are_those_of_the_heads_outputs() -> None:
     scores = np.array([[0.3, -2.0, 5.0], [700.0, -700.0, 0.0]], np.float32)
     for output, given in (("softmax", scores), ("sigmoid", scores.reshape(-1, 1))):
         ours = OUTPUTS[output](given)
-        np.testing.assert_allclose(ours, OUTPUTS[output](given), atol=1e-6)
+        np.testing.assert_allclose(ours, THEIRS[output](given), atol=1e-6)
         np.testing.assert_allclose(ours.sum(axis=1), 1, atol=1e-6)
 
 
