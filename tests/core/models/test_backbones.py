@@ -18,6 +18,7 @@ from tests.core.models.networks import (
     disturb,
     keras_preprocessing,
     pixels,
+    settle,
     start,
     write_layers,
 )
@@ -60,6 +61,8 @@ def test_every_network_is_its_row_at_224_and_runs_as_fast_as_exported(name: str,
     assert len(network.layers) == backbone.layers
     assert network.count_params() == backbone.parameters
     extractor = build_extractor(backbone, network)
+    if name == "efficientnet-v2-m":  # whose numbers grow beyond measure at first
+        settle(network, extractor, pixels(size, 4))
     features = run(extractor, size)
     assert features.shape == (2, network.output_shape[-1])
     made = export(extractor, pixels(size), tmp_path)

@@ -73,7 +73,8 @@ class Noise:
 def tuned(name: str, size: tuple[int, int], tuning: Tuning) -> Built:
     """The models of a fine-tuning, without a dataset."""
     start()
-    design = Design(backbone=name, head=Head(dense=(4,)), tuning=tuning)
+    # Without hidden layers: units that rest for all images would let no gradient through.
+    design = Design(backbone=name, head=Head(), tuning=tuning)
     job: Any = SimpleNamespace(
         design=design,
         backbone=find_backbone(name),
