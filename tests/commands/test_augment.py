@@ -234,7 +234,7 @@ def test_paper_protocol_joins_augments_and_splits(bccli: Bccli, films: Path, tmp
 def test_training_with_folds_drops_the_children_of_val_and_test(
     bccli: Bccli, make_folder: MakeFolder, tmp_path: Path
 ) -> None:
-    from bccli.core.designs import _parts
+    from bccli.core.designs import parts_of
     from bccli.core.prepared import load_dataset
 
     data, out = tmp_path / "data", tmp_path / "out"
@@ -242,7 +242,7 @@ def test_training_with_folds_drops_the_children_of_val_and_test(
     bccli("augment", data, out, "--policy", "flips", "--per-image", 2)
     dataset = load_dataset(out)
     assert sum(bool(sample.parent) for sample in dataset.samples) == 48
-    parts = _parts(dataset, 0)
+    parts = parts_of(dataset, 0)
     for sample, part in zip(dataset.samples, parts.tolist(), strict=True):
         assert part == {0: 2, 1: 1, 2: 0}[sample.fold or 0] if not sample.parent else part in (0, -1)
         assert not sample.parent or (part == 0) == (sample.fold == 2)
