@@ -345,7 +345,7 @@ def test_the_recipe_from_tiff_to_label(bccli: Bccli, tmp_path: Path) -> None:
     for number, file in enumerate(sorted(source.rglob("*.tif"))):
         save(file, draw_slide(number, 0, (2048, 1536)))
     data, patches, out = (tmp_path / name for name in ("data", "patches", "out"))
-    recipe, small = "hybrid-bilstm", ("--backbone", "mobilenet-0.25", "--weights", "none")
+    recipe, small = "hybrid-bilstm", ("--backbone", "cnn-15", "--weights", "none")
     bccli("prepare", "bach", source, data, "--recipe", recipe, "--sample", 12, "--ratios", "1/1/1")
     bccli("train", data, patches, "--recipe", f"{recipe}:patches", *small, "--epochs", 1)
     short = "--epochs", 2, "--views", 2
@@ -354,10 +354,13 @@ def test_the_recipe_from_tiff_to_label(bccli: Bccli, tmp_path: Path) -> None:
     stored = read_rows(out / "predictions.csv")
     assert len(stored) == 8
     answers = rows_of(bccli("predict", out, *(source / row["source"] for row in stored)).stdout)
+    names = ("normal", "benign", "in_situ", "invasive")
     for row, answer in zip(stored, answers, strict=True):
-        assert answer["predicted"] == row["predicted"]
-        for name in ("normal", "benign", "in_situ", "invasive"):
-            assert float(answer[f"p_{name}"]) == pytest.approx(float(row[f"p_{name}"]), abs=1e-4)
+        ours, theirs = ([float(one[f"p_{name}"]) for name in names] for one in (answer, row))
+        assert ours == pytest.approx(theirs, abs=1e-4)
+        first, second = sorted(theirs)[:-3:-1]
+        # With so little training, two classes may be as likely as each other.
+        assert answer["predicted"] == row["predicted"] or first - second < 1e-4
     for level, where in (("image", "section V.C"), ("patch", "table III")):
         figures = figures_of(bccli, out, "--level", level)
         assert where in {row["where"] for row in figures["paper"]}
