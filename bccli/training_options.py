@@ -1,6 +1,6 @@
 """What `train`, `finetune` and `hierarchy` have in common: their options, and what core makes of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ from bccli.recipes import built_in, is_given
 
 HEADS = ("gap", "blocks", "thesis")
 FUSIONS = ("bilstm", "attention", "vote", "mean", "svm", "blocks-2x2")
+CLASSIFIERS = ("dense", "svm", "forest", "logistic", "boosting", "bovw")
 LOSSES = ("categorical_crossentropy", "binary_crossentropy", "mse", "focal")
 SCHEDULES = ("constant", "cosine", "exponential", "step")
 OPTIMIZERS = ("adam", "rmsprop", "sgd")
@@ -336,7 +337,15 @@ def head_of(settings: dict[str, Any], *, output: str) -> Any:
 
 
 # What --features-from has decided already.
-_OF_THE_PATCHES = ("backbones", "weights", "trainable", "input_norm", "mixed_precision")
+_OF_THE_PATCHES = ("backbones", "classifiers", "weights", "trainable", "input_norm", "mixed_precision")
+
+# What only a network that is trained step by step heeds, and what only one with a backbone does.
+_OF_STEPS = (
+    "dense", "dropout", "output", "loss", "label_smoothing", "optimizer", "lr", "schedule", "decay",
+    "decay_epochs", "warmup", "clip_norm", "epochs", "steps_per_epoch", "patience", "monitor", "stop_at",
+    "mixed_precision", "tensorboard", "augment_val",
+)  # fmt: skip
+_OF_A_BACKBONE = ("backbones", "weights", "head", "input_norm")
 
 
 def fusion_design(settings: dict[str, Any]) -> Any:
@@ -400,6 +409,7 @@ def design_of(settings: dict[str, Any], backbone: str) -> Any:
             f"--head {settings['head']} is about the patches of an image; add --features-from RUN, a run "
             "that was trained on patches"
         )
+    _check_classifiers(settings["classifiers"])
     output = settings["output"] or "softmax"
     return Design(
         backbone=backbone,
@@ -410,6 +420,18 @@ def design_of(settings: dict[str, Any], backbone: str) -> Any:
         schedule=schedule_of(settings, output=output, loss=settings["loss"], lr=settings["lr"]),
         **design_options(settings),
     )
+
+
+def _check_classifiers(classifiers: Sequence[str]) -> None:
+    """Raises UsageError for an option that none of the classifiers heeds; a recipe may have any."""
+    for options_of, heeding in ((_OF_STEPS, {"dense"}), (_OF_A_BACKBONE, {*CLASSIFIERS} - {"bovw"})):
+        for option in options_of:
+            if heeding.isdisjoint(classifiers) and is_given(option, besides_recipe=True):
+                spelled = "backbone" if option == "backbones" else option.replace("_", "-")
+                raise UsageError(
+                    f"--{spelled}: --classifier {' and '.join(classifiers)} has no use for it; leave it out, "
+                    f"or add --classifier {'dense' if len(heeding) == 1 else 'svm'}"
+                )
 
 
 def surroundings_of(settings: dict[str, Any], screen: Console) -> Any:

@@ -8,6 +8,7 @@ import click
 from bccli import console, options
 from bccli.recipes import RecipeCommand
 from bccli.training_options import (
+    CLASSIFIERS,
     design_of,
     fusion_design,
     network_options,
@@ -35,6 +36,18 @@ from bccli.training_options import (
     type=click.IntRange(min=1),
     default=None,
     help="Train with so many seeds, from --seed on: a sweep with means and deviations.",
+)
+@click.option(
+    "--classifier",
+    "classifiers",
+    type=click.Choice(CLASSIFIERS),
+    multiple=True,
+    default=["dense"],
+    show_default=True,
+    help="What decides: dense is the head that is trained on the backbone, step by step; svm, forest, "
+    "logistic and boosting are fitted to the features of a frozen backbone (a support vector machine, a "
+    "random forest, logistic regression, gradient boosting); bovw is a bag of visual words, without a "
+    "backbone. Several make a sweep.",
 )
 @network_options
 @click.option(
@@ -72,12 +85,13 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     from bccli.core.prepared import load_dataset
 
     backbones = grids.expand(settings["backbones"])
+    classifiers = settings["classifiers"]
     if settings["features_from"]:
         design = fusion_design(settings)
         backbones = [design.backbone]
     else:
         design = design_of(settings, backbones[0])
-    grid = grids.grid(design, backbones, settings["seeds"])
+    grid = grids.grid(design, backbones, settings["seeds"], classifiers)
     designs.check(grid)
     dataset, surroundings = load_dataset(data), surroundings_of(settings, screen)
     folds, seeded, cache = settings["fold"] == "all", settings["seeds"] is not None, settings["cache"]

@@ -112,8 +112,25 @@ def form_of(run: Run) -> Form:
     return run.preparation, (run.info["size"][0], run.info["size"][1])
 
 
+def _load_network(run: Run, engine: Engine) -> Network:
+    return engine.network(run)
+
+
+def _load_classifier(run: Run, engine: Engine) -> Network:
+    from bccli.core.classifiers.answering import load_classified
+
+    return load_classified(run, engine)
+
+
+# What makes class probabilities of images, by the kind of the run.
+_NETWORKS: dict[str, Callable[[Run, Engine], Network]] = {
+    "network": _load_network,
+    "classifier": _load_classifier,
+}
+
+
 def _load_networks(run: Run, engine: Engine, tempered: bool) -> Answerer:
-    networks = tuple(engine.network(part) for part in networks_of(run))
+    networks = tuple(_NETWORKS[part.info["kind"]](part, engine) for part in networks_of(run))
     return Averaging(run.classes, form_of(run), networks, temperature_of(run) if tempered else None)
 
 
@@ -131,6 +148,7 @@ def _load_tree(run: Run, engine: Engine, tempered: bool) -> Answerer:
 
 LOADERS: dict[str, Loader] = {
     "network": _load_networks,
+    "classifier": _load_networks,
     "folds": _load_networks,
     "fusion": _load_fusion,
     "tree": _load_tree,

@@ -27,6 +27,13 @@ from bccli.core.watching import Watcher
 
 _NAMED = ("imagenet", "none", "run")
 
+DENSE, WORDS = "dense", "bovw"
+"""The classifiers that are no row of `classifiers.fitting.CLASSIFIERS`: a network's head, and a bag of visual
+words."""
+
+NO_BACKBONE = Backbone("none", "", "none", 0, 0, 0, smallest=16)
+"""What stands for a backbone where images are told by the words in them; no word fits into less."""
+
 TRAIN, VAL, TEST = range(len(SPLITS))
 
 
@@ -72,6 +79,7 @@ class Design:
     augment_val: bool = False
     tuning: Tuning | None = None
     fusing: Fusing | None = None
+    classifier: str = DENSE
 
     @property
     def base(self) -> Path | None:
@@ -100,6 +108,7 @@ class Design:
             "fresh_head": bool(self.tuning and self.tuning.fresh_head),
             "train_batch_norm": bool(self.tuning and self.tuning.train_batch_norm),
             "features_from": self.fusing.base_hash if self.fusing else "",
+            "classifier": self.classifier,
         }
         return json.loads(json.dumps(settings))
 
@@ -133,6 +142,7 @@ LATER = {
     "fresh_head": False,
     "train_batch_norm": False,
     "features_from": "",
+    "classifier": DENSE,
 }
 """What settings were in runs that were made before there was a choice."""
 
@@ -142,6 +152,9 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
 
     Raises UsageError, WeightsError.
     """
+    if design.classifier == WORDS:
+        design = replace(_classified(design), backbone=NO_BACKBONE.name, head=Head(), input_norm="backbone")
+        return replace(design, weights="none"), NO_BACKBONE, Weights("none")
     backbone = find_backbone(design.backbone)
     if design.tuning:
         design.schedule.check()
@@ -151,11 +164,30 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
         design.schedule.check()
         _check_augmentation(design, "none")
         return replace(design, weights="run"), backbone, Weights("run", hash=design.fusing.base_hash)
+    if design.classifier != DENSE:
+        design = _classified(design)
     weights = find_weights(backbone, design.weights or ("imagenet" if backbone.weights else "none"))
     trainable = design.trainable or ("all" if weights.file is None else "none")
     design.schedule.check()
     _check_augmentation(design, trainable)
     return replace(design, weights=weights.name, trainable=trainable), backbone, weights
+
+
+def _classified(design: Design) -> Design:
+    """The same for a classifier of features, without all that only a network's training heeds."""
+    if design.trainable == "all":
+        raise UsageError(
+            f"--trainable all: {design.classifier} is fitted to features of a frozen backbone; leave it out"
+        )
+    if design.augment and not design.views:
+        raise UsageError(
+            f"--augment: {design.classifier} is fitted to features that are computed once; add --views N for "
+            "those of N children of each image"
+        )
+    schedule = Schedule(seed=design.schedule.seed, class_weights=design.schedule.class_weights)
+    return replace(
+        design, trainable="none", head=Head(kind=design.head.kind), schedule=schedule, augment_val=False
+    )
 
 
 def check(designs: Sequence[Design]) -> None:
@@ -240,7 +272,8 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     check_parts(dataset, parts)
     used = [sample for sample, part in zip(dataset.samples, parts.tolist(), strict=True) if part >= 0]
     check_size(backbone, open_images(dataset.root, used).size)
-    design = replace(design, schedule=_without_val(design.schedule, parts, watcher))
+    if design.classifier == DENSE:
+        design = replace(design, schedule=_without_val(design.schedule, parts, watcher))
     if design.augment_val:
         watcher.warn(
             "val is augmented, too: val_loss and val_accuracy of history.csv are those of augmented images; "

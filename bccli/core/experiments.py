@@ -11,7 +11,7 @@ import numpy as np
 
 import bccli
 from bccli.core.building import Bases, Built, build, take_over, weights_hash
-from bccli.core.designs import LATER, TEST, TRAIN, VAL, Design, Job, default_cache, plan_job
+from bccli.core.designs import DENSE, LATER, TEST, TRAIN, VAL, Design, Job, default_cache, plan_job
 from bccli.core.errors import DivergedError, LeakageError
 from bccli.core.estimating import space_words
 from bccli.core.external import audit_against, same_split
@@ -84,11 +84,15 @@ def train(
 
 def _maker(design: Design) -> tuple[str, Callable[[Job, Run, Surroundings], Run]]:
     """The kind of run that a design makes, and what makes it."""
-    if not design.fusing:
-        return "network", _train_network
-    from bccli.core.fusion.training import fuse
+    if design.fusing:
+        from bccli.core.fusion.training import fuse
 
-    return "fusion", fuse
+        return "fusion", fuse
+    if design.classifier != DENSE:
+        from bccli.core.classifiers.training import classify
+
+        return "classifier", classify
+    return "network", _train_network
 
 
 def _check_base(job: Job, base: Run, watcher: Watcher) -> None:
@@ -121,7 +125,7 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
     used = np.flatnonzero(job.parts >= 0)
     images = surroundings.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
     parts = job.parts[used]
-    norm = _input_norm(job, images, parts)
+    norm = input_norm(job, images, parts)
     built = build(job, images.size, job.weights, norm, surroundings.bases)
     if design.tuning:
         take_over(design.tuning, built)
@@ -157,7 +161,7 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
         facts = {"recipe": surroundings.recipe or None, "norm": asdict(norm) if norm else None}
         done = finish(job, run, networks, fit, images, parts, facts=facts, watcher=watcher)
     if stores and design.tuning:
-        shutil.rmtree(job.cache / "features" / _feature_key(job, images.size, norm, built).name)
+        shutil.rmtree(job.cache / "features" / feature_key(job, images.size, norm, built).name)
     return done
 
 
@@ -176,7 +180,7 @@ def _with_good_weights(
     )
 
 
-def _input_norm(job: Job, images: Images, parts: np.ndarray) -> Norm | None:
+def input_norm(job: Job, images: Images, parts: np.ndarray) -> Norm | None:
     """The mean and deviation of train's pixels, where they take the place of the backbone's own."""
     if job.design.tuning:
         return job.design.tuning.norm
@@ -231,7 +235,7 @@ def _inputs(
 
     def features(source: ImageSource) -> Any:
         assert stored is not None
-        key = _feature_key(job, images.size, norm, stored)
+        key = feature_key(job, images.size, norm, stored)
         return compute_features(source, stored.stored, key, job.cache, watcher=surroundings.watcher)
 
     if design.augment is None:
@@ -247,7 +251,8 @@ def _inputs(
         yield FeatureViews(features(views), first, design.views or 1, seed)
 
 
-def _feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built) -> FeatureKey:
+def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built) -> FeatureKey:
+    """By what the features of a job's frozen layers are kept."""
     preprocessing = f"{norm}" if norm else job.backbone.preprocessing
     kind = HEADS[job.design.head.kind].features
     if job.design.tuning:

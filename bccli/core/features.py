@@ -7,10 +7,10 @@ as a whole, so a killed run leaves only complete ones, and several runs may shar
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from bccli.core.watching import SILENT, Watcher
 
 # A chunk is kept after so many images, or after so many seconds where a network is slow.
 CHUNK, CHUNK_SECONDS = 512, 60
+
+# So many images go through a network at a time.
+_BATCH = 32
 
 # Features of so many bytes stay on the disk and are read batch by batch.
 _IN_MEMORY = 1 << 29
@@ -120,20 +123,61 @@ def compute_features(
     key: FeatureKey,
     cache: Path,
     *,
-    batch_size: int = 32,
     watcher: Watcher = SILENT,
 ) -> np.ndarray | StoredFeatures:
-    """The features (images, width) of prepared images, float32; only those not in the cache are computed.
+    """The features (images, width) that a Keras model makes of prepared images, see `compute_vectors`."""
+    return compute_vectors(images, _Extracting(extractor), key, cache, watcher=watcher)
+
+
+class Maker(Protocol):
+    """What makes vectors of a `width` of images, a batch at a time."""
+
+    @property
+    def width(self) -> int:
+        """How many numbers a vector has."""
+
+    def vectors(self, images: ImageSource, order: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield vectors (batch, width) of the images at these positions."""
+
+
+@dataclass(frozen=True)
+class _Extracting:
+    """A Keras model of images."""
+
+    extractor: Any
+
+    @property
+    def width(self) -> int:
+        """How many features there are."""
+        return int(self.extractor.output_shape[-1])
+
+    def vectors(self, images: ImageSource, order: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield features (batch, width)."""
+        import tensorflow as tf
+
+        run = tf.function(
+            lambda x: self.extractor(x, training=False),
+            input_signature=[images.signature()],
+            autograph=False,
+        )
+        for batch in images.batches(order, _BATCH):
+            yield run(batch).numpy()
+
+
+def compute_vectors(
+    images: ImageSource, maker: Maker, key: FeatureKey, cache: Path, *, watcher: Watcher = SILENT
+) -> np.ndarray | StoredFeatures:
+    """The vectors (images, width) of prepared images, float32; only those not in the cache are computed.
 
     What is too large for memory is read from the cache where it is needed.
 
     Raises DataError naming an image that cannot be read, Stopped after a signal (what is done is kept).
     """
-    store = FeatureStore(cache / "features" / key.name, extractor.output_shape[-1])
+    store = FeatureStore(cache / "features" / key.name, maker.width)
     hashes = [sample.sha256 for sample in images.samples]
     missing = store.missing(hashes)
     if missing:
-        _extend(store, images, missing, extractor, batch_size, watcher)
+        _extend(store, images, missing, maker, watcher)
     if len(missing) < len(hashes):
         watcher.note(f"features: {len(hashes) - len(missing)} of {len(hashes)} images were in the cache")
     rows = store.rows(hashes)
@@ -149,18 +193,8 @@ def compute_features(
 
 
 def _extend(
-    store: FeatureStore,
-    images: ImageSource,
-    missing: list[int],
-    extractor: Any,
-    batch_size: int,
-    watcher: Watcher,
+    store: FeatureStore, images: ImageSource, missing: list[int], maker: Maker, watcher: Watcher
 ) -> None:
-    import tensorflow as tf
-
-    run = tf.function(
-        lambda x: extractor(x, training=False), input_signature=[images.signature()], autograph=False
-    )
     waiting: list[np.ndarray] = []
     done, kept_at = 0, time.monotonic()
 
@@ -172,8 +206,8 @@ def _extend(
         done, waiting, kept_at = done + len(features), [], time.monotonic()
 
     with interruption.deferred(), watcher.track(len(missing), "features") as advance:
-        for batch in images.batches(np.array(missing), batch_size):
-            waiting.append(run(batch).numpy())
+        for vectors in maker.vectors(images, np.array(missing)):
+            waiting.append(vectors)
             advance(len(waiting[-1]))
             late = time.monotonic() - kept_at > CHUNK_SECONDS
             if late or interruption.stop_requested() or sum(map(len, waiting)) >= CHUNK:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bccli.core.catalog import SETS, find_backbone
 from bccli.core.crossvalidation import train_folds
-from bccli.core.designs import Design, default_cache
+from bccli.core.designs import DENSE, NO_BACKBONE, WORDS, Design, default_cache
 from bccli.core.errors import DataError, UsageError
 from bccli.core.experiments import Surroundings, train
 from bccli.core.files import read_json
@@ -19,7 +19,7 @@ from bccli.core.runs import Run
 from bccli.core.sweeps import Member, Rules, Sweep, run_sweep
 
 # What members of one sweep may differ in.
-_OWN = ("backbone", "weights_hash", "seed")
+_OWN = ("backbone", "weights_hash", "seed", "classifier")
 
 
 def expand(names: Iterable[str]) -> list[str]:
@@ -28,17 +28,24 @@ def expand(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(find_backbone(name).name for name in found))
 
 
-def grid(design: Design, backbones: Sequence[str], seeds: int | None) -> list[Design]:
-    """A design for each backbone and each of so many seeds, from the design's own on."""
+def grid(
+    design: Design, backbones: Sequence[str], seeds: int | None, classifiers: Sequence[str] = (DENSE,)
+) -> list[Design]:
+    """A design for each backbone, classifier and one of so many seeds, from the design's own on.
+
+    A bag of visual words needs no backbone, and is there once for each seed.
+    """
     first = design.schedule.seed
     if design.weights not in (None, "imagenet", "none") and len(backbones) > 1:
         raise UsageError(
             f"--weights {design.weights}: one file cannot fit {len(backbones)} backbones; "
             "say imagenet or none, or name one backbone"
         )
+    pairs = [*product(backbones, (one for one in dict.fromkeys(classifiers) if one != WORDS))]
+    pairs += [(NO_BACKBONE.name, WORDS)] if WORDS in classifiers else []
     return [
-        replace(design, backbone=name, schedule=replace(design.schedule, seed=seed))
-        for name, seed in product(backbones, range(first, first + (seeds or 1)))
+        replace(design, backbone=name, classifier=classifier, schedule=replace(design.schedule, seed=seed))
+        for (name, classifier), seed in product(pairs, range(first, first + (seeds or 1)))
     ]
 
 
@@ -65,7 +72,11 @@ def train_grid(
             where = replace(inside, kept=kept)
             return (train_folds if folds else train)(design, dataset, place, where, cache=cache)
 
-        facts = {"backbone": design.backbone, "seed": design.schedule.seed}
+        facts = {
+            "backbone": design.backbone,
+            "classifier": design.classifier,
+            "seed": design.schedule.seed,
+        }
         return Member(name_of(design, seeded=seeded), facts, make, name_of(design, seeded=False))
 
     return run_sweep(
@@ -89,7 +100,9 @@ def is_sweep(root: Path) -> bool:
 
 def name_of(design: Design, *, seeded: bool) -> str:
     """The name of a member's folder: what it is, whatever else is in the sweep."""
-    return design.backbone + (f"-seed{design.schedule.seed}" if seeded else "")
+    of_features = () if design.classifier == DENSE else (design.classifier,)
+    names = of_features if design.classifier == WORDS else (design.backbone, *of_features)
+    return "-".join([*names, *([f"seed{design.schedule.seed}"] if seeded else [])])
 
 
 def _settings(design: Design, dataset: Dataset, folds: bool) -> dict[str, Any]:

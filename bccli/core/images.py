@@ -1,12 +1,14 @@
 """Prepared images as batches, decoded ahead of the network that consumes them."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from bccli.core.cores import available_cores
 from bccli.core.errors import DataError, ImageError
 from bccli.core.imaging.decoding import decode
 from bccli.core.records import Sample
@@ -20,6 +22,14 @@ def decode_prepared(path: Path) -> np.ndarray:
         raise DataError(f"{path}: {reason}; restore the file or prepare the dataset again") from None
 
 
+def sized(path: Path, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The same pixels. Raises DataError where they are not of `size` (width, height)."""
+    if pixels.shape[1::-1] != size:
+        found = f"{pixels.shape[1]}×{pixels.shape[0]}"
+        raise DataError(f"{path}: is {found}, not {size[0]}×{size[1]}; prepare the dataset again")
+    return pixels
+
+
 class ImageSource(Protocol):
     """Images that can be had in batches, each with a row that says what it is and the hash of its pixels."""
 
@@ -29,6 +39,9 @@ class ImageSource(Protocol):
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
         """Yield float32 batches (batch, height, width, 3) of the images at these positions."""
+
+    def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        """Yield batches of the same as bytes, without TensorFlow."""
 
     def signature(self) -> Any:
         """The TensorSpec of a batch."""
@@ -66,6 +79,17 @@ class Images:
         except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.UnknownError) as error:
             raise self._explain(order, error) from None
 
+    def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        """Yield uint8 arrays (batch, height, width, 3) of the samples in `order`, without TensorFlow."""
+        with ThreadPoolExecutor(available_cores()) as pool:
+            for start in range(0, len(order), batch_size):
+                yield np.stack(list(pool.map(self.decoded, order[start : start + batch_size].tolist())))
+
+    def decoded(self, position: int) -> np.ndarray:
+        """The pixels (height, width, 3) of one image. Raises DataError naming it."""
+        path = self.root / self.samples[position].path
+        return sized(path, decode_prepared(path), self.size)
+
     def training_batches(self, order: np.ndarray, turns: np.ndarray, batch_size: int) -> Iterator[Any]:
         """Yield the same: nothing is augmented."""
         return self.batches(order, batch_size)
@@ -78,17 +102,11 @@ class Images:
 
     def _explain(self, order: np.ndarray, error: Exception) -> DataError:
         """The sentence for a batch that failed: TensorFlow does not say which file it was."""
-        for position in order:
-            path = self.root / self.samples[position].path
+        for position in order.tolist():
             try:
-                pixels = decode(path)
-            except ImageError as reason:
-                return DataError(f"{path}: {reason}; restore the file or prepare the dataset again")
-            if pixels.shape[1::-1] != self.size:
-                found = f"{pixels.shape[1]}×{pixels.shape[0]}"
-                return DataError(
-                    f"{path}: is {found}, not {self.size[0]}×{self.size[1]}; prepare the dataset again"
-                )
+                self.decoded(position)
+            except DataError as found:
+                return found
         return DataError(f"{self.root}: an image could not be read ({str(error).splitlines()[0]})")
 
 
@@ -108,6 +126,14 @@ class HeldImages(Images):
             self._pixels.append(self._decode())
         for start in range(0, len(order), batch_size):
             yield self._pixels[0][order[start : start + batch_size]].astype(np.float32)
+
+    def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        """Yield uint8 arrays (batch, height, width, 3) of the samples in `order`."""
+        if not self._pixels:
+            yield from super().arrays(order, batch_size)
+            return
+        for start in range(0, len(order), batch_size):
+            yield self._pixels[0][order[start : start + batch_size]]
 
     def _decode(self) -> np.ndarray:
         pixels = np.empty((len(self.samples), self.size[1], self.size[0], 3), np.uint8)

@@ -2,19 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from bccli.core.augmentation import Policy, child
-from bccli.core.errors import DataError
-from bccli.core.images import Images, decode_prepared
+from bccli.core.designs import TRAIN, VAL, Design
+from bccli.core.images import Images, ImageSource, decode_prepared, sized
 from bccli.core.records import Sample
 from bccli.core.workers import Team
+
+Rows = TypeVar("Rows")
 
 MOST_WORKERS = 8
 """So many processes keep one GPU busy; each takes some 150 MB."""
@@ -52,9 +54,11 @@ class LiveImages:
         """Yield float32 arrays (batch, height, width, 3): in turn t, child t + 1 of each image."""
         samples = self.images.samples
         items = ((samples[p], int(turn) + 1) for p, turn in zip(order.tolist(), turns, strict=True))
-        return self._make(list(items), batch_size)
+        for batch in self.made(list(items), batch_size):
+            yield batch.astype(np.float32)
 
-    def _make(self, items: Sequence[tuple[Sample, int]], batch_size: int) -> Iterator[np.ndarray]:
+    def made(self, items: Sequence[tuple[Sample, int]], batch_size: int) -> Iterator[np.ndarray]:
+        """Yield uint8 arrays (batch, height, width, 3) of children by their numbers, 0 for the image."""
         named = [(sample.path, raw_image(sample), number) for sample, number in items]
         jobs = (
             _Job(
@@ -63,8 +67,7 @@ class LiveImages:
             )
             for start in range(0, len(named), batch_size)
         )  # fmt: skip
-        for batch in self.team.in_order(jobs):
-            yield batch.astype(np.float32)
+        yield from self.team.in_order(jobs)
 
 
 @contextmanager
@@ -91,8 +94,13 @@ class Views:
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Yield float32 arrays (batch, height, width, 3)."""
+        for batch in self.arrays(order, batch_size):
+            yield batch.astype(np.float32)
+
+    def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        """Yield uint8 arrays (batch, height, width, 3)."""
         items = [(self.samples[position], self.numbers[position]) for position in order.tolist()]
-        return self.live._make(items, batch_size)
+        return self.live.made(items, batch_size)
 
 
 def stored_views(live: LiveImages, positions: np.ndarray, views: int) -> tuple[Views, np.ndarray]:
@@ -111,6 +119,22 @@ def stored_views(live: LiveImages, positions: np.ndarray, views: int) -> tuple[V
     return Views(live, tuple(numbers), tuple(samples)), first
 
 
+def with_views(
+    design: Design, images: Images, parts: np.ndarray, workers: int, compute: Callable[[ImageSource], Rows]
+) -> tuple[Rows, np.ndarray | None]:
+    """What `compute` makes of images, and behind them of the children of train's that a design wants.
+
+    `parts` (images,) are the images'. Also returns the row of each image's first child, -1 where it has
+    none; None where there is no augmentation.
+    """
+    if design.augment is None:
+        return compute(images), None
+    with live_images(images, design.augment, seed=design.schedule.seed, workers=workers) as live:
+        augmented = (parts == TRAIN) | ((parts == VAL) & design.augment_val)
+        views, first = stored_views(live, np.flatnonzero(augmented), design.views or 1)
+        return compute(views), first
+
+
 def _view_hash(sample: Sample, live: LiveImages, number: int) -> str:
     """What a child's pixels follow from: 64 hexadecimal digits, like a hash of the pixels themselves."""
     facts = [sample.sha256, live.policy.to_json(), live.seed, raw_image(sample), number]
@@ -127,12 +151,7 @@ def _augmented(job: _Job) -> np.ndarray:
     width, height = job.size
     batch = np.empty((len(job.items), height, width, 3), np.uint8)
     for place, (path, image, number) in enumerate(job.items):
-        pixels = decode_prepared(job.root / path)
-        if pixels.shape != batch.shape[1:]:
-            raise DataError(
-                f"{job.root / path}: is {pixels.shape[1]}×{pixels.shape[0]}, not {width}×{height}; "
-                "prepare the dataset again"
-            )
+        pixels = sized(job.root / path, decode_prepared(job.root / path), job.size)
         batch[place] = (
             child(job.policy, pixels, seed=job.seed, image=image, number=number) if number else pixels
         )

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from bccli.core.auditing import looks_of
 from bccli.core.augmentation import Policy, built_in
-from bccli.core.designs import TEST, TRAIN, VAL, Design, Fusing, Job
+from bccli.core.designs import DENSE, TEST, TRAIN, VAL, WORDS, Design, Fusing, Job
 from bccli.core.evaluation import figures_json, figures_of
 from bccli.core.external import SEEN, same_split, seen_by, write_seen
 from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
@@ -23,7 +23,7 @@ from bccli.core.metrics import Figures
 from bccli.core.models.exporting import export
 from bccli.core.models.weights import Weights
 from bccli.core.predictions import read_predictions, write_predictions
-from bccli.core.records import SPLITS
+from bccli.core.records import SPLITS, Sample
 from bccli.core.runs import STATE, Run, complete_run, load_run, networks_of
 from bccli.core.training import Fit, Progress
 from bccli.core.watching import Watcher
@@ -55,7 +55,7 @@ def stored_figures(run: Run) -> list[Figures]:
 # What a run needs to answer for images, but not for its figures.
 _NETWORK = (
     "model.keras", "model.tflite", "extractor.keras", "extractor.tflite", "fusion.npz", "fusion.keras",
-    "classifier.npz",
+    "classifier.npz", "words.npz",
 )  # fmt: skip
 
 
@@ -129,11 +129,8 @@ def finish(
     `facts` are what run.json is to say besides.
     """
     samples, whole = images.samples, networks.whole
-    classes = job.dataset.classes
     probabilities = fit.predict(np.arange(len(samples)))
-    shown = np.concatenate([np.flatnonzero(parts == VAL), np.flatnonzero(parts == TEST)])
-    rows = [(samples[place], SPLITS[parts[place]]) for place in shown]
-    write_predictions(run.root / "predictions.csv", rows, probabilities[shown], classes)
+    write_answers(run.root / "predictions.csv", samples, parts, probabilities, job.dataset.classes)
     kept = _keep(run.root, networks, images, watcher) if networks.kept else {"network_kept": False}
     write_origins(job, run)
     facts = {
@@ -163,6 +160,31 @@ def _keep(root: Path, networks: Networks, images: Images, watcher: Watcher) -> d
         )
     draw_network(root, networks.whole.layers)
     return {"litert": exported.to_json()}
+
+
+def write_answers(
+    path: Path,
+    samples: Sequence[Sample],
+    parts: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+) -> None:
+    """A table of predictions by probabilities (n, classes) of n samples, val first and then test."""
+    shown = np.concatenate([np.flatnonzero(parts == VAL), np.flatnonzero(parts == TEST)])
+    rows = [(samples[place], SPLITS[parts[place]]) for place in shown.tolist()]
+    write_predictions(path, rows, probabilities[shown], classes)
+
+
+def keep_extractor(root: Path, extractor: Any, images: Images, watcher: Watcher) -> dict[str, Any]:
+    """Store what makes features of images in both forms; returns what run.json says of it."""
+    with replacing_file(root / "extractor.keras") as temporary:
+        extractor.save(temporary)
+    exported = export(extractor, some_images(images), root, "extractor")
+    if exported.error:
+        watcher.warn(
+            f"predict will have to start TensorFlow: no extractor.tflite could be made ({exported.error})"
+        )
+    return {"exports": {"extractor": exported.to_json()}}
 
 
 def write_origins(job: Job, run: Run) -> None:
@@ -279,6 +301,14 @@ def _fusion_recipe(fusing: Fusing, values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "features-from": str(fusing.base.resolve())}
 
 
+def _classifier_recipe(classifier: str, values: dict[str, Any]) -> dict[str, Any]:
+    """What of the options there is where features are classified."""
+    kept = ["augment", "views", "class-weights", "fold", "seed", "allow-leakage"]
+    if classifier != WORDS:
+        kept = ["backbone", "weights", "head", "input-norm", *kept]
+    return {"classifier": classifier, **{key: values[key] for key in kept}}
+
+
 def recipe_values(design: Design, weights: Weights, fold: int | str | None) -> dict[str, Any]:
     """The options of `train` that a design came of, as a recipe spells them; `fold` is a number, all, or
     None."""
@@ -321,6 +351,8 @@ def recipe_values(design: Design, weights: Weights, fold: int | str | None) -> d
 def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
     """The [train] table that repeats a run, or [finetune] for one that came of another run."""
     schedule, values = design.schedule, recipe_values(design, weights, fold)
+    if design.classifier != DENSE:
+        return to_toml("train", _classifier_recipe(design.classifier, values))
     if design.fusing:
         return to_toml("train", _fusion_recipe(design.fusing, values))
     if not (tuning := design.tuning):

@@ -34,7 +34,7 @@ _OWN = (
     "model.keras", "model.tflite", "history.csv", "metrics.json", "predictions.csv", "seen.csv",
     "recipe.toml", "model.png", "log.txt", STATE, "plots", "tensorboard", ".cache",
     "leaderboard.csv", ".seconds", ACTIVATIONS, "patches.csv", "extractor.keras", "extractor.tflite",
-    "fusion.npz", "fusion.keras", "classifier.npz", "joint.keras", "joint.tflite",
+    "fusion.npz", "fusion.keras", "classifier.npz", "words.npz", "joint.keras", "joint.tflite",
 )  # fmt: skip
 
 

@@ -69,11 +69,12 @@ class RecipeCommand(click.Command):
         }
 
 
-def is_given(name: str) -> bool:
+def is_given(name: str, *, besides_recipe: bool = False) -> bool:
     """Whether an option of the running command has a value of its own, from the command line, the
-    environment or a recipe."""
+    environment or a recipe, or from one of the first two."""
     source = click.get_current_context().get_parameter_source(name)
-    return source not in (None, click.core.ParameterSource.DEFAULT)
+    defaults = [None, click.core.ParameterSource.DEFAULT]
+    return source not in ([*defaults, click.core.ParameterSource.DEFAULT_MAP] if besides_recipe else defaults)
 
 
 def settings_for(

@@ -16,6 +16,13 @@ FOLDS = 5
 ENOUGH = 3000
 """So many examples, drawn evenly over train, are enough to choose a setting by."""
 
+_UNCALIBRATED = -1.0, 0.0
+"""Slope and offset of the sigmoid where the fitted one would turn every answer round.
+
+A patient who is left out of a few takes a share of his class with him, so that the decisions about him lean
+to the other one. Where that outweighs what was learned, decisions become probabilities as they are.
+"""
+
 Folds = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -46,6 +53,11 @@ class Method:
     choices: tuple[Mapping[str, Any], ...]
     standardised: bool = False
     calibrated: bool = False
+
+    @property
+    def needs_folds(self) -> bool:
+        """Whether some of train has to be left out while it is fitted."""
+        return self.calibrated or len(self.choices) > 1
 
 
 def fit_classifier(
@@ -102,11 +114,12 @@ def fit_estimator(
     weights = (
         len(labels) / (classes * counts[labels]) if class_weights == "balanced" else np.ones(len(labels))
     )
-    needs_folds = method.calibrated or len(method.choices) > 1
-    folds = part(labels, groups, seed) if needs_folds else []
+    folds = part(labels, groups, seed) if method.needs_folds else []
     examples = Examples(rows, labels, weights, folds, seed)
     setting = _choose(method, examples)
     estimator = method.fit(examples, setting)
+    if method.needs_folds:
+        setting = {**setting, "folds": "groups" if _whole(folds, groups) else "images"}
     arrays |= method.arrays(estimator)
     if "support" in arrays:
         arrays["vectors"] = np.asarray(features, np.float32)[arrays.pop("support")]
@@ -133,6 +146,12 @@ def part(labels: np.ndarray, groups: Sequence[str] | None, seed: int) -> Folds:
         if all(len(np.unique(labels[fit])) == classes and len(look) for fit, look in folds):
             return folds
     return list(StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed).split(labels, labels))
+
+
+def _whole(folds: Folds, groups: Sequence[str] | None) -> bool:
+    """Whether each group is in one fold only."""
+    known = _numbered(groups if groups is not None else [""] * sum(len(look) for _, look in folds))
+    return all(not set(known[fit]) & set(known[look]) for fit, look in folds)
 
 
 def _numbered(groups: Sequence[str]) -> np.ndarray:
@@ -175,7 +194,11 @@ def _fit_svm(examples: Examples, setting: Mapping[str, Any]) -> Any:
     from sklearn.svm import SVC
 
     calibrated = CalibratedClassifierCV(SVC(**setting), method="sigmoid", cv=examples.folds, ensemble=False)
-    return calibrated.fit(examples.features, examples.labels, sample_weight=examples.weights)
+    fitted = calibrated.fit(examples.features, examples.labels, sample_weight=examples.weights)
+    for sigmoid in fitted.calibrated_classifiers_[0].calibrators:
+        if sigmoid.a_ >= 0:
+            sigmoid.a_, sigmoid.b_ = _UNCALIBRATED
+    return fitted
 
 
 def _svm_arrays(fitted: Any) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from bccli.core.classifiers.storing import CLASSIFIER
 from bccli.core.engines import OUTPUTS
 from bccli.core.errors import DataError
 from bccli.core.files import replacing
@@ -16,7 +17,7 @@ from bccli.core.fusion.passes import patch_scores
 from bccli.core.fusion.table import FUSIONS, Classified, Fuser, Geometry, Network
 from bccli.core.runs import Run
 
-NAME, CLASSIFIER = "fusion.npz", "classifier.npz"
+NAME = "fusion.npz"
 FORMAT = 1
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 import bccli
 from bccli.core import interruption
-from bccli.core.designs import TEST, TRAIN, VAL, Job
+from bccli.core.classifiers.storing import CLASSIFIER
+from bccli.core.designs import TRAIN, VAL, Job
 from bccli.core.errors import DivergedError, TrainingError
 from bccli.core.experiments import Surroundings
 from bccli.core.features import CHUNK, StoredFeatures, compute_features
@@ -17,22 +18,21 @@ from bccli.core.fusion.bags import Bag, group, place_of
 from bccli.core.fusion.bases import PatchNetwork, check_base, load_patch_network
 from bccli.core.fusion.inputs import BagInputs
 from bccli.core.fusion.networks import standardise_by
-from bccli.core.fusion.storing import CLASSIFIER, Stored
+from bccli.core.fusion.storing import Stored
 from bccli.core.fusion.table import FUSIONS, Classified, Fuser, Geometry, Network, Rule
-from bccli.core.images import Images
-from bccli.core.live import live_images, stored_views
+from bccli.core.images import Images, ImageSource
+from bccli.core.live import with_views
 from bccli.core.models import backend
-from bccli.core.models.exporting import TOLERANCE, export, largest_difference
+from bccli.core.models.exporting import TOLERANCE, largest_difference
 from bccli.core.models.heads import OUTPUTS, units
-from bccli.core.predictions import write_predictions
-from bccli.core.records import SPLITS, Sample
 from bccli.core.results import (
     Curves,
     accuracies,
     draw_curves,
     draw_network,
     facts_of,
-    some_images,
+    keep_extractor,
+    write_answers,
     write_origins,
     write_results,
 )
@@ -123,14 +123,11 @@ def _features(
     job: Job, images: Images, parts: np.ndarray, patch: PatchNetwork, surroundings: Surroundings
 ) -> tuple[np.ndarray | StoredFeatures, np.ndarray | None]:
     """A row of features per patch and behind them those of children, and the row of each patch's first."""
-    design, watcher = job.design, surroundings.watcher
-    if design.augment is None:
-        return compute_features(images, patch.extractor, patch.key, job.cache, watcher=watcher), None
-    with live_images(images, design.augment, seed=design.schedule.seed, workers=surroundings.workers) as live:
-        augmented = (parts == TRAIN) | ((parts == VAL) & design.augment_val)
-        views, first = stored_views(live, np.flatnonzero(augmented), design.views or 1)
-        values = compute_features(views, patch.extractor, patch.key, job.cache, watcher=watcher)
-    return values, first
+
+    def features(source: ImageSource) -> np.ndarray | StoredFeatures:
+        return compute_features(source, patch.extractor, patch.key, job.cache, watcher=surroundings.watcher)
+
+    return with_views(job.design, images, parts, surroundings.workers, features)
 
 
 def _follow(way: Rule, material: Material, run: Run, surroundings: Surroundings) -> Learned:
@@ -247,16 +244,10 @@ def _finish(material: Material, learned: Learned, run: Run, surroundings: Surrou
     of_patch = np.empty(len(samples), int)
     for image, part in enumerate(material.parts.tolist()):
         of_patch[grouping.of(image)] = part
-    _write(run, "predictions.csv", images, material.parts, fused, job.dataset.classes)
-    _write(run, "patches.csv", samples, of_patch, patches, job.dataset.classes)
+    write_answers(run.root / "predictions.csv", images, material.parts, fused, job.dataset.classes)
+    write_answers(run.root / "patches.csv", samples, of_patch, patches, job.dataset.classes)
     learned.stored.write(run.root)
-    with replacing_file(run.root / "extractor.keras") as temporary:
-        patch.extractor.save(temporary)
-    exported = export(patch.extractor, some_images(material.images), run.root, "extractor")
-    if exported.error:
-        surroundings.watcher.warn(
-            f"predict will have to start TensorFlow: no extractor.tflite could be made ({exported.error})"
-        )
+    kept = keep_extractor(run.root, patch.extractor, material.images, surroundings.watcher)
     write_origins(job, run)
     of_samples = np.array([job.dataset.classes.index(sample.label) for sample in samples])
     facts = {
@@ -265,7 +256,7 @@ def _finish(material: Material, learned: Learned, run: Run, surroundings: Surrou
         "size": list(material.images.size),
         "images": len(images),
         "parameters": int(patch.extractor.count_params()) + learned.parameters,
-        "exports": {"extractor": exported.to_json()},
+        **kept,
         "patches": accuracies(patches, of_samples, of_patch),
         **accuracies(fused, material.labels, material.parts),
         **learned.facts,
@@ -275,20 +266,6 @@ def _finish(material: Material, learned: Learned, run: Run, surroundings: Surrou
         draw_curves(run.root, learned.progress)
     draw_network(run.root, [*patch.extractor.layers, *learned.layers])
     return complete_run(run, facts)
-
-
-def _write(
-    run: Run,
-    name: str,
-    samples: Sequence[Sample],
-    parts: np.ndarray,
-    probabilities: np.ndarray,
-    classes: Sequence[str],
-) -> None:
-    """A table of predictions, val first and then test."""
-    shown = np.concatenate([np.flatnonzero(parts == VAL), np.flatnonzero(parts == TEST)])
-    rows = [(samples[place], SPLITS[parts[place]]) for place in shown.tolist()]
-    write_predictions(run.root / name, rows, probabilities[shown], classes)
 
 
 def _answers(material: Material, fuser: Fuser) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
