@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 SIDE, GAP = 4.2, 0.9
 """Inches: one panel, and what lies between two."""
 
-NAMED = 12
-"""Up to so many members each point has its name; of more, the chosen one and the best on test."""
+_PLACES = ((5, 4), (-5, 4), (5, -4), (-5, -4))
+"""Where a point's name may stand, in points of a 72nd inch from it."""
 
 Row = Mapping[str, Any]
 Point = tuple[str, float, float]
+Name = tuple[str, float, float, str, bool]
+"""A point's name, where the point is, the colour, and whether it is there even over others."""
 
 
 def plot_sweep(rows: Sequence[Row], path: Target, *, recipe: str = "", title: str = "") -> None:
@@ -37,11 +39,12 @@ def plot_sweep(rows: Sequence[Row], path: Target, *, recipe: str = "", title: st
 def _draw_accuracies(axes: "Axes", rows: Sequence[Row]) -> None:
     points = _points(rows, "val_accuracy", "test_accuracy")
     axes.set(xlabel="accuracy on val", ylabel="accuracy on test")
-    _scatter(axes, points, rows, BLUE, "o", "members")
+    names = _scatter(axes, points, rows)
     if points:
         low = min(min(x, y) for _, x, y in points)
         axes.plot([low, 1], [low, 1], color=GREY, linestyle=":", linewidth=1, label="the same on both")
     _finish(axes, bool(points), "no member has figures on both")
+    _write_names(axes, names)
 
 
 def _draw_beta(axes: "Axes", rows: Sequence[Row], printed: Mapping[str, tuple[float, float]]) -> None:
@@ -53,17 +56,17 @@ def _draw_beta(axes: "Axes", rows: Sequence[Row], printed: Mapping[str, tuple[fl
     axes.set(xlabel="train / test accuracy" if beta == "beta_paper" else "β (train / val accuracy)")
     axes.set(ylabel=words.get(area, "area under the ROC curve on val"))
     points = _points(rows, beta, area)
-    _scatter(axes, points, rows, BLUE, "o", "members")
+    names = _scatter(axes, points, rows)
     shown = [(name, *printed[name]) for name in printed]
     if shown:
         axes.scatter(
             [x for _, x, _ in shown], [y for _, _, y in shown],
             color=VERMILLION, marker="x", s=28, label="the paper's", zorder=2,
         )  # fmt: skip
-        for name, x, y in shown if len(shown) <= NAMED else ():
-            _name(axes, name, x, y, VERMILLION)
+        names += [(name, x, y, VERMILLION, False) for name, x, y in shown]
     axes.axvline(1, color=GREY, linestyle=":", linewidth=1)
     _finish(axes, bool(points or shown), "no member has both")
+    _write_names(axes, names)
 
 
 def _points(rows: Sequence[Row], x: str, y: str) -> list[Point]:
@@ -74,28 +77,46 @@ def _points(rows: Sequence[Row], x: str, y: str) -> list[Point]:
     ]
 
 
-def _scatter(
-    axes: "Axes", points: Sequence[Point], rows: Sequence[Row], colour: str, marker: str, label: str
-) -> None:
+def _scatter(axes: "Axes", points: Sequence[Point], rows: Sequence[Row]) -> list[Name]:
+    """Draw the members; returns their names, those of the chosen one and the best on test first."""
     chosen = {row["name"] for row in rows if row["chosen"]}
     if not points:
-        return
+        return []
     axes.scatter(
         [x for _, x, _ in points], [y for _, _, y in points],
-        color=colour, marker=marker, s=28, alpha=0.8, label=label, zorder=3,
+        color=BLUE, marker="o", s=28, alpha=0.8, label="members", zorder=3,
     )  # fmt: skip
     best = max(points, key=lambda point: point[2])[0]
     for name, x, y in points:
         if name in chosen:
             axes.scatter([x], [y], s=110, facecolors="none", edgecolors="black", label="chosen", zorder=4)
-        if len(points) <= NAMED or name in (*chosen, best):
-            _name(axes, name, x, y, "black")
+    names = [(name, x, y, "black", name in (*chosen, best)) for name, x, y in points]
+    return sorted(names, key=lambda each: not each[-1])
 
 
-def _name(axes: "Axes", name: str, x: float, y: float, colour: str) -> None:
-    axes.annotate(
-        name.replace("$", r"\$"), (x, y), textcoords="offset points", xytext=(5, 4), fontsize=7, color=colour
-    )
+def _write_names(axes: "Axes", names: Sequence[Name]) -> None:
+    """Write each name beside its point, where it covers no other name, point or legend; else not at all."""
+    axes.autoscale_view()
+    legend = axes.get_legend()
+    taken = [legend.get_window_extent()] if legend else []
+    for text, x, y, colour, needed in names:
+        written = axes.annotate(
+            text.replace("$", r"\$"), (x, y), xytext=_PLACES[0], textcoords="offset points",
+            fontsize=7, color=colour,
+        )  # fmt: skip
+        for place in _PLACES:
+            written.set_position(place)
+            written.set_horizontalalignment("left" if place[0] > 0 else "right")
+            written.set_verticalalignment("bottom" if place[1] > 0 else "top")
+            box = written.get_window_extent()
+            if axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1):
+                points = axes.transData.transform([each[1:3] for each in names])
+                if not any(box.overlaps(other) for other in taken) and not box.count_contains(points):
+                    taken.append(box)
+                    break
+        else:
+            if not needed:
+                written.remove()
 
 
 def _finish(axes: "Axes", anything: bool, otherwise: str) -> None:
