@@ -695,6 +695,34 @@ def test_ten_signals_in_random_steps_of_an_augmented_training_change_nothing(
     check_same(tmp_path / "run", tmp_path / "whole" / "run")
 
 
+SWEEP = (
+    *("--backbone", "mobilenet-0.25", "--backbone", "cnn-15", "--weights", "none", "--trainable", "none"),
+    *("--classifier", "dense", "--classifier", "svm", "--classifier", "bovw", "--epochs", 4),
+)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_networks_and_classifiers_survives_kills(
+    bccli: Bccli, start: Start, datasets: dict[str, Path], tmp_path: Path
+) -> None:
+    whole, torn, rng = tmp_path / "whole", tmp_path / "torn", random.Random(0)
+
+    def sweep(place: Path) -> tuple[object, ...]:
+        return "train", datasets["frozen"], place / "run", *SWEEP, "--cache", place / "cache"
+
+    bccli(*sweep(whole))
+    for phase in ("features: 608", "fitting svm", "learning the words"):
+        work = start(*sweep(torn))
+        assert work.until(phase), work.said
+        work.sleep(rng.uniform(0, 1))
+        assert work.kill()
+    bccli(*sweep(torn))
+    for member in ("mobilenet-0.25", "mobilenet-0.25-svm", "cnn-15", "cnn-15-svm", "bovw"):
+        for name in ("predictions.csv", "metrics.json", "seen.csv", "recipe.toml"):
+            found, expected = (place / "run" / member / name for place in (torn, whole))
+            assert found.read_bytes() == expected.read_bytes(), (member, name)
+
+
 def test_no_images_are_no_batches(datasets: dict[str, Path]) -> None:
     """What is left of an epoch that was stopped after its last step."""
     dataset = load_dataset(datasets["plain"])

@@ -44,6 +44,9 @@ _WINDOW_OF_SIZE = 6
 _IMAGES, _DESCRIPTORS = 1000, 200_000
 
 _BATCH = 32
+
+# So many descriptors are compared with all words at a time.
+_AT_ONCE = 8192
 _DEPTH = 128
 
 
@@ -90,17 +93,24 @@ class Vocabulary:
         facts = json.dumps([WINDOWS, _POINTS, _CLOSEST]).encode()
         return hashlib.sha256(facts + self.centres.tobytes()).hexdigest()
 
-    def counts(self, pixels: np.ndarray) -> np.ndarray:
-        """The square roots of the shares (words,) that the words have in an image (height, width, 3)."""
-        descriptors = describe(pixels)
-        distances = (self.centres**2).sum(axis=1) - 2 * descriptors @ self.centres.T
-        found = np.bincount(distances.argmin(axis=1), minlength=len(self.centres))
-        return np.sqrt(found / found.sum()).astype(np.float32)
-
     def of_images(self, images: np.ndarray) -> np.ndarray:
-        """The same (n, words) of images (n, height, width, 3), on all cores."""
+        """The square roots of the shares (n, words) of the words in n images (n, height, width, 3)."""
         with ThreadPoolExecutor(available_cores()) as pool:
-            return np.stack(list(pool.map(self.counts, images)))
+            found = list(pool.map(describe, images))
+        counts = [np.bincount(each, minlength=self.width) for each in self._nearest(found)]
+        return np.stack([np.sqrt(each / each.sum()) for each in counts]).astype(np.float32)
+
+    def _nearest(self, found: list[np.ndarray]) -> list[np.ndarray]:
+        """The nearest word of each descriptor (n, 128) of each image.
+
+        Of many at a time: threads of their own make nothing of a few.
+        """
+        descriptors = np.concatenate(found)
+        squares, nearest = (self.centres**2).sum(axis=1), np.empty(len(descriptors), np.int64)
+        for start in range(0, len(descriptors), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            nearest[part] = (squares - 2 * descriptors[part] @ self.centres.T).argmin(axis=1)
+        return np.split(nearest, np.cumsum([len(each) for each in found])[:-1])
 
     def vectors(self, images: ImageSource, order: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the same (batch, words) of the images at these positions."""
@@ -123,7 +133,9 @@ def learn_vocabulary(images: ImageSource, order: np.ndarray, seed: int) -> Vocab
             interruption.stop_if_requested()
     descriptors = np.concatenate(drawn)
     words = min(WORDS, max(len(descriptors) // _FOR_EACH, 2), len(np.unique(descriptors, axis=0)))
-    means = MiniBatchKMeans(words, random_state=seed, batch_size=4096, n_init=3, compute_labels=False)
+    means = MiniBatchKMeans(
+        words, random_state=seed, batch_size=4096, init_size=3 * words, n_init=1, compute_labels=False
+    )
     return Vocabulary(means.fit(descriptors).cluster_centers_.astype(np.float32))
 
 
