@@ -409,7 +409,8 @@ def design_of(settings: dict[str, Any], backbone: str) -> Any:
             f"--head {settings['head']} is about the patches of an image; add --features-from RUN, a run "
             "that was trained on patches"
         )
-    _check_classifiers(settings["classifiers"])
+    if "classifiers" in settings:
+        _check_classifiers(settings["classifiers"])
     output = settings["output"] or "softmax"
     return Design(
         backbone=backbone,

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -207,10 +208,16 @@ def journaled(out: Path) -> dict[str, tuple[int, int]]:
     """The chunks that are done: each with its time and the number of its images."""
     found = {}
     for path in (out / ".unfinished").glob("*.json"):
-        if path.stem.isdecimal():
-            content = json.loads(path.read_text())
-            found[path.name] = (path.stat().st_mtime_ns, len(content["rows"]) + len(content["bad"]))
+        with suppress(FileNotFoundError):  # at the end it is all put away
+            if path.stem.isdecimal():
+                content = json.loads(path.read_text())
+                found[path.name] = (path.stat().st_mtime_ns, len(content["rows"]) + len(content["bad"]))
     return found
+
+
+def has_grown(out: Path, chunks: int) -> bool:
+    """Whether there are more than so many chunks."""
+    return len(journaled(out)) > chunks
 
 
 def reused(said: str) -> int:
@@ -239,6 +246,8 @@ def kill_prepare(start: Start, kind: str, raw: Path, place: Path, *, kills: int,
         for _ in range(min(rng.randint(2, 5), kills - hits)):
             before = journaled(out)
             work = start(*arguments)
+            if rng.random() < 0.5:  # however busy the machine is by now, some kills come after a chunk
+                work.wait_for(partial(has_grown, out, len(before)))
             work.sleep(rng.uniform(0.1, duration))
             hits += work.kill()
             if (out / "dataset.json").exists():
