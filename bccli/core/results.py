@@ -39,12 +39,17 @@ _CHECKED = 8
 class Networks:
     """A trained network as Keras models: `scoring` from RGB 0–255 to scores, `whole` to probabilities.
 
-    They are stored in the run unless they are not to be `kept`.
+    They are stored in the run unless they are not to be `kept`, without a form for LiteRT unless `light`.
     """
 
     scoring: Any
     whole: Any
     kept: bool = True
+    light: bool = True
+
+
+NOT_LIGHT_YET = {"error": "the tree around it is unfinished"}
+"""What run.json says of a run whose form for LiteRT comes later."""
 
 
 def stored_figures(run: Run) -> list[Figures]:
@@ -156,13 +161,20 @@ def _keep(root: Path, networks: Networks, images: Images, watcher: Watcher) -> d
     """Store the network in both forms and draw it; returns what run.json says of it."""
     with replacing_file(root / "model.keras") as temporary:
         networks.whole.save(temporary)
-    exported = export(networks.scoring, some_images(images), root)
+    draw_network(root, networks.whole.layers)
+    if not networks.light:
+        return {"litert": NOT_LIGHT_YET}
+    return {"litert": export_network(networks.scoring, images, root, watcher)}
+
+
+def export_network(scoring: Any, images: Images, root: Path, watcher: Watcher) -> dict[str, Any]:
+    """model.tflite of a Keras model from RGB 0–255 to scores; returns what run.json says of it."""
+    exported = export(scoring, some_images(images), root)
     if exported.error:
         watcher.warn(
             f"predict will have to start TensorFlow: no model.tflite could be made ({exported.error})"
         )
-    draw_network(root, networks.whole.layers)
-    return {"litert": exported.to_json()}
+    return exported.to_json()
 
 
 def write_origins(job: Job, run: Run) -> None:
