@@ -79,7 +79,7 @@ def _joined(runs: Sequence[Run], networks: Networks) -> Any:
     for number, head in enumerate(heads):
         head.name = f"head_{number}"
     scores = [head(extractor.output) for head in heads]
-    return keras.Model(extractor.input, keras.layers.Concatenate()(scores), name=JOINT)
+    return keras.Model(extractor.input, keras.layers.Concatenate(name="all_scores")(scores), name=JOINT)
 
 
 def give_light_forms(

@@ -40,6 +40,8 @@ from bccli.core.files import is_temporary, read_json, to_toml, write_text
 from bccli.core.images import open_images
 from bccli.core.joints import give_light_forms, join
 from bccli.core.leakage import Leak, leak_sentences
+from bccli.core.locating import FOLDER
+from bccli.core.locators import Films, Locators, make_locators
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import units
 from bccli.core.node_answers import Networks, Place, answers_of_run
@@ -378,6 +380,7 @@ def _finish(
     joint = join(run.root, nodes, dataset.preparation, images, networks, watcher)
     give_light_forms(run.root, nodes, joint, images, networks, watcher)
     parts = ground.parts[used]
+    located = _locate(plan, ground, run.root, nodes, networks, watcher)
     shown = np.concatenate([np.flatnonzero(parts == VAL), np.flatnonzero(parts == TEST)])
     samples = ground.samples
     write_predictions(
@@ -386,7 +389,9 @@ def _finish(
         probabilities[shown],
         classes,
         chosen=chosen[shown],
-        columns={name: values[shown] for name, values in to_columns(tree, answers).items()},
+        columns={
+            name: values[shown] for name, values in {**to_columns(tree, answers), **located.columns}.items()
+        },
     )
     _write_seen(run, ground, [nodes[name] for name in plan.grafts])
     write_text(run.root / "recipe.toml", to_recipe(plan, ground.dataset))
@@ -397,12 +402,26 @@ def _finish(
         **_facts(plan, ground, run.root, nodes),
         "recipe": surroundings.recipe or None,
         JOINT: list(joint.nodes),
-        **({"exports": {JOINT: joint.export}} if joint.export else {}),
+        FOLDER: located.facts,
+        "exports": {**({JOINT: joint.export} if joint.export else {}), **located.exports},
         "train_accuracy": accuracy.get(TRAIN),
         "val_accuracy": accuracy.get(VAL),
     }
     write_results(Run(run.root, {**run.info, **facts}))
     return complete_run(run, facts)
+
+
+def _locate(
+    plan: Plan, ground: Ground, root: Path, nodes: Mapping[str, Run], networks: Networks, watcher: Watcher
+) -> Locators:
+    """What finds the regions that composed nodes see."""
+    grafts = plan.grafts.items()
+    wanted = [name for name, graft in grafts if graft.data and graft.data.preparation.region]
+    dataset = ground.dataset
+    films = Films(
+        open_images(dataset.root, ground.samples), dataset.preparation, ground.parts[ground.used] == TRAIN
+    )
+    return make_locators(root, plan.tree, wanted, nodes, films, networks, watcher)
 
 
 def _answers_of(
