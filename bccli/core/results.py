@@ -26,6 +26,7 @@ from bccli.core.predictions import read_predictions, write_predictions
 from bccli.core.records import SPLITS
 from bccli.core.runs import STATE, Run, complete_run, load_run, networks_of
 from bccli.core.training import Fit, Progress
+from bccli.core.views import VIEW
 from bccli.core.watching import Watcher
 
 # The curves are drawn anew while a network trains, but not more often than this.
@@ -218,6 +219,7 @@ def facts_of(job: Job, root: Path) -> dict[str, Any]:
             "hash": job.dataset.hash,
             "images": len(job.dataset.samples),
             "path": os.path.relpath(job.dataset.root, root),
+            **({VIEW: info[VIEW]} if VIEW in info else {}),
         },
         "leakage": {part: leak.to_json() for part, leak in job.leaks.items()},
         "seed": job.design.schedule.seed,

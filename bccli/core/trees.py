@@ -47,11 +47,12 @@ from bccli.core.models.heads import units
 from bccli.core.node_answers import Networks, Place, answers_of_run
 from bccli.core.predictions import write_predictions
 from bccli.core.prepared import Dataset
-from bccli.core.records import SPLITS, Sample, content_hash
+from bccli.core.records import SPLITS, Sample
 from bccli.core.results import recipe_values, write_results
 from bccli.core.runs import Run, complete_run, load_run, open_run
 from bccli.core.taxonomy import Tree
 from bccli.core.tree_answers import JOINT
+from bccli.core.views import view_of
 from bccli.core.watching import Watcher
 
 FROZEN = "frozen"
@@ -165,17 +166,6 @@ class Ground:
         return [self.dataset.samples[place] for place in self.used]
 
 
-def view_of(dataset: Dataset, node: Tree) -> tuple[Dataset, np.ndarray]:
-    """The images that truly belong under a node, labelled with its children, and their positions."""
-    pairs = [(place, node.child_of(sample.label)) for place, sample in enumerate(dataset.samples)]
-    places = np.array([place for place, child in pairs if child is not None], np.int64)
-    samples = tuple(
-        replace(dataset.samples[place], label=child) for place, child in pairs if child is not None
-    )
-    info = {**dataset.info, "classes": list(node.names), "positive": node.names[-1]}
-    return Dataset(dataset.root, info, samples, content_hash(samples)), places
-
-
 def grow(
     plan: Plan, dataset: Dataset, root: Path, surroundings: Surroundings, *, cache: Path | None = None
 ) -> Run:
@@ -225,7 +215,7 @@ def _prepare_ground(plan: Plan, dataset: Dataset, cache: Path, watcher: Watcher)
         raise DataError(f"{dataset.root}: no image is in train, val or test; prepare it with other --ratios")
     size = open_images(dataset.root, [dataset.samples[place] for place in np.flatnonzero(parts >= 0)]).size
     for node in plan.trained:
-        view, places = view_of(dataset, node)
+        view, places = view_of(dataset, plan.tree, node)
         check_parts(view, parts[places])
         design = plan.course_of(node.name).design
         units(design.head.output, len(node.children))
@@ -304,7 +294,7 @@ def _share_looks(plan: Plan, ground: Ground) -> None:
     """Give each node's audit the perceptual hashes that the whole one has made."""
     looks = looks_of(ground.dataset, ground.cache)
     for node in plan.trained:
-        view, places = view_of(ground.dataset, node)
+        view, places = view_of(ground.dataset, plan.tree, node)
         path = looks_path(ground.cache, view.hash)
         if not path.exists():
             with suppress(PermissionError):
@@ -317,7 +307,7 @@ def _make_node(node: Tree, plan: Plan, ground: Ground, root: Path, surroundings:
         watcher.note(f"{node.name} ({', '.join(node.names)}): from {plan.grafts[node.name].run.root}")
         return _copy(plan.grafts[node.name].run, place)
     watcher.note(f"{node.name}: {', '.join(node.names)}")
-    view, _ = view_of(ground.dataset, node)
+    view, _ = view_of(ground.dataset, plan.tree, node)
     course = plan.course_of(node.name)
     if course.second is None:
         frozen = resolve(course.design)[0].trainable == "none"
@@ -532,7 +522,7 @@ def preview(plan: Plan, dataset: Dataset) -> list[dict[str, Any]]:
     parts = parts_of(dataset, plan.course.design.fold)
     rows = []
     for node in plan.tree.inner:
-        view, places = view_of(dataset, node)
+        view, places = view_of(dataset, plan.tree, node)
         if node.name not in plan.grafts:
             check_parts(view, parts[places])
         for part, name in enumerate(SPLITS):
