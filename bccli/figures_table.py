@@ -220,9 +220,20 @@ def remarks(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) ->
             ways = ", ".join(f"{name} {cell(value)}" for name, value in tree["decisions"].items())
             how = f"decides by {tree['decide']}" if tree["decide"] else "knows no tree"
             yield f"{title}: {how}; accuracy by {tree['labels']}: {ways}"
+            yield from _found_regions(title, tree["nodes"])
     for unit in dict.fromkeys(row["resampled"] for row in figures if row["ci"]):
         yield f"95 % intervals over {unit}"
     yield from _tests(comparison)
+
+
+def _found_regions(title: str, nodes: Mapping[str, Any]) -> Iterator[str]:
+    """How well nodes that see regions are shown these by the nodes above them."""
+    for name, node in nodes.items():
+        if located := node.get("located"):
+            yield (
+                f"{title}: without masks, the regions of {name} would be found with a hit rate of "
+                f"{cell(located['hit_rate'])} and an IoU of {cell(located['iou'])} (n = {located['n']})"
+            )
 
 
 def _tests(comparison: Mapping[str, Any] | None) -> Iterator[str]:

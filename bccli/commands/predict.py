@@ -45,7 +45,8 @@ from bccli.core.errors import DataError, UsageError
     type=options.existing(),
     metavar="DIR",
     default=None,
-    help="Masks of the images, by their names, for a run that was trained with --roi crop or mask.",
+    help="Masks of the images, by their names, for a run that was trained with --roi crop or mask. A tree "
+    "may look for the regions of images without one.",
 )
 @options.device
 @click.option(
@@ -97,7 +98,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
         predictor.classes,
         settings["top"],
         by_patch=predictor.by_patch,
-        columns=() if predictor.by_patch else predictor.columns,
+        columns=() if predictor.by_patch else predictor.shown,
     )
     counted = console.Counted(rows)
     console.write_predictions(counted, predictor.classes, settings["format"], output)
@@ -117,6 +118,9 @@ def _with_masks(screen: console.Console, predictor: Any, run: Path, folder: Path
     if not predictor.needs_masks:
         if folder:
             screen.warn(f"{run} was trained without masks; --mask-dir is not used")
+        return predictor
+    if folder is None and predictor.finds_regions:
+        screen.note(f"{run} sees regions of images; they are looked for, as no --mask-dir shows them")
         return predictor
     if folder is None:
         raise UsageError(

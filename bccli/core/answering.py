@@ -9,6 +9,7 @@ import numpy as np
 from bccli.core.calibrating import temper, temperature_of
 from bccli.core.engines import Engine, Network
 from bccli.core.errors import DataError
+from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.runs import Run, networks_of
 
@@ -23,11 +24,13 @@ View = Callable[[np.ndarray], np.ndarray]
 class Pieces:
     """A raw image in one form: itself, or its patches.
 
-    `images` is uint8 (pieces, height, width, 3), `places` has the row and column in pixels of each patch.
+    `images` is uint8 (pieces, height, width, 3), `places` has the row and column in pixels of each patch;
+    `box` is where a region was in the raw image.
     """
 
     images: np.ndarray
     places: tuple[tuple[int, int] | None, ...]
+    box: Box | None = None
 
 
 @dataclass(frozen=True)

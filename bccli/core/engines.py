@@ -109,8 +109,11 @@ class LightEngine:
 
     def network(self, run: Run) -> Network:
         """The network of a run, from images to class probabilities."""
-        model, activate = self._load(run, run.info.get("litert")), OUTPUTS[run.info["settings"]["output"]]
-        return lambda images: activate(model.scores(images))
+        made, activate = run.info.get("litert"), OUTPUTS[run.info["settings"]["output"]]
+        model = self._load(run, made)
+        # Of a tree's node, the file may have the scores of other nodes, too.
+        columns = (made or {}).get("columns", slice(None))
+        return lambda images: activate(model.scores(images)[:, columns])
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Another model of a run."""

@@ -44,7 +44,9 @@ class Surroundings:
 
     `log` opens a run's log.txt for what the watcher hears; `workers` processes augment images;
     `open_images` gives the prepared images, which several runs may share, as they may `bases`. A head on a
-    frozen backbone that is not to be `kept` leaves its figures and its state, but no network.
+    frozen backbone that is not to be `kept` leaves its figures and its state, but no network; one that is
+    not to be `light` at once waits for its form for LiteRT. The extractors and heads of runs on a frozen
+    backbone are put into `networks`, by the runs' folders.
     """
 
     log: Callable[[Path], Any]
@@ -58,6 +60,8 @@ class Surroundings:
     open_images: Callable[[Path, Sequence[Sample]], Images] = open_images
     bases: Bases | None = None
     kept: bool = True
+    light: bool = True
+    networks: dict[Path, tuple[Any, Any]] | None = None
 
 
 def train(
@@ -157,7 +161,10 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
             built.scoring,
             assemble(built.extractor, built.head, design.head.output),
             kept=surroundings.kept or not stores,
+            light=surroundings.light,
         )
+        if surroundings.networks is not None and design.trainable == "none" and not design.tuning:
+            surroundings.networks[run.root] = built.extractor, built.head
         facts = {"recipe": surroundings.recipe or None, "norm": asdict(norm) if norm else None}
         done = finish(job, run, networks, fit, images, parts, facts=facts, watcher=watcher)
     if stores and design.tuning:

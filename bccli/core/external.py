@@ -198,6 +198,6 @@ def answers_to(
             probabilities[place] = answer.probabilities
             chosen[place] = answer.probabilities.argmax() if answer.chosen is None else answer.chosen
             for name in columns:
-                columns[name][place] = answer.columns[name]
+                columns[name][place] = float(answer.columns[name])
             advance(1)
     return Decided(probabilities, chosen, columns)

@@ -22,6 +22,7 @@ from bccli.core.norms import Norm
 from bccli.core.prepared import Dataset, load_dataset
 from bccli.core.runs import Run, load_run
 from bccli.core.sweeps import Member, Rules, Sweep, run_sweep
+from bccli.core.views import VIEW, seen_by_node
 
 
 def load_base(root: Path) -> Run:
@@ -38,21 +39,25 @@ def load_base(root: Path) -> Run:
 def data_of(base: Run, given: Path | None) -> Dataset:
     """The data to train on: what was `given`, else that of the base run.
 
-    Raises DataError where there is none, where it has changed, or has other classes than the run.
+    Of a run that is the node of a tree, it is what belongs under the node. Raises DataError where there is
+    none, where it has changed, or has other classes than the run.
     """
+    view = base.info["data"].get(VIEW)
     if given is None:
         known = base.info["data"].get("path")
         root = (base.root / known).resolve() if known else None
         if root is None or not root.is_dir():
             where = f"is not at {root} any more" if root else "is not named in run.json"
             raise DataError(f"{base.root}: the data it was trained on {where}; say --data DATA")
-        dataset = load_dataset(root)
+        dataset = seen_by_node(load_dataset(root), view)
         if dataset.hash != base.info["data"]["hash"]:
             raise DataError(
                 f"{root}: has changed since {base.root} was trained on it; name it with --data if you mean it"
             )
         return dataset
     dataset = load_dataset(given)
+    if dataset.classes != base.classes:
+        dataset = seen_by_node(dataset, view)
     if dataset.classes != base.classes:
         raise DataError(
             f"{given}: has the classes {', '.join(dataset.classes)}, and {base.root} knows "

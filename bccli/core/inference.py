@@ -20,8 +20,10 @@ from bccli.core.engines import NoLightFormError, start_engine
 from bccli.core.errors import DataError, ImageError, UsageError
 from bccli.core.imaging.decoding import decode_deep
 from bccli.core.imaging.preparation import Preparation, prepare_image
+from bccli.core.locating import Locator, filled
 from bccli.core.masks import Masks
 from bccli.core.runs import Run, load_run
+from bccli.core.tree_answers import TreeAnswerer
 from bccli.core.watching import SILENT, Watcher
 
 BATCH = 8
@@ -33,7 +35,7 @@ class Prediction:
     """One image's answer: probabilities (classes,) or the reason why there is none.
 
     `chosen` is the number of the class that it is labelled with, None for the most probable one; `columns`
-    are further numbers by name. Of a patch, `place` is the row and column in its image, in pixels.
+    are further values by name. Of a patch, `place` is the row and column in its image, in pixels.
     """
 
     path: str
@@ -41,7 +43,7 @@ class Prediction:
     error: str = ""
     place: tuple[int, int] | None = None
     chosen: int | None = None
-    columns: Mapping[str, float] = field(default_factory=dict)
+    columns: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,23 @@ class Predictor:
     def needs_masks(self) -> bool:
         """Whether a member knows only the regions of images that masks mark."""
         return any(preparation.region for preparation, _ in self.forms)
+
+    @property
+    def locators(self) -> Mapping[Form, Locator]:
+        """What finds regions where there is no mask, by their form; only a single run does so."""
+        (member, *others) = self.members
+        return {} if others or not isinstance(member, TreeAnswerer) else member.locators
+
+    @property
+    def finds_regions(self) -> bool:
+        """Whether no mask is needed for any of the regions."""
+        return all(form in self.locators for form in self.forms if form[0].region)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The columns behind the probabilities: where each located node looked, and what said so."""
+        nodes = (locator.node for locator in self.locators.values())
+        return (*self.columns, *(name for node in nodes for name in _shown_of(node)))
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -228,17 +247,36 @@ class _Prepared:
     name: str
     forms: tuple[Pieces, ...] = ()
     error: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def _prepare(predictor: Predictor, name: str) -> _Prepared:
+    masks, locators = predictor.masks, predictor.locators
     try:
         raw = decode_deep(name)
         mask = None
-        if predictor.needs_masks and predictor.masks is not None:
-            mask = predictor.masks.load(name, raw.shape[:2])
-        return _Prepared(name, tuple(_pieces(raw, form, mask, predictor) for form in predictor.forms))
+        if predictor.needs_masks and masks and (masks.holds(name) or not predictor.finds_regions):
+            mask = masks.load(name, raw.shape[:2])
+        found: dict[Form, Pieces] = {}
+        columns: dict[str, str] = {}
+        # Regions last: they may have to be found in what another form shows.
+        for form in sorted(predictor.forms, key=lambda form: form[0].region is not None):
+            locator, marked = locators.get(form), mask
+            if locator and marked is None:
+                marked = filled(locator(found[locator.form], raw.shape[:2]), raw.shape[:2])
+            found[form] = _pieces(raw, form, marked, predictor)
+            if locator:
+                box = ",".join(map(str, found[form].box or ()))
+                columns |= dict(
+                    zip(_shown_of(locator.node), (box, "map" if mask is None else "mask"), strict=True)
+                )
+        return _Prepared(name, tuple(found[form] for form in predictor.forms), columns=columns)
     except ImageError as error:
         return _Prepared(name, error=str(error))
+
+
+def _shown_of(node: str) -> tuple[str, str]:
+    return f"{node}_box", f"{node}_box_from"
 
 
 def _pieces(raw: np.ndarray, form: Form, mask: np.ndarray | None, predictor: Predictor) -> Pieces:
@@ -254,7 +292,7 @@ def _pieces(raw: np.ndarray, form: Form, mask: np.ndarray | None, predictor: Pre
     places = tuple(
         None if piece.row is None or piece.col is None else (piece.row, piece.col) for piece in found
     )
-    return Pieces(np.stack([piece.image for piece in found]), places)
+    return Pieces(np.stack([piece.image for piece in found]), places, found[0].box)
 
 
 def _answer(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterator[Prediction]:
@@ -265,7 +303,7 @@ def _answer(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterator[Predic
             yield Prediction(entry.name, None, entry.error)
         else:
             probabilities, chosen, columns = next(answers)
-            yield Prediction(entry.name, probabilities, chosen=chosen, columns=columns)
+            yield Prediction(entry.name, probabilities, chosen=chosen, columns={**columns, **entry.columns})
 
 
 def _by_image(answers: Decided) -> Iterator[tuple[np.ndarray, int, dict[str, float]]]:

@@ -28,6 +28,10 @@ class Masks:
             for key in {stem, _ENDING.sub("", stem)}:
                 self._by_stem.setdefault(key, []).append(name)
 
+    def holds(self, image: str) -> bool:
+        """Whether there is a mask of an image, however good."""
+        return bool(self._named_like(image))
+
     def load(self, image: str, shape: tuple[int, int]) -> np.ndarray:
         """The mask, or all masks together, of an image of this shape (height, width), uint8 of 0 and 255.
 
@@ -41,9 +45,7 @@ class Masks:
 
     def _find(self, image: str) -> list[str]:
         """The masks of an image; of those in several folders the ones in the folder most like its own."""
-        names = self._by_stem.get(_stem(image), [])
-        itself = os.path.realpath(image)
-        names = [name for name in names if os.path.realpath(self._root / name) != itself]
+        names = self._named_like(image)
         if not names:
             raise ImageError(f"has no mask in {self._root}, which needs one called {Path(image).stem}")
         likeness = {name: _shared_folders(name, image) for name in names}
@@ -51,6 +53,12 @@ class Masks:
         if len(folders := sorted({os.path.dirname(name) for name in nearest})) > 1:
             raise ImageError(f"has masks in several folders of {self._root} ({folders[0]}, {folders[1]})")
         return nearest
+
+    def _named_like(self, image: str) -> list[str]:
+        """The files that are called like an image, this itself left out."""
+        itself = os.path.realpath(image)
+        names = self._by_stem.get(_stem(image), [])
+        return [name for name in names if os.path.realpath(self._root / name) != itself]
 
 
 def _stem(name: str) -> str:

@@ -1,7 +1,7 @@
 """What runs say to prepared images of a tree's data: from kept features where their backbone is frozen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,26 @@ _STEP = 512
 
 
 @dataclass(frozen=True)
+class Networks:
+    """The extractors and heads of runs: those `known` by the runs' folders, and those on the disk."""
+
+    known: dict[Path, tuple[Any, Any]] = field(default_factory=dict)
+
+    def of(self, run: Run) -> tuple[Any, Any]:
+        """The Keras models of a run, as `parts_of_network` has them."""
+        if run.root not in self.known:
+            self.known[run.root] = parts_of_network(run)
+        return self.known[run.root]
+
+
+@dataclass(frozen=True)
 class Place:
-    """Where a run's answers are computed: prepared images below `root`, kept features in `cache`."""
+    """Where a run's answers are computed: prepared images below `root`, kept features in `cache`, with
+    `networks` that may be there already."""
 
     root: Path
     cache: Path
+    networks: Networks
     device: str = "auto"
     workers: int = 1
     verbose: bool = False
@@ -74,7 +89,7 @@ def answers_of_run(run: Run, samples: Sequence[Sample], place: Place) -> np.ndar
     from bccli.core.models import backend
 
     backend.start(place.device, verbose=place.verbose)
-    extractor, head = parts_of_network(run)
+    extractor, head = place.networks.of(run)
     features = compute_features(
         open_images(place.root, samples), extractor, key, place.cache, watcher=place.watcher
     )

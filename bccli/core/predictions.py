@@ -83,7 +83,7 @@ def write_predictions(
     """Write the samples, each with the split it had in this run, and their probabilities (n, classes).
 
     `chosen` (n,) are the numbers of the predicted classes, by default the most probable ones; `columns` are
-    further numbers (n,), behind all others.
+    further numbers (n,), behind all others, NaN where there is none.
     """
     chosen = probabilities.argmax(axis=1) if chosen is None else chosen
     stream = io.StringIO(newline="")
@@ -94,7 +94,7 @@ def write_predictions(
         fold = "" if sample.fold is None else sample.fold
         identity = [sample.path, split, fold, sample.patient, sample.source, sample.label, predicted]
         traits = (getattr(sample, name) for name in TRAITS)
-        more = (f"{numbers[place]:.9g}" for numbers in columns.values())
+        more = ("" if np.isnan(value) else f"{value:.9g}" for value in (of[place] for of in columns.values()))
         writer.writerow([*identity, *(f"{value:.9g}" for value in values.tolist()), *traits, *more])
     write_text(path, stream.getvalue())
 

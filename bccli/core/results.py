@@ -26,6 +26,7 @@ from bccli.core.predictions import read_predictions, write_predictions
 from bccli.core.records import SPLITS, Sample
 from bccli.core.runs import STATE, Run, complete_run, load_run, networks_of
 from bccli.core.training import Fit, Progress
+from bccli.core.views import VIEW
 from bccli.core.watching import Watcher
 
 # The curves are drawn anew while a network trains, but not more often than this.
@@ -39,12 +40,17 @@ _CHECKED = 8
 class Networks:
     """A trained network as Keras models: `scoring` from RGB 0–255 to scores, `whole` to probabilities.
 
-    They are stored in the run unless they are not to be `kept`.
+    They are stored in the run unless they are not to be `kept`, without a form for LiteRT unless `light`.
     """
 
     scoring: Any
     whole: Any
     kept: bool = True
+    light: bool = True
+
+
+NOT_LIGHT_YET = {"error": "the tree around it is unfinished"}
+"""What run.json says of a run whose form for LiteRT comes later."""
 
 
 def stored_figures(run: Run) -> list[Figures]:
@@ -153,13 +159,20 @@ def _keep(root: Path, networks: Networks, images: Images, watcher: Watcher) -> d
     """Store the network in both forms and draw it; returns what run.json says of it."""
     with replacing_file(root / "model.keras") as temporary:
         networks.whole.save(temporary)
-    exported = export(networks.scoring, some_images(images), root)
+    draw_network(root, networks.whole.layers)
+    if not networks.light:
+        return {"litert": NOT_LIGHT_YET}
+    return {"litert": export_network(networks.scoring, images, root, watcher)}
+
+
+def export_network(scoring: Any, images: Images, root: Path, watcher: Watcher) -> dict[str, Any]:
+    """model.tflite of a Keras model from RGB 0–255 to scores; returns what run.json says of it."""
+    exported = export(scoring, some_images(images), root)
     if exported.error:
         watcher.warn(
             f"predict will have to start TensorFlow: no model.tflite could be made ({exported.error})"
         )
-    draw_network(root, networks.whole.layers)
-    return {"litert": exported.to_json()}
+    return exported.to_json()
 
 
 def write_answers(
@@ -228,6 +241,7 @@ def facts_of(job: Job, root: Path) -> dict[str, Any]:
             "hash": job.dataset.hash,
             "images": len(job.dataset.samples),
             "path": os.path.relpath(job.dataset.root, root),
+            **({VIEW: info[VIEW]} if VIEW in info else {}),
         },
         "leakage": {part: leak.to_json() for part, leak in job.leaks.items()},
         "seed": job.design.schedule.seed,

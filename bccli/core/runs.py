@@ -35,6 +35,7 @@ _OWN = (
     "recipe.toml", "model.png", "log.txt", STATE, "plots", "tensorboard", ".cache",
     "leaderboard.csv", ".seconds", ACTIVATIONS, "patches.csv", "extractor.keras", "extractor.tflite",
     "fusion.npz", "fusion.keras", "classifier.npz", "words.npz", "joint.keras", "joint.tflite",
+    "locators",
 )  # fmt: skip
 
 

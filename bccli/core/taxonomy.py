@@ -24,7 +24,7 @@ _TOKEN = re.compile(r'\s*(?:(?P<mark>[(),:])|"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<p
 _PLAIN = re.compile(r'[^(),:"#\\]+')
 # The name of a node with children is that of a folder, too.
 _FOLDER = re.compile(r"\w[\w -]*")
-_TAKEN = ("plots", "tensorboard")
+_TAKEN = ("locators", "plots", "tensorboard")
 
 
 @dataclass(frozen=True)

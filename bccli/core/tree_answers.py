@@ -4,8 +4,8 @@ Nodes on the same frozen backbone are one model, `joint`: it makes the features 
 these nodes of them. Other nodes answer for themselves.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from bccli.core.answering import (
 from bccli.core.calibrating import temper, temperature_of
 from bccli.core.descent import DECISIONS, answers_behind, leaf_probabilities, to_columns
 from bccli.core.engines import OUTPUTS, Engine, Network
+from bccli.core.locating import Locator, load_locators
 from bccli.core.runs import Run, load_run
 from bccli.core.taxonomy import Tree, parse_tree
 
@@ -38,7 +39,10 @@ class Voice:
 
 @dataclass(frozen=True)
 class TreeAnswerer:
-    """A tree at work. `form` is that of its data; with patches, each of them descends the tree for itself."""
+    """A tree at work. `form` is that of its data; with patches, each of them descends the tree for itself.
+
+    `locators` find what nodes see of images without a mask, by the nodes' forms.
+    """
 
     tree: Tree
     classes: tuple[str, ...]
@@ -46,6 +50,7 @@ class TreeAnswerer:
     form: Form
     voices: tuple[Voice, ...]
     temperature: float | None = None
+    locators: Mapping[Form, Locator] = field(default_factory=dict)
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -92,7 +97,10 @@ def load_tree(run: Run, engine: Engine, tempered: bool) -> TreeAnswerer:
             order = tuple(answerer.classes.index(name) for name in node.names)
             voices.append(Voice(answerer, ((node.name, order),)))
     temperature = temperature_of(run) if tempered else None
-    return TreeAnswerer(tree, run.classes, run.info["decide"], form_of(run), tuple(voices), temperature)
+    return TreeAnswerer(
+        tree, run.classes, run.info["decide"], form_of(run), tuple(voices), temperature,
+        load_locators(run, engine),
+    )  # fmt: skip
 
 
 def _load_joint(run: Run, engine: Engine, tree: Tree, names: Sequence[str]) -> Voice:

@@ -34,6 +34,23 @@ def answers_in(tree: Tree, units: Predictions, *, merged: bool) -> dict[str, Flo
     return answers_behind(tree, units.probabilities, units.classes)
 
 
+def _located(node: str, units: Predictions) -> dict[str, float | int] | None:
+    """How well a node's regions are found where masks show them: how often the map's peak lies in the true
+    box, and the mean overlap of the boxes. None where that is not known."""
+    values = [
+        [float(text) for text in units.traits.get(column, ()) if text] for column in columns_of_regions(node)
+    ]
+    if not all(values):
+        return None
+    hits, overlaps = values
+    return {"n": len(hits), "hit_rate": sum(hits) / len(hits), "iou": sum(overlaps) / len(overlaps)}
+
+
+def columns_of_regions(node: str) -> tuple[str, str]:
+    """The columns of a table that say how well a node's regions are found."""
+    return f"{node}_hit", f"{node}_iou"
+
+
 def measure_tree(
     tree: Tree, units: Predictions, *, decide: str | None, merged: bool, rounds: int
 ) -> dict[str, Any]:
@@ -53,7 +70,11 @@ def measure_tree(
             rounds=rounds,
         ).to_json()
         limits = (figures["ci"] or {}).get("accuracy")
-        nodes[node.name] = {**{key: figures[key] for key in _OF_A_NODE}, "ci": {"accuracy": limits}}
+        nodes[node.name] = {
+            **{key: figures[key] for key in _OF_A_NODE},
+            "ci": {"accuracy": limits},
+            "located": _located(node.name, units),
+        }
     accuracies = {
         name: float((choose(tree, answers, units.classes) == units.labels).mean())
         for name, choose in DECISIONS.items()

@@ -18,7 +18,7 @@ import numpy as np
 
 import bccli
 from bccli.core import finetuning
-from bccli.core.answering import LOADERS, form_of
+from bccli.core.answering import LOADERS
 from bccli.core.auditing import audit, keep_looks, looks_of, looks_path, refuse_leakage
 from bccli.core.catalog import find_backbone
 from bccli.core.descent import DECISIONS, columns_of, leaf_probabilities, to_columns
@@ -36,23 +36,24 @@ from bccli.core.designs import (
 from bccli.core.errors import DataError, LeakageError, UsageError
 from bccli.core.experiments import Surroundings, train
 from bccli.core.external import SEEN, audit_against, check_form, seen_by, write_seen
-from bccli.core.files import is_temporary, read_json, replacing_file, to_toml, write_text
+from bccli.core.files import is_temporary, read_json, to_toml, write_text
 from bccli.core.images import open_images
+from bccli.core.joints import give_light_forms, join
 from bccli.core.leakage import Leak, leak_sentences
+from bccli.core.locating import FOLDER
+from bccli.core.locators import Films, Locators, make_locators
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import units
-from bccli.core.node_answers import Place, answers_of_run, frozen_key, parts_of_network
+from bccli.core.node_answers import Networks, Place, answers_of_run
 from bccli.core.predictions import write_predictions
 from bccli.core.prepared import Dataset
-from bccli.core.records import SPLITS, Sample, content_hash
+from bccli.core.records import SPLITS, Sample
 from bccli.core.results import recipe_values, write_results
 from bccli.core.runs import Run, complete_run, load_run, open_run
 from bccli.core.taxonomy import Tree
 from bccli.core.tree_answers import JOINT
+from bccli.core.views import view_of
 from bccli.core.watching import Watcher
-
-# So many images have to have the same scores in LiteRT as in Keras.
-_CHECKED = 8
 
 FROZEN = "frozen"
 """What the name of a node's first run ends on where a second one follows it."""
@@ -165,17 +166,6 @@ class Ground:
         return [self.dataset.samples[place] for place in self.used]
 
 
-def view_of(dataset: Dataset, node: Tree) -> tuple[Dataset, np.ndarray]:
-    """The images that truly belong under a node, labelled with its children, and their positions."""
-    pairs = [(place, node.child_of(sample.label)) for place, sample in enumerate(dataset.samples)]
-    places = np.array([place for place, child in pairs if child is not None], np.int64)
-    samples = tuple(
-        replace(dataset.samples[place], label=child) for place, child in pairs if child is not None
-    )
-    info = {**dataset.info, "classes": list(node.names), "positive": node.names[-1]}
-    return Dataset(dataset.root, info, samples, content_hash(samples)), places
-
-
 def grow(
     plan: Plan, dataset: Dataset, root: Path, surroundings: Surroundings, *, cache: Path | None = None
 ) -> Run:
@@ -201,9 +191,10 @@ def grow(
                 f"{dataset.root} → {root}"
             )
             _share_looks(plan, ground)
-            inside = replace(surroundings, overwrite=False, recipe="")
+            networks = Networks()
+            inside = replace(surroundings, overwrite=False, recipe="", bases={}, networks=networks.known)
             nodes = {node.name: _make_node(node, plan, ground, root, inside) for node in plan.tree.inner}
-            return _finish(plan, ground, run, nodes, surroundings)
+            return _finish(plan, ground, run, nodes, networks, surroundings)
 
 
 def _refuse_own_parts(plan: Plan, root: Path, *, overwrite: bool) -> None:
@@ -224,7 +215,7 @@ def _prepare_ground(plan: Plan, dataset: Dataset, cache: Path, watcher: Watcher)
         raise DataError(f"{dataset.root}: no image is in train, val or test; prepare it with other --ratios")
     size = open_images(dataset.root, [dataset.samples[place] for place in np.flatnonzero(parts >= 0)]).size
     for node in plan.trained:
-        view, places = view_of(dataset, node)
+        view, places = view_of(dataset, plan.tree, node)
         check_parts(view, parts[places])
         design = plan.course_of(node.name).design
         units(design.head.output, len(node.children))
@@ -303,7 +294,7 @@ def _share_looks(plan: Plan, ground: Ground) -> None:
     """Give each node's audit the perceptual hashes that the whole one has made."""
     looks = looks_of(ground.dataset, ground.cache)
     for node in plan.trained:
-        view, places = view_of(ground.dataset, node)
+        view, places = view_of(ground.dataset, plan.tree, node)
         path = looks_path(ground.cache, view.hash)
         if not path.exists():
             with suppress(PermissionError):
@@ -316,10 +307,12 @@ def _make_node(node: Tree, plan: Plan, ground: Ground, root: Path, surroundings:
         watcher.note(f"{node.name} ({', '.join(node.names)}): from {plan.grafts[node.name].run.root}")
         return _copy(plan.grafts[node.name].run, place)
     watcher.note(f"{node.name}: {', '.join(node.names)}")
-    view, _ = view_of(ground.dataset, node)
+    view, _ = view_of(ground.dataset, plan.tree, node)
     course = plan.course_of(node.name)
     if course.second is None:
-        return train(course.design, view, place, surroundings, cache=ground.cache)
+        frozen = resolve(course.design)[0].trainable == "none"
+        inside = replace(surroundings, light=not frozen)
+        return train(course.design, view, place, inside, cache=ground.cache)
     base = train(course.design, view, root / f"{node.name}.{FROZEN}", surroundings, cache=ground.cache)
     (layer,) = finetuning.find_layers(
         base,
@@ -355,18 +348,29 @@ def _copy(run: Run, place: Path) -> Run:
 
 
 def _finish(
-    plan: Plan, ground: Ground, run: Run, nodes: Mapping[str, Run], surroundings: Surroundings
+    plan: Plan,
+    ground: Ground,
+    run: Run,
+    nodes: Mapping[str, Run],
+    networks: Networks,
+    surroundings: Surroundings,
 ) -> Run:
     """The answers of all nodes to all images, and what a run folder holds of them."""
     tree, classes, used = plan.tree, ground.dataset.classes, ground.used
     answers = {
-        node.name: _answers_of(node, plan.grafts.get(node.name), nodes[node.name], ground, surroundings)
+        node.name: _answers_of(
+            node, plan.grafts.get(node.name), nodes[node.name], ground, networks, surroundings
+        )
         for node in tree.inner
     }
     probabilities = leaf_probabilities(tree, answers, classes)
     chosen = DECISIONS[plan.decide](tree, answers, classes)
-    joint, export = _join(run, nodes, ground, surroundings.watcher)
+    dataset, watcher = ground.dataset, surroundings.watcher
+    images = open_images(dataset.root, ground.samples)
+    joint = join(run.root, nodes, dataset.preparation, images, networks, watcher)
+    give_light_forms(run.root, nodes, joint, images, networks, watcher)
     parts = ground.parts[used]
+    located = _locate(plan, ground, run.root, nodes, networks, watcher)
     shown = np.concatenate([np.flatnonzero(parts == VAL), np.flatnonzero(parts == TEST)])
     samples = ground.samples
     write_predictions(
@@ -375,7 +379,9 @@ def _finish(
         probabilities[shown],
         classes,
         chosen=chosen[shown],
-        columns={name: values[shown] for name, values in to_columns(tree, answers).items()},
+        columns={
+            name: values[shown] for name, values in {**to_columns(tree, answers), **located.columns}.items()
+        },
     )
     _write_seen(run, ground, [nodes[name] for name in plan.grafts])
     write_text(run.root / "recipe.toml", to_recipe(plan, ground.dataset))
@@ -385,8 +391,9 @@ def _finish(
     facts = {
         **_facts(plan, ground, run.root, nodes),
         "recipe": surroundings.recipe or None,
-        JOINT: joint,
-        **({"exports": {JOINT: export}} if export else {}),
+        JOINT: list(joint.nodes),
+        FOLDER: located.facts,
+        "exports": {**({JOINT: joint.export} if joint.export else {}), **located.exports},
         "train_accuracy": accuracy.get(TRAIN),
         "val_accuracy": accuracy.get(VAL),
     }
@@ -394,8 +401,26 @@ def _finish(
     return complete_run(run, facts)
 
 
+def _locate(
+    plan: Plan, ground: Ground, root: Path, nodes: Mapping[str, Run], networks: Networks, watcher: Watcher
+) -> Locators:
+    """What finds the regions that composed nodes see."""
+    grafts = plan.grafts.items()
+    wanted = [name for name, graft in grafts if graft.data and graft.data.preparation.region]
+    dataset = ground.dataset
+    films = Films(
+        open_images(dataset.root, ground.samples), dataset.preparation, ground.parts[ground.used] == TRAIN
+    )
+    return make_locators(root, plan.tree, wanted, nodes, films, networks, watcher)
+
+
 def _answers_of(
-    node: Tree, graft: Graft | None, run: Run, ground: Ground, surroundings: Surroundings
+    node: Tree,
+    graft: Graft | None,
+    run: Run,
+    ground: Ground,
+    networks: Networks,
+    surroundings: Surroundings,
 ) -> np.ndarray:
     """A node's probabilities (used images, children); where it has no image of its own for one, the shares of
     its children in train."""
@@ -403,6 +428,7 @@ def _answers_of(
     place = Place(
         own.root if own else ground.dataset.root,
         ground.cache,
+        networks,
         surroundings.device,
         surroundings.workers,
         surroundings.verbose,
@@ -427,48 +453,6 @@ def shares_in_train(node: Tree, ground: Ground) -> np.ndarray:
         if child is not None:
             counts[node.names.index(child)] += 1
     return counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / len(counts))
-
-
-def _join(
-    run: Run, nodes: Mapping[str, Run], ground: Ground, watcher: Watcher
-) -> tuple[list[str], dict[str, Any] | None]:
-    """Write the nodes on the same frozen backbone as one model; their names, and its form for LiteRT.
-
-    The largest such group becomes one, where there are two nodes or more in it.
-    """
-    dataset = ground.dataset
-    form = dataset.preparation, open_images(dataset.root, ground.samples).size
-    groups: dict[Any, list[str]] = {}
-    for name, node in nodes.items():
-        key = frozen_key(node)
-        if key is not None and form_of(node) == form:
-            groups.setdefault(key, []).append(name)
-    names = max(groups.values(), key=len, default=[])
-    if len(names) < 2:
-        return [], None
-    from bccli.core.models.exporting import export
-
-    joint = _joined([nodes[name] for name in names])
-    with replacing_file(run.root / f"{JOINT}.keras") as temporary:
-        joint.save(temporary)
-    images = open_images(dataset.root, ground.samples)
-    places = np.unique(np.linspace(0, len(images.samples) - 1, _CHECKED).astype(int))
-    exported = export(joint, next(images.batches(places, len(places))).numpy(), run.root, JOINT)
-    if exported.error:
-        watcher.warn(f"predict will have to start TensorFlow: no {JOINT}.tflite ({exported.error})")
-    return names, exported.to_json()
-
-
-def _joined(runs: Sequence[Run]) -> Any:
-    """One Keras model from RGB 0–255 to the scores of all the runs, side by side."""
-    import keras
-
-    extractor, first = parts_of_network(runs[0])
-    heads = [first, *(parts_of_network(run)[1] for run in runs[1:])]
-    for number, head in enumerate(heads):
-        head.name = f"head_{number}"
-    scores = [head(extractor.output) for head in heads]
-    return keras.Model(extractor.input, keras.layers.Concatenate()(scores), name=JOINT)
 
 
 def _write_seen(run: Run, ground: Ground, grafted: Sequence[Run]) -> None:
@@ -538,7 +522,7 @@ def preview(plan: Plan, dataset: Dataset) -> list[dict[str, Any]]:
     parts = parts_of(dataset, plan.course.design.fold)
     rows = []
     for node in plan.tree.inner:
-        view, places = view_of(dataset, node)
+        view, places = view_of(dataset, plan.tree, node)
         if node.name not in plan.grafts:
             check_parts(view, parts[places])
         for part, name in enumerate(SPLITS):

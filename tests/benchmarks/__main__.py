@@ -24,6 +24,7 @@ from tests.benchmarks.reporting import as_json, machine, markdown
 from tests.benchmarks.slides import slides
 from tests.benchmarks.stain import stain
 from tests.benchmarks.start import start
+from tests.benchmarks.trees import trees
 from tests.benchmarks.whole import whole
 from tests.conftest import REPOSITORY
 
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "whole": whole,
     "finetune": finetune,
     "grid": grid,
+    "trees": trees,
     "memory": memory,
     "macenko": stain,
     "slides": slides,

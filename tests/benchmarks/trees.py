@@ -1,123 +1,81 @@
-"""A tree against a flat classifier on phantom mammograms: `python -m tests.benchmarks.trees`.
+"""A tree of three classifiers on one frozen backbone against one flat classifier of the same labels."""
 
-They come in Mini-DDSM's layout. Two classes are alike (tumours with a smooth or a ragged edge), one is not
-(no tumour). Each seed draws other patients. KERAS_HOME has to hold MobileNet 0.25's weights.
-"""
-
-import json
+import csv
+import shutil
+import statistics
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from click.testing import CliRunner
+from tests.benchmarks.comparing import Row, Side, compare, ratio_at_most, verdict
+from tests.benchmarks.processes import measure
+from tests.conftest import REAL_WEIGHTS, read_rows
 
-from bccli.cli import cli
-from tests.commands.mammograms import MiniDdsm
-from tests.conftest import read_rows, save
-
-SEEDS = 5
-PATIENTS = 20  # of each status
-FILM = 128, 192
+IMAGES, SIDE, EPOCHS, LIMIT = 900, "224x224", 50, 1.5
+TREE = "benign(benign a, benign b), malignant(malignant a, malignant b)"
 
 
-class Phantom(MiniDdsm):
-    """Mini-DDSM whose films show what their contours are about."""
+def trees(rounds: int | None, folder: Path, note: Callable[[str], None]) -> Iterator[Row]:
+    """Yield a row for the time that passes and one for that of the processors."""
+    known = REAL_WEIGHTS.is_dir()
+    env = {"KERAS_HOME": str(REAL_WEIGHTS)} if known else {}
+    weights = "imagenet" if known else "none"
+    note(f"trees: {IMAGES} phantom images of {SIDE}, MobileNet 0.25 ({weights}), {EPOCHS} epochs")
+    data = _four_classes(folder)
+    options = (
+        "--backbone", "mobilenet-0.25", "--weights", weights, "--trainable", "none", "--epochs", str(EPOCHS),
+    )  # fmt: skip
 
-    rng = np.random.default_rng(0)
+    def side(name: str, *more: str) -> Side:
+        run = folder / name
 
-    def _add_film(
-        self, status: str, number: str, side: str, view: str, contours: int, age: object, density: int
-    ) -> None:
-        width, height = FILM
-        rows, columns = np.mgrid[:height, :width]
-        film = 40 + 60 * np.clip(1.2 - np.hypot(columns / width, (rows - height / 2) / height), 0, 1)
-        film = film + self.rng.normal(0, 10, (height, width))
-        super()._add_film(status, number, side, view, 0, age, density)
-        row = self.films[-1]
-        path = self.root / str(row["fullPath"]).replace("\\", "/").lstrip("/")
-        if contours:
-            x, y = self.rng.integers(24, width // 2 + 16), self.rng.integers(40, height - 40)
-            angle, far = np.arctan2(rows - y, columns - x), np.hypot(columns - x, rows - y)
-            ragged = 0.28 if status == "Cancer" else 0.0
-            edge = self.rng.integers(12, 17) * (1 + ragged * np.sin(9 * angle + self.rng.uniform(0, 6)))
-            film = film + np.where(far < edge, 55, 0)
-            line = np.where(np.abs(far - 24) < 1, 255, 0).astype(np.uint8)
-            save(path.with_name(f"{path.stem}_Mask.png"), line)
-            folder = str(row["fullPath"]).rpartition("\\")[0].lstrip("\\")
-            row["Tumour_Contour"] = f"{folder}\\{path.stem}_Mask.png"
-        save(path, np.clip(film, 0, 255).astype(np.uint8))
+        def forget() -> None:
+            shutil.rmtree(run, ignore_errors=True)
+            shutil.rmtree(data / ".cache", ignore_errors=True)
 
+        command = [sys.executable, "-m", "bccli", name, str(data), str(run), *options, *more]
+        return Side(f"bccli {name}", command, forget, env)
 
-def phantom(root: Path, seed: int) -> Path:
-    """A raw dataset."""
-    dataset = Phantom(root, ending="png")
-    dataset.rng = np.random.default_rng(seed)
-    for number in range(PATIENTS):
-        for status, side in (("Normal", ""), ("Benign", "LEFT"), ("Cancer", "RIGHT")):
-            marked = {f"{side}_{view}": 1 for view in ("CC", "MLO")} if side else {}
-            dataset.add(status, f"{number + 1:04d}", marked)
-    return dataset.write()
-
-
-def bccli(*args: object) -> str:
-    """What the command prints."""
-    result = CliRunner().invoke(cli, [str(arg) for arg in args])
-    if result.exit_code:
-        sys.exit(f"{args}: {result.stderr}")
-    return result.stdout
+    target = ratio_at_most(LIMIT)
+    outcome = compare(
+        "a tree of three nodes against one classifier",
+        side("hierarchy", "--tree", TREE),
+        side("train"),
+        rounds=rounds or 5,
+        target=target,
+    )
+    yield outcome.row
+    left, right = (
+        statistics.median(run.cpu_seconds for run in runs) for runs in (outcome.left, outcome.right)
+    )
+    yield replace(
+        outcome.row,
+        name="the same, time of the processors",
+        left=f"bccli hierarchy: {left:.2f} s",
+        right=f"bccli train: {right:.2f} s",
+        ratio=f"{left / right:.3f}",
+        verdict=verdict(target.met(left, right)),
+    )
 
 
-TRAIN = (
-    *("--backbone", "mobilenet-0.25", "--head", "blocks", "--epochs", 60, "--class-weights", "balanced"),
-    *("--patience", 15),
-)
+def _four_classes(folder: Path) -> Path:
+    """A prepared dataset whose two classes are two each, by the patient."""
+    first, table, data = folder / "two", folder / "four.csv", folder / "four"
+    prepare = [sys.executable, "-m", "bccli", "prepare"]
+    measure([*prepare, "phantom", "histology", str(first), "--count", str(IMAGES), "--size", SIDE])
+    rows = read_rows(first / "manifest.csv")
+    kinds = {patient: "ab"[place % 2] for place, patient in enumerate(dict.fromkeys(_by_label(rows)))}
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("path", "label", "patient"))
+        writer.writerows(
+            (f"{first.name}/{row['path']}", f"{row['label']} {kinds[row['patient']]}", row["patient"])
+            for row in rows
+        )
+    measure([*prepare, "csv", str(table), str(data)])
+    return data
 
 
-def compare(first: Path, second: Path, measure: Callable[[dict], float]) -> str:
-    """Both figures, and the interval of the accuracies' difference."""
-    found = json.loads(bccli("evaluate", first, second, "--format", "json"))
-    figures = {row["name"]: measure(row) for row in found["runs"]}
-    versus = found["comparison"]
-    entry = versus["differences"]["accuracy"]
-    low, high = entry["ci"] or (float("nan"), float("nan"))
-    sides = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    pair = f"{versus['first']} - {versus['second']}"
-    return f"{sides}; {pair} {entry['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
-
-
-def main() -> None:
-    for seed in range(SEEDS):
-        with tempfile.TemporaryDirectory() as folder:
-            root = Path(folder)
-            raw = phantom(root / "raw", seed)
-            data, crops = root / "data", root / "crops"
-            shared = "--ratios", "60/15/25", "--seed", seed, "--size", "128x192"
-            bccli("prepare", "mini-ddsm", raw, data, *shared, "--fit", "pad", "--keep", "normal=0.34")
-            bccli("train", data, root / "flat", *TRAIN, "--seed", seed)
-            bccli("hierarchy", data, root / "tree", *TRAIN, "--seed", seed)
-            majority = json.loads(bccli("evaluate", root / "tree", "--format", "json"))["runs"][0]
-            print(
-                f"seed {seed}, majority {majority['majority_accuracy']:.3f}, n {majority['n']}, F1 ", end=""
-            )
-            print(compare(root / "tree", root / "flat", lambda row: row["f1"]), flush=True)
-            tested = {row["patient"] for row in read_rows(data / "manifest.csv") if row["split"] == "test"}
-            marked = ",".join(sorted(name for name in tested if not name.startswith("Normal")))
-            bccli(
-                *("prepare", "mini-ddsm", raw, crops, "--task", "malignancy", "--roi", "crop", "--margin", 8),
-                *("--size", "128x128", "--seed", seed, "--test-patients", marked),
-            )
-            bccli("train", crops, root / "second", *TRAIN, "--seed", seed)
-            bccli(
-                *("hierarchy", data, root / "cropped", "--compose", f"root={root / 'tree' / 'root'}"),
-                *("--compose", f"tumor={root / 'second'}@{crops}"),
-            )
-            node = compare(
-                root / "cropped", root / "tree", lambda row: row["tree"]["nodes"]["tumor"]["accuracy"]
-            )
-            print(f"seed {seed}, stage two: {node}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def _by_label(rows: list[dict[str, str]]) -> list[str]:
+    return [row["patient"] for row in sorted(rows, key=lambda row: row["label"])]

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bccli.core import interruption
+from bccli.core.training import Fit
 from tests.commands.mammograms import mini_ddsm
 from tests.conftest import PATIENT, Bccli, draw, read_rows, rows_of, save
 from tests.sentences import refused
@@ -228,6 +231,46 @@ def test_what_was_interrupted_is_continued(bccli: Bccli, three: Path, tree_run: 
     bccli("hierarchy", three, run, *SHORT)
     assert (run / "root" / "model.keras").stat().st_mtime_ns == before
     assert (run / "predictions.csv").read_bytes() == (tree_run / "predictions.csv").read_bytes()
+
+
+def test_a_signal_stops_a_tree_and_the_same_command_ends_it(
+    bccli: Bccli, three: Path, tree_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM comes in the second epoch of the second node."""
+    run, seeds = tmp_path / "run", Fit._seeds
+
+    def requesting(fit: Fit) -> np.ndarray:
+        if fit.state.parent.name == "tumor" and fit.progress.epoch == 1:
+            interruption.request(signal.SIGTERM)
+        return seeds(fit)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(Fit, "_seeds", requesting)
+        bccli("hierarchy", three, run, *SHORT, exit=75)
+    assert not (run / "predictions.csv").exists()
+    assert "continuing after 1 epochs" in bccli("hierarchy", three, run, *SHORT).stderr
+    for name in ("predictions.csv", "metrics.json", "tumor/history.csv", "tumor/predictions.csv"):
+        assert (run / name).read_bytes() == (tree_run / name).read_bytes()
+    for part in ("root", "tumor"):
+        assert info_of(run / part)["litert"] == info_of(tree_run / part)["litert"]
+
+
+def test_a_node_is_a_run_of_its_own(
+    bccli: Bccli, three: Path, tree_run: Path, module_path: Path, tmp_path: Path
+) -> None:
+    """Moved away, it predicts without TensorFlow; it is fine-tuned on what belongs under it."""
+    node = shutil.copytree(tree_run / "tumor", tmp_path / "tumor")
+    result = bccli("predict", node, module_path / "raw" / "cancer")
+    assert "LiteRT" in result.stderr
+    stored = {Path(row["source"]).name: row for row in read_rows(node / "predictions.csv")}
+    for answer in rows_of(result.stdout):
+        if row := stored.get(Path(answer["path"]).name):
+            assert float(answer["p_cancer"]) == pytest.approx(float(row["p_cancer"]), abs=1e-4)
+    tuning = "--from-layer", "conv_pw_13", "--epochs", 1
+    bccli("finetune", tree_run / "tumor", tmp_path / "tuned", *tuning)
+    rows = read_rows(tmp_path / "tuned" / "predictions.csv")
+    assert {row["label"] for row in rows} == {"benign", "cancer"}
+    assert "nothing to do" in bccli("finetune", node, tmp_path / "tuned", "--data", three, *tuning).stderr
 
 
 def test_a_node_sees_other_images_of_the_same_sources(

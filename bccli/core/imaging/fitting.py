@@ -57,11 +57,32 @@ def crop(image: np.ndarray, size: Size, *, nearest: bool = False) -> np.ndarray:
 
 def _scaled_by(choose: Callable[..., float], image: np.ndarray, size: Size, nearest: bool) -> np.ndarray:
     height, width = image.shape[:2]
-    factor = choose(size[0] / width, size[1] / height)
-    target = (max(1, round(width * factor)), max(1, round(height * factor)))
+    target = _target(choose, (width, height), size)
     if target[0] * target[1] > MAX_PIXELS:
         raise ImageError(f"is too narrow ({width}×{height}) to fill {size[0]}×{size[1]}")
     return stretch(image, target, nearest=nearest)
+
+
+def _target(choose: Callable[..., float], raw: Size, size: Size) -> Size:
+    """What a raw size grows or shrinks to."""
+    factor = choose(size[0] / raw[0], size[1] / raw[1])
+    return max(1, round(raw[0] * factor)), max(1, round(raw[1] * factor))
+
+
+def raw_place(point: tuple[float, float], fit: str, raw: Size, size: Size) -> tuple[float, float]:
+    """Where in an image of the size `raw` a point (x, y) of the fitted one of `size` comes from."""
+    choose = _CHOICES.get(fit)
+    target = _target(choose, raw, size) if choose else size
+    # what was added or cut away on the left and at the top, as `pad` and `crop` round it
+    offsets = (
+        (whole - part) // 2 if whole >= part else -((part - whole) // 2)
+        for whole, part in zip(size, target, strict=True)
+    )
+    x, y = (
+        (value - offset) * full / part
+        for value, offset, full, part in zip(point, offsets, raw, target, strict=True)
+    )
+    return x, y
 
 
 def cut_centre(image: np.ndarray, size: Size) -> np.ndarray:
@@ -74,3 +95,4 @@ def cut_centre(image: np.ndarray, size: Size) -> np.ndarray:
 
 
 FITS: dict[str, Callable[..., np.ndarray]] = {"stretch": stretch, "pad": pad, "crop": crop}
+_CHOICES: dict[str, Callable[..., float]] = {"pad": min, "crop": max}

@@ -8,7 +8,7 @@ import numpy as np
 
 from bccli.core.errors import DataError
 from bccli.core.imaging.decoding import to_rgb
-from bccli.core.imaging.fitting import FITS, cut_centre
+from bccli.core.imaging.fitting import FITS, cut_centre, raw_place
 from bccli.core.imaging.regions import Region, check_aspect, find_region
 
 if TYPE_CHECKING:
@@ -190,6 +190,28 @@ def _take_part(image: np.ndarray, preparation: Preparation, mask: np.ndarray | N
     if preparation.aspect:
         check_aspect(piece.image, preparation.aspect)
     return piece
+
+
+def raw_box(box: "Box", preparation: Preparation, shape: tuple[int, int]) -> "Box":
+    """The part of a raw image of this shape (height, width) that a box in the prepared one shows.
+
+    The preparation has neither a region nor patches. A box in what was padded shows the whole image.
+    """
+    from bccli.core.imaging.equalising import Box
+
+    height, width = shape
+    size = preparation.size if isinstance(preparation.size, tuple) else (width, height)
+    left, top = (
+        ((whole - part) // 2 for whole, part in zip(size, preparation.centre, strict=True))
+        if preparation.centre
+        else (0, 0)
+    )
+    corners = ((box.left + left, box.top + top), (box.right + left, box.bottom + top))
+    (x, y), (right, bottom) = (
+        raw_place(corner, preparation.fit, (width, height), size) for corner in corners
+    )
+    found = Box(max(round(x), 0), max(round(y), 0), min(round(right), width), min(round(bottom), height))
+    return found if found.left < found.right and found.top < found.bottom else Box(0, 0, width, height)
 
 
 def part_size(image: np.ndarray, preparation: Preparation, mask: np.ndarray | None = None) -> tuple[int, int]:

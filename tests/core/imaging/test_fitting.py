@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bccli.core.errors import DataError
+from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.fitting import FITS, crop, pad, stretch
 from bccli.core.imaging.preparation import (
     Patches,
@@ -11,6 +12,7 @@ from bccli.core.imaging.preparation import (
     Stain,
     preparation_from_json,
     prepare_image,
+    raw_box,
 )
 from bccli.core.imaging.stain_fits import StainFit
 
@@ -115,3 +117,21 @@ def test_preparations_survive_json() -> None:
 def test_an_unknown_step_is_refused(value: dict[str, object]) -> None:
     with pytest.raises(DataError, match=r"'tilt'|'squeeze'"):
         preparation_from_json(value)
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("size", [(50, 40), (100, 90), None])
+@pytest.mark.parametrize("centre", [None, (30, 30)])
+def test_a_box_in_the_prepared_image_is_found_in_the_raw_one(
+    fit: str, size: tuple[int, int] | None, centre: tuple[int, int] | None
+) -> None:
+    """A bright square, put through the preparation and back."""
+    raw = np.zeros((72, 61, 3), np.uint8)
+    raw[30:42, 24:36] = 255
+    preparation = Preparation(size=size, fit=fit, centre=centre)
+    (piece,) = prepare_image(raw, preparation).pieces
+    rows, columns = (np.flatnonzero((piece.image[..., 0] > 127).any(axis=axis)) for axis in (1, 0))
+    box = Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    found = raw_box(box, preparation, (72, 61))
+    assert found == pytest.approx((24, 30, 36, 42), abs=2)
+    assert raw_box(Box(0, 0, 1, 1), Preparation(size=(90, 40), fit="pad"), (72, 61)) == (0, 0, 61, 72)
