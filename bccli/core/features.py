@@ -159,7 +159,9 @@ def _extend(
     import tensorflow as tf
 
     run = tf.function(
-        lambda x: extractor(x, training=False), input_signature=[images.signature()], autograph=False
+        lambda x: extractor(tf.cast(x, tf.float32), training=False),
+        input_signature=[images.signature()],
+        autograph=False,
     )
     waiting: list[np.ndarray] = []
     done, kept_at = 0, time.monotonic()

@@ -89,7 +89,8 @@ def is_sweep(root: Path) -> bool:
 
 def name_of(design: Design, *, seeded: bool) -> str:
     """The name of a member's folder: what it is, whatever else is in the sweep."""
-    return design.backbone + (f"-seed{design.schedule.seed}" if seeded else "")
+    name = design.head.kind if design.fusing else design.backbone
+    return name + (f"-seed{design.schedule.seed}" if seeded else "")
 
 
 def _settings(design: Design, dataset: Dataset, folds: bool) -> dict[str, Any]:

@@ -45,11 +45,11 @@ class LiveImages:
         return self.images.signature()
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
-        """Yield float32 tensors (batch, height, width, 3) of the images as they are."""
+        """Yield uint8 tensors (batch, height, width, 3) of the images as they are."""
         return self.images.batches(order, batch_size)
 
     def training_batches(self, order: np.ndarray, turns: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-        """Yield float32 arrays (batch, height, width, 3): in turn t, child t + 1 of each image."""
+        """Yield uint8 arrays (batch, height, width, 3): in turn t, child t + 1 of each image."""
         samples = self.images.samples
         items = ((samples[p], int(turn) + 1) for p, turn in zip(order.tolist(), turns, strict=True))
         return self._make(list(items), batch_size)
@@ -63,8 +63,7 @@ class LiveImages:
             )
             for start in range(0, len(named), batch_size)
         )  # fmt: skip
-        for batch in self.team.in_order(jobs):
-            yield batch.astype(np.float32)
+        yield from self.team.in_order(jobs)
 
 
 @contextmanager
@@ -90,7 +89,7 @@ class Views:
         return self.live.signature()
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-        """Yield float32 arrays (batch, height, width, 3)."""
+        """Yield uint8 arrays (batch, height, width, 3)."""
         items = [(self.samples[position], self.numbers[position]) for position in order.tolist()]
         return self.live._make(items, batch_size)
 
