@@ -9,7 +9,7 @@ from bccli import console, options
 from bccli.console import Console
 from bccli.core.catalog import BACKBONES
 from bccli.core.errors import UsageError
-from bccli.recipes import built_in, is_given
+from bccli.recipes import built_in, is_given, left_to_recipe, value_in_recipe
 
 HEADS = ("gap", "blocks", "thesis")
 FUSIONS = ("bilstm", "attention", "vote", "mean", "svm", "blocks-2x2")
@@ -375,6 +375,7 @@ def fusion_design(settings: dict[str, Any]) -> Any:
         raise UsageError(
             "--fold all: the features are of one run, and of the fold that it was trained for; say --fold K"
         )
+    settings = _for_head(name, settings)
     base, fusing = load_base(settings["features_from"])
     output = settings["output"] or "softmax"
     schedule = schedule_of(settings, output=output, loss=settings["loss"], lr=settings["lr"])
@@ -385,6 +386,23 @@ def fusion_design(settings: dict[str, Any]) -> Any:
         **design_options(settings),
     )
     return design_of(design, name, dense=settings["dense"], dropout=settings["dropout"])
+
+
+def _for_head(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a fusion without those that a recipe has for another head than the one that is named.
+
+    Layers are those of its own head, and children are for a network, which sees one of an image at a time: a
+    classifier would hold them all.
+    """
+    from bccli.core.fusion.table import FUSIONS as WAYS
+    from bccli.core.fusion.table import Network
+
+    if value_in_recipe("head") in (None, name):
+        return settings
+    dropped = {"dense"} if left_to_recipe("dense") else set()
+    if not isinstance(WAYS[name], Network) and left_to_recipe("augment") and left_to_recipe("views"):
+        dropped |= {"augment", "views"}
+    return {**settings, **dict.fromkeys(dropped)}
 
 
 def design_options(settings: dict[str, Any]) -> dict[str, Any]:

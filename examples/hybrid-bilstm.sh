@@ -17,10 +17,10 @@ bccli train "$out/data" "$out/patches" --recipe hybrid-bilstm:patches ${PATCHES:
 echo "== 3. images: six ways from the features of the patches to the image; computed once for the rules too" >&2
 for head in bilstm attention; do
   bccli train "$out/data" "$out/$head" --recipe hybrid-bilstm:images --features-from "$out/patches" \
-    --head "$head" $([ "$head" = attention ] && echo --dense 128) ${IMAGES:-}
+    --head "$head" ${IMAGES:-}
 done
 for head in vote mean svm blocks-2x2; do
-  bccli train "$out/data" "$out/$head" --head "$head" --features-from "$out/patches"
+  bccli train "$out/data" "$out/$head" --recipe hybrid-bilstm:images --features-from "$out/patches" --head "$head"
 done
 
 echo "== 4. evaluate: patches and images side by side, then all ways, the best on val first" >&2

@@ -156,7 +156,7 @@ class _Extracting:
         import tensorflow as tf
 
         run = tf.function(
-            lambda x: self.extractor(x, training=False),
+            lambda x: self.extractor(tf.cast(x, tf.float32), training=False),
             input_signature=[images.signature()],
             autograph=False,
         )

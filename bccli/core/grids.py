@@ -100,8 +100,12 @@ def is_sweep(root: Path) -> bool:
 
 def name_of(design: Design, *, seeded: bool) -> str:
     """The name of a member's folder: what it is, whatever else is in the sweep."""
-    of_features = () if design.classifier == DENSE else (design.classifier,)
-    names = of_features if design.classifier == WORDS else (design.backbone, *of_features)
+    if design.fusing:
+        names = [design.head.kind]
+    elif design.classifier == DENSE:
+        names = [design.backbone]
+    else:
+        names = [design.classifier] if design.classifier == WORDS else [design.backbone, design.classifier]
     return "-".join([*names, *([f"seed{design.schedule.seed}"] if seeded else [])])
 
 

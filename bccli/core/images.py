@@ -13,6 +13,9 @@ from bccli.core.errors import DataError, ImageError
 from bccli.core.imaging.decoding import decode
 from bccli.core.records import Sample
 
+# Batches that are decoded while a network is busy with the one before.
+_AHEAD = 2
+
 
 def decode_prepared(path: Path) -> np.ndarray:
     """The pixels (height, width, 3) of a prepared image. Raises DataError naming a file that is damaged."""
@@ -38,7 +41,7 @@ class ImageSource(Protocol):
         """A row for each image."""
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
-        """Yield float32 batches (batch, height, width, 3) of the images at these positions."""
+        """Yield uint8 batches (batch, height, width, 3) of the images at these positions."""
 
     def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Yield batches of the same as bytes, without TensorFlow."""
@@ -59,10 +62,10 @@ class Images:
         """The TensorSpec of a batch."""
         import tensorflow as tf
 
-        return tf.TensorSpec((None, self.size[1], self.size[0], 3), tf.float32)
+        return tf.TensorSpec((None, self.size[1], self.size[0], 3), tf.uint8)
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
-        """Yield float32 tensors (batch, height, width, 3) of the samples in `order`.
+        """Yield uint8 tensors (batch, height, width, 3) of the samples in `order`.
 
         Decoding runs in TensorFlow's threads and ahead of the caller. Raises DataError naming the file
         that cannot be read.
@@ -72,8 +75,11 @@ class Images:
         paths = [str(self.root / self.samples[position].path) for position in order]
         data = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string))  # there may be none
         read = tf.autograph.experimental.do_not_convert(self._read)
-        data = data.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        data = data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+        data = data.map(read, num_parallel_calls=available_cores(), deterministic=True)
+        # What would find better numbers goes on for as long again after the last batch, and does nothing.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        data = data.batch(batch_size).prefetch(_AHEAD).with_options(options)
         try:
             yield from data
         except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.UnknownError) as error:
@@ -98,7 +104,7 @@ class Images:
         import tensorflow as tf
 
         pixels = tf.io.decode_png(tf.io.read_file(path), channels=3)
-        return tf.cast(tf.ensure_shape(pixels, (self.size[1], self.size[0], 3)), tf.float32)
+        return tf.ensure_shape(pixels, (self.size[1], self.size[0], 3))
 
     def _explain(self, order: np.ndarray, error: Exception) -> DataError:
         """The sentence for a batch that failed: TensorFlow does not say which file it was."""
@@ -121,11 +127,11 @@ class HeldImages(Images):
     _pixels: list[np.ndarray] = field(default_factory=list, compare=False, repr=False)
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
-        """Yield float32 arrays (batch, height, width, 3) of the samples in `order`."""
+        """Yield uint8 arrays (batch, height, width, 3) of the samples in `order`."""
         if not self._pixels:
             self._pixels.append(self._decode())
         for start in range(0, len(order), batch_size):
-            yield self._pixels[0][order[start : start + batch_size]].astype(np.float32)
+            yield self._pixels[0][order[start : start + batch_size]]
 
     def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Yield uint8 arrays (batch, height, width, 3) of the samples in `order`."""

@@ -47,15 +47,14 @@ class LiveImages:
         return self.images.signature()
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
-        """Yield float32 tensors (batch, height, width, 3) of the images as they are."""
+        """Yield uint8 tensors (batch, height, width, 3) of the images as they are."""
         return self.images.batches(order, batch_size)
 
     def training_batches(self, order: np.ndarray, turns: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-        """Yield float32 arrays (batch, height, width, 3): in turn t, child t + 1 of each image."""
+        """Yield uint8 arrays (batch, height, width, 3): in turn t, child t + 1 of each image."""
         samples = self.images.samples
         items = ((samples[p], int(turn) + 1) for p, turn in zip(order.tolist(), turns, strict=True))
-        for batch in self.made(list(items), batch_size):
-            yield batch.astype(np.float32)
+        return self.made(list(items), batch_size)
 
     def made(self, items: Sequence[tuple[Sample, int]], batch_size: int) -> Iterator[np.ndarray]:
         """Yield uint8 arrays (batch, height, width, 3) of children by their numbers, 0 for the image."""
@@ -93,9 +92,8 @@ class Views:
         return self.live.signature()
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-        """Yield float32 arrays (batch, height, width, 3)."""
-        for batch in self.arrays(order, batch_size):
-            yield batch.astype(np.float32)
+        """Yield uint8 arrays (batch, height, width, 3)."""
+        return self.arrays(order, batch_size)
 
     def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Yield uint8 arrays (batch, height, width, 3)."""

@@ -307,7 +307,7 @@ class Fit:
             for place, generator in enumerate(self.seeds):
                 generator.assign(tf.cast(seeds[place], generator.dtype))
             with tf.GradientTape() as tape:
-                scores = self.network(x, training=True)
+                scores = self.network(tf.cast(x, tf.float32), training=True)
                 losses = loss_of(truth, scores) * weights
                 loss = tf.reduce_mean(losses)
                 scaled = self.optimizer.scale_loss(loss)  # itself, but for mixed precision
@@ -336,7 +336,7 @@ class Fit:
 
         @tf.function(input_signature=[self.examples.inputs.signature()], autograph=False)
         def predict_step(x: Any) -> Any:
-            return probabilities_of(network(x, training=False))
+            return probabilities_of(network(tf.cast(x, tf.float32), training=False))
 
         return predict_step
 

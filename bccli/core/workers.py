@@ -70,21 +70,27 @@ class Team:
             process.join()
 
     def in_order(self, jobs: Iterable[Any]) -> Generator[Any, None, None]:
-        """Yield the result of each job, in order. Once they all are taken, the team is free for more."""
+        """Yield the result of each job, in order. Once they all are taken, the team is free for more.
+
+        Whoever takes a result may take long over it: before, everybody gets something to do.
+        """
+        numbered = enumerate(jobs)
         done: dict[int, Any] = {}
-        following = 0
-        for number, job in enumerate(jobs):
-            while not self.takes_more or number - following >= self._size * _AHEAD:
-                done |= self.collect()
-                while following in done:
-                    yield done.pop(following)
-                    following += 1
-            self.give(number, job)
-        while self.busy or done:
-            while following in done:
-                yield done.pop(following)
+        given = following = 0
+        while True:
+            while self.takes_more and given - following < self._size * _AHEAD:
+                if (one := next(numbered, None)) is None:
+                    break
+                self.give(*one)
+                given += 1
+            if following in done:
                 following += 1
-            done |= self.collect()
+                yield done.pop(following - 1)
+                done |= self.collect(waiting=False)
+            elif self.busy:
+                done |= self.collect()
+            else:
+                return
 
     @property
     def takes_more(self) -> bool:
@@ -102,10 +108,14 @@ class Team:
             raise _killed() from None
         self.busy[line] = number
 
-    def collect(self) -> dict[int, Any]:
-        """The results that are ready, at least one where there are jobs. Raises what a job raised."""
+    def collect(self, *, waiting: bool = True) -> dict[int, Any]:
+        """The results that are ready; `waiting`, at least one where there are jobs.
+
+        Raises what a job raised.
+        """
         results = {}
-        for line in self._ready():
+        ready: list[Any] = self._ready() if waiting else wait(list(self.busy), 0)
+        for line in ready:
             try:
                 value, error, where = line.recv()
             except (EOFError, OSError):

@@ -77,6 +77,17 @@ def is_given(name: str, *, besides_recipe: bool = False) -> bool:
     return source not in ([*defaults, click.core.ParameterSource.DEFAULT_MAP] if besides_recipe else defaults)
 
 
+def value_in_recipe(name: str) -> Any:
+    """What the recipe says of an option of the running command, as a default; None where it says nothing."""
+    return (click.get_current_context().default_map or {}).get(name)
+
+
+def left_to_recipe(name: str) -> bool:
+    """Whether an option of the running command has its value from a recipe."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source == click.core.ParameterSource.DEFAULT_MAP
+
+
 def settings_for(
     name: str, settings: Mapping[str, Any], *, tables: Sequence[str], common: Collection[str]
 ) -> dict[str, Any]:

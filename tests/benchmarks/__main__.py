@@ -15,6 +15,7 @@ from tests.benchmarks.children import children
 from tests.benchmarks.comparing import Row
 from tests.benchmarks.finetune import finetune
 from tests.benchmarks.frozen import decoding, frozen
+from tests.benchmarks.fusing import fusing
 from tests.benchmarks.grid import grid
 from tests.benchmarks.intervals import intervals
 from tests.benchmarks.memory import memory
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "grid": grid,
     "trees": trees,
     "memory": memory,
+    "fusing": fusing,
     "macenko": stain,
     "slides": slides,
     "intervals": intervals,

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,39 @@ def test_all_ways_share_the_features(bccli: Bccli, place: Path, tmp_path: Path) 
             assert figures["fusion"][name]["accuracy"] == figures["accuracy"]
 
 
+@pytest.mark.parametrize("name", [name for name in WAYS if name != "bilstm"])
+def test_one_recipe_fits_all_ways(bccli: Bccli, place: Path, tmp_path: Path, name: str) -> None:
+    """Its layers are its own head's, and its children a network's; what is said besides counts."""
+    out = tmp_path / "out"
+    command = "train", place / "data", out, "--recipe", "hybrid-bilstm:images", "--head", name
+    learns = name == "attention"
+    short = ("--epochs", 1, "--views", 1) if learns else ()
+    said = bccli(*command, "--features-from", place / "patches", *short).stderr
+    settings = json.loads((out / "run.json").read_text())["settings"]
+    assert settings["dense"] == ([128] if learns else [])
+    assert (settings["augment"], settings["views"]) == (("hybrid", 1) if learns else (None, None))
+    assert ("576 of 576 images were in the cache" in said) != learns
+    more = *short, "--dense", "4,4", "--features-from", place / "patches"
+    if learns:
+        refused(bccli(*command, *more, exit=2), "1 layer")
+
+
+def test_seeds_make_a_sweep(bccli: Bccli, place: Path, tmp_path: Path) -> None:
+    """A run for each, by which means and deviations are known, and of which val chooses one."""
+    command = "train", place / "data", tmp_path / "sweep", "--features-from", place / "patches"
+    light = "--head", "attention", "--dense", 4, "--epochs", 2
+    rows = rows_of(bccli(*command, *light, "--seeds", 2, "--save", "best").stdout)
+    assert {row["name"] for row in rows} == {"attention-seed0", "attention-seed1"}
+    values = [float(row["test_accuracy"]) for row in rows]
+    assert all(float(row["test_accuracy_mean"]) == pytest.approx(np.mean(values)) for row in rows)
+    chosen, other = (tmp_path / "sweep" / row["name"] for row in rows)
+    image = next((place / "raw").rglob("*.png"))
+    assert rows_of(bccli("predict", chosen, image).stdout)[0]["predicted"]
+    refused(bccli("predict", other, image, exit=3), "its network was not kept")
+    again = bccli(*command, *light, "--seeds", 3, "--save", "best").stderr
+    assert again.count("nothing to do") == 2
+
+
 def test_the_arrangement_of_patches_is_told(bccli: Bccli, tmp_path: Path) -> None:
     """From pixels to labels, in small: what no rule about single patches can know."""
     data, patches = tmp_path / "data", tmp_path / "patches"
@@ -155,6 +189,51 @@ def test_the_arrangement_proof(bccli: Bccli, tmp_path: Path, seed: int) -> None:
     assert abs(accuracy["vote"] - 0.5) < 0.1
     assert abs(accuracy["mean"] - 0.5) < 0.1
     assert accuracy["svm"] < accuracy["bilstm"] - 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "column"),
+    [
+        (("--sample", 20), "split"),
+        (("--sample", 20, "--protocol", "paper"), "split"),
+        (("--sample", 20, "--folds", 3, "--stain-target", "reference"), "fold"),
+    ],
+)
+def test_no_image_has_patches_in_two_splits(
+    bccli: Bccli, tmp_path: Path, options: tuple[object, ...], column: str
+) -> None:
+    """The images of BACH have no patients: each stays whole, and its children with it."""
+    source = iciar(tmp_path / "bach", 6)
+    for number, file in enumerate(sorted(source.rglob("*.tif"))):
+        save(file, draw_slide(number, 0, (COLS * SIDE, ROWS * SIDE)))
+    data, larger = tmp_path / "data", tmp_path / "larger"
+    patches = "--patch", SIDE, "--stride", SIDE
+    bccli("prepare", "bach", source, data, "--recipe", "hybrid-bilstm", *options, *patches)
+    bccli("augment", data, larger, "--policy", "flips", "--per-image", 1)
+    for root in (data, larger):
+        rows = read_rows(root / "manifest.csv")
+        assert {row["patient"] for row in rows} == {""}
+        assert len({row[column] for row in rows}) == 3
+        whole = Counter((row["source"], row["variant"], row[column]) for row in rows)
+        assert set(whole.values()) == {ROWS * COLS}
+        assert len({(name, part) for name, _, part in whole}) == len({name for name, _, _ in whole}) == 20
+
+
+def test_a_fold_of_the_patches_is_one_of_the_images(bccli: Bccli, place: Path, tmp_path: Path) -> None:
+    """Fold 1 is test for both runs, fold 2 val, and each image is in one of them with all its patches."""
+    data, patches, out = (tmp_path / name for name in ("data", "patches", "out"))
+    bccli("prepare", "folder", place / "raw", data, "--patch", SIDE, "--folds", 4)
+    bccli("train", data, patches, *FROZEN, "--fold", 1)
+    bccli("train", data, out, "--head", "mean", "--features-from", patches, "--fold", 1)
+    roles = {"1": "test", "2": "val"}
+    found = {row["source"]: row["split"] for row in read_rows(out / "predictions.csv")}
+    rows = [row for row in read_rows(data / "manifest.csv") if row["fold"] in roles]
+    assert {row["source"]: roles[row["fold"]] for row in rows} == found
+    for table in (patches / "predictions.csv", out / "patches.csv"):
+        parts = Counter((row["source"], row["split"]) for row in read_rows(table))
+        assert parts == dict.fromkeys(found.items(), ROWS * COLS)
+    other = "train", data, tmp_path / "other", "--head", "mean", "--features-from", patches, "--fold", 2
+    refused(bccli(*other, exit=3), "was trained on what is test here", "--allow-leakage")
 
 
 def test_the_order_of_the_manifest_does_not_matter(

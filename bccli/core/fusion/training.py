@@ -47,6 +47,10 @@ _BATCH = 64
 # always silent in train must not shout in test.
 _QUIETEST = 0.01
 
+# And as no smaller than this share of its own mean: what varies less is as much rounding as signal, and
+# LiteRT rounds otherwise than Keras.
+_STEADIEST = 1e-3
+
 
 @dataclass(frozen=True)
 class Material:
@@ -209,7 +213,7 @@ def _statistics(material: Material) -> tuple[np.ndarray, np.ndarray]:
     for chunk in chunks:
         squares += ((values[chunk] - mean) ** 2).sum(axis=0)
     deviation = np.sqrt(squares / len(rows))
-    deviation = np.maximum(deviation, _QUIETEST * deviation.mean())
+    deviation = np.maximum(deviation, np.maximum(_QUIETEST * deviation.mean(), _STEADIEST * np.abs(mean)))
     return mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32)
 
 

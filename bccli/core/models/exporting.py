@@ -48,8 +48,8 @@ class Export:
 def export(model: Any, inputs: np.ndarray, root: Path, stem: str = "model") -> Export:
     """Write `root/STEM.tflite`, unless it makes other numbers of the inputs (n, …) than Keras does.
 
-    `model` is the Keras model, such as that from RGB 0–255 to scores. A failure is no error: `predict` can
-    do without the file.
+    `model` is the Keras model, such as that from RGB 0–255 to scores, which sees the inputs as float32. A
+    failure is no error: `predict` can do without the file.
     """
     file = root / f"{stem}.tflite"
     file.unlink(missing_ok=True)
@@ -69,6 +69,7 @@ def _export(model: Any, inputs: np.ndarray, file: Path) -> Export:
     _check_depthwise(model)
     signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="inputs")
     step = tf.function(lambda x: model(x, training=False), input_signature=[signature], autograph=False)
+    inputs = inputs.astype(np.float32)
     expected = step(inputs).numpy()
     with replacing_file(file) as temporary:
         temporary.write_bytes(convert(step.get_concrete_function()))
