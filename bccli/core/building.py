@@ -1,6 +1,7 @@
 """The Keras models of a job: the whole network, and the part of it that is trained."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,8 @@ def build(
     base = bases.get(key) if bases and frozen else None
     if base is None:
         base = _build_base(job, size, weights, preprocess, frozen=frozen)
+    else:
+        reserve_names(base.extractor)
     if bases is not None:
         bases.clear()
         bases |= {key: base} if frozen else {}
@@ -105,6 +108,14 @@ def _build_base(job: Job, size: tuple[int, int], weights: Weights, preprocess: A
     extractor = build_features(job.backbone, network, kind, preprocess=preprocess, frozen=frozen)
     network.trainable = not frozen
     return _Base(network, maps, extractor)
+
+
+def reserve_names(model: Any) -> None:
+    """Let Keras, which forgets its names between two runs, give others to what is built on a model."""
+    import keras
+
+    for operation in model.operations:
+        keras.backend.get_uid(re.sub(r"_\d+$", "", operation.name))
 
 
 def _tail(halves: Halves, join: Any, head: Any) -> Any:
