@@ -154,6 +154,7 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
     """
     if design.classifier == WORDS:
         design = replace(_classified(design), backbone=NO_BACKBONE.name, head=Head(), input_norm="backbone")
+        _check_augmentation(design, "none")
         return replace(design, weights="none"), NO_BACKBONE, Weights("none")
     backbone = find_backbone(design.backbone)
     if design.tuning:

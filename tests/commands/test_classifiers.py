@@ -162,6 +162,7 @@ def test_bad_input(bccli: Bccli, data: Path, tmp_path: Path) -> None:
     refused(wrong("--classifier", "bovw", *FROZEN), "--backbone", "--classifier bovw has no use for it")
     refused(wrong(*FROZEN, "--classifier", "svm", "--trainable", "all"), "--trainable all", "frozen")
     refused(wrong(*FROZEN, "--classifier", "svm", "--augment", "flips"), "--views")
+    refused(wrong("--classifier", "bovw", "--views", 3), "--views", "add --augment POLICY")
     assert "bovw" in wrong("--classifier", "knn").stderr
     assert not (tmp_path / "out").exists()
     bccli("train", data, tmp_path / "out", "--classifier", "bovw")
