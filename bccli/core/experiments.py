@@ -20,7 +20,7 @@ from bccli.core.files import replacing_file, write_text
 from bccli.core.images import Images, ImageSource, open_images
 from bccli.core.inputs import Features, FeatureViews, Inputs
 from bccli.core.leakage import leak_sentences
-from bccli.core.live import live_images, stored_views
+from bccli.core.live import live_images, with_views
 from bccli.core.models import backend
 from bccli.core.models.heads import HEADS, assemble
 from bccli.core.models.weights import Weights
@@ -245,17 +245,15 @@ def _inputs(
         key = feature_key(job, images.size, norm, stored)
         return compute_features(source, stored.stored, key, job.cache, watcher=surroundings.watcher)
 
-    if design.augment is None:
-        yield Features(features(images)) if stored else images
-        return
-    seed = design.schedule.seed
-    with live_images(images, design.augment, seed=seed, workers=surroundings.workers) as live:
-        if not stored:
+    seed, workers = design.schedule.seed, surroundings.workers
+    if stored:
+        values, first = with_views(design, images, parts, workers, features)
+        yield Features(values) if first is None else FeatureViews(values, first, design.views or 1, seed)
+    elif design.augment is None:
+        yield images
+    else:
+        with live_images(images, design.augment, seed=seed, workers=workers) as live:
             yield live
-            return
-        augmented = (parts == TRAIN) | ((parts == VAL) & design.augment_val)
-        views, first = stored_views(live, np.flatnonzero(augmented), design.views or 1)
-        yield FeatureViews(features(views), first, design.views or 1, seed)
 
 
 def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built) -> FeatureKey:

@@ -25,8 +25,9 @@ def decode_prepared(path: Path) -> np.ndarray:
         raise DataError(f"{path}: {reason}; restore the file or prepare the dataset again") from None
 
 
-def sized(path: Path, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The same pixels. Raises DataError where they are not of `size` (width, height)."""
+def decode_sized(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """The same of an image that has to be of `size` (width, height). Raises DataError where it is not."""
+    pixels = decode_prepared(path)
     if pixels.shape[1::-1] != size:
         found = f"{pixels.shape[1]}×{pixels.shape[0]}"
         raise DataError(f"{path}: is {found}, not {size[0]}×{size[1]}; prepare the dataset again")
@@ -93,8 +94,7 @@ class Images:
 
     def decoded(self, position: int) -> np.ndarray:
         """The pixels (height, width, 3) of one image. Raises DataError naming it."""
-        path = self.root / self.samples[position].path
-        return sized(path, decode_prepared(path), self.size)
+        return decode_sized(self.root / self.samples[position].path, self.size)
 
     def training_batches(self, order: np.ndarray, turns: np.ndarray, batch_size: int) -> Iterator[Any]:
         """Yield the same: nothing is augmented."""
@@ -130,14 +130,13 @@ class HeldImages(Images):
         """Yield uint8 arrays (batch, height, width, 3) of the samples in `order`."""
         if not self._pixels:
             self._pixels.append(self._decode())
-        for start in range(0, len(order), batch_size):
-            yield self._pixels[0][order[start : start + batch_size]]
+        return self._held(order, batch_size)
 
     def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Yield uint8 arrays (batch, height, width, 3) of the samples in `order`."""
-        if not self._pixels:
-            yield from super().arrays(order, batch_size)
-            return
+        return self._held(order, batch_size) if self._pixels else super().arrays(order, batch_size)
+
+    def _held(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         for start in range(0, len(order), batch_size):
             yield self._pixels[0][order[start : start + batch_size]]
 

@@ -12,7 +12,7 @@ from bccli.core.images import Images
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.models.heads import units
 from bccli.core.node_answers import Networks, frozen_key
-from bccli.core.results import NOT_LIGHT_YET, export_network, some_images
+from bccli.core.results import NOT_LIGHT_YET, export_light
 from bccli.core.runs import Run
 from bccli.core.tree_answers import JOINT
 from bccli.core.watching import Watcher
@@ -59,15 +59,10 @@ def join(
     group = max(groups.values(), key=len, default={})
     if len(group) < 2:
         return Joint({})
-    from bccli.core.models.exporting import export
-
     model = _joined(list(group.values()), networks)
     with replacing_file(root / f"{JOINT}.keras") as temporary:
         model.save(temporary)
-    exported = export(model, some_images(images), root, JOINT)
-    if exported.error:
-        watcher.warn(f"predict will have to start TensorFlow: no {JOINT}.tflite ({exported.error})")
-    return Joint(group, exported.to_json())
+    return Joint(group, export_light(model, images, root, watcher, JOINT))
 
 
 def _joined(runs: Sequence[Run], networks: Networks) -> Any:
@@ -104,7 +99,7 @@ def give_light_forms(
 
             extractor, head = networks.of(node)
             scoring = keras.Model(extractor.input, head(extractor.output))
-            made = export_network(scoring, images, node.root, watcher)
+            made = export_light(scoring, images, node.root, watcher)
         files = dict(node.info["files"])
         if "error" not in made:
             files[_LIGHT] = file_hash(node.root / _LIGHT)

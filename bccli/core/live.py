@@ -12,7 +12,7 @@ import numpy as np
 
 from bccli.core.augmentation import Policy, child
 from bccli.core.designs import TRAIN, VAL, Design
-from bccli.core.images import Images, ImageSource, decode_prepared, sized
+from bccli.core.images import Images, ImageSource, decode_sized
 from bccli.core.records import Sample
 from bccli.core.workers import Team
 
@@ -149,7 +149,7 @@ def _augmented(job: _Job) -> np.ndarray:
     width, height = job.size
     batch = np.empty((len(job.items), height, width, 3), np.uint8)
     for place, (path, image, number) in enumerate(job.items):
-        pixels = sized(job.root / path, decode_prepared(job.root / path), job.size)
+        pixels = decode_sized(job.root / path, job.size)
         batch[place] = (
             child(job.policy, pixels, seed=job.seed, image=image, number=number) if number else pixels
         )

@@ -25,7 +25,7 @@ from bccli.core.imaging.preparation import Preparation
 from bccli.core.imaging.regions import bounding_box
 from bccli.core.locating import FOLDER
 from bccli.core.node_answers import Networks
-from bccli.core.results import some_images
+from bccli.core.results import export_light
 from bccli.core.runs import Run
 from bccli.core.taxonomy import Tree
 from bccli.core.tree_figures import columns_of_regions
@@ -142,19 +142,14 @@ def _measure(
 
 def _store(root: Path, above: str, seer: _Seer, films: Films, watcher: Watcher) -> dict[str, Any]:
     """Write the model in both forms; what run.json says of that for LiteRT."""
-    from bccli.core.models.exporting import export
-
     folder = root / FOLDER
     folder.mkdir(exist_ok=True)
     with replacing_file(folder / f"{above}.keras") as temporary:
         seer.model.save(temporary)
     with replacing(folder / f"{above}.npz") as stream:
         np.savez(stream, **seer.head.to_arrays())  # type: ignore[arg-type]
-    exported = export(seer.model, some_images(films.images), folder, above)
-    if exported.error:
-        watcher.warn(f"predict will have to start TensorFlow: no {FOLDER}/{above}.tflite ({exported.error})")
-        return exported.to_json()
-    return {**exported.to_json(), "file": f"{FOLDER}/{above}.tflite"}
+    made = export_light(seer.model, films.images, folder, watcher, above)
+    return made if "error" in made else {**made, "file": f"{FOLDER}/{made['file']}"}
 
 
 def with_maps(extractor: Any) -> tuple[Any, Shapes]:

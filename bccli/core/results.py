@@ -162,15 +162,18 @@ def _keep(root: Path, networks: Networks, images: Images, watcher: Watcher) -> d
     draw_network(root, networks.whole.layers)
     if not networks.light:
         return {"litert": NOT_LIGHT_YET}
-    return {"litert": export_network(networks.scoring, images, root, watcher)}
+    return {"litert": export_light(networks.scoring, images, root, watcher)}
 
 
-def export_network(scoring: Any, images: Images, root: Path, watcher: Watcher) -> dict[str, Any]:
-    """model.tflite of a Keras model from RGB 0–255 to scores; returns what run.json says of it."""
-    exported = export(scoring, some_images(images), root)
+def export_light(
+    model: Any, images: Images, root: Path, watcher: Watcher, stem: str = "model"
+) -> dict[str, Any]:
+    """STEM.tflite of a Keras model of RGB 0–255; returns what run.json says of it. Where it cannot be made,
+    the watcher hears."""
+    exported = export(model, some_images(images), root, stem)
     if exported.error:
         watcher.warn(
-            f"predict will have to start TensorFlow: no model.tflite could be made ({exported.error})"
+            f"predict will have to start TensorFlow: no {stem}.tflite could be made ({exported.error})"
         )
     return exported.to_json()
 
@@ -192,12 +195,7 @@ def keep_extractor(root: Path, extractor: Any, images: Images, watcher: Watcher)
     """Store what makes features of images in both forms; returns what run.json says of it."""
     with replacing_file(root / "extractor.keras") as temporary:
         extractor.save(temporary)
-    exported = export(extractor, some_images(images), root, "extractor")
-    if exported.error:
-        watcher.warn(
-            f"predict will have to start TensorFlow: no extractor.tflite could be made ({exported.error})"
-        )
-    return {"exports": {"extractor": exported.to_json()}}
+    return {"exports": {"extractor": export_light(extractor, images, root, watcher, "extractor")}}
 
 
 def write_origins(job: Job, run: Run) -> None:

@@ -99,6 +99,7 @@ def _write_names(axes: "Axes", names: Sequence[Name]) -> None:
     axes.autoscale_view()
     legend = axes.get_legend()
     taken = [legend.get_window_extent()] if legend else []
+    points: Any = axes.transData.transform([each[1:3] for each in names]) if names else ()
     for text, x, y, colour, needed in names:
         written = axes.annotate(
             text.replace("$", r"\$"), (x, y), xytext=_PLACES[0], textcoords="offset points",
@@ -109,11 +110,10 @@ def _write_names(axes: "Axes", names: Sequence[Name]) -> None:
             written.set_horizontalalignment("left" if place[0] > 0 else "right")
             written.set_verticalalignment("bottom" if place[1] > 0 else "top")
             box = written.get_window_extent()
-            if axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1):
-                points = axes.transData.transform([each[1:3] for each in names])
-                if not any(box.overlaps(other) for other in taken) and not box.count_contains(points):
-                    taken.append(box)
-                    break
+            inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
+            if inside and not box.count_overlaps(taken) and not box.count_contains(points):
+                taken.append(box)
+                break
         else:
             if not needed:
                 written.remove()

@@ -41,7 +41,7 @@ from bccli.core.images import open_images
 from bccli.core.joints import give_light_forms, join
 from bccli.core.leakage import Leak, leak_sentences
 from bccli.core.locating import FOLDER
-from bccli.core.locators import Films, Locators, make_locators
+from bccli.core.locators import Films, make_locators
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import units
 from bccli.core.node_answers import Networks, Place, answers_of_run
@@ -370,7 +370,9 @@ def _finish(
     joint = join(run.root, nodes, dataset.preparation, images, networks, watcher)
     give_light_forms(run.root, nodes, joint, images, networks, watcher)
     parts = ground.parts[used]
-    located = _locate(plan, ground, run.root, nodes, networks, watcher)
+    wanted = [name for name, graft in plan.grafts.items() if graft.data and graft.data.preparation.region]
+    films = Films(images, dataset.preparation, parts == TRAIN)
+    located = make_locators(run.root, tree, wanted, nodes, films, networks, watcher)
     shown = np.concatenate([np.flatnonzero(parts == VAL), np.flatnonzero(parts == TEST)])
     samples = ground.samples
     write_predictions(
@@ -399,19 +401,6 @@ def _finish(
     }
     write_results(Run(run.root, {**run.info, **facts}))
     return complete_run(run, facts)
-
-
-def _locate(
-    plan: Plan, ground: Ground, root: Path, nodes: Mapping[str, Run], networks: Networks, watcher: Watcher
-) -> Locators:
-    """What finds the regions that composed nodes see."""
-    grafts = plan.grafts.items()
-    wanted = [name for name, graft in grafts if graft.data and graft.data.preparation.region]
-    dataset = ground.dataset
-    films = Films(
-        open_images(dataset.root, ground.samples), dataset.preparation, ground.parts[ground.used] == TRAIN
-    )
-    return make_locators(root, plan.tree, wanted, nodes, films, networks, watcher)
 
 
 def _answers_of(

@@ -9,7 +9,7 @@ import numpy as np
 import bccli
 from bccli.core import interruption
 from bccli.core.building import build
-from bccli.core.classifiers.fitting import CLASSIFIERS, fit_classifier
+from bccli.core.classifiers.fitting import fit_classifier
 from bccli.core.classifiers.models import Classifier, save_classifier
 from bccli.core.classifiers.storing import CLASSIFIER, VOCABULARY
 from bccli.core.classifiers.words import learn_vocabulary, load_vocabulary, save_vocabulary
@@ -122,14 +122,9 @@ def _learn_words(job: Job, images: Images, parts: np.ndarray, run: Run, surround
         vocabulary = learn_vocabulary(images, np.flatnonzero(parts == TRAIN), job.design.schedule.seed)
         save_vocabulary(path, vocabulary)
     key = FeatureKey(WORDS, vocabulary.hash, "none", images.size, "words")
-
-    def keep() -> dict[str, Any]:
-        save_vocabulary(path, vocabulary)
-        return {}
-
     return _Eye(
         lambda source: compute_vectors(source, vocabulary, key, job.cache, watcher=watcher),
-        keep,
+        dict,  # they are in the run already
         vocabulary.centres.size,
     )
 
@@ -157,7 +152,7 @@ def _fit(
         seed=design.schedule.seed, class_weights=design.schedule.class_weights,
         groups=[sample.patient or sample.source or sample.path for sample in samples],
     )  # fmt: skip
-    if patients and CLASSIFIERS[kind].needs_folds and classifier.settings.get("folds") == "images":
+    if patients and classifier.settings.get("folds") == "images":
         watcher.warn(
             f"train has too few patients of each class for {kind} to be tuned on whole ones; it was tuned on "
             "other images of the same patients"
