@@ -200,15 +200,15 @@ def preparing(kind: str, raw: Path, out: Path) -> tuple[object, ...]:
     if kind == "augment":
         return "augment", raw, out, "--policy", "table5", "--total", IMAGES, "--workers", 2
     source = ("folder", raw, out, *PATIENT) if kind == "folder" else ("phantom", "histology", out)
-    sizes = () if kind == "folder" else ("--count", 600, "--patients", 20, "--size", "32x32")
+    sizes = () if kind == "folder" else ("--count", IMAGES, "--patients", 20, "--size", "32x32")
     return "prepare", *source, *sizes, "--workers", 2
 
 
 def journaled(out: Path) -> dict[str, tuple[int, int]]:
     """The chunks that are done: each with its time and the number of its images."""
     found = {}
-    for path in (out / ".unfinished").glob("*.json"):
-        with suppress(FileNotFoundError):  # at the end it is all put away
+    with suppress(FileNotFoundError):  # at the end it is all put away, the folder as well
+        for path in (out / ".unfinished").glob("*.json"):
             if path.stem.isdecimal():
                 content = json.loads(path.read_text())
                 found[path.name] = (path.stat().st_mtime_ns, len(content["rows"]) + len(content["bad"]))
@@ -216,8 +216,8 @@ def journaled(out: Path) -> dict[str, tuple[int, int]]:
 
 
 def has_grown(out: Path, chunks: int) -> bool:
-    """Whether there are more than so many chunks."""
-    return len(journaled(out)) > chunks
+    """Whether there are at least so many chunks."""
+    return len(journaled(out)) >= chunks
 
 
 def reused(said: str) -> int:
@@ -227,9 +227,10 @@ def reused(said: str) -> int:
 
 
 def kill_prepare(start: Start, kind: str, raw: Path, place: Path, *, kills: int, seed: int) -> int:
-    """Kill `prepare` at random moments until `kills` have hit, comparing whenever it got to its end.
+    """Kill `prepare` until `kills` have hit, comparing whenever it got to its end.
 
-    Returns how many images were reused in all.
+    However quick or busy the machine is: the first kill of each folder comes behind a chunk, and later ones
+    behind a few more or at a random moment. Returns how many images were reused in all.
     """
     rng = random.Random(seed)
     plain = place / "plain"
@@ -243,12 +244,13 @@ def kill_prepare(start: Start, kind: str, raw: Path, place: Path, *, kills: int,
         assert rounds <= 3 * kills, f"only {hits} of {kills} kills came before the end"
         out = place / f"out{rounds}"
         arguments = preparing(kind, raw, out)
-        for _ in range(min(rng.randint(2, 5), kills - hits)):
+        for turn in range(min(rng.randint(2, 5), kills - hits)):
             before = journaled(out)
             work = start(*arguments)
-            if rng.random() < 0.5:  # however busy the machine is by now, some kills come after a chunk
-                work.wait_for(partial(has_grown, out, len(before)))
-            work.sleep(rng.uniform(0.1, duration))
+            if turn == 0 or rng.random() < 0.5:
+                work.wait_for(partial(has_grown, out, len(before) + rng.randint(1, 3)))
+            else:
+                work.sleep(rng.uniform(0.1, duration))
             hits += work.kill()
             if (out / "dataset.json").exists():
                 break
