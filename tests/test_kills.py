@@ -652,10 +652,10 @@ def test_training_continues_after_any_step(
     """An epoch has five steps; after the last one only its validation is left."""
     seeds = Fit._seeds
 
-    def requesting(fit: Fit) -> np.ndarray:
-        if (fit.progress.epoch, fit.progress.step) == (3, step):
+    def requesting(fit: Fit, now: int) -> np.ndarray:
+        if (fit.progress.epoch, now) == (3, step):
             interruption.request(signal.SIGTERM)
-        return seeds(fit)
+        return seeds(fit, now)
 
     with monkeypatch.context() as patches:
         patches.setattr(Fit, "_seeds", requesting)
@@ -671,10 +671,10 @@ IN_A_STEP = """
 import os, sys
 from bccli.core.training import Fit
 rates, (epoch, step, number) = Fit._rate, map(int, sys.argv[1:4])
-def rate(fit):
-    if (fit.progress.epoch, fit.progress.step) == (epoch, step):
+def rate(fit, now):
+    if (fit.progress.epoch, now) == (epoch, step):
         os.kill(os.getpid(), number)
-    return rates(fit)
+    return rates(fit, now)
 Fit._rate = rate
 from bccli.cli import cli
 cli.main(sys.argv[4:])

@@ -2,12 +2,13 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bccli.core.designs import Job, Tuning
 from bccli.core.errors import DataError
 from bccli.core.models.backbones import PREPROCESSING, build_backbone, build_extractor, standardising
+from bccli.core.models.exporting import Moulds
 from bccli.core.models.extractors import EXTRACTORS, build_features
 from bccli.core.models.heads import HEADS, build_head
 from bccli.core.models.splitting import Halves, split
@@ -23,7 +24,8 @@ class Built:
     `maps` is the backbone, `extractor` goes from RGB 0–255 to the features of `head`, `scoring` to scores:
     what is saved. `live` is `scoring` as it is trained, the layers that stay as they are in inference mode.
     Where some do, `stored` goes from RGB 0–255 to what they make of it, and `tail` from there to scores.
-    `depths` has for variables of the backbone, by their id, how many layers with weights are above.
+    `depths` has for variables of the backbone, by their id, how many layers with weights are above. `moulds`
+    are the forms for LiteRT of other heads on the same extractor.
     """
 
     maps: Any
@@ -34,6 +36,7 @@ class Built:
     stored: Any
     tail: Any
     depths: dict[int, int]
+    moulds: Moulds = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class _Base:
     network: Any
     maps: Any
     extractor: Any
+    moulds: Moulds = field(default_factory=dict)
 
 
 Bases = dict[Any, _Base]
@@ -79,7 +83,7 @@ def build(
     scoring = keras.Model(extractor.input, head(extractor.output))
     if not design.tuning:
         stored = extractor if frozen else None
-        return Built(maps, extractor, head, scoring, scoring, stored, head, {})
+        return Built(maps, extractor, head, scoring, scoring, stored, head, {}, base.moulds)
     depths = _free(network, design.tuning)
     halves = split(maps, network.layers[: design.tuning.from_layer])
     join = EXTRACTORS[kind].join

@@ -34,7 +34,8 @@ def train_folds(
         if run is None:
             surroundings.watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
-        inside = replace(surroundings, overwrite=False)
+        bases = {} if surroundings.bases is None else surroundings.bases
+        inside = replace(surroundings, overwrite=False, bases=bases)
         members = [
             train(replace(design, fold=fold), dataset, root / f"fold-{fold}", inside, cache=cache)
             for fold in range(dataset.folds)

@@ -162,6 +162,8 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
             assemble(built.extractor, built.head, design.head.output),
             kept=surroundings.kept or not stores,
             light=surroundings.light,
+            head=built.head if stores and not design.tuning else None,
+            moulds=built.moulds,
         )
         if surroundings.networks is not None and design.trainable == "none" and not design.tuning:
             surroundings.networks[run.root] = built.extractor, built.head

@@ -100,6 +100,10 @@ class Images:
         """Yield the same: nothing is augmented."""
         return self.batches(order, batch_size)
 
+    def together(self, batch_size: int) -> int:
+        """One."""
+        return 1
+
     def _read(self, path: Any) -> Any:
         import tensorflow as tf
 

@@ -13,6 +13,9 @@ import numpy as np
 
 from bccli.core.features import StoredFeatures
 
+_MOST_TOGETHER = 32
+_BYTES_TOGETHER = 1 << 23
+
 
 class Inputs(Protocol):
     """Where a network's inputs come from."""
@@ -25,6 +28,9 @@ class Inputs(Protocol):
 
     def signature(self) -> Any:
         """The TensorSpec of a batch."""
+
+    def together(self, batch_size: int) -> int:
+        """How many batches training may take at once, and without a chance to stop between them."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,11 @@ class Features:
         import tensorflow as tf
 
         return tf.TensorSpec((None, self.values.shape[1]), tf.float32)
+
+    def together(self, batch_size: int) -> int:
+        """Several where they are small: a head's step takes less time than to call TensorFlow for it."""
+        size = batch_size * self.values.shape[1] * np.dtype(np.float32).itemsize
+        return max(1, min(_MOST_TOGETHER, _BYTES_TOGETHER // size))
 
 
 @dataclass(frozen=True)

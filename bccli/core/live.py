@@ -56,6 +56,10 @@ class LiveImages:
         items = ((samples[p], int(turn) + 1) for p, turn in zip(order.tolist(), turns, strict=True))
         return self.made(list(items), batch_size)
 
+    def together(self, batch_size: int) -> int:
+        """One."""
+        return 1
+
     def made(self, items: Sequence[tuple[Sample, int]], batch_size: int) -> Iterator[np.ndarray]:
         """Yield uint8 arrays (batch, height, width, 3) of children by their numbers, 0 for the image."""
         named = [(sample.path, raw_image(sample), number) for sample, number in items]

@@ -5,7 +5,7 @@ import io
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from bccli.core.external import SEEN, same_split, seen_by, write_seen
 from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
 from bccli.core.images import Images
 from bccli.core.metrics import Figures
-from bccli.core.models.exporting import export
+from bccli.core.models.exporting import Moulds, Variant, export
 from bccli.core.models.weights import Weights
 from bccli.core.predictions import read_predictions, write_predictions
 from bccli.core.records import SPLITS, Sample
@@ -41,12 +41,15 @@ class Networks:
     """A trained network as Keras models: `scoring` from RGB 0–255 to scores, `whole` to probabilities.
 
     They are stored in the run unless they are not to be `kept`, without a form for LiteRT unless `light`.
+    On a frozen extractor, `head` goes from stored features to scores, and `moulds` are forms of others.
     """
 
     scoring: Any
     whole: Any
     kept: bool = True
     light: bool = True
+    head: Any = None
+    moulds: Moulds = field(default_factory=dict)
 
 
 NOT_LIGHT_YET = {"error": "the tree around it is unfinished"}
@@ -137,7 +140,7 @@ def finish(
     samples, whole = images.samples, networks.whole
     probabilities = fit.predict(np.arange(len(samples)))
     write_answers(run.root / "predictions.csv", samples, parts, probabilities, job.dataset.classes)
-    kept = _keep(run.root, networks, images, watcher) if networks.kept else {"network_kept": False}
+    kept = _keep(run.root, networks, images, fit, watcher) if networks.kept else {"network_kept": False}
     write_origins(job, run)
     facts = {
         **facts_of(job, run.root),
@@ -155,22 +158,33 @@ def finish(
     return complete_run(run, facts)
 
 
-def _keep(root: Path, networks: Networks, images: Images, watcher: Watcher) -> dict[str, Any]:
+def _keep(root: Path, networks: Networks, images: Images, fit: Fit, watcher: Watcher) -> dict[str, Any]:
     """Store the network in both forms and draw it; returns what run.json says of it."""
     with replacing_file(root / "model.keras") as temporary:
         networks.whole.save(temporary)
     draw_network(root, networks.whole.layers)
     if not networks.light:
         return {"litert": NOT_LIGHT_YET}
-    return {"litert": export_light(networks.scoring, images, root, watcher)}
+    variant = None
+    if networks.head is not None:
+        places = some_places(images)
+        features = next(iter(fit.examples.inputs.batches(places, len(places))))
+        variant = Variant(networks.head, features, networks.moulds)
+    return {"litert": export_light(networks.scoring, images, root, watcher, variant=variant)}
 
 
 def export_light(
-    model: Any, images: Images, root: Path, watcher: Watcher, stem: str = "model"
+    model: Any,
+    images: Images,
+    root: Path,
+    watcher: Watcher,
+    stem: str = "model",
+    *,
+    variant: Variant | None = None,
 ) -> dict[str, Any]:
     """STEM.tflite of a Keras model of RGB 0–255; returns what run.json says of it. Where it cannot be made,
     the watcher hears."""
-    exported = export(model, some_images(images), root, stem)
+    exported = export(model, some_images(images), root, stem, variant=variant)
     if exported.error:
         watcher.warn(
             f"predict will have to start TensorFlow: no {stem}.tflite could be made ({exported.error})"
@@ -219,9 +233,14 @@ def accuracies(probabilities: np.ndarray, labels: np.ndarray, parts: np.ndarray)
     }
 
 
+def some_places(images: Images) -> np.ndarray:
+    """The positions (n,) of a few images, from all over the dataset."""
+    return np.unique(np.linspace(0, len(images.samples) - 1, _CHECKED).astype(int))
+
+
 def some_images(images: Images) -> np.ndarray:
-    """A few images (n, height, width, 3), from all over the dataset."""
-    places = np.unique(np.linspace(0, len(images.samples) - 1, _CHECKED).astype(int))
+    """These few images (n, height, width, 3)."""
+    places = some_places(images)
     return np.asarray(next(images.batches(places, len(places))))
 
 

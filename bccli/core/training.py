@@ -154,7 +154,7 @@ class _Pace:
         self._epochs += 1
 
     def step(self, images: int, seconds: float) -> None:
-        """One step is done."""
+        """One step is done, or several that were taken together."""
         if self._steps == 0:
             self.compiling = seconds
         else:
@@ -164,6 +164,11 @@ class _Pace:
     def add(self, seconds: float) -> None:
         """The steps of an epoch have taken so long."""
         self.seconds += seconds
+
+    @property
+    def warm(self) -> bool:
+        """Whether an epoch has gone before this one."""
+        return self._epochs > 1
 
     @property
     def per_second(self) -> float:
@@ -213,7 +218,8 @@ class Fit:
             for layer in network._flatten_layers()
             if hasattr(layer, "seed_generator")
         ]
-        self._train_step, self._predict = self._training_step(), self._inference_step()
+        self.together = examples.inputs.together(schedule.batch_size)
+        self._train_steps, self._predict = self._training_steps(), self._inference_step()
         self._saved_at, self._save_cost = time.monotonic(), 0.0
         self._pace, self._foreseen = _Pace(), False
 
@@ -256,9 +262,8 @@ class Fit:
 
     def predict(self, positions: np.ndarray) -> np.ndarray:
         """Class probabilities (positions, classes) in inference mode."""
-        return self._predict_all(
-            self.examples.inputs.batches(positions, self.schedule.batch_size), stoppable=False
-        )
+        size = self.schedule.batch_size * self.together
+        return self._predict_all(self.examples.inputs.batches(positions, size), stoppable=False)
 
     def _predict_all(self, batches: Iterator[Any], *, stoppable: bool) -> np.ndarray:
         """Where it is `stoppable`, in the middle of training, a signal is honoured between two batches."""
@@ -276,8 +281,12 @@ class Fit:
         network.set_weights(self.network.get_weights())
         self.network, self._predict = network, self._inference_step(network)
 
-    def _training_step(self) -> Callable[..., None]:
-        """The compiled step of training."""
+    def _training_steps(self) -> Callable[..., None]:
+        """The compiled step of training, or so many of them as are taken `together`, one after the other.
+
+        The function takes their inputs, truth and weights, a row per example; their seeds and learning rates,
+        a row per step; the number of the first step; and the share of layers below the head in it.
+        """
         import tensorflow as tf
 
         schedule = self.schedule
@@ -288,18 +297,6 @@ class Fit:
         partly = schedule.layer_decay != 1 or schedule.head_epochs > 0
         slowed = [pair for pair in zip(variables, self.depths, strict=True) if partly and pair[1] > 0]
 
-        @tf.function(
-            input_signature=[
-                self.examples.inputs.signature(),
-                tf.TensorSpec((None, self.examples.classes), tf.float32),
-                tf.TensorSpec((None,), tf.float32),
-                tf.TensorSpec((len(self.seeds), 2), tf.uint32),
-                tf.TensorSpec((), tf.float64),
-                tf.TensorSpec((), tf.float32),
-                tf.TensorSpec((), tf.float32),
-            ],
-            autograph=False,
-        )
         def train_step(
             x: Any, truth: Any, weights: Any, seeds: Any, number: Any, rate: Any, below: Any
         ) -> None:
@@ -326,7 +323,33 @@ class Fit:
             more = tf.stack([tf.cast(value, tf.float64) for value in amount])
             self.sums.assign(tf.concat([self.sums[:3] + more, [first_bad]], 0))
 
-        return train_step
+        @tf.function(
+            input_signature=[
+                self.examples.inputs.signature(),
+                tf.TensorSpec((None, self.examples.classes), tf.float32),
+                tf.TensorSpec((None,), tf.float32),
+                tf.TensorSpec((None, len(self.seeds), 2), tf.uint32),
+                tf.TensorSpec((None,), tf.float32),
+                tf.TensorSpec((), tf.float64),
+                tf.TensorSpec((), tf.float32),
+            ],
+            autograph=False,
+        )
+        def train_steps(
+            x: Any, truth: Any, weights: Any, seeds: Any, rates: Any, first: Any, below: Any
+        ) -> None:
+            def step(place: Any) -> tuple[Any]:
+                here = slice(place * schedule.batch_size, (place + 1) * schedule.batch_size)
+                number = first + tf.cast(place, tf.float64)
+                train_step(x[here], truth[here], weights[here], seeds[place], number, rates[place], below)
+                return (place + 1,)
+
+            if self.together == 1:  # without a loop around it, and without a copy
+                train_step(x, truth, weights, seeds[0], first, rates[0], below)
+            else:
+                tf.while_loop(lambda place: place < tf.size(rates), step, [0], parallel_iterations=1)
+
+        return train_steps
 
     def _inference_step(self, network: Any = None) -> Callable[..., Any]:
         """The compiled step of inference, of this network or another one."""
@@ -357,19 +380,21 @@ class Fit:
         self.sums.assign(np.array([0.0, 0.0, 0.0, -1.0]))
         self.watcher.epoch(progress.epoch, self.schedule.epochs, row, progress.kept_epoch)
         self.on_epoch(progress.history[-1])
-        if first == 0 and not self._foreseen:
+        # A first epoch of few calls is nearly all compilation.
+        if first == 0 and not self._foreseen and (self.together == 1 or self._pace.warm):
             self._foresee(time.monotonic() - began - self._pace.compiling)
         if self.finished or self._saving_is_due():
             self.save()
 
     def _foresee(self, seconds: float) -> None:
-        """After the first whole epoch of this process, say how long the others will take, if that is long."""
+        """After a whole epoch of this process, say how long the others will take, if that is long."""
         self._foreseen = True
         left = self.schedule.epochs - self.progress.epoch
         if not self.finished and seconds * left >= _WORTH_SAYING:
             most = " at most" if self.schedule.patience or self.schedule.stop_at else ""
-            others = f"the other {left} take {time_words(seconds * left)}{most}"
-            self.watcher.note(f"about {time_words(seconds)} an epoch; {others}")
+            slow = f"about {time_words(seconds)} an epoch; the other {left}"
+            others = slow if seconds >= 1 else f"the other {left} epochs"
+            self.watcher.note(f"{others} take {time_words(seconds * left)}{most}")
 
     def _train_epoch(self) -> None:
         schedule, train, labels = self.schedule, self.examples.train, self.examples.labels
@@ -378,19 +403,22 @@ class Fit:
         steps = schedule.steps(len(train))
         if self.progress.step == 0:
             self.sums.assign(np.array([0.0, 0.0, 0.0, -1.0]))
-        done = self.progress.step * schedule.batch_size
+        done, size = self.progress.step * schedule.batch_size, schedule.batch_size * self.together
         rest, turns = order[done:], turns[done:]
-        batches = self.examples.inputs.training_batches(rest, turns, schedule.batch_size)
+        batches = self.examples.inputs.training_batches(rest, turns, size)
         for number, batch in enumerate(batches):
-            chosen = labels[rest[number * schedule.batch_size : (number + 1) * schedule.batch_size]]
+            chosen = labels[rest[number * size : (number + 1) * size]]
             truth = np.eye(self.examples.classes, dtype=np.float32)[chosen]
+            first = self.progress.step
+            now = range(first, first - (-len(chosen) // schedule.batch_size))
+            seeds, rates = np.stack([*map(self._seeds, now)]), np.array([*map(self._rate, now)], np.float32)
             began = time.monotonic()
-            self._train_step(
-                batch, truth, self.class_weights[chosen], self._seeds(), float(self.progress.step),
-                self._rate(), float(self.progress.epoch >= schedule.head_epochs),
+            self._train_steps(
+                batch, truth, self.class_weights[chosen], seeds, rates, float(first),
+                float(self.progress.epoch >= schedule.head_epochs),
             )  # fmt: skip
             self._pace.step(len(chosen), time.monotonic() - began)
-            self.progress.step += 1
+            self.progress.step = now.stop
             self.watcher.step(self.progress.step, steps)
             if time.monotonic() - self._saved_at > _STATE_SECONDS:
                 self.save()
@@ -402,12 +430,12 @@ class Fit:
             self.save()
             interruption.stop_if_requested()
 
-    def _rate(self) -> float:
+    def _rate(self, step: int) -> float:
         steps = self.schedule.steps(len(self.examples.train))
-        return learning_rate(self.schedule.rates, self.progress.epoch * steps + self.progress.step, steps)
+        return learning_rate(self.schedule.rates, self.progress.epoch * steps + step, steps)
 
-    def _seeds(self) -> np.ndarray:
-        entropy = [self.schedule.seed, self.progress.epoch, self.progress.step]
+    def _seeds(self, step: int) -> np.ndarray:
+        entropy = [self.schedule.seed, self.progress.epoch, step]
         return np.random.SeedSequence(entropy).generate_state(2 * len(self.seeds)).reshape(-1, 2)
 
     def _measure_epoch(self) -> dict[str, float]:
@@ -433,7 +461,7 @@ class Fit:
     def _validate(self) -> dict[str, Any]:
         from bccli.core.metrics import mean_loss
 
-        val, inputs, size = self.examples.val, self.examples.inputs, self.schedule.batch_size
+        val, inputs, size = self.examples.val, self.examples.inputs, self.schedule.batch_size * self.together
         batches = (
             inputs.training_batches(val, np.full(len(val), self.progress.epoch), size)
             if self.examples.augmented_val

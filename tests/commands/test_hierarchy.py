@@ -239,10 +239,10 @@ def test_a_signal_stops_a_tree_and_the_same_command_ends_it(
     """SIGTERM comes in the second epoch of the second node."""
     run, seeds = tmp_path / "run", Fit._seeds
 
-    def requesting(fit: Fit) -> np.ndarray:
+    def requesting(fit: Fit, step: int) -> np.ndarray:
         if fit.state.parent.name == "tumor" and fit.progress.epoch == 1:
             interruption.request(signal.SIGTERM)
-        return seeds(fit)
+        return seeds(fit, step)
 
     with monkeypatch.context() as patches:
         patches.setattr(Fit, "_seeds", requesting)

@@ -18,11 +18,22 @@ from bccli.core.training import Examples, Fit, Progress, Schedule
 TRAIN, VAL = np.arange(40), np.arange(40, 60)
 
 
-class Interrupted(Features):
-    """Features that send a signal before the batch of this number, counted over training and validation."""
+class Pieces(Features):
+    """Features of which so many batches are taken at once."""
 
-    def __init__(self, values: np.ndarray, at: int) -> None:
+    def __init__(self, values: np.ndarray, together: int) -> None:
         super().__init__(values)
+        object.__setattr__(self, "pieces", together)
+
+    def together(self, batch_size: int) -> int:
+        return int(self.pieces)  # type: ignore[attr-defined]
+
+
+class Interrupted(Pieces):
+    """Features that send a signal before the piece of this number, counted over training and validation."""
+
+    def __init__(self, values: np.ndarray, at: int, together: int = 1) -> None:
+        super().__init__(values, together)
         object.__setattr__(self, "left", [at])
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
@@ -60,15 +71,21 @@ def values() -> np.ndarray:
     return (rng.normal(size=(60, 5)) + (np.arange(60) % 2)[:, None]).astype(np.float32)
 
 
-# Five steps of training and three of validation make an epoch.
-@pytest.mark.parametrize("at", [1, 5, 6, 8, 9, 15, 24])
-def test_a_signal_before_any_batch_changes_nothing(tmp_path: Path, values: np.ndarray, at: int) -> None:
+# Five steps of training and three of validation make an epoch; two at once, three pieces and two.
+@pytest.mark.parametrize(
+    ("at", "together"), [*((at, 1) for at in (1, 5, 6, 8, 9, 15, 24)), *((at, 2) for at in (2, 3, 4, 8))]
+)
+def test_a_signal_before_any_batch_changes_nothing(
+    tmp_path: Path, values: np.ndarray, at: int, together: int
+) -> None:
+    """Nor does it matter how many steps are taken at once, before or after."""
     undisturbed = fit_to(tmp_path / "a.npz", Features(values))
+    assert undisturbed.together > 5
     expected = outcome(undisturbed, undisturbed.run())
     with pytest.raises(Stopped):
-        fit_to(tmp_path / "b.npz", Interrupted(values, at)).run()
+        fit_to(tmp_path / "b.npz", Interrupted(values, at, together)).run()
     interruption.forget()
-    continued = fit_to(tmp_path / "b.npz", Features(values))
+    continued = fit_to(tmp_path / "b.npz", Pieces(values, 3 - together))
     assert outcome(continued, continued.run()) == expected
 
 

@@ -45,6 +45,10 @@ class BagInputs:
 
         return tf.TensorSpec((None, None, self.values.shape[1] + 1), tf.float32)
 
+    def together(self, batch_size: int) -> int:
+        """One."""
+        return 1
+
     def rows(self, image: int, view: int = 0) -> np.ndarray:
         """The rows of an image's patches, or of a view of it from 1 on."""
         members = self.grouping.of(image)

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,17 +46,62 @@ class Export:
         }
 
 
-def export(model: Any, inputs: np.ndarray, root: Path, stem: str = "model") -> Export:
+@dataclass(frozen=True)
+class Mould:
+    """A network's form for LiteRT, and where in it the weights of its head lie: which bytes are whose."""
+
+    form: bytes
+    places: tuple[slice, ...]
+
+    def cast(self, weights: Sequence[np.ndarray]) -> bytes:
+        """The form of the network with another head, of the same shapes."""
+        form = bytearray(self.form)
+        for place, weight in zip(self.places, weights, strict=True):
+            form[place] = _as_stored(weight)
+        return bytes(form)
+
+
+Moulds = dict[tuple[tuple[int, ...], ...], Mould]
+"""Forms of networks on the same frozen extractor, by the shapes of their heads' weights: the converter
+takes seconds for what is the same in all of them."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What an export needs to know of a network that differs from others in its head only.
+
+    `head` goes from `features` (n, width), which the extractor made of the inputs, to scores; `moulds`
+    has the others' forms, and gets this one's.
+    """
+
+    head: Any
+    features: np.ndarray
+    moulds: Moulds
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Those of its weights."""
+        return tuple(tuple(weight.shape) for weight in self.head.weights)
+
+
+def export(
+    model: Any, inputs: np.ndarray, root: Path, stem: str = "model", *, variant: Variant | None = None
+) -> Export:
     """Write `root/STEM.tflite`, unless it makes other numbers of the inputs (n, …) than Keras does.
 
     `model` is the Keras model, such as that from RGB 0–255 to scores, which sees the inputs as float32. A
-    failure is no error: `predict` can do without the file.
+    `variant` is cast in the mould of another. A failure is no error: `predict` can do without the file.
     """
     file = root / f"{stem}.tflite"
     file.unlink(missing_ok=True)
     try:
         with interruption.deferred():
-            return _export(model, inputs, file)
+            if variant and variant.shapes in variant.moulds:
+                try:
+                    return _cast(model, inputs, file, variant)
+                except (ValueError, RuntimeError):  # the numbers differ: its weights lie elsewhere
+                    del variant.moulds[variant.shapes]
+            return _export(model, inputs, file, variant)
     except OSError:
         raise
     except Exception as error:  # of many kinds: converter and runtime lack an operation of the network
@@ -63,16 +109,47 @@ def export(model: Any, inputs: np.ndarray, root: Path, stem: str = "model") -> E
         return Export(error=f"{type(error).__name__}: {first[:200]}")
 
 
-def _export(model: Any, inputs: np.ndarray, file: Path) -> Export:
+def _cast(model: Any, inputs: np.ndarray, file: Path, variant: Variant) -> Export:
+    form = variant.moulds[variant.shapes].cast(variant.head.get_weights())
+    expected = variant.head(variant.features.astype(np.float32), training=False).numpy()
+    return _write(model, form, inputs, expected, file)
+
+
+def _as_stored(weight: np.ndarray) -> bytes:
+    """A weight's bytes in LiteRT's form, where the units of dense layers come first."""
+    return np.ascontiguousarray(weight.T).tobytes()
+
+
+def _mould(form: bytes, weights: Sequence[np.ndarray]) -> Mould | None:
+    """None where it is not clear where the weights lie, such as where the converter made others of them."""
+    places: dict[int, int] = {}
+    for weight in weights:
+        stored = _as_stored(weight)
+        start = form.find(stored)
+        if start < 0 or start in places or form.find(stored, start + 1) >= 0:
+            return None
+        places[start] = start + len(stored)
+    return Mould(form, tuple(slice(start, end) for start, end in places.items()))
+
+
+def _export(model: Any, inputs: np.ndarray, file: Path, variant: Variant | None) -> Export:
     import tensorflow as tf
 
     _check_depthwise(model)
     signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="inputs")
     step = tf.function(lambda x: model(x, training=False), input_signature=[signature], autograph=False)
-    inputs = inputs.astype(np.float32)
-    expected = step(inputs).numpy()
+    expected = step(inputs.astype(np.float32)).numpy()
+    form = convert(step.get_concrete_function())
+    made = _write(model, form, inputs, expected, file)
+    if variant and (mould := _mould(form, variant.head.get_weights())):
+        variant.moulds[variant.shapes] = mould
+    return made
+
+
+def _write(model: Any, form: bytes, inputs: np.ndarray, expected: np.ndarray, file: Path) -> Export:
+    """Write a model's form. Raises ValueError where it makes something else of the inputs than expected."""
     with replacing_file(file) as temporary:
-        temporary.write_bytes(convert(step.get_concrete_function()))
+        temporary.write_bytes(form)
         difference = max(
             largest_difference(LiteRT(temporary, available_cores(), packed=packed).scores(inputs), expected)
             for packed in (True, False)

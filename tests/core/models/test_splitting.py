@@ -69,6 +69,9 @@ class Noise:
 
         return tf.TensorSpec((None, *self.images.shape[1:]), tf.float32)
 
+    def together(self, batch_size: int) -> int:
+        return 1
+
 
 def tuned(name: str, size: tuple[int, int], tuning: Tuning) -> Built:
     """The models of a fine-tuning, without a dataset."""
