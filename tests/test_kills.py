@@ -33,8 +33,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="re
 
 IMAGES = 1500
 EPOCHS = 24
-FROZEN = "--backbone", "mobilenet-0.25", "--weights", "none", "--trainable", "none", "--batch-size", 8
-TRAIN = *FROZEN, "--dropout", 0.3, "--epochs", EPOCHS, "--lr", 0.01
+FROZEN = "--backbone", "mobilenet-0.25", "--weights", "none", "--trainable", "none", "--batch-size", 2
+TRAIN = *FROZEN, "--dropout", 0.3, "--epochs", EPOCHS, "--lr", 0.003
 PLAIN_EPOCHS = 10
 PLAIN = "--dropout", 0.3, "--epochs", PLAIN_EPOCHS, "--batch-size", 16
 STARTED = "bccli .* train .*: TensorFlow"
@@ -819,7 +819,7 @@ def test_a_finished_run_is_left_alone_or_replaced(
     assert all(times(run)[name] > before[name] for name in results)
     assert tree(run)["history.csv"] == results["history.csv"]
     said = bccli(*arguments, "--lr", 0.02, exit=3).stderr
-    assert "lr 0.01, now 0.02" in said
+    assert "lr 0.003, now 0.02" in said
 
 
 @pytest.mark.slow
