@@ -293,7 +293,7 @@ def schedule_of(settings: dict[str, Any], *, output: str, loss: str | None, lr: 
     from bccli.core.models.heads import DEFAULT_LOSS
     from bccli.core.rates import DECAY, DECAY_EPOCHS
     from bccli.core.rates import SCHEDULES as COURSES
-    from bccli.core.training import OPTIMIZERS, Schedule
+    from bccli.core.schedule import OPTIMIZERS, Schedule
 
     decays = COURSES[settings["schedule"]].decays
     return Schedule(

@@ -106,7 +106,7 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     with children. A node is trained on the images that belong under it. The same command again continues
     what was interrupted. Prints the figures of val and test.
     """
-    from bccli.core import designs, results, trees
+    from bccli.core import designs, results, tree_plans, trees
     from bccli.core.catalog import built_in_tree
     from bccli.core.evaluation import figures_json
     from bccli.core.prepared import load_dataset
@@ -120,19 +120,19 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     match_tree(tree, dataset.classes, str(data))
     plan = _plan(tree, settings)
     if settings["dry_run"]:
-        console.show_rows(trees.preview(plan, dataset))
+        console.show_rows(tree_plans.preview(plan, dataset))
         return
     grown = trees.grow(plan, dataset, run, surroundings_of(settings, screen), cache=settings["cache"])
     console.show_figures(figures_json(results.stored_figures(grown))["runs"])
 
 
 def _plan(tree: Any, settings: dict[str, Any]) -> Any:
-    from bccli.core import trees
+    from bccli.core.tree_plans import Plan, check_plan
 
     nodes, composed = (_by_node(tree, settings[key], f"--{option}") for key, option in _OPTIONS.items())
     if both := set(nodes) & set(composed):
         raise UsageError(f"--compose {min(both)}: this node has --node, too; a run is not trained again")
-    plan = trees.Plan(
+    plan = Plan(
         tree=tree,
         course=_course(settings),
         decide=settings["decide"],
@@ -140,7 +140,7 @@ def _plan(tree: Any, settings: dict[str, Any]) -> Any:
         recipes={name: file if built_in(file) else str(Path(file).resolve()) for name, file in nodes.items()},
         grafts={name: _graft(text) for name, text in composed.items()},
     )
-    trees.check_plan(plan)
+    check_plan(plan)
     return plan
 
 
@@ -163,7 +163,7 @@ def _by_node(tree: Any, pairs: Sequence[tuple[str, str]], option: str) -> Mappin
 
 
 def _course(settings: dict[str, Any]) -> Any:
-    from bccli.core.trees import Course, Second
+    from bccli.core.tree_plans import Course, Second
 
     second = None
     if settings["from_layer"] is not None:
@@ -176,7 +176,7 @@ def _graft(text: str) -> Any:
     """RUN or RUN@DATA."""
     from bccli.core.prepared import load_dataset
     from bccli.core.runs import load_run
-    from bccli.core.trees import Graft
+    from bccli.core.tree_plans import Graft
 
     run, _, data = (
         (text, "", "") if Path(text).exists() else text.rpartition("@") if "@" in text else (text, "", "")

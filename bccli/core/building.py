@@ -1,5 +1,6 @@
 """The Keras models of a job: the whole network, and the part of it that is trained."""
 
+import gc
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -70,6 +71,9 @@ def build(
     key = job.backbone.name, job.weights_identity, size, kind, norm
     base = bases.get(key) if bases and frozen else None
     if base is None:
+        if bases:
+            bases.clear()
+        gc.collect()  # networks refer to themselves; it takes a quarter of a second, too much for each head
         base = _build_base(job, size, weights, preprocess, frozen=frozen)
     else:
         reserve_names(base.extractor)

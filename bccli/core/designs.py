@@ -22,7 +22,7 @@ from bccli.core.models.weights import Weights, find_weights
 from bccli.core.norms import Norm
 from bccli.core.prepared import Dataset
 from bccli.core.records import SPLITS
-from bccli.core.training import Schedule
+from bccli.core.schedule import Schedule
 from bccli.core.watching import Watcher
 
 _NAMED = ("imagenet", "none", "run")

@@ -124,7 +124,7 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
         f"bccli {bccli.__version__} {command} {design.backbone}: TensorFlow {tf.__version__} on "
         f"{backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
     )
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # `build` does so where it builds a backbone
     keras.utils.set_random_seed(design.schedule.seed)
     used = np.flatnonzero(job.parts >= 0)
     images = surroundings.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])

@@ -13,7 +13,8 @@ from bccli.core.errors import Stopped
 from bccli.core.features import FeatureStore
 from bccli.core.inputs import Features
 from bccli.core.models.heads import Head, build_head
-from bccli.core.training import Examples, Fit, Progress, Schedule
+from bccli.core.schedule import Schedule
+from bccli.core.training import Examples, Fit, Progress
 
 TRAIN, VAL = np.arange(40), np.arange(40, 60)
 

@@ -92,7 +92,7 @@ def _build_network(job: Job, images: Images, parts: np.ndarray, run: Run, surrou
         f"bccli {bccli.__version__} train {design.classifier} on {design.backbone}: TensorFlow "
         f"{tf.__version__} on {backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
     )
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(design.schedule.seed)
     norm = input_norm(job, images, parts)
     built = build(job, images.size, job.weights, norm, surroundings.bases)

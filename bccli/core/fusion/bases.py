@@ -13,7 +13,7 @@ from bccli.core.fusion.storing import PatchHead
 from bccli.core.fusion.table import FUSIONS, Classified, Network
 from bccli.core.models.heads import HEADS, Head
 from bccli.core.runs import Run, load_run
-from bccli.core.training import Schedule
+from bccli.core.schedule import Schedule
 from bccli.core.watching import Watcher
 
 

@@ -15,7 +15,8 @@ from bccli.core.models.extractors import EXTRACTORS
 from bccli.core.models.heads import Head
 from bccli.core.models.splitting import split
 from bccli.core.models.weights import Weights
-from bccli.core.training import Examples, Fit, Schedule
+from bccli.core.schedule import Schedule
+from bccli.core.training import Examples, Fit
 from tests.core.models.networks import FAMILIES, build, difference, disturb, pixels, start
 
 QUICK = ("cnn-15", "mobilenet-0.25")
