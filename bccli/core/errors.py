@@ -58,6 +58,10 @@ class DivergedError(TrainingError):
         self.kept_epoch = kept_epoch
 
 
+class WorkerError(BccliError):
+    """A worker process was killed."""
+
+
 class UsageError(BccliError):
     """The options contradict each other or the command (exit code 2)."""
 

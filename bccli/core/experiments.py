@@ -32,6 +32,7 @@ from bccli.core.runs import ACTIVATIONS, STATE, Run, load_run, open_run
 from bccli.core.tensorboard import FOLDER, EventFile
 from bccli.core.training import Examples, Fit
 from bccli.core.watching import SILENT, Watcher
+from bccli.core.workers import Team
 
 # Activations of frozen layers are stored where they take no more than this share of the free disk.
 _DISK_SHARE = 0.5
@@ -45,7 +46,8 @@ class Surroundings:
     `log` opens a run's log.txt for what the watcher hears; `workers` processes augment images;
     `open_images` gives the prepared images, which several runs may share, as they may `bases`. A head on a
     frozen backbone that is not to be `kept` leaves its figures and its state, but no network; one that is
-    not to be `light` at once waits for its form for LiteRT. The extractors and heads of runs on a frozen
+    not to be `light` at once waits for its form for LiteRT. Plots are drawn by the `painter` if there is one.
+    The extractors and heads of runs on a frozen
     backbone are put into `networks`, by the runs' folders.
     """
 
@@ -62,6 +64,7 @@ class Surroundings:
     kept: bool = True
     light: bool = True
     networks: dict[Path, tuple[Any, Any]] | None = None
+    painter: Team | None = None
 
 
 def train(
@@ -168,7 +171,9 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
         if surroundings.networks is not None and design.trainable == "none" and not design.tuning:
             surroundings.networks[run.root] = built.extractor, built.head
         facts = {"recipe": surroundings.recipe or None, "norm": asdict(norm) if norm else None}
-        done = finish(job, run, networks, fit, images, parts, facts=facts, watcher=watcher)
+        done = finish(
+            job, run, networks, fit, images, parts, facts=facts, watcher=watcher, painter=surroundings.painter
+        )
     if stores and design.tuning:
         shutil.rmtree(job.cache / "features" / feature_key(job, images.size, norm, built).name)
     return done

@@ -15,8 +15,10 @@ from bccli.core.files import read_json
 from bccli.core.images import Opener
 from bccli.core.models.weights import Weights
 from bccli.core.prepared import Dataset
+from bccli.core.run_plots import draw
 from bccli.core.runs import Run
 from bccli.core.sweeps import Member, Rules, Sweep, run_sweep
+from bccli.core.workers import Team
 
 # What members of one sweep may differ in.
 _OWN = ("backbone", "weights_hash", "seed", "classifier")
@@ -65,7 +67,8 @@ def train_grid(
     Members of earlier calls with the same settings stay. Raises what `sweeps.run_sweep` raises.
     """
     cache = cache or default_cache(dataset, root)
-    inside = replace(surroundings, overwrite=False, open_images=Opener(), bases={})
+    painter = Team(draw, 1)
+    inside = replace(surroundings, overwrite=False, open_images=Opener(), bases={}, painter=painter)
 
     def member(design: Design) -> Member:
         def make(place: Path, kept: bool) -> Run:
@@ -79,15 +82,16 @@ def train_grid(
         }
         return Member(name_of(design, seeded=seeded), facts, make, name_of(design, seeded=False))
 
-    return run_sweep(
-        root,
-        [member(design) for design in designs],
-        _settings(designs[0], dataset, folds),
-        Rules(keep_all=keep_all, recipe=surroundings.recipe),
-        extendable=designs[0].schedule.extendable,
-        overwrite=surroundings.overwrite,
-        watcher=surroundings.watcher,
-    )
+    with painter:
+        return run_sweep(
+            root,
+            [member(design) for design in designs],
+            _settings(designs[0], dataset, folds),
+            Rules(keep_all=keep_all, recipe=surroundings.recipe),
+            extendable=designs[0].schedule.extendable,
+            overwrite=surroundings.overwrite,
+            watcher=surroundings.watcher,
+        )
 
 
 def is_sweep(root: Path) -> bool:

@@ -71,6 +71,14 @@ class Predictions:
         )
 
 
+def read_any(path: Path, classes: Sequence[str]) -> Predictions | None:
+    """A table of predictions, as `read_predictions` reads it; None where it has no row."""
+    with path.open("rb") as stream:
+        if len(list(islice(stream, 2))) < 2:
+            return None
+    return read_predictions(path, classes)
+
+
 def write_predictions(
     path: Path,
     rows: Sequence[tuple[Sample, str]],

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,14 @@ from bccli.core.images import Images
 from bccli.core.metrics import Figures
 from bccli.core.models.exporting import Moulds, Variant, export
 from bccli.core.models.weights import Weights
-from bccli.core.predictions import read_predictions, write_predictions
+from bccli.core.predictions import read_any, write_predictions
 from bccli.core.records import SPLITS, Sample
+from bccli.core.run_plots import Drawing, draw_curves, draw_results, drawn
 from bccli.core.runs import STATE, Run, complete_run, load_run, networks_of
 from bccli.core.training import Fit, Progress
 from bccli.core.views import VIEW
 from bccli.core.watching import Watcher
+from bccli.core.workers import Team
 
 # The curves are drawn anew while a network trains, but not more often than this.
 _REDRAW_SECONDS = 60
@@ -103,15 +104,6 @@ class Curves:
             self._drawn = time.monotonic()
 
 
-def draw_curves(root: Path, progress: Progress) -> None:
-    """plots/curves.png."""
-    from bccli.core.plots import plot_curves
-
-    (root / "plots").mkdir(exist_ok=True)
-    with replacing(root / "plots" / "curves.png") as stream:
-        plot_curves(progress.history, stream, kept_epoch=progress.kept_epoch)
-
-
 def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write records of equal keys as CSV."""
     rows = list(rows)
@@ -132,30 +124,30 @@ def finish(
     *,
     facts: dict[str, Any],
     watcher: Watcher,
+    painter: Team | None = None,
 ) -> Run:
     """Predict, measure, draw, export, and complete the run; `images` and `parts` (n,) are its examples.
 
-    `facts` are what run.json is to say besides.
+    `facts` are what run.json is to say besides. A `painter` does `draw` beside the export.
     """
     samples, whole = images.samples, networks.whole
     probabilities = fit.predict(np.arange(len(samples)))
     write_answers(run.root / "predictions.csv", samples, parts, probabilities, job.dataset.classes)
-    kept = _keep(run.root, networks, images, fit, watcher) if networks.kept else {"network_kept": False}
     write_origins(job, run)
     facts = {
         **facts_of(job, run.root),
         **facts,
         "size": list(whole.input_shape[2:0:-1]),
         "parameters": int(whole.count_params()),
-        **kept,
         "kept_epoch": fit.progress.kept_epoch,
         "epochs_trained": fit.progress.epoch,
         **accuracies(probabilities, fit.examples.labels, parts),
     }
     preliminary = Run(run.root, {**run.info, **facts})
-    write_results(preliminary)
-    draw_curves(run.root, fit.progress)
-    return complete_run(run, facts)
+    write_figures(preliminary)
+    with drawn(Drawing(preliminary, fit.progress), painter):
+        kept = _keep(run.root, networks, images, fit, watcher) if networks.kept else {"network_kept": False}
+    return complete_run(run, {**facts, **kept})
 
 
 def _keep(root: Path, networks: Networks, images: Images, fit: Fit, watcher: Watcher) -> dict[str, Any]:
@@ -266,32 +258,17 @@ def facts_of(job: Job, root: Path) -> dict[str, Any]:
 
 
 def write_results(run: Run) -> None:
-    """metrics.json and the plots of val and test, from the run's predictions; none where all is train."""
-    from bccli.core.plots import plot_confusion, plot_roc
+    """metrics.json and the plots of val and test, from the run's predictions."""
+    write_figures(run)
+    draw_results(run)
 
-    (run.root / "plots").mkdir(exist_ok=True)
-    with (run.root / "predictions.csv").open("rb") as stream:
-        if len(list(islice(stream, 2))) < 2:
-            write_json(run.root / "metrics.json", figures_json([]))
-            return
-    predictions = read_predictions(run.root / "predictions.csv", run.classes)
-    present = [split for split in ("val", "test") if split in predictions.splits]
-    measured = {split: figures_of(run, predictions, split) for split in present}
-    write_json(run.root / "metrics.json", figures_json(list(measured.values())))
-    for split, figures in measured.items():
-        part = predictions.of_split(split)
-        scores = np.asarray(part.probabilities)
-        with replacing(run.root / "plots" / f"confusion_{split}.png") as stream:
-            plot_confusion(figures.confusion_matrix or [], run.classes, stream, title=f"{run.name}, {split}")
-        for name, node in (figures.tree or {"nodes": {}})["nodes"].items():
-            with replacing(run.root / "plots" / f"confusion_{split}_{name}.png") as stream:
-                title = f"{run.name}, {name}, {split}"
-                plot_confusion(node["confusion_matrix"], node["classes"], stream, title=title)
-        with replacing(run.root / "plots" / f"roc_{split}.png") as stream:
-            plot_roc(
-                part.labels, scores, run.classes, stream,
-                positive=figures.positive, title=f"{run.name}, {split}",
-            )  # fmt: skip
+
+def write_figures(run: Run) -> None:
+    """metrics.json of val and test, from the run's predictions."""
+    predictions = read_any(run.root / "predictions.csv", run.classes)
+    present = [split for split in ("val", "test") if predictions and split in predictions.splits]
+    measured = [figures_of(run, predictions, split) for split in present] if predictions else []
+    write_json(run.root / "metrics.json", figures_json(measured))
 
 
 def draw_network(root: Path, layers: Iterable[Any]) -> None:

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from bccli.core import interruption
-from bccli.core.errors import BccliError
+from bccli.core.errors import WorkerError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -37,7 +37,7 @@ def in_order(
 ) -> Generator[Result, None, None]:
     """Yield `work(job)` for each job, in order; with one worker in this process, otherwise in fresh ones.
 
-    Jobs are taken from the iterable only as they are needed. Raises BccliError when a worker is killed,
+    Jobs are taken from the iterable only as they are needed. Raises WorkerError when a worker is killed,
     Stopped when jobs go on for long after a signal; closing the iterator ends the workers at once.
     """
     if workers <= 1:
@@ -162,8 +162,8 @@ class _InWorker(Exception):  # noqa: N818 (it only carries the other process's t
         return f"\n{self.args[0]}"
 
 
-def _killed() -> BccliError:
-    return BccliError(
+def _killed() -> WorkerError:
+    return WorkerError(
         "a worker process was killed, probably for want of memory; "
         "run the same command again with fewer --workers"
     )
