@@ -46,9 +46,8 @@ class Surroundings:
     `log` opens a run's log.txt for what the watcher hears; `workers` processes augment images;
     `open_images` gives the prepared images, which several runs may share, as they may `bases`. A head on a
     frozen backbone that is not to be `kept` leaves its figures and its state, but no network; one that is
-    not to be `light` at once waits for its form for LiteRT. Plots are drawn by the `painter` if there is one.
-    The extractors and heads of runs on a frozen
-    backbone are put into `networks`, by the runs' folders.
+    not to be `light` at once waits for its form for LiteRT. The extractors and heads of runs on a frozen
+    backbone are put into `networks`, by the runs' folders. Plots are drawn by the `painter` if there is one.
     """
 
     log: Callable[[Path], Any]
