@@ -26,6 +26,9 @@ from bccli.core.errors import BccliError, Stopped
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
+_MOMENT = 0.02
+"""Seconds after which a signal is repeated whose exception was lost."""
+
 _DISK_FULL = "the disk is full; free some space and run the same command again"
 _PERMISSIONS = "check its permissions or choose another place"
 # Failures of the machine that have a sentence of their own; all others are said in the system's words.
@@ -180,10 +183,35 @@ def _signals_as_requests() -> Iterator[None]:
         yield
         return
     try:
-        yield
+        with _insisting():
+            yield
     finally:
         for number, handler in zip(_SIGNALS, before, strict=True):
             signal.signal(number, handler)
+
+
+@contextmanager
+def _insisting() -> Iterator[None]:
+    """Where a signal comes in a callback that lets no exception out, ask again a moment later.
+
+    Python calls such callbacks where it imports modules or collects garbage, and would print the exception.
+    """
+    hook = sys.unraisablehook
+
+    def lost(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, Stopped):
+            signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+        else:
+            hook(unraisable)
+
+    before = signal.signal(signal.SIGALRM, lambda signum, frame: interruption.insist())
+    sys.unraisablehook = lost
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @click.group(

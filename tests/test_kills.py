@@ -898,6 +898,32 @@ def test_a_request_that_python_swallowed_is_raised_at_the_next_safe_point() -> N
         raise AssertionError("must not begin")
 
 
+# A program that sends itself a signal in a callback that lets no exception out, and then is idle.
+IN_A_CALLBACK = """
+import os, signal, time, weakref
+from bccli import cli
+class Thing: pass
+def callback(gone):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.2)
+def idle(self, *args):
+    thing = Thing()
+    reference = weakref.ref(thing, callback)
+    del thing
+    time.sleep(60)
+cli.BccliGroup.invoke = idle
+cli.cli.main(["evaluate", "."])
+"""
+
+
+def test_a_signal_in_a_callback_is_neither_lost_nor_printed() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", IN_A_CALLBACK], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert ended.returncode == 75
+    assert ended.stderr == "stopped by SIGTERM; run the same command again to continue\n"
+
+
 def test_nobody_takes_a_request_for_an_error() -> None:
     """Pillow's and Keras's callers have an `except Exception`."""
     assert not issubclass(Stopped, Exception)

@@ -24,7 +24,7 @@ def request(signum: int) -> None:
     """Ask the running work to stop. Raises Stopped where nobody has deferred it, or on the second call.
 
     It stays requested: where Python swallows the exception (in a callback of the garbage collector), the
-    next safe point raises it again.
+    next safe point raises it again, or `insist`.
     """
     again, _State.requested = _State.requested is not None, signum
     if _State.deferring == 0 or again:
@@ -45,6 +45,12 @@ def deferred() -> Iterator[None]:
         yield
     finally:
         _State.deferring -= 1
+    if _State.deferring == 0:
+        stop_if_requested()
+
+
+def insist() -> None:
+    """Raise Stopped for a request whose exception was lost, where nobody has deferred it."""
     if _State.deferring == 0:
         stop_if_requested()
 
