@@ -200,7 +200,7 @@ def preparing(kind: str, raw: Path, out: Path) -> tuple[object, ...]:
     if kind == "augment":
         return "augment", raw, out, "--policy", "table5", "--total", IMAGES, "--workers", 2
     source = ("folder", raw, out, *PATIENT) if kind == "folder" else ("phantom", "histology", out)
-    sizes = () if kind == "folder" else ("--count", IMAGES, "--patients", 20, "--size", "32x32")
+    sizes = () if kind == "folder" else ("--count", IMAGES // 2, "--patients", 20, "--size", "32x32")
     return "prepare", *source, *sizes, "--workers", 2
 
 
