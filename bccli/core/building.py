@@ -71,15 +71,14 @@ def build(
     key = job.backbone.name, job.weights_identity, size, kind, norm
     base = bases.get(key) if bases and frozen else None
     if base is None:
-        if bases:
+        if bases is not None:
             bases.clear()
         gc.collect()  # networks refer to themselves; it takes a quarter of a second, too much for each head
         base = _build_base(job, size, weights, preprocess, frozen=frozen)
     else:
         reserve_names(base.extractor)
-    if bases is not None:
-        bases.clear()
-        bases |= {key: base} if frozen else {}
+    if bases is not None and frozen:
+        bases[key] = base
     network, maps, extractor = base.network, base.maps, base.extractor
     # So that the head's first weights are the same on a backbone that was built now or before.
     keras.utils.set_random_seed(design.schedule.seed)

@@ -159,12 +159,14 @@ def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
         except DivergedError as error:
             raise _with_good_weights(error, job, run, built, fit, trainee) from None
         fit.hand_over(trainee)
+        # A mould is of use where other heads on the same backbone may follow.
+        casts = stores and not design.tuning and surroundings.bases is not None
         networks = Networks(
             built.scoring,
             assemble(built.extractor, built.head, design.head.output),
             kept=surroundings.kept or not stores,
             light=surroundings.light,
-            head=built.head if stores and not design.tuning else None,
+            head=built.head if casts else None,
             moulds=built.moulds,
         )
         if surroundings.networks is not None and design.trainable == "none" and not design.tuning:

@@ -28,7 +28,7 @@ def grid(rounds: int | None, folder: Path, note: Callable[[str], None]) -> Itera
     """Yield a row per rival, and one for the memory with many images."""
     note(
         f"grid: {len(NAMES)} networks with random weights, {HEADS} seeds, {EPOCHS} epochs, {IMAGES} phantom "
-        f"images; Model.fit is worked out from 2 epochs of one head of each network"
+        "images; Model.fit is worked out from 2 epochs of one head of each network"
     )
     home, rounds = folder / "keras", rounds or 3
     env = {"KERAS_HOME": str(home)}
