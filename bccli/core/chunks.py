@@ -17,7 +17,7 @@ from bccli.core import interruption
 from bccli.core.datasets import Reading
 from bccli.core.datasets.loading import load_raw, root_of
 from bccli.core.errors import ExcludedError, ImageError
-from bccli.core.files import write_text
+from bccli.core.files import write_into, write_text
 from bccli.core.imaging.encoding import encode_png
 from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
 from bccli.core.imaging.preparation import Piece, Preparation, prepare_image
@@ -159,22 +159,18 @@ def _write_piece(out: Path, sample: Sample, piece: Piece, number: int, patch: in
     if piece.mask is not None:
         box = ",".join(map(str, piece.box)) if piece.box else box_of(piece.mask)
         sample = replace(sample, mask=image_path(number, patch, "masks"), box=box)
-        write_png(out / sample.mask, piece.mask)
-    size = write_png(out / sample.path, image)
+        write_png(out, sample.mask, piece.mask)
+    size = write_png(out, sample.path, image)
     return [sample.to_row(), size, perceptual_hash(image), is_blank(image)]
 
 
-def write_png(path: Path, pixels: np.ndarray) -> int:
-    """Write a PNG; its chunk's journal, written later, is what vouches for it. Returns its size in bytes."""
+def write_png(out: Path, name: str, pixels: np.ndarray) -> int:
+    """Write the PNG `name` of the dataset `out`; returns its size in bytes.
+
+    Its chunk's journal, written later, is what vouches for it. Raises DataError where it would lie outside.
+    """
     data = encode_png(pixels)
-    try:
-        path.write_bytes(data)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return write_png(path, pixels)
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
+    write_into(out, name, data)
     return len(data)
 
 

@@ -1,5 +1,6 @@
 """How results reach the disk: complete or not at all, and by one process at a time."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -80,6 +81,46 @@ def sweep(folder: Path, *, older: float = 0) -> None:
         with suppress(OSError):
             if is_temporary(path) and time.time() - path.stat().st_mtime >= older:
                 path.unlink()
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a relative name, with `/` between folders, could lead out of the folder that it is joined to.
+
+    A backslash and a drive count, too: another system reads them as a way out.
+    """
+    parts = name.split("/")
+    return not parts[0] or ".." in parts or "\\" in name or "\0" in name or parts[0][1:2] == ":"
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Where the file `name` lies in `folder`. Raises DataError where it would lie outside, links followed."""
+    path = folder / name
+    real = os.path.realpath(folder)
+    if leaves_folder(name) or os.path.commonpath([real, os.path.realpath(path.parent)]) != real:
+        raise DataError(f"{path}: leaves the folder {folder}; remove the link")
+    return path
+
+
+def write_into(folder: Path, name: str, data: bytes) -> None:
+    """Write `data` to the file `name` of `folder`, and make the folders in between.
+
+    Neither a temporary name nor a flush: for one of thousands of files that a journal, written later,
+    vouches for. Raises DataError where the file would lie outside of `folder`, or is a link.
+    """
+    path = inside(folder, name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "wb", opener=_not_through_a_link) as stream:
+            stream.write(data)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise DataError(f"{path}: is a link; remove it") from None
+        error.filename = error.filename or str(path)
+        raise
+
+
+def _not_through_a_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

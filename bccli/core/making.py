@@ -14,7 +14,7 @@ from typing import Any
 from bccli.core import interruption
 from bccli.core.chunks import JOURNALS
 from bccli.core.errors import DataError, LockedError, SettingsError
-from bccli.core.files import locked, read_json, sweep, write_json
+from bccli.core.files import inside, locked, read_json, sweep, write_json
 from bccli.core.planning import Plan
 from bccli.core.prepared import MARKER, first_difference
 from bccli.core.sharding import (
@@ -29,6 +29,9 @@ from bccli.core.sharding import (
     working,
 )
 from bccli.core.watching import Watcher
+
+_FOLDERS = ("images", "masks")
+"""What a prepared dataset keeps its files in."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ def make(making: Making, *, overwrite: bool = False) -> dict[str, Any] | None:
         making.watcher.note(f"{making.out} is complete; nothing to do")
         return done
     making.out.mkdir(parents=True, exist_ok=True)
+    for name in (JOURNALS, *_FOLDERS):
+        inside(making.out, f"{name}/file")
     return _make_whole(making, overwrite) if making.shard == WHOLE else _make_shard(making)
 
 
@@ -194,7 +199,7 @@ def _mark(out: Path, settings: dict[str, Any]) -> None:
     for name in ("manifest.csv", "quarantine.csv", "preview.png", "stats.png"):
         (out / name).unlink(missing_ok=True)
     if not any(path.stem.isdecimal() for path in journals.glob("*.json")):
-        for name in ("images", "masks", ".cache"):
+        for name in (*_FOLDERS, ".cache"):
             with suppress(FileNotFoundError):
                 shutil.rmtree(out / name)
 

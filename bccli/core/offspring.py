@@ -111,8 +111,8 @@ def _write_litter(chunk: Chunk, litter: Litter) -> list[list[Any]]:
     rows = []
     for sample, pixels, mask in make_children(chunk.data, litter, chunk.policy, chunk.seed):
         if mask is not None:
-            write_png(chunk.out / sample.mask, mask)
-        size = write_png(chunk.out / sample.path, pixels)
+            write_png(chunk.out, sample.mask, mask)
+        size = write_png(chunk.out, sample.path, pixels)
         sample = replace(sample, sha256=pixel_hash(pixels))
         rows.append([sample.to_row(), size, perceptual_hash(pixels), is_blank(pixels)])
     return rows

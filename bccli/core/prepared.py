@@ -4,17 +4,19 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from bccli.core.errors import DataError
-from bccli.core.files import read_json
+from bccli.core.files import leaves_folder, read_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
 from bccli.core.records import MOST_FOLDS, SPLITS, Sample, content_hash, read_rows
 
 FORMAT = 1
 MARKER = "bccli"
 
+_PATHS = ("path", "parent", "mask")
+"""The columns of a manifest that name files of the dataset."""
 _NEEDED = ("classes", "preparation", "dataset", "protocol", "positive")
 _SHA256 = re.compile("[0-9a-f]{64}")
 _MAX_SIDE = 2**28
@@ -62,6 +64,11 @@ def load_dataset(root: Path) -> Dataset:
             where = f"{root / 'manifest.csv'}: {sample.path or 'a row'}"
             raise DataError(f"{where} {fault}; correct it or prepare the dataset again")
         paths.add(sample.path)
+    if twice := next((sample for sample in samples if sample.mask in paths), None):
+        raise DataError(
+            f"{root / 'manifest.csv'}: {twice.path} has a mask ({twice.mask}) that is another row's image; "
+            "correct it or prepare the dataset again"
+        )
     return Dataset(root, info, samples, content_hash(samples))
 
 
@@ -95,9 +102,12 @@ def read_info(path: Path, format: int, needed: Iterable[str], remedy: str) -> di
 
 def _fault(sample: Sample, classes: list[str], paths: set[str]) -> str:
     """What is wrong with a row of the manifest, in words that follow its path; empty where nothing is."""
-    path = PurePosixPath(sample.path)
-    if not sample.path or path.is_absolute() or ".." in path.parts:
-        return "has a path that is empty or leaves the dataset"
+    if not sample.path:
+        return "has an empty path"
+    for column in _PATHS:
+        name = getattr(sample, column)
+        if name and (leaves_folder(name) or name.startswith(".")):
+            return f"has a {column} ({name!r}) that leaves the dataset"
     if sample.path in paths:
         return "is there twice"
     if sample.label not in classes:
