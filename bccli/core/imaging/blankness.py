@@ -8,7 +8,9 @@ import numpy as np
 _DARK, _BRIGHT = 31, 240
 # Dust and dead pixels: up to one in a thousand may be otherwise.
 _FEW = 0.001
-_ROWS = 64  # of these rows, chance may show more: only ten times as many tell at once
+# Some rows and columns tell of most images that there is something; chance may show more of it in them, so
+# that only ten times as much tells.
+_GRID = 64
 _BLOCK = 256
 
 _Judge = Callable[[np.ndarray, float, float], np.ndarray]
@@ -20,7 +22,8 @@ def blankness_of(pixels: np.ndarray) -> str:
     8 bits and colours are judged as they are. Deeper grey is stretched by its range before anything looks at
     it, and so only its greatest share within this range counts.
     """
-    some = pixels[:: max(1, len(pixels) // _ROWS)]
+    height, width = pixels.shape[:2]
+    some = pixels[:: max(1, height // _GRID), :: max(1, width // _GRID)]
     if _is_flat(some) and _is_flat(pixels):
         return _word_for(pixels)
     low, high = (0.0, 255.0) if pixels.dtype == np.uint8 else (float(pixels.min()), float(pixels.max()))

@@ -192,8 +192,9 @@ def _in_place(dataset: "Dataset", content: bytes, place: int) -> np.ndarray | No
 def _check_colours(dataset: "Dataset") -> None:
     """Raise ImageError for colours that the standard has known and that nothing here decodes."""
     colours = str(dataset.get("PhotometricInterpretation"))
-    if colours in _UNUSUAL:
-        raise ImageError(f"has colours of an unusual kind ({colours})")
+    bits = dataset.get("BitsAllocated") or 0
+    if colours in _UNUSUAL or (colours.startswith("YBR_FULL") and bits > 8):
+        raise ImageError(f"has colours of an unusual kind ({colours}, {bits} bits)")
 
 
 _UNUSUAL = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB")

@@ -40,7 +40,8 @@ def brightness(pixels: np.ndarray, dataset: "Dataset") -> np.ndarray:
 def _colours(pixels: np.ndarray, bits: int) -> np.ndarray:
     if bits < 8 and pixels.dtype.kind in "iu":
         return _eight_bits(pixels, bits)
-    return pixels << (16 - bits) if pixels.dtype == np.uint16 and bits < 16 else pixels
+    words = pixels.dtype.kind == "u" and pixels.itemsize == 2  # in either byte order
+    return pixels << (16 - bits) if words and bits < 16 else pixels
 
 
 def _slope(dataset: "Dataset") -> float:

@@ -310,16 +310,24 @@ def test_compressed_data_has_bits_of_its_own(tmp_path: Path) -> None:
         assert reason(tmp_path, data).startswith("keeps 12 bits in compressed data of 16")
 
 
-@pytest.mark.parametrize("colours", ["HSV", "ARGB", "CMYK", "YBR_PARTIAL_422"])
-def test_colours_that_are_not_supported_are_not_called_damage(tmp_path: Path, colours: str) -> None:
-    data = dicom(RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8), PhotometricInterpretation=colours)
-    assert reason(tmp_path, data) == f"has colours of an unusual kind ({colours})"
+@pytest.mark.parametrize(
+    ("colours", "bits"), [("HSV", 8), ("ARGB", 8), ("CMYK", 8), ("YBR_PARTIAL_422", 8), ("YBR_FULL", 16)]
+)
+def test_colours_that_are_not_supported_are_not_called_damage(
+    tmp_path: Path, colours: str, bits: int
+) -> None:
+    pixels = RNG.integers(0, 256, (6, 8, 3)).astype(f"u{bits // 8}")
+    data = dicom(pixels, PhotometricInterpretation=colours)
+    assert reason(tmp_path, data) == f"has colours of an unusual kind ({colours}, {bits} bits)"
 
 
 @pytest.mark.parametrize("bits", [10, 12, 16])
 @pytest.mark.parametrize("planes", [0, 1])
-def test_deep_colours_keep_their_upper_byte(tmp_path: Path, bits: int, planes: int) -> None:
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_deep_colours_keep_their_upper_byte(tmp_path: Path, bits: int, planes: int, order: str) -> None:
     colours = RNG.integers(0, 1 << bits, (6, 8, 3)).astype(np.uint16)
     stored = np.ascontiguousarray(np.moveaxis(colours, 2, 0)) if planes else colours
-    data = dicom(colours, bits=bits, PlanarConfiguration=planes, PixelData=stored.tobytes())
+    syntax = uid.ExplicitVRLittleEndian if order == "<" else uid.ExplicitVRBigEndian
+    content = stored.astype(f"{order}u2").tobytes()
+    data = dicom(colours, bits=bits, syntax=syntax, PlanarConfiguration=planes, PixelData=content)
     assert (decoded(tmp_path, data) == colours >> (bits - 8)).all()
