@@ -65,6 +65,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     """
     from bccli.core import inference
     from bccli.core.cores import available_cores
+    from bccli.core.remarks import Remarks
 
     output = settings["output"]
     if inputs.count("-") > 1:
@@ -93,8 +94,9 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     started = time.monotonic()
     workers = settings["workers"] or available_cores()
     answers = inference.predict(predictor, chain(first, images), workers=workers)
+    remarks = Remarks()
     rows = inference.to_rows(
-        answers,
+        inference.remarked(answers, remarks),
         predictor.classes,
         settings["top"],
         by_patch=predictor.by_patch,
@@ -106,6 +108,8 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     if len(first) > 1:
         what = "patches" if predictor.by_patch else "images"
         screen.note(f"{counted.total} {what} in {seconds:.2f} s ({counted.total / seconds:.0f} a second)")
+    if remarks.count:
+        screen.warn(f"{remarks}; look at what is answered for such")
     if counted.errors:
         screen.warn(f"{counted.errors} of {counted.total} images have no label; their rows say why")
     return 4 if counted.errors and not settings["skip_bad"] else 0

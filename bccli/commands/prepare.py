@@ -396,11 +396,14 @@ def _check_patients(dataset: str, patients: int | Path) -> None:
 def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad: bool) -> int:
     from bccli.core.leakage import leak_sentences
     from bccli.core.merging import EXCLUSIONS
+    from bccli.core.remarks import Remarks
 
     for sentence in leak_sentences(info["audit"]):
         screen.warn(sentence)
     if unstained := info.get("unstained"):
         screen.warn(f"{unstained} images have too little stained tissue and keep their colours")
+    if blank := info.get("blank"):
+        screen.warn(f"{Remarks(**blank)}; see whether such belong in the dataset")
     for kind, number in info.get("excluded", {}).items():
         if kind in EXCLUSIONS:
             screen.warn(f"{number} images {EXCLUSIONS[kind]}, and are left out")

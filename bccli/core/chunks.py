@@ -18,6 +18,7 @@ from bccli.core.datasets import Reading
 from bccli.core.datasets.loading import load_raw, root_of
 from bccli.core.errors import ExcludedError, ImageError
 from bccli.core.files import write_into, write_text
+from bccli.core.imaging.blankness import blankness_of
 from bccli.core.imaging.encoding import encode_png
 from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
 from bccli.core.imaging.preparation import Piece, Preparation, prepare_image
@@ -79,13 +80,15 @@ class Entries:
     """What a journal holds.
 
     `bad` are inputs with the reason why they cannot be used, `excluded` those that the method leaves out,
-    each by its kind, `unstained` those whose stain could not be measured.
+    each by its kind, `unstained` those whose stain could not be measured, `blank` those on which there is
+    nothing to be seen, with what they look like.
     """
 
     prepared: list[Prepared]
     bad: list[tuple[str, str]]
     excluded: list[str]
     unstained: list[str]
+    blank: list[tuple[str, str]]
 
 
 def image_path(number: int, patch: int | None = None, folder: str = "images") -> str:
@@ -101,11 +104,11 @@ def prepare_chunk(chunk: Chunk) -> tuple[int, int]:
     inputs = _inputs_hash(chunk)
     if is_done(chunk.journal, chunk.out, inputs):
         return len(chunk.samples), len(chunk.samples)
-    entries: dict[str, Any] = {"inputs": inputs, "rows": [], "bad": [], "excluded": [], "unstained": []}
+    entries = new_entries(inputs)
     for number, sample in enumerate(chunk.samples, chunk.first):
         interruption.stop_if_requested()
         try:
-            rows, stained = _prepare_one(chunk, sample, number)
+            rows, stained, blankness = _prepare_one(chunk, sample, number)
         except ExcludedError as error:
             entries["excluded"].append(error.kind)
             continue
@@ -115,8 +118,14 @@ def prepare_chunk(chunk: Chunk) -> tuple[int, int]:
         entries["rows"] += rows
         entries["excluded"] += [] if rows else ["no_tissue"]
         entries["unstained"] += [] if stained else [sample.source]
+        entries["blank"] += [[sample.source, blankness]] if blankness else []
     write_text(chunk.journal, json.dumps(entries))
     return len(chunk.samples), 0
+
+
+def new_entries(inputs: str) -> dict[str, Any]:
+    """A journal before its first entry; `inputs` is the hash of all that it depends on."""
+    return {"inputs": inputs, "rows": [], "bad": [], "excluded": [], "unstained": [], "blank": []}
 
 
 def read_entries(journal: Path) -> Entries:
@@ -127,11 +136,13 @@ def read_entries(journal: Path) -> Entries:
         for cells, _, perceptual, blank in content["rows"]
     ]
     bad = [(source, reason) for source, reason in content["bad"]]
-    return Entries(prepared, bad, content["excluded"], content["unstained"])
+    blank = [(source, what) for source, what in content["blank"]]
+    return Entries(prepared, bad, content["excluded"], content["unstained"], blank)
 
 
-def _prepare_one(chunk: Chunk, sample: Sample, number: int) -> tuple[list[list[Any]], bool]:
-    """Prepare one image; returns a journal row for it or for each of its patches, and if it was stained."""
+def _prepare_one(chunk: Chunk, sample: Sample, number: int) -> tuple[list[list[Any]], bool, str]:
+    """Prepare one image; returns a journal row for it or for each of its patches, if it was stained, and what
+    it looks like where it is blank."""
     raw, mask = load_raw(sample, chunk.source, chunk.reading)
     prepared = prepare_image(raw, chunk.preparation, mask)
     cut = chunk.preparation.patches is not None
@@ -139,7 +150,7 @@ def _prepare_one(chunk: Chunk, sample: Sample, number: int) -> tuple[list[list[A
         _write_piece(chunk.out, sample, piece, number, patch if cut else None)
         for patch, piece in enumerate(prepared.pieces)
     ]
-    return rows, prepared.stained
+    return rows, prepared.stained, blankness_of(raw)
 
 
 def _write_piece(out: Path, sample: Sample, piece: Piece, number: int, patch: int | None) -> list[Any]:

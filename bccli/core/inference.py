@@ -18,10 +18,12 @@ from bccli.core.catalog import DATASETS
 from bccli.core.datasets.walking import image_files
 from bccli.core.engines import NoLightFormError, start_engine
 from bccli.core.errors import DataError, ImageError, UsageError
+from bccli.core.imaging.blankness import blankness_of
 from bccli.core.imaging.decoding import decode_deep
 from bccli.core.imaging.preparation import Preparation, prepare_image
 from bccli.core.locating import Locator, filled
 from bccli.core.masks import Masks
+from bccli.core.remarks import Remarks
 from bccli.core.runs import Run, load_run
 from bccli.core.tree_answers import TreeAnswerer
 from bccli.core.watching import SILENT, Watcher
@@ -35,7 +37,8 @@ class Prediction:
     """One image's answer: probabilities (classes,) or the reason why there is none.
 
     `chosen` is the number of the class that it is labelled with, None for the most probable one; `columns`
-    are further values by name. Of a patch, `place` is the row and column in its image, in pixels.
+    are further values by name. Of a patch, `place` is the row and column in its image, in pixels. `remark`
+    says what is odd about the image, such as `nearly black`; of patches the first has it.
     """
 
     path: str
@@ -44,6 +47,7 @@ class Prediction:
     place: tuple[int, int] | None = None
     chosen: int | None = None
     columns: Mapping[str, float | str] = field(default_factory=dict)
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -248,6 +252,7 @@ class _Prepared:
     forms: tuple[Pieces, ...] = ()
     error: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+    remark: str = ""
 
 
 def _prepare(predictor: Predictor, name: str) -> _Prepared:
@@ -270,7 +275,8 @@ def _prepare(predictor: Predictor, name: str) -> _Prepared:
                 columns |= dict(
                     zip(_shown_of(locator.node), (box, "map" if mask is None else "mask"), strict=True)
                 )
-        return _Prepared(name, tuple(found[form] for form in predictor.forms), columns=columns)
+        forms = tuple(found[form] for form in predictor.forms)
+        return _Prepared(name, forms, columns=columns, remark=blankness_of(raw))
     except ImageError as error:
         return _Prepared(name, error=str(error))
 
@@ -303,7 +309,8 @@ def _answer(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterator[Predic
             yield Prediction(entry.name, None, entry.error)
         else:
             probabilities, chosen, columns = next(answers)
-            yield Prediction(entry.name, probabilities, chosen=chosen, columns={**columns, **entry.columns})
+            said: dict[str, float | str] = {**columns, **entry.columns}
+            yield Prediction(entry.name, probabilities, chosen=chosen, columns=said, remark=entry.remark)
 
 
 def _by_image(answers: Decided) -> Iterator[tuple[np.ndarray, int, dict[str, float]]]:
@@ -320,8 +327,16 @@ def _answer_patches(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterato
             continue
         (patches,) = entry.forms
         answers = predictor.of_patches(patches.images)
-        for place, answer in zip(patches.places, answers, strict=True):
-            yield Prediction(entry.name, answer, place=place)
+        for number, (place, answer) in enumerate(zip(patches.places, answers, strict=True)):
+            yield Prediction(entry.name, answer, place=place, remark="" if number else entry.remark)
+
+
+def remarked(answers: Iterable[Prediction], remarks: Remarks) -> Iterator[Prediction]:
+    """Yield the answers, and count those that there is something to say about."""
+    for answer in answers:
+        if answer.remark:
+            remarks.add(answer.path, answer.remark)
+        yield answer
 
 
 def to_rows(

@@ -6,7 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from bccli.core.files import replacing, write_bytes
 from bccli.core.leakage import Traits, audit_folds, audit_splits
 from bccli.core.preview import Selection, draw_preview
 from bccli.core.records import COLUMNS, SPLITS, ContentHash, Sample
+from bccli.core.remarks import Remarks
 from bccli.core.stats import draw_stats
 from bccli.core.surveying import Survey
 from bccli.core.watching import Watcher
@@ -49,6 +50,7 @@ class _Tally:
     perceptual: array = field(default_factory=lambda: array("Q"))
     blank: array = field(default_factory=lambda: array("b"))
     parent: array = field(default_factory=lambda: array("i"))
+    blank_sources: Remarks = field(default_factory=Remarks)
     original: tuple[str, int] = "", -1  # the last one's path and row: children follow theirs
 
     def add(self, sample: Sample, perceptual: int, blank: bool) -> None:
@@ -106,6 +108,7 @@ def merge(out: Path, found: Survey, watcher: Watcher) -> dict[str, Any]:
         "quarantined": left_out["bad"],
         "excluded": excluded,
         "unstained": left_out["unstained"],
+        "blank": asdict(tally.blank_sources) if tally.blank_sources.count else None,
         "audit": audit,
         "content_hash": tally.content.hexdigest(),
     }
@@ -177,6 +180,8 @@ def _write_tables(out: Path, tally: _Tally, selection: Selection) -> Counter[str
                 quarantine = _writer(stack, out / "quarantine.csv", ("path", "reason"))
             if quarantine is not None:
                 quarantine.writerows(entries.bad)
+            for source, what in entries.blank:
+                tally.blank_sources.add(source, what)
             left_out["read"] += len({prepared.sample.source for prepared in entries.prepared})
             left_out.update(entries.excluded)
             for kind in ("bad", "unstained"):

@@ -11,7 +11,7 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.augmentation import Policy, child_with_mask
-from bccli.core.chunks import box_of, is_done, journal_path, write_png
+from bccli.core.chunks import box_of, is_done, journal_path, new_entries, write_png
 from bccli.core.errors import DataError, ImageError
 from bccli.core.files import write_text
 from bccli.core.imaging.decoding import decode
@@ -61,7 +61,7 @@ def augment_chunk(chunk: Chunk) -> tuple[int, int]:
     if is_done(journal, chunk.out, inputs):
         return chunk.images, chunk.images
     load_cv2().setNumThreads(1)  # a process is the work of one core
-    entries: dict[str, Any] = {"inputs": inputs, "rows": [], "bad": [], "excluded": [], "unstained": []}
+    entries = new_entries(inputs)
     for litter in chunk.litters:
         interruption.stop_if_requested()
         entries["rows"] += _write_litter(chunk, litter)

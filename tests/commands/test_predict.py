@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from bccli.cli import cli
 from tests.conftest import PATIENT, Bccli, draw, rows_of, save
@@ -72,6 +73,36 @@ def check_mixed(rows: list[dict]) -> None:
 
 
 # Images
+
+
+def test_blank_images_are_answered_and_counted(bccli: Bccli, run: Path, tmp_path: Path) -> None:
+    for number, pixels in enumerate((draw(0, 1), draw(1, 2) // 16, np.full((24, 24, 3), 255, np.uint8))):
+        save(tmp_path / "in" / f"{number}.png", pixels)
+    result = bccli("predict", run, tmp_path / "in")
+    assert [row["error"] for row in rows_of(result.stdout)] == [""] * 3
+    (line,) = [line for line in result.stderr.splitlines() if "blank or" in line]
+    first = tmp_path / "in" / "1.png"
+    assert f"2 images are blank or nearly so (the first: {first} is nearly black)" in line
+    alone = bccli("predict", run, tmp_path / "in" / "2.png")
+    assert f"1 image is blank or nearly so ({tmp_path / 'in' / '2.png'} is all white)" in alone.stderr
+    assert "blank or" not in bccli("predict", run, tmp_path / "in" / "0.png").stderr
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tif"])
+def test_an_image_on_its_side_is_answered_as_if_it_stood(
+    bccli: Bccli, run: Path, tmp_path: Path, kind: str
+) -> None:
+    upright = Image.fromarray(draw(0, 1, (32, 24)))
+    exif = Image.Exif()
+    exif[274] = 6
+    options = {"quality": 100, "subsampling": 0} if kind == "jpg" else {}
+    if kind == "webp":
+        options = {"lossless": True}
+    upright.save(tmp_path / f"a.{kind}", **options)
+    upright.rotate(90, expand=True).save(tmp_path / f"b.{kind}", exif=exif, **options)
+    rows = rows_of(bccli("predict", run, tmp_path / f"a.{kind}", tmp_path / f"b.{kind}").stdout)
+    first, second = (float(row["p_benign"]) for row in rows)
+    assert first == pytest.approx(second, abs=0.02 if kind == "jpg" else 1e-6)
 
 
 def test_images_that_cannot_be_read_are_rows_with_their_error(bccli: Bccli, run: Path, mixed: Path) -> None:

@@ -140,6 +140,19 @@ def test_damaged_images_go_to_the_quarantine(bccli: Bccli, make_folder: MakeFold
     assert sum(int(row["images"]) for row in rows_of(result.stdout)) == 21
 
 
+def test_blank_images_are_prepared_and_counted(bccli: Bccli, make_folder: MakeFolder, tmp_path: Path) -> None:
+    raw = make_folder()
+    names = sorted(path.relative_to(raw) for path in raw.rglob("*.png"))
+    for name, value in ((names[0], 7), (names[3], 255)):
+        save(raw / name, np.full((24, 24, 3), value, np.uint8))
+    result = bccli("prepare", "folder", raw, tmp_path / "out", "--workers", 1)
+    assert f"2 images are blank or nearly so (the first: {names[0]} is all of one colour)" in result.stderr
+    assert len(sources(tmp_path / "out")) == len(names)
+    again = bccli("prepare", "folder", raw, tmp_path / "out")
+    assert "2 images are blank or nearly so" in again.stderr
+    assert not list(tmp_path.glob("out/quarantine.csv"))
+
+
 def test_the_same_command_again_does_nothing_and_says_the_same(
     bccli: Bccli, make_folder: MakeFolder, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import io
 import logging
 import math
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from bccli.core.errors import ImageError
+from bccli.core.imaging.orientation import UPRIGHT, orientation_of, swaps_sides, upright
+from bccli.core.imaging.tiff import TIFF_STARTS, check_strips, is_plain, read_tiff
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 SUFFIXES = DICOM_SUFFIXES | {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".pnm"}
@@ -63,9 +66,11 @@ def decode(path: Path | str) -> np.ndarray:
 def decode_deep(path: Path | str) -> np.ndarray:
     """Read an image file: grey (height, width) of the file's own depth, or uint8 RGB (height, width, 3).
 
-    It is read-only. Colour of 16 bits keeps its upper byte; transparent pixels become white; of a TIFF's
-    pages the first counts. The content decides, not the name; only DICOM without its preamble needs the
-    name. Raises ImageError with the reason, without the path.
+    It is read-only, and turned as EXIF or TIFF says. Colour of 16 bits keeps its upper byte: neither a PNG's
+    significant bits nor a TIFF's greatest sample say that the lower bits were meant, so that what uses 12 of
+    them becomes nearly black, which `blankness_of` tells. Transparent pixels become white; of a TIFF's pages
+    the largest counts, as in `read_tiff`. The content decides, not the name; only DICOM without its preamble
+    needs the name. Raises ImageError with the reason, without the path.
     """
     with _enough_memory():
         pixels = _decode_bytes(_read(path), os.path.splitext(path)[1].lower() in DICOM_SUFFIXES)
@@ -79,9 +84,24 @@ def read_size(path: Path | str) -> tuple[int, int]:
     Raises ImageError as `decode_deep`.
     """
     with contextlib.suppress(Exception), Image.open(path, formats=_FORMATS) as image:
-        return image.size
+        if (size := _shown_size(image)) is not None:
+            return size
     height, width = decode_deep(path).shape[:2]
     return width, height
+
+
+# How the chunks of a PNG begin that may say that it lies on its side; they may stand behind the pixels.
+_PNG_MARKS = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
+
+
+def _shown_size(image: Image.Image) -> tuple[int, int] | None:
+    """Width and height of an image that has only been opened; None where its header does not tell."""
+    if isinstance(image, TiffImageFile):
+        return image.size if is_plain(image) else None
+    if isinstance(image, PngImageFile):
+        content = Path(os.fsdecode(image.filename)).read_bytes()
+        return None if any(mark in content for mark in _PNG_MARKS) else image.size
+    return image.size[::-1] if swaps_sides(orientation_of(image)) else image.size
 
 
 @contextlib.contextmanager
@@ -117,7 +137,7 @@ def _decode_bytes(data: bytes, named_dicom: bool) -> np.ndarray:
         try:
             return _decode_with_pillow(data)
         except UnidentifiedImageError:
-            if data[:4] in _TIFF_STARTS:
+            if data[:4] in TIFF_STARTS:
                 return _decode_tiff(data)
         if named_dicom:
             return _decode_dicom(data)
@@ -125,8 +145,22 @@ def _decode_bytes(data: bytes, named_dicom: bool) -> np.ndarray:
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's and tifffile's decoders raise many kinds for damaged data
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ImageError(f"is damaged ({reason})") from None
+        raise ImageError(_explained(error)) from None
+
+
+_UNSUPPORTED = re.compile(
+    r"unsupported|not supported|not implemented|not available|requires the 'imagecodecs'|DelayedImportError|"
+    r"unknown (pixel mode|data organization)",
+    re.IGNORECASE,
+)
+
+
+def _explained(error: Exception) -> str:
+    """Why a decoder gave up: what it does not know need not be damaged."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    if isinstance(error, NotImplementedError) or _UNSUPPORTED.search(reason):
+        return f"is of a kind that bccli cannot read ({reason})"
+    return f"is damaged ({reason})"
 
 
 def _decode_with_pillow(data: bytes) -> np.ndarray:
@@ -134,12 +168,13 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
         check_size(*image.size)
         if isinstance(image, _ANIMATED) and image.is_animated:
             raise ImageError(f"is animated ({image.n_frames} frames); one image is needed")
-        if _is_misread(image):
-            return _decode_tiff(data)
         if isinstance(image, TiffImageFile):
-            _check_strips(image)
+            if not is_plain(image):
+                return _decode_tiff(data)
+            check_strips(image)
         image.load()
-        return _to_array(image)
+        turned = isinstance(image, TiffImageFile)  # Pillow has done it
+        return upright(_to_array(image), UPRIGHT if turned else orientation_of(image))
 
 
 def check_size(width: int, height: int) -> None:
@@ -150,48 +185,8 @@ def check_size(width: int, height: int) -> None:
         raise ImageError(f"has no pixels ({width}×{height})")
 
 
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BITS, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # TIFF 6.0: BitsPerSample, …, PlanarConfiguration
-_WHITE_IS_ZERO = 0
-_TIFF_COLOURS = (_WHITE_IS_ZERO, 1, 2, 6)  # grey of both kinds, RGB, YCbCr
-
-
-def _is_misread(image: Image.Image) -> bool:
-    """Whether this is a TIFF that Pillow opens and misreads: deep, in a plane per colour or white as zero."""
-    tags = getattr(image, "tag_v2", {})
-    unusual = tags.get(_PLANAR) == 2 or tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-    return unusual and max(tags.get(_BITS, (1,))) > 8
-
-
-def _check_strips(image: TiffImageFile) -> None:
-    """Raise ImageError where a TIFF has too few strips or tiles: Pillow leaves the rest black."""
-    boxes = np.array([part[1] for part in image.tile], np.int64).reshape(-1, 4)
-    covered = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).sum()
-    if covered < math.prod(image.size):
-        raise ImageError("is damaged (some of its strips or tiles are missing)")
-
-
 def _decode_tiff(data: bytes) -> np.ndarray:
-    """TIFF kinds that Pillow leaves alone: 16-bit colour, BigTIFF, rare compressions."""
-    import tifffile
-
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        page = tiff.pages[0]
-        check_size(page.imagewidth, page.imagelength)
-        check_size(page.tilewidth or 1, page.tilelength or 1)
-        if page.size > 4 * MAX_PIXELS:
-            raise ImageError(f"has an unusual layout {page.shape}")
-        if page.photometric not in _TIFF_COLOURS:
-            kind = getattr(page.photometric, "name", page.photometric)
-            raise ImageError(f"has colours of an unusual kind ({kind})")
-        if sum(map(bool, page.databytecounts)) < math.prod(page.chunked):  # tifffile makes them up, as black
-            raise ImageError("is damaged (some of its strips or tiles are missing)")
-        pixels = page.asarray()
-        if page.axes.startswith("S"):  # planes stored one after the other
-            pixels = np.moveaxis(pixels, 0, -1)
-        if page.photometric == _WHITE_IS_ZERO:
-            pixels = -pixels if pixels.dtype.kind == "f" else np.invert(pixels)
-    return _from_array(pixels)
+    return _from_array(read_tiff(data, check_size, max_pixels=MAX_PIXELS))
 
 
 def _decode_dicom(data: bytes) -> np.ndarray:
@@ -207,10 +202,10 @@ def _from_array(pixels: np.ndarray) -> np.ndarray:
     if pixels.ndim != 3 or pixels.shape[2] < 3:
         raise ImageError(f"has an unusual layout {pixels.shape}")
     colour = pixels[:, :, :3]
-    if colour.dtype == np.uint16:
-        return np.ascontiguousarray((colour >> 8).astype(np.uint8))
     if colour.dtype == np.uint8:
         return np.ascontiguousarray(colour)
+    if colour.dtype.kind == "u":
+        return np.ascontiguousarray((colour >> 8 * (colour.itemsize - 1)).astype(np.uint8))
     raise ImageError(f"has colours of type {colour.dtype}")
 
 
@@ -236,6 +231,8 @@ def stretched(grey: np.ndarray) -> np.ndarray:
 
 
 def _opaque(image: Image.Image) -> np.ndarray:
+    if image.mode == "La":  # multiplied by its transparency: Pillow knows only this way back
+        image = image.convert("LA")
     coloured = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
     return np.asarray(Image.alpha_composite(white, coloured).convert("RGB"))
@@ -246,6 +243,7 @@ _CONVERSIONS: dict[str, Callable[[Image.Image], np.ndarray]] = {
     **dict.fromkeys(("RGB", "L", "I", "I;16", "I;16B", "I;16L", "F"), np.asarray),
     "RGBA": _opaque,
     "LA": _opaque,
+    "La": _opaque,
     "PA": _opaque,
 }
 

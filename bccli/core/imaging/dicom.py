@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bccli.core.errors import ImageError
+from bccli.core.imaging.modality import GREY_TAGS, brightness
+from bccli.core.imaging.palettes import PALETTE, PALETTE_TAGS, look_up
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-_TABLES = ("PaletteColorLookupTableDescriptor", "PaletteColorLookupTableData")
-_SEGMENTED = tuple(f"Segmented{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue"))
 _NEEDED = (
     "Rows",
     "Columns",
@@ -28,9 +28,8 @@ _NEEDED = (
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
-    "RescaleSlope",
-    *(colour + table for colour in ("Red", "Green", "Blue") for table in _TABLES),
-    *_SEGMENTED,
+    *GREY_TAGS,
+    *PALETTE_TAGS,
     *_PIXELS,
 )
 
@@ -64,11 +63,15 @@ def read_dicom(data: bytes, check_size: Callable[[int, int], None], *, max_bytes
         if stored is None and not any(name in dataset for name in _PIXELS):
             raise ImageError("holds no image (no pixel data)")
         check_size(int(dataset.Columns), int(dataset.Rows))
+        _check_colours(dataset)
         frames = int(dataset.get("NumberOfFrames") or 1)
         if frames != 1:
             raise ImageError(f"holds {frames} frames; one image is needed")
     with _reporting("is damaged (its pixel data cannot be decoded)"):
-        return _brightness(_decode(dataset) if stored is None else stored, dataset)
+        found = _decode(dataset) if stored is None else stored
+        if dataset.PhotometricInterpretation == PALETTE:
+            return look_up(found, dataset)
+        return brightness(found, dataset)
 
 
 @contextmanager
@@ -132,10 +135,34 @@ def _decode(dataset: "Dataset") -> np.ndarray:
         _check_stream(dataset)
     if codec:
         return _decode_with_imagecodecs(dataset, codec)
+    spare = _spare_bits(dataset)
+    if not spare or _precision(dataset) <= dataset.BitsStored:
+        return pixels.pixel_array(dataset, index=0)
+    return _shifted(dataset, spare)
+
+
+def _spare_bits(dataset: "Dataset") -> int:
+    """How many bits lie below those that are stored: none unless HighBit is out of the ordinary."""
+    stored, allocated = int(dataset.get("BitsStored") or 0), int(dataset.get("BitsAllocated") or 0)
+    high = dataset.get("HighBit")
+    if not stored or high is None or high == stored - 1:
+        return 0
+    if not stored - 1 <= high < allocated:
+        raise ImageError(f"is damaged (HighBit {high} for {stored} bits stored in {allocated})")
+    return high + 1 - stored
+
+
+def _shifted(dataset: "Dataset", spare: int) -> np.ndarray:
+    """Pixels whose bits begin `spare` above the lowest: pydicom takes them all, and the rest is cut off."""
+    from pydicom import pixels
+
+    stored, allocated, signed = dataset.BitsStored, dataset.BitsAllocated, dataset.PixelRepresentation == 1
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = allocated, allocated - 1, 0
     found = pixels.pixel_array(dataset, index=0)
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        return pixels.apply_color_lut(found, dataset)[:, :, :3]
-    return found
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = stored, stored - 1, int(signed)
+    upper = found << (allocated - stored - spare)
+    kind = "i" if signed else "u"
+    return upper.view(f"{kind}{found.itemsize}") >> (allocated - stored)
 
 
 def _in_place(dataset: "Dataset", content: bytes, place: int) -> np.ndarray | None:
@@ -160,6 +187,17 @@ def _in_place(dataset: "Dataset", content: bytes, place: int) -> np.ndarray | No
     if length not in (size, size + size % 2) or place + 4 + length > len(content):
         return None
     return np.frombuffer(content, kind, rows * columns, place + 4).reshape(rows, columns)
+
+
+def _check_colours(dataset: "Dataset") -> None:
+    """Raise ImageError for colours that the standard has known and that nothing here decodes."""
+    colours = str(dataset.get("PhotometricInterpretation"))
+    bits = dataset.get("BitsAllocated") or 0
+    if colours in _UNUSUAL or (colours.startswith("YBR_FULL") and bits > 8):
+        raise ImageError(f"has colours of an unusual kind ({colours}, {bits} bits)")
+
+
+_UNUSUAL = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB")
 
 
 def _check_supported(syntax: str) -> None:
@@ -208,51 +246,41 @@ def _decode_with_imagecodecs(dataset: "Dataset", codec: str) -> np.ndarray:
     return found
 
 
+def _precision(dataset: "Dataset") -> int:
+    """How many bits a pixel has where it is decoded: of a compressed stream its own, else all of them."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.startswith(_JPEG):
+        return _read_stream(_frame(dataset))[2]
+    return int(dataset.BitsAllocated)
+
+
 def _check_stream(dataset: "Dataset") -> None:
-    """Raise ImageError where a compressed stream has another size than the header, which was checked."""
-    width, height = _stream_size(_frame(dataset))
+    """Raise ImageError where a compressed stream has another size than the header, which was checked, or
+    keeps its bits at another place than all others do."""
+    width, height, bits = _read_stream(_frame(dataset))
+    if bits > dataset.BitsStored and _spare_bits(dataset):
+        raise ImageError(f"keeps {dataset.BitsStored} bits in compressed data of {bits}; export it again")
     if (width, height) != (dataset.Columns, dataset.Rows):
         stated = f"{dataset.Columns}×{dataset.Rows}"
         raise ImageError(f"is damaged (a header of {stated} and pixel data of {width}×{height} pixels)")
 
 
-def _stream_size(stream: bytes) -> tuple[int, int]:
-    """Width and height of a JPEG, JPEG-LS or JPEG 2000 stream. Raises struct.error where there is no end."""
+def _read_stream(stream: bytes) -> tuple[int, int, int]:
+    """Width, height and bits of a JPEG, JPEG-LS or JPEG 2000 stream. Raises struct.error where there is no
+    end."""
     codestream = stream.find(b"\xff\x4f\xff\x51")
     if codestream >= 0 and not stream.startswith(b"\xff\xd8"):
         right, bottom, left, top = struct.unpack_from(">4I", stream, codestream + 8)
-        return right - left, bottom - top
+        (depth,) = struct.unpack_from(">B", stream, codestream + 42)  # SIZ: 38 bytes, then each component's
+        return right - left, bottom - top, (depth & 0x7F) + 1
     position = 2
     while True:
         marker, length = struct.unpack_from(">HH", stream, position)
         if marker in _FRAME_STARTS:
-            height, width = struct.unpack_from(">HH", stream, position + 5)
-            return width, height
+            bits, height, width = struct.unpack_from(">BHH", stream, position + 4)
+            return width, height, bits
         position += 2 + length
 
 
 # SOF0 to SOF15 without the tables among them, and SOF55 of JPEG-LS
 _FRAME_STARTS = frozenset({*range(0xFFC0, 0xFFD0), 0xFFF7} - {0xFFC4, 0xFFC8, 0xFFCC})
-
-
-def _brightness(pixels: np.ndarray, dataset: "Dataset") -> np.ndarray:
-    """Grey with more as brighter, and of up to 8 bits over the whole range; colours in the upper bits."""
-    stored = int(dataset.get("BitsStored") or 8 * pixels.itemsize)
-    if pixels.ndim == 3:
-        return pixels << (16 - stored) if pixels.dtype == np.uint16 and stored < 16 else pixels
-    if stored <= 8:
-        pixels = _eight_bits(pixels, stored)
-    falling = float(dataset.get("RescaleSlope") or 1) < 0
-    if falling == (dataset.PhotometricInterpretation == "MONOCHROME1"):
-        return pixels
-    return -pixels if pixels.dtype.kind == "f" else np.invert(pixels)
-
-
-def _eight_bits(pixels: np.ndarray, stored: int) -> np.ndarray:
-    """Integers of up to 8 bits as uint8 from black to white, and not by their own range."""
-    if stored == 8 and pixels.dtype == np.uint8:
-        return pixels
-    highest = 2**stored - 1
-    levels = pixels.astype(np.int16) + 2 ** (stored - 1) if pixels.dtype.kind == "i" else pixels
-    table = np.arange(highest + 1) * 255 // highest
-    return table.astype(np.uint8)[np.clip(levels, 0, highest)]
