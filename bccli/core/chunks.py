@@ -79,13 +79,15 @@ class Entries:
     """What a journal holds.
 
     `bad` are inputs with the reason why they cannot be used, `excluded` those that the method leaves out,
-    each by its kind, `unstained` those whose stain could not be measured.
+    each by its kind, `unstained` those whose stain could not be measured, `remarked` those whose masks
+    deserve a remark, with its kind.
     """
 
     prepared: list[Prepared]
     bad: list[tuple[str, str]]
     excluded: list[str]
     unstained: list[str]
+    remarked: list[tuple[str, str]]
 
 
 def image_path(number: int, patch: int | None = None, folder: str = "images") -> str:
@@ -101,11 +103,18 @@ def prepare_chunk(chunk: Chunk) -> tuple[int, int]:
     inputs = _inputs_hash(chunk)
     if is_done(chunk.journal, chunk.out, inputs):
         return len(chunk.samples), len(chunk.samples)
-    entries: dict[str, Any] = {"inputs": inputs, "rows": [], "bad": [], "excluded": [], "unstained": []}
+    entries: dict[str, Any] = {
+        "inputs": inputs,
+        "rows": [],
+        "bad": [],
+        "excluded": [],
+        "unstained": [],
+        "remarked": [],
+    }
     for number, sample in enumerate(chunk.samples, chunk.first):
         interruption.stop_if_requested()
         try:
-            rows, stained = _prepare_one(chunk, sample, number)
+            rows, stained, remark = _prepare_one(chunk, sample, number)
         except ExcludedError as error:
             entries["excluded"].append(error.kind)
             continue
@@ -115,6 +124,7 @@ def prepare_chunk(chunk: Chunk) -> tuple[int, int]:
         entries["rows"] += rows
         entries["excluded"] += [] if rows else ["no_tissue"]
         entries["unstained"] += [] if stained else [sample.source]
+        entries["remarked"] += [[sample.source, remark]] if remark else []
     write_text(chunk.journal, json.dumps(entries))
     return len(chunk.samples), 0
 
@@ -127,19 +137,21 @@ def read_entries(journal: Path) -> Entries:
         for cells, _, perceptual, blank in content["rows"]
     ]
     bad = [(source, reason) for source, reason in content["bad"]]
-    return Entries(prepared, bad, content["excluded"], content["unstained"])
+    remarked = [(source, kind) for source, kind in content["remarked"]]
+    return Entries(prepared, bad, content["excluded"], content["unstained"], remarked)
 
 
-def _prepare_one(chunk: Chunk, sample: Sample, number: int) -> tuple[list[list[Any]], bool]:
-    """Prepare one image; returns a journal row for it or for each of its patches, and if it was stained."""
-    raw, mask = load_raw(sample, chunk.source, chunk.reading)
-    prepared = prepare_image(raw, chunk.preparation, mask)
+def _prepare_one(chunk: Chunk, sample: Sample, number: int) -> tuple[list[list[Any]], bool, str]:
+    """Prepare one image; returns a journal row for it or for each of its patches, if it was stained, and the
+    kind of remark that its mask deserves."""
+    raw = load_raw(sample, chunk.source, chunk.reading)
+    prepared = prepare_image(raw.image, chunk.preparation, raw.mask)
     cut = chunk.preparation.patches is not None
     rows = [
         _write_piece(chunk.out, sample, piece, number, patch if cut else None)
         for patch, piece in enumerate(prepared.pieces)
     ]
-    return rows, prepared.stained
+    return rows, prepared.stained, raw.remark
 
 
 def _write_piece(out: Path, sample: Sample, piece: Piece, number: int, patch: int | None) -> list[Any]:

@@ -38,7 +38,8 @@ class Masks:
         Raises ImageError where there is none, in several folders, or none that can be used.
         """
         found = [
-            load_mask(self._root / name, name, shape, contours=self._contours) for name in self._find(image)
+            load_mask(self._root / name, name, shape, contours=self._contours)[0]
+            for name in self._find(image)
         ]
         mask: np.ndarray = np.maximum.reduce(found)
         return mask

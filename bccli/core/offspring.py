@@ -62,6 +62,7 @@ def augment_chunk(chunk: Chunk) -> tuple[int, int]:
         return chunk.images, chunk.images
     load_cv2().setNumThreads(1)  # a process is the work of one core
     entries: dict[str, Any] = {"inputs": inputs, "rows": [], "bad": [], "excluded": [], "unstained": []}
+    entries["remarked"] = []
     for litter in chunk.litters:
         interruption.stop_if_requested()
         entries["rows"] += _write_litter(chunk, litter)

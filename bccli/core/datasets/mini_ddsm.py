@@ -48,6 +48,11 @@ def read_mini_ddsm(source: Path, reading: Reading, skip: Skip) -> Iterator[Sampl
         if contours and status == "normal":
             skip(place, "contradiction")
         label = status if contours else "normal"
+        masks = [files.get(name.lower(), name) for name in contours]
+        lost = [name for name in contours if name.lower() not in files]
+        if lost and not reading.needs_masks:
+            skip(lost[0], "mask_missing")
+            masks = []  # as the rest of them would not show where all of the tumour is
         if not contours and reading.protocol == "honest" and _breast(line) in marked:
             skip(place, "other_view")
         elif label in _wanted(reading.task):
@@ -58,7 +63,7 @@ def read_mini_ddsm(source: Path, reading: Reading, skip: Skip) -> Iterator[Sampl
                 source=files[place.lower()],
                 view=line.filled("View").upper(),
                 side=line.coded("Side", _SIDES),
-                mask=join_masks(files.get(name.lower(), name) for name in contours),
+                mask=join_masks(masks),
                 age=_age(line),
             )
 
