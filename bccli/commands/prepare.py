@@ -406,8 +406,8 @@ def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad:
     if unstained := info.get("unstained"):
         screen.warn(f"{unstained} images have too little stained tissue and keep their colours")
     for kind in MADE:
-        if kind in info["remarks"]:
-            screen.warn(Remark(kind, **info["remarks"][kind]).sentence())
+        if found := info.get("remarks", {}).get(kind):
+            screen.warn(Remark(kind, **found).sentence())
     for kind, number in info.get("excluded", {}).items():
         if kind in EXCLUSIONS:
             screen.warn(f"{number} images {EXCLUSIONS[kind]}, and are left out")

@@ -231,12 +231,14 @@ _LAYERS = {("efficientnet-b0", "top_conv"): 234}
 def beside(figures: Figures, info: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """The paper's figures of what a run is by its run.json, with what was measured; None where it has none.
 
-    A run of a paper's recipe that is another model, or another level or split of it, has none.
+    A run of a paper's recipe that is another model, or another level or split of it, or of other data, has
+    none.
     """
     fitting = [
         row
         for row in PAPERS.get(figures.recipe or "", ())
-        if row.split in ("", figures.split or "test")
+        if figures.split
+        and row.split in ("", figures.split)
         and row.level == figures.level
         and is_of(row.model, info)
     ]

@@ -970,6 +970,21 @@ def test_an_image_without_its_mask_is_a_row_with_its_error(
     )
 
 
+def test_predict_scales_a_smaller_mask_and_says_so(
+    bccli: Bccli, region_run: dict[str, Any], tmp_path: Path
+) -> None:
+    small = round(0.87 * SIZE[0]), round(0.87 * SIZE[1])
+    for name, mask in (("a", lesion_mask(5)), ("b", scaled_mask(lesion_mask(5), small))):
+        save(tmp_path / "in" / f"{name}.png", mammogram(5))
+        save(tmp_path / "masks" / f"{name}_mask.png", mask)
+        save(tmp_path / "whole" / f"{name}.png", scaled_mask(mask, SIZE))
+    result = bccli("predict", region_run["run"], tmp_path / "in", "--mask-dir", tmp_path / "masks")
+    assert "were scaled to it: 1 (b_mask.png)" in result.stderr
+    again = bccli("predict", region_run["run"], tmp_path / "in", "--mask-dir", tmp_path / "whole")
+    assert result.stdout == again.stdout
+    assert "scaled" not in again.stderr
+
+
 def test_predict_repeats_nothing_that_a_dicom_file_says_of_a_patient(
     bccli: Bccli, region_run: dict[str, Any], tmp_path: Path
 ) -> None:

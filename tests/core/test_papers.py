@@ -217,6 +217,8 @@ def test_another_level_or_split_has_none() -> None:
     for level in ("patch", "patient"):
         assert printed(transfer("vgg16"), level) == {}
     assert printed(transfer("vgg16"), split="val") == {}
+    of_other_data = Figures(recipe="bcnet", level="image", split=None)
+    assert beside(of_other_data, run_of("bcnet", "train")) is None
 
 
 def test_numbers_of_images_and_remarks_stand_beside_the_figures() -> None:

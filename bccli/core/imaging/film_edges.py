@@ -11,6 +11,7 @@ import numpy as np
 
 from bccli.core.imaging.opencv import load_cv2
 
+_LEAST_SIDE = 8
 _SATURATED = 0.98
 """Share of the image's range from which a pixel is as good as the brightest one."""
 _BRIGHT = 0.85
@@ -23,6 +24,8 @@ _DEPTH = 0.05
 """Share of the image that an edge of less than full white is deep at most."""
 _GAP = 0.002
 """Share of the image that a dark line between scanner and film is wide at most."""
+_MOST_PIXELS = 2**26
+"""Three times as many as films of CBIS-DDSM have; larger images would take much memory, and are no films."""
 _BLUR = 0.004
 """Share of the image over which an edge fades into what lies beside it, at most."""
 _FADED = 0.2
@@ -35,8 +38,10 @@ def film_edge(grey: np.ndarray) -> np.ndarray | None:
     It touches the border along 5 % of a side at least. Saturated pixels belong to it however deep they
     reach, others where they end in a steep fall within 5 % of the image.
     """
-    low, high = (float(value) for value in (grey.min(), grey.max()))
-    if not high > low or min(grey.shape) < 8 or not np.isfinite(high - low):
+    if min(grey.shape) < _LEAST_SIDE or grey.size > _MOST_PIXELS:
+        return None
+    low, high = float(grey.min()), float(grey.max())
+    if not np.isfinite(high - low) or high == low:
         return None
     edge = np.zeros(grey.shape, bool)
     found = _mark_saturated(edge, grey, low + _SATURATED * (high - low), low)
@@ -65,16 +70,21 @@ def _mark_saturated(edge: np.ndarray, grey: np.ndarray, level: float, low: float
     saturated = (grey >= level).view(np.uint8)
     reach = _pixels(_BLUR, min(grey.shape), 2)
     taken = np.zeros((grey.shape[0] + 2, grey.shape[1] + 2), np.uint8)  # with the frame that OpenCV asks for
-    found = False
+    found, number = False, 1
     for row, column in seeds:
         if taken[row + 1, column + 1]:
             continue
-        before = taken.copy()
-        cv2.floodFill(saturated, taken, (column, row), 0, flags=4 | cv2.FLOODFILL_MASK_ONLY | (1 << 8))
-        part = (taken - before)[1:-1, 1:-1]
-        beside = _beside_part(part, grey, reach)
+        number = min(number + 1, 255)  # 1 is the frame's
+        flags = 4 | cv2.FLOODFILL_MASK_ONLY | (number << 8)
+        _, _, _, (left, top, width, height) = cv2.floodFill(saturated, taken, (column, row), 0, flags=flags)
+        window = (
+            slice(max(top - reach, 0), top + height + reach),
+            slice(max(left - reach, 0), left + width + reach),
+        )
+        part = taken[1:-1, 1:-1][window] == number
+        beside = _beside_part(part, grey[window], reach)
         if len(beside) and np.median(beside) - low <= _FALL * (level - low):
-            edge |= part.astype(bool)
+            edge[window] |= part
             found = True
     return found
 
@@ -142,7 +152,7 @@ def _seeds(bright: np.ndarray, border: Border) -> list[tuple[int, int]]:
 
 
 def _beside_part(part: np.ndarray, grey: np.ndarray, reach: int) -> np.ndarray:
-    """The levels (n,) of an image `reach` pixels away from a part uint8, up, down, left and right of it.
+    """The levels (n,) of an image `reach` pixels away from a part of it, up, down, left and right.
 
     Of large images, some 500 lines in each direction are looked at.
     """

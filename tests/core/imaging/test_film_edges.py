@@ -57,6 +57,22 @@ def test_films_of_every_depth_have_edges(kind: type) -> None:
     assert (found == there).all()
 
 
+def test_of_many_white_places_at_the_border_only_long_ones_are_an_edge() -> None:
+    film = mammogram(0, SIZE)
+    film[0, ::2] = WHITE  # a comb, and a line with a hole in it
+    film[:, -1] = WHITE
+    film[150:153, -1] = 0
+    film[:, 0:3] = WHITE
+    film[100:300, 0:3] = 0
+    found = film_edge(film)
+    assert found is not None
+    assert found[5:, -1].sum() == 395 - 3
+    assert found[5:100, :3].all()
+    assert found[300:, :3].all()
+    assert not found[5:, 3:-1].any()
+    assert not found[100:300, :3].any()
+
+
 def test_film_without_rays_beside_the_scanners_light_belongs_to_the_edge_with_its_blur() -> None:
     """As on the real films: 65,535, then some 60,000, then a fall within a few pixels."""
     film = mammogram(1, (1000, 800))
