@@ -180,6 +180,7 @@ def _paper_rows(row: Figures) -> Iterator[Row]:
             "run": row["name"],
             "measure": entry["measure"].replace("_", " "),
             "paper": cell(entry["paper"]),
+            "paper n": cell(entry["n"]),
             "where": entry["where"],
             "measured": measured,
             "protocol": row["protocol"],

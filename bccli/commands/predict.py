@@ -110,9 +110,17 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
         screen.note(f"{counted.total} {what} in {seconds:.2f} s ({counted.total / seconds:.0f} a second)")
     if remarks.count:
         screen.warn(f"{remarks}; look at what is answered for such")
+    _say_scaled(screen, predictor)
     if counted.errors:
         screen.warn(f"{counted.errors} of {counted.total} images have no label; their rows say why")
     return 4 if counted.errors and not settings["skip_bad"] else 0
+
+
+def _say_scaled(screen: console.Console, predictor: Any) -> None:
+    from bccli.core.verification import Remark
+
+    if predictor.masks and (scaled := predictor.masks.scaled):
+        screen.warn(Remark("mask_scaled", len(scaled), scaled[:3]).sentence())
 
 
 def _with_masks(screen: console.Console, predictor: Any, run: Path, folder: Path | None) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bccli import __version__, console, options
-from bccli.core.catalog import DATASETS
+from bccli.core.catalog import DATASETS, Dataset
 from bccli.core.errors import UsageError
 from bccli.recipes import RecipeCommand, is_given
 
@@ -265,7 +265,7 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
             seed=settings["seed"],
             protocol=settings["protocol"],
         ),
-        preparation=_preparation(settings),
+        preparation=_preparation(DATASETS[dataset], settings),
         reading=Reading(
             magnifications=settings["magnification"],
             patient_regex=settings["patient_regex"],
@@ -275,12 +275,13 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
             patients=patients if isinstance(patients, int) else Reading.patients,
             seed=settings["seed"],
             protocol=settings["protocol"],
+            needs_masks=settings["roi"] != "none",
         ),
         positive=settings["positive"],
     )
 
 
-def _preparation(settings: dict[str, Any]) -> Any:
+def _preparation(row: Dataset, settings: dict[str, Any]) -> Any:
     from bccli.core.imaging.preparation import Patches, Preparation, Stain
     from bccli.core.imaging.regions import Region
 
@@ -303,6 +304,8 @@ def _preparation(settings: dict[str, Any]) -> Any:
         aspect=settings["aspect"],
         centre=settings["center_crop"],
         denoise=settings["denoise"],
+        # the paper stretches by the film's own minimum and maximum, its white edge included
+        trim_edge=settings["protocol"] == "honest" and stain is None and not row.stained,
     )
 
 
@@ -397,6 +400,7 @@ def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad:
     from bccli.core.leakage import leak_sentences
     from bccli.core.merging import EXCLUSIONS
     from bccli.core.remarks import Remarks
+    from bccli.core.verification import MADE, Remark
 
     for sentence in leak_sentences(info["audit"]):
         screen.warn(sentence)
@@ -404,6 +408,9 @@ def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad:
         screen.warn(f"{unstained} images have too little stained tissue and keep their colours")
     if blank := info.get("blank"):
         screen.warn(f"{Remarks(**blank)}; see whether such belong in the dataset")
+    for kind in MADE:
+        if found := info.get("remarks", {}).get(kind):
+            screen.warn(Remark(kind, **found).sentence())
     for kind, number in info.get("excluded", {}).items():
         if kind in EXCLUSIONS:
             screen.warn(f"{number} images {EXCLUSIONS[kind]}, and are left out")

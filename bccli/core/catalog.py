@@ -56,7 +56,8 @@ class Dataset:
     default; there are none where the data names its classes. `source` says what SOURCE is, `inside` is
     an expression for the names of its parts, the folders that lie in it. `home` is where to get the
     dataset. `--patients` is a list of them where `lists_patients`, else a number. Its masks are thin lines
-    where they are `contours`; its images come with masks that no file holds where it `draws_masks`.
+    where they are `contours`; its images come with masks that no file holds where it `draws_masks`, and are
+    stained slides, without the white edge of films, where it is `stained`.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Dataset:
     lists_patients: bool = False
     contours: bool = False
     draws_masks: bool = False
+    stained: bool = False
     home: str = ""
     citation: str = ""
 
@@ -162,6 +164,7 @@ DATASETS = {
                     ),
                 ),
             ),
+            stained=True,
             inside=r"BreaKHis_v1|histology_slides|breast|benign|malignant",
             home="https://web.inf.ufpr.br/vri/databases/breast-cancer-histopathological-database-breakhis/",
             citation="Spanhol et al. 2016, doi:10.1109/TBME.2015.2496264",
@@ -208,6 +211,7 @@ DATASETS = {
                 Edition("Bioimaging2015 with its extension", _four("", 328, 520, 402, 318)),
             ),
             lists_patients=True,
+            stained=True,
             inside=r"Photos|Training_data|Normal|Benign|In ?[Ss]itu|Invasive",
             home="https://iciar2018-challenge.grand-challenge.org/ (doi:10.5281/zenodo.3632035); "
             "Bioimaging2015: https://rdm.inesctec.pt/dataset/nis-2017-003",
@@ -225,6 +229,7 @@ DATASETS = {
             magnifications=("4", "10", "20", "40"),
             # BCNet paper, section 3.1; it gives no numbers per grade.
             editions=(Edition("Databiox", (("", "", 922),), patients=124),),
+            stained=True,
             inside=r"BC_IDC_Grade_[123]",
             home="https://databiox.com/datasets/",
             citation="Bolhasani et al. 2020, doi:10.1016/j.imu.2020.100341",
@@ -320,6 +325,7 @@ DATASETS = {
             "CC0",
             # Counted by many in the download, whose 555,048 files hold each patch twice.
             editions=(Edition("IDC", (("", "no_idc", 198738), ("", "idc", 78786)), patients=279),),
+            stained=True,
             inside=r"\d{4,6}|IDC_regular_ps50_idx5",
             home="https://www.kaggle.com/datasets/paultimothymooney/breast-histopathology-images",
             citation="Cruz-Roa et al. 2014, doi:10.1117/12.2043872; "

@@ -81,7 +81,8 @@ class Entries:
 
     `bad` are inputs with the reason why they cannot be used, `excluded` those that the method leaves out,
     each by its kind, `unstained` those whose stain could not be measured, `blank` those on which there is
-    nothing to be seen, with what they look like.
+    nothing to be seen, with what they look like, `remarked` those whose masks deserve a remark, with its
+    kind.
     """
 
     prepared: list[Prepared]
@@ -89,6 +90,7 @@ class Entries:
     excluded: list[str]
     unstained: list[str]
     blank: list[tuple[str, str]]
+    remarked: list[tuple[str, str]]
 
 
 def image_path(number: int, patch: int | None = None, folder: str = "images") -> str:
@@ -108,24 +110,30 @@ def prepare_chunk(chunk: Chunk) -> tuple[int, int]:
     for number, sample in enumerate(chunk.samples, chunk.first):
         interruption.stop_if_requested()
         try:
-            rows, stained, blankness = _prepare_one(chunk, sample, number)
+            done = _prepare_one(chunk, sample, number)
         except ExcludedError as error:
             entries["excluded"].append(error.kind)
             continue
         except ImageError as error:
             entries["bad"].append([sample.source, str(error)])
             continue
-        entries["rows"] += rows
-        entries["excluded"] += [] if rows else ["no_tissue"]
-        entries["unstained"] += [] if stained else [sample.source]
-        entries["blank"] += [[sample.source, blankness]] if blankness else []
+        for name, more in done.items():
+            entries[name] += more
     write_text(chunk.journal, json.dumps(entries))
     return len(chunk.samples), 0
 
 
 def new_entries(inputs: str) -> dict[str, Any]:
     """A journal before its first entry; `inputs` is the hash of all that it depends on."""
-    return {"inputs": inputs, "rows": [], "bad": [], "excluded": [], "unstained": [], "blank": []}
+    return {
+        "inputs": inputs,
+        "rows": [],
+        "bad": [],
+        "excluded": [],
+        "unstained": [],
+        "blank": [],
+        "remarked": [],
+    }
 
 
 def read_entries(journal: Path) -> Entries:
@@ -137,20 +145,27 @@ def read_entries(journal: Path) -> Entries:
     ]
     bad = [(source, reason) for source, reason in content["bad"]]
     blank = [(source, what) for source, what in content["blank"]]
-    return Entries(prepared, bad, content["excluded"], content["unstained"], blank)
+    remarked = [(source, kind) for source, kind in content["remarked"]]
+    return Entries(prepared, bad, content["excluded"], content["unstained"], blank, remarked)
 
 
-def _prepare_one(chunk: Chunk, sample: Sample, number: int) -> tuple[list[list[Any]], bool, str]:
-    """Prepare one image; returns a journal row for it or for each of its patches, if it was stained, and what
-    it looks like where it is blank."""
-    raw, mask = load_raw(sample, chunk.source, chunk.reading)
-    prepared = prepare_image(raw, chunk.preparation, mask)
+def _prepare_one(chunk: Chunk, sample: Sample, number: int) -> dict[str, list[Any]]:
+    """Prepare one image; returns what its journal gets: a row for it or for each of its patches, and more."""
+    raw = load_raw(sample, chunk.source, chunk.reading)
+    prepared = prepare_image(raw.image, chunk.preparation, raw.mask)
     cut = chunk.preparation.patches is not None
     rows = [
         _write_piece(chunk.out, sample, piece, number, patch if cut else None)
         for patch, piece in enumerate(prepared.pieces)
     ]
-    return rows, prepared.stained, blankness_of(raw)
+    blankness = blankness_of(raw.image)
+    return {
+        "rows": rows,
+        "excluded": [] if rows else ["no_tissue"],
+        "unstained": [] if prepared.stained else [sample.source],
+        "blank": [[sample.source, blankness]] if blankness else [],
+        "remarked": [[sample.source, raw.remark]] if raw.remark else [],
+    }
 
 
 def _write_piece(out: Path, sample: Sample, piece: Piece, number: int, patch: int | None) -> list[Any]:

@@ -225,7 +225,7 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
     whole = replace(whole, **shared)
     return Evaluation(
         subject,
-        replace(whole, paper=beside(whole)),
+        replace(whole, paper=beside(whole, subject.run.info) if subject.run else None),
         tuple(replace(group, **shared) for group in groups),
         units,
         temperature,

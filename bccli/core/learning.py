@@ -119,8 +119,8 @@ def _measure_size(job: _Job) -> tuple[int, list[tuple[int, int]]]:
             if whole and not DATASETS[sample.dataset].draws_masks:
                 sizes.append(read_size(root_of(job.source) / sample.source))
             else:
-                raw, mask = load_raw(sample, job.source, job.reading)
-                sizes.append(part_size(raw, job.preparation, mask))
+                raw = load_raw(sample, job.source, job.reading)
+                sizes.append(part_size(raw.image, job.preparation, raw.mask))
     return len(job.samples), sizes
 
 
@@ -131,7 +131,7 @@ def _measure_stain(job: _Job) -> tuple[int, list[Fit]]:
     for sample in job.samples:
         interruption.stop_if_requested()
         try:
-            fit = STAINS[stain.method].measure(to_rgb(load_raw(sample, job.source, job.reading)[0]))
+            fit = STAINS[stain.method].measure(to_rgb(load_raw(sample, job.source, job.reading).image))
         except ImageError:
             continue
         fits += [fit] if fit is not None else []

@@ -22,6 +22,7 @@ class Masks:
     def __init__(self, root: Path, *, contours: bool = False) -> None:
         """List the folder. Raises DataError where there is none."""
         self._root, self._contours = root, contours
+        self._scaled: set[str] = set()
         self._by_stem: dict[str, list[str]] = {}
         for name in image_files(root):
             stem = _stem(name)
@@ -32,15 +33,23 @@ class Masks:
         """Whether there is a mask of an image, however good."""
         return bool(self._named_like(image))
 
+    @property
+    def scaled(self) -> tuple[str, ...]:
+        """The masks of another size than their images that were scaled to it so far, by name."""
+        return tuple(sorted(self._scaled))
+
     def load(self, image: str, shape: tuple[int, int]) -> np.ndarray:
         """The mask, or all masks together, of an image of this shape (height, width), uint8 of 0 and 255.
 
         Raises ImageError where there is none, in several folders, or none that can be used.
         """
-        found = [
-            load_mask(self._root / name, name, shape, contours=self._contours) for name in self._find(image)
-        ]
-        mask: np.ndarray = np.maximum.reduce(found)
+        found = []
+        for name in self._find(image):
+            mask, scaled = load_mask(self._root / name, name, shape, contours=self._contours)
+            found.append(mask)
+            if scaled:
+                self._scaled.add(name)
+        mask = np.maximum.reduce(found)
         return mask
 
     def _find(self, image: str) -> list[str]:

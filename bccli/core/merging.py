@@ -23,6 +23,7 @@ from bccli.core.records import COLUMNS, SPLITS, ContentHash, Sample
 from bccli.core.remarks import Remarks
 from bccli.core.stats import draw_stats
 from bccli.core.surveying import Survey
+from bccli.core.verification import Tally
 from bccli.core.watching import Watcher
 
 _LEFT_OUT = ("copy", "other_view")
@@ -88,7 +89,7 @@ def merge(out: Path, found: Survey, watcher: Watcher) -> dict[str, Any]:
     """Write all but dataset.json; returns what the journals add to it. DataError where a class is lost."""
     tally = _Tally({name: number for number, name in enumerate(found.names)})
     selection = Selection(found.classes)
-    left_out = _write_tables(out, tally, selection)
+    left_out = _write_tables(out, tally, selection, found.tally)
     for label in found.classes:
         if not any(count for (_, name), count in tally.census.images.items() if name == label):
             raise DataError(f"{out}: no image of class {label} {_why_none(out, left_out)}")
@@ -109,6 +110,10 @@ def merge(out: Path, found: Survey, watcher: Watcher) -> dict[str, Any]:
         "excluded": excluded,
         "unstained": left_out["unstained"],
         "blank": asdict(tally.blank_sources) if tally.blank_sources.count else None,
+        "remarks": {
+            remark.kind: {"count": remark.count, "first": list(remark.first)}
+            for remark in found.tally.remarked()
+        },
         "audit": audit,
         "content_hash": tally.content.hexdigest(),
     }
@@ -164,8 +169,11 @@ def _journals(out: Path) -> Iterator[Path]:
     yield from sorted(path for path in (out / JOURNALS).glob("*.json") if path.stem.isdecimal())
 
 
-def _write_tables(out: Path, tally: _Tally, selection: Selection) -> Counter[str]:
-    """Stream the journals into manifest.csv and quarantine.csv; returns how many are bad, excluded, …"""
+def _write_tables(out: Path, tally: _Tally, selection: Selection, remarked: Tally) -> Counter[str]:
+    """Stream the journals into manifest.csv and quarantine.csv; returns how many are bad, excluded, …
+
+    What was remarked upon in the making is added to what the reader `remarked` upon.
+    """
     left_out: Counter[str] = Counter()
     with ExitStack() as stack:
         manifest = _writer(stack, out / "manifest.csv", COLUMNS)
@@ -182,6 +190,8 @@ def _write_tables(out: Path, tally: _Tally, selection: Selection) -> Counter[str
                 quarantine.writerows(entries.bad)
             for source, what in entries.blank:
                 tally.blank_sources.add(source, what)
+            for source, kind in entries.remarked:
+                remarked.remark(source, kind)
             left_out["read"] += len({prepared.sample.source for prepared in entries.prepared})
             left_out.update(entries.excluded)
             for kind in ("bad", "unstained"):

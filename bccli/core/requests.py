@@ -45,8 +45,9 @@ class Request:
         settings = {"dataset": self.dataset, **asdict(self.division), **self.preparation.to_json()}
         if not self.division.keep:
             del settings["keep"]
-        # the seed is the division's, and what the list of patients says is in the listing's hash
-        apart = ("seed", "patient_list")
+        # the seed is the division's, and what the list of patients says is in the listing's hash; a region
+        # is what needs masks
+        apart = ("seed", "patient_list", "needs_masks")
         settings |= {key: value for key, value in asdict(self.reading).items() if key not in apart}
         return json.loads(json.dumps({**settings, "positive": self.positive}))
 
@@ -103,8 +104,9 @@ def foresee(request: Request, found: Survey, parts: Plan, out: Path, workers: in
 
     def produce(sample: Sample) -> Iterator[np.ndarray]:
         with suppress(ExcludedError):
-            raw, mask = load_raw(sample, request.source, request.reading)
-            for piece in prepare_image(raw, _as_if_learned(request.preparation, raw), mask).pieces:
+            raw = load_raw(sample, request.source, request.reading)
+            steps = _as_if_learned(request.preparation, raw.image)
+            for piece in prepare_image(raw.image, steps, raw.mask).pieces:
                 yield from (piece.image,) if piece.mask is None else (piece.image, piece.mask)
 
     total = len(found.labels)

@@ -1,9 +1,6 @@
 """The run folder: its marker run.json, its lock, and what decides between start, continue and done."""
 
-import os
-import platform
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +13,7 @@ from bccli.core.errors import DataError, SettingsError
 from bccli.core.files import file_hash, is_temporary, locked, read_json, sweep, write_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
 from bccli.core.prepared import MARKER, first_difference, read_info
+from bccli.core.provenance import provenance
 
 FORMAT = 1
 RUNNING, COMPLETE, CLEARING = "running", "complete", "clearing"
@@ -219,7 +217,7 @@ def complete_run(run: Run, facts: dict[str, Any]) -> Run:
         and not any(part.startswith(".") for part in path.relative_to(run.root).parts)
         and path.name not in ("run.json", "log.txt")
     }
-    info = {**run.info, **facts, "status": COMPLETE, **_surroundings(), "files": hashed}
+    info = {**run.info, **facts, "status": COMPLETE, **provenance(), "files": hashed}
     write_json(run.root / "run.json", info)
     return Run(run.root, info)
 
@@ -228,11 +226,3 @@ def reopen(run: Run) -> None:
     """Let the same command go on with a complete run, from its state."""
     for part in [*networks_of(run), run]:
         write_json(part.root / "run.json", {**part.info, "status": RUNNING})
-
-
-def _surroundings() -> dict[str, Any]:
-    versions = {"python": platform.python_version()}
-    for module in ("numpy", "tensorflow", "keras"):
-        if module in sys.modules:
-            versions[module] = sys.modules[module].__version__
-    return {"versions": versions, "hardware": {"machine": platform.machine(), "cores": os.cpu_count()}}

@@ -29,7 +29,7 @@ def plot_sweep(rows: Sequence[Row], path: Target, *, recipe: str = "", title: st
     """
     figure = new_figure()
     left, right = add_axes(figure, 0, SIDE, SIDE), add_axes(figure, SIDE + GAP, SIDE, SIDE)
-    printed = _printed(recipe)
+    printed = _printed(recipe, tuned=any(row.get("from_layer") is not None for row in rows))
     _draw_accuracies(left, rows)
     _draw_beta(right, rows, printed)
     set_title(left, title, SIDE)
@@ -128,12 +128,14 @@ def _finish(axes: "Axes", anything: bool, otherwise: str) -> None:
         axes.text(0.5, 0.5, otherwise, ha="center", va="center", transform=axes.transAxes, color=GREY)
 
 
-def _printed(recipe: str) -> dict[str, tuple[float, float]]:
-    """A paper's β and AUC of each backbone that has both."""
+def _printed(recipe: str, *, tuned: bool) -> dict[str, tuple[float, float]]:
+    """A paper's β and AUC of each backbone that has both, of those that were fine-tuned or of the others."""
     found: dict[str, dict[str, float]] = {}
     for row in PAPERS.get(recipe, ()):
-        if row.backbone and row.measure in ("beta_paper", "auc_paper"):
-            found.setdefault(row.backbone + row.remark, {})[row.measure] = row.value
+        gamma = row.model.gamma
+        if row.measure in ("beta_paper", "auc_paper") and (gamma is not None) == tuned:
+            name = row.model.backbone + (f"-{gamma}-FT" if tuned else "")
+            found.setdefault(name, {})[row.measure] = row.value
     return {
         name: (values["beta_paper"], values["auc_paper"])
         for name, values in found.items()

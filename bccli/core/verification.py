@@ -16,9 +16,14 @@ REMARKS = {
     "missing": "images that a list of the dataset names are not there",
     "irregular": "images with irregular names were read all the same",
     "other_view": "images whose tumour is marked in the other view only were left out",
+    "mask_missing": "masks that a list of the dataset names are not there, and their images have none",
+    "mask_scaled": "masks of another size than their image, but of its shape, were scaled to it",
+    "mask_unfit": "images are not of the size that their circles are for, and have no mask",
     "contradiction": "images contradict themselves: their names say otherwise than their folders or lists",
 }
 """What readers remark upon, in the words of a warning."""
+MADE = ("mask_scaled", "mask_unfit")
+"""The remarks that only the making of a prepared dataset can tell."""
 
 _FEW = 3
 _MOST_NAMES = 2000
@@ -31,7 +36,7 @@ class Remark:
 
     kind: str
     count: int
-    first: tuple[str, ...]
+    first: Sequence[str]
 
     def sentence(self) -> str:
         """As a warning."""

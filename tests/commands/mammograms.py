@@ -150,14 +150,28 @@ def place(path: str, style: str) -> str:
     return f"CBIS-DDSM/{case}/{study}/{series}/{name}"
 
 
-def cbis(root: Path, rows: Sequence[Lesion], style: str = "uids", **files: bytes) -> Path:
-    """CBIS-DDSM with these lesions. `files` replace what is at a role: image, mask or crop."""
+def cbis(
+    root: Path,
+    rows: Sequence[Lesion],
+    style: str = "uids",
+    *,
+    size: tuple[int, int] = SIZE,
+    sizes: Mapping[Lesion, tuple[int, int]] | None = None,
+    **files: bytes,
+) -> Path:
+    """CBIS-DDSM with these lesions on films of this size (width, height).
+
+    Masks have the films' size, or that which `sizes` have for a lesion, as 78 of the real ones are smaller.
+    `files` replace what is at a role: image, mask or crop.
+    """
     write_lists(root, rows, folder="csv" if style == "jpeg" else ".")
     info = []
     for row in rows:
-        image, mask = mammogram(row.seed // 100 * 100 + row.seed % 10), lesion_mask(row.seed)
+        image, mask = mammogram(row.seed // 100 * 100 + row.seed % 10, size), lesion_mask(row.seed, size)
         left, top, right, bottom = box_of(mask)
         pixels = {"image": image, "mask": mask, "crop": image[top:bottom, left:right]}
+        if sizes and row in sizes:
+            pixels["mask"] = np.asarray(Image.fromarray(mask).resize(sizes[row], Image.Resampling.NEAREST))
         crop, listed = row.paths["cropped image file path"], row.paths["ROI mask file path"]
         roles = {
             "image": row.paths["image file path"],

@@ -589,17 +589,34 @@ def test_a_tables_temperature_is_for_its_figures_only(bccli: Bccli) -> None:
 def test_the_papers_figures_stand_beside_those_of_its_recipe(bccli: Bccli, run: Path) -> None:
     assert figures(bccli, run)[0]["paper"] is None
     change(run, recipe="resnet50-breakhis")
+    assert figures(bccli, run)[0]["paper"] is None  # a small network of another kind
+    settings = json.loads((run / "run.json").read_text())["settings"]
+    settings |= {"dense": [1024], "dropout": 0.4, "output": "sigmoid", "trainable": "all"}
+    change(run, backbone="resnet50", settings=settings)
     (entry,) = figures(bccli, run)
     best, average = entry["paper"]
     assert (best["measure"], best["paper"], best["where"]) == ("accuracy", 0.991, "table II")
     assert average["paper"] == 0.99
+    assert best["n"] == 1995
     assert best["measured"] == entry["accuracy"]
     shown = bccli("evaluate", run, "--format", "table").stdout
     assert "0.9910" in shown
     assert "honest" in shown
-    change(run, recipe="cbis-ddsm-tl", backbone="vgg16")
-    measures = {row["measure"]: row["paper"] for row in figures(bccli, run)[0]["paper"]}
-    assert measures == {"auc_paper": 0.644, "f1": 0.654, "accuracy": 0.644, "beta_paper": 1.01}
+    assert figures(bccli, run, "--level", "patient")[0]["paper"] is None
+    settings |= {"dense": [4096], "dropout": 0.2, "trainable": "none"}
+    change(run, recipe="cbis-ddsm-tl", backbone="vgg16", settings=settings)
+    rows = figures(bccli, run)[0]["paper"]
+    assert {row["measure"]: row["paper"] for row in rows if row["where"] == "table 7"} == {
+        "auc_paper": 0.644,
+        "f1": 0.654,
+        "accuracy": 0.644,
+    }
+    change(run, settings={**settings, "from_layer": 10, "dense": []})
+    assert {row["paper"] for row in figures(bccli, run)[0]["paper"] if row["measure"] == "auc_paper"} == {
+        0.816
+    }
+    change(run, settings={**settings, "from_layer": 11, "dense": []})
+    assert figures(bccli, run)[0]["paper"] is None
 
 
 def test_a_sweep_is_a_leaderboard_of_its_members(bccli: Bccli, run: Path, tmp_path: Path) -> None:

@@ -165,6 +165,78 @@ def test_lesions_that_cannot_be_used_are_in_the_quarantine_with_the_reason(
     assert reason in row["reason"]
 
 
+def scaled_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask at another width and height, by hand: each pixel is the one that its middle falls into."""
+    (height, width), (across, down) = mask.shape, size
+    rows = ((np.arange(down) + 0.5) * height / down).astype(int)
+    columns = ((np.arange(across) + 0.5) * width / across).astype(int)
+    return mask[rows][:, columns]
+
+
+@pytest.mark.parametrize("style", ["uids", "jpeg"])
+@pytest.mark.parametrize(("options", "margin"), [((), 0), (REGION, 0), ((*REGION, "--margin", "5"), 5)])
+def test_masks_of_0_870_times_their_films_size_are_scaled_and_counted(
+    prepare: Prepare, tmp_path: Path, style: str, options: tuple[str, ...], margin: int
+) -> None:
+    """The 78 masses of CBIS-DDSM of which this is so stay in, with their boxes where they belong."""
+    size = 320, 528
+    small = round(0.87 * size[0]), round(0.87 * size[1])
+    wanted = lesions()
+    scaled = [lesion for lesion in wanted if lesion.patient in ("P_00001", "P_00003", "P_00007")]
+    source = cbis(tmp_path / "raw", wanted, style, size=size, sizes=dict.fromkeys(scaled, small))
+    rows = prepare("cbis-ddsm", source, *options)
+    assert len(rows) == len(wanted)
+    assert prepare.info["quarantined"] == 0
+    first = [place(lesion.paths["image file path"], style) for lesion in scaled]
+    assert prepare.info["remarks"]["mask_scaled"] == {"count": len(scaled), "first": first[:3]}
+    assert f"were scaled to it: {len(scaled)} ({first[0]}, " in prepare.said
+    for lesion, row in zip(sorted(wanted, key=lambda entry: entry.split == "test"), rows, strict=True):
+        mask = lesion_mask(lesion.seed, size)
+        if lesion in scaled:
+            mask = scaled_mask(scaled_mask(mask, small), size)
+        left, top, right, bottom = box_of(mask)
+        assert row["box"] == f"{left - margin},{top - margin},{right + margin},{bottom + margin}"
+        assert all(
+            abs(one - other) <= 2
+            for one, other in zip(box_of(mask), box_of(lesion_mask(lesion.seed, size)), strict=True)
+        )
+
+
+def test_a_mask_of_the_right_size_comes_before_one_that_would_have_to_be_scaled(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    wanted = lesions()
+    source = cbis(tmp_path / "raw", wanted, crop=dicom(scaled_mask(lesion_mask(3), (192, 320))))
+    rows = prepare("cbis-ddsm", source)
+    assert "mask_scaled" not in prepare.info["remarks"]
+    for lesion, row in zip(sorted(wanted, key=lambda entry: entry.split == "test"), rows, strict=True):
+        assert row["box"] == ",".join(map(str, box_of(lesion_mask(lesion.seed))))
+
+
+WRONG_SIZES = {
+    "another aspect": (lesion_mask(0, (84, 136)), "its mask {} has another size (84×136, not 96×160)"),
+    "too small": (lesion_mask(0, (40, 67)), "its mask {} has another size (40×67, not 96×160)"),
+    "too large": (lesion_mask(0, (288, 480)), "its mask {} has another size (288×480, not 96×160)"),
+    "cut": (lesion_mask(0, (95, 159)), "its mask {} has another size (95×159, not 96×160)"),
+    "a picture": (mammogram(0, (84, 139)) >> 8, "its crop {} has another size (84×139, not 96×160)"),
+}
+
+
+@pytest.mark.parametrize("kind", list(WRONG_SIZES))
+def test_what_is_no_smaller_copy_of_a_mask_is_refused(bccli: Bccli, tmp_path: Path, kind: str) -> None:
+    pixels, reason = WRONG_SIZES[kind]
+    good, bad = lesions(), Lesion("P_00070", "MALIGNANT")
+    source = cbis(tmp_path / "raw", good)
+    cbis(tmp_path / "bad", [bad], mask=dicom(pixels.astype(np.uint8)), crop=dicom(mammogram(3, (30, 30))))
+    for path in (tmp_path / "bad" / "CBIS-DDSM").iterdir():
+        path.rename(source / "CBIS-DDSM" / path.name)
+    write_lists(source, [*good, bad])
+    bccli("prepare", "cbis-ddsm", source, tmp_path / "data", exit=4)
+    (row,) = read_rows(tmp_path / "data" / "quarantine.csv")
+    assert reason.format(place(bad.paths["ROI mask file path"], "uids")) in row["reason"]
+    assert "remarks" in json.loads((tmp_path / "data" / "dataset.json").read_text())
+
+
 def test_faulty_lists_are_refused_in_a_sentence(bccli: Bccli, tmp_path: Path) -> None:
     source = cbis(tmp_path / "raw", lesions())
     path = source / "mass_case_description_train_set.csv"
@@ -422,6 +494,44 @@ def test_predict_gets_the_pixels_that_prepare_wrote_with_every_step_for_mammogra
             assert (decode(tmp_path / f"data{number}" / sample.path) == anew.image).all()
 
 
+def test_a_white_edge_of_the_film_is_left_out_under_honest_and_predict_does_the_same(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    """Masks run along the edge; the paper's way is its own minimum, maximum and bounding box."""
+    from bccli.core.imaging.preparation import prepare_image
+    from bccli.core.prepared import load_dataset
+
+    table, films = [], {}
+    for number in range(6):
+        film, mask = mammogram(number, (192, 320)), lesion_mask(number, (192, 320))
+        left, top, right, bottom = box_of(mask)
+        film[:, :5] = 65_535
+        marked = mask.copy()
+        marked[top - 30 : bottom + 30, :5] = 255
+        save(tmp_path / "raw" / f"{number}.png", film)
+        save(tmp_path / "raw" / f"{number}_m.png", marked)
+        names = {"path": f"{number}.png", "mask": f"{number}_m.png"}
+        table.append({**names, "label": "ab"[number % 2], "patient": number})
+        films[names["path"]] = film, marked, (left, top, right, bottom)
+    listed = write_table(tmp_path / "raw" / "list.csv", table)
+    for number, protocol in enumerate(("honest", "paper")):
+        rows = prepare("csv", listed, *REGION, "--ratios", "1/0/0", "--protocol", protocol)
+        assert prepare.info["preparation"].get("trim_edge", False) is (protocol == "honest")
+        dataset = load_dataset(tmp_path / f"data{number}")
+        for row in rows:
+            film, marked, inside = films[row["source"]]
+            assert row["box"] == ",".join(map(str, inside if protocol == "honest" else box_of(marked)))
+            image = decode(tmp_path / f"data{number}" / row["path"])
+            (anew,) = prepare_image(
+                decode_deep(tmp_path / "raw" / row["source"]), dataset.preparation, marked
+            ).pieces
+            assert (image == anew.image).all()
+            if protocol == "paper":
+                assert (image == plainly(film, marked)[:, :, None]).all()
+    prepare("csv", listed, "--ratios", "1/0/0")
+    assert prepare.info["preparation"]["trim_edge"] is True
+
+
 def test_two_workers_and_shards_prepare_the_same_regions(
     bccli: Bccli, prepare: Prepare, tmp_path: Path
 ) -> None:
@@ -544,7 +654,8 @@ def test_a_film_or_contour_that_is_not_there_is_named(bccli: Bccli, tmp_path: Pa
     masks[0].unlink()
     save(masks[1], np.zeros((8, 8), np.uint8))
     save(masks[2], np.zeros_like(np.asarray(Image.open(masks[2]))))
-    result = bccli("prepare", "mini-ddsm", source, tmp_path / "data", exit=4)
+    region = "--task", "malignancy", "--roi", "crop", "--ratios", "1/0/0"
+    result = bccli("prepare", "mini-ddsm", source, tmp_path / "data", *region, exit=4)
     assert "names are not there: 1 (Benign/0001/A_0001_1.LEFT_CC.jpg)" in result.stderr
     rows = read_rows(tmp_path / "data" / "quarantine.csv")
     assert [row["path"] for row in rows] == [
@@ -553,6 +664,62 @@ def test_a_film_or_contour_that_is_not_there_is_named(bccli: Bccli, tmp_path: Pa
     endings = "does not exist", "has another size (8×8, not", "is empty"
     for row, mask, ending in zip(rows, masks, endings, strict=True):
         assert row["reason"].startswith(f"its mask {mask.relative_to(source)} {ending}")
+
+
+@pytest.mark.parametrize("lost", [("",), ("2",), ("", "2", "3", "4")])
+def test_a_contour_that_is_not_there_costs_the_image_only_where_masks_are_needed(
+    prepare: Prepare, bccli: Bccli, tmp_path: Path, lost: tuple[str, ...]
+) -> None:
+    """The index still makes the breast a tumour, as it does that of its other view."""
+    source = mini_ddsm(tmp_path / "raw").write()
+    whole = prepare("mini-ddsm", source, "--ratios", "1/0/0")
+    film = "Benign/0004/A_0004_1.LEFT_MLO.jpg"
+    for number in lost:
+        (source / film.replace(".jpg", f"_Mask{number}.jpg")).unlink()
+    rows = prepare("mini-ddsm", source, "--ratios", "1/0/0")
+    assert [(row["source"], row["label"], row["sha256"]) for row in rows] == [
+        (row["source"], row["label"], row["sha256"]) for row in whole
+    ]
+    assert [
+        row["source"] for row, before in zip(rows, whole, strict=True) if before["mask"] > row["mask"]
+    ] == [film]
+    first = film.replace(".jpg", f"_Mask{lost[0]}.jpg")
+    assert prepare.info["remarks"]["mask_missing"] == {"count": 1, "first": [first]}
+    assert f"names are not there, and their images have none: 1 ({first})" in prepare.said
+    region = "--task", "malignancy", "--roi", "crop", "--ratios", "1/0/0"
+    bccli("prepare", "mini-ddsm", source, tmp_path / "region", *region, exit=4)
+    (row,) = read_rows(tmp_path / "region" / "quarantine.csv")
+    assert row == {"path": film, "reason": f"its mask {first} does not exist"}
+
+
+def test_a_mask_that_is_not_there_costs_nothing_where_no_region_is_wanted(
+    prepare: Prepare, bccli: Bccli, tmp_path: Path
+) -> None:
+    """The same for the other readers that know masks: CBIS-DDSM and a table of one's own."""
+    wanted = lesions()
+    source = cbis(tmp_path / "raw", wanted)
+    for folder in (source / "CBIS-DDSM").glob(f"{wanted[0].case}_*"):
+        for mask in folder.rglob("*.dcm"):
+            mask.unlink()
+    rows = prepare("cbis-ddsm", source)
+    assert len(rows) == len(wanted)
+    assert sum(not row["mask"] for row in rows) == prepare.info["remarks"]["mask_missing"]["count"] == 2
+    assert len(prepare("cbis-ddsm", source, *REGION)) == len(wanted) - 2
+    assert prepare.info["remarks"]["missing"]["count"] == 2
+
+    table = []
+    for number in range(6):
+        save(tmp_path / "own" / f"{number}.png", mammogram(number))
+        save(tmp_path / "own" / f"{number}_m.png", lesion_mask(number))
+        table.append({"path": f"{number}.png", "label": "ab"[number % 2], "mask": f"{number}_m.png"})
+    (tmp_path / "own" / "3_m.png").unlink()
+    listed = write_table(tmp_path / "own" / "list.csv", table)
+    rows = prepare("csv", listed, "--ratios", "1/0/0")
+    assert [bool(row["mask"]) for row in rows] == [True, True, True, False, True, True]
+    assert prepare.info["remarks"] == {"mask_missing": {"count": 1, "first": ["3_m.png"]}}
+    bccli("prepare", "csv", listed, tmp_path / "region", *REGION, "--ratios", "1/0/0", exit=4)
+    (row,) = read_rows(tmp_path / "region" / "quarantine.csv")
+    assert row == {"path": "3.png", "reason": "its mask 3_m.png does not exist"}
 
 
 def test_the_mean_size_is_that_of_train_under_honest_and_of_all_under_paper(
@@ -685,8 +852,13 @@ def test_mias_says_what_is_wrong(prepare: Prepare, bccli: Bccli, tmp_path: Path)
     refused(bccli(*command, exit=3), "holds no Info.txt")
     mias(source, size=512)
     (source / "mdb003.pgm").unlink()
-    result = bccli("prepare", "mias", source, tmp_path / "small", "--ratios", "1/0/0", exit=4)
-    assert "names are not there: 1 (mdb003)" in result.stderr
+    small = prepare("mias", source, "--ratios", "1/0/0")
+    assert "names are not there: 1 (mdb003)" in prepare.said
+    assert "not of the size that their circles are for, and have no mask: 4 (mdb001.pgm" in prepare.said
+    assert len(small) == 9
+    assert not any(row["mask"] or row["box"] for row in small)
+    region = "--task", "severity", "--roi", "crop", "--ratios", "1/0/0"
+    refused(bccli("prepare", "mias", source, tmp_path / "small", *region, exit=3), "no image of class benign")
     reasons = {row["reason"] for row in read_rows(tmp_path / "small" / "quarantine.csv")}
     assert reasons == {"is 512×512, and the circles in Info.txt are for 1024×1024"}
     rows = prepare("mias", mias(tmp_path / "good"), "--task", "abnormal", "--ratios", "1/0/0")
@@ -796,6 +968,21 @@ def test_an_image_without_its_mask_is_a_row_with_its_error(
     refused(
         bccli("predict", region_run["run"], *films, "--mask-dir", tmp_path / "none", exit=3), "does not exist"
     )
+
+
+def test_predict_scales_a_smaller_mask_and_says_so(
+    bccli: Bccli, region_run: dict[str, Any], tmp_path: Path
+) -> None:
+    small = round(0.87 * SIZE[0]), round(0.87 * SIZE[1])
+    for name, mask in (("a", lesion_mask(5)), ("b", scaled_mask(lesion_mask(5), small))):
+        save(tmp_path / "in" / f"{name}.png", mammogram(5))
+        save(tmp_path / "masks" / f"{name}_mask.png", mask)
+        save(tmp_path / "whole" / f"{name}.png", scaled_mask(mask, SIZE))
+    result = bccli("predict", region_run["run"], tmp_path / "in", "--mask-dir", tmp_path / "masks")
+    assert "were scaled to it: 1 (b_mask.png)" in result.stderr
+    again = bccli("predict", region_run["run"], tmp_path / "in", "--mask-dir", tmp_path / "whole")
+    assert result.stdout == again.stdout
+    assert "scaled" not in again.stderr
 
 
 def test_predict_repeats_nothing_that_a_dicom_file_says_of_a_patient(

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -573,6 +574,19 @@ def test_a_cosine_knows_its_end_and_is_not_extended(bccli: Bccli, prepared: Path
     bccli(*command, "--epochs", 1)
     refused(bccli(*command, "--epochs", 2, exit=3), "epochs 1, now 2", "--overwrite")
     assert "nothing to do" in bccli(*command, "--epochs", 1).stderr
+
+
+def test_a_run_says_with_what_it_was_made_and_is_the_same_whatever_that_was(
+    bccli: Bccli, prepared: Path, run: Path
+) -> None:
+    info = json.loads((run / "run.json").read_text())
+    used = {"python", "numpy", "tensorflow", "keras", "pillow", "opencv", "litert", "imagecodecs"}
+    assert used <= set(info["versions"])
+    assert info["hardware"]["cores"] <= info["hardware"]["cores_of_machine"]
+    if (Path(__file__).parents[2] / ".git").exists():
+        assert re.fullmatch("[0-9a-f]{40}", info["commit"])
+    rewrite_info(run / "run.json", commit="0" * 40, versions={"python": "2"}, hardware={"cores": 1000})
+    assert "nothing to do" in bccli("train", prepared, run, *SHORT).stderr
 
 
 def test_runs_from_before_there_was_a_choice_are_the_same(bccli: Bccli, prepared: Path, run: Path) -> None:

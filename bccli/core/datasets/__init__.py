@@ -22,7 +22,10 @@ class Skip(Protocol):
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader may be told: which images, what is asked of them, and how to find their patients."""
+    """What a reader may be told: which images, what is asked of them, and how to find their patients.
+
+    Where it `needs_masks`, an image that lacks a mask cannot be used; elsewhere it does without.
+    """
 
     magnifications: tuple[str, ...] = ()
     patient_regex: str | None = None
@@ -32,6 +35,7 @@ class Reading:
     patients: int = 24
     seed: int = 0
     protocol: str = "honest"
+    needs_masks: bool = False
 
 
 def read_samples(dataset: str, source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:

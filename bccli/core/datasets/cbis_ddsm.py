@@ -15,7 +15,16 @@ import numpy as np
 
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.indexes import path_inside, read_index
-from bccli.core.datasets.loading import Raw, black_and_white, check_marks, grey_of, root_of
+from bccli.core.datasets.loading import (
+    Raw,
+    black_and_white,
+    check_marks,
+    check_shape,
+    grey_of,
+    is_two_valued,
+    root_of,
+    scaled_to,
+)
 from bccli.core.datasets.walking import image_files
 from bccli.core.errors import DataError, ImageError
 from bccli.core.imaging.decoding import DICOM_SUFFIXES, decode_deep
@@ -52,9 +61,11 @@ def read_cbis(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
             }
             image = files.find(paths[_IMAGE])[:1]
             masks = dict.fromkeys([*files.find(paths[_MASK]), *files.find(paths[_CROP])])
-            if not image or not masks:
+            if not image or (reading.needs_masks and not masks):
                 skip(paths[_MASK] if image else paths[_IMAGE], "missing")
                 continue
+            if not masks:
+                skip(paths[_MASK], "mask_missing")
             yield Sample(
                 label=line.coded("pathology", _LABELS),
                 split=match[2].lower(),
@@ -136,17 +147,30 @@ def _is_dicom(name: str) -> bool:
 
 
 def load_lesion(sample: Sample, source: Path, reading: Reading) -> Raw:
-    """Read the mammogram, and of the candidates the mask: it has the mammogram's size and two values."""
+    """Read the mammogram, and of the candidates the mask: it has two values and the mammogram's size.
+
+    Of 78 of the 1,696 masses the mask is 0.870 times as large in both directions: it is scaled, unless
+    another candidate has the right size.
+    """
     root = root_of(source)
     image = decode_deep(root / sample.source)
+    if not sample.mask:
+        return Raw(image)
+    shape = image.shape[:2]
     largest_first = sorted(sample.masks, key=lambda name: -_bytes(root / name))
-    reasons = []
+    reasons, smaller = [], None
     for name in largest_first:
         try:
-            return image, _as_mask(root / name, name, image.shape[:2])
+            mask = _as_mask(root / name, name, shape)
         except ImageError as error:
             reasons.append(str(error))
-    raise ImageError("; ".join(reasons))
+            continue
+        if mask.shape == shape:
+            return Raw(image, mask)
+        smaller = mask if smaller is None else smaller
+    if smaller is None:
+        raise ImageError("; ".join(reasons))
+    return Raw(image, scaled_to(shape, smaller), "mask_scaled")
 
 
 def _bytes(path: Path) -> int:
@@ -157,23 +181,14 @@ def _bytes(path: Path) -> int:
 
 
 def _as_mask(path: Path, name: str, shape: tuple[int, int]) -> np.ndarray:
-    """A mask uint8 of 0 and 255. Raises ImageError for what is none, with the reason."""
+    """A mask uint8 of 0 and 255, of its own size. Raises ImageError for what is none, with the reason."""
     try:
         levels = grey_of(decode_deep(path))
     except ImageError as error:
         raise ImageError(f"its mask {name} {error}") from None
-    if levels.shape != shape:
-        kind = "mask" if _two_valued(levels) else "crop"
-        found, wanted = (f"{side[1]}×{side[0]}" for side in (levels.shape, shape))
-        raise ImageError(f"its {kind} {name} has another size ({found}, not {wanted})")
-    if not _two_valued(levels):
+    check_shape(name, levels, shape)
+    if not is_two_valued(levels):
         raise ImageError(f"its file {name} has more values than the two of a mask")
     mask = black_and_white(levels)
     check_marks(name, mask)
     return mask
-
-
-def _two_valued(levels: np.ndarray) -> bool:
-    """Whether nearly all pixels are black or white; JPEG blurs the edges. Every third is looked at."""
-    some = levels[::3, ::3]
-    return bool(np.count_nonzero((some > 64) & (some < 192)) <= 0.01 * some.size)

@@ -110,12 +110,14 @@ def _add(film: _Film, words: list[str], where: str) -> None:
 
 
 def load_film(sample: Sample, source: Path, reading: Reading) -> Raw:
-    """Read the film, and draw its circles as a mask where it has any."""
+    """Read the film, and draw its circles as a mask where it has any, and has the size that they are for."""
     image = decode_deep(root_of(source) / sample.source)
     if not sample.box:
-        return image, None
+        return Raw(image)
     height, width = image.shape[:2]
     if (width, height) != (SIDE, SIDE):
+        if not reading.needs_masks:
+            return Raw(image, None, "mask_unfit")
         raise ImageError(f"is {width}×{height}, and the circles in Info.txt are for {SIDE}×{SIDE}")
     rows, columns = np.ogrid[:height, :width]
     mask = np.zeros((height, width), bool)
@@ -123,4 +125,4 @@ def load_film(sample: Sample, source: Path, reading: Reading) -> Raw:
         left, top, right, bottom = map(int, box.split(","))
         x, y, radius = (left + right) / 2, (top + bottom) / 2, (right - left) / 2
         mask |= (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
-    return image, np.where(mask, np.uint8(255), np.uint8(0))
+    return Raw(image, np.where(mask, np.uint8(255), np.uint8(0)))

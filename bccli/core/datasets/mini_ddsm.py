@@ -58,9 +58,19 @@ def read_mini_ddsm(source: Path, reading: Reading, skip: Skip) -> Iterator[Sampl
                 source=files[place.lower()],
                 view=line.filled("View").upper(),
                 side=line.coded("Side", _SIDES),
-                mask=join_masks(files.get(name.lower(), name) for name in contours),
+                mask=join_masks(_masks(contours, files, reading, skip)),
                 age=_age(line),
             )
+
+
+def _masks(contours: list[str], files: dict[str, str], reading: Reading, skip: Skip) -> list[str]:
+    """The files of a film's contours; none where one of them is not there and no masks are needed, as the
+    rest would not show where all of the tumour is."""
+    lost = [name for name in contours if name.lower() not in files]
+    if lost and not reading.needs_masks:
+        skip(lost[0], "mask_missing")
+        return []
+    return [files.get(name.lower(), name) for name in contours]
 
 
 def _wanted(task: str) -> tuple[str, ...]:

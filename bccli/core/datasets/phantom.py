@@ -90,4 +90,4 @@ def read_kind(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
 
 def load_phantom(sample: Sample, source: Path, reading: Reading) -> Raw:
     """`draw_sample` as a loader of `bccli prepare`."""
-    return draw_sample(sample.source, seed=reading.seed)
+    return Raw(*draw_sample(sample.source, seed=reading.seed))

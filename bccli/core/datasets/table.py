@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from bccli.core.datasets import Reading, Skip
@@ -27,6 +28,9 @@ def read_table(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
                 raise DataError(
                     f"{where}: {sample.source!r} is already in line {first}; remove one of the two"
                 )
+            if sample.mask and not reading.needs_masks and not (source.parent / sample.mask).exists():
+                skip(sample.mask, "mask_missing")
+                sample = replace(sample, mask="")
             yield sample
 
 

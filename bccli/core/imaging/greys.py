@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from bccli.core.imaging.decoding import stretched
+from bccli.core.imaging.film_edges import film_edge, without_edge
 from bccli.core.imaging.opencv import load_cv2
 
 _NORMALISED = (np.uint16, np.int16)
@@ -15,13 +16,21 @@ class Greys:
     """A decoded image as 8-bit grey, of which only the parts that are asked for are computed.
 
     8 bits stay as they are, deeper grey is stretched by its own minimum and maximum as `cv2.normalize`
-    does it (CBIS-DDSM paper, section 4.3.1), colours become their luminance.
+    does it (CBIS-DDSM paper, section 4.3.1), colours become their luminance. With `trim_edge`, the white
+    edge of a film does not stretch them; `edge` is where it is, None where there is none.
     """
 
-    def __init__(self, pixels: np.ndarray) -> None:
+    def __init__(self, pixels: np.ndarray, *, trim_edge: bool = False) -> None:
+        self.edge: np.ndarray | None = None
         if pixels.ndim == 3:
+            is_film = trim_edge and all(
+                np.array_equal(pixels[..., 0], pixels[..., other]) for other in (1, 2)
+            )
             pixels = np.asarray(Image.fromarray(pixels).convert("L"))
-        elif pixels.dtype not in (np.uint8, *_NORMALISED):
+            self.edge = film_edge(pixels) if is_film else None
+        elif trim_edge:
+            pixels, self.edge = without_edge(pixels)
+        if pixels.dtype not in (np.uint8, *_NORMALISED):
             pixels = stretched(pixels)
         self._pixels = pixels
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from bccli.core.errors import DataError
 from bccli.core.imaging.decoding import to_rgb
+from bccli.core.imaging.film_edges import without_edge
 from bccli.core.imaging.fitting import FITS, cut_centre, raw_place
 from bccli.core.imaging.regions import Region, check_aspect, find_region
 
@@ -49,7 +50,8 @@ class Preparation:
     contrast is equalised and its region found; what has another `aspect` (width over height, from and to)
     is excluded. The stain of the whole image is normalised, patches are cut, and each is brought to `size`
     (width, height) in pixels, or keeps its own where that is None; `fit` names a row of FITS. Of that the
-    `centre` (width, height) is cut out, and noise removed from it.
+    `centre` (width, height) is cut out, and noise removed from it. With `trim_edge`, the saturated white
+    edge of a film neither stretches grey levels nor belongs to a region.
     """
 
     stain: Stain | None = None
@@ -61,6 +63,7 @@ class Preparation:
     aspect: tuple[float, float] | None = None
     centre: tuple[int, int] | None = None
     denoise: bool = False
+    trim_edge: bool = False
 
     @property
     def in_grey(self) -> bool:
@@ -84,7 +87,7 @@ class Preparation:
         return steps | self._mammography()
 
     def _mammography(self) -> dict[str, Any]:
-        steps: dict[str, Any] = {name: True for name in ("clahe", "denoise") if getattr(self, name)}
+        steps: dict[str, Any] = {name: True for name in _SWITCHES if getattr(self, name)}
         if self.region:
             steps["roi"], steps["margin"] = self.region.roi, self.region.margin
         pairs = {"aspect": self.aspect, "center_crop": self.centre}
@@ -92,9 +95,10 @@ class Preparation:
 
 
 _ROIS = ("crop", "mask")
+_SWITCHES = ("clahe", "denoise", "trim_edge")
 _KNOWN = {
     *("size", "fit", "stain", "stain_target", "patch", "stride", "tissue", "nuclei"),
-    *("clahe", "denoise", "roi", "margin", "aspect", "center_crop"),
+    *("roi", "margin", "aspect", "center_crop", *_SWITCHES),
 }
 
 
@@ -113,11 +117,10 @@ def preparation_from_json(value: dict[str, Any]) -> Preparation:
         else None,
         size=(size[0], size[1]) if size and size != MEAN else size,
         fit=value["fit"],
-        clahe=value.get("clahe", False),
+        **{name: value.get(name, False) for name in _SWITCHES},
         region=Region(value["roi"], value["margin"]) if "roi" in value else None,
         aspect=_pair(value, "aspect"),
         centre=_pair(value, "center_crop"),
-        denoise=value.get("denoise", False),
     )
 
 
@@ -183,10 +186,13 @@ def prepare_image(
 def _take_part(image: np.ndarray, preparation: Preparation, mask: np.ndarray | None) -> Piece:
     """The image, or the region of it, in RGB, or in grey where it has steps to come that are for grey."""
     if preparation.in_grey:
-        found = find_region(image, mask, preparation.region, clahe=preparation.clahe)
+        found = find_region(
+            image, mask, preparation.region, clahe=preparation.clahe, trim_edge=preparation.trim_edge
+        )
         piece = Piece(found.image, found.mask, box=found.box)
     else:
-        piece = Piece(to_rgb(image), mask)
+        is_film = preparation.trim_edge and image.ndim == 2 and image.dtype != np.uint8
+        piece = Piece(to_rgb(without_edge(image)[0] if is_film else image), mask)
     if preparation.aspect:
         check_aspect(piece.image, preparation.aspect)
     return piece

@@ -6,6 +6,7 @@ import numpy as np
 
 from bccli.core.errors import ExcludedError, ImageError
 from bccli.core.imaging.equalising import Box, equalise, equalise_part
+from bccli.core.imaging.film_edges import trimmed
 from bccli.core.imaging.greys import Greys, normalise
 
 
@@ -27,23 +28,41 @@ class Found:
     box: Box | None = None
 
 
-def find_region(image: np.ndarray, mask: np.ndarray | None, region: Region | None, *, clahe: bool) -> Found:
+def find_region(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    region: Region | None,
+    *,
+    clahe: bool,
+    trim_edge: bool = False,
+) -> Found:
     """A decoded image as 8-bit grey, equalised with `clahe`, and of it the region that is wanted.
 
-    Raises ExcludedError where a region is wanted and there is no mask, ImageError for an empty one.
+    With `trim_edge`, the white edge of a film neither stretches the greys nor belongs to the region. CLAHE
+    sees it all the same, as it cuts such peaks of a histogram off. Raises ExcludedError where a region is
+    wanted and there is no mask, ImageError for an empty one.
     """
-    greys = Greys(image)
+    greys = Greys(image, trim_edge=trim_edge)
     if region is None:
         return Found(_whole(greys, clahe), mask)
     if mask is None:
         raise ExcludedError("no_region", "has no region to cut out, as no mask belongs to it")
+    mask = trimmed(mask, greys.edge)
     if region.roi == "mask":
         if not mask.any():
             raise ImageError("has an empty mask, which marks no region")
         return Found(np.where(mask > 0, _whole(greys, clahe), np.uint8(0)), mask)
     box = bounding_box(mask, region.margin)
     part = equalise_part(greys, box) if clahe else greys.part(*_slices(box))
-    return Found(normalise(part), box.of(mask), box)
+    return Found(normalise(_darkened(part, greys.edge, box)), box.of(mask), box)
+
+
+def _darkened(part: np.ndarray, edge: np.ndarray | None, box: Box) -> np.ndarray:
+    """A part of an image, in which a white edge is no brighter than the rest of the part."""
+    beside = None if edge is None else ~box.of(edge)
+    if beside is None or beside.all() or not beside.any():
+        return part
+    return np.minimum(part, part[beside].max())
 
 
 def _whole(greys: Greys, clahe: bool) -> np.ndarray:
