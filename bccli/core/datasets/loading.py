@@ -11,6 +11,7 @@ from bccli.core.errors import ImageError
 from bccli.core.imaging.decoding import decode_deep, stretched
 from bccli.core.records import Sample
 
+_MOST_LABELS = 15
 Raw = tuple[np.ndarray, np.ndarray | None]
 
 
@@ -53,8 +54,13 @@ def load_mask(path: Path, name: str, shape: tuple[int, int], *, contours: bool =
 
 
 def black_and_white(levels: np.ndarray) -> np.ndarray:
-    """Levels uint8 as a mask: 255 where they are bright, else 0."""
-    mask: np.ndarray = (levels > 127).view(np.uint8)
+    """Levels uint8 as a mask: 255 where they are bright, else 0.
+
+    Where none is, half of the brightest counts as bright; labels such as 0, 1 and 2 all do but 0.
+    """
+    most = int(levels.max(initial=0))
+    threshold = 127 if most > 127 else most // 2 if most > _MOST_LABELS else 0
+    mask: np.ndarray = (levels > threshold).view(np.uint8)
     mask *= 255
     return mask
 
@@ -75,9 +81,9 @@ def check_shape(name: str, levels: np.ndarray, shape: tuple[int, int]) -> None:
 
 
 def grey_of(pixels: np.ndarray) -> np.ndarray:
-    """What `decode_deep` gives as uint8 (height, width): the first colour, or grey of any depth."""
+    """What `decode_deep` gives as uint8 (height, width): the brightest colour, or grey of any depth."""
     if pixels.ndim == 3:
-        return pixels[:, :, 0]
+        return pixels.max(axis=2)
     return pixels if pixels.dtype == np.uint8 else stretched(pixels)
 
 
