@@ -14,14 +14,16 @@ class DistinctNames:
         self._met: dict[str, tuple[str, str]] = {}
         self._known: set[str] = set()
 
+    def __contains__(self, name: str) -> bool:
+        """Whether the very name was met before."""
+        return name in self._known
+
     def add(self, name: str, where: str) -> None:
         """Take up a name.
 
         Raises DataError where a name that was met before differs from it in capitals, spaces (or `_`),
         Unicode form or the writing of a number only.
         """
-        if name in self._known:
-            return
         self._known.add(name)
         other, there = self._met.setdefault(_essence(name), (name, where))
         if other != name:

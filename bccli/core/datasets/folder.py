@@ -31,7 +31,8 @@ def read_folder(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
         if not label:
             skip(name)
             continue
-        labels.add(label, f"{source / layout.class_folder(name)}")
+        if label not in labels:
+            labels.add(label, f"{source / layout.class_folder(name)}")
         patient = patients.find(name)
         if patient is None:
             skip(name, patients.lacking)

@@ -49,7 +49,8 @@ class MasksBeside:
     def masks_of(self, name: str) -> tuple[str, ...]:
         """The masks of the image `name`, relative to the root as this, in the order of their names."""
         folder, _, file = name.rpartition("/")
-        return tuple(self._folder(folder).masks.get(stem_of(file).lower(), ()))
+        masks = self._folder(folder).masks
+        return tuple(masks.get(stem_of(file).lower(), ())) if masks else ()
 
     def is_mask(self, name: str) -> bool:
         """Whether the file is a mask."""

@@ -37,7 +37,8 @@ def read_table(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
             raise not_unicode(source)
         if not _is_unicode(sample.source) and not os.path.exists(os.path.join(folder, sample.source)):
             raise not_unicode(source)
-        labels.add(sample.label, f"line {line.number}")
+        if sample.label not in labels:
+            labels.add(sample.label, f"line {line.number}")
         first = lines_of_paths.setdefault(sample.source, line.number)
         if first != line.number:
             raise DataError(
