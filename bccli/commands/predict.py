@@ -72,10 +72,14 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
         raise UsageError("standard input (-) can be named only once")
     if not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
-    images = inference.find_images(_names(inputs, settings["null"]))
+    left_out = inference.LeftOut()
+    images = inference.find_images(_names(inputs, settings["null"]), left_out)
     first = list(islice(images, 2))
     if not first:
-        raise DataError(f"no images were found in {', '.join(inputs)}; name images or folders that hold some")
+        others = f" ({'; '.join(left_out.sentences())})" if left_out.others else ""
+        raise DataError(
+            f"no images were found in {', '.join(inputs)}{others}; name images or folders that hold some"
+        )
     predictor = inference.load_predictor(
         (run, *settings["ensemble"]),
         device=settings["device"],
@@ -111,6 +115,8 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     if remarks.count:
         screen.warn(f"{remarks}; look at what is answered for such")
     _say_scaled(screen, predictor)
+    for sentence in left_out.sentences():
+        screen.warn(sentence)
     if counted.errors:
         screen.warn(f"{counted.errors} of {counted.total} images have no label; their rows say why")
     return 4 if counted.errors and not settings["skip_bad"] else 0

@@ -199,7 +199,7 @@ def _list_datasets() -> None:
     metavar="N|FILE",
     default=24,
     show_default=True,
-    help="How many patients (phantom), or a CSV of image,patient (bach).",
+    help="How many patients (phantom), or a CSV of image,patient (bach, folder).",
 )
 @options.seed
 @options.workers
@@ -358,6 +358,8 @@ def _check_options(dataset: str, settings: dict[str, Any]) -> None:
             raise UsageError(f"--{name.replace('_', '-')} has no meaning for {dataset}; leave it out")
     _check_magnifications(dataset, settings)
     _check_patients(dataset, settings["patients"])
+    if settings["patient_regex"] is not None and isinstance(settings["patients"], Path):
+        raise UsageError("--patient-regex and --patients both say who the patients are; leave one out")
     by = settings["split_by"]
     if by in ("image", "magnification") and settings["protocol"] == "honest":
         raise UsageError(f"--split-by {by} puts patients on both sides; add --protocol paper to insist")

@@ -54,7 +54,8 @@ class Dataset:
 
     `reader` and `loader` are "module:function" inside `bccli.core.datasets`. The first of `tasks` is the
     default; there are none where the data names its classes. `source` says what SOURCE is, `inside` is
-    an expression for the names of its parts, the folders that lie in it. `home` is where to get the
+    an expression for the names of its parts, the folders that lie in it, `index` one for the name of a file
+    that has to lie in it. `home` is where to get the
     dataset. `--patients` is a list of them where `lists_patients`, else a number. Its masks are thin lines
     where they are `contours`; its images come with masks that no file holds where it `draws_masks`, and are
     stained slides, without the white edge of films, where it is `stained`.
@@ -71,6 +72,7 @@ class Dataset:
     magnifications: tuple[str, ...] = ()
     editions: tuple[Edition, ...] = ()
     inside: str = ""
+    index: str = ""
     lists_patients: bool = False
     contours: bool = False
     draws_masks: bool = False
@@ -261,6 +263,7 @@ DATASETS = {
                     tasks=("all",),
                 ),
             ),
+            index=r"(mass|calc)_case_description_.*\.csv",
             inside=r"CBIS-DDSM|csv|jpeg|(Mass|Calc)-(Training|Test)_P_\d+_.*",
             home="https://www.cancerimagingarchive.net/collection/cbis-ddsm/",
             citation="Lee et al. 2017, doi:10.1038/sdata.2017.177",
@@ -289,6 +292,7 @@ DATASETS = {
                 )
                 for protocol, unit, normal in (("paper", "film", 4978), ("honest", "breast", 4888))
             ),
+            index=r".*(DataWMask|Dataset|Mini|DDSM).*\.(csv|xlsx)",
             inside=r"Benign|Cancer|Normal|\d{4}",
             home="https://www.kaggle.com/datasets/cheddad/miniddsm2",
             citation="Lekamlage et al. 2020, doi:10.1145/3441369.3441370",
@@ -312,7 +316,8 @@ DATASETS = {
             loader="mias:load_film",
             # The database's own notes; they give no numbers per class.
             editions=(Edition("MIAS", (("", "", 322),), patients=161, tasks=("three", "abnormal")),),
-            inside=r"all-mias|Info\.txt",
+            index=r"Info\.txt",
+            inside=r"all-mias",
             home="http://peipa.essex.ac.uk/info/mias.html",
             citation="Suckling et al. 1994, Excerpta Medica 1069, 375-378",
         ),
@@ -336,7 +341,8 @@ DATASETS = {
             "Any images, one folder per class",
             "folder:read_folder",
             "the folder with the classes' folders",
-            options=frozenset({"patient_regex"}),
+            options=frozenset({"patient_regex", "patients"}),
+            lists_patients=True,
         ),
         Dataset(
             "csv",

@@ -209,7 +209,10 @@ def _draw_calibration(evaluation: Evaluation) -> "Figure | None":
         true, what = units.labels == units.predicted, "probability of the predicted class"
     else:
         stated = units.probabilities[:, material.positive]
-        true, what = units.labels == material.positive, f"probability of {evaluation.whole.positive}"
+        true, what = (
+            units.labels == material.positive,
+            wrapped(f"probability of {evaluation.whole.positive}", 40),
+        )
     owners = clusters_of(units.patients, len(units))
     bins = bins_of(stated)
     figure = new_figure()

@@ -15,6 +15,10 @@ class DataError(BccliError):
     """An input cannot be used as it is: a dataset, a table, a prepared folder."""
 
 
+class SourceError(DataError):
+    """There is too little in a raw dataset's folder to prepare; another folder may have been meant."""
+
+
 class ImageError(DataError):
     """One image cannot be read; the message is the reason, without the path."""
 

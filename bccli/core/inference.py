@@ -15,7 +15,8 @@ import numpy as np
 from bccli.core import interruption
 from bccli.core.answering import Answerer, Decided, Form, PatchAnswerer, Pieces, View, load_answerer
 from bccli.core.catalog import DATASETS
-from bccli.core.datasets.walking import image_files
+from bccli.core.datasets.masks_beside import MasksBeside
+from bccli.core.datasets.walking import PassedOverFiles, image_files
 from bccli.core.engines import NoLightFormError, start_engine
 from bccli.core.errors import DataError, ImageError, UsageError
 from bccli.core.imaging.blankness import blankness_of
@@ -214,16 +215,38 @@ def _check_classes(runs: Sequence[Run]) -> None:
             )
 
 
-def find_images(inputs: Iterable[str]) -> Iterator[str]:
+@dataclass
+class LeftOut:
+    """What in the folders that were named is no image: `others` by their endings, `masks` beside images."""
+
+    others: PassedOverFiles = field(default_factory=PassedOverFiles)
+    masks: list[str] = field(default_factory=list)
+
+    def sentences(self) -> list[str]:
+        """What to warn of."""
+        found = [self.others.sentence()] if self.others else []
+        if self.masks:
+            several = f"{len(self.masks)} masks beside images were" if len(self.masks) > 1 else "a mask was"
+            found.append(f"{several} passed over ({self.masks[0]}); name a mask itself to have it labelled")
+        return found
+
+
+def find_images(inputs: Iterable[str], left_out: LeftOut) -> Iterator[str]:
     """Yield the images that the inputs name: files as they are, folders with all below them.
 
     A folder that cannot be listed is yielded itself: it becomes a row with an error, as a bad file does.
+    `left_out` takes up what is passed over in folders.
     """
     for name in inputs:
-        if os.path.isdir(name):
-            yield from (str(Path(name, image)) for image in image_files(Path(name), closed_too=True))
-        else:
+        if not os.path.isdir(name):
             yield name
+            continue
+        masks = MasksBeside(Path(name))
+        for image in image_files(Path(name), closed_too=True, passed_over=left_out.others):
+            if masks.is_mask(image):
+                left_out.masks.append(str(Path(name, image)))
+            else:
+                yield str(Path(name, image))
 
 
 def predict(predictor: Predictor, paths: Iterable[str], *, workers: int = 2) -> Iterator[Prediction]:

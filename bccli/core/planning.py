@@ -6,6 +6,7 @@ import numpy as np
 
 from bccli.core.catalog import nearest
 from bccli.core.errors import DataError, LeakageError, UsageError
+from bccli.core.patients import spelled
 from bccli.core.records import SPLITS
 from bccli.core.splits import (
     TEST,
@@ -157,12 +158,13 @@ def _by_magnification(survey: Survey, division: Division) -> Plan:
 
 
 def _find_patient(name: str, survey: Survey) -> int:
-    if name not in survey.names:
+    patient = spelled(name, survey.names)
+    if patient is None:
         raise UsageError(
             f"--test-patients: no patient {name!r} in this dataset{nearest(name, survey.names)}; "
             f"there are {len(survey.names)}, among them {', '.join(survey.names[:3]) or 'none by name'}"
         )
-    return survey.names.index(name)
+    return survey.names.index(patient)
 
 
 def _official(survey: Survey, division: Division) -> Plan:
@@ -189,7 +191,11 @@ def _official(survey: Survey, division: Division) -> Plan:
     none = np.full(len(given), -1, np.int32)
     if given is survey.folds:
         return Plan(none, given)
-    return _with_val(survey, division, Plan(given, none))
+    lacks = () if (given == TEST).any() else (_NO_TEST,)
+    return _with_val(survey, division, Plan(given, none, lacks))
+
+
+_NO_TEST = "The dataset's own split has no test, and val is no test; --split-by patient parts it anew."
 
 
 def _with_val(survey: Survey, division: Division, own: Plan) -> Plan:
@@ -208,7 +214,7 @@ def _with_val(survey: Survey, division: Division, own: Plan) -> Plan:
         f"The dataset's own split has no val: {number} of its {len(rows)} training images are val; "
         "--ratios 1/0/0 leaves it as it is."
     )
-    return replace(own, splits=splits, notes=(note, *parted.notes))
+    return replace(own, splits=splits, notes=(*own.notes, note, *parted.notes))
 
 
 def _check_folds(folds: np.ndarray) -> None:

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bccli.core.lettering import drawable
 from bccli.core.metrics import roc_auc, roc_curve
 
 if TYPE_CHECKING:
@@ -225,4 +226,4 @@ def set_title(axes: "Axes", title: str, width: float) -> None:
 
 def wrapped(text: str, width: int) -> str:
     """Text in lines of at most `width` characters, with dollar signs that do not start formulas."""
-    return "\n".join(textwrap.wrap(text, width)).replace("$", r"\$")
+    return "\n".join(textwrap.wrap(drawable(text), width)).replace("$", r"\$")

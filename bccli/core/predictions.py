@@ -15,6 +15,7 @@ import numpy as np
 
 from bccli.core.errors import DataError
 from bccli.core.files import write_text
+from bccli.core.patients import Spellings
 from bccli.core.records import Sample
 
 _IDENTITY = ("path", "split", "fold", "patient", "source", "label", "predicted")
@@ -144,7 +145,7 @@ def parse_predictions(lines: Iterable[str], name: str, classes: Sequence[str] = 
     return Predictions(
         classes=tuple(order),
         splits=column("split"),
-        patients=column("patient"),
+        patients=tuple(map(Spellings().first, column("patient"))),
         labels=labels,
         predicted=predicted,
         probabilities=probabilities,

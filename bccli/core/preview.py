@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from bccli.core.lettering import drawable
 from bccli.core.records import Sample
 
 PER_CLASS = 8
@@ -52,7 +53,7 @@ def draw_preview(root: Path, selection: Selection) -> bytes:
     title, caption = ImageFont.load_default(size=15), ImageFont.load_default(size=11)
     top = _GAP
     for label, samples in rows:
-        draw.text((_GAP, top), label, "black", font=title)
+        draw.text((_GAP, top), drawable(label), "black", font=title)
         for place, sample in enumerate(samples):
             left = _GAP + place * (_SIDE + _GAP)
             tile = _tile(root, sample)
@@ -60,7 +61,7 @@ def draw_preview(root: Path, selection: Selection) -> bytes:
             part = sample.split or f"fold {sample.fold}"
             patient = f"patient {sample.patient}" if len(sample.patient) < 8 else sample.patient
             text = f"{part} · {patient if sample.patient else 'patient unknown'}"
-            draw.text((left, top + _LINE + _SIDE + 2), text[:26], "#444444", font=caption)
+            draw.text((left, top + _LINE + _SIDE + 2), drawable(text[:26]), "#444444", font=caption)
         top += _LINE + _SIDE + _LINE + _GAP
     stream = io.BytesIO()
     sheet.save(stream, "PNG")

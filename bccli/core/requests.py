@@ -12,16 +12,18 @@ import numpy as np
 from bccli.core.catalog import DATASETS, nearest
 from bccli.core.chunks import chunk_size
 from bccli.core.datasets import Reading, pose, read_samples
+from bccli.core.datasets.layouts import find_layout
 from bccli.core.datasets.levels import better_source
 from bccli.core.datasets.loading import file_size, load_raw
-from bccli.core.errors import DataError, ExcludedError, UsageError
+from bccli.core.datasets.patient_hints import patient_hint
+from bccli.core.errors import DataError, ExcludedError, SourceError, UsageError
 from bccli.core.estimating import Estimate, estimate
 from bccli.core.imaging.decoding import to_rgb
 from bccli.core.imaging.preparation import MEAN, Preparation, prepare_image
 from bccli.core.imaging.stain import STAINS
 from bccli.core.planning import Division, Plan, draw_and_plan
 from bccli.core.records import SPLITS, Sample
-from bccli.core.surveying import SourceError, Survey, survey
+from bccli.core.surveying import Survey, survey
 from bccli.core.verification import Tally, Verification, verify
 from bccli.core.watching import SILENT, Watcher
 
@@ -71,6 +73,8 @@ def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
     _check_masks(request, found)
     for remark in found.tally.remarked():
         watcher.warn(remark.sentence())
+    if found.tally.others:
+        watcher.warn(found.tally.others.sentence())
     if verification := verification_of(request, found):
         for sentence in verification.sentences():
             watcher.warn(sentence)
@@ -82,7 +86,19 @@ def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
         watcher.warn(
             f"the patients of {unknown} images are unknown; each such image counts as a patient of its own"
         )
+        if hint := _patient_hint(request):
+            watcher.warn(hint)
     return found, parts
+
+
+def _patient_hint(request: Request) -> str:
+    """How the patients may be found in the paths of the dataset `folder`, where nothing was said of them."""
+    reading = request.reading
+    if request.dataset != "folder" or reading.patient_regex or reading.patient_list:
+        return ""
+    depth = find_layout(request.source).depth
+    samples = read_samples(request.dataset, request.source, reading, Tally().remark)
+    return patient_hint((sample.label, sample.source, depth) for sample in samples)
 
 
 def _check_masks(request: Request, found: Survey) -> None:

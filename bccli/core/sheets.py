@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from bccli.core.augmentation import Draw, Operation, Policy, child, draw
+from bccli.core.lettering import drawable
 
 CHILDREN = 6
 _SIDE = 144
@@ -31,7 +32,9 @@ def draw_sheet(policy: Policy, images: Sequence[tuple[str, np.ndarray]], *, seed
     sheet = Image.new("RGB", (_WIDTH, top + len(images) * len(rows) * row), "white")
     paper = ImageDraw.Draw(sheet)
     heading = f"{policy.name}: {policy.title}" if policy.title else policy.name
-    paper.text((_GAP, _GAP // 2), _shorten(heading, 105), "black", font=ImageFont.load_default(size=17))
+    paper.text(
+        (_GAP, _GAP // 2), drawable(_shorten(heading, 105)), "black", font=ImageFont.load_default(size=17)
+    )
     for name, pixels in images:
         for title, some in rows:
             _draw_row(sheet, top, title, name, pixels, some, seed)
@@ -54,7 +57,7 @@ def _draw_row(
 ) -> None:
     paper = ImageDraw.Draw(sheet)
     small = ImageFont.load_default(size=11)
-    paper.text((_GAP, top), title, "black", font=ImageFont.load_default(size=14))
+    paper.text((_GAP, top), drawable(title), "black", font=ImageFont.load_default(size=14))
     for place in range(1 + CHILDREN):
         left = _GAP + place * (_SIDE + _GAP)
         shown, lines = pixels, ["original", _shorten(name, _CUT, end=True)]
@@ -64,7 +67,7 @@ def _draw_row(
         tile = ImageOps.contain(Image.fromarray(shown), (_SIDE, _SIDE))
         sheet.paste(tile, (left, top + _TITLE))
         for line, text in enumerate(lines):
-            paper.text((left, top + _TITLE + _SIDE + line * _LINE), text, "#444444", font=small)
+            paper.text((left, top + _TITLE + _SIDE + line * _LINE), drawable(text), "#444444", font=small)
 
 
 def _captions(draws: tuple[Draw, ...]) -> list[str]:

@@ -11,15 +11,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bccli.core.census import Background
-from bccli.core.errors import DataError
+from bccli.core.errors import SourceError
 from bccli.core.records import SPLITS, Sample
 from bccli.core.verification import Tally
 
 _NUMBERS = ("labels", "patients", "splits", "folds", "zooms", "ages")
-
-
-class SourceError(DataError):
-    """There is too little in the source to prepare; another folder may have been meant."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +147,9 @@ def _class_order(seen: tuple[str, ...], known: tuple[str, ...], tally: Tally) ->
         listed = (
             f"; {missing.count} that a list names are not there ({missing.first[0]}, …)" if missing else ""
         )
+        named = f"; {tally.others.sentence()}" if tally.others else ""
         raise SourceError(
-            f"no images of this dataset were found{others}{listed}; check the folder and the options"
+            f"no images of this dataset were found{others}{listed}{named}; check the folder and the options"
         )
     order = tuple(label for label in known if label in seen) or tuple(sorted(seen))
     if len(order) < 2:

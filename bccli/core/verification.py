@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bccli.core.catalog import Edition
+from bccli.core.datasets.walking import PassedOverFiles, stem_of
 from bccli.core.records import Sample
 
 REMARKS = {
@@ -19,6 +20,11 @@ REMARKS = {
     "mask_missing": "masks that a list of the dataset names are not there, and their images have none",
     "mask_scaled": "masks of another size than their image, but of its shape, were scaled to it",
     "mask_unfit": "images are not of the size that their circles are for, and have no mask",
+    "mask": "files are masks of the images beside them, and are used as such",
+    "orphan_mask": "masks whose images are not there were passed over",
+    "unmatched": "images are of unknown patients, as --patient-regex finds none in their paths",
+    "unlisted": "images are of unknown patients, as the list of --patients does not name them",
+    "spelling": "ids that differ only in leading zeros or a trailing .0 were taken for one patient's",
     "contradiction": "images contradict themselves: their names say otherwise than their folders or lists",
 }
 """What readers remark upon, in the words of a warning."""
@@ -47,13 +53,15 @@ class Remark:
 class Tally:
     """What a raw dataset holds, counted image by image while it is read.
 
-    `counts` has (magnification, split, class) for keys; `names` are the first sources.
+    `counts` has (magnification, split, class) for keys; `names` are the first sources; `others` are files
+    that are no images by their names.
     """
 
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     names: list[str] = field(default_factory=list)
     remarks: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
+    others: PassedOverFiles = field(default_factory=PassedOverFiles)
 
     def add(self, sample: Sample, size: int) -> None:
         """Count one sample, with its own class and the bytes of its file."""
@@ -65,6 +73,9 @@ class Tally:
 
     def remark(self, name: str, kind: str = "unknown") -> None:
         """Count what a reader noticed about a file."""
+        if kind == "other":
+            self.others(name)
+            return
         count, first = self.remarks.setdefault(kind, (0, []))
         self.remarks[kind] = count + 1, [*first, name][:_FEW]
 
@@ -233,7 +244,7 @@ def _names(tally: Tally, edition: Edition) -> tuple[tuple[str, ...], tuple[str, 
 
 
 def _stem(name: str) -> str:
-    return name.rpartition("/")[2].rpartition(".")[0].lower()
+    return stem_of(name).lower()
 
 
 def _listed(count: int, names: Sequence[str]) -> str:

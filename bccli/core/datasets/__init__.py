@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Protocol
 
 from bccli.core.catalog import DATASETS, Task
+from bccli.core.patients import Spellings
 from bccli.core.records import Sample
 
 
 class Skip(Protocol):
     """Is told what a reader noticed about a file, by its path relative to the source.
 
-    `kind` is a row of `bccli.core.verification.REMARKS`; without one, the dataset's naming does not
-    explain the file, and it is passed over.
+    `kind` is a row of `bccli.core.verification.REMARKS`, or "other" for a file that is no image by its
+    ending; without one, the dataset's naming does not explain the file, and it is passed over.
     """
 
     def __call__(self, name: str, kind: str = "unknown") -> None: ...
@@ -41,11 +42,15 @@ class Reading:
 def read_samples(dataset: str, source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
     """Yield the raw dataset's samples, `source` filled and `path` empty, with the dataset's own classes.
 
-    Raises DataError where the folder does not hold the dataset.
+    A patient has the first of the spellings of the id that were met (see `bccli.core.patients`). Raises
+    DataError where the folder does not hold the dataset.
     """
     module, function = DATASETS[dataset].reader.split(":")
     reader = getattr(importlib.import_module(f"bccli.core.datasets.{module}"), function)
-    return reader(source, reading, skip)
+    spellings = Spellings(lambda other, first: skip(f"{other} as {first}", "spelling"))
+    for sample in reader(source, reading, skip):
+        patient = spellings.first(sample.patient)
+        yield sample if patient == sample.patient else replace(sample, patient=patient)
 
 
 def pose(sample: Sample, task: Task | None) -> Sample:

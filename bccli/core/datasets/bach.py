@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.listings import key_of, read_pairs, stem_of
-from bccli.core.datasets.walking import image_files
+from bccli.core.datasets.listings import ImagePatients, key_of, read_pairs, stem_of
+from bccli.core.datasets.walking import dataset_files
 from bccli.core.errors import DataError
 from bccli.core.records import Sample
 
@@ -30,9 +30,10 @@ def read_bach(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
 
     Raises DataError for a list that names a class nobody knows.
     """
-    patients = _Patients(reading.patient_list) if reading.patient_list else None
+    patients = ImagePatients(reading.patient_list) if reading.patient_list else None
     lists = _Lists(source)
-    for name in image_files(source):
+    keys: set[str] = set()
+    for name in dataset_files(source, skip, lists=LISTS):
         folders = name.split("/")[:-1]
         if any(folder.lower() == _WHOLE_SLIDES for folder in folders):
             continue
@@ -41,12 +42,16 @@ def read_bach(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
         if not label:
             skip(name)
             continue
+        if key_of(name) in keys:
+            skip(name, "copy")
+            continue
+        keys.add(key_of(name))
         if told not in ("", label):
             skip(name, "contradiction")
         yield Sample(
             label=label,
             split=_split(folders),
-            patient=patients.find(name) if patients else "",
+            patient=(patients.find(name) or "") if patients else "",
             dataset="bach",
             source=name,
             magnification="200",
@@ -126,46 +131,3 @@ def _read_list(path: Path) -> dict[str, str]:
                 f"{path} line {number}: {text!r} is none of Normal, Benign, InSitu, Invasive; correct it"
             )
     return labels
-
-
-class _Patients:
-    """The organisers' list of patients, or one's own: images with or without their folders and endings."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.patients = _read_patients(path)
-        self.met: dict[str, str] = {}
-
-    def find(self, name: str) -> str:
-        """The patient of an image, empty where unknown. Raises DataError for a line that means two images."""
-        parts = key_of(name).split("/")
-        for start in range(len(parts)):
-            key = "/".join(parts[start:])
-            if key in self.patients:
-                if self.met.setdefault(key, name) != name:
-                    raise DataError(
-                        f"{self.path}: {key} is both {self.met[key]} and {name}; write it with its folder"
-                    )
-                return self.patients[key]
-        return ""
-
-    def check(self) -> None:
-        """Raises DataError where the list has nothing to do with the images."""
-        if not self.met:
-            raise DataError(
-                f"{self.path}: names none of the images here; write image,patient such as n001.tif,12"
-            )
-
-
-def _read_patients(path: Path) -> dict[str, str]:
-    patients: dict[str, str] = {}
-    for number, image, patient in read_pairs(path):
-        key = key_of(image)
-        if number == 1 and not any(character.isdecimal() for character in key):
-            continue
-        if patients.setdefault(key, patient) != patient:
-            raise DataError(
-                f"{path} line {number}: {image} is of patient {patient!r} here and of {patients[key]!r} "
-                "above; correct one of the two"
-            )
-    return patients

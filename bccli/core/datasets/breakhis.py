@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.walking import Copies, folder_magnification, image_files
+from bccli.core.datasets.walking import Copies, dataset_files, folder_magnification, stem_of
 from bccli.core.records import Sample
 
 _STEM = re.compile(
@@ -30,12 +30,15 @@ SUBTYPES = {
 
 
 def read_breakhis(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
-    """Yield BreakHis's images, of the magnifications asked for or of all; each once."""
+    """Yield BreakHis's images, of the magnifications asked for or of all; each once.
+
+    They are handed out as PNG; copies in another format keep the names.
+    """
     copies = Copies()
-    for name in image_files(source):
-        stem, _, ending = name.rsplit("/", 1)[-1].rpartition(".")
+    for name in dataset_files(source, skip):
+        stem = stem_of(name)
         match = _STEM.fullmatch(stem)
-        if match is None or match["subtype"].upper() not in SUBTYPES or ending.lower() != "png":
+        if match is None or match["subtype"].upper() not in SUBTYPES:
             skip(name, "renamed" if _STEM.search(stem) else "unknown")
         elif name in copies:
             skip(name, "copy")

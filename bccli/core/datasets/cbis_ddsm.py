@@ -25,8 +25,8 @@ from bccli.core.datasets.loading import (
     root_of,
     scaled_to,
 )
-from bccli.core.datasets.walking import image_files
-from bccli.core.errors import DataError, ImageError
+from bccli.core.datasets.walking import files_near, image_files
+from bccli.core.errors import DataError, ImageError, SourceError
 from bccli.core.imaging.decoding import DICOM_SUFFIXES, decode_deep
 from bccli.core.records import Sample, join_masks
 
@@ -80,17 +80,17 @@ def read_cbis(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
 
 
 def _lists(source: Path, kinds: tuple[str, ...]) -> list[Path]:
-    """The CSV files of these kinds of lesions, in the folder or in one that lies in it."""
+    """The CSV files of these kinds of lesions, in the folder or at most two levels below."""
     if not source.is_dir():
         what = "is not a folder" if source.exists() else "does not exist"
         raise DataError(f"{source}: {what}; name the folder that holds the CSV files and the images")
-    found = [path for path in (*source.glob("*.csv"), *source.glob("*/*.csv")) if _LISTS.fullmatch(path.name)]
+    found = [path for path in files_near(source, ".csv") if _LISTS.fullmatch(path.name)]
     wanted = sorted(
         (path for path in found if path.name.lower().startswith(kinds)),
         key=lambda path: (path.name.lower().replace("_test_", "_z_"), str(path)),
     )
     if not wanted:
-        raise DataError(
+        raise SourceError(
             f"{source}: holds no {kinds[0]}_case_description_train_set.csv; "
             "download the four CSV files and put them beside the images"
         )
@@ -112,7 +112,7 @@ class _Files:
                 self._by_series.setdefault(uids[-1], []).append(name)
             if key := _digits(folders):
                 self._by_digits.setdefault(key, []).append(name)
-        for info in (*source.glob(_INFO), *source.glob(f"*/{_INFO}")):
+        for info in (path for path in files_near(source, ".csv") if path.name == _INFO):
             self._add_info(info, {"/".join(name.split("/")[-2:]): name for name in names})
 
     def _add_info(self, path: Path, by_place: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.walking import Copies, folder_magnification, image_files
+from bccli.core.datasets.walking import Copies, dataset_files, folder_magnification, stem_of
 from bccli.core.records import Sample
 
 _STEM = re.compile(
@@ -29,8 +29,8 @@ def read_databiox(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample
     The grade is the folder's, where there is one: that is what the dataset is handed out by.
     """
     copies = Copies()
-    for name in image_files(source):
-        stem = name.rsplit("/", 1)[-1].rpartition(".")[0]
+    for name in dataset_files(source, skip):
+        stem = stem_of(name)
         match = _STEM.fullmatch(stem) or _LOOSE.search(stem)
         if match is None:
             skip(name)

@@ -1,33 +1,106 @@
-"""Any images in one folder per class."""
+"""Any images in one folder per class, with splits and masks where the folders' names say so."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.walking import image_files
+from bccli.core.datasets.class_names import DistinctNames
+from bccli.core.datasets.layouts import find_layout
+from bccli.core.datasets.listings import ImagePatients
+from bccli.core.datasets.masks_beside import MasksBeside
+from bccli.core.datasets.walking import dataset_files
 from bccli.core.errors import UsageError
-from bccli.core.records import Sample
+from bccli.core.records import Sample, join_masks
 
 
 def read_folder(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
-    """Yield the images; the first folder is the class, the patient is what the expression finds in the path.
+    """Yield the images with their masks, in the order of their paths.
 
-    A group in the expression is the patient, without one the whole match; no match is an unknown patient.
+    Raises DataError where the folders are no classes, or two of them are one.
     """
-    pattern = _compile(reading.patient_regex)
-    for name in image_files(source):
-        label, _, rest = name.partition("/")
-        if not rest:
+    files = dataset_files(source, skip)
+    layout, masks, labels = find_layout(source), MasksBeside(source), DistinctNames()
+    patients = _patients(reading)
+    for name in files:
+        if masks.is_mask(name):
+            skip(name, "orphan_mask" if masks.is_orphan(name) else "mask")
+            continue
+        label, split = layout.place(name)
+        if not label:
             skip(name)
             continue
-        match = pattern.search(name) if pattern else None
-        patient = (match.group(1) if match.re.groups else match.group()) if match else ""
-        yield Sample(label=label, patient=patient or "", dataset="folder", source=name)
+        if label not in labels:
+            labels.add(label, f"{source / layout.class_folder(name)}")
+        patient = patients.find(name)
+        if patient is None:
+            skip(name, patients.lacking)
+        yield Sample(
+            label=label,
+            split=split,
+            patient=patient or "",
+            dataset="folder",
+            source=name,
+            mask=join_masks(masks.masks_of(name)),
+        )
+    patients.check()
 
 
-def _compile(expression: str | None) -> re.Pattern[str] | None:
-    try:
-        return re.compile(expression) if expression else None
-    except re.error as error:
-        raise UsageError(f"--patient-regex {expression!r} is no regular expression: {error}") from None
+class _Patients(Protocol):
+    """Where patients come from; `lacking` is the remark upon an image for which there is none."""
+
+    lacking: str
+
+    def find(self, name: str) -> str | None:
+        """The patient of an image, None where there is none."""
+
+    def check(self) -> None:
+        """Raise where no image has a patient."""
+
+
+def _patients(reading: Reading) -> _Patients:
+    if reading.patient_list:
+        return ImagePatients(reading.patient_list)
+    return _InPaths(reading.patient_regex) if reading.patient_regex else _Unknown()
+
+
+class _Unknown:
+    """Nobody knows the patients."""
+
+    lacking = ""
+
+    def find(self, name: str) -> str:
+        return ""
+
+    def check(self) -> None:
+        return
+
+
+class _InPaths:
+    """What an expression finds in an image's path: its group, or without one all that matches."""
+
+    lacking = "unmatched"
+
+    def __init__(self, expression: str) -> None:
+        try:
+            self._pattern = re.compile(expression)
+        except re.error as error:
+            raise UsageError(f"--patient-regex {expression!r} is no regular expression: {error}") from None
+        self._found, self._example = False, ""
+
+    def find(self, name: str) -> str | None:
+        match = self._pattern.search(name)
+        groups = (match.groups() or (match.group(),)) if match else ()
+        patient = next((group for group in groups if group), None)
+        self._found |= patient is not None
+        self._example = self._example or name
+        return patient
+
+    def check(self) -> None:
+        """Raises UsageError where nothing was found in any path."""
+        if self._example and not self._found:
+            raise UsageError(
+                f"--patient-regex {self._pattern.pattern!r} finds no patient in any path below SOURCE, "
+                f"such as {self._example!r}; correct it"
+            )

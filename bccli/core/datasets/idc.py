@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.walking import Copies, image_files
+from bccli.core.datasets.walking import Copies, dataset_files, stem_of
 from bccli.core.records import Sample
 
 _STEM = re.compile(r"(?P<patient>\d+)_idx\d+_x(?P<x>\d+)_y(?P<y>\d+)_class(?P<label>[01])", re.IGNORECASE)
@@ -18,10 +18,10 @@ _LABELS = {"0": "no_idc", "1": "idc"}
 def read_idc(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
     """Yield the patches, each once; the patient and the place in the slide are in the name."""
     copies = Copies()
-    for name in image_files(source):
-        stem, _, ending = name.rsplit("/", 1)[-1].rpartition(".")
+    for name in dataset_files(source, skip):
+        stem = stem_of(name)
         match = _STEM.fullmatch(stem)
-        if match is None or ending.lower() != "png":
+        if match is None:
             skip(name, "renamed" if _STEM.search(stem) else "unknown")
         elif name in copies:
             skip(name, "copy")

@@ -2,22 +2,31 @@
 
 import csv
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TextIO
 
+from bccli.core.catalog import nearest
 from bccli.core.errors import DataError
 
 TABLES = (".csv", ".xlsx")
+SEPARATORS = ",;\t|"
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # by which Excel is told, and tells others
+_QUOTED = re.compile(r'"[^"]*"')
+_LONGEST_NAME = 40
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a table: where it is, and its cells by the plain names of their columns."""
+    """One line of a table: where it is, its cells by the plain names of their columns, and those beyond."""
 
     where: str
     cells: dict[str, str]
+    number: int = 0
+    beyond: tuple[str, ...] = ()
 
     def get(self, column: str) -> str:
         """What is in a column, empty where nothing is."""
@@ -43,21 +52,24 @@ def plain(column: str) -> str:
     return " ".join(column.lower().replace("_", " ").split())
 
 
-def read_index(path: Path, needed: Sequence[str]) -> Iterator[Line]:
+def read_index(path: Path, needed: Sequence[str], *, errors: str = "strict") -> Iterator[Line]:
     """Yield the lines of a table that has the columns `needed`, blank ones left out; of a workbook the
     first sheet that has them.
 
-    Raises DataError where the file cannot be read, or a column is missing: it names that, and those found.
+    A CSV is in UTF-8 or UTF-16; commas, semicolons, tabs or `|` part its cells. `errors` is what becomes
+    of bytes that are not UTF-8. Raises DataError where the file cannot be read, or a column is missing or
+    there twice: it names that, and those found.
     """
     header: list[str] | None = None
     lacking: tuple[list[str], list[str]] | None = None
-    for sheet in _sheets(path):
+    for sheet in _sheets(path, errors):
         for number, cells in sheet:
             if not any(cells):
                 continue
             if header is not None:
-                named = zip(header, cells, strict=False)
-                yield Line(f"{path} line {number}", {name: cell.strip() for name, cell in named})
+                named = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
+                beyond = tuple(cell.strip() for cell in cells[len(header) :] if cell.strip())
+                yield Line(f"{path} line {number}", named, number, beyond)
                 continue
             names = [plain(cell) for cell in cells]
             missing = [name for name in needed if plain(name) not in names]
@@ -66,23 +78,32 @@ def read_index(path: Path, needed: Sequence[str]) -> Iterator[Line]:
                 if lacking is None or len(missing) < len(lacking[0]):
                     lacking = missing, found
                 break
+            if twice := [name for name in needed if names.count(plain(name)) > 1]:
+                raise DataError(f"{path}: has the column {twice[0]!r} twice; rename one of the two")
             header = names
         if header is not None:
             return
     if lacking is None:
-        raise DataError(f"{path}: is empty; download it again")
-    missing, found = lacking
-    raise DataError(
-        f"{path}: has no column {missing[0]!r}, only {', '.join(map(repr, found[:20]))}; "
-        "correct the first line"
+        raise DataError(
+            f"{path}: has no column {needed[0]!r}, as it is empty; the first line must name the columns"
+        )
+    raise _missing(path, *lacking)
+
+
+def _missing(path: Path, missing: list[str], found: list[str]) -> DataError:
+    names = [name[:_LONGEST_NAME] for name in found[:20]]
+    return DataError(
+        f"{path}: has no column {missing[0]!r}{nearest(missing[0], names)}, only "
+        f"{', '.join(map(repr, names))}; the first line must name the columns, with commas, semicolons or "
+        "tabs between them, in UTF-8 or UTF-16"
     )
 
 
-def _sheets(path: Path) -> Iterator[Iterable[tuple[int, list[str]]]]:
+def _sheets(path: Path, errors: str) -> Iterator[Iterable[tuple[int, list[str]]]]:
     if path.suffix.lower() == ".xlsx":
         yield from _workbook(path)
     else:
-        yield _lines(path)
+        yield _lines(path, errors)
 
 
 def _workbook(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
@@ -107,22 +128,56 @@ def _workbook(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
         book.close()
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _lines(path: Path, errors: str) -> Iterator[tuple[int, list[str]]]:
     """The lines of a CSV file; cells may have line breaks in them."""
     try:
         with path.open("rb") as raw:
-            start = raw.read(3)
-        encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
-        with path.open(newline="", encoding=encoding) as stream:
-            reader = csv.reader(stream)
+            encoding = encoding_of(raw.read(1 << 12))
+        with path.open(newline="", encoding=encoding, errors=errors) as stream:
+            mark = separator_of(_first_line(stream))
+            stream.seek(0)
+            reader = csv.reader(stream, delimiter=mark)
             for cells in reader:
-                yield reader.line_num, cells
+                if not (reader.line_num == 1 and _SEPARATOR_LINE.fullmatch(mark.join(cells))):
+                    yield reader.line_num, cells
     except OSError as error:
         raise _unreadable(path, error) from None
     except UnicodeError:
-        raise DataError(f"{path}: is not in UTF-8; save it as CSV UTF-8") from None
+        raise not_unicode(path) from None
     except csv.Error as error:
-        raise DataError(f"{path}: not valid CSV ({error}); mend the line") from None
+        raise DataError(f"{path} line {reader.line_num}: not valid CSV ({error}); mend the line") from None
+
+
+def encoding_of(start: bytes) -> str:
+    """The encoding of a text that begins with these bytes: by its mark, or UTF-16 by its many zeros."""
+    for mark, name in _MARKS.items():
+        if start.startswith(mark):
+            return name
+    even, odd = start[0::2].count(0), start[1::2].count(0)
+    if max(even, odd) > len(start) // 8 and min(even, odd) == 0:
+        return "utf-16-be" if even else "utf-16-le"
+    return "utf-8"
+
+
+def _first_line(stream: TextIO) -> str:
+    """The first line with anything in it, whose end may be missing."""
+    while line := stream.readline(1 << 16):
+        if line.strip():
+            return line.strip("\r\n")
+    return ""
+
+
+def separator_of(line: str) -> str:
+    """What parts the cells of a table's first line: what it names itself, else what is in it most often."""
+    if named := _SEPARATOR_LINE.fullmatch(line):
+        return named[1]
+    bare = _QUOTED.sub("", line)
+    return max(SEPARATORS, key=bare.count)
+
+
+def not_unicode(path: Path) -> DataError:
+    """What to say of a table that is neither in UTF-8 nor in UTF-16."""
+    return DataError(f"{path}: is not in UTF-8; save it again as CSV UTF-8, so that names keep their letters")
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:

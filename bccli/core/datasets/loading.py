@@ -13,6 +13,7 @@ from bccli.core.imaging.decoding import decode_deep, stretched
 from bccli.core.imaging.fitting import stretch
 from bccli.core.records import Sample
 
+_MOST_LABELS = 15
 _SAME_ASPECT = 0.01
 """By so much, as a share, a mask's aspect may differ from that of the image that it is scaled to."""
 _LEAST, _MOST = 1.02, 2.0
@@ -72,8 +73,13 @@ def load_mask(
 
 
 def black_and_white(levels: np.ndarray) -> np.ndarray:
-    """Levels uint8 as a mask: 255 where they are bright, else 0."""
-    mask: np.ndarray = (levels > 127).view(np.uint8)
+    """Levels uint8 as a mask: 255 where they are bright, else 0.
+
+    Where none is, half of the brightest counts as bright; labels such as 0, 1 and 2 all do but 0.
+    """
+    most = int(levels.max(initial=0))
+    threshold = 127 if most > 127 else most // 2 if most > _MOST_LABELS else 0
+    mask: np.ndarray = (levels > threshold).view(np.uint8)
     mask *= 255
     return mask
 
@@ -123,9 +129,9 @@ def is_two_valued(levels: np.ndarray) -> bool:
 
 
 def grey_of(pixels: np.ndarray) -> np.ndarray:
-    """What `decode_deep` gives as uint8 (height, width): the first colour, or grey of any depth."""
+    """What `decode_deep` gives as uint8 (height, width): the brightest colour, or grey of any depth."""
     if pixels.ndim == 3:
-        return pixels[:, :, 0]
+        return pixels.max(axis=2)
     return pixels if pixels.dtype == np.uint8 else stretched(pixels)
 
 

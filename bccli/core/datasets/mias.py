@@ -15,8 +15,8 @@ import numpy as np
 
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.loading import Raw, root_of
-from bccli.core.datasets.walking import image_files
-from bccli.core.errors import DataError, ImageError
+from bccli.core.datasets.walking import dataset_files, stem_of
+from bccli.core.errors import DataError, ImageError, SourceError
 from bccli.core.imaging.decoding import decode_deep
 from bccli.core.records import Sample
 
@@ -24,6 +24,7 @@ SIDE = 1024
 """Pixels across and down all films, from whose bottom the circles count."""
 
 _STEM = re.compile(r"(?P<film>mdb(?P<number>\d{3}))[lr]?[smlx]?", re.IGNORECASE)
+_INFO = "info.txt"
 _ORDER = ("normal", "benign", "malignant")
 _SEVERITIES = {"B": "benign", "M": "malignant"}
 _KINDS = ("CALC", "CIRC", "SPIC", "MISC", "ARCH", "ASYM", "NORM")
@@ -45,8 +46,8 @@ def read_mias(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
     """
     films = _read_info(source)
     missing = set(films)
-    for name in image_files(source):
-        match = _STEM.fullmatch(name.rpartition("/")[2].rpartition(".")[0])
+    for name in dataset_files(source, skip, lists=(_INFO,)):
+        match = _STEM.fullmatch(stem_of(name))
         film = films.get(match["film"].lower()) if match else None
         if match is None or film is None:
             skip(name)
@@ -76,9 +77,9 @@ def _read_info(source: Path) -> dict[str, _Film]:
     if not source.is_dir():
         what = "is not a folder" if source.exists() else "does not exist"
         raise DataError(f"{source}: {what}; name the folder that holds Info.txt and the images")
-    path = next((path for path in sorted(source.iterdir()) if path.name.lower() == "info.txt"), None)
+    path = next((path for path in sorted(source.iterdir()) if path.name.lower() == _INFO), None)
     if path is None:
-        raise DataError(f"{source}: holds no Info.txt; put it beside the images")
+        raise SourceError(f"{source}: holds no Info.txt; put it beside the images")
     films: dict[str, _Film] = {}
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -12,7 +12,7 @@ from pathlib import Path
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.indexes import TABLES, Line, path_inside, plain, read_index
 from bccli.core.datasets.walking import image_files
-from bccli.core.errors import DataError
+from bccli.core.errors import DataError, SourceError
 from bccli.core.records import Sample, join_masks
 
 _NEEDED = ("fullPath", "View", "Side", "Status", "Tumour_Contour")
@@ -95,7 +95,7 @@ def _lines(source: Path, files: dict[str, str]) -> list[Line]:
         return max(read, key=lambda entry: entry[:2])[2]
     if reasons:
         raise DataError(reasons[0])
-    raise DataError(f"{source}: holds no index such as DataWMask.xlsx or Dataset.csv; put it beside Benign")
+    raise SourceError(f"{source}: holds no index such as DataWMask.xlsx or Dataset.csv; put it beside Benign")
 
 
 def _contours(line: Line) -> list[str]:

@@ -1,67 +1,122 @@
-"""Any images listed in a CSV with the columns path,label and, where known, patient, split, fold, mask."""
+"""Any images listed in a table with the columns path,label and, where known, patient, split, fold, mask.
 
-import csv
+It is a CSV as any program writes it, or an XLSX. Relative paths start at the table's folder. An absolute
+path into that folder becomes relative; any other, and one that leaves the folder by `..`, stays as it is in
+the manifest's column `source`.
+"""
+
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.indexes import path_inside
+from bccli.core.datasets.class_names import DistinctNames
+from bccli.core.datasets.indexes import Line, not_unicode, read_index
+from bccli.core.datasets.layouts import split_of
 from bccli.core.errors import DataError
 from bccli.core.records import MOST_FOLDS, SPLITS, Sample
 
 _NEEDED = ("path", "label")
+_NO_LABELS = ("", "nan", "<na>")
+_NO_VALUES = ("nan", "<na>", "na", "none")
+_WINDOWS = re.compile(r"[a-z]:|\\\\", re.IGNORECASE)
 
 
 def read_table(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
     """Yield the rows in file order. Raises DataError naming the row that cannot be meant."""
     if not source.is_file():
-        raise DataError(f"{source}: no such file; name the CSV with the columns path,label")
+        what = "is a folder" if source.is_dir() else "no such file"
+        raise DataError(f"{source}: {what}; name the CSV with the columns path,label{_tables_in(source)}")
+    folder = os.path.abspath(source.parent)
+    labels = DistinctNames()
     lines_of_paths: dict[str, int] = {}
-    with source.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
-        reader = csv.DictReader(stream)
-        for row in _rows(reader, source):
-            where = f"{source} line {reader.line_num}"
-            sample = _to_sample(row, where)
-            first = lines_of_paths.setdefault(sample.source, reader.line_num)
-            if first != reader.line_num:
-                raise DataError(
-                    f"{where}: {sample.source!r} is already in line {first}; remove one of the two"
-                )
-            if sample.mask and not reading.needs_masks and not (source.parent / sample.mask).exists():
-                skip(sample.mask, "mask_missing")
-                sample = replace(sample, mask="")
-            yield sample
+    for line in read_index(source, _NEEDED, errors="surrogateescape"):
+        sample = _to_sample(line, folder)
+        if not _is_unicode(sample.label) or not _is_unicode(sample.patient):
+            raise not_unicode(source)
+        if not _is_unicode(sample.source) and not os.path.exists(os.path.join(folder, sample.source)):
+            raise not_unicode(source)
+        if sample.label not in labels:
+            labels.add(sample.label, f"line {line.number}")
+        first = lines_of_paths.setdefault(sample.source, line.number)
+        if first != line.number:
+            raise DataError(
+                f"{line.where}: {sample.source!r} is already in line {first}; remove one of the two"
+            )
+        if sample.mask and not reading.needs_masks and not (source.parent / sample.mask).exists():
+            skip(sample.mask, "mask_missing")
+            sample = replace(sample, mask="")
+        yield sample
 
 
-def _rows(reader: "csv.DictReader[str]", source: Path) -> Iterator[dict[str, str]]:
-    """The rows of a table with the columns that are needed. Raises DataError where it is none."""
-    try:
-        for column in _NEEDED:
-            if column not in (reader.fieldnames or ()):
-                raise DataError(f"{source}: has no column {column!r}; the first line must name the columns")
-        yield from reader
-    except csv.Error as error:
-        where = f"{source} line {reader.line_num + 1}"
-        raise DataError(f"{where}: not valid CSV ({error}); mend the line") from None
+def _tables_in(source: Path) -> str:
+    """The only table in a folder, as a hint."""
+    if not source.is_dir():
+        return ""
+    tables = [path for path in sorted(source.iterdir()) if path.suffix.lower() in (".csv", ".tsv", ".xlsx")]
+    return f", such as {tables[0]}" if tables else ""
 
 
-def _to_sample(row: dict[str, str], where: str) -> Sample:
-    label = (row["label"] or "").strip()
-    if not label:
-        raise DataError(f"{where}: the label is empty; fill it in or remove the row")
-    split = (row.get("split") or "").strip()
-    if split and split not in SPLITS:
-        raise DataError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}; correct it")
-    fold = (row.get("fold") or "").strip()
-    if fold and not (fold.isdecimal() and int(fold) < MOST_FOLDS):
-        raise DataError(f"{where}: fold {fold!r} is no number from 0 to {MOST_FOLDS - 1}; correct it")
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _to_sample(line: Line, folder: str) -> Sample:
+    where = line.where
+    if line.beyond:
+        raise DataError(
+            f"{where}: has more cells than the first line names columns ({line.beyond[0]!r}); put a cell "
+            "that has the separator in it into quotes"
+        )
+    label = line.get("label")
+    if label.lower() in _NO_LABELS:
+        state = f"is {label}, which is none" if label else "is empty"
+        raise DataError(f"{where}: the label {state}; fill it in or remove the row")
     return Sample(
         label=label,
-        split=split,
-        fold=int(fold) if fold else None,
-        patient=(row.get("patient") or "").strip(),
+        split=_split(line),
+        fold=_fold(line),
+        patient=line.get("patient"),
         dataset="csv",
-        source=path_inside(row["path"] or "", "path", where),
-        mask=path_inside(row["mask"], "mask", where) if row.get("mask") else "",
+        source=_place(line.get("path"), "path", where, folder),
+        mask=_place(mask, "mask", where, folder) if (mask := _value(line, "mask")) else "",
     )
+
+
+def _value(line: Line, column: str) -> str:
+    """What is in a column, empty where nothing is or a program says so."""
+    text = line.get(column)
+    return "" if text.lower() in _NO_VALUES else text
+
+
+def _split(line: Line) -> str:
+    text = _value(line, "split")
+    split = split_of(text)
+    if text and not split:
+        raise DataError(f"{line.where}: split {text!r} is none of {', '.join(SPLITS)}; correct it")
+    return split
+
+
+def _fold(line: Line) -> int | None:
+    text = _value(line, "fold")
+    number = text.removesuffix(".0")
+    if text and not (number.isdecimal() and int(number) < MOST_FOLDS):
+        raise DataError(f"{line.where}: fold {text!r} is no number from 0 to {MOST_FOLDS - 1}; correct it")
+    return int(number) if text else None
+
+
+def _place(text: str, column: str, where: str, folder: str) -> str:
+    """A path with `/`, relative to the table's folder where it is in that. Raises DataError for none."""
+    if "\0" in text:
+        raise DataError(f"{where}: the {column} has a NUL in it; correct it")
+    if _WINDOWS.match(text):
+        raise DataError(
+            f"{where}: {column} {text!r} is absolute on Windows; make it relative to the table's folder"
+        )
+    if str(PurePosixPath(text)) == "." or text.lower() in _NO_LABELS:
+        raise DataError(f"{where}: the {column} is empty; fill it in or remove the row")
+    path = os.path.normpath(text.replace("\\", "/"))
+    inside = os.path.join(folder, "")
+    return path.removeprefix(inside) if path.startswith(inside) else path

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from PIL.BmpImagePlugin import BmpImageFile
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile, DibImageFile
 from PIL.GifImagePlugin import GifImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
@@ -25,8 +27,11 @@ from bccli.core.errors import ImageError
 from bccli.core.imaging.orientation import UPRIGHT, orientation_of, swaps_sides, upright
 from bccli.core.imaging.tiff import TIFF_STARTS, check_strips, is_plain, read_tiff
 
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
-SUFFIXES = DICOM_SUFFIXES | {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".pnm"}
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
+SUFFIXES = DICOM_SUFFIXES | {
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp", ".avif"),
+    *(".pgm", ".ppm", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+}
 
 # 16,384 × 16,384: above any mammogram or patch, below what fills a node's memory (0.8 GB as RGB).
 MAX_PIXELS = 2**28
@@ -35,11 +40,19 @@ MAX_BYTES = 8 * MAX_PIXELS
 
 Image.MAX_IMAGE_PIXELS = None  # the limit above is checked from the header, as a refusal, not a warning
 
-# GIF and WebP for downloads that carry another name. Without a list, Pillow would try all that it knows
-# on each damaged file, among them formats that start other programs.
-_KINDS = (PngImageFile, JpegImageFile, TiffImageFile, BmpImageFile, PpmImageFile, GifImageFile, WebPImageFile)
+# Without a list, Pillow would try all that it knows on each damaged file, among them formats that start
+# other programs.
+_KINDS = (
+    *(PngImageFile, JpegImageFile, TiffImageFile, BmpImageFile, DibImageFile, PpmImageFile),
+    *(GifImageFile, WebPImageFile, AvifImageFile, Jpeg2KImageFile),
+)
 _FORMATS = tuple(kind.format for kind in _KINDS)
-_ANIMATED = (PngImageFile, GifImageFile, WebPImageFile)  # the pages of a TIFF, the previews in a JPEG are not
+_ANIMATED = (
+    PngImageFile,
+    GifImageFile,
+    WebPImageFile,
+    AvifImageFile,
+)  # the pages of a TIFF, the previews in a JPEG are not
 
 # What these say of a damaged file is part of our sentence, or was overcome. Once and for good, because
 # images are decoded in threads, and `warnings.catch_warnings` is not made for those.
@@ -102,6 +115,15 @@ def _shown_size(image: Image.Image) -> tuple[int, int] | None:
         content = Path(os.fsdecode(image.filename)).read_bytes()
         return None if any(mark in content for mark in _PNG_MARKS) else image.size
     return image.size[::-1] if swaps_sides(orientation_of(image)) else image.size
+
+
+def is_dicom_file(path: Path | str) -> bool:
+    """Whether a file's content says that it is DICOM, whatever its name; not where it cannot be opened."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

@@ -1,0 +1,43 @@
+"""Names of classes as people type them."""
+
+import re
+import unicodedata
+
+from bccli.core.errors import DataError
+from bccli.core.patients import plain_number
+
+
+class DistinctNames:
+    """Names of classes, each with where it was met first, none too much like another."""
+
+    def __init__(self) -> None:
+        self._met: dict[str, tuple[str, str]] = {}
+        self._known: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the very name was met before."""
+        return name in self._known
+
+    def add(self, name: str, where: str) -> None:
+        """Take up a name.
+
+        Raises DataError where a name that was met before differs from it in capitals, spaces (or `_`),
+        Unicode form or the writing of a number only.
+        """
+        self._known.add(name)
+        other, there = self._met.setdefault(_essence(name), (name, where))
+        if other != name:
+            raise DataError(
+                f"the classes {_told(other)} ({there}) and {_told(name)} ({where}) differ in capitals, "
+                "spaces or the encoding of their letters only; give both the same name"
+            )
+
+
+def _essence(name: str) -> str:
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return plain_number(re.sub(r"[\s_]+", "", folded) or name)
+
+
+def _told(name: str) -> str:
+    """A name in quotes; with its code points where the eye would not tell it from its like."""
+    return ascii(name) if unicodedata.normalize("NFC", name) != name else repr(name)

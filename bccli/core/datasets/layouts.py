@@ -1,0 +1,138 @@
+"""How the images of a folder are ordered: by class, by split and class, by class and split."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bccli.core.datasets.walking import is_leftover, magnification_of, may_be_image
+from bccli.core.errors import DataError
+
+_SPLITS = {
+    "train": re.compile(r"train(?:ing)?"),
+    "val": re.compile(r"val(?:id(?:ation)?)?"),
+    "test": re.compile(r"test(?:ing)?"),
+}
+_BEHIND = re.compile(r"[\s_-]*(?:set|split|data|images)$")
+_WITH_MASKS = {"images", "masks"}
+
+
+def split_of(name: str) -> str:
+    """train, val or test for a name such as Train, validation or test_set; empty for any other."""
+    text = name.strip().lower()
+    for known in (text, _BEHIND.sub("", text)):
+        for split, pattern in _SPLITS.items():
+            if pattern.fullmatch(known):
+                return split
+    return ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which of the folders in an image's path, counted from 0, is its class, and which its split, if any."""
+
+    label: int = 0
+    split: int | None = None
+
+    @property
+    def depth(self) -> int:
+        """In how many folders an image has to lie at least."""
+        return max(self.label, self.split or 0) + 1
+
+    def place(self, name: str) -> tuple[str, str]:
+        """Class and split of an image by its path; an empty class where it lies outside of the layout."""
+        folders = name.split("/")[:-1]
+        if len(folders) < self.depth:
+            return "", ""
+        if self.split is None:
+            return folders[self.label], ""
+        split = split_of(folders[self.split])
+        return (folders[self.label], split) if split else ("", "")
+
+    def class_folder(self, name: str) -> str:
+        """The path of an image up to its class."""
+        return "/".join(name.split("/")[: self.label + 1])
+
+
+def find_layout(source: Path) -> Layout:
+    """The layout of a folder, by the names of the folders in it.
+
+    Raises DataError where they are magnifications, or splits without classes in them.
+    """
+    first = folders_in(source)
+    offset = 0
+    if {name.lower() for name in first} == _WITH_MASKS:
+        offset, source = 1, source / next(name for name in first if name.lower() == "images")
+        first = folders_in(source)
+    if parts := _splits_among(first):
+        _check_classes(source, parts)
+        label_folders = [source / part / name for part in parts for name in folders_in(source / part)]
+        layout = Layout(label=offset + 1, split=offset)
+    elif _all_split(source, first):
+        label_folders = [source / name for name in first]
+        layout = Layout(label=offset, split=offset + 1)
+    else:
+        label_folders = [source / name for name in first]
+        layout = Layout(label=offset)
+    _check_magnifications(source, label_folders)
+    return layout
+
+
+def folders_in(folder: Path) -> list[str]:
+    """The folders in a folder by name, leftovers of systems left out; none where it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if not is_leftover(entry.name) and entry.is_dir())
+    except OSError:
+        return []
+
+
+def _splits_among(names: Iterable[str]) -> list[str]:
+    """The names that are splits, where train and another one are among them; else none."""
+    parts = [name for name in names if split_of(name)]
+    found = {split_of(name) for name in parts}
+    return parts if "train" in found and len(found) > 1 else []
+
+
+def _all_split(source: Path, classes: list[str]) -> bool:
+    """Whether every class is parted into splits, one of them train."""
+    parts = [folders_in(source / name) for name in classes]
+    found = {split_of(name) for names in parts for name in names}
+    return len(classes) > 1 and all(parts) and "" not in found and "train" in found and len(found) > 1
+
+
+def _check_classes(source: Path, parts: list[str]) -> None:
+    for part in parts:
+        if not folders_in(source / part) and holds_images(source / part):
+            raise DataError(
+                f"{source}: its folders {', '.join(parts)} are splits, and the images in {part} lie in no "
+                "folder of a class; sort them into one folder per class, or list them in a table for "
+                "bccli prepare csv (path,label,split)"
+            )
+
+
+def _check_magnifications(source: Path, folders: list[Path]) -> None:
+    found = [folder for folder in folders if magnification_of(folder.name)]
+    if found and (len(found) > 1 or len(folders) == 1):
+        found.sort(key=lambda folder: (len(folder.name), folder.name))
+        names = ", ".join(dict.fromkeys(folder.name for folder in found))
+        raise DataError(
+            f"{source}: its folders {names} are magnifications, not classes; name one of them, such as "
+            f"{found[0]}, or list the images of all in a table for bccli prepare csv (BreakHis: "
+            "bccli prepare breakhis)"
+        )
+
+
+def holds_images(folder: Path, *, below: int = 0) -> bool:
+    """Whether images lie in a folder, or in one that lies at most so many levels `below`."""
+    try:
+        with os.scandir(folder) as entries:
+            listed = [entry for entry in entries if not is_leftover(entry.name)]
+    except OSError:
+        return False
+    if any(may_be_image(entry.name) and entry.is_file() for entry in listed):
+        return True
+    return below > 0 and any(
+        entry.is_dir() and holds_images(folder / entry.name, below=below - 1) for entry in listed
+    )
