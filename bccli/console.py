@@ -151,7 +151,9 @@ def show_rows(rows: Rows, format: str = "auto", *, title: str = "") -> None:
     sys.stdout.flush()
 
 
-def write_predictions(rows: Rows, classes: Sequence[str], format: str, output: Path) -> None:
+def write_predictions(
+    rows: Rows, classes: Sequence[str], format: str, output: Path, *, positive: str | None = None
+) -> None:
     """Write predict's rows to stdout (`-`) or to a file, whole or not at all; in a file, auto is CSV.
 
     `classes` are in the order of the run. Rows are written as they come.
@@ -161,7 +163,7 @@ def write_predictions(rows: Rows, classes: Sequence[str], format: str, output: P
         if chosen == "table":
             from bccli.predictions_table import table_lines
 
-            write_all((f"{line}\n" for line in table_lines(rows, classes, stream)), stream)
+            write_all((f"{line}\n" for line in table_lines(rows, classes, stream, positive=positive)), stream)
         else:
             WRITERS[chosen](rows, stream, "")
 

@@ -13,7 +13,7 @@ _SHOWN = (
     "protocol", "level", "n", "patients", "positive", "accuracy", "majority_accuracy", "balanced_accuracy",
     "f1", "hierarchical_precision", "hierarchical_recall", "hierarchical_f1", "roc_auc", "pr_auc", "tpr",
     "tnr", "mcc", "kappa", "loss", "log_loss", "ece", "brier", "patient_accuracy",
-    "train_accuracy", "val_accuracy", "beta", "overfit",
+    "train_accuracy", "val_accuracy", "beta", "beta_rows", "overfit",
 )  # fmt: skip
 
 # What a row of the terminal's table shows where there are too many runs for a column each.
@@ -42,7 +42,15 @@ _HIERARCHICAL = {f"hierarchical_{name}": name for name in ("precision", "recall"
 _WIDE = 3
 """So many classes with intervals fit into 80 columns and a little more."""
 
-_NAMES = {"roc_auc": "AUC", "pr_auc": "PR AUC", "mcc": "MCC", "kappa": "κ", "ece": "ECE", "beta": "β"}
+_NAMES = {
+    "roc_auc": "AUC",
+    "pr_auc": "PR AUC",
+    "mcc": "MCC",
+    "kappa": "κ",
+    "ece": "ECE",
+    "beta": "β",
+    "beta_rows": "β measured on",
+}
 
 
 def flat_rows(figures: Sequence[Figures]) -> list[Row]:

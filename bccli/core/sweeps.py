@@ -182,7 +182,7 @@ def _row(root: Path, member: Member | None, keys: Sequence[str], reason: str) ->
 
 _ON_VAL = ("roc_auc", "f1", "accuracy", "loss")
 _ON_TEST = ("roc_auc", "auc_paper", "f1", "accuracy", "majority_accuracy", "n", "patients")
-_OVERFITTING = ("train_accuracy", "beta", "beta_paper", "overfit", "overfit_paper")
+_OVERFITTING = ("train_accuracy", "beta", "beta_paper", "overfit", "overfit_paper", "beta_rows")
 _SPREAD = ("val_accuracy", "val_roc_auc", "test_accuracy", "test_roc_auc", "test_auc_paper", "beta")
 
 
