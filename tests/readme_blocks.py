@@ -214,7 +214,7 @@ BLOCKS = {
     "bccli prepare bach ICIAR2018_BACH_Challenge data --stain": Block(_histology, slow=False),
     "bccli prepare cbis-ddsm": Block(_mammography, slow=False),
     "bccli augment": Block(_policy, instead={"60000": "60"}, slow=False),
-    "bccli prepare databiox": Block(_grades, {"BCCLI_TRAIN_BATCH_SIZE": "16"}),
+    "bccli prepare databiox": Block(_grades, {"BCCLI_TRAIN_BACKBONE": "mobilenet-0.25"}),
     "bccli train data sweep": Block(
         _masses,
         {

@@ -103,7 +103,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
         reject_overfit=settings["reject_overfit"],
         keep_all=settings["save"] == "all",
     )
-    console.show_rows(sweep.rows)
+    console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
     return 4 if sweep.failed and not settings["skip_bad"] else 0
 
 

@@ -105,7 +105,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
         sweep = grids.train_grid(
             grid, dataset, run, surroundings, folds=folds, seeded=seeded, cache=cache, keep_all=keep_all
         )
-        console.show_rows(sweep.rows)
+        console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
         return 4 if sweep.failed and not settings["skip_bad"] else 0
     train_one = crossvalidation.train_folds if folds else experiments.train
     trained = train_one(grid[0], dataset, run, surroundings, cache=cache)
