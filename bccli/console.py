@@ -117,7 +117,9 @@ class Console(Watcher):
 
     def epoch(self, number: int, of: int, row: dict[str, float], kept: int = 0) -> None:
         """A row of the table on a terminal, otherwise one plain line; in a log file a line in any case."""
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in shown_figures(row).items())
+        figures = "  ".join(
+            f"{name} {figure_text(name, value)}" for name, value in shown_figures(row).items()
+        )
         self._say(f"epoch {number}/{of}  {figures}", silent=self.quiet or self._table is not None)
         if self._table:
             self._table.epoch(number, of, shown_figures(row), kept)
@@ -130,6 +132,11 @@ def shown_figures(row: Mapping[str, float]) -> dict[str, float]:
     """
     accuracy, val_accuracy = row.get("accuracy"), row.get("val_accuracy")
     return {**row, "beta~": accuracy / val_accuracy} if accuracy is not None and val_accuracy else dict(row)
+
+
+def figure_text(name: str, value: float) -> str:
+    """A figure of an epoch with four decimals, a learning rate with two digits."""
+    return f"{value:.2g}" if name == "lr" else f"{value:.4f}"
 
 
 class Counted:

@@ -15,9 +15,7 @@ from bccli.writers import WRITERS
 LINES = re.compile("[┏┳┓┡╇┩│┃└┴┘├┼┤─━]+")
 INTERVAL = "0.842 (0.700–0.912)"
 
-words = st.text(
-    st.characters(min_codepoint=33, max_codepoint=591, categories=["L", "N", "P"]), min_size=1, max_size=12
-)
+words = st.text("aBc019Äß-_.,(–)", min_size=1, max_size=12)
 texts = st.lists(words, min_size=1, max_size=4).map(" ".join)
 cells = st.one_of(texts, st.just(INTERVAL), st.floats(0, 1).map("{:.4f}".format), st.just(""))
 
