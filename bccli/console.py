@@ -4,7 +4,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -117,7 +117,9 @@ class Console(Watcher):
 
     def epoch(self, number: int, of: int, row: dict[str, float], kept: int = 0) -> None:
         """A row of the table on a terminal, otherwise one plain line; in a log file a line in any case."""
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in shown_figures(row).items())
+        figures = "  ".join(
+            f"{name} {figure_text(name, value)}" for name, value in shown_figures(row).items()
+        )
         self._say(f"epoch {number}/{of}  {figures}", silent=self.quiet or self._table is not None)
         if self._table:
             self._table.epoch(number, of, shown_figures(row), kept)
@@ -130,6 +132,11 @@ def shown_figures(row: Mapping[str, float]) -> dict[str, float]:
     """
     accuracy, val_accuracy = row.get("accuracy"), row.get("val_accuracy")
     return {**row, "beta~": accuracy / val_accuracy} if accuracy is not None and val_accuracy else dict(row)
+
+
+def figure_text(name: str, value: float) -> str:
+    """A figure of an epoch with four decimals, a learning rate with two digits."""
+    return f"{value:.2g}" if name == "lr" else f"{value:.4f}"
 
 
 class Counted:
@@ -151,7 +158,9 @@ def show_rows(rows: Rows, format: str = "auto", *, title: str = "") -> None:
     sys.stdout.flush()
 
 
-def write_predictions(rows: Rows, classes: Sequence[str], format: str, output: Path) -> None:
+def write_predictions(
+    rows: Rows, classes: Sequence[str], format: str, output: Path, *, positive: str | None = None
+) -> None:
     """Write predict's rows to stdout (`-`) or to a file, whole or not at all; in a file, auto is CSV.
 
     `classes` are in the order of the run. Rows are written as they come.
@@ -161,7 +170,7 @@ def write_predictions(rows: Rows, classes: Sequence[str], format: str, output: P
         if chosen == "table":
             from bccli.predictions_table import table_lines
 
-            write_all((f"{line}\n" for line in table_lines(rows, classes, stream)), stream)
+            write_all((f"{line}\n" for line in table_lines(rows, classes, stream, positive=positive)), stream)
         else:
             WRITERS[chosen](rows, stream, "")
 
@@ -203,12 +212,35 @@ def show_figures(
     elif chosen == "table":
         for table in figures_table.tables(figures, comparison):
             show_rows(table, "table")
-        for line in figures_table.remarks(figures, comparison):
-            print(line)
+        _show_lines(figures_table.remarks(figures, comparison))
     else:
         for number, table in enumerate(figures_table.published(figures, comparison)):
             print(end="\n" * (number > 0))
             show_rows(table, chosen)
+
+
+def show_sweep(rows: Sequence[Mapping[str, Any]], figures: Sequence[Mapping[str, Any]]) -> None:
+    """Print the leaderboard of a sweep, best first; on a terminal, the `figures` of its members as evaluate
+    does."""
+    from bccli import sweep_table
+
+    if _resolved("auto", sys.stdout) != "table":
+        show_rows(rows)
+        return
+    for table in sweep_table.tables(rows, figures):
+        show_rows(table, "table")
+    _show_lines(sweep_table.remarks(rows, figures))
+
+
+def _show_lines(lines: Iterable[str]) -> None:
+    """Print lines; on a terminal, those that are too long wrap between words."""
+    width = None
+    if sys.stdout.isatty():
+        from bccli.terminals import Terminal, wrapped
+
+        width = Terminal(sys.stdout).width
+    for line in lines:
+        print(wrapped(line, width) if width else line)
 
 
 def show_audit(rows: Sequence[Mapping[str, Any]], format: str = "auto") -> None:
@@ -217,9 +249,11 @@ def show_audit(rows: Sequence[Mapping[str, Any]], format: str = "auto") -> None:
         show_rows(rows, format)
         return
     show_rows([{key: value for key, value in row.items() if key != "examples"} for row in rows], "table")
-    for row in rows:
-        for pair in filter(None, row["examples"].split("; ")):
-            print(f"{row['data']} {row['part']}: {pair}")
+    _show_lines(
+        f"{row['data']} {row['part']}: {pair}"
+        for row in rows
+        for pair in filter(None, row["examples"].split("; "))
+    )
 
 
 def write_figures(

@@ -9,11 +9,14 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bccli.console import figure_text
+
 MOST_ROWS = 12
 """Epochs that are shown; log.txt and history.csv have all of them."""
 _CURVE_WIDTH = 40
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _REFRESHES = 8
+_GAP = 2
 
 
 class TrainingTable:
@@ -23,6 +26,7 @@ class TrainingTable:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=terminal)
         self._task = self._progress.add_task("epoch 1", total=None)
+        self._terminal = terminal
         self._rows: list[tuple[int, Mapping[str, float]]] = []
         self._kept = self._of = 0
         self.live = Live(
@@ -59,13 +63,24 @@ class TrainingTable:
     def _epochs(self) -> Table:
         names = list(self._rows[-1][1])
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in ("epoch", *names):
-            table.add_column(name.replace("_", " ").replace("beta", "β"), justify="right")
-        for number, figures in self._rows[-MOST_ROWS:]:
-            mark = " *" if number == self._kept else ""
-            cells = (f"{figures[name]:.4f}" if name in figures else "" for name in names)
-            table.add_row(f"{number}/{self._of}{mark}", *cells, style="green" if mark else "")
+        heads = [name.replace("_", " ").replace("beta", "β") for name in ("epoch", *names)]
+        lines = [self._cells(row, names) for row in self._rows[-MOST_ROWS:]]
+        for head in heads if self._has_room(heads, lines) else (head.replace(" ", "\n") for head in heads):
+            table.add_column(head, justify="right")
+        for (number, _), cells in zip(self._rows[-MOST_ROWS:], lines, strict=True):
+            table.add_row(*cells, style="green" if number == self._kept else "")
         return table
+
+    def _cells(self, row: tuple[int, Mapping[str, float]], names: Sequence[str]) -> list[str]:
+        """An epoch, with a mark if it is the best one, and its figures."""
+        number, figures = row
+        shown = (figure_text(name, figures[name]) if name in figures else "" for name in names)
+        return [f"{number}/{self._of}" + " *" * (number == self._kept), *shown]
+
+    def _has_room(self, heads: Sequence[str], lines: Sequence[Sequence[str]]) -> bool:
+        """Whether headings of several words fit on one line."""
+        widths = (max(map(len, column)) for column in zip(heads, *lines, strict=True))
+        return sum(widths) + _GAP * (len(heads) - 1) <= self._terminal.width
 
     def _curves(self) -> list[str]:
         series = {

@@ -181,7 +181,7 @@ def test_results_go_to_stdout_and_nothing_else_does(
     start, *progress = result.stderr.splitlines()
     assert start.startswith(f"bccli {__version__} prepare folder: ")
     assert str(tmp_path / "data") in start
-    assert progress == ["images: 24 of 24"]
+    assert progress == ["positive class: malignant (known to be the graver one)", "images: 24 of 24"]
 
 
 def test_quiet_says_only_what_went_wrong(bccli: Bccli, make_folder: MakeFolder, tmp_path: Path) -> None:

@@ -60,3 +60,18 @@ def test_a_curve_goes_from_its_lowest_to_its_highest_number(
 def test_without_val_there_is_no_beta() -> None:
     assert shown_figures({"loss": 1.0, "accuracy": 0.5}) == {"loss": 1.0, "accuracy": 0.5}
     assert "beta~" not in shown_figures({"accuracy": 0.5, "val_accuracy": 0.0})
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_nothing_is_cut_on_a_narrow_terminal(width: int) -> None:
+    terminal = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    table = TrainingTable(terminal)
+    for number in range(1, 4):
+        table.epoch(number, 1000, {**row(number), "lr": 1e-5}, 2)
+    with terminal.capture() as captured:
+        terminal.print(table.render())
+    text = captured.get()
+    assert "…" not in text
+    words = text.split()
+    assert {"epoch", "loss", "val", "accuracy", "β~", "lr", "1e-05", "1.5000", "2/1000"} <= set(words)
+    assert all(len(line) <= width for line in text.splitlines())

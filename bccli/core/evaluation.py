@@ -15,6 +15,7 @@ from bccli.core.files import file_hash, locked, read_json, write_json
 from bccli.core.grouping import at_level, holds_pieces, image_keys, mixed_patients, vote
 from bccli.core.metrics import Figures, mean_loss, measure, with_overfitting
 from bccli.core.papers import beside
+from bccli.core.positive import UNKNOWN
 from bccli.core.predictions import Predictions, read_predictions
 from bccli.core.runs import COMPLETE, Run
 from bccli.core.taxonomy import Tree, parse_tree
@@ -45,6 +46,7 @@ class Subject:
 
     `val` are the predictions that thresholds, temperatures and leaderboards rest on. `pieces` says that rows
     are patches. Where rows are images that a fusion made of patches, `patches` is what it knew of these.
+    With `asks_positive`, rules that need the positive class have to be told which it is.
     `facts` are fields of `Figures`; train and val accuracy are those of the network. `tree` is that of the
     labels, if there is one, and `decide` how a run of kind tree chooses among them.
     """
@@ -55,6 +57,7 @@ class Subject:
     pieces: bool
     split: str | None = None
     positive: str | None = None
+    asks_positive: bool = False
     loss: str = "categorical_crossentropy"
     label_smoothing: float = 0.0
     temperature: float | None = None
@@ -121,6 +124,7 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
         pieces=run.preparation.patches is not None and holds_pieces(predictions),
         split=split,
         positive=info["positive"],
+        asks_positive=info.get("positive_origin") == UNKNOWN,
         loss=info.get("loss") or info["settings"]["loss"],
         # unknown to older runs
         label_smoothing=info.get("label_smoothing", info["settings"].get("label_smoothing", 0.0)),
@@ -133,6 +137,7 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
             "leakage": info["leakage"].get(split),
             "train_accuracy": info["train_accuracy"],
             "val_accuracy": info["val_accuracy"],
+            "beta_rows": info.get("beta_rows"),
             "recipe": info.get("recipe") or None,  # unknown to older runs
         },
         run=run,
@@ -279,6 +284,11 @@ def _threshold(
         raise UsageError(f"--threshold: {subject.name} has no probabilities; leave it out")
     if positive is not None and positive not in classes:
         raise UsageError(f"positive class {positive!r} is unknown; choose one of {', '.join(classes)}")
+    if subject.asks_positive and terms.positive is None and rule.name != "youden":
+        raise UsageError(
+            f"--threshold {rule}: nothing says which class of {subject.name} is positive; add --positive "
+            + " or --positive ".join(classes)
+        )
     number = classes.index(positive or classes[-1])
     known = np.zeros(0, bool), np.zeros(0)
     if val is not None and val.probabilities is not None:
