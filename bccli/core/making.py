@@ -79,9 +79,7 @@ def make(making: Making, *, overwrite: bool = False) -> dict[str, Any] | None:
     With a shard, its part of the work: None where others are still to be done. Raises SettingsError where
     the folder holds something else, LockedError, Stopped after a signal.
     """
-    if done := finished(making.out, making.settings, overwrite):
-        _tidy(making.out)
-        making.watcher.note(f"{making.out} is complete; nothing to do")
+    if done := recognised(making.out, making.settings, overwrite, making.watcher):
         return done
     making.out.mkdir(parents=True, exist_ok=True)
     return _make_whole(making, overwrite) if making.shard == WHOLE else _make_shard(making)
@@ -127,6 +125,17 @@ def keep_apart(source: Path, out: Path) -> None:
     """Raises DataError where the next look at the source would find what is made of it."""
     if source.is_dir() and source.resolve() in out.resolve().parents:
         raise DataError(f"{out}: lies inside the source {source}; choose a folder outside of it")
+
+
+def recognised(
+    out: Path, settings: dict[str, Any], overwrite: bool, watcher: Watcher
+) -> dict[str, Any] | None:
+    """What dataset.json holds where there is nothing to do, which is said. Raises as `finished`."""
+    done = finished(out, settings, overwrite)
+    if done:
+        _tidy(out)
+        watcher.note(f"{out} is complete; nothing to do")
+    return done
 
 
 def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
@@ -191,7 +200,7 @@ def _mark(out: Path, settings: dict[str, Any]) -> None:
         return
     sweep(out)
     (out / "dataset.json").unlink(missing_ok=True)
-    for name in ("manifest.csv", "quarantine.csv", "preview.png", "stats.png"):
+    for name in ("manifest.csv", "quarantine.csv", "audit.csv", "preview.png", "stats.png"):
         (out / name).unlink(missing_ok=True)
     if not any(path.stem.isdecimal() for path in journals.glob("*.json")):
         for name in ("images", "masks", ".cache"):

@@ -29,7 +29,9 @@ class Division:
     `ratios` are the shares of train, val and test on any scale; `test_patients` are exactly the test
     patients where they are named, `test_magnifications` what is test by magnification. `holdout` is how
     many images are test, 0 for as many as the ratios say. Of all images, `sample` are drawn first, 0 for
-    all of them; of those in train, a class in `keep` loses all but its share.
+    all of them; of those in train, a class in `keep` loses all but its share. `group_similar` keeps images of
+    unknown patients together that look alike; `conflicts` says whether to keep or drop images that show one
+    picture under several labels.
     """
 
     by: str = "default"
@@ -42,6 +44,18 @@ class Division:
     keep: tuple[tuple[str, float], ...] = ()
     seed: int = 0
     protocol: str = "honest"
+    group_similar: bool = True
+    conflicts: str = "keep"
+
+    @property
+    def joins_similar(self) -> bool:
+        """Whether what looks alike may not be separated."""
+        return self.group_similar and self.protocol == "honest"
+
+    @property
+    def keeps_groups(self) -> bool:
+        """Whether it matters who belongs together."""
+        return self.by not in ("image", "magnification")
 
 
 @dataclass(frozen=True)
@@ -123,7 +137,7 @@ def plan(survey: Survey, division: Division) -> Plan:
     tested = (
         hold_out_groups(survey.groups, survey.labels, division.holdout, seed=division.seed)
         if division.holdout
-        else frozenset(_find_patient(name, survey) for name in division.test_patients)
+        else frozenset().union(*(_groups_of(name, survey) for name in division.test_patients))
     )
     assigned = assign_splits(
         survey.groups,
@@ -156,13 +170,14 @@ def _by_magnification(survey: Survey, division: Division) -> Plan:
     return Plan(splits, np.full(len(splits), -1, np.int32), (*notes, *parted.notes))
 
 
-def _find_patient(name: str, survey: Survey) -> int:
+def _groups_of(name: str, survey: Survey) -> frozenset[int]:
+    """The group of a patient. Raises UsageError naming the nearest one."""
     if name not in survey.names:
         raise UsageError(
             f"--test-patients: no patient {name!r} in this dataset{nearest(name, survey.names)}; "
             f"there are {len(survey.names)}, among them {', '.join(survey.names[:3]) or 'none by name'}"
         )
-    return survey.names.index(name)
+    return frozenset(survey.groups[survey.patients == survey.names.index(name)].tolist())
 
 
 def _official(survey: Survey, division: Division) -> Plan:
