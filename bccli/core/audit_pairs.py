@@ -12,6 +12,7 @@ import numpy as np
 from bccli.core.files import write_text
 from bccli.core.images import decode_prepared
 from bccli.core.imaging.likeness import ALIKE, probe_hashes, similarity, small_grey
+from bccli.core.leakage import Leak, Traits
 from bccli.core.lookalikes import IDENTICAL, SIMILAR
 from bccli.core.records import Sample
 
@@ -88,14 +89,31 @@ def conflict_sentence(conflicts: dict[str, Any], where: str) -> str:
     return f"{pairs} one picture under two labels ({named}{more}); {where}"
 
 
-def registered(root: Path, pairs: Sequence[Pair]) -> Iterator[Pair]:
-    """Near-duplicates of a prepared dataset, with their similarity where there are not too many of them."""
+def registered(pairs: Sequence[Pair], root: Path, others: Path | None = None) -> Iterator[Pair]:
+    """Near-duplicates of prepared images, with their similarity where there are not too many of them.
+
+    The first of each lie below `root`, their partners below `others`, by default there, too.
+    """
     for number, pair in enumerate(pairs):
         if number >= _REGISTERED:
             yield replace(pair, similarity=None)
             continue
-        value = compare_images(*(decode_prepared(root / sample.path) for sample in (pair.one, pair.other)))
+        paths = root / pair.one.path, (others or root) / pair.other.path
+        value = compare_images(*map(decode_prepared, paths))
         yield replace(pair, similarity=value)
+
+
+def crossing_pairs(
+    leak: Leak, traits: Traits, samples: Sequence[Sample], root: Path, others: Path | None = None
+) -> tuple[Pair, ...]:
+    """What a leak of prepared images holds, as pairs; augmented relatives left out. As `registered`."""
+    near = [
+        Pair(NEAR, samples[row], samples[partner], traits.distance(row, partner))
+        for row, partner in leak.pairs
+        if not (samples[row].parent or samples[partner].parent)
+    ]
+    equal = (Pair(IDENTICAL, samples[row], samples[partner]) for row, partner in leak.equal)
+    return (*equal, *registered(near, root, others))
 
 
 def compare_images(one: np.ndarray, other: np.ndarray) -> float:

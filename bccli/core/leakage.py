@@ -34,6 +34,11 @@ class Traits:
     blank: np.ndarray
     parents: np.ndarray
 
+    def distance(self, row: int, other: int) -> int:
+        """In how many bits the perceptual hashes of two images differ."""
+        hashes = self.perceptual
+        return 0 if hashes is None else int(np.bitwise_count(hashes[row] ^ hashes[other]))
+
 
 @dataclass(frozen=True)
 class Leak:
@@ -42,8 +47,8 @@ class Leak:
     `patients` counts distinct patients, the others count images inside: with `identical` pixels (blank
     images left out), `near_duplicates` of an image outside (not identical, not blank; None where
     perceptual hashes are unknown), and `children` whose parent, child or sibling is outside.
-    `examples` are up to five pairs of rows (inside, outside), serious ones first; `pairs` are all
-    near-duplicates.
+    `examples` are up to five pairs of rows (inside, outside), serious ones first; `equal` are
+    all with identical pixels, `pairs` all near-duplicates.
     """
 
     patients: int = 0
@@ -51,6 +56,7 @@ class Leak:
     near_duplicates: int | None = None
     children: int = 0
     examples: tuple[tuple[int, int], ...] = ()
+    equal: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
     pairs: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
 
     @property
@@ -151,6 +157,7 @@ def _find_leak(traits: Traits, sides: Iterable[_Sides]) -> Leak:
         near_duplicates=None if similar is None else len(similar.inside),
         children=len(children.inside),
         examples=_examples([identical, children, patients, *([similar] if similar else [])]),
+        equal=identical.rows,
         pairs=() if similar is None else similar.rows,
     )
 

@@ -175,16 +175,11 @@ def _prepared_pairs(
             if frozenset((one.source, other.source)) in told:
                 continue
             if one.source != other.source or one.label != other.label:
-                bits = 0 if kind == IDENTICAL else _distance(traits, row, partner)
+                bits = 0 if kind == IDENTICAL else traits.distance(row, partner)
                 yield Pair(kind, one, other, bits)
 
     yield from new(IDENTICAL, equal)
-    yield from registered(out, list(new(NEAR, near)))
-
-
-def _distance(traits: Traits, row: int, partner: int) -> int:
-    hashes = traits.perceptual
-    return 0 if hashes is None else int(np.bitwise_count(hashes[row] ^ hashes[partner]))
+    yield from registered(list(new(NEAR, near)), out)
 
 
 def _rows(out: Path) -> Iterator[tuple[int, Sample]]:

@@ -121,7 +121,12 @@ def plan(survey: Survey, division: Division) -> Plan:
         return _official(survey, division)
     if division.folds:
         folded = assign_folds(
-            survey.groups, survey.labels, division.folds, seed=division.seed, names=survey.classes
+            survey.groups,
+            survey.labels,
+            division.folds,
+            seed=division.seed,
+            names=survey.classes,
+            subtypes=survey.known_subtypes,
         )
         return Plan(none, folded.folds, folded.notes)
     if division.by == "magnification":
@@ -135,7 +140,13 @@ def plan(survey: Survey, division: Division) -> Plan:
         )
         return Plan(parted.splits, none, parted.notes)
     tested = (
-        hold_out_groups(survey.groups, survey.labels, division.holdout, seed=division.seed)
+        hold_out_groups(
+            survey.groups,
+            survey.labels,
+            division.holdout,
+            seed=division.seed,
+            subtypes=survey.known_subtypes,
+        )
         if division.holdout
         else frozenset().union(*(_groups_of(name, survey) for name in division.test_patients))
     )
@@ -146,6 +157,7 @@ def plan(survey: Survey, division: Division) -> Plan:
         seed=division.seed,
         test_groups=tested,
         names=survey.classes,
+        subtypes=survey.known_subtypes,
     )
     return Plan(assigned.splits, none, assigned.notes)
 
@@ -213,8 +225,14 @@ def _with_val(survey: Survey, division: Division, own: Plan) -> Plan:
     rows = np.flatnonzero(own.splits == TRAIN)
     if (own.splits == VAL).any() or not val or not len(rows):
         return own
+    known = survey.known_subtypes
     parted = assign_splits(
-        survey.groups[rows], survey.labels[rows], (train, val, 0), seed=division.seed, names=survey.classes
+        survey.groups[rows],
+        survey.labels[rows],
+        (train, val, 0),
+        seed=division.seed,
+        names=survey.classes,
+        subtypes=None if known is None else known.take(rows),
     )
     splits = own.splits.copy()
     splits[rows] = parted.splits
@@ -250,3 +268,34 @@ def _check_patients(survey: Survey, parts: np.ndarray) -> None:
             f"patients of the dataset's own split are {where}: {amount} ({names}); "
             "part it with --split-by patient, or keep it with --protocol paper"
         )
+
+
+FEW = 10
+"""Where fewer patients of a class are measured, it is said."""
+_NAMED = 4
+
+
+def few_sentence(survey: Survey, parted: Plan) -> str:
+    """A warning of parts in which a class has few patients; empty where each has enough.
+
+    An image of an unknown patient counts as one, and so does a group.
+    """
+    by_fold = bool((parted.folds >= 0).any())
+    codes = parted.folds if by_fold else parted.splits
+    unit = "images" if (survey.patients < 0).all() else "patients"
+    told = []
+    for code in sorted(set(codes.tolist()) - {-1} if by_fold else {VAL, TEST} & set(codes.tolist())):
+        here = codes == code
+        pairs = np.unique(np.stack([survey.labels[here], survey.groups[here]]), axis=1)
+        numbers = np.bincount(pairs[0], minlength=len(survey.classes))
+        few = [
+            (name, int(number)) for name, number in zip(survey.classes, numbers, strict=True) if number < FEW
+        ]
+        if few:
+            named = [f"{number} of {name}" for name, number in few[:_NAMED]]
+            named += [f"few of {len(few) - _NAMED} more classes"] if len(few) > _NAMED else []
+            told.append(f"{f'fold {code}' if by_fold else SPLITS[code]} {', '.join(named)}")
+    if not told:
+        return ""
+    shown = "; ".join(told[:_NAMED]) + ("; …" if len(told) > _NAMED else "")
+    return f"fewer than {FEW} {unit} of a class are measured, and figures on so few say little: {shown}"

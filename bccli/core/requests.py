@@ -19,7 +19,7 @@ from bccli.core.estimating import Estimate, estimate
 from bccli.core.imaging.decoding import to_rgb
 from bccli.core.imaging.preparation import MEAN, Preparation, prepare_image
 from bccli.core.imaging.stain import STAINS
-from bccli.core.planning import Division, Plan, draw_and_plan
+from bccli.core.planning import Division, Plan, draw_and_plan, few_sentence
 from bccli.core.records import SPLITS, Sample
 from bccli.core.surveying import SourceError, Survey, survey
 from bccli.core.verification import Tally, Verification, verify
@@ -89,6 +89,8 @@ def divide(request: Request, found: Survey, watcher: Watcher = SILENT) -> tuple[
     found, parts = draw_and_plan(found, request.division)
     for note in parts.notes:
         watcher.warn(note)
+    if few := few_sentence(found, parts):
+        watcher.warn(few)
     unknown = found.patients < 0
     if unknown.any():
         joined = int(unknown.sum()) - len(np.setdiff1d(found.groups[unknown], found.groups[~unknown]))

@@ -13,6 +13,7 @@ import numpy as np
 from bccli.core.census import Background
 from bccli.core.errors import DataError
 from bccli.core.records import SPLITS, Sample
+from bccli.core.splits import Subtypes
 from bccli.core.verification import Tally
 
 _NUMBERS = ("labels", "patients", "splits", "folds", "zooms", "ages", "subtypes")
@@ -64,6 +65,11 @@ class Survey:
         groups = self.patients.copy()
         groups[unknown] = len(self.names) + np.arange(int(unknown.sum()))
         return groups
+
+    @property
+    def known_subtypes(self) -> Subtypes | None:
+        """The subtypes of the images, None where none is known."""
+        return Subtypes(self.subtypes, self.kinds) if self.kinds else None
 
     def background(self) -> Background:
         """The patients' ages by class, and what train had before some images were left out."""
