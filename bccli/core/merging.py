@@ -26,7 +26,7 @@ from bccli.core.stats import draw_stats
 from bccli.core.surveying import Survey
 from bccli.core.watching import Watcher
 
-_LEFT_OUT = ("copy", "other_view")
+_LEFT_OUT = ("copy", "other_view", "other_task")
 """What readers leave out that counts as excluded."""
 EXCLUSIONS = {
     "no_tissue": "have no patch with enough tissue",

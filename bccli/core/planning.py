@@ -211,12 +211,17 @@ def _official(survey: Survey, division: Division) -> Plan:
                 f"--folds {division.folds} differs from the {int(given.max()) + 1} folds of the dataset"
             )
         _check_folds(given)
-    if division.protocol == "honest":
-        _check_patients(survey, given)
+    crossing = _crossing(survey, given)
+    if crossing and division.protocol == "honest":
+        raise LeakageError(
+            f"{_crossing_sentence(survey, given, crossing)}; "
+            "part it with --split-by patient, or keep it with --protocol paper"
+        )
+    notes = (f"{_crossing_sentence(survey, given, crossing)}.",) if crossing else ()
     none = np.full(len(given), -1, np.int32)
     if given is survey.folds:
-        return Plan(none, given)
-    return _with_val(survey, division, Plan(given, none))
+        return Plan(none, given, notes)
+    return _with_val(survey, division, Plan(given, none, notes))
 
 
 def _with_val(survey: Survey, division: Division, own: Plan) -> Plan:
@@ -241,7 +246,7 @@ def _with_val(survey: Survey, division: Division, own: Plan) -> Plan:
         f"The dataset's own split has no val: {number} of its {len(rows)} training images are val; "
         "--ratios 1/0/0 leaves it as it is."
     )
-    return replace(own, splits=splits, notes=(note, *parted.notes))
+    return replace(own, splits=splits, notes=(*own.notes, note, *parted.notes))
 
 
 def _check_folds(folds: np.ndarray) -> None:
@@ -252,22 +257,21 @@ def _check_folds(folds: np.ndarray) -> None:
         )
 
 
-def _check_patients(survey: Survey, parts: np.ndarray) -> None:
-    """No patient may be in test and elsewhere, nor in two folds."""
+def _crossing(survey: Survey, parts: np.ndarray) -> list[str]:
+    """The patients who are in test and elsewhere, or in two folds."""
     known = survey.patients >= 0
     by_fold = parts is survey.folds
     sides = parts[known] if by_fold else (parts[known] == SPLITS.index("test")).astype(np.int32)
     pairs = np.unique(np.stack([survey.patients[known], sides], axis=1), axis=0)
     patients, counts = np.unique(pairs[:, 0], return_counts=True)
-    crossing = [survey.names[number] for number in patients[counts > 1]]
-    if crossing:
-        where = "in several folds" if by_fold else "in test and in train or val"
-        names = ", ".join(crossing[:5]) + (", …" if len(crossing) > 5 else "")
-        amount = f"{len(crossing)} of {len(survey.names)}"
-        raise LeakageError(
-            f"patients of the dataset's own split are {where}: {amount} ({names}); "
-            "part it with --split-by patient, or keep it with --protocol paper"
-        )
+    return [survey.names[number] for number in patients[counts > 1]]
+
+
+def _crossing_sentence(survey: Survey, parts: np.ndarray, crossing: list[str]) -> str:
+    where = "in several folds" if parts is survey.folds else "in test and in train or val"
+    names = ", ".join(crossing[:5]) + (", …" if len(crossing) > 5 else "")
+    amount = f"{len(crossing)} of {len(survey.names)}"
+    return f"patients of the dataset's own split are {where}: {amount} ({names})"
 
 
 FEW = 10
