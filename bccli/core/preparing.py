@@ -29,7 +29,14 @@ from bccli.core.requests import (
     verification_of,
 )
 from bccli.core.sharding import WHOLE, Shard, held
-from bccli.core.source_hashes import Pass, hash_images, hashes_folder, read_lookalikes, write_lookalikes
+from bccli.core.source_hashes import (
+    Pass,
+    hash_copies,
+    hash_images,
+    hashes_folder,
+    read_lookalikes,
+    write_lookalikes,
+)
 from bccli.core.splits import TRAIN
 from bccli.core.surveying import Survey
 from bccli.core.watching import SILENT, Watcher
@@ -122,10 +129,14 @@ def prepare(
 def _look_for_copies(
     request: Request, found: Survey, out: Path, shard: Shard, workers: int, watcher: Watcher
 ) -> Lookalikes | None:
-    """Which raw images show one picture; None where it does not matter, as all patients are known."""
+    """Which raw images show one picture; None where it does not matter, or no two files can be equal.
+
+    Where all patients are known, pixels are not looked at, but files of two patients that are equal.
+    """
     division = request.division
+    unknown, suspects = bool((found.patients < 0).any()), _suspects(found)
     drops = division.conflicts == "drop"
-    if not drops and not (division.keeps_groups and (found.patients < 0).any()):
+    if not drops and not (division.keeps_groups and (unknown or suspects.any())):
         return None
     folder = hashes_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,14 +146,25 @@ def _look_for_copies(
     work = Pass(
         lambda: drawn_samples(request, None), len(found.labels), request.source, request.reading, folder
     )
-    count = sensible_workers(request.preparation, len(found.labels), workers)
-    hashes = hash_images(work, shard, count, watcher)
+    hashes = None
+    if unknown or drops:
+        count = sensible_workers(request.preparation, len(found.labels), workers)
+        hashes = hash_images(work, shard, count, watcher)
     with held(out, shard, watcher):
         if kept := read_lookalikes(stored):
             return kept
-        lookalikes = find_lookalikes(hashes, found.patients, similar=division.joins_similar)
+        hashes = hashes or hash_copies(work, suspects)
+        lookalikes = find_lookalikes(hashes, found.patients, similar=unknown and division.joins_similar)
         write_lookalikes(stored, lookalikes)
     return lookalikes
+
+
+def _suspects(found: Survey) -> np.ndarray:
+    """Images whose file is as large as one of another patient, as a mask (n,)."""
+    pairs = np.unique(np.stack([found.sizes, found.patients]), axis=1)
+    sizes, owners = np.unique(pairs[0], return_counts=True)
+    suspects: np.ndarray = (found.sizes > 0) & np.isin(found.sizes, sizes[owners > 1])
+    return suspects
 
 
 def _plan(
@@ -176,6 +198,8 @@ def _pairs(work: _Work) -> Iterator[Pair]:
             samples[position] = replace(sample, path=path, split="", fold=None)
     for row in copies.tolist():
         one, other = samples[row], samples[int(found.of[row])]
+        if (one.source, one.label) == (other.source, other.label):
+            continue  # a film with several lesions is listed several times
         yield Pair(found.kind(row), one, other, int(found.distance[row]), float(found.similarity[row]))
 
 

@@ -8,11 +8,14 @@ not wait for them.
 import hashlib
 import io
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +25,7 @@ from bccli.core.chunks import JOURNALS
 from bccli.core.datasets import Reading
 from bccli.core.datasets.loading import load_raw, root_of
 from bccli.core.errors import ImageError
-from bccli.core.files import write_bytes
+from bccli.core.files import file_hash, write_bytes
 from bccli.core.imaging.decoding import decode_deep, to_rgb
 from bccli.core.imaging.hashes import is_blank, pixel_hash
 from bccli.core.imaging.likeness import SIDE, WINDOWS, probe_hashes, small_grey
@@ -33,6 +36,7 @@ from bccli.core.watching import Watcher
 from bccli.core.workers import in_order
 
 _PER_CHUNK = 64
+_PART = 1 << 16
 _ENTRY = np.dtype(
     [
         ("pixels", "<u8"),
@@ -83,6 +87,58 @@ def hash_images(work: Pass, shard: Shard, workers: int, watcher: Watcher) -> Ima
             advance(count)
             interruption.stop_if_requested()
     return _read(work.folder, [names[number] for number in sorted(names)])
+
+
+def hash_copies(work: Pass, suspects: np.ndarray) -> ImageHashes:
+    """Hashes of those images only, of the `suspects` (n,), whose files are equal to another's byte for byte.
+
+    A part of each file is read, and all of it where that part is another's, too.
+    """
+    samples = dict(enumerate(work.samples()))
+    rows = np.flatnonzero(suspects).tolist()
+    for read in (_middle, file_hash):
+        contents = _each(read, [_path(samples[row], work) for row in rows])
+        often = Counter(contents)
+        rows = [row for row, content in zip(rows, contents, strict=True) if content and often[content] > 1]
+    pixels, usable = np.zeros(len(suspects), np.uint64), np.zeros(len(suspects), bool)
+    shown = _each(lambda row: _pixels_and_use(samples[row], work), rows)
+    for row, (hashed, use) in zip(rows, shown, strict=True):
+        pixels[row], usable[row] = hashed, use
+    none = np.zeros((len(suspects), len(WINDOWS)), np.uint64)
+    return ImageHashes(pixels, usable, none, lambda row: np.zeros((SIDE, SIDE), np.uint8))
+
+
+def _each(work: Callable[[Any], Any], things: list[Any]) -> list[Any]:
+    """What is read of each, by several threads; it can be stopped."""
+    found = []
+    with interruption.deferred(), ThreadPoolExecutor() as pool:
+        for result in pool.map(work, things):
+            found.append(result)
+            interruption.stop_if_requested()
+    return found
+
+
+def _path(sample: Sample, work: Pass) -> Path:
+    return root_of(work.source) / sample.source
+
+
+def _middle(path: Path) -> bytes:
+    """Some bytes in the middle of a file, behind headers that many have in common; none where it is gone."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(path.stat().st_size // 2 - _PART // 2, 0))
+            return hashlib.sha256(stream.read(_PART)).digest()
+    except OSError:
+        return b""
+
+
+def _pixels_and_use(sample: Sample, work: Pass) -> tuple[int, bool]:
+    """An image's pixels hashed, and whether they can be read and are not blank."""
+    try:
+        image = to_rgb(decode_deep(_path(sample, work)))
+    except ImageError:
+        return 0, False
+    return int(pixel_hash(image)[:16], 16), not is_blank(image)
 
 
 def write_lookalikes(path: Path, found: Lookalikes) -> None:

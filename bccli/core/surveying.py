@@ -16,7 +16,8 @@ from bccli.core.records import SPLITS, Sample
 from bccli.core.splits import Subtypes
 from bccli.core.verification import Tally
 
-_NUMBERS = ("labels", "patients", "splits", "folds", "zooms", "ages", "subtypes")
+_NUMBERS = ("labels", "patients", "splits", "folds", "zooms", "ages", "subtypes", "sizes")
+_LARGEST = 2**31 - 1
 
 
 class SourceError(DataError):
@@ -33,7 +34,8 @@ class Survey:
     with the dataset's own classes. `masked` are the classes of which some images have masks, as far as
     the reader knows. `before` is how many images of each class were in train before some
     were left out, empty where none were. `joined` are the groups that may not be separated, None where they
-    are the patients. `subtypes` index `kinds`, the classes' subtypes, -1 where none is known.
+    are the patients. `subtypes` index `kinds`, the classes' subtypes, -1 where none is known; `sizes` are
+    the files' in bytes, -1 where there is none.
     """
 
     classes: tuple[str, ...]
@@ -45,6 +47,7 @@ class Survey:
     zooms: np.ndarray
     ages: np.ndarray
     subtypes: np.ndarray
+    sizes: np.ndarray
     magnifications: tuple[str, ...]
     kinds: tuple[str, ...]
     listing: str
@@ -98,6 +101,7 @@ class Survey:
             zooms=self.zooms[rows],
             ages=self.ages[rows],
             subtypes=self.subtypes[rows],
+            sizes=self.sizes[rows],
             joined=None if self.joined is None else self.joined[rows],
         )
 
@@ -134,6 +138,7 @@ def survey(
         numbers["splits"].append(SPLITS.index(sample.split) if sample.split else -1)
         numbers["folds"].append(-1 if sample.fold is None else sample.fold)
         numbers["zooms"].append(magnifications.setdefault(sample.magnification, len(magnifications)))
+        numbers["sizes"].append(min(size, _LARGEST))
         numbers["ages"].append(-1 if sample.age is None else sample.age)
         numbers["subtypes"].append(kinds.setdefault(sample.subtype, len(kinds)) if sample.subtype else -1)
         if sample.mask or sample.box:
@@ -153,6 +158,7 @@ def survey(
         zooms=columns["zooms"],
         ages=columns["ages"],
         subtypes=columns["subtypes"],
+        sizes=columns["sizes"],
         magnifications=tuple(magnifications),
         kinds=tuple(kinds),
         listing=digest.hexdigest(),

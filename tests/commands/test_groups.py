@@ -174,3 +174,55 @@ def test_identical_pictures_of_two_patients_are_one_group(bccli, source, tmp_pat
     assert rows["another"]["group"] == rows["p5"]["group"]
     assert rows["another"]["split"] == rows["p5"]["split"]
     assert rows["p6"]["group"] == "p6"
+
+
+def test_equal_files_of_two_known_patients_are_one_group_and_blank_ones_are_not(bccli, source, tmp_path):
+    """Though no pixel is hashed where all patients are known; so no split of ours stops `train`."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    lines = ["path,label,patient"]
+    for label in ("benign", "malignant"):
+        for place, path in enumerate(sorted((source / label).iterdir())[:16]):
+            (raw / f"{label}{place}.png").write_bytes(path.read_bytes())
+            lines.append(f"{label}{place}.png,{label},{label}{place}")
+    for place in range(8):
+        (raw / f"copy{place}.png").write_bytes((raw / f"benign{place}.png").read_bytes())
+        lines.append(f"copy{place}.png,benign,copy{place}")
+        Image.new("RGB", (64, 64), "white").save(raw / f"blank{place}.png")
+        lines.append(f"blank{place}.png,malignant,blank{place}")
+    (raw / "list.csv").write_text("\n".join(lines) + "\n")
+    for seed in range(2):
+        out = tmp_path / f"out{seed}"
+        bccli("prepare", "csv", raw / "list.csv", out, "--seed", seed)
+        rows = {row["patient"]: row for row in rows_of(out / "manifest.csv")}
+        assert all(rows[f"copy{place}"]["group"] == f"benign{place}" for place in range(8))
+        assert all(rows[f"blank{place}"]["group"] == f"blank{place}" for place in range(8))
+        assert not crossing(out)
+        assert json.loads((out / "dataset.json").read_text())["audit"]["test"]["identical"] == 0
+    assert len(rows_of(out / "audit.csv")) == 8
+
+
+def test_contradictions_between_datasets_are_named(bccli, source, tmp_path):
+    for name, swapped in (("one", False), ("two", True)):
+        for label in ("benign", "malignant"):
+            other = {"benign": "malignant", "malignant": "benign"}[label] if swapped else label
+            (tmp_path / name / other).mkdir(parents=True)
+            for path in sorted((source / label).iterdir())[:12]:
+                (tmp_path / name / other / path.name).write_bytes(path.read_bytes())
+        bccli("prepare", "folder", tmp_path / name, tmp_path / f"{name}-data", "--no-group-similar")
+    folder = tmp_path / "listed"
+    result = bccli(
+        "evaluate",
+        tmp_path / "one-data",
+        tmp_path / "two-data",
+        "--audit",
+        "--output",
+        folder,
+        "--format",
+        "json",
+    )
+    (between,) = [row for row in json.loads(result.stdout)["audits"] if row["part"] == "all"]
+    assert between["identical"] == between["conflicts"] == 24
+    assert "show one picture under two labels" in result.stderr
+    pairs = [row for row in rows_of(folder / "audit.csv") if row["label_a"] != row["label_b"]]
+    assert len(pairs) >= 24
