@@ -192,8 +192,24 @@ def _audit(paths: tuple[Path, ...], screen: console.Console, settings: dict[str,
 
     if settings["data"]:
         raise UsageError("--audit takes prepared datasets where runs stand otherwise; leave --data out")
-    rows = [finding.to_row() for finding in audit_all([load_dataset(path) for path in paths])]
+    findings = list(audit_all([load_dataset(path) for path in paths]))
+    rows = [finding.to_row() for finding in findings]
+    if pairs := [pair for finding in findings for pair in finding.pairs]:
+        _list_pairs(pairs, screen, settings["output"])
     if settings["format"] == "json":
         console.show_json({"format": 1, "audits": rows})
     else:
         console.show_audit(rows, settings["format"])
+
+
+def _list_pairs(pairs: Sequence[Any], screen: console.Console, folder: Path | None) -> None:
+    from bccli.core.audit_pairs import conflict_sentence, conflicts_json, write_pairs
+
+    listed = "--output DIR lists them in DIR/audit.csv"
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_pairs(folder / "audit.csv", pairs)
+        listed = f"{folder / 'audit.csv'} lists them"
+    conflicts = conflicts_json(pairs)
+    if conflicts["pairs"]:
+        screen.warn(conflict_sentence(conflicts, listed))

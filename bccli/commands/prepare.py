@@ -191,6 +191,19 @@ def _list_datasets() -> None:
     help="Only patches with so many pixels of nuclei, 0 to 1.",
 )
 @click.option(
+    "--group-similar/--no-group-similar",
+    default=True,
+    show_default=True,
+    help="Keep images of unknown patients that look alike in one split or fold; under honest.",
+)
+@click.option(
+    "--conflicts",
+    type=click.Choice(["keep", "drop"]),
+    default="keep",
+    show_default=True,
+    help="Images that show one picture under several labels.",
+)
+@click.option(
     "--positive",
     metavar="NAME",
     default=None,
@@ -269,6 +282,8 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
             keep=tuple(settings["keep"]),
             seed=settings["seed"],
             protocol=settings["protocol"],
+            group_similar=settings["group_similar"],
+            conflicts=settings["conflicts"],
         ),
         preparation=_preparation(DATASETS[dataset], settings),
         reading=Reading(
@@ -409,6 +424,7 @@ def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad:
     from bccli.core.remarks import Remarks
     from bccli.core.verification import MADE, Remark
 
+    _tell_conflicts(screen, info, out)
     for sentence in leak_sentences(info["audit"]):
         screen.warn(sentence)
     if unstained := info.get("unstained"):
@@ -426,3 +442,19 @@ def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad:
     bad, total = info["quarantined"], info["quarantined"] + info["sources"]
     screen.warn(f"{bad} of {total} images could not be read; {out / 'quarantine.csv'} says which and why")
     return 0 if skip_bad else 4
+
+
+def _tell_conflicts(screen: console.Console, info: dict[str, Any], out: Path) -> None:
+    from bccli.core.audit_pairs import conflict_sentence
+
+    conflicts = info.get("conflicts", {})
+    if not conflicts.get("pairs"):
+        return
+    listed = f"{out / 'audit.csv'} lists them"
+    if "left_out" not in conflicts:
+        screen.warn(conflict_sentence(conflicts, f"{listed}, --conflicts drop leaves them out"))
+        return
+    screen.warn(conflict_sentence(conflicts, f"these images are left out, and {listed}"))
+    for label, number in conflicts["left_out"].items():
+        kept = sum(row["images"] for row in info["counts"] if row["label"] == label)
+        screen.warn(f"{label}: {kept + number:,} images with contradictions, {kept:,} without")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bccli.core.audit_pairs import Pair, crossing_pairs
 from bccli.core.errors import LeakageError
 from bccli.core.files import write_bytes
 from bccli.core.images import decode_prepared
@@ -54,13 +55,17 @@ def traits_of(samples: Sequence[Sample], looks: np.ndarray) -> Traits:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one part of prepared data shares with another; `examples` are pairs of paths, part first."""
+    """What one part of prepared data shares with another; `examples` are pairs of paths, part first.
+
+    `pairs` are all that show one picture, or nearly so.
+    """
 
     data: str
     part: str
     against: str
     leak: Leak
     examples: tuple[tuple[str, str], ...]
+    pairs: tuple[Pair, ...] = ()
 
     def to_row(self) -> dict[str, Any]:
         """As printed."""
@@ -69,6 +74,7 @@ class Finding:
             "part": self.part,
             "against": self.against,
             **self.leak.to_json(),
+            "conflicts": sum(pair.conflict for pair in self.pairs),
             "examples": "; ".join(" = ".join(pair) for pair in self.examples),
         }
 
@@ -79,8 +85,11 @@ def audit_all(datasets: Sequence[Dataset]) -> Iterator[Finding]:
         yield from _audit_inside(dataset)
     for place, dataset in enumerate(datasets):
         for other in datasets[:place]:
-            leak, paths = audit_between(dataset, other.samples, looks_of(other, other.root / ".cache"))
-            yield Finding(str(dataset.root), "all", str(other.root), leak, _pairs(leak, paths))
+            leak, traits = _between(dataset, other.samples, looks_of(other, other.root / ".cache"))
+            samples = (*dataset.samples, *other.samples)
+            examples = _pairs(leak, [sample.path for sample in samples])
+            pairs = crossing_pairs(leak, traits, samples, dataset.root, other.root)
+            yield Finding(str(dataset.root), "all", str(other.root), leak, examples, pairs)
 
 
 def _audit_inside(dataset: Dataset) -> Iterator[Finding]:
@@ -93,7 +102,8 @@ def _audit_inside(dataset: Dataset) -> Iterator[Finding]:
         splits = np.array([SPLITS.index(s.split) if s.split else -1 for s in dataset.samples])
         found = audit_splits(traits, splits)
     for part, leak in found.items():
-        yield Finding(str(dataset.root), part, OTHER_SIDE[part], leak, _pairs(leak, paths))
+        pairs = crossing_pairs(leak, traits, dataset.samples, dataset.root)
+        yield Finding(str(dataset.root), part, OTHER_SIDE[part], leak, _pairs(leak, paths), pairs)
 
 
 def _pairs(leak: Leak, paths: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -109,15 +119,23 @@ def audit_between(
     where dataset and name are. Paths belong to their own folder: none of them is taken for a parent in
     the other.
     """
+    leak, _ = _between(dataset, others, looks, chosen=chosen)
+    return leak, [sample.path for sample in (*dataset.samples, *others)]
+
+
+def _between(
+    dataset: Dataset, others: Sequence[Sample], looks: np.ndarray, *, chosen: np.ndarray | None = None
+) -> tuple[Leak, Traits]:
+    """As `audit_between`, with what was compared, the dataset's images first."""
     ours = [replace(sample, patient=_whose(sample)) for sample in dataset.samples]
     theirs = [Sample(patient=_whose(sample), sha256=sample.sha256) for sample in others]
     inside = np.arange(len(ours) + len(theirs)) < len(ours)
     both = np.concatenate([looks_of(dataset, dataset.root / ".cache"), looks])
-    paths = [sample.path for sample in (*dataset.samples, *others)]
     counted = inside.copy()
     if chosen is not None:
         counted[: len(ours)] = chosen
-    return find_leak(traits_of([*ours, *theirs], both), counted, ~inside), paths
+    traits = traits_of([*ours, *theirs], both)
+    return find_leak(traits, counted, ~inside), traits
 
 
 def _whose(sample: Sample) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from bccli import __version__
+from bccli.core.audit_pairs import part_of
 from bccli.core.chunks import JOURNALS
 from bccli.core.errors import BccliError
 from bccli.core.estimating import Estimate, estimate
 from bccli.core.making import Making, finished, keep_apart, make
-from bccli.core.merging import merge, part_of
+from bccli.core.merging import merge
 from bccli.core.offspring import IMAGES, Chunk, Litter, augment_chunk, make_children, read_pixels
 from bccli.core.outcomes import Outcome, Request, plan_outcome
 from bccli.core.prepared import Dataset, load_dataset

@@ -12,7 +12,9 @@ class Task:
     """What is asked of a dataset: its classes in clinical order, normal before benign before malignant.
 
     `field` is the column of a sample that holds the class; `joins` renames classes, and thereby joins
-    them. `tree` is how `hierarchy` orders them unless it is told otherwise (see `taxonomy`).
+    them. `tree` is how `hierarchy` orders them unless it is told otherwise (see `taxonomy`). `published`
+    is "module:function" inside `bccli.core.datasets`, which says of a sample whether it is train or test in a
+    split that others publish figures on, empty where it is neither.
     """
 
     name: str
@@ -20,6 +22,7 @@ class Task:
     field: str = "label"
     joins: tuple[tuple[str, str], ...] = ()
     tree: str = ""
+    published: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,14 @@ DATASETS = {
                     tree="benign(adenosis, fibroadenoma, phyllodes_tumor, tubular_adenoma), "
                     "malignant(ductal_carcinoma, lobular_carcinoma, mucinous_carcinoma, papillary_carcinoma)",
                 ),
+                Task(
+                    "eva",
+                    ("fibroadenoma", "tubular_adenoma", "ductal_carcinoma", "mucinous_carcinoma"),
+                    field="subtype",
+                    tree="benign(fibroadenoma, tubular_adenoma), "
+                    "malignant(ductal_carcinoma, mucinous_carcinoma)",
+                    published="eva:breakhis_part",
+                ),
             ),
             "CC BY 4.0",
             frozenset({"task", "magnification", "test_magnification"}),
@@ -164,6 +175,13 @@ DATASETS = {
                         for where, numbers in _BREAKHIS.items()
                         for label, number in zip(("benign", "malignant"), numbers, strict=True)
                     ),
+                    tasks=("binary", "subtypes"),
+                ),
+                # Of kaiko-eva's four subtypes, at the one magnification that it takes.
+                Edition(
+                    "BreakHis as kaiko-eva takes it",
+                    (("40", "benign", 402), ("40", "malignant", 1069)),
+                    tasks=("eva",),
                 ),
             ),
             stained=True,
@@ -187,6 +205,12 @@ DATASETS = {
                         ("in_situ", "carcinoma"),
                         ("invasive", "carcinoma"),
                     ),
+                ),
+                Task(
+                    "eva",
+                    _FOUR,
+                    tree="non_carcinoma(normal, benign), carcinoma(in_situ, invasive)",
+                    published="eva:bach_part",
                 ),
             ),
             "CC BY-NC-ND 4.0 (ICIAR2018)",

@@ -22,7 +22,7 @@ from bccli.core.imaging.blankness import blankness_of
 from bccli.core.imaging.encoding import encode_png
 from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
 from bccli.core.imaging.preparation import Piece, Preparation, prepare_image
-from bccli.core.records import COLUMNS, Sample, sample_from_row
+from bccli.core.records import MANIFEST, Sample, sample_from_row
 
 PER_FOLDER = 1000
 
@@ -140,7 +140,7 @@ def read_entries(journal: Path) -> Entries:
     """What a finished chunk's journal says."""
     content = json.loads(journal.read_bytes().decode("utf-8", "surrogateescape"))
     prepared = [
-        Prepared(sample_from_row(dict(zip(COLUMNS, cells, strict=True)), str(journal)), perceptual, blank)
+        Prepared(sample_from_row(dict(zip(MANIFEST, cells, strict=True)), str(journal)), perceptual, blank)
         for cells, _, perceptual, blank in content["rows"]
     ]
     bad = [(source, reason) for source, reason in content["bad"]]
@@ -187,7 +187,7 @@ def _write_piece(out: Path, sample: Sample, piece: Piece, number: int, patch: in
         sample = replace(sample, mask=image_path(number, patch, "masks"), box=box)
         write_png(out, sample.mask, piece.mask)
     size = write_png(out, sample.path, image)
-    return [sample.to_row(), size, perceptual_hash(image), is_blank(image)]
+    return [sample.cells(MANIFEST), size, perceptual_hash(image), is_blank(image)]
 
 
 def write_png(out: Path, name: str, pixels: np.ndarray) -> int:
@@ -213,7 +213,7 @@ def _inputs_hash(chunk: Chunk) -> str:
     digest = hashlib.sha256(json.dumps([chunk.first, chunk.preparation.to_json()]).encode())
     root = root_of(chunk.source)
     for sample in chunk.samples:
-        digest.update("\x1f".join(sample.to_row()).encode("utf-8", "surrogateescape"))
+        digest.update("\x1f".join(sample.cells(MANIFEST)).encode("utf-8", "surrogateescape"))
         for name in (sample.source, *sample.masks):
             try:
                 status = os.stat(root / name)
@@ -227,7 +227,7 @@ def is_done(journal: Path, out: Path, inputs: str) -> bool:
     """Whether the journal belongs to these inputs and its files in `out` are all there in full length."""
     try:
         content = json.loads(journal.read_bytes())
-        path = COLUMNS.index("path")
+        path = MANIFEST.index("path")
         return content["inputs"] == inputs and all(
             (out / cells[path]).stat().st_size == size for cells, size, _, _ in content["rows"]
         )

@@ -5,7 +5,7 @@ from what they were made from (contract, "Honest results").
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -34,6 +34,11 @@ class Traits:
     blank: np.ndarray
     parents: np.ndarray
 
+    def distance(self, row: int, other: int) -> int:
+        """In how many bits the perceptual hashes of two images differ."""
+        hashes = self.perceptual
+        return 0 if hashes is None else int(np.bitwise_count(hashes[row] ^ hashes[other]))
+
 
 @dataclass(frozen=True)
 class Leak:
@@ -42,7 +47,8 @@ class Leak:
     `patients` counts distinct patients, the others count images inside: with `identical` pixels (blank
     images left out), `near_duplicates` of an image outside (not identical, not blank; None where
     perceptual hashes are unknown), and `children` whose parent, child or sibling is outside.
-    `examples` are up to five pairs of rows (inside, outside), serious ones first.
+    `examples` are up to five pairs of rows (inside, outside), serious ones first; `equal` are
+    all with identical pixels, `pairs` all near-duplicates.
     """
 
     patients: int = 0
@@ -50,6 +56,8 @@ class Leak:
     near_duplicates: int | None = None
     children: int = 0
     examples: tuple[tuple[int, int], ...] = ()
+    equal: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
+    pairs: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
 
     @property
     def serious(self) -> bool:
@@ -121,6 +129,11 @@ class _Pairs:
     inside: np.ndarray
     outside: np.ndarray
 
+    @property
+    def rows(self) -> tuple[tuple[int, int], ...]:
+        """The pairs of rows."""
+        return tuple(zip(self.inside.tolist(), self.outside.tolist(), strict=True))
+
 
 _Sides = tuple[np.ndarray, np.ndarray]
 
@@ -144,6 +157,8 @@ def _find_leak(traits: Traits, sides: Iterable[_Sides]) -> Leak:
         near_duplicates=None if similar is None else len(similar.inside),
         children=len(children.inside),
         examples=_examples([identical, children, patients, *([similar] if similar else [])]),
+        equal=identical.rows,
+        pairs=() if similar is None else similar.rows,
     )
 
 

@@ -82,9 +82,7 @@ def make(making: Making, *, overwrite: bool = False) -> dict[str, Any] | None:
     With a shard, its part of the work: None where others are still to be done. Raises SettingsError where
     the folder holds something else, LockedError, Stopped after a signal.
     """
-    if done := finished(making.out, making.settings, overwrite):
-        _tidy(making.out)
-        making.watcher.note(f"{making.out} is complete; nothing to do")
+    if done := recognised(making.out, making.settings, overwrite, making.watcher):
         return done
     making.out.mkdir(parents=True, exist_ok=True)
     for name in (JOURNALS, *_FOLDERS):
@@ -132,6 +130,17 @@ def keep_apart(source: Path, out: Path) -> None:
     """Raises DataError where the next look at the source would find what is made of it."""
     if source.is_dir() and source.resolve() in out.resolve().parents:
         raise DataError(f"{out}: lies inside the source {source}; choose a folder outside of it")
+
+
+def recognised(
+    out: Path, settings: dict[str, Any], overwrite: bool, watcher: Watcher
+) -> dict[str, Any] | None:
+    """What dataset.json holds where there is nothing to do, which is said. Raises as `finished`."""
+    done = finished(out, settings, overwrite)
+    if done:
+        _tidy(out)
+        watcher.note(f"{out} is complete; nothing to do")
+    return done
 
 
 def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
@@ -196,7 +205,7 @@ def _mark(out: Path, settings: dict[str, Any]) -> None:
         return
     sweep(out)
     (out / "dataset.json").unlink(missing_ok=True)
-    for name in ("manifest.csv", "quarantine.csv", "preview.png", "stats.png"):
+    for name in ("manifest.csv", "quarantine.csv", "audit.csv", "preview.png", "stats.png"):
         (out / name).unlink(missing_ok=True)
     if not any(path.stem.isdecimal() for path in journals.glob("*.json")):
         for name in (*_FOLDERS, ".cache"):

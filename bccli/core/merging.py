@@ -4,29 +4,31 @@ import csv
 import io
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bccli.core.audit_pairs import NEAR, Pair, conflicts_json, part_of, registered, write_pairs
 from bccli.core.auditing import keep_looks, looks_path
 from bccli.core.census import Background, Census
 from bccli.core.chunks import JOURNALS, read_entries
 from bccli.core.errors import DataError
 from bccli.core.files import replacing, write_bytes
-from bccli.core.leakage import Traits, audit_folds, audit_splits
+from bccli.core.leakage import Leak, Traits, audit_folds, audit_splits
+from bccli.core.lookalikes import IDENTICAL
 from bccli.core.preview import Selection, draw_preview
-from bccli.core.records import COLUMNS, SPLITS, ContentHash, Sample
+from bccli.core.records import MANIFEST, SPLITS, ContentHash, Sample
 from bccli.core.remarks import Remarks
 from bccli.core.stats import draw_stats
 from bccli.core.surveying import Survey
 from bccli.core.verification import Tally
 from bccli.core.watching import Watcher
 
-_LEFT_OUT = ("copy", "other_view")
+_LEFT_OUT = ("copy", "other_view", "other_task")
 """What readers leave out that counts as excluded."""
 EXCLUSIONS = {
     "no_tissue": "have no patch with enough tissue",
@@ -80,13 +82,11 @@ class _Tally:
         )
 
 
-def part_of(sample: Sample) -> str:
-    """The split of a sample, or `fold K`."""
-    return sample.split or ("" if sample.fold is None else f"fold {sample.fold}")
+def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = ()) -> dict[str, Any]:
+    """Write all but dataset.json; returns what the journals add to it. DataError where a class is lost.
 
-
-def merge(out: Path, found: Survey, watcher: Watcher) -> dict[str, Any]:
-    """Write all but dataset.json; returns what the journals add to it. DataError where a class is lost."""
+    `pairs` are raw images that show one picture, their paths those that they have in `out`.
+    """
     tally = _Tally({name: number for number, name in enumerate(found.names)})
     selection = Selection(found.classes)
     left_out = _write_tables(out, tally, selection, found.tally)
@@ -99,7 +99,10 @@ def merge(out: Path, found: Survey, watcher: Watcher) -> dict[str, Any]:
     excluded = {remark.kind: remark.count for remark in found.tally.remarked() if remark.kind in _LEFT_OUT}
     excluded |= {kind: left_out[kind] for kind in EXCLUSIONS if left_out[kind]}
     traits = tally.traits()
-    audit = audit_of(traits, np.array(tally.part, np.int32), folds=tally.folds)
+    leaks = audit_of(traits, np.array(tally.part, np.int32), folds=tally.folds)
+    pairs = (*_placed(out, pairs), *_prepared_pairs(out, traits, leaks, pairs))
+    if pairs:
+        write_pairs(out / "audit.csv", pairs)
     looks = looks_path(out / ".cache", tally.content.hexdigest())
     keep_looks(looks, np.array(tally.perceptual, np.uint64), traits.blank)
     return {
@@ -114,7 +117,8 @@ def merge(out: Path, found: Survey, watcher: Watcher) -> dict[str, Any]:
             remark.kind: {"count": remark.count, "first": list(remark.first)}
             for remark in found.tally.remarked()
         },
-        "audit": audit,
+        "audit": {part: leak.to_json() for part, leak in leaks.items()},
+        "conflicts": conflicts_json(pairs),
         "content_hash": tally.content.hexdigest(),
     }
 
@@ -141,11 +145,55 @@ def _ages(background: Background) -> dict[str, Any]:
     }
 
 
-def audit_of(traits: Traits, parts: np.ndarray, *, folds: bool) -> dict[str, Any]:
-    """The audit as stored in dataset.json: what crosses into test and val, or between folds."""
-    if folds:
-        return {"folds": audit_folds(traits, parts).to_json()}
-    return {split: leak.to_json() for split, leak in audit_splits(traits, parts).items()}
+def audit_of(traits: Traits, parts: np.ndarray, *, folds: bool) -> dict[str, Leak]:
+    """What crosses into test and val, or between folds."""
+    return {"folds": audit_folds(traits, parts)} if folds else audit_splits(traits, parts)
+
+
+def _placed(out: Path, pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """The pairs with what became of their images; one that was left out has no path."""
+    wanted = {sample.path for pair in pairs for sample in (pair.one, pair.other) if sample.path}
+    there = {sample.path: sample for _, sample in _rows(out) if sample.path in wanted} if wanted else {}
+    for pair in pairs:
+        one, other = (there.get(sample.path, replace(sample, path="")) for sample in (pair.one, pair.other))
+        yield replace(pair, one=one, other=other)
+
+
+def _prepared_pairs(
+    out: Path, traits: Traits, leaks: dict[str, Leak], known: Sequence[Pair]
+) -> Iterator[Pair]:
+    """Pairs that show only in what was made of the images: equal pixels, and what looks alike across splits.
+
+    Augmented children are left out: they look like what they were made from.
+    """
+    originals = (traits.parents < 0) & ~traits.blank
+    rows = np.flatnonzero(originals)
+    _, first, places = np.unique(traits.pixels[rows], return_index=True, return_inverse=True)
+    equal = [
+        pair for pair in zip(rows.tolist(), rows[first[places]].tolist(), strict=True) if len(set(pair)) > 1
+    ]
+    near = [pair for leak in leaks.values() for pair in leak.pairs if originals[list(pair)].all()]
+    wanted = {row for pair in (*equal, *near) for row in pair}
+    samples = {row: sample for row, sample in _rows(out) if row in wanted} if wanted else {}
+    told = {frozenset((pair.one.source, pair.other.source)) for pair in known}
+
+    def new(kind: str, rows: Sequence[tuple[int, int]]) -> Iterator[Pair]:
+        for row, partner in rows:
+            one, other = samples[row], samples[partner]
+            if frozenset((one.source, other.source)) in told:
+                continue
+            if one.source != other.source or one.label != other.label:
+                bits = 0 if kind == IDENTICAL else traits.distance(row, partner)
+                yield Pair(kind, one, other, bits)
+
+    yield from new(IDENTICAL, equal)
+    yield from registered(list(new(NEAR, near)), out)
+
+
+def _rows(out: Path) -> Iterator[tuple[int, Sample]]:
+    """The rows of the manifest with their numbers."""
+    entries = (prepared for journal in _journals(out) for prepared in read_entries(journal).prepared)
+    return ((number, prepared.sample) for number, prepared in enumerate(entries))
 
 
 def _counts(tally: _Tally, classes: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -176,12 +224,12 @@ def _write_tables(out: Path, tally: _Tally, selection: Selection, remarked: Tall
     """
     left_out: Counter[str] = Counter()
     with ExitStack() as stack:
-        manifest = _writer(stack, out / "manifest.csv", COLUMNS)
+        manifest = _writer(stack, out / "manifest.csv", MANIFEST)
         quarantine = None
         for journal in _journals(out):
             entries = read_entries(journal)
             for prepared in entries.prepared:
-                manifest.writerow(prepared.sample.to_row())
+                manifest.writerow(prepared.sample.cells(MANIFEST))
                 tally.add(prepared.sample, prepared.perceptual, prepared.blank)
                 selection.add(prepared.sample)
             if entries.bad and quarantine is None:

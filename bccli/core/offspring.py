@@ -17,7 +17,7 @@ from bccli.core.files import write_text
 from bccli.core.imaging.decoding import decode
 from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
 from bccli.core.imaging.opencv import load_cv2
-from bccli.core.records import Sample
+from bccli.core.records import MANIFEST, Sample
 
 IMAGES = 128
 """Originals and children in a chunk."""
@@ -114,7 +114,7 @@ def _write_litter(chunk: Chunk, litter: Litter) -> list[list[Any]]:
             write_png(chunk.out, sample.mask, mask)
         size = write_png(chunk.out, sample.path, pixels)
         sample = replace(sample, sha256=pixel_hash(pixels))
-        rows.append([sample.to_row(), size, perceptual_hash(pixels), is_blank(pixels)])
+        rows.append([sample.cells(MANIFEST), size, perceptual_hash(pixels), is_blank(pixels)])
     return rows
 
 
@@ -137,6 +137,6 @@ def _inputs_hash(chunk: Chunk) -> str:
     """A hash of all that the chunk's results depend on; the manifest vouches for the pixels."""
     digest = hashlib.sha256(json.dumps([chunk.number, chunk.seed, chunk.policy.to_json()]).encode())
     for litter in chunk.litters:
-        cells = "\x1f".join(litter.original.to_row())
+        cells = "\x1f".join(litter.original.cells(MANIFEST))
         digest.update(f"{cells}\x1e{litter.numbers}{litter.places}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -30,7 +30,9 @@ class Division:
     `ratios` are the shares of train, val and test on any scale; `test_patients` are exactly the test
     patients where they are named, `test_magnifications` what is test by magnification. `holdout` is how
     many images are test, 0 for as many as the ratios say. Of all images, `sample` are drawn first, 0 for
-    all of them; of those in train, a class in `keep` loses all but its share.
+    all of them; of those in train, a class in `keep` loses all but its share. `group_similar` keeps images of
+    unknown patients together that look alike; `conflicts` says whether to keep or drop images that show one
+    picture under several labels.
     """
 
     by: str = "default"
@@ -43,6 +45,18 @@ class Division:
     keep: tuple[tuple[str, float], ...] = ()
     seed: int = 0
     protocol: str = "honest"
+    group_similar: bool = True
+    conflicts: str = "keep"
+
+    @property
+    def joins_similar(self) -> bool:
+        """Whether what looks alike may not be separated."""
+        return self.group_similar and self.protocol == "honest"
+
+    @property
+    def keeps_groups(self) -> bool:
+        """Whether it matters who belongs together."""
+        return self.by not in ("image", "magnification")
 
 
 @dataclass(frozen=True)
@@ -108,7 +122,12 @@ def plan(survey: Survey, division: Division) -> Plan:
         return _official(survey, division)
     if division.folds:
         folded = assign_folds(
-            survey.groups, survey.labels, division.folds, seed=division.seed, names=survey.classes
+            survey.groups,
+            survey.labels,
+            division.folds,
+            seed=division.seed,
+            names=survey.classes,
+            subtypes=survey.known_subtypes,
         )
         return Plan(none, folded.folds, folded.notes)
     if division.by == "magnification":
@@ -122,9 +141,15 @@ def plan(survey: Survey, division: Division) -> Plan:
         )
         return Plan(parted.splits, none, parted.notes)
     tested = (
-        hold_out_groups(survey.groups, survey.labels, division.holdout, seed=division.seed)
+        hold_out_groups(
+            survey.groups,
+            survey.labels,
+            division.holdout,
+            seed=division.seed,
+            subtypes=survey.known_subtypes,
+        )
         if division.holdout
-        else frozenset(_find_patient(name, survey) for name in division.test_patients)
+        else frozenset().union(*(_groups_of(name, survey) for name in division.test_patients))
     )
     assigned = assign_splits(
         survey.groups,
@@ -133,6 +158,7 @@ def plan(survey: Survey, division: Division) -> Plan:
         seed=division.seed,
         test_groups=tested,
         names=survey.classes,
+        subtypes=survey.known_subtypes,
     )
     return Plan(assigned.splits, none, assigned.notes)
 
@@ -157,14 +183,15 @@ def _by_magnification(survey: Survey, division: Division) -> Plan:
     return Plan(splits, np.full(len(splits), -1, np.int32), (*notes, *parted.notes))
 
 
-def _find_patient(name: str, survey: Survey) -> int:
+def _groups_of(name: str, survey: Survey) -> frozenset[int]:
+    """The group of a patient. Raises UsageError naming the nearest one."""
     patient = spelled(name, survey.names)
     if patient is None:
         raise UsageError(
             f"--test-patients: no patient {name!r} in this dataset{nearest(name, survey.names)}; "
             f"there are {len(survey.names)}, among them {', '.join(survey.names[:3]) or 'none by name'}"
         )
-    return survey.names.index(patient)
+    return frozenset(survey.groups[survey.patients == survey.names.index(patient)].tolist())
 
 
 def _official(survey: Survey, division: Division) -> Plan:
@@ -186,13 +213,19 @@ def _official(survey: Survey, division: Division) -> Plan:
                 f"--folds {division.folds} differs from the {int(given.max()) + 1} folds of the dataset"
             )
         _check_folds(given)
-    if division.protocol == "honest":
-        _check_patients(survey, given)
+    crossing = _crossing(survey, given)
+    if crossing and division.protocol == "honest":
+        raise LeakageError(
+            f"{_crossing_sentence(survey, given, crossing)}; "
+            "part it with --split-by patient, or keep it with --protocol paper"
+        )
+    notes: tuple[str, ...] = (f"{_crossing_sentence(survey, given, crossing)}.",) if crossing else ()
     none = np.full(len(given), -1, np.int32)
     if given is survey.folds:
-        return Plan(none, given)
-    lacks = () if (given == TEST).any() else (_NO_TEST,)
-    return _with_val(survey, division, Plan(given, none, lacks))
+        return Plan(none, given, notes)
+    if not (given == TEST).any():
+        notes += (_NO_TEST,)
+    return _with_val(survey, division, Plan(given, none, notes))
 
 
 _NO_TEST = "The dataset's own split has no test, and val is no test; --split-by patient parts it anew."
@@ -204,8 +237,14 @@ def _with_val(survey: Survey, division: Division, own: Plan) -> Plan:
     rows = np.flatnonzero(own.splits == TRAIN)
     if (own.splits == VAL).any() or not val or not len(rows):
         return own
+    known = survey.known_subtypes
     parted = assign_splits(
-        survey.groups[rows], survey.labels[rows], (train, val, 0), seed=division.seed, names=survey.classes
+        survey.groups[rows],
+        survey.labels[rows],
+        (train, val, 0),
+        seed=division.seed,
+        names=survey.classes,
+        subtypes=None if known is None else known.take(rows),
     )
     splits = own.splits.copy()
     splits[rows] = parted.splits
@@ -225,19 +264,49 @@ def _check_folds(folds: np.ndarray) -> None:
         )
 
 
-def _check_patients(survey: Survey, parts: np.ndarray) -> None:
-    """No patient may be in test and elsewhere, nor in two folds."""
+def _crossing(survey: Survey, parts: np.ndarray) -> list[str]:
+    """The patients who are in test and elsewhere, or in two folds."""
     known = survey.patients >= 0
     by_fold = parts is survey.folds
     sides = parts[known] if by_fold else (parts[known] == SPLITS.index("test")).astype(np.int32)
     pairs = np.unique(np.stack([survey.patients[known], sides], axis=1), axis=0)
     patients, counts = np.unique(pairs[:, 0], return_counts=True)
-    crossing = [survey.names[number] for number in patients[counts > 1]]
-    if crossing:
-        where = "in several folds" if by_fold else "in test and in train or val"
-        names = ", ".join(crossing[:5]) + (", …" if len(crossing) > 5 else "")
-        amount = f"{len(crossing)} of {len(survey.names)}"
-        raise LeakageError(
-            f"patients of the dataset's own split are {where}: {amount} ({names}); "
-            "part it with --split-by patient, or keep it with --protocol paper"
-        )
+    return [survey.names[number] for number in patients[counts > 1]]
+
+
+def _crossing_sentence(survey: Survey, parts: np.ndarray, crossing: list[str]) -> str:
+    where = "in several folds" if parts is survey.folds else "in test and in train or val"
+    names = ", ".join(crossing[:5]) + (", …" if len(crossing) > 5 else "")
+    amount = f"{len(crossing)} of {len(survey.names)}"
+    return f"patients of the dataset's own split are {where}: {amount} ({names})"
+
+
+FEW = 10
+"""Where fewer patients of a class are measured, it is said."""
+_NAMED = 4
+
+
+def few_sentence(survey: Survey, parted: Plan) -> str:
+    """A warning of parts in which a class has few patients; empty where each has enough.
+
+    An image of an unknown patient counts as one, and so does a group.
+    """
+    by_fold = bool((parted.folds >= 0).any())
+    codes = parted.folds if by_fold else parted.splits
+    unit = "images" if (survey.patients < 0).all() else "patients"
+    told = []
+    for code in sorted(set(codes.tolist()) - {-1} if by_fold else {VAL, TEST} & set(codes.tolist())):
+        here = codes == code
+        pairs = np.unique(np.stack([survey.labels[here], survey.groups[here]]), axis=1)
+        numbers = np.bincount(pairs[0], minlength=len(survey.classes))
+        few = [
+            (name, int(number)) for name, number in zip(survey.classes, numbers, strict=True) if number < FEW
+        ]
+        if few:
+            named = [f"{number} of {name}" for name, number in few[:_NAMED]]
+            named += [f"few of {len(few) - _NAMED} more classes"] if len(few) > _NAMED else []
+            told.append(f"{f'fold {code}' if by_fold else SPLITS[code]} {', '.join(named)}")
+    if not told:
+        return ""
+    shown = "; ".join(told[:_NAMED]) + ("; …" if len(told) > _NAMED else "")
+    return f"fewer than {FEW} {unit} of a class are measured, and figures on so few say little: {shown}"

@@ -19,8 +19,9 @@ from bccli.core.patients import Spellings
 from bccli.core.records import Sample
 
 _IDENTITY = ("path", "split", "fold", "patient", "source", "label", "predicted")
-TRAITS = ("magnification", "subtype", "view", "variant")
-"""What else is known of an image, behind the probabilities: to break figures down, and to tell children."""
+TRAITS = ("magnification", "subtype", "view", "variant", "group")
+"""What else is known of an image, behind the probabilities: to break figures down, to tell children, and to
+draw those together that may not be separated."""
 
 _PREFIX = "p_"
 _WANTED = "give a CSV with the columns path,label and either p_<class>… or predicted"

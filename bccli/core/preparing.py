@@ -9,23 +9,35 @@ from typing import Any
 import numpy as np
 
 from bccli import __version__
-from bccli.core.chunks import Chunk, chunk_size, prepare_chunk
+from bccli.core.audit_pairs import Pair
+from bccli.core.chunks import Chunk, chunk_size, image_path, prepare_chunk
 from bccli.core.errors import DataError
 from bccli.core.imaging.preparation import MEAN, Preparation, preparation_from_json
 from bccli.core.learning import ENOUGH, Examples, learn_size, learn_stain, spread
-from bccli.core.making import Making, keep_apart, make
+from bccli.core.lookalikes import Lookalikes, find_lookalikes, join_groups
+from bccli.core.making import Making, keep_apart, make, recognised
 from bccli.core.merging import merge
+from bccli.core.planning import Plan
 from bccli.core.prepared import FORMAT, MARKER
 from bccli.core.records import SPLITS, Sample
 from bccli.core.requests import (
     Request,
+    divide,
     drawn_samples,
-    look,
+    examine,
     positive_in,
     sensible_workers,
     verification_of,
 )
-from bccli.core.sharding import WHOLE, Shard
+from bccli.core.sharding import WHOLE, Shard, held
+from bccli.core.source_hashes import (
+    Pass,
+    hash_copies,
+    hash_images,
+    hashes_folder,
+    read_lookalikes,
+    write_lookalikes,
+)
 from bccli.core.splits import TRAIN
 from bccli.core.surveying import Survey
 from bccli.core.watching import SILENT, Watcher
@@ -34,14 +46,27 @@ from bccli.core.workers import in_order
 
 @dataclass(frozen=True)
 class _Work(Making):
-    """What is asked and what was found."""
+    """What is asked, what was found and, before any was left out, surveyed."""
 
     request: Request
     found: Survey
+    surveyed: Survey
+    lookalikes: Lookalikes | None = None
 
     @property
     def images(self) -> int:
         return len(self.found.labels)
+
+    @property
+    def contradicting(self) -> dict[str, int]:
+        """How many images of each class show a picture that has another label, too."""
+        if self.lookalikes is None:
+            return {}
+        labels = self.surveyed.labels
+        numbers = np.bincount(
+            labels[self.lookalikes.contradictions(labels)], minlength=len(self.surveyed.classes)
+        )
+        return dict(zip(self.surveyed.classes, numbers.tolist(), strict=True))
 
     @property
     def size(self) -> int:
@@ -58,7 +83,7 @@ class _Work(Making):
     def complete(self, preparation: dict[str, Any]) -> dict[str, Any]:
         request = self.request
         positive = positive_in(request, self.found)
-        info = {
+        info: dict[str, Any] = {
             "format": FORMAT,
             "tool": MARKER,
             "version": __version__,
@@ -72,7 +97,9 @@ class _Work(Making):
             "patients": len(self.found.names) or None,
             "notes": list(self.parts.notes),
         }
-        info |= merge(self.out, self.found, self.watcher)
+        info |= merge(self.out, self.found, self.watcher, tuple(_pairs(self)))
+        if self.request.division.conflicts == "drop":
+            info["conflicts"] = {**info["conflicts"], "left_out": self.contradicting}
         if verification := verification_of(request, self.found):
             info["verification"] = verification.to_json() | {"unreadable": info["quarantined"]}
         return info
@@ -92,10 +119,91 @@ def prepare(
     With a shard, its part of the work: None where others are still to be done. Raises as `making.make`.
     """
     keep_apart(request.source, out)
-    found, parts = look(request, watcher)
+    found = examine(request, watcher)
     settings = {**request.to_json(), "listing": found.listing}
-    work = _Work(out, settings, parts, shard, workers, watcher, request, found)
+    if done := recognised(out, settings, overwrite, watcher):
+        return done
+    lookalikes = _look_for_copies(request, found, out, shard, workers, watcher)
+    surveyed, (found, parts) = found, _plan(request, found, lookalikes, watcher)
+    work = _Work(out, settings, parts, shard, workers, watcher, request, found, surveyed, lookalikes)
     return make(work, overwrite=overwrite)
+
+
+def _look_for_copies(
+    request: Request, found: Survey, out: Path, shard: Shard, workers: int, watcher: Watcher
+) -> Lookalikes | None:
+    """Which raw images show one picture; None where it does not matter, or no two files can be equal.
+
+    Where all patients are known, pixels are not looked at, but files of two patients that are equal.
+    """
+    division = request.division
+    unknown, suspects = bool((found.patients < 0).any()), _suspects(found)
+    drops = division.conflicts == "drop"
+    if not drops and not (division.keeps_groups and (unknown or suspects.any())):
+        return None
+    folder = hashes_folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = folder / f"lookalikes-{found.listing[:16]}.npz"
+    if kept := read_lookalikes(stored):
+        return kept
+    work = Pass(
+        lambda: drawn_samples(request, None), len(found.labels), request.source, request.reading, folder
+    )
+    hashes = None
+    if unknown or drops:
+        count = sensible_workers(request.preparation, len(found.labels), workers)
+        hashes = hash_images(work, shard, count, watcher)
+    with held(out, shard, watcher):
+        if kept := read_lookalikes(stored):
+            return kept
+        hashes = hashes or hash_copies(work, suspects)
+        lookalikes = find_lookalikes(hashes, found.patients, similar=unknown and division.joins_similar)
+        write_lookalikes(stored, lookalikes)
+    return lookalikes
+
+
+def _suspects(found: Survey) -> np.ndarray:
+    """Images whose file is as large as one of another patient, as a mask (n,)."""
+    pairs = np.unique(np.stack([found.sizes, found.patients]), axis=1)
+    sizes, owners = np.unique(pairs[0], return_counts=True)
+    suspects: np.ndarray = (found.sizes > 0) & np.isin(found.sizes, sizes[owners > 1])
+    return suspects
+
+
+def _plan(
+    request: Request, found: Survey, lookalikes: Lookalikes | None, watcher: Watcher
+) -> tuple[Survey, Plan]:
+    """The images that are wanted and where they go, those of one picture together."""
+    if lookalikes is None:
+        return divide(request, found, watcher)
+    found = replace(found, joined=join_groups(found.groups, lookalikes))
+    if request.division.conflicts == "keep":
+        return divide(request, found, watcher)
+    kept = np.flatnonzero(~lookalikes.contradictions(found.labels))
+    found, parts = divide(request, found.take(kept), watcher)
+    return found, replace(parts, drawn=kept if parts.drawn is None else kept[parts.drawn])
+
+
+def _pairs(work: _Work) -> Iterator[Pair]:
+    """Each raw image that shows another's picture, with that other one."""
+    if work.lookalikes is None:
+        return
+    found, copies = work.lookalikes, work.lookalikes.copies
+    drawn = np.arange(work.images) if work.parts.drawn is None else work.parts.drawn
+    numbers = {position: number for number, position in enumerate(drawn.tolist())}
+    wanted = {*copies.tolist(), *found.of[copies].tolist()}
+    cut = work.request.preparation.patches is not None
+    samples = {}
+    for position, sample in enumerate(drawn_samples(work.request, None)):
+        if position in wanted:
+            number = numbers.get(position)
+            path = "" if number is None else image_path(number, 0 if cut else None)
+            samples[position] = replace(sample, path=path, split="", fold=None)
+    for row in copies.tolist():
+        one, other = samples[row], samples[int(found.of[row])]
+        if (one.source, one.label) == (other.source, other.label):
+            continue  # a film with several lesions is listed several times
+        yield Pair(found.kind(row), one, other, int(found.distance[row]), float(found.similarity[row]))
 
 
 def _learn(work: _Work) -> Preparation:
@@ -141,17 +249,25 @@ def _chunks(work: _Work, preparation: Preparation) -> Iterator[Chunk]:
     request, parts = work.request, work.parts
     samples: list[Sample] = []
     number = 0
+    names = _group_names(work.found)
 
     def chunk() -> Chunk:
         first = number - len(samples)
         return Chunk(first, tuple(samples), request.source, work.out, preparation, request.reading)
 
+    groups = work.found.groups
     for number, sample in enumerate(drawn_samples(request, parts.drawn), 1):
         if number > len(parts.splits):
             break
         split, fold = int(parts.splits[number - 1]), int(parts.folds[number - 1])
+        group = names.setdefault(int(groups[number - 1]), sample.source)
         samples.append(
-            replace(sample, split=SPLITS[split] if split >= 0 else "", fold=fold if fold >= 0 else None)
+            replace(
+                sample,
+                split=SPLITS[split] if split >= 0 else "",
+                fold=fold if fold >= 0 else None,
+                group=group,
+            )
         )
         if len(samples) == chunk_size(preparation):
             yield chunk()
@@ -162,3 +278,11 @@ def _chunks(work: _Work, preparation: Preparation) -> Iterator[Chunk]:
         raise DataError(
             f"{request.source}: files came or went while it was being read; run the command again"
         )
+
+
+def _group_names(found: Survey) -> dict[int, str]:
+    """The groups of known patients, each by its first one's name; others get that of their first image."""
+    known = np.flatnonzero(found.patients >= 0)
+    groups, first = np.unique(found.groups[known], return_index=True)
+    patients = found.patients[known[first]]
+    return {group: found.names[who] for group, who in zip(groups.tolist(), patients.tolist(), strict=True)}

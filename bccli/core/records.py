@@ -24,7 +24,7 @@ class Sample:
     `path` is relative to the prepared dataset, `source` to the raw one. Unknown text is empty,
     unknown numbers are None. Pixels are counted from the top-left corner. Of a raw sample, `mask` may
     name several files (see `join_masks`) and `box` several boxes with `;` between them; its `age`, the
-    patient's in years, is no column of a manifest.
+    patient's in years, is no column of a manifest. `group` names who it may not be separated from.
     """
 
     path: str = ""
@@ -47,6 +47,7 @@ class Sample:
     mask: str = ""
     box: str = ""
     sha256: str = ""
+    group: str = ""
     age: int | None = None
 
     @property
@@ -56,11 +57,18 @@ class Sample:
 
     def to_row(self) -> list[str]:
         """The sample's cells in the order of `COLUMNS`."""
-        values = (getattr(self, column) for column in COLUMNS)
+        return self.cells(COLUMNS)
+
+    def cells(self, columns: Iterable[str]) -> list[str]:
+        """The sample's cells in this order."""
+        values = (getattr(self, column) for column in columns)
         return ["" if value is None else str(value) for value in values]
 
 
-COLUMNS = tuple(field.name for field in fields(Sample) if field.name != "age")
+COLUMNS = tuple(field.name for field in fields(Sample) if field.name not in ("group", "age"))
+"""What a manifest must have, and what the content hash covers."""
+MANIFEST = (*COLUMNS, "group")
+"""What bccli writes of it."""
 _NUMBERS = ("fold", "variant", "row", "col", "width", "height")
 
 
@@ -71,7 +79,7 @@ def join_masks(names: Iterable[str]) -> str:
 
 def sample_from_row(row: dict[str, str], where: str) -> Sample:
     """Read one manifest row; `where` names it in errors. Raises DataError for a cell that is no number."""
-    values: dict[str, object] = {column: row.get(column) or "" for column in COLUMNS}
+    values: dict[str, object] = {column: row.get(column) or "" for column in MANIFEST}
     for column in _NUMBERS:
         text = values[column]
         try:

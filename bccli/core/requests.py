@@ -21,7 +21,7 @@ from bccli.core.estimating import Estimate, estimate
 from bccli.core.imaging.decoding import to_rgb
 from bccli.core.imaging.preparation import MEAN, Preparation, prepare_image
 from bccli.core.imaging.stain import STAINS
-from bccli.core.planning import Division, Plan, draw_and_plan
+from bccli.core.planning import Division, Plan, draw_and_plan, few_sentence
 from bccli.core.positive import Positive, find_positive, positive_sentence
 from bccli.core.records import SPLITS, Sample
 from bccli.core.surveying import Survey, survey
@@ -66,7 +66,15 @@ class Count:
 
 
 def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
-    """Survey the raw dataset and plan its splits without writing anything."""
+    """Survey the raw dataset and plan its splits without writing anything.
+
+    No pixel is looked at, so that copies of one picture are not found yet.
+    """
+    return divide(request, examine(request, watcher), watcher)
+
+
+def examine(request: Request, watcher: Watcher = SILENT) -> Survey:
+    """Survey the raw dataset, and say what was noticed."""
     found = _survey(request)
     if request.positive is not None and request.positive not in found.classes:
         hint = nearest(request.positive, found.classes)
@@ -80,13 +88,23 @@ def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
     if verification := verification_of(request, found):
         for sentence in verification.sentences():
             watcher.warn(sentence)
+    return found
+
+
+def divide(request: Request, found: Survey, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
+    """Draw the images that are wanted and plan their splits, and say what to know of them."""
     found, parts = draw_and_plan(found, request.division)
     for note in parts.notes:
         watcher.warn(note)
-    unknown = int((found.patients < 0).sum())
-    if unknown:
+    if few := few_sentence(found, parts):
+        watcher.warn(few)
+    unknown = found.patients < 0
+    if unknown.any():
+        joined = int(unknown.sum()) - len(np.setdiff1d(found.groups[unknown], found.groups[~unknown]))
+        but = f", but for {joined} that show the picture of another" if joined else ""
         watcher.warn(
-            f"the patients of {unknown} images are unknown; each such image counts as a patient of its own"
+            f"the patients of {int(unknown.sum())} images are unknown; "
+            f"each such image counts as a patient of its own{but}"
         )
         if hint := _patient_hint(request):
             watcher.warn(hint)

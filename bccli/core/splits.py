@@ -12,21 +12,13 @@ import numpy as np
 
 from bccli.core.errors import DataError, UsageError
 from bccli.core.records import SPLITS
+from bccli.core.split_solver import Goal, solve
 
 TRAIN, VAL, TEST = range(3)
 
-_MISSING = 1e4
-"""Cost of a class missing where it should be: more than deviations cost, and still exact to 1e-9."""
 _PRIORITY = {TRAIN: 100.0, TEST: 2.0, VAL: 1.0}
-_EMPTY = 10.0
-_STEPS = 4000
-"""Groups placed over all restarts, and thereby the time spent on restarts."""
-_RESTARTS = 20
-_MOVES = 200
-_SWAPPABLE = 400
-"""Up to so many groups, swaps of two are tried as well; beyond, moves alone come close enough."""
-_ALIKE = 5
-"""Decimals of the cost: of results that differ less, the first is kept, so that seeds differ."""
+_NAMED = 5
+"""So many classes that a split lacks are named one by one."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +32,18 @@ class Assignment:
     splits: np.ndarray
     notes: tuple[str, ...] = ()
     val_from_training_patients: bool = False
+
+
+@dataclass(frozen=True)
+class Subtypes:
+    """What is known of the images beside their classes: `numbers` (n,) index `names`, -1 where nothing is."""
+
+    numbers: np.ndarray
+    names: tuple[str, ...]
+
+    def take(self, rows: np.ndarray) -> "Subtypes":
+        """Those of some images."""
+        return Subtypes(self.numbers[rows], self.names)
 
 
 @dataclass(frozen=True)
@@ -58,18 +62,20 @@ def assign_splits(
     seed: int,
     test_groups: Collection[int] = frozenset(),
     names: Sequence[str] = (),
+    subtypes: Subtypes | None = None,
 ) -> Assignment:
     """Give every group (patient) to one split, near the ratios (train, val, test) and the class shares.
 
     Ratios are relative to each other; 0 leaves a split empty. `test_groups` are the test patients, where
-    they were chosen beforehand; `names` are the classes as notes and errors call them. With fewer than
+    they were chosen beforehand; `names` are the classes as notes and errors call them. `subtypes` are
+    balanced second, and where they are known, a patient's share of test is kept low. With fewer than
     three patients, or fewer than three of a class, val is drawn from the training patients' images; test
     keeps whole patients. A class of one patient stays in train. The same seed gives the same splits.
 
     Raises DataError where patients or images do not suffice for every split, UsageError for ratios that
     are no ratios.
     """
-    shares, table = _shares(ratios), _Table.of(groups, labels, names)
+    shares, table = _shares(ratios), _Table.of(groups, labels, names, subtypes)
     chosen = _rows_of(table, test_groups)
     if chosen.all():
         raise DataError("all patients are test patients: nobody is left to train on; name fewer of them")
@@ -86,21 +92,29 @@ def assign_splits(
 
 
 def assign_folds(
-    groups: np.ndarray, labels: np.ndarray, folds: int, *, seed: int, names: Sequence[str] = ()
+    groups: np.ndarray,
+    labels: np.ndarray,
+    folds: int,
+    *,
+    seed: int,
+    names: Sequence[str] = (),
+    subtypes: Subtypes | None = None,
 ) -> Folds:
     """Give every group (patient) to one of `folds` folds of like size and class shares.
 
     Raises DataError for fewer than three folds (one is tested, one validates, the rest trains) and for
     fewer groups than folds.
     """
-    table = _Table.of(groups, labels, names)
+    table = _Table.of(groups, labels, names, subtypes)
     if folds < 3:
         raise DataError(f"{folds} folds leave nothing to train on beside test and val; use --folds 3 or more")
     if len(table.counts) < folds:
         raise DataError(
             f"{len(table.counts)} patients cannot fill {folds} folds; use fewer folds or add patients"
         )
-    places = _solve(_Goal.of(table.counts, np.full(folds, 1 / folds), np.ones(folds)), _generator(seed, 2))
+    every, none = np.ones(folds), np.zeros(folds, bool)
+    goal = Goal.of(table.counts, every / folds, every, needed=none, spread=none, kinds=table.kinds)
+    places = solve(goal, _generator(seed, 2))
     notes = [
         f"Only {_have(patients)} class {name}: some of the {folds} folds lack it."
         for name, patients in zip(table.names, table.patients(), strict=True)
@@ -114,7 +128,7 @@ def split_images(
 ) -> Assignment:
     """Split by image, every class near the ratios, whoever the patients are (`--split-by image`)."""
     shares, table = _shares(ratios), _Table.of(np.arange(len(labels)), labels, names)
-    splits = _solve_splits(table.counts, shares, _generator(seed, 0))
+    splits = _solve_splits(table, shares, _generator(seed, 0))
     _require_all(splits, shares)
     return _described(table, splits, shares)
 
@@ -162,14 +176,17 @@ def _turns(groups: np.ndarray) -> np.ndarray:
     return turns
 
 
-def hold_out_groups(groups: np.ndarray, labels: np.ndarray, number: int, *, seed: int) -> frozenset[int]:
+def hold_out_groups(
+    groups: np.ndarray, labels: np.ndarray, number: int, *, seed: int, subtypes: Subtypes | None = None
+) -> frozenset[int]:
     """Groups (patients, none of them negative) that together have at least `number` images, of every class
     near its share but at least one group. Raises DataError where nobody would be left.
     """
     total = len(labels)
     if number >= total:
         raise DataError(f"--holdout {number}: there are only {total} images; hold out fewer")
-    places = assign_splits(groups, labels, (total - number, 0, number), seed=seed).splits
+    ratios = total - number, 0, number
+    places = assign_splits(groups, labels, ratios, seed=seed, subtypes=subtypes).splits
     chosen = set(groups[places == TEST].tolist())
     sizes = dict(zip(*(column.tolist() for column in np.unique(groups, return_counts=True)), strict=True))
     held = sum(sizes[group] for group in chosen)
@@ -210,7 +227,8 @@ class _Table:
     """Images counted per group and class.
 
     `counts` (G, C) for the G groups and C classes that occur; `groups` (G,) their numbers; `rows` (n,)
-    and `columns` (n,) place every image in `counts`.
+    and `columns` (n,) place every image in `counts`. `kinds` (G, K) are the images of each subtype that is
+    no class by another name, called `kind_names`, and `kind_columns` (n,) each image's, -1 for none.
     """
 
     counts: np.ndarray
@@ -218,9 +236,18 @@ class _Table:
     rows: np.ndarray
     columns: np.ndarray
     names: tuple[str, ...]
+    kinds: np.ndarray
+    kind_columns: np.ndarray
+    kind_names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, groups: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> "_Table":
+    def of(
+        cls,
+        groups: np.ndarray,
+        labels: np.ndarray,
+        names: Sequence[str],
+        subtypes: Subtypes | None = None,
+    ) -> "_Table":
         """Count. Raises DataError where there are no images."""
         if len(groups) != len(labels):
             raise ValueError(f"{len(groups)} groups for {len(labels)} labels")
@@ -228,14 +255,36 @@ class _Table:
             raise DataError("there are no images to split; check the source folder and --sample")
         numbers, rows = np.unique(_apart(groups), return_inverse=True)
         classes, columns = np.unique(labels, return_inverse=True)
-        shape = len(numbers), len(classes)
-        counts = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)
+        counts = _counted(rows, columns, (len(numbers), len(classes)))
         called = tuple(names[number] if names else str(number) for number in classes)
-        return cls(counts, numbers, rows, columns, called)
+        of_kinds, kind_names = _kinds(columns, subtypes)
+        kinds = _counted(rows, of_kinds, (len(numbers), len(kind_names)))
+        return cls(counts, numbers, rows, columns, called, kinds, of_kinds, kind_names)
 
     def patients(self) -> np.ndarray:
         """The number of groups that have each class, (C,)."""
         return (self.counts > 0).sum(axis=0)
+
+
+def _counted(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """How often each row meets each column; negative columns do not count."""
+    there = columns >= 0
+    cells = rows[there] * shape[1] + columns[there]
+    return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _kinds(columns: np.ndarray, subtypes: Subtypes | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The subtype of each image, numbered anew, and their names; not those that are all of a class."""
+    found = np.full(len(columns), -1, np.int64)
+    if subtypes is None:
+        return found, ()
+    names: list[str] = []
+    for number in np.unique(subtypes.numbers[subtypes.numbers >= 0]).tolist():
+        here = subtypes.numbers == number
+        if (columns == columns[here][0])[~here].any() or len(np.unique(columns[here])) > 1:
+            found[here] = len(names)
+            names.append(subtypes.names[number])
+    return found, tuple(names)
 
 
 def _apart(groups: np.ndarray) -> np.ndarray:
@@ -272,7 +321,8 @@ def _split_rest(table: _Table, shares: np.ndarray, chosen: np.ndarray, seed: int
     if not wanted.any():
         raise UsageError("--ratios leaves neither train nor val beside the test patients; use 80/20/0")
     outside = chosen[table.rows]
-    rest = _Table.of(table.groups[table.rows[~outside]], table.columns[~outside], table.names)
+    kept = None if not table.kind_names else Subtypes(table.kind_columns[~outside], table.kind_names)
+    rest = _Table.of(table.groups[table.rows[~outside]], table.columns[~outside], table.names, kept)
     splits = np.full(len(outside), TEST, dtype=np.int8)
     splits[~outside] = _place(rest, wanted / wanted.sum(), seed)
     _require_all(splits, shares * (1, 1, 0))
@@ -284,19 +334,20 @@ def _place(table: _Table, shares: np.ndarray, seed: int) -> np.ndarray:
     too_few = table.patients().min() < np.count_nonzero(shares)
     if too_few and shares[TRAIN] > 0 and shares[VAL] > 0:
         joint = np.array([shares[TRAIN] + shares[VAL], 0, shares[TEST]])
-        for places in _joint_places(table.counts, joint, seed):
+        for places in _joint_places(table, joint, seed):
             splits = places[table.rows]
             drawn = _draw(table.columns, splits == TRAIN, shares[VAL] / joint[TRAIN], _generator(seed, 1))
             if len(drawn):
                 splits[drawn] = VAL
                 return splits
-    return _solve_splits(table.counts, shares, _generator(seed, 0))[table.rows]
+    return _solve_splits(table, shares, _generator(seed, 0))[table.rows]
 
 
-def _joint_places(counts: np.ndarray, joint: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+def _joint_places(table: _Table, joint: np.ndarray, seed: int) -> Iterator[np.ndarray]:
     """Splits of groups, int8 (G,), where train also holds what val is drawn from: the best, and then, for
     a handful of images, one whose single test patient leaves train every class and a second image."""
-    yield _solve_splits(counts, joint, _generator(seed, 0))
+    counts = table.counts
+    yield _solve_splits(table, joint, _generator(seed, 0))
     left = counts.sum(axis=0) - counts
     suited = np.flatnonzero((left > 0).all(axis=1) & (left > 1).any(axis=1))
     if joint[TEST] > 0 and len(suited):
@@ -326,20 +377,44 @@ def _require_all(splits: np.ndarray, shares: np.ndarray) -> None:
 
 
 def _described(table: _Table, splits: np.ndarray, shares: np.ndarray) -> Assignment:
-    """The assignment with its notes: classes missing from wanted splits, patients in both train and val."""
-    present = np.zeros((3, len(table.names)), dtype=bool)
-    present[splits, table.columns] = True
+    """The assignment with its notes: what is missing from wanted splits, patients in both train and val."""
     patients = table.patients()
-    notes = [
-        f"{SPLITS[split]} has no image of class {name}, which {_have(patients[column])}."
-        for split in np.flatnonzero(shares)
-        for column, name in enumerate(table.names)
-        if not present[split, column]
-    ]
+    wanted = np.flatnonzero(shares).tolist()
+    notes = _lacking(splits, wanted, table.columns, ("class", "classes"), table.names, patients)
+    tested = [TEST] if TEST in wanted else []
+    having = (table.kinds > 0).sum(axis=0)
+    known = table.kind_columns >= 0
+    words = ("subtype", "subtypes")
+    notes += _lacking(splits[known], tested, table.kind_columns[known], words, table.kind_names, having)
     shared = bool(np.isin(table.rows[splits == VAL], table.rows[splits == TRAIN]).any())
     if shared:
         notes.insert(0, _too_few(table, patients))
     return Assignment(splits, tuple(notes), shared)
+
+
+def _lacking(
+    splits: np.ndarray,
+    wanted: Sequence[int],
+    columns: np.ndarray,
+    words: tuple[str, str],
+    names: Sequence[str],
+    patients: np.ndarray,
+) -> list[str]:
+    """What the `wanted` splits have no image of, one note each, or one for many."""
+    notes = []
+    for split in wanted:
+        present = np.zeros(len(names), bool)
+        present[columns[splits == split]] = True
+        missing = np.flatnonzero(~present).tolist()
+        if len(missing) > _NAMED:
+            few = ", ".join(names[column] for column in missing[:_NAMED])
+            notes.append(f"{SPLITS[split]} has no image of {len(missing)} {words[1]} ({few}, …).")
+            continue
+        notes += [
+            f"{SPLITS[split]} has no image of {words[0]} {names[column]}, which {_have(patients[column])}."
+            for column in missing
+        ]
+    return notes
 
 
 def _have(patients: int) -> str:
@@ -358,138 +433,16 @@ def _too_few(table: _Table, patients: np.ndarray) -> str:
     )
 
 
-@dataclass(frozen=True)
-class _Goal:
-    """What a good placement of G groups in S places is.
-
-    `table` (G, F): images per class, and in the last column in all. `targets`, `weights` and `due` are
-    (S, F): the images wanted in each place, the price of a squared deviation (so that the cost is a
-    chi-square statistic per image), and the price of having none.
-    """
-
-    table: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
-    due: np.ndarray
-
-    @classmethod
-    def of(cls, counts: np.ndarray, shares: np.ndarray, priority: np.ndarray) -> "_Goal":
-        """The goal of places with these shares (S,), which lack classes the less willingly the higher
-        their priority (S,)."""
-        table = np.column_stack([counts, counts.sum(axis=1)]).astype(np.float64)
-        targets = np.outer(shares, table.sum(axis=0))
-        due = np.repeat(priority[:, None] * _MISSING, table.shape[1], axis=1)
-        due[:, -1] = _EMPTY * counts.shape[1] * _MISSING
-        due[priority == _PRIORITY[TRAIN]] *= counts.shape[1]
-        return cls(table, targets, 1 / (targets * table[:, -1].sum()), due)
-
-    def cost(self, sums: np.ndarray) -> float:
-        """The cost of places with these sums (S, F)."""
-        return float((self.weights * (sums - self.targets) ** 2 + self.due * (sums == 0)).sum())
-
-    def sums(self, places: np.ndarray) -> np.ndarray:
-        """Images per place and column, (S, F), of a placement (G,)."""
-        return np.stack([self.table[places == place].sum(axis=0) for place in range(len(self.targets))])
-
-
-def _solve_splits(counts: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _solve_splits(table: _Table, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The split of every group, int8 (G,), where splits without a share stay empty."""
     wanted = np.flatnonzero(shares)
     priority = np.array([_PRIORITY[split] for split in wanted.tolist()])
-    places = _solve(_Goal.of(counts, shares[wanted], priority), rng)
-    return wanted[places].astype(np.int8)
-
-
-def _solve(goal: _Goal, rng: np.random.Generator) -> np.ndarray:
-    """The best placement (G,) of several random starts, each greedy and then improved."""
-    best, lowest = np.zeros(0, dtype=np.int64), np.inf
-    for restart in range(max(1, min(_RESTARTS, _STEPS // len(goal.table)))):
-        jitter = 30 if restart else 1e-9  # largest first, and then nearly any order
-        keys = goal.table[:, -1] * (1 + jitter * rng.random(len(goal.table)))
-        places = _improved(goal, _greedy(goal, np.argsort(-keys, kind="stable")))
-        cost = round(goal.cost(goal.sums(places)), _ALIKE)
-        if cost < lowest:
-            best, lowest = places, cost
-        if lowest == 0:
-            break
-    return best
-
-
-def _greedy(goal: _Goal, order: np.ndarray) -> np.ndarray:
-    """Put group after group where it deviates least; classes missing somewhere are left to `_improved`."""
-    places = np.zeros(len(goal.table), dtype=np.int64)
-    fixed = _products(goal.table**2, goal.weights)
-    slope, step = -2 * goal.weights * goal.targets, 2 * goal.weights
-    for group in order:
-        row = goal.table[group]
-        place = (fixed[group] + (slope * row).sum(axis=1)).argmin()
-        slope[place] += step[place] * row
-        places[group] = place
-    return places
-
-
-def _improved(goal: _Goal, places: np.ndarray) -> np.ndarray:
-    """Move or swap groups as long as that lowers the cost."""
-    places, sums = places.copy(), goal.sums(places)
-    for _ in range(_MOVES):
-        change = _move_costs(goal, places, sums)
-        change_of_swap, swap = _best_swap(goal, places, sums, change)
-        group, place = np.unravel_index(change.argmin(), change.shape)
-        if min(change[group, place], change_of_swap) > -1e-8:
-            break
-        if change_of_swap < change[group, place]:
-            places[list(swap)] = places[list(swap[::-1])]
-        else:
-            places[group] = place
-        sums = goal.sums(places)
-    return places
-
-
-def _move_costs(goal: _Goal, places: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """The change in cost by moving each group to each place, (G, S)."""
-    table, weights = goal.table, goal.weights
-    slope = 2 * weights * (sums - goal.targets)
-    squares = table**2
-    arriving = _products(squares, weights) + _products(table, slope)
-    arriving -= _products(table > 0, goal.due * (sums == 0))
-    leaving = (squares * weights[places] - table * slope[places]).sum(axis=1)
-    leaving += (_only_bearers(goal, places, sums) * goal.due[places]).sum(axis=1)
-    change = arriving + leaving[:, None]
-    change[np.arange(len(places)), places] = 0
-    return change
-
-
-def _only_bearers(goal: _Goal, places: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """Where a group has all images of a class that its place has, (G, F)."""
-    return (goal.table > 0) & (goal.table == sums[places])
-
-
-def _best_swap(
-    goal: _Goal, places: np.ndarray, sums: np.ndarray, moves: np.ndarray
-) -> tuple[float, tuple[int, int]]:
-    """The lowest change in cost by exchanging two groups of different places, and the two groups.
-
-    It is that of the two moves, less what they count twice: the squares' mixed terms, and a class
-    missing from a place that the other group brings back.
-    """
-    if len(places) > _SWAPPABLE:
-        return 0.0, (0, 0)
-    table, weights = goal.table, goal.weights
-    both = _products(2 * table * weights[places], table)
-    both += _products(_only_bearers(goal, places, sums) * goal.due[places], table > 0)
-    change = moves[:, places] - both
-    change += change.T
-    change[places[:, None] == places[None, :]] = 0
-    first, second = np.unravel_index(change.argmin(), change.shape)
-    return float(change[first, second]), (int(first), int(second))
-
-
-def _products(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """`left @ right.T` for few columns, rounded alike on every processor, so that shards of one job agree.
-
-    BLAS sums in an order of the processor's own.
-    """
-    total = np.zeros((len(left), len(right)))
-    for one, other in zip(left.T, right.T, strict=True):
-        total += np.multiply.outer(one, other)
-    return total
+    goal = Goal.of(
+        table.counts,
+        shares[wanted],
+        priority,
+        needed=wanted == TRAIN,
+        spread=(wanted == TEST) & bool(table.kind_names),
+        kinds=table.kinds,
+    )
+    return wanted[solve(goal, rng)].astype(np.int8)

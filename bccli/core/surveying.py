@@ -14,9 +14,11 @@ from bccli.core.census import Background
 from bccli.core.errors import SourceError
 from bccli.core.positive import class_order
 from bccli.core.records import SPLITS, Sample
+from bccli.core.splits import Subtypes
 from bccli.core.verification import Tally
 
-_NUMBERS = ("labels", "patients", "splits", "folds", "zooms", "ages")
+_NUMBERS = ("labels", "patients", "splits", "folds", "zooms", "ages", "subtypes", "sizes")
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Survey:
     in years, -1 where unknown. `listing` is a hash of all that the reader said, `tally` what it counted,
     with the dataset's own classes. `masked` are the classes of which some images have masks, as far as
     the reader knows. `before` is how many images of each class were in train before some
-    were left out, empty where none were.
+    were left out, empty where none were. `joined` are the groups that may not be separated, None where they
+    are the patients. `subtypes` index `kinds`, the classes' subtypes, -1 where none is known; `sizes` are
+    the files' in bytes, -1 where there is none.
     """
 
     classes: tuple[str, ...]
@@ -39,19 +43,33 @@ class Survey:
     folds: np.ndarray
     zooms: np.ndarray
     ages: np.ndarray
+    subtypes: np.ndarray
+    sizes: np.ndarray
     magnifications: tuple[str, ...]
+    kinds: tuple[str, ...]
     listing: str
     tally: Tally = field(default_factory=Tally)
     masked: frozenset[str] = frozenset()
     before: tuple[tuple[str, int], ...] = ()
+    joined: np.ndarray | None = None
 
     @property
     def groups(self) -> np.ndarray:
-        """The patient of each image; an image of an unknown patient is a group of its own."""
+        """Who each image may not be separated from: its patient, and whoever has the same picture.
+
+        An image of an unknown patient is a group of its own, unless it looks like another.
+        """
+        if self.joined is not None:
+            return self.joined
         unknown = self.patients < 0
         groups = self.patients.copy()
         groups[unknown] = len(self.names) + np.arange(int(unknown.sum()))
         return groups
+
+    @property
+    def known_subtypes(self) -> Subtypes | None:
+        """The subtypes of the images, None where none is known."""
+        return Subtypes(self.subtypes, self.kinds) if self.kinds else None
 
     def background(self) -> Background:
         """The patients' ages by class, and what train had before some images were left out."""
@@ -79,6 +97,9 @@ class Survey:
             folds=self.folds[rows],
             zooms=self.zooms[rows],
             ages=self.ages[rows],
+            subtypes=self.subtypes[rows],
+            sizes=self.sizes[rows],
+            joined=None if self.joined is None else self.joined[rows],
         )
 
 
@@ -100,6 +121,7 @@ def survey(
     seen: dict[str, int] = {}
     patients: dict[str, int] = {}
     magnifications: dict[str, int] = {}
+    kinds: dict[str, int] = {}
     masked: set[str] = set()
     digest = hashlib.sha256()
     for own in read(tally):
@@ -113,7 +135,9 @@ def survey(
         numbers["splits"].append(SPLITS.index(sample.split) if sample.split else -1)
         numbers["folds"].append(-1 if sample.fold is None else sample.fold)
         numbers["zooms"].append(magnifications.setdefault(sample.magnification, len(magnifications)))
+        numbers["sizes"].append(min(size, _LARGEST))
         numbers["ages"].append(-1 if sample.age is None else sample.age)
+        numbers["subtypes"].append(kinds.setdefault(sample.subtype, len(kinds)) if sample.subtype else -1)
         if sample.mask or sample.box:
             masked.add(sample.label)
         line = "\x1f".join([*sample.to_row(), str(size)]) + "\x1e"
@@ -130,7 +154,10 @@ def survey(
         folds=columns["folds"],
         zooms=columns["zooms"],
         ages=columns["ages"],
+        subtypes=columns["subtypes"],
+        sizes=columns["sizes"],
         magnifications=tuple(magnifications),
+        kinds=tuple(kinds),
         listing=digest.hexdigest(),
         tally=tally,
         masked=frozenset(masked),

@@ -16,6 +16,7 @@ REMARKS = {
     "copy": "copies of images that are there already were passed over",
     "missing": "images that a list of the dataset names are not there",
     "irregular": "images with irregular names were read all the same",
+    "other_task": "images that do not belong to the task were left out",
     "other_view": "images whose tumour is marked in the other view only were left out",
     "mask_missing": "masks that a list of the dataset names are not there, and their images have none",
     "mask_scaled": "masks of another size than their image, but of its shape, were scaled to it",

@@ -178,7 +178,7 @@ def test_an_audit_is_csv_in_a_pipe_and_a_table_on_demand(bccli: Bccli, data: Pat
     edit(data, lambda rows: of_split(rows, "test")[0].update(patient="p0"))
     rows = rows_of(bccli("evaluate", data, "--audit").stdout)
     assert [row["part"] for row in rows] == ["test", "val"]
-    assert list(rows[0]) == ["data", "part", "against", *NOTHING, "examples"]
+    assert list(rows[0]) == ["data", "part", "against", *NOTHING, "conflicts", "examples"]
     assert " = " in bccli("evaluate", data, "--audit", "--format", "table").stdout
 
 

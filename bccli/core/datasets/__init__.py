@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bccli.core.catalog import DATASETS, Task
 from bccli.core.patients import Spellings
@@ -45,12 +45,31 @@ def read_samples(dataset: str, source: Path, reading: Reading, skip: Skip) -> It
     A patient has the first of the spellings of the id that were met (see `bccli.core.patients`). Raises
     DataError where the folder does not hold the dataset.
     """
-    module, function = DATASETS[dataset].reader.split(":")
-    reader = getattr(importlib.import_module(f"bccli.core.datasets.{module}"), function)
+    samples: Iterator[Sample] = _function(DATASETS[dataset].reader)(source, reading, skip)
+    task = DATASETS[dataset].find_task(reading.task)
+    if task and task.published:
+        samples = _published(samples, task, reading, skip)
     spellings = Spellings(lambda other, first: skip(f"{other} as {first}", "spelling"))
-    for sample in reader(source, reading, skip):
+    for sample in samples:
         patient = spellings.first(sample.patient)
         yield sample if patient == sample.patient else replace(sample, patient=patient)
+
+
+def _function(name: str) -> Any:
+    """The function that "module:function" names."""
+    module, function = name.split(":")
+    return getattr(importlib.import_module(f"bccli.core.datasets.{module}"), function)
+
+
+def _published(samples: Iterator[Sample], task: Task, reading: Reading, skip: Skip) -> Iterator[Sample]:
+    """The images of a split that others publish figures on, which is the dataset's own under paper."""
+    part_of = _function(task.published)
+    for sample in samples:
+        part = part_of(sample)
+        if part:
+            yield replace(sample, split=part if reading.protocol == "paper" else "")
+        else:
+            skip(sample.source, "other_task")
 
 
 def pose(sample: Sample, task: Task | None) -> Sample:

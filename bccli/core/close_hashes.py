@@ -1,0 +1,104 @@
+"""Hashes that differ in a few bits, found among hundreds of thousands without comparing all with all.
+
+Two hashes that differ in at most 4 of 64 bits are equal in at least one of 5 bands (Norouzi, Punjani and
+Fleet 2012, "Fast Search in Hamming Space with Multi-Index Hashing"), so that only those of one band's value
+are compared.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from bccli.core.imaging.likeness import CLOSE_BITS
+
+_BANDS = tuple((shift, 13 if shift < 52 else 12) for shift in range(0, 64, 13))
+_ROWS = 4096
+_CELLS = 1 << 22
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images whose hashes are close, each pair once: rows `one` and `other`, the `window` of `one` that is
+    like the middle of `other`, and their `distance` in bits; all (pairs,)."""
+
+    one: np.ndarray
+    other: np.ndarray
+    window: np.ndarray
+    distance: np.ndarray
+
+
+def close_pairs(probes: np.ndarray, wanted: np.ndarray) -> Pairs:
+    """All pairs of rows of `probes` uint64 (images, windows), of which any window of one is close to the
+    first of the other, and at least one of the two is `wanted` (images,).
+
+    Of several windows, the closest counts, the first of equals.
+    """
+    found = [_unique(part) for part in _hits(probes, wanted)]
+    table = _unique(np.concatenate([np.zeros((0, 4), np.int64), *found]))
+    return Pairs(*table.T)
+
+
+def _unique(table: np.ndarray) -> np.ndarray:
+    """Rows of (one, other, window, distance), the closest for each pair in either order."""
+    low, high = np.minimum(table[:, 0], table[:, 1]), np.maximum(table[:, 0], table[:, 1])
+    order = np.lexsort((table[:, 0], table[:, 2], table[:, 3], high, low))
+    low, high = low[order], high[order]
+    first = np.ones(len(order), bool)
+    first[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
+    return table[order[first]]
+
+
+def _hits(probes: np.ndarray, wanted: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows of (one, other, window, distance), some images at a time; pairs may come repeatedly."""
+    own = np.ascontiguousarray(probes[:, 0])
+    for shift, width in _BANDS:
+        keys = (own >> np.uint64(shift)) & np.uint64((1 << width) - 1)
+        order = np.argsort(keys, kind="stable")
+        for start in range(0, len(probes), _ROWS):
+            rows, windows, hashes = _distinct(probes[start : start + _ROWS], start)
+            asked = (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1)
+            lows = np.searchsorted(keys[order], asked, "left")
+            counts = np.searchsorted(keys[order], asked, "right") - lows
+            for part in _portions(counts):
+                yield _compared(
+                    own, order, wanted, (rows[part], windows[part], hashes[part], lows[part], counts[part])
+                )
+
+
+def _distinct(probes: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, windows and hashes of some images' probes, each hash of an image once."""
+    order = np.argsort(probes, axis=1, kind="stable")
+    ordered = np.take_along_axis(probes, order, axis=1)
+    first = np.ones(probes.shape, bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    rows = np.nonzero(first)[0]
+    return rows + start, order[first], ordered[first]
+
+
+def _portions(counts: np.ndarray) -> Iterator[slice]:
+    """Slices of questions that have so few answers together that they fit the memory."""
+    ends = np.cumsum(counts)
+    start = 0
+    while start < len(counts):
+        before = ends[start - 1] if start else 0
+        stop = max(int(np.searchsorted(ends, before + _CELLS, "right")), start + 1)
+        yield slice(start, stop)
+        start = stop
+
+
+def _compared(
+    own: np.ndarray, order: np.ndarray, wanted: np.ndarray, asked: tuple[np.ndarray, ...]
+) -> np.ndarray:
+    """The close ones among those of equal bands, int64 (hits, 4)."""
+    rows, windows, hashes, lows, counts = asked
+    starts = np.cumsum(counts) - counts
+    question = np.repeat(np.arange(len(counts)), counts)
+    others = order[np.arange(len(question)) - starts[question] + lows[question]]
+    distances = np.bitwise_count(own[others] ^ hashes[question])
+    near = distances <= CLOSE_BITS
+    question, others, distances = question[near], others[near], distances[near]
+    ones = rows[question]
+    kept = (ones != others) & (wanted[ones] | wanted[others])
+    columns = (ones, others, windows[question], distances)
+    return np.stack([column[kept].astype(np.int64) for column in columns], axis=1)
