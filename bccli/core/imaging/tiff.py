@@ -258,7 +258,8 @@ def _from_ycbcr(pixels: np.ndarray, page: "TiffPage") -> np.ndarray:
         return _from_rgb(pixels, page)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ImageError("has colours of an unusual kind (YCBCR)")
-    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels), "YCbCr").convert("RGB"))
+    stored = Image.frombytes("YCbCr", (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
+    return np.asarray(stored.convert("RGB"))
 
 
 def _from_palette(pixels: np.ndarray, page: "TiffPage") -> np.ndarray:

@@ -201,6 +201,17 @@ def test_newer_compressions_are_read(tmp_path: Path, compression: str) -> None:
     assert (decoded(tmp_path, COLOUR, **options, tile=(16, 16)) == COLOUR).all()
 
 
+def test_slides_that_keep_luminance_in_jpeg_2000_become_colours(tmp_path: Path) -> None:
+    """Aperio's kind says nothing of it but by its number."""
+    image = Image.fromarray(COLOUR).convert("YCbCr")
+    stored = np.asarray(image)
+    options = {"compression": "jpeg2000", "compressionargs": {"level": 0, "mct": False}}
+    tifffile.imwrite(tmp_path / "x.tif", stored, photometric="rgb", **options)
+    with tifffile.TiffFile(tmp_path / "x.tif", mode="r+b") as tiff:
+        tiff.pages[0].tags["Compression"].overwrite(33003)
+    assert (decode(tmp_path / "x.tif") == np.asarray(image.convert("RGB"))).all()
+
+
 @pytest.mark.parametrize("number", [32809, 34661, 65000, 4711])
 def test_a_compression_that_is_not_supported_is_not_called_damage(tmp_path: Path, number: int) -> None:
     tifffile.imwrite(tmp_path / "x.tif", GREY)
