@@ -153,6 +153,54 @@ def test_blank_images_are_prepared_and_counted(bccli: Bccli, make_folder: MakeFo
     assert not list(tmp_path.glob("out/quarantine.csv"))
 
 
+def test_images_on_their_side_have_the_size_that_is_shown(
+    bccli: Bccli, make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    raw = make_folder(size=(32, 20))
+    exif = Image.Exif()
+    exif[274] = 8
+    for path in raw.rglob("*.png"):
+        Image.open(path).rotate(-90, expand=True).save(path, exif=exif)
+    for size, shape in (((), (20, 32, 3)), (("--size", "mean"), (20, 32, 3))):
+        out = tmp_path / f"out{len(size)}"
+        bccli("prepare", "folder", raw, out, *size)
+        for row in read_rows(out / "manifest.csv"):
+            shown = np.asarray(Image.open(out / row["path"]))
+            assert (int(row["height"]), int(row["width"]), 3) == shown.shape == shape
+            seed = int(row["source"][-7]) * 1000 + int(row["source"][-5])
+            assert (shown == draw(int(row["label"] == "malignant"), seed, (32, 20))).all()
+
+
+@pytest.mark.parametrize("kind", ["png", "webp", "tif"])
+def test_an_image_is_turned_before_its_mask_and_box_are_taken(
+    bccli: Bccli, tmp_path: Path, kind: str
+) -> None:
+    """The mask of the first image is stored as it is shown, that of the second lies on its side as well."""
+    mask = np.zeros((20, 32), np.uint8)
+    mask[3:9, 5:30] = 255
+    exif = Image.Exif()
+    exif[274] = 6
+    options = {"exif": exif, **({"lossless": True} if kind == "webp" else {})}
+    lines = ["path,label,patient,mask"]
+    for number in range(8):
+        image = Image.fromarray(draw(number % 2, number, (32, 20))).rotate(90, expand=True)
+        image.save(tmp_path / f"{number}.{kind}", **options)
+        if number % 4 < 2:
+            Image.fromarray(mask).save(tmp_path / f"{number}_mask.png")
+        else:
+            Image.fromarray(mask).rotate(90, expand=True).save(tmp_path / f"{number}_mask.png", exif=exif)
+        lines.append(f"{number}.{kind},{'ab'[number % 2]},p{number},{number}_mask.png")
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    bccli("prepare", "csv", tmp_path / "list.csv", tmp_path / "out", "--ratios", "1/1/1")
+    rows = read_rows(tmp_path / "out" / "manifest.csv")
+    assert len(rows) == 8
+    for row in rows:
+        assert row["box"] == "5,3,30,9"
+        assert (np.asarray(Image.open(tmp_path / "out" / row["mask"])) == mask).all()
+        shown = np.asarray(Image.open(tmp_path / "out" / row["path"]))
+        assert (shown == draw(int(row["source"][0]) % 2, int(row["source"][0]), (32, 20))).all()
+
+
 def test_the_same_command_again_does_nothing_and_says_the_same(
     bccli: Bccli, make_folder: MakeFolder, tmp_path: Path
 ) -> None:

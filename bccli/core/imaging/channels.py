@@ -90,13 +90,15 @@ def _of_ome(text: str) -> Channels:
     pixels = [element for element in root.iter() if _tag(element) == "Pixels"]
     if not pixels:
         return Channels({})
-    largest = max(pixels, key=lambda element: _size(element, "X") * _size(element, "Y"))
+    area = max(map(_area, pixels))
+    largest, *others = (element for element in pixels if _area(element) == area)
     channels = [element for element in largest if _tag(element) == "Channel"]
     samples = sum(int(channel.get("SamplesPerPixel") or 1) for channel in channels)
     several = _size(largest, "C")
     if channels and samples == several:  # RGB in one page counts as three channels
         several = len(channels)
     counts = {_CHANNELS: several, "slices": _size(largest, "Z"), "frames": _size(largest, "T")}
+    counts["images of one size"] = 1 + len(others)
     names = tuple(map(_name_of, channels))
     return Channels(counts, names if several == 3 else ())
 
@@ -108,6 +110,10 @@ def _tag(element: ElementTree.Element) -> str:
 
 def _size(pixels: ElementTree.Element, axis: str) -> int:
     return int(pixels.get(f"Size{axis}") or 1)
+
+
+def _area(pixels: ElementTree.Element) -> int:
+    return _size(pixels, "X") * _size(pixels, "Y")
 
 
 def _name_of(channel: ElementTree.Element) -> str:

@@ -25,7 +25,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from bccli.core.errors import ImageError
 from bccli.core.imaging.orientation import UPRIGHT, orientation_of, swaps_sides, upright
-from bccli.core.imaging.tiff import TIFF_STARTS, check_strips, is_plain, read_tiff
+from bccli.core.imaging.tiff import TIFF_STARTS, check_strips, is_plain, read_tiff, turn_to_image
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 SUFFIXES = DICOM_SUFFIXES | {
@@ -191,8 +191,9 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
         if isinstance(image, _ANIMATED) and image.is_animated:
             raise ImageError(f"is animated ({image.n_frames} frames); one image is needed")
         if isinstance(image, TiffImageFile):
-            if not is_plain(image):
+            if not turn_to_image(image, data):
                 return _decode_tiff(data)
+            check_size(*image.size)
             check_strips(image)
         image.load()
         turned = isinstance(image, TiffImageFile)  # Pillow has done it

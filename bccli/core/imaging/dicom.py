@@ -48,6 +48,9 @@ _CODECS = {
     f"{_JPEG}70": "jpeg8_decode",  # lossless, first-order prediction: the usual one
     f"{_JPEG}80": "jpegls_decode",
     f"{_JPEG}81": "jpegls_decode",
+    f"{_JPEG}201": "jpeg2k_decode",  # high throughput, lossless in two forms and lossy
+    f"{_JPEG}202": "jpeg2k_decode",
+    f"{_JPEG}203": "jpeg2k_decode",
 }
 
 

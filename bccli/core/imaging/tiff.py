@@ -38,10 +38,29 @@ _MOST_PAGES = 4096
 
 
 def is_plain(image: TiffImageFile) -> bool:
-    """Whether Pillow reads this file right: a single page of a common kind."""
-    tags = image.tag_v2
-    if tags.next or _SUB_FILES in tags or _names_planes(tags.get(_DESCRIPTION, "")):
-        return False
+    """Whether Pillow reads this file right without being told which page: a single one of a common kind."""
+    return _is_alone(image.tag_v2) and _is_common(image.tag_v2)
+
+
+def turn_to_image(image: TiffImageFile, data: bytes) -> bool:
+    """Turn to the page that is the image, if there is one that Pillow reads right; returns whether there is.
+
+    Raises ImageError as `read_tiff` for several pages that are no image.
+    """
+    if not _is_alone(image.tag_v2):
+        number = _number_of_image(data)
+        try:
+            image.seek(-1 if number is None else number)
+        except (EOFError, SyntaxError):  # a page of which Pillow knows nothing
+            return False
+    return _is_common(image.tag_v2)
+
+
+def _is_alone(tags: Any) -> bool:
+    return not (tags.next or _SUB_FILES in tags or _names_planes(tags.get(_DESCRIPTION, "")))
+
+
+def _is_common(tags: Any) -> bool:
     if any(kind != _UNSIGNED for kind in tags.get(_FORMAT, (_UNSIGNED,))):
         return False
     if tags.get(_COMPRESSION, 1) not in _OLD_COMPRESSIONS:
@@ -117,6 +136,16 @@ def read_tiff(data: bytes, check_size: Callable[[int, int], None], *, max_pixels
         parts = [_samples(page) for page in planes]
         pixels = parts[0] if len(parts) == 1 else np.stack(parts, axis=2)
         return upright(pixels, int(_value(planes[0], TAG, UPRIGHT)))
+
+
+def _number_of_image(data: bytes) -> int | None:
+    """The place of the one page that is the image among all; None where it takes several, or hangs below."""
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as tiff:
+        planes = _planes(tiff, _largest(tiff))
+        places = [page.offset for page in _pages(tiff)]
+        return places.index(planes[0].offset) if len(planes) == 1 and planes[0].offset in places else None
 
 
 def _largest(tiff: "TiffFile") -> list["TiffPage"]:
@@ -258,7 +287,8 @@ def _from_ycbcr(pixels: np.ndarray, page: "TiffPage") -> np.ndarray:
         return _from_rgb(pixels, page)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ImageError("has colours of an unusual kind (YCBCR)")
-    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels), "YCbCr").convert("RGB"))
+    stored = Image.frombytes("YCbCr", (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
+    return np.asarray(stored.convert("RGB"))
 
 
 def _from_palette(pixels: np.ndarray, page: "TiffPage") -> np.ndarray:

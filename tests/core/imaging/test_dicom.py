@@ -238,6 +238,19 @@ def test_signs_survive_compression(tmp_path: Path, syntax: uid.UID) -> None:
     assert (decoded(tmp_path, data) == decoded(tmp_path, dicom(signed, bits=12))).all()
 
 
+@pytest.mark.parametrize("syntax", [uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K])
+def test_high_throughput_jpeg_2000_is_read(tmp_path: Path, syntax: uid.UID) -> None:
+    for pixels, bits in ((GREY, 8), (TEXTURE, 12), (TEXTURE.astype(np.int16) - 2048, 12), (COLOUR, 8)):
+        stream = imagecodecs.htj2k_encode(np.kron(pixels, LARGER[pixels.ndim]), reversible=True)
+        large = np.kron(pixels, LARGER[pixels.ndim])
+        data = dicom(large, bits=bits, syntax=syntax, stream=stream)
+        assert (decoded(tmp_path, data) == decoded(tmp_path, dicom(large, bits=bits))).all()
+
+
+# What makes pixels large enough for codecs that want more than a few.
+LARGER = {2: np.ones((8, 8), np.uint8), 3: np.ones((8, 8, 1), np.uint8)}
+
+
 def test_a_baseline_jpeg_is_what_pillow_says(tmp_path: Path) -> None:
     for pixels, options in ((GREY, {}), (COLOUR, {"PhotometricInterpretation": "YBR_FULL_422"})):
         buffer = io.BytesIO()

@@ -15,7 +15,17 @@ from pydicom.pixels.processing import _expand_segmented_lut
 
 from bccli.core.errors import ImageError
 from bccli.core.imaging.tables import Descriptor, expand
-from tests.core.imaging.test_dicom import RNG, STRETCHED, TEXTURE, dataset_of, decoded, dicom, grey, reason
+from tests.core.imaging.test_dicom import (
+    RNG,
+    STRETCHED,
+    TEXTURE,
+    dataset_of,
+    decoded,
+    dicom,
+    grey,
+    reason,
+    rle,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:::pydicom")
 
@@ -279,6 +289,9 @@ def test_a_high_bit_out_of_the_ordinary_is_followed(
     for syntax in (uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian):
         data = dicom(shifted.astype(wide).view(kind), bits=bits, HighBit=high, syntax=syntax)
         assert (decoded(tmp_path, data) == expected).all()
+    stream = rle(shifted.astype(wide).view(kind))
+    data = dicom(shifted.view(kind), bits=bits, HighBit=high, syntax=uid.RLELossless, stream=stream)
+    assert (decoded(tmp_path, data) == expected).all()
 
 
 def test_colours_and_inverted_grey_follow_the_high_bit(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from bccli.core.errors import ImageError
 from bccli.core.imaging.decoding import decode, decode_deep, read_size
+from bccli.core.imaging.tiff import read_tiff
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (48, 32), dtype=np.uint8)
@@ -84,10 +85,7 @@ def test_few_bits_reach_from_black_to_white_and_white_may_be_zero(tmp_path: Path
     for photometric, shown in (("minisblack", expected), ("miniswhite", 255 - expected)):
         options = {"photometric": photometric, "bitspersample": bits}
         assert (decoded(tmp_path, levels, **options) == shown).all()
-        with tifffile.TiffWriter(tmp_path / "x.tif") as file:  # so that tifffile has to decode it
-            file.write(levels, **options)
-            file.write(levels[:3, :4], **options)
-        assert (decode(tmp_path / "x.tif") == shown).all()
+        assert (by_tifffile(tmp_path / "x.tif") == shown[:, :, 0]).all()
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
@@ -201,6 +199,17 @@ def test_newer_compressions_are_read(tmp_path: Path, compression: str) -> None:
     assert (decoded(tmp_path, COLOUR, **options, tile=(16, 16)) == COLOUR).all()
 
 
+def test_slides_that_keep_luminance_in_jpeg_2000_become_colours(tmp_path: Path) -> None:
+    """Aperio's kind says nothing of it but by its number."""
+    image = Image.fromarray(COLOUR).convert("YCbCr")
+    stored = np.asarray(image)
+    options = {"compression": "jpeg2000", "compressionargs": {"level": 0, "mct": False}}
+    tifffile.imwrite(tmp_path / "x.tif", stored, photometric="rgb", **options)
+    with tifffile.TiffFile(tmp_path / "x.tif", mode="r+b") as tiff:
+        tiff.pages[0].tags["Compression"].overwrite(33003)
+    assert (decode(tmp_path / "x.tif") == np.asarray(image.convert("RGB"))).all()
+
+
 @pytest.mark.parametrize("number", [32809, 34661, 65000, 4711])
 def test_a_compression_that_is_not_supported_is_not_called_damage(tmp_path: Path, number: int) -> None:
     tifffile.imwrite(tmp_path / "x.tif", GREY)
@@ -295,6 +304,18 @@ def test_a_channel_of_which_the_others_lie_elsewhere_is_no_image(tmp_path: Path)
     )
 
 
+def test_of_several_images_in_a_file_the_larger_counts_or_none(tmp_path: Path) -> None:
+    for first, second, said in ((GREY, GREY[:5, :5], ""), (GREY[:5, :5], GREY, ""), (GREY, GREY, "2 images")):
+        with tifffile.TiffWriter(tmp_path / "x.tif", ome=True) as file:
+            file.write(first, metadata={"axes": "YX"})
+            file.write(second, metadata={"axes": "YX"})
+        if said:
+            with pytest.raises(ImageError, match=f"^holds {said} of one size"):
+                decode(tmp_path / "x.tif")
+        else:
+            assert (decode(tmp_path / "x.tif") == grey(GREY)).all()
+
+
 @pytest.mark.parametrize("axes", ["YX", "YXS"])
 def test_a_single_image_with_a_description_is_read(tmp_path: Path, axes: str) -> None:
     pixels = GREY if axes == "YX" else COLOUR
@@ -366,15 +387,30 @@ def test_thousands_of_pages_are_refused(tmp_path: Path) -> None:
         decode(tmp_path / "x.tif")
 
 
+def by_tifffile(path: Path) -> np.ndarray:
+    """What becomes of a file that Pillow is not asked about."""
+    return read_tiff(path.read_bytes(), lambda width, height: None, max_pixels=10**6)
+
+
 def test_what_pillow_and_tifffile_both_read_is_the_same_from_either(tmp_path: Path) -> None:
-    """A small second page hands the file over to tifffile."""
     for pixels in (GREY, GREY.astype(np.uint16) * 200, COLOUR, COLOUR.astype(np.uint16) * 257):
         photometric = "rgb" if pixels.ndim == 3 else "minisblack"
-        alone = decoded(tmp_path, pixels, photometric=photometric)
-        with tifffile.TiffWriter(tmp_path / "x.tif") as file:
-            file.write(pixels, photometric=photometric)
-            file.write(pixels[:2, :2], photometric=photometric)
-        assert (decode(tmp_path / "x.tif") == alone).all()
+        tifffile.imwrite(tmp_path / "x.tif", pixels, photometric=photometric)
+        assert (decode_deep(tmp_path / "x.tif") == _upper(by_tifffile(tmp_path / "x.tif"))).all()
+
+
+def _upper(pixels: np.ndarray) -> np.ndarray:
+    return pixels >> 8 if pixels.ndim == 3 and pixels.dtype == np.uint16 else pixels
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_largest_page_may_be_of_a_kind_that_only_pillow_reads(tmp_path: Path, place: int) -> None:
+    large = Image.fromarray(RNG.integers(0, 256, (48, 64, 4), dtype=np.uint8), "CMYK")
+    pages = [large.resize((6, 4)), large.resize((6, 4))]
+    pages.insert(place, large)
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    assert (decode(tmp_path / "x.tif") == np.asarray(large.convert("RGB"))).all()
+    assert read_size(tmp_path / "x.tif") == (64, 48)
 
 
 def test_a_grey_tiff_keeps_its_depth(tmp_path: Path) -> None:
