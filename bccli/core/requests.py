@@ -74,6 +74,8 @@ def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
         watcher.warn(remark.sentence())
     if found.tally.others:
         watcher.warn(found.tally.others.sentence())
+    if _has_split_folders(request, found):
+        watcher.note("folders are taken for the splits that they are called by; see --split-by patient")
     if verification := verification_of(request, found):
         for sentence in verification.sentences():
             watcher.warn(sentence)
@@ -88,6 +90,12 @@ def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
         if hint := _patient_hint(request):
             watcher.warn(hint)
     return found, parts
+
+
+def _has_split_folders(request: Request, found: Survey) -> bool:
+    """Whether splits are those that folders are called by."""
+    own = request.division.by in ("default", "official")
+    return request.dataset == "folder" and own and bool((found.splits >= 0).any())
 
 
 def _patient_hint(request: Request) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.indexes import path_inside, read_index
 from bccli.core.datasets.loading import Raw, black_and_white, check_marks, grey_of, root_of
-from bccli.core.datasets.walking import files_near, image_files
+from bccli.core.datasets.walking import files_near, image_files, is_image_name
 from bccli.core.errors import DataError, ImageError, SourceError
 from bccli.core.imaging.decoding import DICOM_SUFFIXES, decode_deep
 from bccli.core.records import Sample, join_masks
@@ -132,7 +132,7 @@ def _digits(folders: list[str]) -> tuple[str, str, str] | None:
 
 
 def _is_dicom(name: str) -> bool:
-    return name[name.rfind(".") :].lower() in DICOM_SUFFIXES
+    return not is_image_name(name) or name[name.rfind(".") :].lower() in DICOM_SUFFIXES
 
 
 def load_lesion(sample: Sample, source: Path, reading: Reading) -> Raw:
