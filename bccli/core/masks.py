@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from bccli.core.datasets.loading import load_mask
-from bccli.core.datasets.walking import image_files
+from bccli.core.datasets.walking import image_files, stem_of
 from bccli.core.errors import ImageError
 
-_ENDING = re.compile(r"[ _.-]?mask\d*", re.IGNORECASE)
+_ENDING = re.compile(r"[ _.-]?mask(?:[ _-]?\d+)?$", re.IGNORECASE)
 
 
 class Masks:
-    """The masks below a folder: `a.png`, `a_mask.png` and `a_Mask2.jpg` belong to the image `a.dcm`.
+    """The masks below a folder: `a.png`, `a_mask.png`, `a_mask_1.png` and `a_Mask2.jpg` belong to `a.dcm`.
 
     Where they are `contours`, they are thin lines and mark what these enclose.
     """
@@ -56,7 +56,7 @@ class Masks:
         """The masks of an image; of those in several folders the ones in the folder most like its own."""
         names = self._named_like(image)
         if not names:
-            raise ImageError(f"has no mask in {self._root}, which needs one called {Path(image).stem}")
+            raise ImageError(f"has no mask in {self._root}, which needs one called {stem_of(image)}")
         likeness = {name: _shared_folders(name, image) for name in names}
         nearest = [name for name in names if likeness[name] == max(likeness.values())]
         if len(folders := sorted({os.path.dirname(name) for name in nearest})) > 1:
@@ -71,7 +71,7 @@ class Masks:
 
 
 def _stem(name: str) -> str:
-    return name.rpartition("/")[2].rpartition(".")[0].lower()
+    return stem_of(name).lower()
 
 
 def _shared_folders(one: str, other: str) -> int:

@@ -85,6 +85,8 @@ def examine(request: Request, watcher: Watcher = SILENT) -> Survey:
         watcher.warn(remark.sentence())
     if found.tally.others:
         watcher.warn(found.tally.others.sentence())
+    if _has_split_folders(request, found):
+        watcher.note("folders are taken for the splits that they are called by; see --split-by patient")
     if verification := verification_of(request, found):
         for sentence in verification.sentences():
             watcher.warn(sentence)
@@ -109,6 +111,12 @@ def divide(request: Request, found: Survey, watcher: Watcher = SILENT) -> tuple[
         if hint := _patient_hint(request):
             watcher.warn(hint)
     return found, parts
+
+
+def _has_split_folders(request: Request, found: Survey) -> bool:
+    """Whether splits are those that folders are called by."""
+    own = request.division.by in ("default", "official")
+    return request.dataset == "folder" and own and bool((found.splits >= 0).any())
 
 
 def _patient_hint(request: Request) -> str:

@@ -52,7 +52,8 @@ def test_folders_of_splits_are_the_splits(
     for label, name in enumerate(CLASSES):
         for place, part in enumerate(parts):
             fill(tmp_path / "raw", order.format(part=part, label=name), label, 4 - place, seed=place * 50)
-    bccli("prepare", "folder", tmp_path / "raw", tmp_path / "data")
+    result = bccli("prepare", "folder", tmp_path / "raw", tmp_path / "data")
+    assert "folders are taken for the splits" in result.stderr
     assert part_counts(tmp_path / "data") == {
         (split, name): 4 - place for place, split in enumerate(("train", "val", "test")) for name in CLASSES
     }

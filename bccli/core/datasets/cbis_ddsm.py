@@ -25,7 +25,7 @@ from bccli.core.datasets.loading import (
     root_of,
     scaled_to,
 )
-from bccli.core.datasets.walking import files_near, image_files
+from bccli.core.datasets.walking import files_near, image_files, is_image_name
 from bccli.core.errors import DataError, ImageError, SourceError
 from bccli.core.imaging.decoding import DICOM_SUFFIXES, decode_deep
 from bccli.core.records import Sample, join_masks
@@ -143,7 +143,7 @@ def _digits(folders: list[str]) -> tuple[str, str, str] | None:
 
 
 def _is_dicom(name: str) -> bool:
-    return name[name.rfind(".") :].lower() in DICOM_SUFFIXES
+    return not is_image_name(name) or name[name.rfind(".") :].lower() in DICOM_SUFFIXES
 
 
 def load_lesion(sample: Sample, source: Path, reading: Reading) -> Raw:
