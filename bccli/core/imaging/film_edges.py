@@ -1,7 +1,7 @@
 """The white edge of a digitised film: the scanner's light beside it, and film that no X-rays reached.
 
 Both are brighter than the breast, and neither is tissue. In CBIS-DDSM they are strips along a side of the
-film, up to some 2 % of it deep: 65,535 where there is no film, then often 54,000 to 64,000 where there is
+film, up to some 2 % of it deep: 65,535 where there is no film, then often 57,000 to 64,000 where there is
 film behind the collimator, then a steep fall to the breast within a few pixels.
 """
 
