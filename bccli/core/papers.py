@@ -10,8 +10,6 @@ from typing import Any
 
 from bccli.core.metrics import Figures
 
-_ROOT, _TUMOR = "root", "tumor"
-
 
 @dataclass(frozen=True)
 class Model:
@@ -218,8 +216,8 @@ PAPERS: dict[str, tuple[PaperFigure, ...]] = {
     "mini-ddsm-single": (_lubad(_SINGLE, "accuracy", 0.468, "section 4.1", f"73 images; {_LUBAD_REMARK}"),),
     "mini-ddsm-hierarchy": (
         _lubad(_TREE, "accuracy", 0.532, "section 4.2", f"83 images; {_LUBAD_REMARK}"),
-        _lubad(_TREE, f"node.{_ROOT}", 0.557, "section 4.2", "87 images; normal or tumour"),
-        _lubad(_TREE, f"node.{_TUMOR}", 0.448, "section 4.2", "70 images; benign or cancer"),
+        _lubad(_TREE, "node.root", 0.557, "section 4.2", "87 images; normal or tumour"),
+        _lubad(_TREE, "node.tumor", 0.448, "section 4.2", "70 images; benign or cancer"),
     ),
 }
 """By the recipe's name."""
