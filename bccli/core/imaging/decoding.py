@@ -21,14 +21,20 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from bccli.core.errors import ImageError
+from bccli.core.imaging.jpeg import check_parts, decode_jpeg
+from bccli.core.imaging.png import decode_png
+from bccli.core.imaging.strips import by_strips, cut_rows
+from bccli.core.imaging.turns import take_turn
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 SUFFIXES = DICOM_SUFFIXES | {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".pnm"}
 
-# 16,384 × 16,384: above any mammogram or patch, below what fills a node's memory (0.8 GB as RGB).
-MAX_PIXELS = 2**28
-# 16-bit colour at that limit, with room: a file of more is a whole slide, and is not even read.
-MAX_BYTES = 8 * MAX_PIXELS
+# Some 11,600 × 11,600: three times the largest mammogram, and what is made of it takes less than 1.5 GB.
+MAX_PIXELS = 2**27
+# What decoding may take on its way; kinds that take more than 8 bytes per pixel have a lower limit.
+_MAX_ROOM = 8 * MAX_PIXELS
+# A file of more is a whole slide, and is not even read.
+MAX_BYTES = 2**29
 
 Image.MAX_IMAGE_PIXELS = None  # the limit above is checked from the header, as a refusal, not a warning
 
@@ -36,11 +42,12 @@ Image.MAX_IMAGE_PIXELS = None  # the limit above is checked from the header, as 
 # on each damaged file, among them formats that start other programs.
 _KINDS = (PngImageFile, JpegImageFile, TiffImageFile, BmpImageFile, PpmImageFile, GifImageFile, WebPImageFile)
 _FORMATS = tuple(kind.format for kind in _KINDS)
+_ROOMS = {WebPImageFile: 16}  # bytes per pixel where decoding takes more than 8: copies of all colours
 _ANIMATED = (PngImageFile, GifImageFile, WebPImageFile)  # the pages of a TIFF, the previews in a JPEG are not
 
 # What these say of a damaged file is part of our sentence, or was overcome. Once and for good, because
 # images are decoded in threads, and `warnings.catch_warnings` is not made for those.
-for _library in ("PIL", "tifffile", "pydicom"):
+for _library in ("PIL", "tifffile", "pydicom", "imagecodecs"):
     warnings.filterwarnings("ignore", module=rf"{_library}(\.|$)")
     logging.getLogger(_library).addHandler(logging.NullHandler())
     logging.getLogger(_library).propagate = False
@@ -131,27 +138,45 @@ def _decode_bytes(data: bytes, named_dicom: bool) -> np.ndarray:
 
 def _decode_with_pillow(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        check_size(*image.size)
+        width, height = image.size
+        check_size(width, height, _ROOMS.get(type(image), 8))
         if isinstance(image, _ANIMATED) and image.is_animated:
             raise ImageError(f"is animated ({image.n_frames} frames); one image is needed")
         if _is_misread(image):
             return _decode_tiff(data)
         if isinstance(image, TiffImageFile):
             _check_strips(image)
+            _check_jpeg_strips(image, data)
+        if (pixels := _decode_directly(image, data)) is not None:
+            return pixels
         image.load()
         return _to_array(image)
 
 
-def check_size(width: int, height: int) -> None:
-    """Raise ImageError for an image that its header says is too large, or of no pixels."""
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"is too large ({width}×{height} pixels; the limit is {MAX_PIXELS:,})")
+def _decode_directly(image: Image.Image, data: bytes) -> np.ndarray | None:
+    """The pixels by a decoder that is better than Pillow's and gives the same; None where there is none."""
+    if isinstance(image, JpegImageFile):
+        return decode_jpeg(data, image, check_size)
+    return decode_png(data) if isinstance(image, PngImageFile) else None
+
+
+def check_size(width: int, height: int, room: int = 8) -> None:
+    """Raise ImageError for an image that its header says is too large, or of no pixels.
+
+    `room` is how many bytes per pixel are needed while it is decoded.
+    """
+    limit = min(MAX_PIXELS, _MAX_ROOM // max(room, 1))
+    if width * height > limit:
+        raise ImageError(f"is too large ({width}×{height} pixels; the limit is {limit:,})")
     if width < 1 or height < 1:
         raise ImageError(f"has no pixels ({width}×{height})")
+    take_turn(width * height)
 
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # TIFF 6.0: BitsPerSample, …, PlanarConfiguration
+_COMPRESSION, _JPEG, _JPEG_TABLES = 259, 7, 347
+_PARTS = (273, 279), (324, 325)  # where strips begin and how long they are, and tiles
 _WHITE_IS_ZERO = 0
 _TIFF_COLOURS = (_WHITE_IS_ZERO, 1, 2, 6)  # grey of both kinds, RGB, YCbCr
 
@@ -171,6 +196,14 @@ def _check_strips(image: TiffImageFile) -> None:
         raise ImageError("is damaged (some of its strips or tiles are missing)")
 
 
+def _check_jpeg_strips(image: TiffImageFile, data: bytes) -> None:
+    """Raise ImageError where a strip or tile of a TIFF is a damaged JPEG: libtiff keeps it to itself."""
+    tags = image.tag_v2
+    if tags.get(_COMPRESSION) == _JPEG:
+        places, lengths = next(pair for pair in _PARTS if pair[0] in tags)
+        check_parts(data, tags[places], tags[lengths], tables=tags.get(_JPEG_TABLES, b""))
+
+
 def _decode_tiff(data: bytes) -> np.ndarray:
     """TIFF kinds that Pillow leaves alone: 16-bit colour, BigTIFF, rare compressions."""
     import tifffile
@@ -181,11 +214,15 @@ def _decode_tiff(data: bytes) -> np.ndarray:
         check_size(page.tilewidth or 1, page.tilelength or 1)
         if page.size > 4 * MAX_PIXELS:
             raise ImageError(f"has an unusual layout {page.shape}")
+        # decoded pixels lie in a strip of their own, and in the image that it goes to
+        check_size(page.imagewidth, page.imagelength, 2 * page.nbytes // (page.imagewidth * page.imagelength))
         if page.photometric not in _TIFF_COLOURS:
             kind = getattr(page.photometric, "name", page.photometric)
             raise ImageError(f"has colours of an unusual kind ({kind})")
         if sum(map(bool, page.databytecounts)) < math.prod(page.chunked):  # tifffile makes them up, as black
             raise ImageError("is damaged (some of its strips or tiles are missing)")
+        if page.compression == _JPEG:
+            check_parts(data, page.dataoffsets, page.databytecounts, tables=page.jpegtables or b"")
         pixels = page.asarray()
         if page.axes.startswith("S"):  # planes stored one after the other
             pixels = np.moveaxis(pixels, 0, -1)
@@ -208,7 +245,7 @@ def _from_array(pixels: np.ndarray) -> np.ndarray:
         raise ImageError(f"has an unusual layout {pixels.shape}")
     colour = pixels[:, :, :3]
     if colour.dtype == np.uint16:
-        return np.ascontiguousarray((colour >> 8).astype(np.uint8))
+        return by_strips(colour.shape, lambda rows: (colour[rows] >> 8).astype(np.uint8, order="C"))
     if colour.dtype == np.uint8:
         return np.ascontiguousarray(colour)
     raise ImageError(f"has colours of type {colour.dtype}")
@@ -230,9 +267,11 @@ def stretched(grey: np.ndarray) -> np.ndarray:
         raise ImageError("has pixels that are not numbers")
     scale = 255.0 / spread if spread > 1e-300 else 0.0  # (what is smaller makes it infinite)
     if grey.dtype.kind in "iu" and grey.dtype.itemsize == 2:  # a look-up spares many bytes per pixel
-        table = np.rint(np.arange(spread + 1) * scale).astype(np.uint8)
-        return table[(grey - grey.min()).view(np.uint16)]
-    return np.rint((grey.astype(np.float64) - low) * scale).astype(np.uint8)
+        table, least = np.rint(np.arange(spread + 1) * scale).astype(np.uint8), grey.min()
+        return by_strips(grey.shape, lambda rows: table[(grey[rows] - least).view(np.uint16)])
+    return by_strips(
+        grey.shape, lambda rows: np.rint((grey[rows].astype(np.float64) - low) * scale).astype(np.uint8)
+    )
 
 
 def _opaque(image: Image.Image) -> np.ndarray:
@@ -251,6 +290,13 @@ _CONVERSIONS: dict[str, Callable[[Image.Image], np.ndarray]] = {
 
 
 def _to_array(image: Image.Image) -> np.ndarray:
+    def convert(rows: slice) -> np.ndarray:
+        return _convert(cut_rows(image, rows))
+
+    return by_strips((image.height, image.width), convert)
+
+
+def _convert(image: Image.Image) -> np.ndarray:
     if image.mode in ("P", "RGB", "L") and "transparency" in image.info:
         return _opaque(image)
     convert = _CONVERSIONS.get(image.mode)
