@@ -22,7 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from bccli.core.errors import ImageError
 from bccli.core.imaging.jpeg import check_parts, decode_jpeg
-from bccli.core.imaging.png import decode_png
+from bccli.core.imaging.png import check_rows, decode_png
 from bccli.core.imaging.strips import by_strips, cut_rows
 from bccli.core.imaging.turns import take_turn
 
@@ -150,6 +150,8 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
         if (pixels := _decode_directly(image, data)) is not None:
             return pixels
         image.load()
+        if isinstance(image, PngImageFile):
+            check_rows(data, image)
         return _to_array(image)
 
 

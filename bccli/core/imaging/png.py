@@ -10,16 +10,21 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from PIL.PngImagePlugin import PngImageFile
 
 from bccli.core.errors import ImageError
 
 _START = 8  # bytes of the signature
 # Bit depth, colour type, and no interlacing: grey of 8 and 16 bits, colours of 8
 _PLAIN = {(8, 0, 0), (16, 0, 0), (8, 2, 0)}
-# What changes no pixel in either library, and is not refused by Pillow once the pixels are reached.
+# What changes no pixel in either library, and is not refused by Pillow once the pixels are reached; the last
+# three are what ImageMagick writes.
 _HARMLESS = frozenset(
     {b"pHYs", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"iCCP", b"tIME", b"tEXt", b"zTXt", b"iTXt"}
+    | {b"bKGD", b"oFFs", b"vpAg"}
 )
+_HARMLESS_BEHIND = frozenset({b"tIME", b"tEXt"})
+_MOST_BEHIND = 2**20  # bytes: far less text than what Pillow takes for an attack
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each colour type
 # Of each interlaced pass the first column and row, and how far apart they are
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -35,8 +40,7 @@ class _Chunk(NamedTuple):
 def decode_png(data: bytes) -> np.ndarray | None:
     """The pixels of a whole PNG: grey (height, width) uint8 or uint16, or RGB uint8 (height, width, 3).
 
-    None where Pillow is to decode them. Raises ImageError where the checksum of some pixels is wrong, or
-    where there are too few of them: where whole rows are missing, Pillow leaves them black.
+    None where Pillow is to decode them. Raises ImageError where the checksum of some pixels is wrong.
     """
     chunks = list(_chunks(data))
     for chunk in chunks:
@@ -50,9 +54,15 @@ def decode_png(data: bytes) -> np.ndarray | None:
             return pixels
         except (ImportError, RuntimeError):  # a build without it; what libpng refuses, Pillow may read
             pass
-    if _lacks_rows(data, chunks):
-        raise ImageError("is damaged (some of its rows are missing)")
     return None
+
+
+def check_rows(data: bytes, image: PngImageFile) -> None:
+    """Raise ImageError where a file that Pillow has loaded holds fewer rows: Pillow leaves those black."""
+    # interlaced ones end with the odd rows
+    end = image.crop((0, max(0, image.height - 2), image.width, image.height))
+    if not any(end.tobytes()) and _lacks_rows(data, list(_chunks(data))):
+        raise ImageError("is damaged (some of its rows are missing)")
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
@@ -79,13 +89,15 @@ def _is_plain(data: bytes, chunks: list[_Chunk]) -> bool:
     kinds = [chunk.kind for chunk in chunks]
     if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or chunks[0].length != 13 or b"IDAT" not in kinds:
         return False
-    first = kinds.index(b"IDAT")
+    first, behind = kinds.index(b"IDAT"), len(kinds) - kinds[::-1].index(b"IDAT")
     depth, colour, compression, filtering, interlace = struct.unpack_from("5B", data, chunks[0].start + 8)
     return (
         (depth, colour, interlace) in _PLAIN
         and compression == filtering == 0
         and _HARMLESS.issuperset(kinds[1:first])
-        and set(kinds[first:-1]) == {b"IDAT"}
+        and set(kinds[first:behind]) == {b"IDAT"}
+        and _HARMLESS_BEHIND.issuperset(kinds[behind:-1])
+        and sum(chunk.length for chunk in chunks[behind:]) < _MOST_BEHIND
         and all(_is_sound(data, chunk) for chunk in chunks[:first])
     )
 

@@ -69,6 +69,7 @@ HINTS = {
     "sRGB": chunk(b"sRGB", b"\0"),
     "a resolution": chunk(b"pHYs", bytes(9)),
     "text": chunk(b"tEXt", b"a\0b"),
+    "what ImageMagick writes": chunk(b"bKGD", bytes(2)) + chunk(b"oFFs", bytes(9)) + chunk(b"vpAg", bytes(9)),
 }
 
 
@@ -76,6 +77,13 @@ HINTS = {
 @pytest.mark.parametrize("depth", [8, 16])
 def test_hints_at_colours_change_no_pixel(tmp_path: Path, hint: str, depth: int) -> None:
     data = whole(depth, 0, before=HINTS[hint])
+    pixels = decode_png(data)
+    assert pixels is not None
+    assert np.array_equal(pixels, by_pillow(data))
+
+
+def test_text_may_stand_behind_the_pixels() -> None:
+    data = whole(8, 2, behind=chunk(b"tEXt", b"a\0b") + chunk(b"tIME", bytes(7)))
     pixels = decode_png(data)
     assert pixels is not None
     assert np.array_equal(pixels, by_pillow(data))
@@ -89,7 +97,7 @@ LEFT_ALONE = {
     "a palette": whole(8, 3, before=chunk(b"PLTE", bytes(768))),
     "a transparent colour": whole(8, 2, before=chunk(b"tRNS", bytes(6))),
     "an orientation": whole(8, 2, before=chunk(b"eXIf", b"II*\0\x08\0\0\0\0\0\0\0\0\0")),
-    "chunks behind the pixels": whole(8, 2, behind=chunk(b"tEXt", b"a\0b")),
+    "packed text behind the pixels": whole(8, 2, behind=chunk(b"zTXt", b"a\0\0" + zlib.compress(b"b"))),
     "unknown chunks": whole(8, 2, before=chunk(b"abCd", b"x")),
     "no end": whole(8, 2, end=False),
 }
@@ -136,7 +144,7 @@ def test_rows_that_are_missing_are_damage(tmp_path: Path, depth: int, colour: in
             decode_deep(tmp_path / "x.png")
 
 
-NAMES = (b"tRNS", b"bKGD", b"gAMA", b"sBIT", b"PLTE", b"hIST", b"vpAg", b"zTXt", b"iTXt", b"sRGB")
+NAMES = (b"tRNS", b"bKGD", b"gAMA", b"sBIT", b"PLTE", b"hIST", b"vpAg", b"zTXt", b"iTXt", b"sRGB", b"oFFs")
 CHUNKS = [*HINTS.values(), *(chunk(name, bytes(size)) for name in NAMES for size in (0, 1, 2, 6))]
 
 
@@ -162,6 +170,7 @@ def test_both_decoders_agree_on_whatever_is_written(data: st.DataObject) -> None
         + b"".join(data.draw(st.lists(st.sampled_from(CHUNKS), max_size=3)))
         + chunk(b"IDAT", packed[:place])
         + chunk(b"IDAT", packed[place:])
+        + data.draw(st.sampled_from([b"", b"", *CHUNKS]))
         + data.draw(st.sampled_from([chunk(b"IEND", b""), chunk(b"IEND", b"") + b"behind", b""]))
     )
     place = data.draw(st.integers(8, len(content)))
@@ -177,6 +186,7 @@ def test_both_decoders_agree_on_whatever_is_written(data: st.DataObject) -> None
         assert wrong or lost or unpacked or interlaced
         return
     if pixels is not None:
+        image.load()
         assert np.array_equal(pixels, np.asarray(image))
         assert pixels.dtype == np.asarray(image).dtype
 
