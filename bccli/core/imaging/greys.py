@@ -3,10 +3,10 @@
 from functools import cached_property
 
 import numpy as np
-from PIL import Image
 
 from bccli.core.imaging.decoding import stretched
 from bccli.core.imaging.opencv import load_cv2
+from bccli.core.imaging.strips import luminance
 
 _NORMALISED = (np.uint16, np.int16)
 
@@ -20,7 +20,7 @@ class Greys:
 
     def __init__(self, pixels: np.ndarray) -> None:
         if pixels.ndim == 3:
-            pixels = np.asarray(Image.fromarray(pixels).convert("L"))
+            pixels = luminance(pixels)
         elif pixels.dtype not in (np.uint8, *_NORMALISED):
             pixels = stretched(pixels)
         self._pixels = pixels
