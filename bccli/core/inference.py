@@ -22,6 +22,7 @@ from bccli.core.errors import DataError, ImageError, UsageError
 from bccli.core.imaging.blankness import blankness_of
 from bccli.core.imaging.decoding import decode_deep
 from bccli.core.imaging.preparation import Preparation, prepare_image
+from bccli.core.imaging.turns import one_large_at_a_time
 from bccli.core.locating import Locator, filled
 from bccli.core.masks import Masks
 from bccli.core.remarks import Remarks
@@ -280,6 +281,11 @@ class _Prepared:
 
 
 def _prepare(predictor: Predictor, name: str) -> _Prepared:
+    with one_large_at_a_time():
+        return _prepare_in_turn(predictor, name)
+
+
+def _prepare_in_turn(predictor: Predictor, name: str) -> _Prepared:
     masks, locators = predictor.masks, predictor.locators
     try:
         raw = decode_deep(name)

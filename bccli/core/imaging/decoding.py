@@ -24,8 +24,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from bccli.core.errors import ImageError
+from bccli.core.imaging.jpeg import decode_jpeg
 from bccli.core.imaging.orientation import UPRIGHT, orientation_of, swaps_sides, upright
+from bccli.core.imaging.png import check_rows, decode_png
+from bccli.core.imaging.strips import by_strips, cut_rows
 from bccli.core.imaging.tiff import TIFF_STARTS, check_strips, is_plain, read_tiff, turn_to_image
+from bccli.core.imaging.turns import take_turn
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 SUFFIXES = DICOM_SUFFIXES | {
@@ -33,10 +37,12 @@ SUFFIXES = DICOM_SUFFIXES | {
     *(".pgm", ".ppm", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
 }
 
-# 16,384 × 16,384: above any mammogram or patch, below what fills a node's memory (0.8 GB as RGB).
-MAX_PIXELS = 2**28
-# 16-bit colour at that limit, with room: a file of more is a whole slide, and is not even read.
-MAX_BYTES = 8 * MAX_PIXELS
+# Some 11,600 × 11,600: three times the largest mammogram, and what is made of it takes less than 1.5 GB.
+MAX_PIXELS = 2**27
+# What decoding may take on its way; kinds that take more than 8 bytes per pixel have a lower limit.
+_MAX_ROOM = 8 * MAX_PIXELS
+# A file of more is a whole slide, and is not even read.
+MAX_BYTES = 2**29
 
 Image.MAX_IMAGE_PIXELS = None  # the limit above is checked from the header, as a refusal, not a warning
 
@@ -47,16 +53,14 @@ _KINDS = (
     *(GifImageFile, WebPImageFile, AvifImageFile, Jpeg2KImageFile),
 )
 _FORMATS = tuple(kind.format for kind in _KINDS)
-_ANIMATED = (
-    PngImageFile,
-    GifImageFile,
-    WebPImageFile,
-    AvifImageFile,
-)  # the pages of a TIFF, the previews in a JPEG are not
+# Bytes per pixel where decoding takes more than 8: copies of all colours, and whole numbers of 32 bits.
+_ROOMS = dict.fromkeys((WebPImageFile, AvifImageFile, Jpeg2KImageFile), 16)
+# The pages of a TIFF and the previews in a JPEG are no animation.
+_ANIMATED = (PngImageFile, GifImageFile, WebPImageFile, AvifImageFile)
 
 # What these say of a damaged file is part of our sentence, or was overcome. Once and for good, because
 # images are decoded in threads, and `warnings.catch_warnings` is not made for those.
-for _library in ("PIL", "tifffile", "pydicom"):
+for _library in ("PIL", "tifffile", "pydicom", "imagecodecs"):
     warnings.filterwarnings("ignore", module=rf"{_library}(\.|$)")
     logging.getLogger(_library).addHandler(logging.NullHandler())
     logging.getLogger(_library).propagate = False
@@ -187,25 +191,52 @@ def _explained(error: Exception) -> str:
 
 def _decode_with_pillow(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        check_size(*image.size)
+        width, height = image.size
+        check_size(width, height, _ROOMS.get(type(image), 8))
         if isinstance(image, _ANIMATED) and image.is_animated:
             raise ImageError(f"is animated ({image.n_frames} frames); one image is needed")
         if isinstance(image, TiffImageFile):
             if not turn_to_image(image, data):
                 return _decode_tiff(data)
             check_size(*image.size)
-            check_strips(image)
-        image.load()
-        turned = isinstance(image, TiffImageFile)  # Pillow has done it
-        return upright(_to_array(image), UPRIGHT if turned else orientation_of(image))
+            check_strips(image, data)
+        pixels = _decode_directly(image, data)
+        if pixels is None:
+            image.load()
+            if isinstance(image, PngImageFile):
+                check_rows(data, image)
+            pixels = _to_array(image)
+        return upright(pixels, _turn_left(image, data))
 
 
-def check_size(width: int, height: int) -> None:
-    """Raise ImageError for an image that its header says is too large, or of no pixels."""
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"is too large ({width}×{height} pixels; the limit is {MAX_PIXELS:,})")
+def _turn_left(image: Image.Image, data: bytes) -> int:
+    """The orientation that is still to be followed: Pillow follows those of TIFF, and would decode a PNG for
+    what may stand behind its pixels."""
+    if isinstance(image, TiffImageFile):
+        return UPRIGHT
+    if isinstance(image, PngImageFile) and not any(mark in data for mark in _PNG_MARKS):
+        return UPRIGHT
+    return orientation_of(image)
+
+
+def _decode_directly(image: Image.Image, data: bytes) -> np.ndarray | None:
+    """The pixels by a decoder that is better than Pillow's and gives the same; None where there is none."""
+    if isinstance(image, JpegImageFile):
+        return decode_jpeg(data, image, check_size)
+    return decode_png(data) if isinstance(image, PngImageFile) else None
+
+
+def check_size(width: int, height: int, room: int = 8) -> None:
+    """Raise ImageError for an image that its header says is too large, or of no pixels.
+
+    `room` is how many bytes per pixel are needed while it is decoded.
+    """
+    limit = min(MAX_PIXELS, _MAX_ROOM // max(room, 1))
+    if width * height > limit:
+        raise ImageError(f"is too large ({width}×{height} pixels; the limit is {limit:,})")
     if width < 1 or height < 1:
         raise ImageError(f"has no pixels ({width}×{height})")
+    take_turn(width * height)
 
 
 def _decode_tiff(data: bytes) -> np.ndarray:
@@ -228,7 +259,8 @@ def _from_array(pixels: np.ndarray) -> np.ndarray:
     if colour.dtype == np.uint8:
         return np.ascontiguousarray(colour)
     if colour.dtype.kind == "u":
-        return np.ascontiguousarray((colour >> 8 * (colour.itemsize - 1)).astype(np.uint8))
+        unused = 8 * (colour.itemsize - 1)
+        return by_strips(colour.shape, lambda rows: (colour[rows] >> unused).astype(np.uint8, order="C"))
     raise ImageError(f"has colours of type {colour.dtype}")
 
 
@@ -248,9 +280,11 @@ def stretched(grey: np.ndarray) -> np.ndarray:
         raise ImageError("has pixels that are not numbers")
     scale = 255.0 / spread if spread > 1e-300 else 0.0  # (what is smaller makes it infinite)
     if grey.dtype.kind in "iu" and grey.dtype.itemsize == 2:  # a look-up spares many bytes per pixel
-        table = np.rint(np.arange(spread + 1) * scale).astype(np.uint8)
-        return table[(grey - grey.min()).view(np.uint16)]
-    return np.rint((grey.astype(np.float64) - low) * scale).astype(np.uint8)
+        table, least = np.rint(np.arange(spread + 1) * scale).astype(np.uint8), grey.min()
+        return by_strips(grey.shape, lambda rows: table[(grey[rows] - least).view(np.uint16)])
+    return by_strips(
+        grey.shape, lambda rows: np.rint((grey[rows].astype(np.float64) - low) * scale).astype(np.uint8)
+    )
 
 
 def _opaque(image: Image.Image) -> np.ndarray:
@@ -272,6 +306,13 @@ _CONVERSIONS: dict[str, Callable[[Image.Image], np.ndarray]] = {
 
 
 def _to_array(image: Image.Image) -> np.ndarray:
+    def convert(rows: slice) -> np.ndarray:
+        return _convert(cut_rows(image, rows))
+
+    return by_strips((image.height, image.width), convert)
+
+
+def _convert(image: Image.Image) -> np.ndarray:
     if image.mode in ("P", "RGB", "L") and "transparency" in image.info:
         return _opaque(image)
     convert = _CONVERSIONS.get(image.mode)

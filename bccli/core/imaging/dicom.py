@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bccli.core.errors import ImageError
+from bccli.core.imaging.jpeg import check_jpeg
 from bccli.core.imaging.modality import GREY_TAGS, brightness
 from bccli.core.imaging.palettes import PALETTE, PALETTE_TAGS, look_up
 
@@ -41,6 +42,7 @@ _ELEMENT_STARTS = {
     "1.2.840.10008.1.2.1": (b"\xe0\x7f\x10\0OW\0\0", b"\xe0\x7f\x10\0OB\0\0"),
 }
 _JPEG = "1.2.840.10008.1.2.4."  # JPEG, JPEG-LS and JPEG 2000 go on from here
+_CHECKED = tuple(_JPEG + end for end in ("50", "51", "57", "70"))  # what libjpeg decodes
 # What pydicom and Pillow leave alone, and which function of imagecodecs decodes it.
 _CODECS = {
     f"{_JPEG}51": "jpeg8_decode",  # lossy, up to 12 bits
@@ -54,18 +56,19 @@ _CODECS = {
 }
 
 
-def read_dicom(data: bytes, check_size: Callable[[int, int], None], *, max_bytes: int) -> np.ndarray:
+def read_dicom(data: bytes, check_size: Callable[[int, int, int], None], *, max_bytes: int) -> np.ndarray:
     """The one image of a DICOM file: grey (height, width) or colours (height, width, 3), as deep as stored.
 
     More is brighter, whatever the file's own convention; grey of up to 8 bits is uint8 and fills its range.
-    Windows and look-up tables for display do not count. `check_size` gets width and height before a pixel
-    is decoded; `max_bytes` is how far deflated content may grow. Raises ImageError with the reason.
+    Windows and look-up tables for display do not count. `check_size` gets width, height and the bytes per
+    pixel that decoding takes, before it does; `max_bytes` is how far deflated content may grow. Raises
+    ImageError with the reason.
     """
     with _reporting("is damaged (its DICOM header cannot be read)"):
         dataset, stored = _read_header(data, max_bytes)
         if stored is None and not any(name in dataset for name in _PIXELS):
             raise ImageError("holds no image (no pixel data)")
-        check_size(int(dataset.Columns), int(dataset.Rows))
+        check_size(int(dataset.Columns), int(dataset.Rows), _room(dataset))
         _check_colours(dataset)
         frames = int(dataset.get("NumberOfFrames") or 1)
         if frames != 1:
@@ -75,6 +78,13 @@ def read_dicom(data: bytes, check_size: Callable[[int, int], None], *, max_bytes
         if dataset.PhotometricInterpretation == PALETTE:
             return look_up(found, dataset)
         return brightness(found, dataset)
+
+
+def _room(dataset: "Dataset") -> int:
+    """Bytes per pixel while it is decoded: of grey three copies, of colours what pydicom's conversion takes,
+    which is in float32."""
+    depth = (int(dataset.get("BitsAllocated") or 8) + 7) // 8
+    return 3 * depth if int(dataset.get("SamplesPerPixel") or 1) == 1 else 27 * depth
 
 
 @contextmanager
@@ -136,6 +146,8 @@ def _decode(dataset: "Dataset") -> np.ndarray:
         _check_supported(syntax)
     if syntax.startswith(_JPEG):
         _check_stream(dataset)
+    if syntax in _CHECKED:
+        check_jpeg(_frame(dataset))
     if codec:
         return _decode_with_imagecodecs(dataset, codec)
     spare = _spare_bits(dataset)

@@ -10,8 +10,8 @@ from bccli.core.imaging.opencv import load_cv2
 
 Size = tuple[int, int]
 
-# As in decoding: what an image may grow to on the way to its size.
-MAX_PIXELS = 2**28
+# What an image may grow to on the way to its size.
+MAX_PIXELS = 2**26
 
 
 def stretch(image: np.ndarray, size: Size, *, nearest: bool = False) -> np.ndarray:

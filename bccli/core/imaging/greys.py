@@ -3,11 +3,11 @@
 from functools import cached_property
 
 import numpy as np
-from PIL import Image
 
 from bccli.core.imaging.decoding import stretched
 from bccli.core.imaging.film_edges import film_edge, without_edge
 from bccli.core.imaging.opencv import load_cv2
+from bccli.core.imaging.strips import luminance
 
 _NORMALISED = (np.uint16, np.int16)
 
@@ -26,7 +26,7 @@ class Greys:
             is_film = trim_edge and all(
                 np.array_equal(pixels[..., 0], pixels[..., other]) for other in (1, 2)
             )
-            pixels = np.asarray(Image.fromarray(pixels).convert("L"))
+            pixels = luminance(pixels)
             self.edge = film_edge(pixels) if is_film else None
         elif trim_edge:
             pixels, self.edge = without_edge(pixels)

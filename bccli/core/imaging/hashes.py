@@ -10,6 +10,8 @@ import struct
 import numpy as np
 from PIL import Image
 
+from bccli.core.imaging.strips import luminance
+
 BLANK_DEVIATION = 4.0
 """Grey levels. The palest of 909 real IDC patches with tissue deviates by 8.9 and the emptiest
 mammogram at hand by 30.9; scanner noise and JPEG artefacts on an empty slide stay below 4."""
@@ -61,11 +63,14 @@ def low_frequencies(lines: np.ndarray) -> np.ndarray:
 
 def is_blank(image: np.ndarray) -> bool:
     """Whether the image is nearly uniform: its perceptual hash would be noise, shared by chance."""
-    return bool(np.asarray(grey_image(image)).std(dtype=np.float32) < BLANK_DEVIATION)
+    counts = np.array(grey_image(image).histogram())
+    levels = np.arange(256)
+    mean = np.average(levels, weights=counts)
+    return bool(np.average((levels - mean) ** 2, weights=counts) < BLANK_DEVIATION**2)
 
 
 def grey_image(image: np.ndarray) -> Image.Image:
     """The image as 8-bit greyscale."""
     if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    return Image.fromarray(np.ascontiguousarray(image)).convert("L")
+        image = np.ascontiguousarray(image[:, :, 0])
+    return Image.fromarray(luminance(image))

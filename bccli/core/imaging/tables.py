@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bccli.core.errors import ImageError
+from bccli.core.imaging.strips import by_strips
 
 MOST = 2**16
 """Entries of the largest table, whose number is written as 0."""
@@ -23,10 +24,11 @@ class Table:
     def __call__(self, stored: np.ndarray) -> np.ndarray:
         """The entries of stored integers; those outside of the table get its first or last."""
         if stored.dtype.itemsize > 2:
-            return self._entries(stored)
+            return by_strips(stored.shape, lambda rows: self._entries(stored[rows]))
         unsigned = np.dtype(f"u{stored.dtype.itemsize}")
         every = np.arange(1 << 8 * stored.dtype.itemsize).astype(unsigned).view(stored.dtype)
-        return self._entries(every.astype(np.int32))[stored.view(unsigned)]
+        entries = self._entries(every.astype(np.int32))
+        return by_strips(stored.shape, lambda rows: entries[stored[rows].view(unsigned)])
 
     def _entries(self, stored: np.ndarray) -> np.ndarray:
         last = self.first + len(self.values) - 1

@@ -14,7 +14,9 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from bccli.core.errors import ImageError
+from bccli.core.imaging.jpeg import check_parts
 from bccli.core.imaging.orientation import TAG, UPRIGHT, upright
+from bccli.core.imaging.strips import by_strips
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -31,6 +33,8 @@ _ASSOCIATED, _UNASSOCIATED = 1, 2  # kinds of transparency
 
 # None, the three of faxes, LZW, both of JPEG, both of deflate, PackBits: what every libtiff has.
 _OLD_COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946})
+_JPEG, _JPEG_TABLES = 7, 347
+_PARTS = (273, 279), (324, 325)  # where strips begin and how long they are, and tiles
 _JPEGS = (6, 7, 34892, 33007)  # whose decoders give RGB
 _LUMINANCE_JPEG2000 = 33003  # of Aperio's slides: its decoder gives luminance and chrominance
 _ELECTRONS = (65000, 65001, 65002)  # events of electron microscopes, for which tifffile wants to know more
@@ -109,15 +113,20 @@ _PLAIN: dict[int, Callable[[Any, tuple[int, ...]], bool]] = {
 }
 
 
-def check_strips(image: TiffImageFile) -> None:
-    """Raise ImageError where a TIFF has too few strips or tiles: Pillow leaves the rest black."""
+def check_strips(image: TiffImageFile, data: bytes) -> None:
+    """Raise ImageError where a TIFF has too few strips or tiles, which Pillow leaves black, or one that is a
+    damaged JPEG, which libtiff keeps to itself."""
     boxes = np.array([part[1] for part in image.tile], np.int64).reshape(-1, 4)
     covered = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).sum()
     if covered < math.prod(image.size):
         raise ImageError("is damaged (some of its strips or tiles are missing)")
+    tags = image.tag_v2
+    if tags.get(_COMPRESSION) == _JPEG:
+        places, lengths = next(pair for pair in _PARTS if pair[0] in tags)
+        check_parts(data, tags[places], tags[lengths], tables=tags.get(_JPEG_TABLES, b""))
 
 
-def read_tiff(data: bytes, check_size: Callable[[int, int], None], *, max_pixels: int) -> np.ndarray:
+def read_tiff(data: bytes, check_size: Callable[..., None], *, max_pixels: int) -> np.ndarray:
     """The image of a TIFF, turned upright: grey (height, width) of its own depth with more as brighter, or
     colours (height, width, 3) of 8 or 16 bits.
 
@@ -133,6 +142,11 @@ def read_tiff(data: bytes, check_size: Callable[[int, int], None], *, max_pixels
         planes = _planes(tiff, pages)
         for page in planes:
             _check_page(page, check_size, max_pixels)
+            # decoded pixels lie in a strip of their own, and in the image that it goes to
+            room = 2 * page.nbytes // (page.imagewidth * page.imagelength) * len(planes)
+            check_size(page.imagewidth, page.imagelength, room)
+            if page.compression == _JPEG:
+                check_parts(data, page.dataoffsets, page.databytecounts, tables=page.jpegtables or b"")
         parts = [_samples(page) for page in planes]
         pixels = parts[0] if len(parts) == 1 else np.stack(parts, axis=2)
         return upright(pixels, int(_value(planes[0], TAG, UPRIGHT)))
@@ -209,7 +223,7 @@ def _planes(tiff: "TiffFile", pages: Sequence["TiffPage"]) -> Sequence["TiffPage
     return [pages[place] for place in order]
 
 
-def _check_page(page: "TiffPage", check_size: Callable[[int, int], None], max_pixels: int) -> None:
+def _check_page(page: "TiffPage", check_size: Callable[..., None], max_pixels: int) -> None:
     """Raise ImageError for what tifffile would take too much memory for, make up, or not know."""
     import tifffile
 
@@ -253,7 +267,8 @@ def _filled(pixels: np.ndarray, bits: int) -> np.ndarray:
     """Samples of few bits as uint8 up to white, and of 9 to 15 bits in the upper ones of 16."""
     if bits < 8:
         levels = np.arange(1 << bits) * 255 // ((1 << bits) - 1)
-        return levels.astype(np.uint8)[pixels.view(np.uint8)]
+        table = levels.astype(np.uint8)
+        return by_strips(pixels.shape, lambda rows: table[pixels[rows].view(np.uint8)])
     return pixels << (16 - bits) if 8 < bits < 16 else pixels
 
 
@@ -297,7 +312,8 @@ def _from_palette(pixels: np.ndarray, page: "TiffPage") -> np.ndarray:
     if table is None or pixels.ndim != 2 or pixels.dtype.kind not in "bu":
         raise ImageError("is damaged (its palette is missing)")
     colours = table.T if table.max() < 256 else table.T >> 8
-    return colours.astype(np.uint8)[np.minimum(pixels, np.intp(len(colours) - 1))]
+    known, last = colours.astype(np.uint8), np.intp(len(colours) - 1)
+    return by_strips(pixels.shape, lambda rows: known[np.minimum(pixels[rows], last)])
 
 
 _Meaning = Callable[[np.ndarray, "TiffPage"], np.ndarray]
@@ -322,6 +338,11 @@ def _on_white(colours: np.ndarray, alpha: np.ndarray, page: "TiffPage") -> np.nd
     if colours.dtype.kind != "u":
         return colours
     full = np.iinfo(colours.dtype).max
-    share = alpha[:, :, None].astype(np.float32) / full
-    shown = colours if _clearness(page) == _ASSOCIATED else colours * share
-    return np.clip(np.rint(shown + (1 - share) * full), 0, full).astype(colours.dtype)
+    multiplied = _clearness(page) == _ASSOCIATED
+
+    def shown(rows: slice) -> np.ndarray:
+        share = alpha[rows, :, None].astype(np.float32) / full
+        colour = colours[rows] if multiplied else colours[rows] * share
+        return np.clip(np.rint(colour + (1 - share) * full), 0, full).astype(colours.dtype)
+
+    return by_strips(colours.shape, shown)

@@ -2,10 +2,12 @@
 
 import contextlib
 import io
+import re
 import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -347,6 +349,79 @@ def test_headers_that_promise_too_much_cost_neither_time_nor_memory(tmp_path: Pa
     assert seconds < 1
 
 
+def test_kinds_that_need_more_room_have_a_lower_limit(tmp_path: Path) -> None:
+    side = 11_000
+    jpeg = io.BytesIO()
+    Image.fromarray(COLOUR).save(jpeg, "JPEG", progressive=True)
+    start = jpeg.getvalue().index(b"\xff\xc2") + 5
+    size = struct.pack(">HH", side, side)
+    webp = io.BytesIO()
+    Image.fromarray(COLOUR).save(webp, "WEBP", lossless=True)
+    start_of_size = webp.getvalue().index(b"VP8L") + 9
+    bits = struct.pack("<I", (side - 1) | (side - 1) << 14)
+    kinds = {
+        "jpeg": jpeg.getvalue()[:start] + size + jpeg.getvalue()[start + 4 :],
+        "webp": webp.getvalue()[:start_of_size] + bits + webp.getvalue()[start_of_size + 4 :],
+        "deep tiff": tiff_header(side, side, bits=64),
+    }
+    for name, data in kinds.items():
+        (tmp_path / name).write_bytes(data)
+    *reasons, cost = fresh(COST, *(tmp_path / name for name in kinds))
+    assert len(reasons) == 2 * len(kinds)
+    for reason in reasons:
+        assert re.match(r"is too large \(11000×11000 pixels; the limit is [\d,]+\)", reason), reason
+    assert float(cost.split()[0]) < 20_000
+
+
+ROOM = """
+import resource, sys
+from bccli.core.imaging.decoding import decode_deep
+decode_deep(sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+decode_deep(sys.argv[2])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+WIDE = np.tile(np.arange(256, dtype=np.uint8), (2048, 16))  # 2048 × 4096
+SPACIOUS: dict[str, Callable[[np.ndarray], Image.Image]] = {
+    "grey.png": Image.fromarray,
+    "deep.png": lambda grey: Image.fromarray(grey.astype(np.uint16) * 200),
+    "colour.png": lambda grey: Image.fromarray(grey).convert("RGB"),
+    "transparent.png": lambda grey: Image.fromarray(grey).convert("RGBA"),
+    "palette.png": lambda grey: Image.fromarray(grey).quantize(16),
+    "bits.png": lambda grey: Image.fromarray(grey > 100),
+    "colour.bmp": lambda grey: Image.fromarray(grey).convert("RGB"),
+    "colour.jpg": lambda grey: Image.fromarray(grey).convert("RGB"),
+    "print.jpg": lambda grey: Image.fromarray(grey).convert("CMYK"),
+    "colour.tif": lambda grey: Image.fromarray(grey).convert("RGB"),
+    "float.tif": lambda grey: Image.fromarray(grey.astype(np.float32)),
+    "grey.gif": Image.fromarray,
+}
+
+
+@pytest.mark.parametrize("name", SPACIOUS)
+def test_decoding_takes_no_more_room_than_the_limit_is_made_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "small").mkdir()
+    whole, small = tmp_path / name, tmp_path / "small" / name
+    SPACIOUS[name](WIDE).save(whole)
+    SPACIOUS[name](WIDE[:8]).save(small)
+    (kibibytes,) = fresh(ROOM, small, whole)
+    assert float(kibibytes) * 1024 < 8 * WIDE.size + whole.stat().st_size + 50e6  # strips take those 50 MB
+
+
+def test_what_is_decoded_in_strips_is_what_it_is_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [SPACIOUS[name](WIDE[:64, :300]) for name in SPACIOUS]
+    paths = [written(image, tmp_path / name) for image, name in zip(images, SPACIOUS, strict=True)]
+    tifffile.imwrite(tmp_path / "deep.tif", COLOUR.astype(np.uint16) * 250, photometric="rgb")
+    paths.append(tmp_path / "deep.tif")
+    paths.append(written(images[4], tmp_path / "clear.png", transparency=3))
+    at_once = [decode(path) for path in paths]
+    monkeypatch.setattr("bccli.core.imaging.strips._PIXELS", 1000)
+    for path, expected in zip(paths, at_once, strict=True):
+        assert np.array_equal(decode(path), expected), path
+
+
 def test_a_file_of_too_many_bytes_is_not_read(tmp_path: Path) -> None:
     with open(tmp_path / "x.tif", "wb") as file:
         file.truncate(MAX_BYTES + 1)  # (a hole: takes no room)
@@ -447,7 +522,7 @@ def test_the_endings_are_those_of_the_contract() -> None:
 
 
 def test_common_formats_need_only_numpy_and_pillow(tmp_path: Path) -> None:
-    paths = [written(Image.fromarray(COLOUR), tmp_path / f"x.{ending}") for ending in ("png", "jpg", "tif")]
+    paths = [written(Image.fromarray(COLOUR), tmp_path / f"x.{ending}") for ending in ("jpg", "tif", "bmp")]
     (tmp_path / "bad.png").write_bytes(png()[:900])
     (tmp_path / "none.png").write_bytes(b"hello")
     program = COST + "\nprint(*sorted({name.partition('.')[0] for name in sys.modules}))"
@@ -455,6 +530,14 @@ def test_common_formats_need_only_numpy_and_pillow(tmp_path: Path) -> None:
     heavy = "pandas skimage sklearn matplotlib scipy tifffile imagecodecs pydicom cv2 tensorflow keras"
     assert {"numpy", "PIL"} <= modules
     assert modules & set(heavy.split()) == set()
+
+
+def test_a_plain_png_needs_imagecodecs_besides_and_little_of_it(tmp_path: Path) -> None:
+    path = written(Image.fromarray(COLOUR), tmp_path / "x.png")
+    program = COST + "\nprint(*sys.modules)"
+    modules = set(fresh(program, path)[-1].split())
+    assert "imagecodecs._png" in modules
+    assert modules & {"imagecodecs._jpeg8", "tifffile", "pydicom", "cv2"} == set()
 
 
 def test_a_file_of_no_known_format_loads_no_further_plug_ins(tmp_path: Path) -> None:

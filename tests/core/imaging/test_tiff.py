@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from bccli.core.errors import ImageError
-from bccli.core.imaging.decoding import decode, decode_deep, read_size
+from bccli.core.imaging.decoding import MAX_PIXELS, check_size, decode, decode_deep, read_size
 from bccli.core.imaging.tiff import read_tiff
 
 RNG = np.random.default_rng(0)
@@ -389,7 +389,7 @@ def test_thousands_of_pages_are_refused(tmp_path: Path) -> None:
 
 def by_tifffile(path: Path) -> np.ndarray:
     """What becomes of a file that Pillow is not asked about."""
-    return read_tiff(path.read_bytes(), lambda width, height: None, max_pixels=10**6)
+    return read_tiff(path.read_bytes(), check_size, max_pixels=MAX_PIXELS)
 
 
 def test_what_pillow_and_tifffile_both_read_is_the_same_from_either(tmp_path: Path) -> None:

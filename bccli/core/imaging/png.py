@@ -1,0 +1,127 @@
+"""PNG to pixels: plain files by libpng in half of Pillow's time, with its pixels; all others are Pillow's.
+
+Chunks are those of the PNG specification, third edition. Pillow passes over the checksums of the pixels, and
+over what is wrong behind the last row.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from PIL.PngImagePlugin import PngImageFile
+
+from bccli.core.errors import ImageError
+
+_START = 8  # bytes of the signature
+# Bit depth, colour type, and no interlacing: grey of 8 and 16 bits, colours of 8
+_PLAIN = {(8, 0, 0), (16, 0, 0), (8, 2, 0)}
+# What changes no pixel in either library, and is not refused by Pillow once the pixels are reached; the last
+# three are what ImageMagick writes.
+_HARMLESS = frozenset(
+    {b"pHYs", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"iCCP", b"tIME", b"tEXt", b"zTXt", b"iTXt"}
+    | {b"bKGD", b"oFFs", b"vpAg"}
+)
+_HARMLESS_BEHIND = frozenset({b"tIME", b"tEXt"})
+_MOST_BEHIND = 2**20  # bytes: far less text than what Pillow takes for an attack
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each colour type
+# Of each interlaced pass the first column and row, and how far apart they are
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_PORTION = 2**20
+
+
+class _Chunk(NamedTuple):
+    kind: bytes
+    start: int
+    length: int
+
+
+def decode_png(data: bytes) -> np.ndarray | None:
+    """The pixels of a whole PNG: grey (height, width) uint8 or uint16, or RGB uint8 (height, width, 3).
+
+    None where Pillow is to decode them. Raises ImageError where the checksum of some pixels is wrong.
+    """
+    chunks = list(_chunks(data))
+    for chunk in chunks:
+        if chunk.kind == b"IDAT" and not _is_sound(data, chunk):
+            raise ImageError("is damaged (a checksum of its PNG data is wrong)")
+    if _is_plain(data, chunks):
+        try:
+            import imagecodecs
+
+            pixels: np.ndarray = imagecodecs.png_decode(data)
+            return pixels
+        except (ImportError, RuntimeError):  # a build without it; what libpng refuses, Pillow may read
+            pass
+    return None
+
+
+def check_rows(data: bytes, image: PngImageFile) -> None:
+    """Raise ImageError where a file that Pillow has loaded holds fewer rows: Pillow leaves those black."""
+    # interlaced ones end with the odd rows
+    end = image.crop((0, max(0, image.height - 2), image.width, image.height))
+    if not any(end.tobytes()) and _lacks_rows(data, list(_chunks(data))):
+        raise ImageError("is damaged (some of its rows are missing)")
+
+
+def _chunks(data: bytes) -> Iterator[_Chunk]:
+    """Up to the end that is marked, or else to the last chunk that is there as a whole."""
+    place = _START
+    while place + 12 <= len(data):
+        length = int.from_bytes(data[place : place + 4], "big")
+        chunk = _Chunk(data[place + 4 : place + 8], place + 8, length)
+        place += 12 + length
+        if place > len(data):
+            return
+        yield chunk
+        if chunk.kind == b"IEND":
+            return
+
+
+def _is_sound(data: bytes, chunk: _Chunk) -> bool:
+    end = chunk.start + chunk.length
+    return zlib.crc32(memoryview(data)[chunk.start - 4 : end]) == int.from_bytes(data[end : end + 4], "big")
+
+
+def _is_plain(data: bytes, chunks: list[_Chunk]) -> bool:
+    """Whether both libraries are sure to see the same: a header, harmless chunks, pixels, the end."""
+    kinds = [chunk.kind for chunk in chunks]
+    if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or chunks[0].length != 13 or b"IDAT" not in kinds:
+        return False
+    first, behind = kinds.index(b"IDAT"), len(kinds) - kinds[::-1].index(b"IDAT")
+    depth, colour, compression, filtering, interlace = struct.unpack_from("5B", data, chunks[0].start + 8)
+    return (
+        (depth, colour, interlace) in _PLAIN
+        and compression == filtering == 0
+        and _HARMLESS.issuperset(kinds[1:first])
+        and set(kinds[first:behind]) == {b"IDAT"}
+        and _HARMLESS_BEHIND.issuperset(kinds[behind:-1])
+        and sum(chunk.length for chunk in chunks[behind:]) < _MOST_BEHIND
+        and all(_is_sound(data, chunk) for chunk in chunks[:first])
+    )
+
+
+def _lacks_rows(data: bytes, chunks: list[_Chunk]) -> bool:
+    """Whether a file that has its end holds less than its header promises."""
+    if len(chunks) < 2 or chunks[-1].kind != b"IEND" or chunks[0] != _Chunk(b"IHDR", _START + 8, 13):
+        return False
+    missing = _length(*struct.unpack_from(">IIBBxxB", data, chunks[0].start))
+    inflater = zlib.decompressobj()
+    try:
+        for chunk in chunks:
+            rest = data[chunk.start : chunk.start + chunk.length] if chunk.kind == b"IDAT" else b""
+            while rest and missing > 0:
+                missing -= len(inflater.decompress(rest, _PORTION))
+                rest = inflater.unconsumed_tail
+    except zlib.error:  # Pillow has its own words for it
+        return False
+    return missing > 0
+
+
+def _length(width: int, height: int, depth: int, colour: int, interlaced: int) -> int:
+    """Bytes of all rows before they are deflated, each with that of its filter."""
+    bits = depth * _CHANNELS.get(colour, 0)
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = ((-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes)
+    return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 and rows > 0)
