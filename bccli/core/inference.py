@@ -222,14 +222,22 @@ class LeftOut:
     """What in the folders that were named is no image: `others` by their endings, `masks` beside images."""
 
     others: PassedOverFiles = field(default_factory=PassedOverFiles)
-    masks: list[str] = field(default_factory=list)
+    masks: int = 0
+    first_mask: str = ""
+
+    def add_mask(self, path: str) -> None:
+        """Count a mask."""
+        self.masks += 1
+        self.first_mask = self.first_mask or path
 
     def sentences(self) -> list[str]:
         """What to warn of."""
         found = [self.others.sentence()] if self.others else []
         if self.masks:
-            several = f"{len(self.masks)} masks beside images were" if len(self.masks) > 1 else "a mask was"
-            found.append(f"{several} passed over ({self.masks[0]}); name a mask itself to have it labelled")
+            what = (
+                f"{self.masks} masks beside images were" if self.masks > 1 else "a mask beside its image was"
+            )
+            found.append(f"{what} passed over ({self.first_mask}); name a mask itself to have it labelled")
         return found
 
 
@@ -246,7 +254,7 @@ def find_images(inputs: Iterable[str], left_out: LeftOut) -> Iterator[str]:
         masks = MasksBeside(Path(name))
         for image in image_files(Path(name), closed_too=True, passed_over=left_out.others):
             if masks.is_mask(image):
-                left_out.masks.append(str(Path(name, image)))
+                left_out.add_mask(str(Path(name, image)))
             else:
                 yield str(Path(name, image))
 

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,11 +24,11 @@ class _Listing:
     files: tuple[str, ...] = ()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Folder:
     """What a folder's names say: the masks of its images by their stems, and which files are masks."""
 
-    masks: dict[str, list[str]] = field(default_factory=dict)
+    masks: Mapping[str, list[str]] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     orphans: frozenset[str] = frozenset()
 
@@ -78,17 +78,16 @@ class MasksBeside:
             return _Folder()
         stems = {stem_of(name).lower() for name in files if name not in named}
         stems |= {stem_of(name).lower() for name, stem in named.items() if stem not in stems}
-        found = _Folder()
         own = {name: stem for name, stem in named.items() if stem in stems}
+        masks: dict[str, list[str]] = {}
         for name, stem in own.items():
-            found.masks.setdefault(stem, []).append(_join(folder, name))
+            masks.setdefault(stem, []).append(_join(folder, name))
         for place in elsewhere:
             for name in self._listing(place).files:
                 if stem := _stem_in(name, stems):
-                    found.masks.setdefault(stem, []).append(_join(place, name))
-        found.own = frozenset(own)
-        found.orphans = frozenset(named) - found.own if own else frozenset()
-        return found
+                    masks.setdefault(stem, []).append(_join(place, name))
+        orphans = frozenset(named) - frozenset(own) if own else frozenset()
+        return _Folder(masks, frozenset(own), orphans)
 
     def _of_masks(self, folder: str, images: list[str]) -> _Folder:
         """A folder of masks, all of whose files are masks, of images in other folders."""
