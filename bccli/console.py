@@ -211,6 +211,16 @@ def show_figures(
             show_rows(table, chosen)
 
 
+def show_counts(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print images and patients per split and class; that patients are unknown is said in their place."""
+    show_rows(
+        [
+            {**row, "patients": "unknown"} if row["images"] and row["patients"] is None else dict(row)
+            for row in rows
+        ]
+    )
+
+
 def show_audit(rows: Sequence[Mapping[str, Any]], format: str = "auto") -> None:
     """Print what parts of datasets share; on a terminal, examples stand below the table."""
     if _resolved(format, sys.stdout) != "table":

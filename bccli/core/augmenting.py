@@ -60,7 +60,7 @@ class Augmentation(Making):
         seen = survey(lambda tally: iter(samples), self.dataset.classes, lambda sample: 0)
         info |= merge(self.out, seen, self.watcher)
         children = {(row["part"], row["label"]): row["children"] for row in self.counts()}
-        kept = ("sources", "quarantined", "excluded", "unstained")  # which are about raw images
+        kept = ("sources", "quarantined", "excluded", "unstained", "conflicts")  # which are about raw images
         return info | {key: found[key] for key in kept if key in found} | {
             "version": __version__,
             "protocol": self.request.protocol_of(self.dataset),
