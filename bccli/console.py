@@ -243,6 +243,16 @@ def _show_lines(lines: Iterable[str]) -> None:
         print(wrapped(line, width) if width else line)
 
 
+def show_counts(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print images and patients per split and class; that patients are unknown is said in their place."""
+    show_rows(
+        [
+            {**row, "patients": "unknown"} if row["images"] and row["patients"] is None else dict(row)
+            for row in rows
+        ]
+    )
+
+
 def show_audit(rows: Sequence[Mapping[str, Any]], format: str = "auto") -> None:
     """Print what parts of datasets share; on a terminal, examples stand below the table."""
     if _resolved(format, sys.stdout) != "table":

@@ -242,7 +242,7 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     workers = settings["workers"] or available_cores()
     if settings["dry_run"]:
         found, parts = requests.look(request, screen)
-        console.show_rows([asdict(count) for count in requests.count_plan(found, parts)])
+        console.show_counts([asdict(count) for count in requests.count_plan(found, parts)])
         estimate = requests.foresee(request, found, parts, out, workers)
         screen.note(estimate.sentence())
         if warning := estimate.warning():
@@ -256,7 +256,7 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     )
     if info is None:
         return 0
-    console.show_rows(info["counts"])
+    console.show_counts(info["counts"])
     return _closing(screen, info, out, settings["skip_bad"])
 
 

@@ -61,7 +61,7 @@ class Augmentation(Making):
         info |= merge(self.out, seen, self.watcher)
         children = {(row["part"], row["label"]): row["children"] for row in self.counts()}
         # which are about raw images
-        kept = ("sources", "quarantined", "excluded", "unstained", "blank", "remarks")
+        kept = ("sources", "quarantined", "excluded", "unstained", "blank", "remarks", "conflicts")
         return info | {key: found[key] for key in kept if key in found} | {
             "version": __version__,
             "protocol": self.request.protocol_of(self.dataset),

@@ -27,7 +27,7 @@ from bccli.core.datasets.loading import load_raw, root_of
 from bccli.core.errors import ImageError
 from bccli.core.files import file_hash, write_bytes
 from bccli.core.imaging.decoding import decode_deep, to_rgb
-from bccli.core.imaging.hashes import is_blank, pixel_hash
+from bccli.core.imaging.hashes import grey_image, is_blank, pixel_hash
 from bccli.core.imaging.likeness import SIDE, WINDOWS, probe_hashes, small_grey
 from bccli.core.lookalikes import ImageHashes, Lookalikes
 from bccli.core.records import Sample
@@ -204,8 +204,9 @@ def _load(sample: Sample, job: _Job) -> np.ndarray:
 
 def _entry(image: np.ndarray) -> tuple[int, bool, np.ndarray, np.ndarray]:
     """What is kept of an image uint8 (height, width, 3)."""
-    grey = small_grey(image)
-    return int(pixel_hash(image)[:16], 16), not is_blank(image), probe_hashes(grey), grey
+    whole = np.asarray(grey_image(image))
+    grey = small_grey(whole)
+    return int(pixel_hash(image)[:16], 16), not is_blank(whole), probe_hashes(grey), grey
 
 
 def _inputs_hash(job: _Job) -> str:
