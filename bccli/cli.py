@@ -23,6 +23,7 @@ from bccli.console import Console
 from bccli.core import interruption
 from bccli.core.catalog import nearest
 from bccli.core.errors import BccliError, Stopped
+from bccli.recipes import spelling
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -231,7 +232,16 @@ def cli(console: Console, quiet: bool, verbose: bool) -> None:
     console.quiet, console.verbose = quiet, verbose
 
 
+def _name_variables(command: click.Command) -> None:
+    """Let each option come from the variable that is spelled like it; click asks for its Python name."""
+    for param in command.params:
+        spelled = spelling(param).replace("-", "_")
+        if isinstance(param, click.Option) and param.envvar is None and spelled != param.name:
+            param.envvar = f"BCCLI_{command.name}_{spelled}".upper()
+
+
 for command in (prepare, augment, train, finetune, evaluate, predict, hierarchy):
+    _name_variables(command)
     cli.add_command(command)
 
 

@@ -341,6 +341,26 @@ def test_options_come_from_the_environment(
     assert json.loads((tmp_path / "other" / "dataset.json").read_text())["preparation"]["size"] == [8, 8]
 
 
+@pytest.mark.parametrize("name", cli.commands)
+def test_every_option_has_a_variable_that_is_spelled_like_it(name: str) -> None:
+    for param in cli.commands[name].params:
+        if isinstance(param, click.Option) and param.name != "help":
+            spelled = max(param.opts, key=len).lstrip("-").replace("-", "_").upper()
+            named = [param.envvar] if isinstance(param.envvar, str) else [*(param.envvar or ())]
+            assert f"BCCLI_{name}_{spelled}".upper() in [*named, f"BCCLI_{name}_{param.name}".upper()]
+
+
+def test_an_option_that_may_be_repeated_comes_from_the_environment_too(
+    bccli: Bccli, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BCCLI_TRAIN_BACKBONE", "cnn-15 vgg17")
+    refused(bccli("train", prepared, tmp_path / "run", exit=2), "vgg17")
+    monkeypatch.delenv("BCCLI_TRAIN_BACKBONE")
+    monkeypatch.setenv("BCCLI_TRAIN_CLASSIFIER", "bovw")
+    bccli("train", prepared, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["kind"] == "classifier"
+
+
 def test_a_bad_value_from_the_environment_is_refused(
     bccli: Bccli, make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
