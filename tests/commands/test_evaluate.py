@@ -406,8 +406,8 @@ def test_levels_count_images_and_patients(bccli: Bccli) -> None:
 
 
 def test_a_table_of_patches_is_one_of_images_unless_asked(bccli: Bccli) -> None:
-    text = "path,label,source,p_a,p_b\n" + "".join(
-        f"{image}{patch},{'ab'[image % 2]},{image}.png,{p:.2f},{1 - p:.2f}\n"
+    text = "path,label,source,row,col,p_a,p_b\n" + "".join(
+        f"{image}{patch},{'ab'[image % 2]},{image}.png,0,{patch},{p:.2f},{1 - p:.2f}\n"
         for image in range(6)
         for patch, p in enumerate((0.9, 0.4, 0.4))
     )
@@ -481,11 +481,13 @@ def test_two_are_compared(bccli: Bccli, tmp_path: Path) -> None:
         assert versus["differences"][name]["difference"] == pytest.approx(difference)
         low, high = versus["differences"][name]["ci"]
         assert 0 < low < high
-    assert versus["mcnemar"]["p"] < 0.05
-    assert versus["delong"]["p"] < 0.05
+        assert versus["differences"][name]["p"] < 0.05
+    assert versus["mcnemar"]["naive"]
+    assert versus["delong"]["method"] == "Obuchowski 1997"
     shown = bccli("evaluate", *paths, "--format", "table").stdout
-    assert "McNemar p" in shown
-    assert "DeLong p" in shown
+    assert "swapping the two within whole patients" in shown
+    assert "Obuchowski 1997, p = " in shown
+    assert "McNemar" not in shown  # it takes the images of a patient as independent
     (other,) = write_tables(tmp_path, other=table_of().replace(".png", ".jpg"))
     result = bccli("evaluate", paths[0], other, "--format", "table").stdout
     assert "cannot be compared: they have no image in common" in result
@@ -523,8 +525,10 @@ def test_tables_for_papers(bccli: Bccli, tmp_path: Path) -> None:
     lines = markdown.splitlines()
     assert lines[0].startswith("| run | split | level | n |")
     assert set(lines[1]) <= set("|-: ")
-    assert re.search(r"0\.\d{4} \(0\.\d{4}–[01]\.\d{4}\)", lines[2])
+    assert re.search(r"0\.\d{4} \(0\.\d{2}–[01]\.\d{2}\)", lines[2])
     assert len({line.count("|") for line in lines[:4]}) == 1
+    assert "* 95 % intervals over patients" in lines
+    assert any("positive class: malignant (known" in line for line in lines)
     latex = bccli("evaluate", *paths, "--format", "latex").stdout
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 2
     assert r"one\_tool" in latex
