@@ -304,9 +304,10 @@ _OF_POSITIVE = {"tpr": "sensitivity", "tnr": "specificity", "fpr": "specificity"
 def clusters_for_reach(name: str, material: Material) -> float:
     """As how many clusters of one kind those count that a measure rests on.
 
-    A class that is compared with the rest counts as two groups of equal size that tell as much: four times
-    the product of their sizes by the sum. F1 mixes both and rests on all. The limits of precision are held
-    from 1 by nothing: widened, they hold it in 99 of 100 simulated studies.
+    Where a class is compared with the rest, that lies between the smaller of the two and, where they are
+    equally large, both (as the degrees of freedom do in Welch's test): the middle is taken. F1 mixes both
+    and rests on all. The limits of precision are far enough without: widened, they hold it in 99 of 100
+    simulated studies.
     """
     behind = clusters_behind(name, material)
     measure = name.partition(".")[0]
@@ -317,7 +318,7 @@ def clusters_for_reach(name: str, material: Material) -> float:
     if measure in (*_OF_ALL, *_OF_POSITIVE, "sensitivity", "specificity"):
         return behind
     rest = max(material.clusters - behind, 1)
-    return 4 * behind * rest / (behind + rest)
+    return (behind + 4 * behind * rest / (behind + rest)) / 2
 
 
 def expanded_reach(clusters: float) -> float:

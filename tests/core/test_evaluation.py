@@ -1,7 +1,9 @@
 """What `evaluate` measures of groups, folds and levels is what a loop by hand gives."""
 
+import csv
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,3 +163,69 @@ def test_groups_of_images_are_drawn_as_one() -> None:
     found = evaluate(subject_of_table(known, "t", None), Terms(rounds=200))
     assert len(np.unique(found.units.owners)) == 6
     assert found.whole.patients == 6
+
+
+def group_by_hand(rows: list[dict[str, str]], trait: str, value: str) -> tuple[int, float]:
+    """Patients that have images of a trait, and the share told right by the mean of these images."""
+    of: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        if row[trait] == value:
+            of.setdefault(row["patient"], []).append(row)
+    right = 0
+    for images in of.values():
+        mean = np.mean([float(row["p_malignant"]) for row in images])
+        label = max(CLASSES.index(row["label"]) for row in images)
+        right += (mean > 0.5) == (label == 1)
+    return len(of), right / len(of)
+
+
+def with_answers(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The same with probabilities that a patient's images have partly in common."""
+    rng = np.random.default_rng(0)
+    effects = {row["patient"]: rng.normal() for row in rows}
+    found = []
+    for row in rows:
+        score = 1.5 * (CLASSES.index(row["label"]) - 0.5) + effects[row["patient"]] + rng.normal()
+        positive = round(float(1 / (1 + np.exp(-score))), 6)
+        found.append({**row, "p_benign": f"{1 - positive:.6f}", "p_malignant": f"{positive:.6f}"})
+    return found
+
+
+def check_groups(rows: list[dict[str, str]], trait: str) -> None:
+    lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+    table = parse_predictions(io.StringIO("\n".join(lines)), "t")
+    groups = measured(table, level="patient", by=trait).groups
+    assert len(groups) == len({row[trait] for row in rows})
+    for group in groups:
+        count, accuracy = group_by_hand(rows, trait, str(group.group).removeprefix(f"{trait} "))
+        assert group.n == count
+        assert group.accuracy == pytest.approx(accuracy)
+
+
+# BreakHis, 82 slides of 7,909 images: images of a class at 40, 100, 200 and 400×, and the class's slides.
+BREAKHIS = {"benign": (24, (625, 644, 623, 588)), "malignant": (58, (1370, 1437, 1390, 1232))}
+
+
+def test_magnifications_of_breakhis_are_told_as_by_hand() -> None:
+    rows = [
+        {"path": f"{label}-{m}-{number}.png", "label": label, "patient": f"{label}-{number % slides}",
+         "magnification": str(m)}
+        for label, (slides, images) in BREAKHIS.items()
+        for m, count in zip((40, 100, 200, 400), images, strict=True)
+        for number in range(count)
+    ]  # fmt: skip
+    assert len(rows) == 7909
+    check_groups(with_answers(rows), "magnification")
+
+
+def test_views_of_mini_ddsm_are_told_as_by_hand(real_data: Path) -> None:
+    with (real_data / "mini-ddsm" / "full-index.csv").open(newline="") as stream:
+        index = list(csv.DictReader(stream))
+    rows = [
+        {"path": row["fullPath"], "label": CLASSES[row["Status"] == "Cancer"], "view": row["View"],
+         "patient": "/".join(row["fullPath"].split("/")[1:3]), "side": row["Side"]}
+        for row in index
+    ]  # fmt: skip
+    assert len(rows) == 7808
+    for trait in ("view", "side"):
+        check_groups(with_answers(rows), trait)
