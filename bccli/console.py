@@ -4,7 +4,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -151,7 +151,9 @@ def show_rows(rows: Rows, format: str = "auto", *, title: str = "") -> None:
     sys.stdout.flush()
 
 
-def write_predictions(rows: Rows, classes: Sequence[str], format: str, output: Path) -> None:
+def write_predictions(
+    rows: Rows, classes: Sequence[str], format: str, output: Path, *, positive: str | None = None
+) -> None:
     """Write predict's rows to stdout (`-`) or to a file, whole or not at all; in a file, auto is CSV.
 
     `classes` are in the order of the run. Rows are written as they come.
@@ -161,7 +163,7 @@ def write_predictions(rows: Rows, classes: Sequence[str], format: str, output: P
         if chosen == "table":
             from bccli.predictions_table import table_lines
 
-            write_all((f"{line}\n" for line in table_lines(rows, classes, stream)), stream)
+            write_all((f"{line}\n" for line in table_lines(rows, classes, stream, positive=positive)), stream)
         else:
             WRITERS[chosen](rows, stream, "")
 
@@ -203,8 +205,7 @@ def show_figures(
     elif chosen == "table":
         for table in figures_table.tables(figures, comparison):
             show_rows(table, "table")
-        for line in figures_table.remarks(figures, comparison):
-            print(line)
+        _show_lines(figures_table.remarks(figures, comparison))
     else:
         for number, table in enumerate(figures_table.published(figures, comparison)):
             print(end="\n" * (number > 0))
@@ -220,15 +221,41 @@ def _below(figures: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] |
     return "\n" + "".join(REMARKS[format](line) for line in figures_table.remarks(figures, comparison))
 
 
+def show_sweep(rows: Sequence[Mapping[str, Any]], figures: Sequence[Mapping[str, Any]]) -> None:
+    """Print the leaderboard of a sweep, best first; on a terminal, the `figures` of its members as evaluate
+    does."""
+    from bccli import sweep_table
+
+    if _resolved("auto", sys.stdout) != "table":
+        show_rows(rows)
+        return
+    for table in sweep_table.tables(rows, figures):
+        show_rows(table, "table")
+    _show_lines(sweep_table.remarks(rows, figures))
+
+
+def _show_lines(lines: Iterable[str]) -> None:
+    """Print lines; on a terminal, those that are too long wrap between words."""
+    width = None
+    if sys.stdout.isatty():
+        from bccli.terminals import Terminal, wrapped
+
+        width = Terminal(sys.stdout).width
+    for line in lines:
+        print(wrapped(line, width) if width else line)
+
+
 def show_audit(rows: Sequence[Mapping[str, Any]], format: str = "auto") -> None:
     """Print what parts of datasets share; on a terminal, examples stand below the table."""
     if _resolved(format, sys.stdout) != "table":
         show_rows(rows, format)
         return
     show_rows([{key: value for key, value in row.items() if key != "examples"} for row in rows], "table")
-    for row in rows:
-        for pair in filter(None, row["examples"].split("; ")):
-            print(f"{row['data']} {row['part']}: {pair}")
+    _show_lines(
+        f"{row['data']} {row['part']}: {pair}"
+        for row in rows
+        for pair in filter(None, row["examples"].split("; "))
+    )
 
 
 def write_figures(

@@ -15,7 +15,7 @@ _SHOWN = (
     "protocol", "level", "n", "patients", "positive", "accuracy", "majority_accuracy", "balanced_accuracy",
     "f1", "hierarchical_precision", "hierarchical_recall", "hierarchical_f1", "roc_auc", "pr_auc", "tpr",
     "tnr", "mcc", "kappa", "loss", "log_loss", "ece", "brier", "patient_accuracy",
-    "train_accuracy", "val_accuracy", "beta", "overfit",
+    "train_accuracy", "val_accuracy", "beta", "beta_rows", "overfit",
 )  # fmt: skip
 
 # What a row of the terminal's table shows where there are too many runs for a column each.
@@ -26,6 +26,7 @@ _LEADING = {
     "majority_accuracy": "majority",
     "roc_auc": "AUC",
     "val_accuracy": "val",
+    "beta": "β",
 }
 
 # What a paper's table shows, a row per run.
@@ -46,7 +47,15 @@ _HIERARCHICAL = {f"hierarchical_{name}": name for name in ("precision", "recall"
 _WIDE = 3
 """So many classes with intervals fit into 80 columns and a little more."""
 
-_NAMES = {"roc_auc": "AUC", "pr_auc": "PR AUC", "mcc": "MCC", "kappa": "κ", "ece": "ECE", "beta": "β"}
+_NAMES = {
+    "roc_auc": "AUC",
+    "pr_auc": "PR AUC",
+    "mcc": "MCC",
+    "kappa": "κ",
+    "ece": "ECE",
+    "beta": "β",
+    "beta_rows": "β measured on",
+}
 
 
 def flat_rows(figures: Sequence[Figures]) -> list[Row]:
@@ -85,16 +94,20 @@ def tables(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> 
     """
     columns = _unique(_title(row) for row in figures)
     if len(figures) > _ABREAST:
-        rows = zip(columns, figures, strict=True)
-        yield [
-            {"run": name, **{shown: _leading(row, key) for key, shown in _LEADING.items()}}
-            for name, row in rows
-        ]
+        yield leading_rows(columns, figures)
     else:
         yield _measure_rows(columns, figures)
     if len(figures) == 1:
         yield _class_rows(figures[0])
     yield from _common_tables(figures, comparison)
+
+
+def leading_rows(names: Sequence[str], figures: Sequence[Figures]) -> list[Row]:
+    """A row per run with what one chooses by."""
+    return [
+        {"run": name, **{shown: _leading(row, key) for key, shown in _LEADING.items()}}
+        for name, row in zip(names, figures, strict=True)
+    ]
 
 
 def _leading(row: Figures, measure: str) -> str | None:
@@ -259,6 +272,7 @@ def remarks(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) ->
         yield from _on_gaps(title, row)
     for unit in dict.fromkeys(row["resampled"] for row in figures if row["ci"]):
         yield f"95 % intervals over {unit}"
+    yield from _on_beta(figures)
     yield from _tests(comparison)
 
 
@@ -319,6 +333,14 @@ def _on_gaps(title: str, row: Figures) -> Iterator[str]:
 
 _EXPLAINED = frozenset(_SHOWN) - {"majority_accuracy", "ece"}
 """The measures whose absence is explained below a table; `reasons` in the JSON has those of each class."""
+
+
+def _on_beta(figures: Sequence[Figures]) -> Iterator[str]:
+    """Which runs have a β that augmented copies count in."""
+    from bccli.core.overfitting import ALL
+
+    if counted := [_title(row) for row in figures if row["beta_rows"] == ALL and row["beta"] is not None]:
+        yield f"{', '.join(counted)}: β is measured on {ALL}, as the paper's protocol has it"
 
 
 def _found_regions(title: str, nodes: Mapping[str, Any]) -> Iterator[str]:

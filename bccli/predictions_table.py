@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from rich.cells import cell_len
 
+from bccli.core.positive import gravest, most_harmless
 from bccli.terminals import Colour, Terminal, padded
 from bccli.writers import Rows
 
@@ -29,11 +30,13 @@ _LEAST = 6  # for anything that is shortened
 _PATH, _WIDE_PATH, _LONGEST_PATH = 20, 30, 80
 
 
-def class_colours(classes: Sequence[str]) -> dict[str, Colour]:
-    """A colour per class: the first (the most harmless) blue, the last vermilion, others between in turn."""
-    last = len(classes) - 1
-    between = {name: _BETWEEN[(last - k) % len(_BETWEEN)] for k, name in enumerate(classes)}
-    return {**between, classes[last]: _LAST, classes[0]: _FIRST}
+def class_colours(classes: Sequence[str], positive: str | None = None) -> dict[str, Colour]:
+    """A colour per class: the most harmless blue, the gravest (or else the positive one) vermilion, the
+    others between in turn."""
+    ends = {most_harmless(classes, positive): _FIRST, gravest(classes, positive): _LAST}
+    others = [name for name in reversed(classes) if name not in ends]
+    between = {name: _BETWEEN[(k + 1) % len(_BETWEEN)] for k, name in enumerate(others)}
+    return {name: ends.get(name) or between[name] for name in classes}
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,10 @@ class _Tally:
 class _Table:
     """The lines of one table; `first` is a row that tells which keys the rows have."""
 
-    def __init__(self, first: Mapping[str, Any], classes: Sequence[str], terminal: Terminal) -> None:
-        self._terminal, self._colours = terminal, class_colours(classes)
+    def __init__(
+        self, first: Mapping[str, Any], classes: Sequence[str], terminal: Terminal, positive: str | None
+    ) -> None:
+        self._terminal, self._colours = terminal, class_colours(classes, positive)
         self._names = {name: terminal.text(name) for name in classes}
         self._scores = [f"p_{name}" for name in classes if f"p_{name}" in first]
         ranks = None if self._scores else sum(key.startswith("predicted") for key in first)
@@ -198,15 +203,18 @@ class _Table:
             yield _GAP.join((self._label(name, room), *values))
 
 
-def table_lines(rows: Rows, classes: Sequence[str], stream: IO[str]) -> Iterator[str]:
+def table_lines(
+    rows: Rows, classes: Sequence[str], stream: IO[str], *, positive: str | None = None
+) -> Iterator[str]:
     """Yield the table of predictions line by line, as wide and as colourful as the stream allows.
 
-    `rows` are those of `core.inference.to_rows`, `classes` the run's in clinical order.
+    `rows` are those of `core.inference.to_rows`, `classes` the run's in clinical order, of which one may
+    be positive.
     """
     table = None
     for row in rows:
         if table is None:
-            table = _Table(row, classes, Terminal(stream))
+            table = _Table(row, classes, Terminal(stream), positive)
             yield from table.heading()
         yield table.line(row)
     if table is not None:

@@ -1,6 +1,7 @@
 """What a terminal, a pipe or a file can show of a line of text: its width, its characters, its colours."""
 
 import os
+import textwrap
 from functools import cache
 from typing import IO
 
@@ -79,3 +80,10 @@ def _escaped(char: str) -> str:
 def padded(text: str, room: int) -> str:
     """The text and what is missing to `room` cells."""
     return text + " " * (room - cell_len(text))
+
+
+def wrapped(line: str, width: int) -> str:
+    """A line that is too long on several ones, broken between words; a longer word stays whole."""
+    if cell_len(line) <= width:
+        return line
+    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

@@ -20,22 +20,19 @@ def cell(value: Any, *, digits: int = 4) -> str:
 
 
 def _as_table(rows: Rows, stream: IO[str], title: str) -> None:
-    from rich.console import Console as Terminal
-    from rich.table import Table
-    from rich.text import Text
+    from bccli.tables import Column, print_table
 
     rows = list(rows)
-    names = [name for name in (rows[0] if rows else ()) if any(row[name] is not None for row in rows)]
-    table = Table(title=title or None, title_justify="left")
-    for name in names:
-        numeric = all(isinstance(row[name], int | float | None) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell(row[name])) for name in names))
-    terminal = Terminal(file=stream)
-    with terminal.capture() as shown:  # rich itself would end the program with 1 where the pipe is closed
-        terminal.print(table)
-    stream.write(shown.get())
+    columns = [
+        Column(
+            name.replace("_", " "),
+            [cell(row[name]) for row in rows],
+            all(isinstance(row[name], int | float | None) for row in rows),
+        )
+        for name in (rows[0] if rows else ())
+        if any(row[name] not in (None, "") for row in rows)
+    ]
+    print_table(columns, stream, title)
 
 
 def _as_csv(rows: Rows, stream: IO[str], title: str) -> None:

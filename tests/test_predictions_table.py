@@ -264,6 +264,25 @@ def test_neighbouring_classes_differ_in_colour() -> None:
 
 
 @pytest.mark.parametrize(
+    ("classes", "positive", "alarming", "harmless"),
+    [
+        (("malignant", "benign"), None, "malignant", "benign"),
+        (("cancer", "normal"), "normal", "cancer", "normal"),
+        (("carcinoma", "healthy", "zebra"), None, "carcinoma", "healthy"),
+        (("a", "b"), "a", "a", "b"),
+        (("class 0", "class 1", "class 2"), None, "class 2", "class 0"),
+    ],
+)
+def test_the_gravest_class_has_the_alarm_colour_and_normal_never(
+    classes: tuple[str, ...], positive: str | None, alarming: str, harmless: str
+) -> None:
+    colours, known = class_colours(classes, positive), class_colours(TWO)
+    assert colours[alarming] == known["malignant"]
+    assert colours[harmless] == known["benign"]
+    assert len(set(colours.values())) == len(classes)
+
+
+@pytest.mark.parametrize(
     ("environment", "terminal"),
     [({}, False), ({"FORCE_COLOR": "1"}, False), ({"NO_COLOR": "1"}, True), ({"TERM": "dumb"}, True)],
 )

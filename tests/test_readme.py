@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from bccli.cli import cli
 from bccli.core.catalog import DATASETS
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, Bccli
+from tests.readme_blocks import BLOCKS, README, SHORT, blocks_of, entry_of, is_slow, run_block
 
-README = REPOSITORY / "README.md"
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -88,6 +88,31 @@ def test_commands_in_examples_exist_with_their_options(path: Path) -> None:
         options = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
         used = {word.partition("=")[0] for word in words[1:] if word.startswith("--")}
         assert used <= options | {"--help"}, line
+
+
+def test_each_entry_is_of_one_block() -> None:
+    texts = blocks_of(README.read_text())
+    assert [sum(text.startswith(start) for text in texts) for start in BLOCKS] == [1] * len(BLOCKS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(text, marks=[pytest.mark.slow] * is_slow(text), id=text.splitlines()[0][:60])
+        for text in blocks_of(README.read_text())
+    ],
+)
+def test_a_block_of_commands_runs(
+    bccli: Bccli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """On made-up raw data; what is shorter than in README stands in the table."""
+    block = entry_of(text)
+    assert block is not None, "this block of README has no entry in tests/readme_blocks.py"
+    monkeypatch.chdir(tmp_path)
+    block.setting(tmp_path, bccli)
+    for name, value in {**SHORT, **block.environment}.items():
+        monkeypatch.setenv(name, value)
+    run_block(text, block, bccli)
 
 
 def test_exit_codes_in_readme_are_those_of_the_program() -> None:

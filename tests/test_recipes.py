@@ -568,7 +568,7 @@ def test_both_recipes_run_on_the_raw_layout(
     few = ("--holdout", 6) if (name, protocol) == ("bcnet", "paper") else ()
     bccli("prepare", dataset, raw, data, "--recipe", name, "--protocol", protocol, *few)
     short = ("--epochs", 1) if name == "bcnet" else ("--epochs", 1, "--steps-per-epoch", 2)
-    result = bccli("train", data, run, "--recipe", name, "--weights", "none", "--allow-leakage", *short)
+    result = bccli("train", data, run, "--recipe", name, "--weights", "none", *short)
     info = json.loads((run / "run.json").read_text())
     assert (info["recipe"], info["protocol"]) == (name, protocol)
     size = [224, 224] if name == "bcnet" else [144, 96]

@@ -82,10 +82,12 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     """
     from bccli.core import experiments, finetuning, results
     from bccli.core.evaluation import figures_json
+    from bccli.core.positive import positive_sentence
 
     base = finetuning.load_base(run)
     designs = _designs(base, screen, settings)
     dataset = finetuning.data_of(base, settings["data"])
+    screen.note(positive_sentence(dataset.classes, dataset.positive))
     surroundings, cache = surroundings_of(settings, screen), settings["cache"]
     if len(designs) == 1:
         tuned = experiments.train(designs[0], dataset, out, surroundings, cache=cache)
@@ -101,7 +103,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
         reject_overfit=settings["reject_overfit"],
         keep_all=settings["save"] == "all",
     )
-    console.show_rows(sweep.rows)
+    console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
     return 4 if sweep.failed and not settings["skip_bad"] else 0
 
 

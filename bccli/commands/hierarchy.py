@@ -109,6 +109,7 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     from bccli.core import designs, results, tree_plans, trees
     from bccli.core.catalog import built_in_tree
     from bccli.core.evaluation import figures_json
+    from bccli.core.positive import positive_sentence
     from bccli.core.prepared import load_dataset
     from bccli.core.taxonomy import find_tree, match_tree
 
@@ -116,6 +117,7 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
         raise UsageError("--fold all: a tree is of one fold; name it, and run the command once for each")
     designs.resolve(design_of(settings, settings["backbone"]))
     dataset = load_dataset(data)
+    screen.note(positive_sentence(dataset.classes, dataset.positive))
     tree = find_tree(settings["tree"], built_in_tree(dataset.info["dataset"], dataset.classes))
     match_tree(tree, dataset.classes, str(data))
     plan = _plan(tree, settings)

@@ -101,7 +101,9 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
         columns=() if predictor.by_patch else predictor.shown,
     )
     counted = console.Counted(rows)
-    console.write_predictions(counted, predictor.classes, settings["format"], output)
+    console.write_predictions(
+        counted, predictor.classes, settings["format"], output, positive=predictor.positive
+    )
     seconds = time.monotonic() - started
     if len(first) > 1:
         what = "patches" if predictor.by_patch else "images"

@@ -190,7 +190,12 @@ def _list_datasets() -> None:
     default=0.0,
     help="Only patches with so many pixels of nuclei, 0 to 1.",
 )
-@click.option("--positive", metavar="NAME", default=None, help="The positive class.  [default: the last one]")
+@click.option(
+    "--positive",
+    metavar="NAME",
+    default=None,
+    help="The positive class.  [default: the graver one as far as the names say, else the last]",
+)
 @click.option("--patient-regex", metavar="RE", default=None, help="Finds the patient in a path (folder).")
 @click.option("--count", type=click.IntRange(min=1), default=240, show_default=True, help="Images (phantom).")
 @click.option(

@@ -82,6 +82,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     """
     from bccli.core import crossvalidation, designs, experiments, grids, results
     from bccli.core.evaluation import figures_json
+    from bccli.core.positive import positive_sentence
     from bccli.core.prepared import load_dataset
 
     backbones = grids.expand(settings["backbones"])
@@ -94,6 +95,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     grid = grids.grid(design, backbones, settings["seeds"], classifiers)
     designs.check(grid)
     dataset, surroundings = load_dataset(data), surroundings_of(settings, screen)
+    screen.note(positive_sentence(dataset.classes, dataset.positive))
     folds, seeded, cache = settings["fold"] == "all", settings["seeds"] is not None, settings["cache"]
     if settings["dry_run"]:
         console.show_rows(designs.preview(grid[0], dataset, settings["fold"]))
@@ -103,7 +105,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
         sweep = grids.train_grid(
             grid, dataset, run, surroundings, folds=folds, seeded=seeded, cache=cache, keep_all=keep_all
         )
-        console.show_rows(sweep.rows)
+        console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
         return 4 if sweep.failed and not settings["skip_bad"] else 0
     train_one = crossvalidation.train_folds if folds else experiments.train
     trained = train_one(grid[0], dataset, run, surroundings, cache=cache)

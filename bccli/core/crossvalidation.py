@@ -60,6 +60,8 @@ def _pool(run: Run, members: list[Run]) -> Run:
         "protocol",
         "classes",
         "positive",
+        "positive_origin",
+        "beta_rows",
         "preparation",
         "data",
         "size",

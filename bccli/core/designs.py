@@ -281,7 +281,7 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
             "all other figures are of images as they are"
         )
     leaks = audit(dataset, parts, cache)
-    refuse_leakage(leaks, dataset, allowed=design.allow_leakage)
+    refuse_leakage(leaks, dataset, allowed=design.allow_leakage or dataset.allows_leakage)
     for sentence in leak_sentences({part: leak.to_json() for part, leak in leaks.items()}):
         watcher.warn(sentence)
     return Job(design, backbone, weights, dataset, parts, leaks, cache)

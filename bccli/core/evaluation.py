@@ -153,6 +153,7 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
             "leakage": info["leakage"].get(split),
             "train_accuracy": info["train_accuracy"],
             "val_accuracy": info["val_accuracy"],
+            "beta_rows": info.get("beta_rows"),
             "recipe": info.get("recipe") or None,  # unknown to older runs
         },
         run=run,
@@ -388,10 +389,11 @@ def _threshold(asked: _Asked, units: Predictions, val: Predictions | None) -> fl
     if units.probabilities is None:
         raise UsageError(f"--threshold: {subject.name} has no probabilities; leave it out")
     number = _number_of_positive(units, asked.positive)
-    if rule.name in _DIRECTED and terms.positive is None and subject.positive_origin == UNKNOWN:
+    directed = rule.name in _DIRECTED or (rule.name == "fixed" and subject.run is not None)
+    if directed and terms.positive is None and subject.positive_origin == UNKNOWN:
         raise UsageError(
-            f"--threshold {rule}: the names {' and '.join(classes)} do not say which class is positive; "
-            f"say it by --positive, such as --positive {classes[-1]}"
+            f"--threshold {rule}: nothing says which class of {subject.name} is positive; add --positive "
+            + " or --positive ".join(classes)
         )
     known = np.zeros(0, bool), np.zeros(0)
     if val is not None and val.probabilities is not None:

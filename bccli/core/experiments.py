@@ -109,7 +109,7 @@ def _check_base(job: Job, base: Run, watcher: Watcher) -> None:
     if not leak.serious:
         return
     said = f"{base.root} was trained on what is test here: {leak_sentences({'test': leak.to_json()})[0]}"
-    if not job.design.allow_leakage:
+    if not (job.design.allow_leakage or job.dataset.allows_leakage):
         raise LeakageError(
             f"{job.dataset.root}: {said}; keep those patients out of test, or insist with --allow-leakage"
         )

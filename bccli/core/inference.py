@@ -66,6 +66,7 @@ class Predictor:
     prepared: bool = False
     by_patch: bool = False
     columns: tuple[str, ...] = ()
+    positive: str | None = None
 
     @property
     def needs_masks(self) -> bool:
@@ -184,7 +185,7 @@ def load_predictor(
     columns = tuple(runs[0].info.get("columns", ())) if len(runs) == 1 else ()
     return Predictor(
         runs[0].classes, tuple(members), engine.device, tta, step,
-        contours=contours, by_patch=by_patch, columns=columns,
+        contours=contours, by_patch=by_patch, columns=columns, positive=runs[0].info["positive"],
     )  # fmt: skip
 
 

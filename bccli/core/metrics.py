@@ -39,7 +39,8 @@ class Figures:
     deviation of measures over the folds. `positive_origin` is how the positive class came about.
     `group` is the part of a breakdown, `fusion` has other ways from patches to images, `threshold` and
     `temperature` are what was applied to the probabilities, `paper` the published figures of `recipe`,
-    `tree` what `tree_figures.measure_tree` says.
+    `tree` what `tree_figures.measure_tree` says, `beta_rows` which images β is measured on where some are
+    augmented copies.
     """
 
     name: str | None = None
@@ -96,6 +97,7 @@ class Figures:
     recipe: str | None = None
     paper: list[dict[str, Any]] | None = None
     tree: dict[str, Any] | None = None
+    beta_rows: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A dict that `json.dumps(…, allow_nan=False)` takes: floats unrounded, what is not finite is None.

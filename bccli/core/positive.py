@@ -135,25 +135,27 @@ def gravest(classes: Sequence[str], positive: str | None = None) -> str:
 
 
 def most_harmless(classes: Sequence[str], positive: str | None = None) -> str:
-    """The least grave of the classes that are not `gravest`, the first of several."""
-    others = [name for name in classes if name != gravest(classes, positive)]
+    """The least grave of the classes that are not `gravest`, the first of several; of one class itself."""
+    others = [name for name in classes if name != gravest(classes, positive)] or classes
     ranks = {name: severity(name) for name in others}
     return min(others, key=lambda name: len(_WORDS) if ranks[name] is None else ranks[name] or NORMAL)
 
 
 def positive_sentence(classes: Sequence[str], positive: Positive) -> str:
     """What users are told: the positive one of two classes, or the order of more, and how it came about."""
-    if len(classes) == 2:
-        reason = _REASONS[positive.origin]
-        return f"positive class: {positive.name} ({reason})"
-    order = "the order of their severity" if positive.origin == KNOWN else "alphabetical"
-    return f"classes: {', '.join(classes)} ({order})"
+    if len(classes) == 2 or positive.origin == GIVEN:
+        return f"positive class: {positive.name} ({_REASONS[positive.origin]})"
+    return f"classes: {', '.join(classes)} ({_ORDERS[positive.origin]})"
 
 
 _REASONS = {
     GIVEN: "given by --positive",
     KNOWN: "known to be the graver one",
-    UNKNOWN: "the last one, as the names do not say which it is; --positive NAME chooses",
+    UNKNOWN: "the last one, as the names do not say which is positive; --positive NAME chooses",
+}
+_ORDERS = {
+    KNOWN: "in the order of their severity",
+    UNKNOWN: "in alphabetical order, as not every name says how grave its class is",
 }
 
 

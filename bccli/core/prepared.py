@@ -10,6 +10,7 @@ from typing import Any
 from bccli.core.errors import DataError
 from bccli.core.files import read_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
+from bccli.core.positive import UNKNOWN, Positive
 from bccli.core.records import MOST_FOLDS, SPLITS, Sample, content_hash, read_rows
 
 FORMAT = 1
@@ -31,13 +32,30 @@ class Dataset:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in order; the last one is positive unless `positive` says otherwise."""
+        """Class names in order."""
         return tuple(self.info["classes"])
 
     @property
     def preparation(self) -> Preparation:
         """What a raw image has to go through to look like these."""
         return preparation_from_json(self.info["preparation"])
+
+    @property
+    def positive(self) -> Positive:
+        """The positive class, and how it came about."""
+        return Positive(self.info["positive"], self.info.get("positive_origin", UNKNOWN))
+
+    @property
+    def positive_facts(self) -> dict[str, str | None]:
+        """What run.json says of the positive class: with other than two classes, there is none."""
+        if len(self.classes) != 2:
+            return {"positive": None, "positive_origin": None}
+        return {"positive": self.positive.name, "positive_origin": self.positive.origin}
+
+    @property
+    def allows_leakage(self) -> bool:
+        """Whether it was made by the paper's protocol: who chooses that insists on what it leaks."""
+        return str(self.info["protocol"]).startswith("paper")
 
     @property
     def folds(self) -> int:

@@ -17,7 +17,14 @@ from bccli.core.making import Making, keep_apart, make
 from bccli.core.merging import merge
 from bccli.core.prepared import FORMAT, MARKER
 from bccli.core.records import SPLITS, Sample
-from bccli.core.requests import Request, drawn_samples, look, sensible_workers, verification_of
+from bccli.core.requests import (
+    Request,
+    drawn_samples,
+    look,
+    positive_in,
+    sensible_workers,
+    verification_of,
+)
 from bccli.core.sharding import WHOLE, Shard
 from bccli.core.splits import TRAIN
 from bccli.core.surveying import Survey
@@ -50,6 +57,7 @@ class _Work(Making):
 
     def complete(self, preparation: dict[str, Any]) -> dict[str, Any]:
         request = self.request
+        positive = positive_in(request, self.found)
         info = {
             "format": FORMAT,
             "tool": MARKER,
@@ -59,7 +67,8 @@ class _Work(Making):
             "settings": self.settings,
             "preparation": preparation,
             "classes": list(self.found.classes),
-            "positive": request.positive or self.found.classes[-1],
+            "positive": positive.name,
+            "positive_origin": positive.origin,
             "patients": len(self.found.names) or None,
             "notes": list(self.parts.notes),
         }

@@ -20,6 +20,7 @@ from bccli.core.imaging.decoding import to_rgb
 from bccli.core.imaging.preparation import MEAN, Preparation, prepare_image
 from bccli.core.imaging.stain import STAINS
 from bccli.core.planning import Division, Plan, draw_and_plan
+from bccli.core.positive import Positive, find_positive, positive_sentence
 from bccli.core.records import SPLITS, Sample
 from bccli.core.surveying import SourceError, Survey, survey
 from bccli.core.verification import Tally, Verification, verify
@@ -67,6 +68,7 @@ def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
     if request.positive is not None and request.positive not in found.classes:
         hint = nearest(request.positive, found.classes)
         raise UsageError(f"--positive {request.positive!r} is none of {', '.join(found.classes)}{hint}")
+    watcher.note(positive_sentence(found.classes, positive_in(request, found)))
     _check_masks(request, found)
     for remark in found.tally.remarked():
         watcher.warn(remark.sentence())
@@ -82,6 +84,12 @@ def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
             f"the patients of {unknown} images are unknown; each such image counts as a patient of its own"
         )
     return found, parts
+
+
+def positive_in(request: Request, found: Survey) -> Positive:
+    """The positive class: given, known from the task or the names, or the last one."""
+    ordered = DATASETS[request.dataset].find_task(request.reading.task) is not None
+    return find_positive(found.classes, request.positive, ordered=ordered)
 
 
 def _check_masks(request: Request, found: Survey) -> None:

@@ -21,6 +21,7 @@ from bccli.core.images import Images
 from bccli.core.metrics import Figures
 from bccli.core.models.exporting import Moulds, Variant, export
 from bccli.core.models.weights import Weights
+from bccli.core.overfitting import accuracies
 from bccli.core.predictions import read_any, write_predictions
 from bccli.core.records import SPLITS, Sample
 from bccli.core.run_plots import Drawing, draw_curves, draw_results, drawn
@@ -141,7 +142,9 @@ def finish(
         "parameters": int(whole.count_params()),
         "kept_epoch": fit.progress.kept_epoch,
         "epochs_trained": fit.progress.epoch,
-        **accuracies(probabilities, fit.examples.labels, parts),
+        **accuracies(
+            probabilities.argmax(axis=1) == fit.examples.labels, samples, parts, job.dataset.info["protocol"]
+        ),
     }
     preliminary = Run(run.root, {**run.info, **facts})
     write_figures(preliminary)
@@ -215,16 +218,6 @@ def write_origins(job: Job, run: Run) -> None:
     write_text(run.root / "recipe.toml", to_recipe(job.design, job.weights, job.design.fold))
 
 
-def accuracies(probabilities: np.ndarray, labels: np.ndarray, parts: np.ndarray) -> dict[str, float | None]:
-    """Train and val accuracy of probabilities (n, classes), None where there is no such image."""
-    hits = probabilities.argmax(axis=1) == labels
-    found = {"train_accuracy": TRAIN, "val_accuracy": VAL}
-    return {
-        name: float(hits[parts == part].mean()) if (parts == part).any() else None
-        for name, part in found.items()
-    }
-
-
 def some_places(images: Images) -> np.ndarray:
     """The positions (n,) of a few images, from all over the dataset."""
     return np.unique(np.linspace(0, len(images.samples) - 1, _CHECKED).astype(int))
@@ -244,7 +237,7 @@ def facts_of(job: Job, root: Path) -> dict[str, Any]:
         "dataset": info["dataset"],
         "protocol": info["protocol"],
         "classes": list(job.dataset.classes),
-        "positive": info["positive"] if len(job.dataset.classes) == 2 else None,
+        **job.dataset.positive_facts,
         "preparation": info["preparation"],
         "data": {
             "hash": job.dataset.hash,

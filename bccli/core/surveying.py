@@ -12,6 +12,7 @@ import numpy as np
 
 from bccli.core.census import Background
 from bccli.core.errors import DataError
+from bccli.core.positive import class_order
 from bccli.core.records import SPLITS, Sample
 from bccli.core.verification import Tally
 
@@ -91,7 +92,7 @@ def survey(
     size_of: Callable[[Sample], int],
     pose: Callable[[Sample], Sample] = lambda sample: sample,
 ) -> Survey:
-    """Go through a reader once; `classes` is the known order, or empty for the alphabetical one.
+    """Go through a reader once; `classes` is the known order, or empty for what their names say.
 
     `size_of` gives the bytes of a sample's file, so that the listing notices most changed files; `pose`
     turns the dataset's own class into that of the task.
@@ -154,7 +155,7 @@ def _class_order(seen: tuple[str, ...], known: tuple[str, ...], tally: Tally) ->
         raise SourceError(
             f"no images of this dataset were found{others}{listed}; check the folder and the options"
         )
-    order = tuple(label for label in known if label in seen) or tuple(sorted(seen))
+    order = tuple(label for label in known if label in seen) or class_order(seen)
     if len(order) < 2:
         raise SourceError(f"all images are of one class ({order[0]}); add images of another class")
     return order

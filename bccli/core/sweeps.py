@@ -10,6 +10,7 @@ import numpy as np
 
 from bccli.core.errors import BccliError, LeakageError, LockedError, UsageError
 from bccli.core.files import read_json, replacing
+from bccli.core.metrics import Figures
 from bccli.core.results import forget_network, keeps_network, stored_figures, write_table
 from bccli.core.runs import Run, complete_run, load_run, networks_of, open_run, reopen
 from bccli.core.sweep_plots import plot_sweep
@@ -38,10 +39,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that has come to its end: its table, best first, and how many members failed."""
+    """A sweep that has come to its end: its table, best first, and how many members failed.
+
+    `figures` are those of the complete members on test, or on val where there is none, in the same order.
+    """
 
     root: Path
     rows: list[dict[str, Any]]
+    figures: list[Figures]
     failed: int
 
 
@@ -96,7 +101,15 @@ def run_sweep(
         write_table(root / LEADERBOARD, rows)
         _draw(root, rows, rules)
         complete_run(run, {"members": [row["name"] for row in sorted(rows, key=lambda row: row["name"])]})
-    return Sweep(root, rows, sum(row["status"] == "failed" for row in rows))
+    complete = (load_run(root / row["name"]) for row in rows if row["status"] == "complete")
+    figures = [found for run in complete if (found := _headline(run))]
+    return Sweep(root, rows, figures, sum(row["status"] == "failed" for row in rows))
+
+
+def _headline(run: Run) -> Figures | None:
+    """A run's figures on test, or on val."""
+    figures = {one.split: one for one in stored_figures(run)}
+    return figures.get("test") or figures.get("val")
 
 
 def _note_time(run: Run, seconds: float) -> None:
@@ -182,7 +195,7 @@ def _row(root: Path, member: Member | None, keys: Sequence[str], reason: str) ->
 
 _ON_VAL = ("roc_auc", "f1", "accuracy", "loss")
 _ON_TEST = ("roc_auc", "auc_paper", "f1", "accuracy", "majority_accuracy", "n", "patients")
-_OVERFITTING = ("train_accuracy", "beta", "beta_paper", "overfit", "overfit_paper")
+_OVERFITTING = ("train_accuracy", "beta", "beta_paper", "overfit", "overfit_paper", "beta_rows")
 _SPREAD = ("val_accuracy", "val_roc_auc", "test_accuracy", "test_roc_auc", "test_auc_paper", "beta")
 
 

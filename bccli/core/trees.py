@@ -33,6 +33,7 @@ from bccli.core.locators import Films, make_locators
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import units
 from bccli.core.node_answers import Networks, Place, answers_of_run
+from bccli.core.overfitting import accuracies
 from bccli.core.predictions import write_predictions
 from bccli.core.prepared import Dataset
 from bccli.core.records import SPLITS, Sample
@@ -123,7 +124,7 @@ def _prepare_ground(plan: Plan, dataset: Dataset, cache: Path, watcher: Watcher)
         units(design.head.output, len(node.children))
         check_size(find_backbone(design.backbone), size)
     leaks = audit(dataset, parts, cache)
-    allowed = plan.course.design.allow_leakage
+    allowed = plan.course.design.allow_leakage or dataset.allows_leakage
     refuse_leakage(leaks, dataset, allowed=allowed)
     for sentence in leak_sentences({part: leak.to_json() for part, leak in leaks.items()}):
         watcher.warn(sentence)
@@ -290,16 +291,13 @@ def _finish(
     _write_seen(run, ground, [nodes[name] for name in plan.grafts])
     write_text(run.root / "recipe.toml", to_recipe(plan, ground.dataset))
     labels = np.array([classes.index(sample.label) for sample in samples])
-    hits = chosen == labels
-    accuracy = {part: float(hits[parts == part].mean()) for part in (TRAIN, VAL) if (parts == part).any()}
     facts = {
         **_facts(plan, ground, run.root, nodes),
         "recipe": surroundings.recipe or None,
         JOINT: list(joint.nodes),
         FOLDER: located.facts,
         "exports": {**({JOINT: joint.export} if joint.export else {}), **located.exports},
-        "train_accuracy": accuracy.get(TRAIN),
-        "val_accuracy": accuracy.get(VAL),
+        **accuracies(chosen == labels, samples, parts, dataset.info["protocol"]),
     }
     write_results(Run(run.root, {**run.info, **facts}))
     return complete_run(run, facts)
@@ -372,7 +370,7 @@ def _facts(plan: Plan, ground: Ground, root: Path, nodes: Mapping[str, Run]) -> 
         "dataset": info["dataset"],
         "protocol": info["protocol"],
         "classes": classes,
-        "positive": info["positive"] if len(classes) == 2 else None,
+        **dataset.positive_facts,
         "preparation": info["preparation"],
         "data": {
             "hash": dataset.hash,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from bccli.core.positive import GIVEN, find_positive
 from bccli.core.prepared import Dataset
 from bccli.core.records import content_hash
 from bccli.core.taxonomy import Tree, find_node, parse_tree
@@ -20,10 +21,13 @@ def view_of(dataset: Dataset, tree: Tree, node: Tree) -> tuple[Dataset, np.ndarr
     samples = tuple(
         replace(dataset.samples[place], label=child) for place, child in pairs if child is not None
     )
+    given = dataset.positive.name if dataset.positive.origin == GIVEN else None
+    positive = find_positive(node.names, given if given in node.names else None)
     info = {
         **dataset.info,
         "classes": list(node.names),
-        "positive": node.names[-1],
+        "positive": positive.name,
+        "positive_origin": positive.origin,
         VIEW: {"tree": str(tree), "node": node.name},
     }
     return Dataset(dataset.root, info, samples, content_hash(samples)), places

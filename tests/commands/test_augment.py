@@ -226,9 +226,11 @@ def test_paper_protocol_joins_augments_and_splits(bccli: Bccli, films: Path, tmp
     )
     assert info["protocol"] == "paper"
     assert "20 augmented relatives" in result.stderr
-    refused(
-        bccli("train", out, tmp_path / "run", "--epochs", 1, exit=3), "augmented relatives", "--allow-leakage"
-    )
+    trained = bccli("train", out, tmp_path / "run", "--epochs", 1)
+    assert "20 augmented relatives" in trained.stderr
+    assert {row["protocol"] for row in rows_of(trained.stdout)} == {"paper"}
+    figures = json.loads((tmp_path / "run" / "metrics.json").read_text())["runs"]
+    assert figures[1]["leakage"]["children"] == 20
 
 
 def test_training_with_folds_drops_the_children_of_val_and_test(

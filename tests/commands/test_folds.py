@@ -48,6 +48,7 @@ def test_all_folds_are_pooled_and_predict_averages_them(bccli: Bccli, folded: Pa
     assert (figures["kind"], figures["n"], figures["patients"]) == ("folds", 32, 8)
     assert figures["leakage"] == {"patients": 0, "identical": 0, "near_duplicates": 0, "children": 0}
     info = json.loads((run / "run.json").read_text())
+    assert (info["positive"], info["positive_origin"]) == ("malignant", "known")
     single = [
         json.loads((run / part / "metrics.json").read_text())["runs"][1]["accuracy"] for part in info["parts"]
     ]

@@ -188,7 +188,7 @@ def test_a_rule_with_a_direction_asks_which_class_is_positive(bccli: Bccli) -> N
     text = "\n".join(["path,label,split,p_a,p_b", *rows])
     refused(
         bccli("evaluate", "-", "--threshold", "sensitivity=0.9", input=text, exit=2),
-        "--threshold sensitivity=0.9", "do not say which class is positive", "--positive",
+        "--threshold sensitivity=0.9", "nothing says which class", "is positive", "--positive",
     )  # fmt: skip
     bccli("evaluate", "-", "--threshold", "sensitivity=0.9", "--positive", "b", input=text)
     bccli("evaluate", "-", "--threshold", "youden", input=text)

@@ -20,8 +20,8 @@ from bccli.core.features import CHUNK, FeatureKey, StoredFeatures, compute_featu
 from bccli.core.images import Images, ImageSource
 from bccli.core.live import with_views
 from bccli.core.models import backend
+from bccli.core.overfitting import accuracies
 from bccli.core.results import (
-    accuracies,
     draw_network,
     facts_of,
     keep_extractor,
@@ -76,7 +76,7 @@ def classify(job: Job, run: Run, surroundings: Surroundings) -> Run:
         "parameters": eye.parameters + sum(array.size for array in classifier.arrays.values()),
         "fitted": dict(classifier.settings),
         **kept,
-        **accuracies(answers, labels, parts),
+        **accuracies(answers.argmax(axis=1) == labels, images.samples, parts, job.dataset.info["protocol"]),
     }
     write_results(Run(run.root, {**run.info, **facts}))
     return complete_run(run, facts)

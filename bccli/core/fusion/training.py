@@ -25,9 +25,9 @@ from bccli.core.live import with_views
 from bccli.core.models import backend
 from bccli.core.models.exporting import TOLERANCE, largest_difference
 from bccli.core.models.heads import OUTPUTS, units
+from bccli.core.overfitting import accuracies
 from bccli.core.results import (
     Curves,
-    accuracies,
     draw_curves,
     draw_network,
     facts_of,
@@ -253,6 +253,7 @@ def _finish(material: Material, learned: Learned, run: Run, surroundings: Surrou
     learned.stored.write(run.root)
     kept = keep_extractor(run.root, patch.extractor, material.images, surroundings.watcher)
     write_origins(job, run)
+    protocol = job.dataset.info["protocol"]
     of_samples = np.array([job.dataset.classes.index(sample.label) for sample in samples])
     facts = {
         **facts_of(job, run.root),
@@ -261,8 +262,8 @@ def _finish(material: Material, learned: Learned, run: Run, surroundings: Surrou
         "images": len(images),
         "parameters": int(patch.extractor.count_params()) + learned.parameters,
         **kept,
-        "patches": accuracies(patches, of_samples, of_patch),
-        **accuracies(fused, material.labels, material.parts),
+        "patches": accuracies(patches.argmax(axis=1) == of_samples, samples, of_patch, protocol),
+        **accuracies(fused.argmax(axis=1) == material.labels, images, material.parts, protocol),
         **learned.facts,
     }
     write_results(Run(run.root, {**run.info, **facts}))
