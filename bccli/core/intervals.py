@@ -11,7 +11,7 @@ goes beyond the normal distribution (Hesterberg 2015, DOI 10.1080/00031305.2015.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -21,6 +21,8 @@ from bccli.core.weighting import CELLS, Floats, Material, chunks, measures
 LEVEL = 0.95
 FEWEST = 5
 """With fewer patients there are no intervals (contract, section 2)."""
+FEW = 15
+"""Where fewer patients have a class, its rates have intervals as wide as those of a share of few."""
 LEFT_OUT = 400
 """So many patients at most are left out in turn, to see how skewed their influence is."""
 UNDEFINED = 0.30
@@ -81,6 +83,9 @@ def intervals(
             limits[name], why = spread.limits(
                 clusters, unit, needed=needed(name, material), reach=clusters_for_reach(name, material)
             )
+        found_limits = limits[name]
+        if found_limits and name.partition(".")[0] in _RATES and clusters < FEW:
+            limits[name] = _as_wide_as_wilson(found_limits, spread, clusters)
         certain = name.partition(".")[0] in _SHARES and spread.point in (0, 1)
         if limits[name] is None and certain and clusters >= FEWEST:
             limits[name], why = _beyond(spread.point, clusters), ""
@@ -250,11 +255,29 @@ _DIGITS = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "tpr", "tnr", "pati
 """The measures whose limits say how many rounds are needed."""
 _SHARES = frozenset({"accuracy", "tpr", "tnr", "fpr", "patient_accuracy", "sensitivity", "specificity"})
 """Shares of images, which have a limit also where nothing varies."""
+_RATES = _SHARES - {"accuracy", "patient_accuracy"}
+"""Shares of the images of a class, of which there may be few patients although there are many in all."""
 _LEFT_OUT = {
     "ece": "resampling itself makes it larger",
     "majority_accuracy": "describes the images, not the classifier",
 }
 """Measures without an interval, and why."""
+
+
+def _as_wide_as_wilson(limits: Limits, spread: Spread, behind: int) -> Limits:
+    """Limits that hold at least Wilson's interval of a share, for as many images as its variance is worth.
+
+    Wilson 1927, DOI 10.1080/01621459.1927.10502953; the number of images as in Korn and Graubard 1998,
+    "Confidence intervals for proportions with small expected number of positive counts", Survey Methodology
+    24:193. Of five to ten patients almost all told right, rounds alone vary too little.
+    """
+    share, variance = spread.point, float(np.nanvar(spread.values))
+    if not 0 < share < 1 or variance <= _NOTHING:
+        return limits
+    worth, z = share * (1 - share) / variance, expanded_reach(behind)
+    middle = (share + z * z / 2 / worth) / (1 + z * z / worth)
+    reach = z / (1 + z * z / worth) * math.sqrt(share * (1 - share) / worth + (z / 2 / worth) ** 2)
+    return replace(limits, low=min(limits.low, middle - reach), high=max(limits.high, middle + reach))
 
 
 def _beyond(share: float, clusters: int) -> Limits:

@@ -266,6 +266,12 @@ def test_other_data_is_audited_against_what_the_run_has_seen(bccli: Bccli, run: 
     assert "4 patients, 12 images with identical pixels" in result.stderr
     table = bccli("evaluate", run, "--data", others / "data", "--format", "table").stdout
     assert "data shares 4 patients" in table
+    for format in ("csv", "markdown", "latex"):
+        text = bccli("evaluate", run, "--data", others / "data", "--format", format).stdout
+        assert "data shares 4 patients" in text
+    (row,) = rows_of(bccli("evaluate", run, "--data", others / "data").stdout)
+    assert (row["leakage_patients"], row["leakage_identical"]) == ("4", "12")
+    assert row["positive"] == "malignant"
 
 
 def test_the_runs_own_data_gives_its_own_figures(
@@ -349,6 +355,35 @@ def test_why_there_are_no_intervals_is_said(bccli: Bccli) -> None:
     (unknown,) = figures(bccli, "-", input=GOOD + "5.png,a,0.8,0.2\n")
     assert unknown["resampled"] == "images, as patients are unknown"
     assert unknown["ci"]
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "markdown", "latex"])
+def test_every_format_says_what_its_figures_rest_on(bccli: Bccli, tmp_path: Path, format: str) -> None:
+    lines = GOOD + "5.png,a,0.8,0.2\n"
+    shown = bccli("evaluate", "-", "--format", format, "--output", tmp_path / "out", input=lines).stdout
+    written = {"csv": "csv", "markdown": "md", "latex": "tex"}.get(format)
+    for text in (shown, (tmp_path / "out" / f"figures.{written}").read_text() if written else shown):
+        assert "patients unknown" in text
+        assert "images, as patients are unknown" in text
+        assert "positive class: b (the last one, as the names do not say" in text
+        assert "interval of tpr" in text
+        assert "rests on 2 images; its interval needs 5" in text
+
+
+def test_folds_stand_beside_the_pooled_figures_in_every_format(bccli: Bccli) -> None:
+    header, *rows = table_of().splitlines()
+    text = "\n".join([header + ",fold", *(f"{row},{number % 3}" for number, row in enumerate(rows))])
+    (entry,) = figures(bccli, "-", input=text)
+    spread = entry["folds"]["measures"]["accuracy"]
+    assert entry["folds"]["names"] == ["0", "1", "2"]
+    assert spread["mean"] == pytest.approx(np.mean(spread["values"]))
+    for format, plus in (("table", "±"), ("markdown", "±"), ("latex", r"$\pm$")):
+        shown = bccli("evaluate", "-", "--format", format, input=text).stdout
+        assert re.search(rf"{spread['mean']:.4f} {re.escape(plus)}\s", shown)
+        assert "3 folds" in " ".join(shown.split())
+    (row,) = rows_of(bccli("evaluate", "-", input=text).stdout)
+    assert float(row["accuracy_fold_mean"]) == pytest.approx(spread["mean"])
+    assert float(row["accuracy_fold_sd"]) == pytest.approx(spread["sd"])
 
 
 def test_one_class_only_has_reasons(bccli: Bccli) -> None:
