@@ -24,6 +24,8 @@ EXACT = 1000
 
 SWAPS = 10_000
 """So often the two are swapped in a random half of the patients."""
+FEWEST_SWAPS, MOST_CELLS = 1000, 100_000_000
+"""Of very many patients less often, so that no more patients, times swaps, are looked at."""
 EVERY_SWAP = 13
 """Of so few patients each way to swap is looked at instead."""
 
@@ -152,8 +154,9 @@ def _swaps(clusters: int, seed: int) -> Iterator[Floats]:
         return
     source = np.random.default_rng(seed)
     step = max(1, CELLS // (16 * clusters))
-    for start in range(0, SWAPS, step):
-        yield source.integers(0, 2, (min(step, SWAPS - start), clusters)).astype(np.float64)
+    swaps = min(SWAPS, max(FEWEST_SWAPS, MOST_CELLS // clusters))
+    for start in range(0, swaps, step):
+        yield source.integers(0, 2, (min(step, swaps - start), clusters)).astype(np.float64)
 
 
 def _side_by_side(first: Material, second: Material) -> Material:
