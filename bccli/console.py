@@ -217,6 +217,15 @@ def show_figures(
         for number, table in enumerate(figures_table.published(figures, comparison)):
             print(end="\n" * (number > 0))
             show_rows(table, chosen)
+        sys.stdout.write(_below(figures, comparison, chosen))
+
+
+def _below(figures: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] | None, format: str) -> str:
+    """What has to be known about tables for a paper, below them."""
+    from bccli import figures_table
+    from bccli.writers import REMARKS
+
+    return "\n" + "".join(REMARKS[format](line) for line in figures_table.remarks(figures, comparison))
 
 
 def show_sweep(rows: Sequence[Mapping[str, Any]], figures: Sequence[Mapping[str, Any]]) -> None:
@@ -279,6 +288,7 @@ def write_figures(
             for table in figures_table.published(figures, comparison):
                 WRITERS[format](table, stream, "")
                 stream.write("\n")
+            stream.write(_below(figures, comparison, format).lstrip())
 
 
 def show_json(value: Any) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bccli.core.intervals import digits_of
+from bccli.core.positive import Positive, positive_sentence
 from bccli.writers import cell
 
 Row = dict[str, Any]
@@ -29,14 +31,16 @@ _LEADING = {
 
 # What a paper's table shows, a row per run.
 _PUBLISHED = (
-    "protocol", "split", "level", "n", "patients", "accuracy", "majority_accuracy", "balanced_accuracy", "f1",
-    "roc_auc", "pr_auc", "tpr", "tnr", "mcc", "kappa", "brier",
+    "protocol", "split", "level", "n", "patients", "positive", "accuracy", "majority_accuracy",
+    "balanced_accuracy", "f1", "roc_auc", "pr_auc", "tpr", "tnr", "mcc", "kappa", "brier",
 )  # fmt: skip
 
 _NESTED = frozenset(
-    {"classes", "confusion_matrix", "per_class", "ci", "calibration", "leakage", "reasons", "threshold",
-     "fusion", "paper", "tree"}
+    {"classes", "confusion_matrix", "per_class", "ci", "ci_error", "ci_left_out", "calibration", "leakage",
+     "reasons", "remarks", "threshold", "fusion", "folds", "paper", "tree"}
 )  # fmt: skip
+
+_LEAKS = ("patients", "identical", "near_duplicates", "children")
 
 _HIERARCHICAL = {f"hierarchical_{name}": name for name in ("precision", "recall", "f1")}
 
@@ -59,6 +63,7 @@ def flat_rows(figures: Sequence[Figures]) -> list[Row]:
     ways = dict.fromkeys(way for row in figures for way in row["fusion"] or {})
     limited = dict.fromkeys(name for row in figures for name in row["ci"] or {} if "." not in name)
     more = ["ece", "brier", *(_HIERARCHICAL if any(row.get("tree") for row in figures) else ())]
+    folded = dict.fromkeys(name for row in figures for name in (row["folds"] or {}).get("measures", ()))
     return [
         {
             **{key: value for key, value in row.items() if key not in _NESTED},
@@ -70,6 +75,13 @@ def flat_rows(figures: Sequence[Figures]) -> list[Row]:
                 for name in limited
                 for place, end in enumerate(("low", "high"))
             },
+            **{f"leakage_{kind}": (row["leakage"] or {}).get(kind) for kind in _LEAKS},
+            **{
+                f"{name}_fold_{part}": ((row["folds"] or {}).get("measures", {}).get(name) or {}).get(part)
+                for name in folded
+                for part in ("mean", "sd")
+            },
+            "remarks": "; ".join(remarks([row], None)),
         }
         for row in figures
     ]
@@ -101,20 +113,39 @@ def leading_rows(names: Sequence[str], figures: Sequence[Figures]) -> list[Row]:
 def _leading(row: Figures, measure: str) -> str | None:
     """A figure with three decimals and its limits, which break into a line of their own."""
     value = row[measure]
-    limits = (row["ci"] or {}).get(measure)
-    shown = f" ({limits[0]:.3f}–{limits[1]:.3f})" if limits else ""
-    return None if value is None else cell(value, digits=3) + shown
+    return None if value is None else cell(value, digits=3) + _limits_of(row, measure)
 
 
 def _measure_rows(columns: Sequence[str], figures: Sequence[Figures]) -> list[Row]:
     return [
         {
             "measure": _name(measure),
-            **{name: _with_limits(row, measure) for name, row in zip(columns, figures, strict=True)},
+            **{
+                key: shown
+                for name, row in zip(columns, figures, strict=True)
+                for key, shown in _columns_of(name, row, measure)
+            },
         }
         for measure in _SHOWN
         if any(_value(row, measure) is not None for row in figures)
     ]
+
+
+def _columns_of(name: str, row: Figures, measure: str) -> Iterator[tuple[str, str | None]]:
+    """A figure of a run, and behind it that of its folds where there are some."""
+    yield name, _with_limits(row, measure)
+    if row["folds"]:
+        yield f"{name}, {_folds_in_words(row)}", _spread(row, measure)
+
+
+def _folds_in_words(row: Figures) -> str:
+    return f"mean ± sd of {len(row['folds']['names'])} folds"
+
+
+def _spread(row: Figures, measure: str) -> str | None:
+    """Mean and standard deviation over the folds."""
+    found = row["folds"]["measures"].get(measure)
+    return f"{found['mean']:.4f} ± {found['sd']:.4f}" if found else None
 
 
 def published(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> Iterator[list[Row]]:
@@ -126,7 +157,25 @@ def published(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) 
         }
         for row in figures
     ]
+    if rows := _fold_rows(figures):
+        yield rows
     yield from _common_tables(figures, comparison)
+
+
+def _fold_rows(figures: Sequence[Figures]) -> list[Row]:
+    """Mean ± standard deviation over the folds, a row per run that has some."""
+    return [
+        {
+            "run": _title(row),
+            "over": _folds_in_words(row),
+            **{_name(measure): _spread(row, measure) for measure in _PUBLISHED if measure in _OF_FOLDS},
+        }
+        for row in figures
+        if row["folds"]
+    ]
+
+
+_OF_FOLDS = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "pr_auc", "tpr", "tnr", "mcc", "kappa")
 
 
 def _common_tables(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> Iterator[list[Row]]:
@@ -148,7 +197,7 @@ def _class_rows(row: Figures) -> list[Row]:
         {
             "class": _name(key),
             **{
-                name: cell(values[key]) + _limits(limits.get(f"{key}.{name}"))
+                name: cell(values[key]) + (_limits_of(row, f"{key}.{name}") if limits else "")
                 for name, values in row["per_class"].items()
             },
         }
@@ -179,7 +228,7 @@ def _node_rows(row: Figures) -> Iterator[Row]:
             "node": name if tree["decide"] else f"{name} (summed)",
             "children": ", ".join(node["classes"]),
             "n": node["n"],
-            "accuracy": cell(node["accuracy"]) + _limits(node["ci"]["accuracy"]),
+            "accuracy": cell(node["accuracy"]) + _limits_of(node, "accuracy"),
             "majority": cell(node["majority_accuracy"]),
             "balanced": cell(node["balanced_accuracy"]),
         }
@@ -188,7 +237,7 @@ def _node_rows(row: Figures) -> Iterator[Row]:
 def _paper_rows(row: Figures) -> Iterator[Row]:
     """The recipe's figures in its paper beside the measured ones, which have a protocol and an interval."""
     for entry in row["paper"] or ():
-        measured = cell(entry["measured"]) + _limits((row["ci"] or {}).get(entry["measure"]))
+        measured = cell(entry["measured"]) + _limits_of(row, entry["measure"])
         yield {
             "run": row["name"],
             "measure": entry["measure"].replace("_", " "),
@@ -207,9 +256,9 @@ def _comparison_rows(comparison: Mapping[str, Any]) -> list[Row]:
     return [
         {
             "measure": _name(name),
-            f"{first} − {second}": f"{entry['difference']:+.4f}{_limits(entry['ci'], signed=True)}".replace(
-                "-", "−"
-            ),
+            f"{first} − {second}": f"{entry['difference']:+.4f}"
+            f"{_limits(entry['ci'], digits_of(entry['ci_error']), signed=True)}".replace("-", "−"),
+            "p": None if entry["p"] is None else _p(entry["p"]),
         }
         for name, entry in comparison["differences"].items()
     ]
@@ -217,28 +266,74 @@ def _comparison_rows(comparison: Mapping[str, Any]) -> list[Row]:
 
 def remarks(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> Iterator[str]:
     """What has to be known about the tables, a line each."""
-    from bccli.core.leakage import leak_sentences
-
     for row in figures:
         title = _title(row)
-        for sentence in leak_sentences({row["split"] or "data": row["leakage"] or {}}):
-            yield f"{row['name']}: {sentence}"
-        if why := (row["reasons"] or {}).get("ci"):
-            yield f"{title}: no intervals ({why})"
-        if row["threshold"]:
-            chosen = "as given" if row["threshold"]["chosen_on"] is None else "chosen on val"
-            yield f"{title}: {row['positive']} from {row['threshold']['value']:.4f} on, {chosen}"
-        if row["temperature"]:
-            yield f"{title}: probabilities at temperature {row['temperature']:.3f}, fitted to val"
-        if tree := row.get("tree"):
-            ways = ", ".join(f"{name} {cell(value)}" for name, value in tree["decisions"].items())
-            how = f"decides by {tree['decide']}" if tree["decide"] else "knows no tree"
-            yield f"{title}: {how}; accuracy by {tree['labels']}: {ways}"
-            yield from _found_regions(title, tree["nodes"])
+        yield from _on_images(title, row)
+        yield from _on_decisions(title, row)
+        yield from _on_gaps(title, row)
     for unit in dict.fromkeys(row["resampled"] for row in figures if row["ci"]):
         yield f"95 % intervals over {unit}"
     yield from _on_beta(figures)
     yield from _tests(comparison)
+
+
+def _on_images(title: str, row: Figures) -> Iterator[str]:
+    """What images were measured, and what was known of them before."""
+    from bccli.core.leakage import leak_sentences
+
+    for sentence in leak_sentences({row["split"] or "data": row["leakage"] or {}}):
+        yield f"{title}: {sentence}"
+    if row["patients"] is None and row["n"]:
+        yield f"{title}: patients unknown"
+    if row["merged"]:
+        yield f"{title}: {row['merged']}"
+    for remark in row["remarks"] or ():
+        yield f"{title}: {remark}"
+
+
+def _on_decisions(title: str, row: Figures) -> Iterator[str]:
+    """How classes were decided on."""
+    if row["positive"]:
+        positive = Positive(row["positive"], row["positive_origin"] or "unknown")
+        yield f"{title}: {positive_sentence(row['classes'], positive)}"
+    if row["threshold"]:
+        chosen = "as given" if row["threshold"]["chosen_on"] is None else "chosen on val"
+        yield f"{title}: {row['positive']} from {row['threshold']['value']:.4f} on, {chosen}"
+    if row["temperature"]:
+        yield f"{title}: probabilities at temperature {row['temperature']:.3f}, fitted to val"
+    if tree := row.get("tree"):
+        ways = ", ".join(f"{name} {cell(value)}" for name, value in tree["decisions"].items())
+        how = f"decides by {tree['decide']}" if tree["decide"] else "knows no tree"
+        yield f"{title}: {how}; accuracy by {tree['labels']}: {ways}"
+        yield from _found_regions(title, tree["nodes"])
+
+
+def _on_gaps(title: str, row: Figures) -> Iterator[str]:
+    """Why figures and intervals are missing, and what the others leave out."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in (row["reasons"] or {}).items():
+        if name == "ci":
+            yield f"{title}: no intervals ({why})"
+        elif name.removeprefix("ci.") in _EXPLAINED and (name != "patient_accuracy"):
+            what = f"interval of {_name(name.removeprefix('ci.'))}" if name[:3] == "ci." else _name(name)
+            reasons.setdefault(why, []).append(what)
+        elif name.startswith("folds"):
+            what = _name(name.removeprefix("folds").removeprefix("."))
+            reasons.setdefault(why, []).append(f"mean of {what} over the folds" if what else "folds")
+    for why, names in reasons.items():
+        yield f"{title}: no {', '.join(names)} ({why})"
+    left_out = {name: share for name, share in (row["ci_left_out"] or {}).items() if name in _EXPLAINED}
+    if left_out:
+        most = max(*left_out.values(), 0.001)
+        named = ", ".join(_name(name) for name in left_out)
+        yield (
+            f"{title}: the intervals of {named} hold where the measure is defined; up to {most:.1%} of "
+            "the rounds, which lack a class, are left out"
+        )
+
+
+_EXPLAINED = frozenset(_SHOWN) - {"majority_accuracy", "ece"}
+"""The measures whose absence is explained below a table; `reasons` in the JSON has those of each class."""
 
 
 def _on_beta(figures: Sequence[Figures]) -> Iterator[str]:
@@ -266,14 +361,20 @@ def _tests(comparison: Mapping[str, Any] | None) -> Iterator[str]:
     if not comparison["n"]:
         yield f"{pair} cannot be compared: {comparison['reason']}"
         return
-    alone = comparison["mcnemar"]
+    alone, areas = comparison["mcnemar"], comparison["delong"]
     yield (
         f"{pair} on {comparison['n']} common cases: only the first is right on {alone['first_only']}, "
-        f"only the second on {alone['second_only']} (McNemar p = {_p(alone['p'])})"
+        f"only the second on {alone['second_only']}"
     )
-    if comparison["delong"] and comparison["delong"]["p"] is not None:
-        one, other = comparison["delong"]["roc_auc"]
-        yield f"AUC {one:.4f} and {other:.4f} (DeLong p = {_p(comparison['delong']['p'])})"
+    if any(entry["p"] is not None for entry in comparison["differences"].values()):
+        yield f"p from swapping the two within whole {comparison['resampled']}"
+    if areas and areas["p"] is not None:
+        one, other = areas["roc_auc"]
+        clustered = areas["method"].startswith("Obuchowski")
+        test = "DeLong's test for images of one patient, Obuchowski 1997," if clustered else "DeLong"
+        yield f"AUC {one:.4f} and {other:.4f} ({test} p = {_p(areas['p'])})"
+    if not alone["naive"]:
+        yield f"McNemar p = {_p(alone['p'])}"
 
 
 def _p(value: float) -> str:
@@ -306,11 +407,17 @@ def _value(row: Figures, measure: str) -> Any:
 
 def _with_limits(row: Figures, measure: str) -> str | None:
     value = _value(row, measure)
-    return None if value is None else cell(value) + _limits((row["ci"] or {}).get(measure))
+    return None if value is None else cell(value) + _limits_of(row, measure)
 
 
-def _limits(limits: Sequence[float] | None, *, signed: bool = False) -> str:
+def _limits_of(row: Figures, measure: str) -> str:
+    """An interval, where there is one, with as many decimals as are known of all of them."""
+    limits = (row["ci"] or {}).get(measure)
+    return _limits(limits, digits_of(max((row["ci_error"] or {}).values(), default=None)))
+
+
+def _limits(limits: Sequence[float] | None, digits: int, *, signed: bool = False) -> str:
     if limits is None:
         return ""
-    low, high = (f"{value:+.4f}" if signed else f"{value:.4f}" for value in limits)
+    low, high = (f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}" for value in limits)
     return f" ({low} to {high})" if signed else f" ({low}–{high})"

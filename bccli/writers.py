@@ -88,7 +88,15 @@ _LATEX = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "–": "--", "−": "$-$", "β": r"$\beta$", "γ": r"$\gamma$", "κ": r"$\kappa$",
+    "±": r"$\pm$", "×": r"$\times$", "²": r"$^2$", "<": "$<$", ">": "$>$", "≥": r"$\geq$", "χ": r"$\chi$",
 }  # fmt: skip
+
+
+REMARKS: dict[str, Callable[[str], str]] = {
+    "markdown": lambda line: f"* {line}\n",
+    "latex": lambda line: f"\\par\\noindent {_for_latex(line)}\n",
+}
+"""A line of text below a table, for each format that papers are written in."""
 
 
 def _for_latex(text: str) -> str:

@@ -1,12 +1,12 @@
 """`bccli evaluate`: runs or predictions → figures."""
 
-import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from bccli import console, options
 from bccli.core.errors import UsageError
@@ -34,15 +34,15 @@ from bccli.core.errors import UsageError
     type=click.Choice(["image", "patch", "patient"]),
     default="image",
     show_default=True,
-    help="What counts as one case; with the mean of its patches' or images' probabilities.",
+    help="What counts as one case; with the mean of its patches' or images' probabilities. Of a table, patch "
+    "takes rows of one source for patches, image averages what several folds say of one image.",
 )
 @click.option(
     "--bootstrap",
-    type=click.IntRange(0, 100_000),
+    type=click.IntRange(0, 1_000_000),
     metavar="N",
-    default=1000,
-    show_default=True,
-    help="Rounds for the 95 % intervals; 0 for none.",
+    default=None,
+    help="Rounds for the 95 % intervals; 0 for none.  [default: 1,000 to 20,000, as their digits need]",
 )
 @click.option(
     "--threshold",
@@ -62,7 +62,12 @@ from bccli.core.errors import UsageError
     default=None,
     help="Break down by magnification, subtype, view or another column.",
 )
-@click.option("--positive", metavar="NAME", default=None, help="The positive class.  [default: the run's]")
+@click.option(
+    "--positive",
+    metavar="NAME",
+    default=None,
+    help="The positive class.  [default: the run's, or the graver one as the names say, or the last]",
+)
 @click.option(
     "--audit/--no-audit",
     help="Print the leakage audit of prepared datasets, which are named instead of runs.",
@@ -83,8 +88,8 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     """Print the figures of runs, or of any tool's predictions.
 
     A table of predictions is a CSV with path,label and p_<class> columns (or predicted), patients where
-    they are known; - reads it from standard input. Several are ordered by their accuracy on val; two are
-    compared. Thresholds and temperatures are chosen on val.
+    they are known; commas, semicolons or tabs separate its cells; - reads it from standard input. Several
+    are ordered by their accuracy on val; two are compared. Thresholds and temperatures are chosen on val.
     """
     if settings["audit"]:
         _audit(runs, screen, settings)
@@ -142,8 +147,7 @@ def _told_bad(subjects: Sequence[Any], unfinished: Sequence[Path], screen: conso
 def _subjects(runs: Sequence[Path], screen: console.Console, settings: dict[str, Any]) -> Iterator[Any]:
     """What is to be measured, for each path: a run or a table."""
     from bccli.core.cores import available_cores
-    from bccli.core.evaluation import subject_of_run, subject_of_table
-    from bccli.core.predictions import parse_predictions, read_predictions
+    from bccli.core.evaluation import subject_of_run
     from bccli.core.prepared import load_dataset
     from bccli.core.runs import load_run
 
@@ -158,20 +162,29 @@ def _subjects(runs: Sequence[Path], screen: console.Console, settings: dict[str,
             yield subject_on(run, dataset, device=settings["device"], workers=workers, watcher=screen)
         return
     for path in runs:
-        if str(path) == "-":
-            yield subject_of_table(parse_predictions(_standard_input(), "standard input"), "-", split)
-        elif path.exists() and not path.is_dir():
-            yield subject_of_table(read_predictions(path), str(path), split)
+        if str(path) == "-" or (path.exists() and not path.is_dir()):
+            yield _table(path, split, screen, settings)
         else:
             yield subject_of_run(load_run(path), split)
 
 
-def _standard_input() -> Iterator[str]:
-    stream = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    try:
-        yield from stream
-    finally:
-        stream.detach()
+def _table(path: Path, split: str, screen: console.Console, settings: dict[str, Any]) -> Any:
+    """What is to be measured of a table; which of its rows are not is said."""
+    from bccli.core.evaluation import about_table, subject_of_table
+    from bccli.core.foreign import text_of
+    from bccli.core.predictions import parse_predictions, read_predictions
+
+    if str(path) == "-":
+        with text_of(sys.stdin.buffer) as lines:
+            predictions = parse_predictions(lines, "standard input")
+    else:
+        predictions = read_predictions(path)
+    given = click.get_current_context().get_parameter_source("level") != ParameterSource.DEFAULT
+    level = settings["level"] if given else None
+    subject = subject_of_table(predictions, str(path), split, level=level)
+    for sentence in about_table(subject, predictions):
+        screen.note(f"{path}: {sentence}")
+    return subject
 
 
 def _write(folder: Path, done: Sequence[Any], found: dict[str, Any], screen: console.Console) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from bccli.core.evaluation import Evaluation
 from bccli.core.files import replacing
-from bccli.core.intervals import FEWEST, LEVEL, draws, strata
-from bccli.core.metrics import clusters_of, material_of
+from bccli.core.intervals import FEWEST, LEVEL, UNDEFINED, digits_of, draws
+from bccli.core.metrics import material_of
 from bccli.core.plots import (
     BLUE,
     COLOURS,
@@ -83,7 +83,8 @@ def _material(evaluation: Evaluation) -> Material:
     units = evaluation.units
     return material_of(
         units.labels, units.probabilities, units.classes,
-        positive=evaluation.whole.positive, patients=units.patients, predicted=units.predicted,
+        positive=evaluation.whole.positive, patients=units.patients, owners=units.owners,
+        predicted=units.predicted,
     )  # fmt: skip
 
 
@@ -115,21 +116,27 @@ def _on_grid_precision(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
     return precision[np.searchsorted(tpr, np.maximum(GRID, tpr[tpr > 0][0])).clip(max=len(tpr) - 1)]
 
 
+def _draws(material: Material, rounds: int) -> Iterator[Floats]:
+    return draws(np.random.default_rng(0), material.clusters, rounds=rounds)
+
+
 Curve = Callable[[Floats, Floats, Floats], Floats]
 
 
 def _band(material: Material, number: int, curve: Curve) -> tuple[Floats, Floats] | None:
-    """Low and high values (GRID,) of a curve; None with too few clusters."""
+    """Low and high values (GRID,) of a curve; None with too few clusters, of whatever kind."""
     ranking = material.rankings[number]
     if material.clusters < FEWEST:
         return None
     rounds = max(20, min(ROUNDS, 10 * CELLS // max(len(ranking.owners), 1)))
     found = [
         curve(*points)
-        for weights in draws(strata(material), rounds=rounds)
+        for weights in _draws(material, rounds)
         for part in chunks(len(weights), len(ranking.owners))
         for points in curves(ranking, weights[part])
     ]
+    if len(found) < (1 - UNDEFINED) * rounds:
+        return None
     low, high = np.quantile(found, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0)
     return low, high
 
@@ -185,9 +192,12 @@ def _area(evaluation: Evaluation, measure: str, classes: int, number: int) -> st
     figures = evaluation.whole
     name = figures.classes[number]
     value = (figures.per_class or {})[name][measure]
-    limits = (figures.ci or {}).get(measure if classes == 2 else f"{measure}.{name}")
+    key = measure if classes == 2 else f"{measure}.{name}"
+    limits = (figures.ci or {}).get(key)
     shown = "undefined" if value is None else f"{value:.3f}"
-    return f"{shown}{f' ({limits[0]:.3f}–{limits[1]:.3f})' if limits else ''}   {wrapped(name, 40)}"
+    digits = digits_of(max((figures.ci_error or {}).values(), default=None))
+    spread = f" ({limits[0]:.{digits}f}–{limits[1]:.{digits}f})" if limits else ""
+    return f"{shown}{spread}   {wrapped(name, 40)}"
 
 
 def _finish_square(axes: "Axes", labels: tuple[str, str], title: str) -> None:
@@ -213,7 +223,8 @@ def _draw_calibration(evaluation: Evaluation) -> "Figure | None":
             units.labels == material.positive,
             wrapped(f"probability of {evaluation.whole.positive}", 40),
         )
-    owners = clusters_of(units.patients, len(units))
+    assert units.owners is not None
+    owners = np.unique(units.owners, return_inverse=True)[1]
     bins = bins_of(stated)
     figure = new_figure()
     axes = add_axes(figure, 0, SIDE, SIDE)
@@ -243,7 +254,7 @@ def _table(owners: np.ndarray, bins: np.ndarray, weights: np.ndarray) -> Floats:
 
 
 def _bin_limits(counts: Floats, hits: Floats, material: Material) -> tuple[Floats, Floats]:
-    drawn = [(weights @ counts, weights @ hits) for weights in draws(strata(material), rounds=ROUNDS)]
+    drawn = [(weights @ counts, weights @ hits) for weights in _draws(material, ROUNDS)]
     totals, trues = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
     shares = np.where(totals > 0, trues / np.maximum(totals, 1), np.nan)
     shares = np.where(np.isnan(shares).all(axis=0), 0.0, shares)

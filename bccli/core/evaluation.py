@@ -1,6 +1,7 @@
 """From stored predictions to the figures of the contract."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,10 +13,23 @@ from bccli.core.calibrating import COLDEST, HOTTEST, fit_temperature, temper, te
 from bccli.core.comparing import Side, compare
 from bccli.core.errors import DataError, UsageError
 from bccli.core.files import file_hash, locked, read_json, write_json
-from bccli.core.grouping import at_level, holds_pieces, image_keys, mixed_patients, vote
+from bccli.core.folding import over_folds
+from bccli.core.grouping import (
+    at_level,
+    drawn_again,
+    holds_patches,
+    holds_pieces,
+    image_keys,
+    merged_in_words,
+    mixed_patients,
+    refuse_contradictions,
+    repeats,
+    vote,
+    with_owners,
+)
 from bccli.core.metrics import Figures, mean_loss, measure, with_overfitting
 from bccli.core.papers import beside
-from bccli.core.positive import UNKNOWN
+from bccli.core.positive import GIVEN, UNKNOWN, find_positive
 from bccli.core.predictions import Predictions, read_predictions
 from bccli.core.runs import COMPLETE, Run
 from bccli.core.taxonomy import Tree, parse_tree
@@ -24,17 +38,18 @@ from bccli.core.tree_figures import decided, measure_tree
 from bccli.core.watching import SILENT, Watcher
 
 FORMAT = 1
-ROUNDS = 1000
-"""Rounds of the bootstrap, unless --bootstrap says otherwise."""
 
 
 @dataclass(frozen=True)
 class Terms:
-    """How predictions are to be measured; `calibrate` None uses the temperature that a run has stored."""
+    """How predictions are to be measured; `calibrate` None uses the temperature that a run has stored.
+
+    `rounds` are those of the bootstrap, None for as many as are needed.
+    """
 
     level: str = "image"
     positive: str | None = None
-    rounds: int = ROUNDS
+    rounds: int | None = None
     threshold: Rule | None = None
     calibrate: bool | None = None
     by: str | None = None
@@ -45,10 +60,10 @@ class Subject:
     """Whose predictions are measured: those of one split, and what is known beside them.
 
     `val` are the predictions that thresholds, temperatures and leaderboards rest on. `pieces` says that rows
-    are patches. Where rows are images that a fusion made of patches, `patches` is what it knew of these.
-    With `asks_positive`, rules that need the positive class have to be told which it is.
-    `facts` are fields of `Figures`; train and val accuracy are those of the network. `tree` is that of the
-    labels, if there is one, and `decide` how a run of kind tree chooses among them.
+    of one image become one: patches, or, without `cut`, what repeated folds say of it. Where rows are images
+    that a fusion made of patches, `patches` is what it knew of these. `facts` are fields of `Figures`; train
+    and val accuracy are those of the network. `tree` is that of the labels, if there is one, and `decide`
+    how a run of kind tree chooses among them.
     """
 
     name: str
@@ -56,8 +71,9 @@ class Subject:
     val: Predictions | None
     pieces: bool
     split: str | None = None
+    cut: bool = True
     positive: str | None = None
-    asks_positive: bool = False
+    positive_origin: str = UNKNOWN
     loss: str = "categorical_crossentropy"
     label_smoothing: float = 0.0
     temperature: float | None = None
@@ -124,7 +140,7 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
         pieces=run.preparation.patches is not None and holds_pieces(predictions),
         split=split,
         positive=info["positive"],
-        asks_positive=info.get("positive_origin") == UNKNOWN,
+        positive_origin=_origin(info),
         loss=info.get("loss") or info["settings"]["loss"],
         # unknown to older runs
         label_smoothing=info.get("label_smoothing", info["settings"].get("label_smoothing", 0.0)),
@@ -144,6 +160,16 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
         tree=parse_tree(info["tree"], str(run.root)) if "tree" in info else None,
         decide=info.get("decide"),
     )
+
+
+def _origin(info: Mapping[str, Any]) -> str:
+    """How a run's positive class came about."""
+    ordered = info["dataset"] not in _NAMED_BY_USERS
+    return str(info.get("positive_origin") or find_positive(info["classes"], ordered=ordered).origin)
+
+
+_NAMED_BY_USERS = ("folder", "csv")
+"""Datasets whose classes have any names."""
 
 
 def runs_at(path: Path) -> tuple[list[Path], list[Path]]:
@@ -168,8 +194,14 @@ def subject_of_run(run: Run, split: str) -> Subject:
     return subject_of(run, predictions, split)
 
 
-def subject_of_table(predictions: Predictions, name: str, split: str | None) -> Subject:
-    """Predictions that stand alone; `split` None takes all rows, as does a table without splits."""
+def subject_of_table(
+    predictions: Predictions, name: str, split: str | None, *, level: str | None = None
+) -> Subject:
+    """Predictions that stand alone; `split` None takes all rows, as does a table without splits.
+
+    Only rows with a corner in their image are patches, unless the `level` that was asked for says so, as
+    image says that what several folds say of an image is averaged.
+    """
     val = predictions.of_split("val") if any(predictions.splits) else None
     if split is not None and val is not None:
         chosen = predictions.of_split(split)
@@ -177,9 +209,38 @@ def subject_of_table(predictions: Predictions, name: str, split: str | None) -> 
             raise DataError(f"{name}: has no images of {split}; choose another --split")
     else:
         split, chosen = None, predictions
+    cut = holds_patches(predictions) or (level == "patch" and holds_pieces(predictions))
+    pieces = cut or (level == "image" and repeats(predictions))
+    if pieces:
+        refuse_contradictions(predictions, name, labels=level != "patch")
     accuracy = float((val.predicted == val.labels).mean()) if val is not None and len(val) else None
     facts = {"val_accuracy": accuracy}
-    return Subject(name, chosen, val, holds_pieces(predictions), split, facts=facts)
+    positive = find_positive(predictions.classes)
+    return Subject(name, chosen, val, pieces, split, cut, positive.name, positive.origin, facts=facts)
+
+
+def about_table(subject: Subject, table: Predictions) -> list[str]:
+    """What has to be said of the rows of a table: those that are not measured, and those that look alike."""
+    rows = subject.predictions
+    sentences = []
+    others = Counter(table.splits) - Counter(rows.splits)
+    if others:
+        named = " and ".join(f"{number:,} of {split}" for split, number in sorted(others.items()))
+        sentences.append(f"{len(rows):,} rows of {subject.split} are measured; {named} are not")
+    if subject.pieces:
+        return sentences
+    images = len(set(rows.paths))
+    if images < len(rows):
+        sentences.append(
+            f"{len(rows):,} predictions of {images:,} images in several folds count one by one; "
+            "--level image averages those of one image"
+        )
+    elif (found := len(set(rows.sources) - {""})) and found < len(rows):
+        sentences.append(
+            f"{len(rows):,} rows have {found:,} values of source, and each row counts as an image; with the "
+            "columns row and col, or --level patch, they are patches"
+        )
+    return sentences
 
 
 def with_trees(subjects: Sequence[Subject]) -> list[Subject]:
@@ -207,35 +268,82 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
             )
         subject = subject.patches
     temperature = _temperature(subject, terms, watcher)
-    rows = _tempered(subject.predictions, temperature)
+    rows = with_owners(_tempered(subject.predictions, temperature), pieces=subject.pieces)
     val = _tempered(subject.val, temperature) if subject.val is not None and len(subject.val) else None
-    units = at_level(rows, terms.level, pieces=subject.pieces)
-    if subject.tree and subject.decide and subject.merges(terms.level):
-        units = decided(subject.tree, subject.decide, units)
     if terms.level == "patient" and (mixed := mixed_patients(rows)):
         watcher.warn(f"{subject.name}: {mixed} patients have images of several classes; the last one counts")
-    positive = terms.positive or subject.positive
-    threshold = None
+    asked = _Asked(subject, terms, terms.positive or subject.positive)
     if terms.threshold:
-        threshold = _threshold(subject, terms, units, val, positive)
-        units = replace(units, predicted=decide(*threshold))
-    whole = _measured(subject, terms, units, rows, positive)
+        asked = replace(asked, threshold=_threshold(asked, rows, val))
     shared: dict[str, Any] = {
         "threshold": None
-        if threshold is None or terms.threshold is None
-        else {"rule": str(terms.threshold), "value": threshold[1], "chosen_on": _chosen_on(terms.threshold)},
+        if asked.threshold is None or terms.threshold is None
+        else {
+            "rule": str(terms.threshold),
+            "value": asked.threshold,
+            "chosen_on": _chosen_on(terms.threshold),
+        },
         "temperature": temperature,
     }
-    groups = _groups(subject, terms, units, rows, positive) if terms.by else ()
-    whole = replace(whole, **shared)
+    units, whole = _figures(asked, rows)
+    groups = tuple(replace(group, **shared) for group in _groups(asked, rows)) if terms.by else ()
+    overlap = _overlap(subject, terms)
+    for sentence in overlap if terms.threshold or terms.calibrate else ():
+        watcher.warn(f"{subject.name}: {sentence}")
+    remarks = [*subject.predictions.notes, *overlap]
+    whole = replace(whole, **shared, remarks=remarks or None)
     return Evaluation(
         subject,
         replace(whole, paper=beside(whole, subject.run.info) if subject.run else None),
-        tuple(replace(group, **shared) for group in groups),
+        groups,
         units,
         temperature,
         _val_loss(val),
     )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A subject and how it is measured; `threshold` is one of the probability of the positive class."""
+
+    subject: Subject
+    terms: Terms
+    positive: str | None
+    threshold: float | None = None
+
+    def units_of(self, rows: Predictions) -> Predictions:
+        """The cases that some rows become, labelled as the tree or the threshold says."""
+        units = at_level(rows, self.terms.level, pieces=self.subject.pieces)
+        if self.subject.tree and self.subject.decide and self.subject.merges(self.terms.level):
+            units = decided(self.subject.tree, self.subject.decide, units)
+        if self.threshold is None or units.probabilities is None:
+            return units
+        number = _number_of_positive(units, self.positive)
+        return replace(units, predicted=decide(units.probabilities[:, number], self.threshold, number))
+
+
+def _number_of_positive(units: Predictions, positive: str | None) -> int:
+    if positive is not None and positive not in units.classes:
+        raise UsageError(f"positive class {positive!r} is unknown; choose one of {', '.join(units.classes)}")
+    return units.classes.index(positive or units.classes[-1])
+
+
+def _overlap(subject: Subject, terms: Terms) -> list[str]:
+    """What a table's val shares with the rows that are measured, where anything rests on val."""
+    rows, val = subject.predictions, subject.val
+    if subject.run or val is None or subject.split in (None, "val"):
+        return []
+    shared = {
+        "patients": len(set(rows.patients) & set(val.patients) - {""}),
+        "images": len(set(rows.paths) & set(val.paths)),
+    }
+    found = [f"{number} {what}" for what, number in shared.items() if number]
+    chosen = [
+        name for name, given in (("threshold", terms.threshold), ("temperature", terms.calibrate)) if given
+    ]
+    verb = "rests" if len(chosen) == 1 else "rest"
+    what = f"and the {' and the '.join(chosen)} {verb} on val" if chosen else "by which runs are put in order"
+    return [f"{subject.split} shares {' and '.join(found)} with val, {what}"] if found else []
 
 
 def _chosen_on(rule: Rule) -> str | None:
@@ -271,54 +379,79 @@ def _tempered(predictions: Predictions, temperature: float | None) -> Prediction
     return replace(predictions, probabilities=temper(predictions.probabilities, temperature))
 
 
-def _threshold(
-    subject: Subject, terms: Terms, units: Predictions, val: Predictions | None, positive: str | None
-) -> tuple[np.ndarray, float, int]:
-    """The scores of the units, the threshold, and the number of the positive class."""
-    classes, rule = units.classes, terms.threshold or Rule("youden")
+_DIRECTED = ("sensitivity", "specificity")
+"""Rules that mean nothing unless it is known which class is positive."""
+
+
+def _threshold(asked: _Asked, units: Predictions, val: Predictions | None) -> float:
+    """From which probability of the positive class on a case is positive."""
+    subject, terms, classes = asked.subject, asked.terms, units.classes
+    rule = terms.threshold or Rule("youden")
     if len(classes) != 2:
         raise UsageError(
             f"--threshold: {subject.name} has {len(classes)} classes, and it needs two; leave it out"
         )
     if units.probabilities is None:
         raise UsageError(f"--threshold: {subject.name} has no probabilities; leave it out")
-    if positive is not None and positive not in classes:
-        raise UsageError(f"positive class {positive!r} is unknown; choose one of {', '.join(classes)}")
-    if subject.asks_positive and terms.positive is None and rule.name != "youden":
+    number = _number_of_positive(units, asked.positive)
+    directed = rule.name in _DIRECTED or (rule.name == "fixed" and subject.run is not None)
+    if directed and terms.positive is None and subject.positive_origin == UNKNOWN:
         raise UsageError(
             f"--threshold {rule}: nothing says which class of {subject.name} is positive; add --positive "
             + " or --positive ".join(classes)
         )
-    number = classes.index(positive or classes[-1])
     known = np.zeros(0, bool), np.zeros(0)
     if val is not None and val.probabilities is not None:
         chosen = at_level(val, terms.level, pieces=subject.pieces)
         known = chosen.labels == number, np.asarray(chosen.probabilities)[:, number]
-    return units.probabilities[:, number], choose_threshold(rule, *known, subject.name), number
+    return choose_threshold(rule, *known, subject.name)
 
 
-def _measured(
-    subject: Subject, terms: Terms, units: Predictions, rows: Predictions, positive: str | None
-) -> Figures:
-    """The figures of some units, and of the `rows` (patches or images) that they were made from."""
-    figures = measure(
+def _figures(asked: _Asked, rows: Predictions) -> tuple[Predictions, Figures]:
+    """The cases that some rows become, and their figures, those of each fold beside them."""
+    units = asked.units_of(rows)
+    subject, terms = asked.subject, asked.terms
+    figures = _measured(asked, units, rows)
+
+    def of_fold(part: Predictions) -> Figures:
+        return _measured_plainly(asked, asked.units_of(part), rounds=0)
+
+    folds, why = over_folds(rows, of_fold)
+    merged = merged_in_words(rows, units, terms.level, pieces=subject.pieces, patches=subject.cut)
+    reasons = {**(figures.reasons or {}), **why} or None
+    return units, replace(figures, folds=folds, merged=merged, reasons=reasons)
+
+
+def _measured_plainly(asked: _Asked, units: Predictions, *, rounds: int | None) -> Figures:
+    """The figures of some cases."""
+    return measure(
         units.labels,
         units.probabilities,
         units.classes,
-        positive=positive,
+        positive=asked.positive,
         patients=units.patients,
-        loss=subject.loss,
-        label_smoothing=subject.label_smoothing,
+        owners=units.owners,
+        resampled=drawn_again(units),
+        loss=asked.subject.loss,
+        label_smoothing=asked.subject.label_smoothing,
         predicted=units.predicted,
-        rounds=terms.rounds,
+        rounds=rounds,
     )
+
+
+def _measured(asked: _Asked, units: Predictions, rows: Predictions) -> Figures:
+    """The figures of some units, and of the `rows` (patches or images) that they were made from."""
+    subject, terms = asked.subject, asked.terms
+    figures = _measured_plainly(asked, units, rounds=terms.rounds)
+    origin = GIVEN if terms.positive else subject.positive_origin
     figures = replace(
         figures,
         name=subject.name,
         split=subject.split,
         level=terms.level,
+        positive_origin=origin if figures.positive else None,
         **subject.facts,
-        fusion=_fusion(subject, terms, units, rows, positive),
+        fusion=_fusion(subject, terms, units, rows, asked.positive),
         tree=_tree(subject, terms, units),
     )
     if figures.train_accuracy is None:
@@ -362,24 +495,20 @@ def _of_units(patches: Predictions, images: Predictions) -> Predictions:
     return patches.where(np.array([key in known for key in image_keys(patches)], bool))
 
 
-def _groups(
-    subject: Subject, terms: Terms, units: Predictions, rows: Predictions, positive: str | None
-) -> tuple[Figures, ...]:
-    """The figures of each value of a trait, numbers in their order."""
-    name = str(terms.by)
-    if name not in units.traits or not any(units.traits[name]):
-        telling = (key for key, values in units.traits.items() if ":" not in key and len(set(values)) > 1)
+def _groups(asked: _Asked, rows: Predictions) -> tuple[Figures, ...]:
+    """The figures of each value of a trait, numbers in their order: rows are chosen, then merged."""
+    name, subject = str(asked.terms.by), asked.subject
+    if name not in rows.traits or not any(rows.traits[name]):
+        telling = (key for key, values in rows.traits.items() if ":" not in key and len(set(values)) > 1)
         known = ", ".join(sorted(telling))
         raise DataError(
             f"{subject.name}: does not say the {name} of its images; --by can be {known or 'nothing here'}"
         )
-    values, everywhere = (np.array(part.traits[name], object) for part in (units, rows))
-    groups = []
-    for value in sorted(set(values.tolist()), key=_as_number):
-        part = units.where(values == value)
-        figures = _measured(subject, terms, part, rows.where(everywhere == value), positive)
-        groups.append(replace(figures, group=f"{name} {value or 'unknown'}"))
-    return tuple(groups)
+    values = np.array(rows.traits[name], object)
+    return tuple(
+        replace(_figures(asked, rows.where(values == value))[1], group=f"{name} {value or 'unknown'}")
+        for value in sorted(set(values.tolist()), key=_as_number)
+    )
 
 
 def _as_number(text: str) -> tuple[float, str]:

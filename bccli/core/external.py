@@ -103,10 +103,14 @@ def _table(run: Run, samples: Sequence[Sample], answers: Decided) -> Predictions
         paths=tuple(sample.path for sample in samples),
         sources=tuple(sample.source for sample in samples),
         traits={
-            **{name: tuple(str(getattr(sample, name)) for sample in samples) for name in TRAITS},
+            **{name: tuple(_text(getattr(sample, name)) for sample in samples) for name in TRAITS},
             **{name: tuple(map(repr, values.tolist())) for name, values in answers.columns.items()},
         },
     )
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def _answers(

@@ -1,12 +1,13 @@
 """From patches to images and patients: rows of predictions that belong together become one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from bccli.core.errors import UsageError
+from bccli.core.errors import DataError, UsageError
 from bccli.core.predictions import Predictions
+from bccli.core.weighting import Integers
 
 LEVELS = ("image", "patch", "patient")
 
@@ -15,6 +16,93 @@ def holds_pieces(predictions: Predictions) -> bool:
     """Whether several rows of a split are of one image, as they are where images were cut into patches."""
     keys = list(zip(image_keys(predictions), predictions.splits, strict=True))
     return len(set(keys)) < len(keys)
+
+
+def holds_patches(predictions: Predictions) -> bool:
+    """Whether rows say where in an image they lie, and several are of one image."""
+    corners = (predictions.traits.get(name, ()) for name in ("row", "col"))
+    return all(any(values) for values in corners) and holds_pieces(predictions)
+
+
+def repeats(predictions: Predictions) -> bool:
+    """Whether an image is there several times in a split, as it is in repeated folds."""
+    keys = list(zip(predictions.paths, predictions.splits, strict=True))
+    return len(set(keys)) < len(keys)
+
+
+def refuse_contradictions(predictions: Predictions, where: str, *, labels: bool = True) -> None:
+    """Raises DataError where rows of one image have different patients, or different `labels`."""
+    names = [predictions.classes[number] for number in predictions.labels.tolist()]
+    for what, values in (("patient", predictions.patients), *([("label", names)] if labels else ())):
+        found: dict[str, str] = {}
+        for key, value in zip(image_keys(predictions), values, strict=True):
+            if (before := found.setdefault(key, value)) != value:
+                raise DataError(
+                    f"{where}: rows of the image {key} have the {what} {before or 'unknown'} and the {what} "
+                    f"{value or 'unknown'}; correct them, or name its image in the column source of each row"
+                )
+
+
+def with_owners(predictions: Predictions, *, pieces: bool) -> Predictions:
+    """The predictions with the numbers of what may not be separated when intervals draw again.
+
+    That is a patient; an image of an unknown one, with all its rows; and what the column `group` joins.
+    """
+    known = np.array([bool(patient) for patient in predictions.patients], bool)
+    columns = [_numbered(predictions.patients, known)]
+    groups = predictions.traits.get("group", ())
+    if any(groups):
+        columns.append(_numbered(groups, np.array([bool(group) for group in groups], bool)))
+    if not known.all():
+        images = image_keys(predictions) if pieces else predictions.paths
+        columns.append(_numbered(images, ~known))
+    return replace(predictions, owners=joined(columns))
+
+
+def drawn_again(predictions: Predictions) -> str:
+    """What the numbers of `with_owners` are, in words."""
+    patients = set(predictions.patients)
+    grouped = any(predictions.traits.get("group", ()))
+    if patients <= {""}:
+        return f"{'groups of like images' if grouped else 'images'}, as patients are unknown"
+    words = "patients, and each image of an unknown one" if "" in patients else "patients"
+    return f"{words}; those who share pictures count as one" if grouped else words
+
+
+def joined(columns: Iterable[Integers]) -> Integers:
+    """Numbers (n,) of rows that share a number in any of the columns (n,), directly or through others.
+
+    Numbers below zero are shared with nobody.
+    """
+    columns = list(columns)
+    owners = np.arange(len(columns[0]))
+    while True:
+        before = owners
+        for column in columns:
+            known = column >= 0
+            least = np.full(int(column.max(initial=-1)) + 1, len(owners))
+            np.minimum.at(least, column[known], owners[known])
+            owners = owners.copy()
+            owners[known] = least[column[known]]
+        if (owners == before).all():
+            return owners
+
+
+def _numbered(names: Sequence[str], known: np.ndarray) -> Integers:
+    """The numbers of names (n,), -1 where they are not known."""
+    numbers: dict[str, int] = {}
+    found = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+    return np.where(known, found, -1)
+
+
+def merged_in_words(
+    rows: Predictions, units: Predictions, level: str, *, pieces: bool, patches: bool
+) -> str | None:
+    """What became one case, such as "24 patches of 2 images"; None where nothing did."""
+    if level == "patch" or len(rows) == len(units):
+        return None
+    one = "patches" if pieces and patches else "predictions" if pieces else "images"
+    return f"{len(rows):,} {one} of {len(units):,} {'images' if level == 'image' else 'patients'}"
 
 
 def at_level(predictions: Predictions, level: str, *, pieces: bool) -> Predictions:

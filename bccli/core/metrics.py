@@ -32,7 +32,11 @@ class Figures:
     predicted class. None is "does not apply" or "not defined here".
 
     Behind the contract's keys: `log_loss` is that of the probabilities, whatever `loss` was trained on;
-    `resampled` says what the intervals drew again, `reasons` why a figure or an interval is None;
+    `resampled` says what the intervals drew again, so many `rounds` times; `ci_error` by how much other
+    rounds would move their limits, `ci_left_out` the share of rounds that an interval leaves out, as its
+    measure is not defined there. `reasons` say why a figure or an interval is None; `remarks` what has to
+    be known of the figures besides. `merged` says what became one case, `folds` has mean and standard
+    deviation of measures over the folds. `positive_origin` is how the positive class came about.
     `group` is the part of a breakdown, `fusion` has other ways from patches to images, `threshold` and
     `temperature` are what was applied to the probabilities, `paper` the published figures of `recipe`,
     `tree` what `tree_figures.measure_tree` says, `beta_rows` which images β is measured on where some are
@@ -78,8 +82,15 @@ class Figures:
     kappa_weights: str | None = None
     log_loss: float | None = None
     resampled: str | None = None
+    rounds: int | None = None
+    ci_error: dict[str, float] | None = None
+    ci_left_out: dict[str, float] | None = None
     reasons: dict[str, str] | None = None
     group: str | None = None
+    merged: str | None = None
+    folds: dict[str, Any] | None = None
+    positive_origin: str | None = None
+    remarks: list[str] | None = None
     threshold: dict[str, Any] | None = None
     temperature: float | None = None
     fusion: dict[str, dict[str, float | None]] | None = None
@@ -102,13 +113,15 @@ def measure(
     classes: Sequence[str],
     *,
     patients: Sequence[str] | None = None,
-    rounds: int = 0,
+    resampled: str | None = None,
+    rounds: int | None = 0,
     **options: Any,
 ) -> Figures:
     """Measure one split; identity, overfitting and leakage are for the caller to fill in.
 
     Images, `patients` and `options` are as `material_of` takes them; without `probabilities`, what needs
-    them is None. Intervals take so many `rounds`.
+    them is None. Intervals take so many `rounds`, or None for as many as their digits need; `resampled`
+    says what these draw where `owners` are among the options.
 
     Two classes: `positive` is the last one unless given. More: `f1`, `roc_auc` and `pr_auc` are macro
     averages, one class against the rest, and `positive`, `tpr`, `fpr`, `tnr`, `auc_paper` are None.
@@ -121,7 +134,7 @@ def measure(
     Raises DataError for inputs that do not fit together, UsageError for an unknown class or loss.
     """
     material = material_of(labels, probabilities, classes, patients=patients, **options)
-    known = _known_patients(patients)
+    known = known_patients(patients)
     found = _defined(measures(material, np.ones((1, material.clusters))))
     named = {entry.name for entry in fields(Figures)}
     per_class = _per_class(material, found, classes)
@@ -136,10 +149,10 @@ def measure(
         per_class=per_class,
         calibration=_picked(found, ("ece", "brier")) if probabilities is not None else None,
         kappa_weights="quadratic" if are_grades(classes) else "none",
-        resampled=_unit(patients, known),
+        resampled=resampled or unit_of(patients),
     )
     figures = replace(figures, reasons=_reasons(figures, probabilities is not None) or None)
-    return _with_intervals(figures, material, rounds) if rounds else figures
+    return figures if rounds == 0 else _with_intervals(figures, material, rounds)
 
 
 def material_of(
@@ -149,6 +162,7 @@ def material_of(
     *,
     positive: str | None = None,
     patients: Sequence[str] | None = None,
+    owners: Integers | None = None,
     loss: str = "categorical_crossentropy",
     label_smoothing: float = 0.0,
     predicted: ArrayLike | None = None,
@@ -156,8 +170,9 @@ def material_of(
     """The images of one split, checked and added up per patient.
 
     `predicted` replaces the most probable class (a threshold, a vote); of equally probable classes the
-    first is predicted. `patients` names the patient of each image, "" where unknown. `loss` is what was
-    trained on. Raises DataError for inputs that do not fit together, UsageError for an unknown name.
+    first is predicted. `patients` names the patient of each image, "" where unknown; `owners` (n,) number
+    what may not be separated, by default the patients. `loss` is what was trained on. Raises DataError for
+    inputs that do not fit together, UsageError for an unknown name.
     """
     if positive is not None and positive not in classes:
         raise UsageError(f"positive class {positive!r} is unknown; choose one of {', '.join(classes)}")
@@ -170,15 +185,16 @@ def material_of(
             "log_loss": _log_losses(truth, scores),
             "brier": ((scores - _one_hot(truth, scores)) ** 2).sum(axis=1),
         }
+    numbers = clusters_of(patients, len(truth))
     return collect(
         truth,
         _decide(scores, predicted, len(truth), len(classes)),
         scores,
-        clusters_of(patients, len(truth)),
+        numbers if owners is None else np.unique(owners, return_inverse=True)[1].astype(np.int64),
         classes=len(classes),
         positive=list(classes).index(positive or classes[-1]) if len(classes) == 2 else None,
         per_image=per_image,
-        patients_known=bool(_known_patients(patients)),
+        patients=numbers if known_patients(patients) else None,
         quadratic=are_grades(classes),
     )
 
@@ -225,36 +241,50 @@ def _reasons(figures: Figures, scored: bool) -> dict[str, str]:
     return reasons
 
 
-def _with_intervals(figures: Figures, material: Material, rounds: int) -> Figures:
+def _with_intervals(figures: Figures, material: Material, rounds: int | None) -> Figures:
     """The figures with the limits of each measure; those of a class have its name behind theirs."""
-    unit = "patient" if figures.patients else "image"
-    found = intervals(material, rounds=rounds, unit=unit)
+    found = intervals(material, rounds=rounds, unit=_noun(figures.resampled or ""))
     reasons = {**(figures.reasons or {})}
-    ci: dict[str, Limits] = {}
-    for name, limits in (found.limits or {}).items():
+
+    def shown(name: str) -> str:
         measure, _, number = name.partition(".")
-        shown = f"{measure}.{figures.classes[int(number)]}" if number else name
-        ci[shown] = limits
-        if name in found.reasons:
-            reasons[f"ci.{shown}"] = found.reasons[name]
-    reasons |= {name: why for name, why in found.reasons.items() if name == "ci"}
-    return replace(figures, ci=_ordered(ci) if found.limits is not None else None, reasons=reasons or None)
+        return f"{measure}.{figures.classes[int(number)]}" if number else name
+
+    if found.limits is None:
+        return replace(figures, reasons={**reasons, **found.reasons})
+    limits = _ordered({shown(name): entry for name, entry in found.limits.items()})
+    reasons |= {f"ci.{shown(name)}": why for name, why in found.reasons.items()}
+    present = {name: entry for name, entry in limits.items() if entry}
+    return replace(
+        figures,
+        ci={name: [entry.low, entry.high] if entry else None for name, entry in limits.items()},
+        rounds=found.rounds,
+        ci_error={name: entry.error for name, entry in present.items()},
+        ci_left_out={name: entry.left_out for name, entry in present.items() if entry.left_out} or None,
+        reasons=reasons or None,
+    )
 
 
-def _ordered(ci: dict[str, Limits]) -> dict[str, list[float] | None]:
+def _noun(resampled: str) -> str:
+    """What one of the resampled is called."""
+    return next((noun for noun in ("patient", "group") if resampled.startswith(noun)), "image")
+
+
+def _ordered(limits: dict[str, Limits | None]) -> dict[str, Limits | None]:
     """Measures in the order of their keys, then those of classes."""
-    first = [name for name in (*_TOP, "ece", "brier") if name in ci]
-    return {name: ci[name] for name in dict.fromkeys([*first, *sorted(ci)])}
+    first = [name for name in (*_TOP, "ece", "brier") if name in limits]
+    return {name: limits[name] for name in dict.fromkeys([*first, *sorted(limits)])}
 
 
-def _unit(patients: Sequence[str] | None, known: set[str]) -> str:
+def unit_of(patients: Sequence[str] | None) -> str:
     """What is drawn again for intervals."""
-    if not known:
+    if not known_patients(patients):
         return "images, as patients are unknown"
     return "patients, and each image of an unknown one" if "" in set(patients or ()) else "patients"
 
 
-def _known_patients(patients: Sequence[str] | None) -> set[str]:
+def known_patients(patients: Sequence[str] | None) -> set[str]:
+    """The patients that have a name."""
     return set(patients or ()) - {""}
 
 
@@ -329,8 +359,8 @@ def losses(labels: Integers, probabilities: Floats, name: str, *, label_smoothin
 
 
 def _log_losses(labels: Integers, probabilities: Floats) -> Floats:
-    """The negative logarithm of each image's probability of its own class, (n,), as scikit-learn clips it."""
-    own = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+    """The negative logarithm of each image's share of its own class, (n,), as scikit-learn clips it."""
+    own = np.take_along_axis(_shares(probabilities), labels[:, None], axis=1)[:, 0]
     return -np.log(np.clip(own, np.finfo(np.float64).eps, 1))
 
 

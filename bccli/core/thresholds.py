@@ -23,8 +23,12 @@ class Rule:
 
 
 def _youden(fpr: Floats, tpr: Floats, aim: float) -> int:
-    """The point farthest above chance (Youden 1950, "Index for rating diagnostic tests", Cancer 3:32)."""
-    return int((tpr - fpr).argmax())
+    """The point farthest above chance (Youden 1950, "Index for rating diagnostic tests", Cancer 3:32).
+
+    Of several the one with the highest threshold, whatever their differences are in binary.
+    """
+    gain = tpr - fpr
+    return int((gain >= gain.max() - 1e-12).argmax())
 
 
 def _sensitivity(fpr: Floats, tpr: Floats, aim: float) -> int:

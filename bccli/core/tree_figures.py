@@ -52,7 +52,7 @@ def columns_of_regions(node: str) -> tuple[str, str]:
 
 
 def measure_tree(
-    tree: Tree, units: Predictions, *, decide: str | None, merged: bool, rounds: int
+    tree: Tree, units: Predictions, *, decide: str | None, merged: bool, rounds: int | None
 ) -> dict[str, Any]:
     """Hierarchical precision, recall and F1; each node's figures on all images that truly belong under it;
     the accuracy that each way to decide would have. `decide` is None for a flat run."""
@@ -67,12 +67,14 @@ def measure_tree(
             answers[node.name][here],
             node.names,
             patients=units.where(here).patients,
+            owners=None if units.owners is None else units.owners[here],
             rounds=rounds,
         ).to_json()
-        limits = (figures["ci"] or {}).get("accuracy")
+        limits, error = ((figures[key] or {}).get("accuracy") for key in ("ci", "ci_error"))
         nodes[node.name] = {
             **{key: figures[key] for key in _OF_A_NODE},
             "ci": {"accuracy": limits},
+            "ci_error": {} if error is None else {"accuracy": error},
             "located": _located(node.name, units),
         }
     accuracies = {

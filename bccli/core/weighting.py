@@ -29,8 +29,8 @@ class Sums:
 
     `cells` (C, K, K) counts images by true and predicted class; `means` has the sum of each quantity that
     is averaged over images; `surplus` (C, bins) that of confidence less correctness, None without
-    probabilities; `right` (C,) is the share of a patient's images that are right, None where no patient
-    is known.
+    probabilities; `right` (C, 2) sums the shares of right images over a cluster's patients and counts
+    these, None where no patient is known.
     """
 
     cells: Floats
@@ -78,19 +78,17 @@ def collect(
     classes: int,
     positive: int | None,
     per_image: Mapping[str, Floats],
-    patients_known: bool,
+    patients: Integers | None = None,
     quadratic: bool = False,
 ) -> Material:
     """Add up and sort once; `owners` (n,) are clusters 0…C-1, `per_image` quantities (n,) to be averaged.
 
-    `quadratic` weighs disagreement for Cohen's κ by the square of the distance between classes.
+    `patients` (n,) are numbers from 0, each within one cluster, None where none is known. `quadratic` weighs
+    disagreement for Cohen's κ by the square of the distance between classes.
     """
     count = int(owners.max(initial=-1)) + 1
     cells = _per_cluster(owners, labels * classes + predicted, count, classes**2)
-    right = None
-    if patients_known:
-        hits = np.bincount(owners, weights=labels == predicted, minlength=count)
-        right = hits / np.bincount(owners, minlength=count)
+    right = None if patients is None else _shares_right(labels == predicted, patients, owners, count)
     surplus = None
     if probabilities is not None:
         confidence = np.take_along_axis(probabilities, predicted[:, None], axis=1)[:, 0]
@@ -110,6 +108,14 @@ def collect(
         else {k: rank(labels == k, probabilities[:, k], owners) for k in range(classes)},
         (distance**2 if quadratic else distance != 0).astype(np.float64),
     )
+
+
+def _shares_right(hits: Bools, patients: Integers, owners: Integers, count: int) -> Floats:
+    """The sum of the shares of right images over each cluster's patients, and their number, (count, 2)."""
+    shares = np.bincount(patients, weights=hits) / np.bincount(patients)
+    cluster = np.zeros(len(shares), np.int64)
+    cluster[patients] = owners
+    return np.stack([np.bincount(cluster, shares, count), np.bincount(cluster, minlength=count)], axis=1)
 
 
 def bins_of(confidence: Floats) -> Integers:
@@ -221,7 +227,8 @@ def _from_sums(sums: Sums, weights: Floats, cells: Floats) -> dict[str, Floats]:
         if sums.surplus is not None:
             found["ece"] = np.abs(weights @ sums.surplus).sum(axis=1) / total
         if sums.right is not None:
-            found["patient_accuracy"] = weights @ sums.right / weights.sum(axis=1)
+            shares = weights @ sums.right
+            found["patient_accuracy"] = shares[:, 0] / shares[:, 1]
     return found
 
 

@@ -266,6 +266,12 @@ def test_other_data_is_audited_against_what_the_run_has_seen(bccli: Bccli, run: 
     assert "4 patients, 12 images with identical pixels" in result.stderr
     table = bccli("evaluate", run, "--data", others / "data", "--format", "table").stdout
     assert "data shares 4 patients" in table
+    for format in ("csv", "markdown", "latex"):
+        text = bccli("evaluate", run, "--data", others / "data", "--format", format).stdout
+        assert "data shares 4 patients" in text
+    (row,) = rows_of(bccli("evaluate", run, "--data", others / "data").stdout)
+    assert (row["leakage_patients"], row["leakage_identical"]) == ("4", "12")
+    assert row["positive"] == "malignant"
 
 
 def test_the_runs_own_data_gives_its_own_figures(
@@ -351,6 +357,35 @@ def test_why_there_are_no_intervals_is_said(bccli: Bccli) -> None:
     assert unknown["ci"]
 
 
+@pytest.mark.parametrize("format", ["table", "csv", "markdown", "latex"])
+def test_every_format_says_what_its_figures_rest_on(bccli: Bccli, tmp_path: Path, format: str) -> None:
+    lines = GOOD + "5.png,a,0.8,0.2\n"
+    shown = bccli("evaluate", "-", "--format", format, "--output", tmp_path / "out", input=lines).stdout
+    written = {"csv": "csv", "markdown": "md", "latex": "tex"}.get(format)
+    for text in (shown, (tmp_path / "out" / f"figures.{written}").read_text() if written else shown):
+        assert "patients unknown" in text
+        assert "images, as patients are unknown" in text
+        assert "positive class: b (the last one, as the names do not say" in text
+        assert "interval of tpr" in text
+        assert "rests on 2 images; its interval needs 5" in text
+
+
+def test_folds_stand_beside_the_pooled_figures_in_every_format(bccli: Bccli) -> None:
+    header, *rows = table_of().splitlines()
+    text = "\n".join([header + ",fold", *(f"{row},{number % 3}" for number, row in enumerate(rows))])
+    (entry,) = figures(bccli, "-", input=text)
+    spread = entry["folds"]["measures"]["accuracy"]
+    assert entry["folds"]["names"] == ["0", "1", "2"]
+    assert spread["mean"] == pytest.approx(np.mean(spread["values"]))
+    for format, plus in (("table", "±"), ("markdown", "±"), ("latex", r"$\pm$")):
+        shown = bccli("evaluate", "-", "--format", format, input=text).stdout
+        assert re.search(rf"{spread['mean']:.4f} {re.escape(plus)}\s", shown)
+        assert "3 folds" in " ".join(shown.split())
+    (row,) = rows_of(bccli("evaluate", "-", input=text).stdout)
+    assert float(row["accuracy_fold_mean"]) == pytest.approx(spread["mean"])
+    assert float(row["accuracy_fold_sd"]) == pytest.approx(spread["sd"])
+
+
 def test_one_class_only_has_reasons(bccli: Bccli) -> None:
     (entry,) = figures(bccli, "-", input="path,label,p_a,p_b\n1,a,0.9,0.1\n2,a,0.4,0.6\n")
     assert entry["roc_auc"] is entry["tpr"] is None
@@ -406,8 +441,8 @@ def test_levels_count_images_and_patients(bccli: Bccli) -> None:
 
 
 def test_a_table_of_patches_is_one_of_images_unless_asked(bccli: Bccli) -> None:
-    text = "path,label,source,p_a,p_b\n" + "".join(
-        f"{image}{patch},{'ab'[image % 2]},{image}.png,{p:.2f},{1 - p:.2f}\n"
+    text = "path,label,source,row,col,p_a,p_b\n" + "".join(
+        f"{image}{patch},{'ab'[image % 2]},{image}.png,0,{patch},{p:.2f},{1 - p:.2f}\n"
         for image in range(6)
         for patch, p in enumerate((0.9, 0.4, 0.4))
     )
@@ -481,11 +516,13 @@ def test_two_are_compared(bccli: Bccli, tmp_path: Path) -> None:
         assert versus["differences"][name]["difference"] == pytest.approx(difference)
         low, high = versus["differences"][name]["ci"]
         assert 0 < low < high
-    assert versus["mcnemar"]["p"] < 0.05
-    assert versus["delong"]["p"] < 0.05
+        assert versus["differences"][name]["p"] < 0.05
+    assert versus["mcnemar"]["naive"]
+    assert versus["delong"]["method"] == "Obuchowski 1997"
     shown = bccli("evaluate", *paths, "--format", "table").stdout
-    assert "McNemar p" in shown
-    assert "DeLong p" in shown
+    assert "swapping the two within whole patients" in shown
+    assert "Obuchowski 1997, p = " in shown
+    assert "McNemar" not in shown  # it takes the images of a patient as independent
     (other,) = write_tables(tmp_path, other=table_of().replace(".png", ".jpg"))
     result = bccli("evaluate", paths[0], other, "--format", "table").stdout
     assert "cannot be compared: they have no image in common" in result
@@ -523,8 +560,10 @@ def test_tables_for_papers(bccli: Bccli, tmp_path: Path) -> None:
     lines = markdown.splitlines()
     assert lines[0].startswith("| run | split | level | n |")
     assert set(lines[1]) <= set("|-: ")
-    assert re.search(r"0\.\d{4} \(0\.\d{4}–[01]\.\d{4}\)", lines[2])
+    assert re.search(r"0\.\d{4} \(0\.\d{2}–[01]\.\d{2}\)", lines[2])
     assert len({line.count("|") for line in lines[:4]}) == 1
+    assert "* 95 % intervals over patients" in lines
+    assert any("positive class: malignant (known" in line for line in lines)
     latex = bccli("evaluate", *paths, "--format", "latex").stdout
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 2
     assert r"one\_tool" in latex

@@ -1,14 +1,17 @@
-"""Two classifiers: DeLong's published example, McNemar by SciPy, paired intervals that see a difference."""
+"""Two classifiers: published examples, tests by their definitions, intervals that see a difference."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bccli.core.comparing import EXACT, Side, compare, delong, mcnemar
+from bccli.core import comparing
+from bccli.core.comparing import EXACT, Side, compare, delong, mcnemar, swapped
+from bccli.core.metrics import material_of, measure
 from bccli.core.predictions import Predictions
 
 # DeLong, DeLong and Clarke-Pearson 1988: albumin, total protein, 10 − K-G score, and whether surgery would
@@ -59,6 +62,56 @@ def test_delongs_test_is_its_definition():
     for pair in (("albumin", "kg"), ("protein", "kg"), ("albumin", "protein")):
         both = [scores[name] for name in pair]
         assert delong(helped, both)["p"] == pytest.approx(by_definition(helped, both))
+
+
+def obuchowski_by_definition(
+    helped: np.ndarray, scores: list[np.ndarray], owners: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """The covariance of two areas, and the p-value, by sums over pairs and patients as in the paper."""
+    patients = sorted(set(owners.tolist()))
+    ill, well = helped.sum(), (~helped).sum()
+    areas, x, y = [], [], []
+    for values in scores:
+        order = {
+            (i, j): 1.0 if values[i] > values[j] else 0.5 if values[i] == values[j] else 0.0
+            for i in np.flatnonzero(helped)
+            for j in np.flatnonzero(~helped)
+        }
+        areas.append(sum(order.values()) / ill / well)
+        of_ill = {i: sum(order[i, j] for j in np.flatnonzero(~helped)) / well for i in np.flatnonzero(helped)}
+        of_well = {j: sum(order[i, j] for i in np.flatnonzero(helped)) / ill for j in np.flatnonzero(~helped)}
+        x.append(
+            [sum(of_ill[i] - areas[-1] for i in np.flatnonzero(helped & (owners == p))) for p in patients]
+        )
+        y.append(
+            [sum(of_well[j] - areas[-1] for j in np.flatnonzero(~helped & (owners == p))) for p in patients]
+        )
+    x, y = np.array(x), np.array(y)
+    with_ill, with_well = (len(set(owners[chosen].tolist())) for chosen in (helped, ~helped))
+    s10, s01 = with_ill / ((with_ill - 1) * ill) * x @ x.T, with_well / ((with_well - 1) * well) * y @ y.T
+    s11 = len(patients) / (len(patients) - 1) * x @ y.T
+    covariance = s10 / ill + s01 / well + (s11 + s11.T) / (ill * well)
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    return covariance, float(2 * scipy.stats.norm.sf(abs(areas[0] - areas[1]) / np.sqrt(variance)))
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_the_clustered_test_is_obuchowskis_definition(seed):
+    rng = np.random.default_rng(seed)
+    owners = rng.integers(0, 9, 40)
+    helped = rng.integers(0, 2, 40) == 1
+    scores = [(helped + rng.normal(size=40) + rng.normal(size=9)[owners]).round(1) for _ in range(2)]
+    found = delong(helped, scores, owners)
+    covariance, p = obuchowski_by_definition(helped, scores, owners)
+    assert found["standard_error"] == pytest.approx(np.sqrt(np.diag(covariance)).tolist())
+    assert found["p"] == pytest.approx(p)
+
+
+def test_with_one_image_each_the_clustered_test_is_delongs():
+    helped, scores = ovarian()
+    both = [scores["albumin"], scores["kg"]]
+    assert delong(helped, both, np.arange(len(helped)) * 7) == delong(helped, both)
 
 
 def test_delong_of_a_curve_with_itself_and_of_too_few():
@@ -160,3 +213,80 @@ def test_what_cannot_be_compared_says_why(change, reason):
     found = compare(Side("x", good), Side("y", replace(good, **change)), positive=None, rounds=20)
     assert found["n"] == 0
     assert reason in found["reason"]
+
+
+def by_swapping(a: Predictions, b: Predictions, name: str) -> float:
+    """The p-value of a measure's difference from each way to swap the two in whole patients."""
+    owners = np.array(a.patients)
+    patients = sorted(set(a.patients))
+
+    def difference(ways: tuple[bool, ...]) -> float:
+        mixed = np.isin(owners, [p for p, swap in zip(patients, ways, strict=True) if swap])
+        sides = []
+        for one, other in ((a, b), (b, a)):
+            chosen = np.where(mixed, other.predicted, one.predicted)
+            scores = np.where(mixed[:, None], other.probabilities, one.probabilities)
+            figures = measure(a.labels, scores, a.classes, predicted=chosen, patients=a.patients)
+            sides.append(getattr(figures, name))
+        return sides[0] - sides[1]
+
+    seen = difference((False,) * len(patients))
+    all_of_them = [difference(ways) for ways in itertools.product((False, True), repeat=len(patients))]
+    return float(np.mean([abs(value) >= abs(seen) - 1e-12 for value in all_of_them]))
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1", "mcc", "log_loss", "patient_accuracy"])
+def test_few_patients_are_swapped_in_every_way(name):
+    a, b = (predictions(seed, apart=apart, patients=6) for seed, apart in ((1, 2.0), (2, 1.0)))
+    materials = [
+        material_of(side.labels, side.probabilities, side.classes, patients=a.patients) for side in (a, b)
+    ]
+    assert swapped(*materials)[name] == pytest.approx(by_swapping(a, b, name))
+
+
+def test_many_patients_are_swapped_at_random_to_the_same_end(monkeypatch):
+    a, b = (predictions(seed, apart=apart, patients=12) for seed, apart in ((1, 2.0), (2, 1.0)))
+    materials = [
+        material_of(side.labels, side.probabilities, side.classes, patients=a.patients) for side in (a, b)
+    ]
+    exact = swapped(*materials)
+    monkeypatch.setattr(comparing, "EVERY_SWAP", 5)
+    for name, p in swapped(*materials).items():
+        assert p == pytest.approx(exact[name], abs=0.02), name
+
+
+def test_a_classifier_is_as_good_as_itself():
+    same = predictions(1, apart=1)
+    found = compare(Side("x", same), Side("y", same), positive=None, rounds=0)
+    assert {entry["p"] for entry in found["differences"].values()} <= {1.0, None}
+
+
+def without_patients(table: Predictions) -> Predictions:
+    return replace(table, patients=("",) * len(table))
+
+
+def test_patients_are_those_of_either_side_and_the_order_does_not_matter():
+    a, b = predictions(1, apart=2), predictions(2, apart=1)
+    expected = compare(Side("a", a), Side("b", b), positive=None, rounds=200)
+    assert expected["patients"] == 60
+    for one, other in ((a, without_patients(b)), (without_patients(a), b)):
+        found = compare(Side("a", one), Side("b", other), positive=None, rounds=200)
+        assert found["differences"] == expected["differences"]
+        back = compare(Side("b", other), Side("a", one), positive=None, rounds=200)
+        for name, entry in back["differences"].items():
+            assert entry["p"] == expected["differences"][name]["p"]
+            low, high = expected["differences"][name]["ci"]
+            assert entry["ci"] == pytest.approx([-high, -low], abs=1e-9)
+    alone = compare(Side("a", without_patients(a)), Side("b", without_patients(b)), positive=None, rounds=200)
+    assert alone["resampled"] == "images, as patients are unknown"
+    assert alone["delong"]["method"] == "DeLong 1988"
+    assert not alone["mcnemar"]["naive"]
+
+
+def test_what_either_side_joins_stays_together():
+    a, b = predictions(1, apart=2, patients=12), predictions(2, apart=1, patients=12)
+    pairs = tuple(f"q{int(name[1:]) // 2}" for name in b.patients)
+    found = compare(Side("a", a), Side("b", replace(b, patients=pairs)), positive=None, rounds=100)
+    joined = compare(Side("a", replace(a, patients=pairs)), Side("b", b), positive=None, rounds=100)
+    assert found["delong"] == joined["delong"]
+    assert found["differences"]["accuracy"]["ci"] == joined["differences"]["accuracy"]["ci"]

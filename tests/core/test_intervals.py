@@ -1,6 +1,7 @@
 """Intervals: weightings mean what repeating images would, limits cover what they should, and say when not."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -147,20 +148,84 @@ def test_fewer_than_five_patients_have_no_intervals_and_are_told_why(count):
         assert figures.ci["accuracy"]
 
 
-def test_a_class_of_few_patients_is_there_in_every_round():
-    labels, probabilities, patients = study(4, patients=40)
-    labels = np.repeat(np.arange(40) < 3, 5).astype(int)
+def test_all_patients_are_drawn_together_so_that_the_mix_of_classes_varies():
+    labels, probabilities, patients = study(4, patients=12)
+    labels = np.repeat(np.arange(12) < 6, 5).astype(int)
     material = material_of(labels, probabilities, BINARY, patients=patients)
-    strata = intervals.strata(material)
-    weights = np.concatenate(list(intervals.draws(strata, rounds=200)))
-    assert (weights[:, :3].sum(axis=1) == 3).all()
-    assert (weights.sum(axis=1) == 40).all()
-    assert weights[:, :3].max() == 3
+    (found,) = intervals.spreads([material], rounds=400)
+    mix = found["majority_accuracy"].values
+    assert np.ptp(mix) > 0.2
+    expected = np.abs(np.random.default_rng(1).binomial(12, 0.5, 10_000) / 12 - 0.5) + 0.5
+    assert mix.mean() == pytest.approx(expected.mean(), abs=0.02)
 
 
-def test_enough_patients_of_each_class_are_drawn_together():
-    labels, probabilities, patients = study(5)
-    assert set(intervals.strata(material_of(labels, probabilities, BINARY, patients=patients))) == {0}
+def test_weightings_are_the_same_however_many_come_at_once(monkeypatch):
+    whole = np.concatenate(list(intervals.draws(np.random.default_rng(3), 7, rounds=40)))
+    monkeypatch.setattr(intervals, "CELLS", 20)
+    parts = np.concatenate(list(intervals.draws(np.random.default_rng(3), 7, rounds=40)))
+    assert (whole == parts).all()
+    assert (whole.sum(axis=1) == 7).all()
+
+
+def of_classes(*patients: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Three images of each of so many patients of each class, with a probability per class."""
+    owners = np.repeat(np.arange(sum(patients)), 3)
+    labels = np.repeat(np.repeat(np.arange(len(patients)), patients), 3)
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(len(patients)), len(labels)) + 0.4 * np.eye(len(patients))[labels]
+    return labels, probabilities / probabilities.sum(axis=1, keepdims=True), [f"p{k}" for k in owners]
+
+
+def test_rounds_without_a_class_are_left_out_and_it_is_said():
+    labels, probabilities, patients = of_classes(12, 12, 2)
+    figures = measure(labels, probabilities, ["a", "b", "c"], patients=patients, rounds=2000)
+    assert figures.ci["roc_auc"]
+    share = (24 / 26) ** 26  # no patient of c is drawn
+    assert figures.ci_left_out["roc_auc"] == pytest.approx(share, abs=0.03)
+    assert "accuracy" not in figures.ci_left_out
+
+
+def test_beyond_three_in_ten_rounds_there_is_no_interval_but_a_reason():
+    labels, probabilities, patients = of_classes(12, 12, 1)
+    figures = measure(labels, probabilities, ["a", "b", "c"], patients=patients, rounds=1000)
+    assert figures.ci["roc_auc"] is None
+    assert "rests on 1 patient" in figures.reasons["ci.roc_auc"]
+    assert figures.ci["accuracy"]
+    labels, _, patients = of_classes(12, 12)
+    predicted = np.where(np.arange(len(labels)) == 0, 1, 0)  # images of one patient alone are ever positive
+    figures = measure(labels, None, BINARY, patients=patients, predicted=predicted, rounds=1000)
+    assert figures.ci["mcc"] is None
+    assert re.search(r"not defined in 3\d% of the rounds, and 30% may be", figures.reasons["ci.mcc"])
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_what_rests_on_fewer_than_five_patients_has_no_interval(count):
+    labels, probabilities, patients = of_classes(20, count)
+    figures = measure(labels, probabilities, BINARY, patients=patients, rounds=300)
+    for name in ("tpr", "roc_auc", "sensitivity.malignant"):
+        assert figures.ci[name] is None
+        assert figures.reasons[f"ci.{name}"] == f"rests on {count} patients; its interval needs 5"
+    assert figures.ci["tnr"]
+    assert figures.ci["balanced_accuracy"]
+
+
+def test_there_are_as_many_rounds_as_the_digits_need():
+    few = measure(*study(7, patients=30)[:2], BINARY, patients=study(7, patients=30)[2], rounds=None)
+    many = measure(*study(7, patients=3000)[:2], BINARY, patients=study(7, patients=3000)[2], rounds=None)
+    assert few.rounds == intervals.MOST_ROUNDS
+    assert many.rounds < few.rounds / 2
+    assert few.ci_error["accuracy"] < 0.005  # half of the second decimal, which is the last one that is shown
+
+
+def test_the_error_of_limits_is_what_other_rounds_make_of_them():
+    labels, probabilities, patients = study(8, patients=40)
+    material = material_of(labels, probabilities, BINARY, patients=patients)
+    lows, errors = [], []
+    for seed in range(40):
+        limits = intervals.intervals(material, rounds=500, seed=seed).limits["roc_auc"]
+        lows.append(limits.low)
+        errors.append(limits.error)
+    assert 0.6 < np.median(errors) / np.std(lows) < 1.8
 
 
 def test_a_single_patient_of_a_class_gives_no_interval_for_what_rests_on_it():
@@ -213,6 +278,43 @@ def test_intervals_cover_the_truth_in_19_of_20_studies_and_those_over_images_do_
     for name in COVERED:
         assert SHARE[0] <= shares["patients"][name] <= SHARE[1], shares
         assert shares["images"][name] < 0.88, shares
+
+
+def few_patients(seed: int, patients: int):
+    """A study of which the number of patients alone is planned: neither that of each class nor of images."""
+    rng = np.random.default_rng([patients, seed])
+    owners = np.repeat(np.arange(patients), 1 + rng.poisson(4, patients))
+    labels = rng.integers(0, 2, patients)[owners]
+    scores = 1.5 * (labels - 0.5) + rng.normal(size=patients)[owners] + rng.normal(size=len(owners))
+    positive = 1 / (1 + np.exp(-scores))
+    return labels, np.stack([1 - positive, positive], axis=1), [f"p{owner}" for owner in owners]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patients", [13, 18, 30])
+def test_intervals_of_few_patients_cover_the_truth_too(patients):
+    """400 simulated studies; where a measure has no interval, the reason is there."""
+    names = "accuracy", "roc_auc", "f1", "precision.malignant", "tpr"
+
+    def value(figures, name):
+        measure_name, _, label = name.partition(".")
+        return figures.per_class[label][measure_name] if label else getattr(figures, name)
+
+    labels, probabilities, owners = few_patients(0, 100_000)
+    truth = measure(labels, probabilities, BINARY, patients=owners)
+    held: dict[str, list[bool]] = {name: [] for name in names}
+    for seed in range(1, 401):
+        labels, probabilities, owners = few_patients(seed, patients)
+        figures = measure(labels, probabilities, BINARY, patients=owners, rounds=1000)
+        for name in names:
+            limits = figures.ci[name]
+            if limits is None:
+                assert figures.reasons[f"ci.{name}"]
+            else:
+                held[name].append(limits[0] <= value(truth, name) <= limits[1])
+    for name in names:
+        assert len(held[name]) > 200
+        assert 0.915 <= np.mean(held[name]) <= 0.985, name
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=5, max_size=12), st.integers(0, 3))

@@ -22,6 +22,16 @@ def rates(is_positive: np.ndarray, scores: np.ndarray, threshold: float) -> tupl
     return float(said[is_positive].mean()), float((~said[~is_positive]).mean())
 
 
+def test_of_equally_good_thresholds_the_largest_is_taken():
+    """0.6 less 0.3 and 0.9 less 0.6 differ in binary, though both are three tenths."""
+    is_positive = np.repeat([True, False, True, False], [6, 3, 3, 3])
+    scores = np.repeat([0.8, 0.8, 0.4, 0.4], [6, 3, 3, 3])
+    is_positive = np.append(is_positive, [True, *[False] * 4])
+    scores = np.append(scores, [0.1] * 5)
+    assert (is_positive.sum(), (~is_positive).sum()) == (10, 10)
+    assert choose_threshold(Rule("youden"), is_positive, scores, "") == 0.8
+
+
 @given(scored, st.sampled_from([0.0, 0.3, 0.8, 0.95, 1.0]))
 def test_a_threshold_keeps_what_its_rule_promises(rows, aim):
     is_positive = np.array([label for label, _ in rows])

@@ -1,0 +1,118 @@
+"""Tables as other tools write them: their encodings, separators, and words for splits and patients."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
+from typing import BinaryIO, TextIO
+
+from bccli.core.errors import DataError
+from bccli.core.patients import known_patient, plain_number
+
+SEPARATORS = (",", ";", "\t")
+_HEAD = 10
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+@contextmanager
+def text_of(stream: BinaryIO) -> Iterator[TextIO]:
+    """A stream of bytes as text, UTF-8 unless its beginning says UTF-16; bytes that are no text survive.
+
+    The stream is left open.
+    """
+    buffered = io.BufferedReader(stream)  # type: ignore[type-var]  # what has readinto will do
+    encoding = encoding_of(buffered.peek(64)[:64])
+    errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
+    text = io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="")
+    try:
+        yield text
+    finally:
+        text.detach()
+        buffered.detach()
+
+
+def encoding_of(head: bytes) -> str:
+    """The encoding of a text that begins so: by its mark, or by the zeros of UTF-16 in plain letters."""
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    even, odd = head[0 : len(head) & ~1 : 2], head[1::2]
+    for name, letters, zeros in (("utf-16-le", even, odd), ("utf-16-be", odd, even)):
+        if len(head) >= 8 and all(letters) and not any(zeros):
+            return name
+    return "utf-8-sig"
+
+
+def records(lines: Iterable[str], where: str, wanted: Sequence[str]) -> tuple[str, Iterator[list[str]]]:
+    """The separator of a table, and its rows of cells, the first being the one that the `wanted` columns
+    stand in. Raises DataError for a binary file."""
+    rest = iter(lines)
+    first = list(islice(rest, _HEAD))  # a binary file is told before its first line is taken for a header
+    if any("\0" in line for line in first):
+        raise DataError(
+            f"{where}: is no text but a binary file; give a CSV with the columns {','.join(wanted)}"
+        )
+    start = next((number for number, line in enumerate(first) if line.strip("\ufeff \t\r\n,;")), 0)
+    first = [line.removeprefix("\ufeff") for line in first[start:]]
+    if first and (told := re.fullmatch(r"sep=(.)\s*", first[0])):
+        return told[1], csv.reader(_checked(chain(first[1:], rest), where), delimiter=told[1])
+    separator = _separator(first[0] if first else "", wanted)
+    return separator, csv.reader(_checked(chain(first, rest), where), delimiter=separator)
+
+
+def _separator(header: str, wanted: Sequence[str]) -> str:
+    """The one that parts the most of the wanted columns, or else the most columns."""
+
+    def place(separator: str) -> tuple[int, int]:
+        cells = [cell.strip().casefold() for cell in next(csv.reader([header], delimiter=separator), [])]
+        return sum(name in cells for name in wanted), len(cells)
+
+    return max(SEPARATORS, key=place)
+
+
+def _checked(lines: Iterable[str], where: str) -> Iterator[str]:
+    for line in lines:
+        if "\0" in line:
+            raise DataError(f"{where}: is no text but a binary file; give a CSV")
+        yield line
+
+
+def split_named(text: str) -> str | None:
+    """train, val or test by the words that tools have for them, "" for none given, None for another word."""
+    word = text.strip().casefold()
+    return _SPLITS.get(word) if word else ""
+
+
+def patients_named(cells: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Patients as text, "" where unknown, and the spellings of those that were written in several ways.
+
+    Whole numbers that differ only in leading zeros or a trailing .0 are one patient.
+    """
+    spellings: dict[str, list[str]] = {}
+    names = {cell: known_patient(cell) for cell in set(cells)}
+    for name in sorted(set(names.values()) - {""}):
+        spellings.setdefault(plain_number(name), []).append(name)
+    several = {number: found for number, found in spellings.items() if len(found) > 1}
+    one = {name: number for number, found in several.items() for name in found}
+    shared = {cell: one.get(name, name) for cell, name in names.items()}
+    return [shared[cell] for cell in cells], several
+
+
+def number_in(text: str, separator: str) -> float:
+    """A number, with a comma for the point where another separator parts the cells, or a percent sign.
+
+    Raises ValueError for what is none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        bare = text.strip()
+        percent = bare.endswith("%")
+        if separator != ",":
+            bare = bare.replace(",", ".")
+        return float(bare.removesuffix("%")) / (100 if percent else 1)

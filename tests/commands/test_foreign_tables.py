@@ -1,0 +1,227 @@
+"""Tables of other tools: each is read whole, or refused with a sentence; none becomes silently smaller."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Bccli
+from tests.sentences import refused
+
+ROWS = [
+    ("1.png", "benign", 0.9),
+    ("2.png", "malignant", 0.2),
+    ("3.png", "malignant", 0.6),
+    ("4.png", "benign", 0.7),
+]
+HEADER = "path,label,p_benign,p_malignant"
+
+
+def table(header: str = HEADER, *, scale: float = 1, separator: str = ",", point: str = ".", end: str = "\n"):
+    """Four images, one of which is told wrong."""
+    lines = [header.replace(",", separator)]
+    for path, label, benign in ROWS:
+        cells = [f"{benign * scale:g}", f"{(1 - benign) * scale:g}"]
+        lines.append(separator.join([path, label, *(cell.replace(".", point) for cell in cells)]))
+    return end.join(lines) + end
+
+
+PERCENT = "path,label,p_benign,p_malignant\n" + "".join(
+    f"{path},{label},{100 * benign:g}%,{100 - 100 * benign:g} %\n" for path, label, benign in ROWS
+)
+SINGLE = "path,label,p_malignant\n" + "".join(
+    f"{path},{label},{1 - benign:.2f}\n" for path, label, benign in ROWS
+)
+
+
+def with_column(name: str, *values: str) -> str:
+    """The table with another column."""
+    header, *rows = table().splitlines()
+    return "\n".join(
+        [f"{header},{name}", *(f"{row},{value}" for row, value in zip(rows, values, strict=True))]
+    )
+
+
+READ = {
+    "as it should be": table(),
+    "semicolons": table(separator=";"),
+    "semicolons and decimal commas": table(separator=";", point=","),
+    "tabs": table(separator="\t"),
+    "a line for spreadsheets": "sep=;\n" + table(separator=";"),
+    "UTF-16 with a mark": table().encode("utf-16"),
+    "UTF-16 without a mark": table().encode("utf-16-le"),
+    "UTF-16, the larger byte first": table().encode("utf-16-be"),
+    "a mark before UTF-8": table().encode("utf-8-sig"),
+    "ends of lines as on Windows": table(end="\r\n"),
+    "capital headings": table("Path,Label,P_benign,P_malignant"),
+    "blanks around headings": table(" path , label , p_benign , p_malignant "),
+    "the graver class first": "path,label,p_malignant,p_benign\n"
+    + "".join(f"{path},{label},{1 - benign:.2f},{benign}\n" for path, label, benign in ROWS),
+    "percentages": table(scale=100),
+    "percent signs": PERCENT,
+    "one column of probabilities": SINGLE,
+    "one column of percentages": SINGLE.replace(",0.", ","),
+    "blank lines and rows of nothing": "\n" + table().replace("3.png", "\n,,,\n3.png"),
+    "an empty split": with_column("split", *[""] * 4),
+    "a split in capitals": with_column("Split", *["Test"] * 4),
+    "a split called testing": with_column("split", *["testing"] * 4),
+    "blanks around labels": table().replace("benign,0", " benign ,0"),
+    "a hospital as source": with_column("source", *["Oslo"] * 4),
+    "patients called nan": with_column("patient", *["nan"] * 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_it_is_read_whole(bccli: Bccli, tmp_path: Path, kind: str) -> None:
+    text = READ[kind]
+    path = tmp_path / "p.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    for source, more in ((path, {}), ("-", {"input": path.read_bytes()})):
+        printed = bccli("evaluate", source, "--format", "json", **more).stdout
+        (entry,) = json.loads(printed)["runs"]
+        expected = {"n": 4, "accuracy": 0.75, "tpr": 0.5, "tnr": 1.0, "positive": "malignant", "roc_auc": 1.0,
+                    "classes": ["benign", "malignant"], "patients": None, "level": "image",
+                    "confusion_matrix": [[2, 0], [1, 1]]}  # fmt: skip
+        assert {key: entry[key] for key in expected} == expected
+        assert entry["log_loss"] == pytest.approx(0.4004, abs=1e-4)
+
+
+REFUSED = {
+    "another separator": (table(separator="|"), ("no column 'path'", "path,label")),
+    "a split of another name": (with_column("split", *["test"] * 3, "holdout"), ("'holdout'", "row 5")),
+    "a split that is missing": (with_column("split", "test", "", "test", "test"), ("split (empty)", "row 3")),
+    "more cells than headings": (table().replace("2.png", "a, b/2.png"), ("row 3 has 5 cells", "quotation")),
+    "a single column of no class": (SINGLE.replace("p_malignant", "p_1"), ("p_1", "benign, malignant")),
+    "percentages and shares": (table(scale=100).replace("90,10", "0.9,0.1"), ("row 3", "not a prob")),
+    "one beyond 1 in a column": (SINGLE.replace("0.10", "1.10"), ("row 2", "1.1")),
+    "logits": (table(scale=-3), ("row 2", "-2.7")),
+    "a label in another case": (table().replace("2.png,m", "2.png,M"), ("'Malignant'", "row 3")),
+    "the same path twice": (table().replace("2.png", "1.png"), ("'1.png'", "row 2", "row 3")),
+    "patches of two labels": (
+        with_column("source,row,col", "x,0,0", "x,0,9", "y,0,0", "y,0,9"),
+        ("image x", "label benign", "label malignant"),
+    ),
+    "patches of two patients": (
+        "path,label,p_a,p_b,source,row,col,patient\n1,a,1,0,x,0,0,7\n2,a,1,0,x,0,9,8\n",
+        ("image x", "patient 7", "patient 8"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_it_is_refused_with_a_sentence(bccli: Bccli, kind: str) -> None:
+    text, fragments = REFUSED[kind]
+    refused(bccli("evaluate", "-", input=text, exit=3), *fragments)
+
+
+def entry_of(result: object) -> dict:
+    (entry,) = json.loads(result.stdout)["runs"]  # type: ignore[attr-defined]
+    return dict(entry)
+
+
+def test_a_hospital_in_source_makes_no_patches(bccli: Bccli) -> None:
+    text = "path,label,source,p_a,p_b\n" + "".join(
+        f"{number}.png,{'ab'[number % 2]},hospital {number % 3},0.7,0.3\n" for number in range(300)
+    )
+    result = bccli("evaluate", "-", "--format", "json", input=text)
+    assert entry_of(result)["n"] == 300
+    assert "3 values of source, and each row counts as an image" in result.stderr
+    patches = entry_of(bccli("evaluate", "-", "--level", "patch", "--format", "json", input=text))
+    assert patches["n"] == 300
+
+
+def patches(columns: str = "source,row,col") -> str:
+    """24 patches of two images."""
+    rows = [f"{k}.png,{'ab'[k % 2]},image {k % 2}.tif,{k // 2},0,0.6,0.4" for k in range(24)]
+    return "\n".join([f"path,label,{columns},p_a,p_b", *rows]) + "\n"
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "markdown", "latex"])
+def test_what_is_merged_is_said(bccli: Bccli, format: str) -> None:
+    assert "24 patches of 2 images" in bccli("evaluate", "-", "--format", format, input=patches()).stdout
+
+
+def test_patches_may_share_their_images_path(bccli: Bccli) -> None:
+    rows = [f"{k % 2}.tif,{'ab'[k % 2]},{k // 2},0,0.6,0.4" for k in range(24)]
+    text = "\n".join(["path,label,row,col,p_a,p_b", *rows])
+    entry = entry_of(bccli("evaluate", "-", "--format", "json", input=text))
+    assert (entry["n"], entry["merged"]) == (2, "24 patches of 2 images")
+
+
+def repeated() -> str:
+    """Ten images, each predicted in three folds."""
+    rows = [
+        f"{image}.png,{'ab'[image % 2]},{fold},{p},{1 - p:.1f}"
+        for fold, p in enumerate((0.9, 0.4, 0.3))
+        for image in range(10)
+    ]
+    return "\n".join(["path,label,fold,p_a,p_b", *rows]) + "\n"
+
+
+def test_folds_of_one_image_are_averaged_only_where_it_is_asked_for(bccli: Bccli) -> None:
+    result = bccli("evaluate", "-", "--format", "json", input=repeated())
+    entry = entry_of(result)
+    assert entry["n"] == 30
+    assert entry["confusion_matrix"] == [[5, 10], [5, 10]]
+    assert "30 predictions of 10 images in several folds count one by one; --level image" in result.stderr
+    averaged = entry_of(bccli("evaluate", "-", "--level", "image", "--format", "json", input=repeated()))
+    assert averaged["merged"] == "30 predictions of 10 images"
+    assert averaged["confusion_matrix"] == [[5, 0], [5, 0]]
+
+
+def test_what_several_folds_say_of_an_image_stays_together_in_intervals(bccli: Bccli) -> None:
+    """The three answers to an image are as sure as one where they are the same."""
+    once = "path,label,fold,p_a,p_b\n" + "".join(
+        f"{k}.png,{'ab'[k % 2]},0,{0.9 if k % 3 else 0.2},{0.1 if k % 3 else 0.8}\n" for k in range(40)
+    )
+    header, *rows = once.splitlines()
+    thrice = "\n".join([header, *(row.replace(",0,", f",{fold},", 1) for fold in range(3) for row in rows)])
+    limits = [
+        entry_of(bccli("evaluate", "-", "--bootstrap", 500, "--format", "json", input=text))["ci"]["accuracy"]
+        for text in (once, thrice)
+    ]
+    assert limits[0] == pytest.approx(limits[1])
+
+
+def test_a_rule_with_a_direction_asks_which_class_is_positive(bccli: Bccli) -> None:
+    rows = [f"{k},{'ab'[k % 2]},{('val', 'test')[k // 2 % 2]},0.{k},{1 - k / 10:.1f}" for k in range(1, 9)]
+    text = "\n".join(["path,label,split,p_a,p_b", *rows])
+    refused(
+        bccli("evaluate", "-", "--threshold", "sensitivity=0.9", input=text, exit=2),
+        "--threshold sensitivity=0.9", "nothing says which class", "is positive", "--positive",
+    )  # fmt: skip
+    bccli("evaluate", "-", "--threshold", "sensitivity=0.9", "--positive", "b", input=text)
+    bccli("evaluate", "-", "--threshold", "youden", input=text)
+    named = (
+        text.replace(",a,", ",healthy,").replace(",b,", ",cancer,").replace("p_a,p_b", "p_cancer,p_healthy")
+    )
+    entry = entry_of(
+        bccli("evaluate", "-", "--threshold", "sensitivity=0.9", "--format", "json", input=named)
+    )
+    assert (entry["positive"], entry["positive_origin"]) == ("cancer", "known")
+
+
+def test_rows_that_are_not_measured_are_counted(bccli: Bccli) -> None:
+    text = with_column("split", "Train", "validation", "test", "test")
+    result = bccli("evaluate", "-", "--format", "json", input=text)
+    assert entry_of(result)["n"] == 2
+    assert "2 rows of test are measured; 1 of train and 1 of val are not" in result.stderr
+
+
+def test_patients_of_val_and_test_are_compared_where_val_decides(bccli: Bccli) -> None:
+    rows = [f"{k}.png,{'ab'[k % 2]},{('val', 'test')[k // 2 % 2]},p{k // 4},0.6,0.4" for k in range(16)]
+    text = "\n".join(["path,label,split,patient,p_a,p_b", *rows])
+    shared = "test shares 4 patients with val"
+    for format in ("table", "csv", "markdown", "latex"):
+        result = bccli("evaluate", "-", "--threshold", "youden", "--format", format, input=text)
+        assert shared in result.stdout
+        assert f"{shared}, and the threshold rests on val" in result.stderr
+    assert shared not in bccli("evaluate", "-", "--split", "val", "--format", "table", input=text).stdout
+
+
+def test_patients_whose_numbers_differ_in_zeros_are_one(bccli: Bccli) -> None:
+    text = with_column("patient", "7", "007", "7.0", "8")
+    result = bccli("evaluate", "-", "--format", "json", input=text)
+    entry = entry_of(result)
+    assert entry["patients"] == 2
+    assert any("differ in zeros only" in remark for remark in entry["remarks"])
