@@ -9,9 +9,11 @@ from typing import Any
 from bccli.core.designs import Job, Tuning
 from bccli.core.errors import DataError
 from bccli.core.models.backbones import PREPROCESSING, build_backbone, build_extractor, standardising
+from bccli.core.models.copying import copy_weights
 from bccli.core.models.exporting import Moulds
 from bccli.core.models.extractors import EXTRACTORS, build_features
 from bccli.core.models.heads import HEADS, build_head
+from bccli.core.models.inference_mode import in_inference_mode
 from bccli.core.models.splitting import Halves, split
 from bccli.core.models.weights import Weights
 from bccli.core.norms import Norm
@@ -86,13 +88,17 @@ def build(
     scoring = keras.Model(extractor.input, head(extractor.output))
     if not design.tuning:
         stored = extractor if frozen else None
-        return Built(maps, extractor, head, scoring, scoring, stored, head, {}, base.moulds)
+        live = scoring
+        if frozen and not job.fixed:
+            features = build_features(job.backbone, network, kind, preprocess=preprocess, frozen=True)
+            live = keras.Model(features.input, head(features.output))
+        return Built(maps, extractor, head, scoring, live, stored, head, {}, base.moulds)
     depths = _free(network, design.tuning)
     halves = split(maps, network.layers[: design.tuning.from_layer])
     join = EXTRACTORS[kind].join
 
     def trained(x: Any) -> Any:
-        return join(halves.finish(keras.tree.flatten(halves.front(x, training=False))))
+        return join(halves.finish(keras.tree.flatten(in_inference_mode(halves.front, x))))
 
     live = build_extractor(job.backbone, network, trained, preprocess=preprocess)
     stored = build_extractor(job.backbone, network, halves.flat, preprocess=preprocess)
@@ -112,7 +118,7 @@ def _build_base(job: Job, size: tuple[int, int], weights: Weights, preprocess: A
     kind = HEADS[job.design.head.kind].features
     network = build_backbone(job.backbone, size, weights)
     maps = EXTRACTORS[kind].maps(network)
-    extractor = build_features(job.backbone, network, kind, preprocess=preprocess, frozen=frozen)
+    extractor = build_features(job.backbone, network, kind, preprocess=preprocess)
     network.trainable = not frozen
     return _Base(network, maps, extractor)
 
@@ -167,7 +173,7 @@ def take_over(tuning: Tuning, built: Built) -> None:
             raise DataError(
                 f"{run.root}: its {ours.name} has other weights than this bccli makes; train it again"
             )
-        ours.set_weights(theirs.get_weights())
+        copy_weights(theirs, ours)
 
 
 def weights_hash(model: Any) -> str:

@@ -16,6 +16,7 @@ COLDEST, HOTTEST = 0.05, 20.0
 """Where val is told without a mistake, no temperature is cold enough; these are the ends."""
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
+"""What a probability of 0 stands for, such as that of a class for which no tree of a forest votes."""
 
 
 def temper(probabilities: np.ndarray, temperature: float | None) -> np.ndarray:
@@ -28,7 +29,8 @@ def temper(probabilities: np.ndarray, temperature: float | None) -> np.ndarray:
 
 
 def _scores(probabilities: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(probabilities, _SMALLEST))
+    wide = np.asarray(probabilities, np.float64)
+    return np.log(np.where(wide > 0, wide, _SMALLEST))
 
 
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray, where: str) -> float:

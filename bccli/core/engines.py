@@ -19,17 +19,18 @@ Network = Callable[[np.ndarray], np.ndarray]
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _sigmoid(scores: np.ndarray) -> np.ndarray:
+    wide = scores.astype(np.float64)
     with np.errstate(over="ignore"):
-        positive = 1 / (1 + np.exp(-scores))
-    return np.concatenate([1 - positive, positive], axis=1)
+        return 1 / (1 + np.exp(np.concatenate([wide, -wide], axis=1)))
 
 
-# The outputs of models.heads.OUTPUTS once more, for scores in an array.
+# The outputs of models.heads.OUTPUTS once more, for scores in an array. In float64, since logarithms are
+# taken of what they give: float32 ends at scores of 87, and 1 - p of a sigmoid at 17.
 OUTPUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"softmax": _softmax, "sigmoid": _sigmoid}
 
 
@@ -140,21 +141,35 @@ class KerasEngine:
 
     def network(self, run: Run) -> Network:
         """The network of a run, from images to class probabilities."""
-        return self.outputs(run, "model")
+        import keras
+
+        whole, activate = _load_keras(run, "model"), OUTPUTS[run.info["settings"]["output"]]
+        head = whole.get_layer("head")
+        inside = {id(node.operation): node for nodes in whole._nodes_by_depth.values() for node in nodes}
+        scores = self._compiled(keras.Model(whole.input, inside[id(head)].outputs))
+        return lambda images: activate(scores(images))
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Any model of a run."""
-        import keras
+        return self._compiled(_load_keras(run, stem))
+
+    def _compiled(self, model: Any) -> Network:
         import tensorflow as tf
 
-        model = keras.saving.load_model(run.part(f"{stem}.keras"), compile=False, safe_mode=True)
         signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
 
         @tf.function(input_signature=[signature], autograph=False)
         def step(inputs: Any) -> Any:
-            return model(inputs, training=False)
+            (outputs,) = tf.nest.flatten(model(inputs, training=False))
+            return outputs
 
         return lambda inputs: step(tf.cast(inputs, tf.float32)).numpy()
+
+
+def _load_keras(run: Run, stem: str) -> Any:
+    import keras
+
+    return keras.saving.load_model(run.part(f"{stem}.keras"), compile=False, safe_mode=True)
 
 
 def start_engine(device: str, *, light: bool, single: bool = False, verbose: bool = False) -> Engine:

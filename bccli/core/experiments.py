@@ -22,6 +22,7 @@ from bccli.core.inputs import Features, FeatureViews, Inputs
 from bccli.core.leakage import leak_sentences
 from bccli.core.live import live_images, with_views
 from bccli.core.models import backend
+from bccli.core.models.copying import copy_weights
 from bccli.core.models.heads import HEADS, assemble
 from bccli.core.models.weights import Weights
 from bccli.core.norms import Norm, learn_norm
@@ -294,5 +295,5 @@ def _twin(
     finally:
         keras.mixed_precision.set_dtype_policy(policy)
     twin = again.tail if stores else again.live
-    twin.set_weights(trainee.get_weights())
+    copy_weights(trainee, twin)
     return twin, again.depths

@@ -17,12 +17,14 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from bccli.core import interruption
+from bccli.core import engines, interruption
 from bccli.core.errors import DataError, DivergedError, TrainingError
 from bccli.core.estimating import time_words
 from bccli.core.files import replacing
 from bccli.core.inputs import Inputs
+from bccli.core.models.copying import copy_weights, put_weights
 from bccli.core.models.heads import OUTPUTS, find_loss
+from bccli.core.models.inference_mode import drawing_layers
 from bccli.core.rates import learning_rate
 from bccli.core.schedule import MEASURES, OPTIMIZERS, Schedule
 from bccli.core.watching import SILENT, Watcher
@@ -141,11 +143,7 @@ class Fit:
         self.best_weights = network.get_weights()
         self.depths = list(depths or [0] * len(network.trainable_variables))
         self.class_weights = _class_weights(examples, schedule.class_weights)
-        self.seeds = [
-            layer.seed_generator.state
-            for layer in network._flatten_layers()
-            if hasattr(layer, "seed_generator")
-        ]
+        self.seeds = [layer.seed_generator.state for layer in drawing_layers(network)]
         self.together = examples.inputs.together(schedule.batch_size)
         self._train_steps, self._predict = self._training_steps(), self._inference_step()
         self._saved_at, self._save_cost = time.monotonic(), 0.0
@@ -165,7 +163,7 @@ class Fit:
         self.save()
         if self._pace.images:
             self.watcher.note(f"trained {self._pace.per_second:,.1f} images a second")
-        self.network.set_weights(self.best_weights)
+        put_weights(self.network, self.best_weights)
         return self.progress
 
     @contextmanager
@@ -195,18 +193,18 @@ class Fit:
 
     def _predict_all(self, batches: Iterator[Any], *, stoppable: bool) -> np.ndarray:
         """Where it is `stoppable`, in the middle of training, a signal is honoured between two batches."""
-        parts = []
+        parts, activate = [], engines.OUTPUTS[self.schedule.output]
         for batch in batches:
-            parts.append(self._predict(batch).numpy())
+            parts.append(activate(self._predict(batch).numpy()))
             if stoppable:
                 self._stop_if_requested()
-        return np.concatenate(parts) if parts else np.zeros((0, self.examples.classes), np.float32)
+        return np.concatenate(parts) if parts else np.zeros((0, self.examples.classes))
 
     def hand_over(self, network: Any) -> None:
         """Give the weights to a twin of the network in another precision, and predict with that one."""
         if network is self.network:
             return
-        network.set_weights(self.network.get_weights())
+        copy_weights(self.network, network)
         self.network, self._predict = network, self._inference_step(network)
 
     def _training_steps(self) -> Callable[..., None]:
@@ -280,14 +278,14 @@ class Fit:
         return train_steps
 
     def _inference_step(self, network: Any = None) -> Callable[..., Any]:
-        """The compiled step of inference, of this network or another one."""
+        """The compiled step of inference, of this network or another one, from inputs to scores."""
         import tensorflow as tf
 
-        network, probabilities_of = network or self.network, OUTPUTS[self.schedule.output]
+        network = network or self.network
 
         @tf.function(input_signature=[self.examples.inputs.signature()], autograph=False)
         def predict_step(x: Any) -> Any:
-            return probabilities_of(network(tf.cast(x, tf.float32), training=False))
+            return network(tf.cast(x, tf.float32), training=False)
 
         return predict_step
 
@@ -379,7 +377,7 @@ class Fit:
 
     def _diverged(self, what: str, step: int) -> DivergedError:
         """The error for numbers that are none any more; the network gets the best weights before."""
-        self.network.set_weights(self.best_weights)
+        put_weights(self.network, self.best_weights)
         kept = self.progress.kept_epoch
         return DivergedError(
             f"the {what} epoch {self.progress.epoch + 1}, step {step}; try a smaller --lr or --clip-norm 1",
@@ -452,7 +450,7 @@ class Fit:
             raise DataError(
                 f"{self.state}: is damaged ({error}); remove the run's folder and start again"
             ) from None
-        self.network.set_weights(weights)
+        put_weights(self.network, weights)
         self.sums.assign(np.array(self.progress.sums))
         return True
 

@@ -114,3 +114,18 @@ def test_multiply_adds_are_those_of_the_literature() -> None:
 
     network = scoring(BACKBONES["vgg16"], (224, 224), Weights("none"))
     assert multiply_adds(network) == pytest.approx(15.35e9, rel=0.01)
+
+
+def test_a_probability_near_one_leaves_its_complement_as_small_as_it_is() -> None:
+    """Both for Keras and for arrays: from a score of 17 on, 1 - p of a sigmoid would be 0 in float32."""
+    from bccli.core.models import backend
+
+    backend.start("cpu")
+    from bccli.core.models import heads
+
+    scores = np.linspace(-80, 80, 33, dtype=np.float32)[:, None]
+    exact = np.exp(-np.logaddexp(0, np.concatenate([scores, -scores], axis=1).astype(np.float64)))
+    both = np.concatenate([np.zeros_like(scores), scores], axis=1)
+    for output, given in (("sigmoid", scores), ("softmax", both)):
+        np.testing.assert_allclose(OUTPUTS[output](given), exact, rtol=1e-12)
+        np.testing.assert_allclose(heads.OUTPUTS[output](given), exact, rtol=1e-4)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bccli.core.calibrating import COLDEST, HOTTEST, fit_temperature, temper
+from bccli.core.engines import OUTPUTS
 from bccli.core.errors import DataError
 from bccli.core.thresholds import Rule, choose_threshold, decide, parse_rule
 
@@ -102,3 +103,22 @@ def test_no_temperature_changes_nothing():
     probabilities = np.random.default_rng(0).dirichlet(np.ones(3), 5)
     assert temper(probabilities, None) is probabilities
     np.testing.assert_allclose(temper(probabilities, 1.0), probabilities)
+
+
+@pytest.mark.parametrize("scale", [1, 8, 15])
+def test_a_temperature_of_saturated_scores_is_that_of_the_scores(scale):
+    """Half of a sigmoid's scores beyond 17, where 1 - p is 0 in float32, as predictions.csv stores them."""
+    rng = np.random.default_rng(1)
+    scores = rng.normal(0, 2, 400)
+    labels = (rng.random(400) < 1 / (1 + np.exp(-scores))).astype(int)
+    scores = (scores * scale).astype(np.float32)
+    best = scipy.optimize.minimize_scalar(
+        lambda t: np.logaddexp(0, scores * (1 - 2 * labels) / t).mean(), bounds=(0.1, 20), method="bounded"
+    ).x
+    both = np.stack([np.zeros(400, np.float32), scores], axis=1)
+    for probabilities in (OUTPUTS["sigmoid"](scores[:, None]), OUTPUTS["softmax"](both)):
+        stored = np.array([[float(f"{value:.9g}") for value in row] for row in probabilities.tolist()])
+        found = fit_temperature(labels, stored, "")
+        assert found == pytest.approx(best, rel=1e-3)
+        tempered = temper(stored, found)[:, 1]
+        np.testing.assert_allclose(tempered, 1 / (1 + np.exp(-scores / found)), rtol=1e-6)

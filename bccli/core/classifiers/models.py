@@ -78,8 +78,7 @@ def _linked(scores: Floats) -> Floats:
     """Scores (n, 1) of the second of two classes, or (n, classes), as probabilities."""
     if scores.shape[1] > 1:
         return softmax(scores)
-    second = sigmoid(scores)
-    return np.concatenate([1 - second, second], axis=1)
+    return sigmoid(np.concatenate([-scores, scores], axis=1))
 
 
 def _logistic(arrays: Arrays, features: np.ndarray, classes: int) -> Floats:
@@ -95,9 +94,10 @@ def _svm(arrays: Arrays, features: np.ndarray, classes: int) -> Floats:
     ]
     pairs = np.concatenate(decisions) + arrays["bias"] if decisions else np.zeros((0, len(arrays["bias"])))
     votes = pairs if classes == 2 else _votes(pairs, classes)
-    chances = sigmoid(-(votes * arrays["slopes"] + arrays["offsets"]))
+    against = votes * arrays["slopes"] + arrays["offsets"]
     if classes == 2:
-        return np.concatenate([1 - chances, chances], axis=1)
+        return sigmoid(np.concatenate([against, -against], axis=1))
+    chances = sigmoid(-against)
     total = chances.sum(axis=1, keepdims=True)
     return np.divide(chances, total, out=np.full_like(chances, 1 / classes), where=total != 0)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from bccli.core.models.copying import put_weights
+
 _NOWHERE = -1e9
 """The power of attention to where there is no patch: none at all after the softmax."""
 
@@ -63,7 +65,7 @@ def _close(inputs: Any, x: Any, dropout: float, units: int) -> Any:
 
 def standardise_by(network: Any, mean: np.ndarray, deviation: np.ndarray) -> None:
     """Let a network take mean and deviation (width,) out of its features."""
-    network.get_layer("norm").set_weights([mean, deviation**2])
+    put_weights(network.get_layer("norm"), [mean, deviation**2])
 
 
 def bilstm_arrays(network: Any) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from typing import Any
 from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
 from bccli.core.models.backbones import build_extractor
+from bccli.core.models.inference_mode import in_inference_mode
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,15 @@ def build_features(
 ) -> Any:
     """A Keras model from RGB 0–255 to the features (batch, width) of a row of `EXTRACTORS`.
 
-    `preprocess` replaces what the backbone's row wants. A `frozen` network runs in inference mode whatever
-    the whole does: its batch norms and dropouts, too. Raises DataError where the images are too small for
-    that kind.
+    `preprocess` replaces what the backbone's row wants. A `frozen` network runs in inference mode also where
+    the model is trained, which cannot be saved then. Raises DataError where the images are too small for that
+    kind.
     """
     row = EXTRACTORS[kind]
     maps = row.maps(network)
 
     def features(x: Any) -> Any:
-        return row.join(maps(x, training=False if frozen else None))
+        return row.join(in_inference_mode(maps, x) if frozen else maps(x))
 
     return build_extractor(backbone, network, features, preprocess=preprocess)
 

@@ -74,8 +74,8 @@ def _softmax(scores: Any) -> Any:
 def _sigmoid(scores: Any) -> Any:
     import keras
 
-    positive = keras.ops.sigmoid(scores)
-    return keras.ops.concatenate([1.0 - positive, positive], axis=-1)
+    # Not 1 - sigmoid(scores), which is 0 from scores of 17 on.
+    return keras.ops.sigmoid(keras.ops.concatenate([-scores, scores], axis=-1))
 
 
 # From scores to one probability per class; a sigmoid's only number belongs to the last class.

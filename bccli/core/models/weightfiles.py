@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bccli.core.errors import WeightsError
+from bccli.core.models.copying import finalise
 
 _HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 _MEMBER = "model.weights.h5"  # where a .keras file has its weights
@@ -129,8 +130,7 @@ def _load_layers(network: Any, file: Path) -> None:
         for layer, found in pairs:
             for variable, array in zip(_variables(layer), found.arrays, strict=True):
                 variable.assign(array[()])
-            if hasattr(layer, "finalize_state"):
-                layer.finalize_state()
+    finalise(network)
 
 
 def _read_layers(group: Any) -> Iterator[_Stored]:

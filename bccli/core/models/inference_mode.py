@@ -1,0 +1,43 @@
+"""Parts of a network that run in inference mode whatever the network around them does."""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def in_inference_mode(model: Any, x: Any) -> Any:
+    """What a Keras model makes of the symbolic tensor `x`, its dropouts and batch norms in inference mode.
+
+    Keras's functional models pass their own `training` on to all layers and models inside, even to those
+    that were called with training=False. The layer around the model is for training only: a saved model
+    holds the plain one, so that Keras can load it without bccli.
+    """
+    import keras
+
+    class InferenceMode(keras.layers.Layer):
+        """Calls a model with training=False, and leaves the precision of its inputs alone."""
+
+        inference_mode = True
+
+        def __init__(self) -> None:
+            super().__init__(name=f"{model.name}_in_inference_mode", autocast=False)
+            self.model = model
+
+        def call(self, x: Any) -> Any:
+            return self.model(x, training=False)
+
+        def compute_output_spec(self, x: Any) -> Any:
+            return self.model.compute_output_spec(x)
+
+    return InferenceMode()(x)
+
+
+def drawing_layers(network: Any) -> Iterator[Any]:
+    """Yield the layers of a Keras model that draw random numbers while it is trained."""
+    layers = list(network._flatten_layers())
+    resting = {
+        id(inside)
+        for layer in layers
+        if hasattr(layer, "inference_mode")
+        for inside in layer._flatten_layers()
+    }
+    yield from (layer for layer in layers if hasattr(layer, "seed_generator") and id(layer) not in resting)
