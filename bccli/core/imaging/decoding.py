@@ -29,8 +29,8 @@ from bccli.core.imaging.turns import take_turn
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 SUFFIXES = DICOM_SUFFIXES | {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".pnm"}
 
-# Some 11,600 × 11,600: three times the largest mammogram, and what is made of it takes less than 1.5 GB.
-MAX_PIXELS = 2**27
+# 10,000 × 10,000: more than twice the largest mammogram, and all that is made of it takes less than 1.5 GB.
+MAX_PIXELS = 10**8
 # What decoding may take on its way; kinds that take more than 8 bytes per pixel have a lower limit.
 _MAX_ROOM = 8 * MAX_PIXELS
 # A file of more is a whole slide, and is not even read.
@@ -42,7 +42,8 @@ Image.MAX_IMAGE_PIXELS = None  # the limit above is checked from the header, as 
 # on each damaged file, among them formats that start other programs.
 _KINDS = (PngImageFile, JpegImageFile, TiffImageFile, BmpImageFile, PpmImageFile, GifImageFile, WebPImageFile)
 _FORMATS = tuple(kind.format for kind in _KINDS)
-_ROOMS = {WebPImageFile: 16}  # bytes per pixel where decoding takes more than 8: copies of all colours
+# Bytes per pixel where decoding takes more than 8, by format or mode: WebP copies all colours several times.
+_ROOMS = {"WEBP": 16, "F": 12, "I": 12}
 _ANIMATED = (PngImageFile, GifImageFile, WebPImageFile)  # the pages of a TIFF, the previews in a JPEG are not
 
 # What these say of a damaged file is part of our sentence, or was overcome. Once and for good, because
@@ -139,7 +140,7 @@ def _decode_bytes(data: bytes, named_dicom: bool) -> np.ndarray:
 def _decode_with_pillow(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         width, height = image.size
-        check_size(width, height, _ROOMS.get(type(image), 8))
+        check_size(width, height, _ROOMS.get(image.format or "", _ROOMS.get(image.mode, 8)))
         if isinstance(image, _ANIMATED) and image.is_animated:
             raise ImageError(f"is animated ({image.n_frames} frames); one image is needed")
         if _is_misread(image):
