@@ -37,8 +37,8 @@ SUFFIXES = DICOM_SUFFIXES | {
     *(".pgm", ".ppm", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
 }
 
-# Some 11,600 × 11,600: three times the largest mammogram, and what is made of it takes less than 1.5 GB.
-MAX_PIXELS = 2**27
+# 10,000 × 10,000: more than twice the largest mammogram, and all that is made of it takes less than 1.5 GB.
+MAX_PIXELS = 10**8
 # What decoding may take on its way; kinds that take more than 8 bytes per pixel have a lower limit.
 _MAX_ROOM = 8 * MAX_PIXELS
 # A file of more is a whole slide, and is not even read.
@@ -53,8 +53,8 @@ _KINDS = (
     *(GifImageFile, WebPImageFile, AvifImageFile, Jpeg2KImageFile),
 )
 _FORMATS = tuple(kind.format for kind in _KINDS)
-# Bytes per pixel where decoding takes more than 8: copies of all colours, and whole numbers of 32 bits.
-_ROOMS = dict.fromkeys((WebPImageFile, AvifImageFile, Jpeg2KImageFile), 16)
+# Bytes per pixel where decoding takes more than 8, by format or mode: copies of all colours, 32-bit numbers.
+_ROOMS = {**dict.fromkeys(("WEBP", "AVIF", "JPEG2000"), 16), "F": 12, "I": 12}
 # The pages of a TIFF and the previews in a JPEG are no animation.
 _ANIMATED = (PngImageFile, GifImageFile, WebPImageFile, AvifImageFile)
 
@@ -191,14 +191,13 @@ def _explained(error: Exception) -> str:
 
 def _decode_with_pillow(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        width, height = image.size
-        check_size(width, height, _ROOMS.get(type(image), 8))
+        _check_image(image)
         if isinstance(image, _ANIMATED) and image.is_animated:
             raise ImageError(f"is animated ({image.n_frames} frames); one image is needed")
         if isinstance(image, TiffImageFile):
             if not turn_to_image(image, data):
                 return _decode_tiff(data)
-            check_size(*image.size)
+            _check_image(image)
             check_strips(image, data)
         pixels = _decode_directly(image, data)
         if pixels is None:
@@ -224,6 +223,11 @@ def _decode_directly(image: Image.Image, data: bytes) -> np.ndarray | None:
     if isinstance(image, JpegImageFile):
         return decode_jpeg(data, image, check_size)
     return decode_png(data) if isinstance(image, PngImageFile) else None
+
+
+def _check_image(image: Image.Image) -> None:
+    """`check_size` of an image that has only been opened."""
+    check_size(*image.size, _ROOMS.get(image.format or "", _ROOMS.get(image.mode, 8)))
 
 
 def check_size(width: int, height: int, room: int = 8) -> None:
