@@ -196,11 +196,15 @@ def test_what_repeats_is_suggested_and_works(bccli: Bccli, tmp_path: Path, kind:
         "{label}/40X/{number}.png",
         "{label}/{number}_{number}.png",
         "{label}/{label}_{number}_L.png",
+        "{label}/14082_idx5_x{tens}_y{number}.png",
     ],
 )
 def test_where_nothing_repeats_nothing_is_suggested(bccli: Bccli, tmp_path: Path, form: str) -> None:
     labels = ("benign", "malignant")
-    names = {form.format(label=labels[number % 2], number=number): number % 2 for number in range(20)}
+    names = {
+        form.format(label=labels[number % 2], number=number, tens=number // 4): number % 2
+        for number in range(20)
+    }
     fill(tmp_path / "raw", names)
     result = bccli("prepare", "folder", tmp_path / "raw", tmp_path / "data", "--dry-run")
     assert "--patient-regex" not in result.stderr

@@ -15,6 +15,7 @@ _LEAST_REPEATS = 1.5
 # So few parts of so many images each are subtypes, magnifications or sites, and not patients.
 _FEW, _MANY_IMAGES = 12, 100
 _ENOUGH_IMAGES = 4
+_COORDINATE = re.compile(r"(?:.*[_. -])?[xy]\d+", re.IGNORECASE)  # of a patch in its slide
 _PATIENCE = 2000
 """After so many images, a part that hardly ever repeats is given up."""
 
@@ -32,7 +33,8 @@ class _Candidate:
     def add(self, label: str, name: str) -> None:
         match = self.pattern.search(name)
         part = match.group(1) if match else ""
-        self.fits = bool(part) and part.lower() != label.lower() and not magnification_of(part)
+        other = part.lower() == label.lower() or magnification_of(part) or _COORDINATE.fullmatch(part)
+        self.fits = bool(part) and not other
         self.met[label, part] += 1
         self.images += 1
         if self.images == _PATIENCE:
