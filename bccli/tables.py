@@ -13,8 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_LEAST = 6  # for anything that is shortened
-
 
 @dataclass(frozen=True)
 class Column:
@@ -101,7 +99,12 @@ def _pieces(line: str, width: int) -> Iterator[str]:
 
 
 def _cut(word: str, width: int) -> str:
-    return word if cell_len(word) <= width else set_cell_size(word, width - 1).rstrip() + "…"
+    """A word that is too long loses its end, and a path, which differs from others at its end, its start."""
+    if cell_len(word) <= width:
+        return word
+    if "/" in word:
+        return "…" + set_cell_size(word[::-1], width - 1).rstrip()[::-1]
+    return set_cell_size(word, width - 1).rstrip() + "…"
 
 
 def _laid_out(
@@ -115,7 +118,7 @@ def _laid_out(
                 return
     for group in _groups(columns, width):
         room = _OPEN.room(len(group), width)
-        yield _OPEN, group, _widths(group, room, wrapping=True) or _shortened(group, room)
+        yield _OPEN, group, _widths(group, room, wrapping=True) or _shortened(group, width)
 
 
 def _widths(columns: Sequence[Column], room: int, *, wrapping: bool) -> list[int] | None:
@@ -127,9 +130,15 @@ def _widths(columns: Sequence[Column], room: int, *, wrapping: bool) -> list[int
     return _narrowed(widths, least, room)
 
 
-def _shortened(columns: Sequence[Column], room: int) -> list[int]:
-    """Widths at which words of the widest columns lose their ends."""
-    return _narrowed([column.least for column in columns], [_LEAST] * len(columns), room)
+def _shortened(columns: Sequence[Column], width: int) -> list[int]:
+    """Widths at which the longest words are shortened."""
+    least = [_short(column, width) for column in columns]
+    return _narrowed([column.least for column in columns], least, _OPEN.room(len(columns), width))
+
+
+def _short(column: Column, width: int) -> int:
+    """What a column needs at least: whole words, but no more than half of the terminal."""
+    return min(column.least, (width - 2) // 2)
 
 
 def _narrowed(widths: list[int], least: Sequence[int], room: int) -> list[int]:
@@ -148,7 +157,7 @@ def _groups(columns: Sequence[Column], width: int) -> Iterator[list[Column]]:
     group = [first]
     for column in others:
         wider = [*group, column]
-        if len(group) > 1 and sum(one.least for one in wider) > _OPEN.room(len(wider), width):
+        if len(group) > 1 and sum(_short(one, width) for one in wider) > _OPEN.room(len(wider), width):
             yield group
             wider = [first, column]
         group = wider

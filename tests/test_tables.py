@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -51,6 +51,7 @@ def words_of(text: str) -> list[str]:
 
 
 @given(columns(), st.integers(30, 200))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_word_is_whole_or_ends_in_an_ellipsis(shown: list[Column], width: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         text = printed(shown, width, patch)
@@ -94,3 +95,12 @@ def test_a_table_too_wide_becomes_several_that_begin_alike(monkeypatch: pytest.M
     assert len(tables) > 3
     assert all(table.lstrip().startswith("column0 ") and "value0value0" in table for table in tables)
     assert set(words_of(text)) == {word for column in shown for word in column.texts}
+
+
+def test_a_long_path_keeps_its_end_and_leaves_room_for_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [f"a/very/long/folder/{'x' * 60}/predictions-{k}.csv" for k in range(2)]
+    shown = [Column("run", paths, False), *(Column(f"figure {k}", ["0.1234"] * 2, False) for k in range(4))]
+    text = printed(shown, 80, monkeypatch)
+    assert "\n\n" not in text
+    for k in range(2):
+        assert re.search(rf"^…x*/predictions-{k}\.csv +0\.1234", text, re.MULTILINE)
