@@ -237,6 +237,7 @@ BLOCKS = {
             "BCCLI_PREPARE_SIZE": "64x64",
             "BCCLI_HIERARCHY_BACKBONE": "mobilenet-0.25",
             "BCCLI_HIERARCHY_FROM_LAYER": "conv_pw_13",
+            "BCCLI_HIERARCHY_TRAINABLE": "none",
         },
     ),
 }
