@@ -1,13 +1,11 @@
 """The program as a whole: what it imports, how fast it answers, where it writes, how it fails."""
 
 import json
-import math
 import os
 import pty
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -78,20 +76,6 @@ def test_a_usage_error_imports_nothing_heavy() -> None:
     code = RUN.replace("assert not ended.code, ended.code", "assert ended.code == 2")
     for arguments in (["train", "data", "run", "--epochs", "x"], ["prepare", "foldr", "raw", "data"]):
         assert not modules_after(code, arguments).intersection(HEAVY)
-
-
-def test_help_comes_at_once() -> None:
-    """The best of some times, since other programs may be busy."""
-    script = Path(sys.executable).with_name("bccli")
-    command = [str(script)] if script.exists() else [sys.executable, "-m", "bccli"]
-    best = math.inf
-    for _ in range(20):
-        started = time.perf_counter()
-        subprocess.run([*command, "--help"], capture_output=True, check=True)
-        best = min(best, time.perf_counter() - started)
-        if best < 0.2:
-            break
-    assert best < 0.2
 
 
 # Wrong commands and options
