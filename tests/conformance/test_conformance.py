@@ -82,6 +82,9 @@ WAYS = {
 }
 FEW = ("frozen, stored", "frozen, live", "standing still, mixed precision", "mixed precision")
 
+# The families that batch norms and convolutions alone do not stand for.
+ERRING = ("tiny-normalised", "tiny-dropped")
+
 # What another program does with model.keras: nothing of bccli is imported.
 _ELSEWHERE = """
 import json, sys
@@ -224,13 +227,15 @@ def go(name: str, ways: tuple[str, ...], place: Path, at: Path, weights: Path | 
         assert saved == pytest.approx(watched, rel=0.05, abs=0.02)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    "name", [name if name in ERRING else pytest.param(name, marks=pytest.mark.slow) for name in TINY]
+)
 def test_each_family_answers_alike(name: str, place: Path, tmp_path: Path) -> None:
     go(name, FEW, place, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", ERRING)
 def test_every_way_to_a_run_answers_alike(name: str, place: Path, tmp_path: Path) -> None:
     go(name, tuple(WAYS), place, tmp_path)
 
