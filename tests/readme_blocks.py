@@ -100,6 +100,13 @@ def _data(place: Path, bccli: Bccli) -> None:
     _prepare(bccli, _one_per_class(place), place / "data")
 
 
+def _contradictions(place: Path, bccli: Bccli) -> None:
+    """Images of one's own, one of which has two labels, and other data."""
+    raw = _one_per_class(place, "MY_IMAGES")
+    shutil.copy(raw / "benign" / "p0_0.png", raw / "malignant" / "again.png")
+    _prepare(bccli, _one_per_class(place, "more"), place / "more-data")
+
+
 def _words(bccli: Bccli, data: Path, run: Path) -> None:
     """A run that is trained in a second."""
     bccli("train", data, run, "--classifier", "bovw")
@@ -213,6 +220,7 @@ BLOCKS = {
     ),
     "bccli prepare bach ICIAR2018_BACH_Challenge data --stain": Block(_histology, slow=False),
     "bccli prepare cbis-ddsm": Block(_mammography, slow=False),
+    "bccli prepare folder MY_IMAGES": Block(_contradictions, slow=False),
     "bccli augment": Block(_policy, instead={"60000": "60"}, slow=False),
     "bccli prepare databiox": Block(_grades, {"BCCLI_TRAIN_BACKBONE": "mobilenet-0.25"}),
     "bccli train data sweep": Block(

@@ -364,7 +364,7 @@ def test_prepare_stops_at_sigterm_and_continues(
 def test_prepare_is_alone_in_its_folder(start: Start, raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = start(*preparing("folder", raw, out))
-    first.wait_for(lambda: (out / ".unfinished").exists())
+    first.wait_for(lambda: (out / ".unfinished" / "settings.json").exists())  # written under the lock
     os.killpg(first.pid, signal.SIGSTOP)
     said = start(*preparing("folder", raw, out)).end(3)
     os.killpg(first.pid, signal.SIGCONT)
@@ -765,7 +765,8 @@ def test_train_is_alone_in_its_folder(
     assert first.until(STARTED)
     os.killpg(first.pid, signal.SIGSTOP)
     said = bccli(*training("frozen", datasets, tmp_path), exit=3).stderr
-    assert re.fullmatch(rf"Error: .*run: process {first.pid} on .* is working here; .*\n", said)
+    refusal = rf"Error: .*run: process {first.pid} on .* is working here; .*\n"
+    assert re.fullmatch(rf"positive class: .*\n{refusal}", said)
     assert first.kill()
 
 

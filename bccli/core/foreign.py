@@ -11,13 +11,14 @@ from typing import BinaryIO, TextIO
 from bccli.core.errors import DataError
 from bccli.core.patients import known_patient, plain_number
 
-SEPARATORS = (",", ";", "\t")
+SEPARATORS = ",;\t|"
 _HEAD = 10
 _SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
+    "train": re.compile(r"train(?:ing)?"),
+    "val": re.compile(r"val(?:id(?:ation)?)?"),
+    "test": re.compile(r"test(?:ing)?"),
 }
+_BEHIND = re.compile(r"[\s_-]*(?:set|split|data|images)$")
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def text_of(stream: BinaryIO) -> Iterator[TextIO]:
     The stream is left open.
     """
     buffered = io.BufferedReader(stream)  # type: ignore[type-var]  # what has readinto will do
-    encoding = encoding_of(buffered.peek(64)[:64])
+    encoding = encoding_of(buffered.peek(1 << 12)[: 1 << 12])
     errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
     text = io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="")
     try:
@@ -37,14 +38,13 @@ def text_of(stream: BinaryIO) -> Iterator[TextIO]:
         buffered.detach()
 
 
-def encoding_of(head: bytes) -> str:
-    """The encoding of a text that begins so: by its mark, or by the zeros of UTF-16 in plain letters."""
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+def encoding_of(start: bytes) -> str:
+    """The encoding of a text that begins with these bytes: by its mark, or UTF-16 by its many zeros."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
-    even, odd = head[0 : len(head) & ~1 : 2], head[1::2]
-    for name, letters, zeros in (("utf-16-le", even, odd), ("utf-16-be", odd, even)):
-        if len(head) >= 8 and all(letters) and not any(zeros):
-            return name
+    even, odd = start[0::2].count(0), start[1::2].count(0)
+    if max(even, odd) > len(start) // 8 and min(even, odd) == 0:
+        return "utf-16-be" if even else "utf-16-le"
     return "utf-8-sig"
 
 
@@ -82,10 +82,14 @@ def _checked(lines: Iterable[str], where: str) -> Iterator[str]:
         yield line
 
 
-def split_named(text: str) -> str | None:
-    """train, val or test by the words that tools have for them, "" for none given, None for another word."""
-    word = text.strip().casefold()
-    return _SPLITS.get(word) if word else ""
+def split_of(name: str) -> str:
+    """train, val or test for a name such as Train, validation or test_set; empty for any other."""
+    text = name.strip().lower()
+    for known in (text, _BEHIND.sub("", text)):
+        for split, pattern in _SPLITS.items():
+            if pattern.fullmatch(known):
+                return split
+    return ""
 
 
 def patients_named(cells: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:

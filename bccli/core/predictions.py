@@ -15,7 +15,7 @@ import numpy as np
 
 from bccli.core.errors import DataError
 from bccli.core.files import write_text
-from bccli.core.foreign import number_in, patients_named, records, split_named, text_of
+from bccli.core.foreign import number_in, patients_named, records, split_of, text_of
 from bccli.core.positive import class_order, positive_of, severity
 from bccli.core.records import Sample
 
@@ -351,14 +351,14 @@ def _splits(table: _Table, name: str) -> list[str]:
     given = table.columns.get("split")
     if given is None or not any(given):
         return [""] * len(table.rows)
-    known = {text: split_named(text) for text in set(given)}
+    known = {text: split_of(text) for text in set(given)}
     for row, text in zip(table.rows, given, strict=True):
         if not known[text]:
             found = f"split {text!r} in row {row}" if text else f"split (empty) in row {row}"
             raise DataError(
                 f"{name}: {found} is none of train, val and test; correct it or remove the column"
             )
-    return [known[text] or "" for text in given]
+    return [known[text] for text in given]
 
 
 def _refuse_twice(table: _Table, name: str) -> None:

@@ -47,6 +47,7 @@ READ = {
     "semicolons": table(separator=";"),
     "semicolons and decimal commas": table(separator=";", point=","),
     "tabs": table(separator="\t"),
+    "bars": table(separator="|"),
     "a line for spreadsheets": "sep=;\n" + table(separator=";"),
     "UTF-16 with a mark": table().encode("utf-16"),
     "UTF-16 without a mark": table().encode("utf-16-le"),
@@ -87,7 +88,7 @@ def test_it_is_read_whole(bccli: Bccli, tmp_path: Path, kind: str) -> None:
 
 
 REFUSED = {
-    "another separator": (table(separator="|"), ("no column 'path'", "path,label")),
+    "another separator": (table(separator="#"), ("no column 'path'", "path,label")),
     "a split of another name": (with_column("split", *["test"] * 3, "holdout"), ("'holdout'", "row 5")),
     "a split that is missing": (with_column("split", "test", "", "test", "test"), ("split (empty)", "row 3")),
     "more cells than headings": (table().replace("2.png", "a, b/2.png"), ("row 3 has 5 cells", "quotation")),

@@ -10,10 +10,9 @@ from typing import TextIO
 
 from bccli.core.catalog import nearest
 from bccli.core.errors import DataError
+from bccli.core.foreign import SEPARATORS, encoding_of
 
 TABLES = (".csv", ".xlsx")
-SEPARATORS = ",;\t|"
-_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # by which Excel is told, and tells others
 _QUOTED = re.compile(r'"[^"]*"')
 _LONGEST_NAME = 40
@@ -146,17 +145,6 @@ def _lines(path: Path, errors: str) -> Iterator[tuple[int, list[str]]]:
         raise not_unicode(path) from None
     except csv.Error as error:
         raise DataError(f"{path} line {reader.line_num}: not valid CSV ({error}); mend the line") from None
-
-
-def encoding_of(start: bytes) -> str:
-    """The encoding of a text that begins with these bytes: by its mark, or UTF-16 by its many zeros."""
-    for mark, name in _MARKS.items():
-        if start.startswith(mark):
-            return name
-    even, odd = start[0::2].count(0), start[1::2].count(0)
-    if max(even, odd) > len(start) // 8 and min(even, odd) == 0:
-        return "utf-16-be" if even else "utf-16-le"
-    return "utf-8"
 
 
 def _first_line(stream: TextIO) -> str:

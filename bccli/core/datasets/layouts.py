@@ -1,31 +1,15 @@
 """How the images of a folder are ordered: by class, by split and class, by class and split."""
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bccli.core.datasets.walking import is_leftover, magnification_of, may_be_image
 from bccli.core.errors import DataError
+from bccli.core.foreign import split_of
 
-_SPLITS = {
-    "train": re.compile(r"train(?:ing)?"),
-    "val": re.compile(r"val(?:id(?:ation)?)?"),
-    "test": re.compile(r"test(?:ing)?"),
-}
-_BEHIND = re.compile(r"[\s_-]*(?:set|split|data|images)$")
 _WITH_MASKS = {"images", "masks"}
-
-
-def split_of(name: str) -> str:
-    """train, val or test for a name such as Train, validation or test_set; empty for any other."""
-    text = name.strip().lower()
-    for known in (text, _BEHIND.sub("", text)):
-        for split, pattern in _SPLITS.items():
-            if pattern.fullmatch(known):
-                return split
-    return ""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bccli.core.catalog import DATASETS
-from bccli.core.datasets.layouts import folders_in, holds_images, split_of
+from bccli.core.datasets.layouts import folders_in, holds_images
 from bccli.core.datasets.walking import is_leftover
+from bccli.core.foreign import split_of
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".7z")
 _LEVELS = 2

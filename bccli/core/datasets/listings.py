@@ -4,9 +4,9 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from bccli.core.datasets.indexes import encoding_of
 from bccli.core.datasets.walking import is_image_name
 from bccli.core.errors import DataError
+from bccli.core.foreign import encoding_of
 from bccli.core.patients import plain_number
 
 _MARKS = "\t;,"

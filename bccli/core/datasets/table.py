@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.class_names import DistinctNames
 from bccli.core.datasets.indexes import Line, not_unicode, read_index
-from bccli.core.datasets.layouts import split_of
 from bccli.core.errors import DataError
+from bccli.core.foreign import split_of
 from bccli.core.records import MOST_FOLDS, SPLITS, Sample
 
 _NEEDED = ("path", "label")
