@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import settings
 from PIL import Image
 
 from bccli.cli import cli
@@ -21,6 +22,9 @@ REAL_DATA = Path(os.environ.get("BCCLI_REAL_DATA", REPOSITORY.parent / "shared" 
 REAL_WEIGHTS = Path(os.environ.get("BCCLI_REAL_WEIGHTS", REPOSITORY.parent / "shared" / "keras"))
 
 Bccli = Callable[..., Result]
+
+settings.register_profile("bccli", deadline=None)  # no test measures time: other programs may be busy
+settings.load_profile("bccli")
 
 
 @pytest.fixture

@@ -222,6 +222,7 @@ BLOCKS = {
             "BCCLI_TRAIN_BACKBONE": "cnn-15 cnn-16",
             "BCCLI_TRAIN_TRAINABLE": "none",
         },
+        instead={"mobilenet --backbone vgg16 --seeds 3": "mobilenet-0.25 --backbone cnn-15 --seeds 2"},
     ),
     "bccli train data run --backbone mobilenet-0.75": Block(_data, instead={"cbis-20": "mobilenet-0.25"}),
     "bccli evaluate": Block(_figures, slow=False),
@@ -231,7 +232,13 @@ BLOCKS = {
         {"BCCLI_PREPARE_SAMPLE": "24", "BCCLI_TRAIN_BACKBONE": "mobilenet-0.25", "BCCLI_TRAIN_VIEWS": "2"},
     ),
     "bccli prepare mini-ddsm": Block(
-        _films, {"BCCLI_PREPARE_SIZE": "64x64", "BCCLI_HIERARCHY_BACKBONE": "mobilenet-0.25"}
+        _films,
+        {
+            "BCCLI_PREPARE_SIZE": "64x64",
+            "BCCLI_HIERARCHY_BACKBONE": "mobilenet-0.25",
+            "BCCLI_HIERARCHY_FROM_LAYER": "conv_pw_13",
+            "BCCLI_HIERARCHY_TRAINABLE": "none",
+        },
     ),
 }
 """Every block by the words that it starts with."""

@@ -1,13 +1,11 @@
 """The program as a whole: what it imports, how fast it answers, where it writes, how it fails."""
 
 import json
-import math
 import os
 import pty
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -78,20 +76,6 @@ def test_a_usage_error_imports_nothing_heavy() -> None:
     code = RUN.replace("assert not ended.code, ended.code", "assert ended.code == 2")
     for arguments in (["train", "data", "run", "--epochs", "x"], ["prepare", "foldr", "raw", "data"]):
         assert not modules_after(code, arguments).intersection(HEAVY)
-
-
-def test_help_comes_at_once() -> None:
-    """The best of some times, since other programs may be busy."""
-    script = Path(sys.executable).with_name("bccli")
-    command = [str(script)] if script.exists() else [sys.executable, "-m", "bccli"]
-    best = math.inf
-    for _ in range(20):
-        started = time.perf_counter()
-        subprocess.run([*command, "--help"], capture_output=True, check=True)
-        best = min(best, time.perf_counter() - started)
-        if best < 0.2:
-            break
-    assert best < 0.2
 
 
 # Wrong commands and options
@@ -181,15 +165,19 @@ def test_results_go_to_stdout_and_nothing_else_does(
     start, *progress = result.stderr.splitlines()
     assert start.startswith(f"bccli {__version__} prepare folder: ")
     assert str(tmp_path / "data") in start
-    assert progress == ["positive class: malignant (known to be the graver one)", "images: 24 of 24"]
+    positive, few, *progress = progress
+    assert positive == "positive class: malignant (known to be the graver one)"
+    assert few.startswith("Warning: fewer than 10 patients of a class are measured")
+    assert progress == ["images: 24 of 24"]
 
 
 def test_quiet_says_only_what_went_wrong(bccli: Bccli, make_folder: MakeFolder, tmp_path: Path) -> None:
     raw = make_folder()
-    assert bccli("-q", "prepare", "folder", raw, tmp_path / "data", *PATIENT).stderr == ""
+    (few,) = bccli("-q", "prepare", "folder", raw, tmp_path / "data", *PATIENT).stderr.splitlines()
+    assert few.startswith("Warning: fewer than 10 patients of a class are measured")
     (raw / "benign" / "p0_0.png").write_bytes(b"")
     result = bccli("-q", "prepare", "folder", raw, tmp_path / "more", *PATIENT, exit=4)
-    assert result.stderr.startswith("Warning: 1 of 24 images could not be read")
+    assert result.stderr.splitlines()[1].startswith("Warning: 1 of 24 images could not be read")
     refused(bccli("-q", "train", raw, tmp_path / "run", exit=3), "not a prepared dataset")
 
 
@@ -333,7 +321,8 @@ def test_options_come_from_the_environment(
     monkeypatch.setenv("BCCLI_PREPARE_PATIENT_REGEX", PATIENT[1])
     monkeypatch.setenv("BCCLI_QUIET", "1")
     result = bccli("prepare", "folder", raw, tmp_path / "data")
-    assert result.stderr == ""
+    (few,) = result.stderr.splitlines()
+    assert few.startswith("Warning: fewer than 10 patients of a class are measured")
     info = json.loads((tmp_path / "data" / "dataset.json").read_text())
     assert info["preparation"]["size"] == [16, 12]
     assert info["patients"] == 6

@@ -187,8 +187,8 @@ def spreads(
     clusters = materials[0].clusters
     source = np.random.default_rng(seed)
     point = _measured(materials, [np.ones((1, clusters))])
-    without = _measured(materials, _leaving_out(clusters))
     values = _measured(materials, draws(source, clusters, rounds=rounds or FEWEST_ROUNDS))
+    without = _measured(materials, _leaving_out(clusters))
 
     def found() -> list[dict[str, Spread]]:
         return [
@@ -245,10 +245,15 @@ def draws(source: np.random.Generator, clusters: int, *, rounds: int) -> Iterato
     """
     step = max(1, CELLS // max(clusters, 1))
     for start in range(0, rounds, step):
-        count = min(step, rounds - start)
-        drawn = source.integers(0, clusters, (count, clusters)) + np.arange(count)[:, None] * clusters
-        weights = np.bincount(drawn.reshape(-1), minlength=count * clusters)
-        yield weights.reshape(count, clusters).astype(np.float64)
+        yield _drawn(source, clusters, min(step, rounds - start))
+
+
+def _drawn(source: np.random.Generator, clusters: int, rounds: int) -> Floats:
+    drawn = source.integers(0, clusters, (rounds, clusters))
+    drawn += np.arange(rounds)[:, None] * clusters
+    weights = np.bincount(drawn.reshape(-1), minlength=rounds * clusters)
+    del drawn
+    return weights.reshape(rounds, clusters).astype(np.float64)
 
 
 _DIGITS = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "tpr", "tnr", "patient_accuracy")

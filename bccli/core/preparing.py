@@ -17,7 +17,7 @@ from bccli.core.learning import ENOUGH, Examples, learn_size, learn_stain, sprea
 from bccli.core.lookalikes import Lookalikes, find_lookalikes, join_groups
 from bccli.core.making import Making, keep_apart, make, recognised
 from bccli.core.merging import merge
-from bccli.core.planning import Plan
+from bccli.core.planning import Plan, draw_and_plan
 from bccli.core.prepared import FORMAT, MARKER
 from bccli.core.records import SPLITS, Sample
 from bccli.core.requests import (
@@ -141,6 +141,7 @@ def _look_for_copies(
     drops = division.conflicts == "drop"
     if not drops and not (division.keeps_groups and (unknown or suspects.any())):
         return None
+    draw_and_plan(found, division)  # what cannot be parted is refused before anything is written or hashed
     folder = hashes_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
     stored = folder / f"lookalikes-{found.listing[:16]}.npz"

@@ -94,14 +94,15 @@ def hash_copies(work: Pass, suspects: np.ndarray) -> ImageHashes:
 
     A part of each file is read, and all of it where that part is another's, too.
     """
-    samples = dict(enumerate(work.samples()))
-    rows = np.flatnonzero(suspects).tolist()
+    root = root_of(work.source)
+    paths = {row: root / sample.source for row, sample in enumerate(work.samples()) if suspects[row]}
+    rows = list(paths)
     for read in (_middle, file_hash):
-        contents = _each(read, [_path(samples[row], work) for row in rows])
+        contents = _each(read, [paths[row] for row in rows])
         often = Counter(contents)
         rows = [row for row, content in zip(rows, contents, strict=True) if content and often[content] > 1]
     pixels, usable = np.zeros(len(suspects), np.uint64), np.zeros(len(suspects), bool)
-    shown = _each(lambda row: _pixels_and_use(samples[row], work), rows)
+    shown = _each(_pixels_and_use, [paths[row] for row in rows])
     for row, (hashed, use) in zip(rows, shown, strict=True):
         pixels[row], usable[row] = hashed, use
     none = np.zeros((len(suspects), len(WINDOWS)), np.uint64)
@@ -118,10 +119,6 @@ def _each(work: Callable[[Any], Any], things: list[Any]) -> list[Any]:
     return found
 
 
-def _path(sample: Sample, work: Pass) -> Path:
-    return root_of(work.source) / sample.source
-
-
 def _middle(path: Path) -> bytes:
     """Some bytes in the middle of a file, behind headers that many have in common; none where it is gone."""
     try:
@@ -132,10 +129,10 @@ def _middle(path: Path) -> bytes:
         return b""
 
 
-def _pixels_and_use(sample: Sample, work: Pass) -> tuple[int, bool]:
+def _pixels_and_use(path: Path) -> tuple[int, bool]:
     """An image's pixels hashed, and whether they can be read and are not blank."""
     try:
-        image = to_rgb(decode_deep(_path(sample, work)))
+        image = to_rgb(decode_deep(path))
     except ImageError:
         return 0, False
     return int(pixel_hash(image)[:16], 16), not is_blank(image)

@@ -25,7 +25,9 @@ _WINDOW = 32
 _INNER = 0.9
 _FINE = 4
 _STEPS = 6
-_HOPELESS = 0.9
+_SETTLED = 1e-4
+_HOPELESS = 0.5
+"""Where windows correlate less to begin with, no small movement brings them together."""
 Floats = NDArray[np.float64]
 
 
@@ -73,40 +75,31 @@ def similarity(whole: np.ndarray, part: np.ndarray, window: int) -> float:
     middle = _standard(_look(part, np.array([1.0, 1.0, 0.0, 0.0])))
     scale, right, down = WINDOWS[window]
     fitted = _fit(whole, middle, np.array([scale, scale, right, down]))
-    if fitted is None:
-        return 0.0
     from skimage.metrics import structural_similarity
 
     extent = max(np.ptp(fitted), np.ptp(middle))
     return float(structural_similarity(fitted, middle, data_range=extent))
 
 
-_FREEDOM = np.array([0.01, 0.01, 0.005, 0.005])
+_MOVES = np.diag([0.01, 0.01, 0.005, 0.005])
 """Steps of the numeric derivatives: width, height, right, down."""
 _LOWEST, _HIGHEST = np.array([0.87, 0.87, -0.06, -0.06]), np.array([1.12, 1.12, 0.06, 0.06])
 _MOST = 0.03
 
 
-def _fit(whole: np.ndarray, middle: Floats, place: Floats) -> Floats | None:
-    """The window of `whole` that is most like `middle`, standardised; None where none comes near."""
-    best, closest = None, -1.0
+def _fit(whole: np.ndarray, middle: Floats, place: Floats) -> Floats:
+    """The window of `whole` that is most like `middle`, standardised."""
+    best, closest = middle, -1.0
     for step in range(_STEPS + 1):
         window = _standard(_look(whole, place))
         likeness = float((window * middle).mean())
-        if likeness > closest + 1e-6:
+        settled = step > 1 and likeness <= closest + _SETTLED
+        if likeness > closest:
             best, closest = window, likeness
-        elif step > 1:
+        if settled or closest < _HOPELESS:
             break
-        if step == 2 and closest < _HOPELESS:
-            return None
-        slopes = np.stack(
-            [
-                (_standard(_look(whole, place + move)) - window).ravel() / move.sum()
-                for move in np.diag(_FREEDOM)
-            ],
-            axis=1,
-        )
-        change = np.linalg.lstsq(slopes, (middle - window).ravel(), rcond=None)[0]
+        slopes = [(_standard(_look(whole, place + move)) - window).ravel() / move.sum() for move in _MOVES]
+        change = np.linalg.lstsq(np.stack(slopes, axis=1), (middle - window).ravel(), rcond=None)[0]
         place = np.clip(place + np.clip(change, -_MOST, _MOST), _LOWEST, _HIGHEST)
     return best
 
