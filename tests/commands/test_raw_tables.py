@@ -178,7 +178,8 @@ def test_names_of_files_that_are_not_utf8_can_be_listed_as_they_are(
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("Benign", "benign"), ("in situ", "in_situ"), ("1", "1.0"), ("01", "1")]
+    ("one", "other"),
+    [("Benign", "benign"), ("in situ", "in_situ"), ("1", "1.0"), ("01", "1"), ("benign", "benign\u200b")],
 )
 def test_labels_that_are_nearly_equal_are_refused(
     bccli: Bccli, make_folder: Any, tmp_path: Path, one: str, other: str
@@ -197,6 +198,8 @@ def test_labels_that_are_nearly_equal_are_refused(
         ("benign/a.png,nan,p0", ("line 26", "the label is nan")),
         ("nan,benign,p0", ("line 26", "path is empty")),
         ("D:\\x.png,benign,p0", ("line 26", "absolute on Windows")),
+        ('benign/a.png,"benign,p0\nbenign/b.png,benign",p0', ("line 27", "line break", "quotation mark")),
+        ("benign/a.png,benign\0,p0", ("line 26", "control character")),
     ],
 )
 def test_a_row_that_a_program_spoiled_is_named(

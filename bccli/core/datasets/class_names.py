@@ -22,7 +22,7 @@ class DistinctNames:
         """Take up a name.
 
         Raises DataError where a name that was met before differs from it in capitals, spaces (or `_`),
-        Unicode form or the writing of a number only.
+        characters that nobody sees, Unicode form or the writing of a number only.
         """
         self._known.add(name)
         other, there = self._met.setdefault(_essence(name), (name, where))
@@ -35,7 +35,8 @@ class DistinctNames:
 
 def _essence(name: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return plain_number(re.sub(r"[\s_]+", "", folded) or name)
+    seen = "".join(character for character in folded if unicodedata.category(character) != "Cf")
+    return plain_number(re.sub(r"[\s_]+", "", seen) or name)
 
 
 def _told(name: str) -> str:

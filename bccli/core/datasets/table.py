@@ -7,6 +7,7 @@ the manifest's column `source`.
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -71,6 +72,11 @@ def _to_sample(line: Line, folder: str) -> Sample:
             "that has the separator in it into quotes"
         )
     label = line.get("label")
+    if any(unicodedata.category(character) == "Cc" for character in label):
+        raise DataError(
+            f"{where}: the label {label[:40]!r} has a line break or another control character in it; look "
+            "for a quotation mark that nothing closes"
+        )
     if label.lower() in _NO_LABELS:
         state = f"is {label}, which is none" if label else "is empty"
         raise DataError(f"{where}: the label {state}; fill it in or remove the row")

@@ -25,6 +25,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from bccli.core.errors import ImageError
 from bccli.core.imaging.jpeg import decode_jpeg
+from bccli.core.imaging.jpeg2000 import ROOM, decode_jpeg2000, is_too_deep
 from bccli.core.imaging.orientation import UPRIGHT, orientation_of, swaps_sides, upright
 from bccli.core.imaging.png import check_rows, decode_png
 from bccli.core.imaging.strips import by_strips, cut_rows
@@ -222,7 +223,15 @@ def _decode_directly(image: Image.Image, data: bytes) -> np.ndarray | None:
     """The pixels by a decoder that is better than Pillow's and gives the same; None where there is none."""
     if isinstance(image, JpegImageFile):
         return decode_jpeg(data, image, check_size)
+    if isinstance(image, Jpeg2KImageFile) and is_too_deep(data, image):
+        return _decode_jpeg2000(image, data)
     return decode_png(data) if isinstance(image, PngImageFile) else None
+
+
+def _decode_jpeg2000(image: Jpeg2KImageFile, data: bytes) -> np.ndarray:
+    check_size(*image.size, ROOM)
+    samples = decode_jpeg2000(data, image)
+    return samples if samples.ndim == 2 else _to_array(Image.fromarray(samples, image.mode))
 
 
 def _check_image(image: Image.Image) -> None:
