@@ -325,7 +325,7 @@ def _preparation(row: Dataset, settings: dict[str, Any]) -> Any:
         centre=settings["center_crop"],
         denoise=settings["denoise"],
         # the paper stretches by the film's own minimum and maximum, its white edge included
-        trim_edge=settings["protocol"] == "honest" and stain is None and not row.stained,
+        trim_edge=settings["protocol"] == "honest" and _may_have_an_edge(row, settings),
     )
 
 
@@ -370,6 +370,12 @@ def _check_mammography(settings: dict[str, Any]) -> None:
     size, centre = settings["size"], settings["center_crop"]
     if centre and isinstance(size, tuple) and (centre[0] > size[0] or centre[1] > size[1]):
         raise UsageError("--center-crop is larger than --size; make it smaller")
+
+
+def _may_have_an_edge(row: Dataset, settings: dict[str, Any]) -> bool:
+    """Whether images are films with a white edge: in pictures of another origin, white at the border may be
+    anything, unless steps are asked for that are for mammograms."""
+    return row.films or settings["clahe"] or settings["roi"] != "none"
 
 
 def _check_options(dataset: str, settings: dict[str, Any]) -> None:

@@ -58,10 +58,9 @@ class Dataset:
     `reader` and `loader` are "module:function" inside `bccli.core.datasets`. The first of `tasks` is the
     default; there are none where the data names its classes. `source` says what SOURCE is, `inside` is
     an expression for the names of its parts, the folders that lie in it, `index` one for the name of a file
-    that has to lie in it. `home` is where to get the
-    dataset. `--patients` is a list of them where `lists_patients`, else a number. Its masks are thin lines
-    where they are `contours`; its images come with masks that no file holds where it `draws_masks`, and are
-    stained slides, without the white edge of films, where it is `stained`.
+    that has to lie in it. `home` is where to get the dataset. `--patients` is a list of them where
+    `lists_patients`, else a number. Its masks are thin lines where they are `contours`; its images come with
+    masks that no file holds where it `draws_masks`, and are `films` that were scanned.
     """
 
     name: str
@@ -79,7 +78,7 @@ class Dataset:
     lists_patients: bool = False
     contours: bool = False
     draws_masks: bool = False
-    stained: bool = False
+    films: bool = False
     home: str = ""
     citation: str = ""
 
@@ -184,7 +183,6 @@ DATASETS = {
                     tasks=("eva",),
                 ),
             ),
-            stained=True,
             inside=r"BreaKHis_v1|histology_slides|breast|benign|malignant",
             home="https://web.inf.ufpr.br/vri/databases/breast-cancer-histopathological-database-breakhis/",
             citation="Spanhol et al. 2016, doi:10.1109/TBME.2015.2496264",
@@ -237,7 +235,6 @@ DATASETS = {
                 Edition("Bioimaging2015 with its extension", _four("", 328, 520, 402, 318)),
             ),
             lists_patients=True,
-            stained=True,
             inside=r"Photos|Training_data|Normal|Benign|In ?[Ss]itu|Invasive",
             home="https://iciar2018-challenge.grand-challenge.org/ (doi:10.5281/zenodo.3632035); "
             "Bioimaging2015: https://rdm.inesctec.pt/dataset/nis-2017-003",
@@ -255,7 +252,6 @@ DATASETS = {
             magnifications=("4", "10", "20", "40"),
             # BCNet paper, section 3.1; it gives no numbers per grade.
             editions=(Edition("Databiox", (("", "", 922),), patients=124),),
-            stained=True,
             inside=r"BC_IDC_Grade_[123]",
             home="https://databiox.com/datasets/",
             citation="Bolhasani et al. 2020, doi:10.1016/j.imu.2020.100341",
@@ -289,6 +285,7 @@ DATASETS = {
             ),
             index=r"(mass|calc)_case_description_.*\.csv",
             inside=r"CBIS-DDSM|csv|jpeg|(Mass|Calc)-(Training|Test)_P_\d+_.*",
+            films=True,
             home="https://www.cancerimagingarchive.net/collection/cbis-ddsm/",
             citation="Lee et al. 2017, doi:10.1038/sdata.2017.177",
         ),
@@ -318,6 +315,7 @@ DATASETS = {
             ),
             index=r".*(DataWMask|Dataset|Mini|DDSM).*\.(csv|xlsx)",
             inside=r"Benign|Cancer|Normal|\d{4}",
+            films=True,
             home="https://www.kaggle.com/datasets/cheddad/miniddsm2",
             citation="Lekamlage et al. 2020, doi:10.1145/3441369.3441370",
         ),
@@ -342,6 +340,7 @@ DATASETS = {
             editions=(Edition("MIAS", (("", "", 322),), patients=161, tasks=("three", "abnormal")),),
             index=r"Info\.txt",
             inside=r"all-mias",
+            films=True,
             home="http://peipa.essex.ac.uk/info/mias.html",
             citation="Suckling et al. 1994, Excerpta Medica 1069, 375-378",
         ),
@@ -354,7 +353,6 @@ DATASETS = {
             "CC0",
             # Counted by many in the download, whose 555,048 files hold each patch twice.
             editions=(Edition("IDC", (("", "no_idc", 198738), ("", "idc", 78786)), patients=279),),
-            stained=True,
             inside=r"\d{4,6}|IDC_regular_ps50_idx5",
             home="https://www.kaggle.com/datasets/paultimothymooney/breast-histopathology-images",
             citation="Cruz-Roa et al. 2014, doi:10.1117/12.2043872; "

@@ -529,6 +529,8 @@ def test_a_white_edge_of_the_film_is_left_out_under_honest_and_predict_does_the_
             if protocol == "paper":
                 assert (image == plainly(film, marked)[:, :, None]).all()
     prepare("csv", listed, "--ratios", "1/0/0")
+    assert "trim_edge" not in prepare.info["preparation"]  # white at the border may be anything
+    prepare("cbis-ddsm", cbis(tmp_path / "films", lesions()))
     assert prepare.info["preparation"]["trim_edge"] is True
 
 
