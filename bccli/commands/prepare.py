@@ -460,7 +460,10 @@ def _tell_conflicts(screen: console.Console, info: dict[str, Any], out: Path) ->
     if "left_out" not in conflicts:
         screen.warn(conflict_sentence(conflicts, f"{listed}, --conflicts drop leaves them out"))
         return
-    screen.warn(conflict_sentence(conflicts, f"these images are left out, and {listed}"))
+    what = "these images are left out"
+    if kept := conflicts["kept"]:
+        what = f"they are left out, but for {kept} that are of known patients and merely alike"
+    screen.warn(conflict_sentence(conflicts, f"{what}, and {listed}"))
     for label, number in conflicts["left_out"].items():
         kept = sum(row["images"] for row in info["counts"] if row["label"] == label)
         screen.warn(f"{label}: {kept + number:,} images with contradictions, {kept:,} without")

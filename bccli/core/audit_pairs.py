@@ -70,11 +70,15 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
 
 
 def conflicts_json(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """How many pairs and images contradict each other, and the first of them by name."""
+    """How many pairs and images contradict each other, and the first of them by name.
+
+    Both images of the pairs `kept` are in the dataset; of the others, one at least was left out.
+    """
     found = [pair for pair in pairs if pair.conflict]
     images = {sample.source or sample.path for pair in found for sample in (pair.one, pair.other)}
     return {
         "pairs": len(found),
+        "kept": sum(bool(pair.one.path and pair.other.path) for pair in found),
         "images": len(images),
         "examples": [[pair.one.source, pair.other.source] for pair in found[:_SHOWN]],
     }

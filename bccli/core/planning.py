@@ -160,7 +160,21 @@ def plan(survey: Survey, division: Division) -> Plan:
         names=survey.classes,
         subtypes=survey.known_subtypes,
     )
-    return Plan(assigned.splits, none, assigned.notes)
+    return Plan(assigned.splits, none, (*_followers(survey, division, tested), *assigned.notes))
+
+
+def _followers(survey: Survey, division: Division, tested: frozenset[int]) -> tuple[str, ...]:
+    """Which patients are test besides those that were named, as they share pictures with them."""
+    named = {spelled(name, survey.names) for name in division.test_patients}
+    if not named:
+        return ()
+    there = (survey.patients >= 0) & np.isin(survey.groups, sorted(tested))
+    others = [survey.names[number] for number in np.unique(survey.patients[there]).tolist()]
+    others = [name for name in others if name not in named]
+    if not others:
+        return ()
+    shown = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
+    return (f"Patients that share pictures with those of --test-patients are test, too: {shown}.",)
 
 
 def _by_magnification(survey: Survey, division: Division) -> Plan:

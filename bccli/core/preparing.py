@@ -144,21 +144,23 @@ def _look_for_copies(
     draw_and_plan(found, division)  # what cannot be parted is refused before anything is written or hashed
     folder = hashes_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
-    stored = folder / f"lookalikes-{found.listing[:16]}.npz"
+    whole, similar = unknown or drops, unknown and division.joins_similar
+    # another command may have been refused after it looked: its answer serves the same question only
+    stored = folder / f"lookalikes-{found.listing[:16]}-{whole:d}{similar:d}.npz"
     if kept := read_lookalikes(stored):
         return kept
     work = Pass(
         lambda: drawn_samples(request, None), len(found.labels), request.source, request.reading, folder
     )
     hashes = None
-    if unknown or drops:
+    if whole:
         count = sensible_workers(request.preparation, len(found.labels), workers)
         hashes = hash_images(work, shard, count, watcher)
     with held(out, shard, watcher):
         if kept := read_lookalikes(stored):
             return kept
         hashes = hashes or hash_copies(work, suspects)
-        lookalikes = find_lookalikes(hashes, found.patients, similar=unknown and division.joins_similar)
+        lookalikes = find_lookalikes(hashes, found.patients, similar=similar)
         write_lookalikes(stored, lookalikes)
     return lookalikes
 

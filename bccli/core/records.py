@@ -55,6 +55,11 @@ class Sample:
         """The files that `mask` names."""
         return tuple(self.mask.split(_BETWEEN_MASKS)) if self.mask else ()
 
+    @property
+    def owner(self) -> str:
+        """Who it may not be separated from; where nobody said so, its patient or the image it comes from."""
+        return self.group or self.patient or self.source or self.path
+
     def to_row(self) -> list[str]:
         """The sample's cells in the order of `COLUMNS`."""
         return self.cells(COLUMNS)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -91,6 +92,49 @@ def test_contradictions_can_be_left_out_and_are_counted_with_and_without(bccli, 
     assert "images with contradictions" in result.stderr
 
 
+def test_what_is_not_left_out_is_not_said_to_be(bccli, tmp_path):
+    """Known patients are not compared by likeness, but an audit may find that two of them look alike."""
+    lines = ["path,label,patient"]
+    for number in range(20):
+        small = np.random.default_rng(number).integers(0, 256, (6, 6, 3)).astype(np.uint8)
+        picture = Image.fromarray(small).resize((64, 64), Image.Resampling.BICUBIC)
+        picture.save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{('benign', 'malignant')[number % 2]},P{number}")
+        if number in (0, 1):
+            picture.save(tmp_path / f"again{number}.jpg", quality=60)
+    shutil.copy(tmp_path / "2.png", tmp_path / "again2.png")
+    lines += ["again0.jpg,malignant,Q", "again1.jpg,malignant,P3", "again2.png,malignant,P2"]
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    result = bccli(
+        *("prepare", "csv", tmp_path / "list.csv", tmp_path / "out", "--conflicts", "drop"),
+        *("--test-patients", "P0,P1"),
+    )
+    kept = {row["source"] for row in rows_of(tmp_path / "out/manifest.csv")}
+    assert kept >= {"0.png", "again0.jpg"}
+    assert not kept & {"2.png", "again2.png"}
+    assert "2 pairs of images show one picture under two labels" in result.stderr
+    assert "left out, but for 1 that are of known patients and merely alike" in result.stderr
+    assert "these images are left out" not in result.stderr
+
+
+def test_who_follows_the_test_patients_is_said(bccli, tmp_path):
+    lines = ["path,label,patient"]
+    for number in range(16):
+        noise = np.random.default_rng(number).integers(0, 256, (24, 24, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{('benign', 'malignant')[number % 2]},P{number}")
+    shutil.copy(tmp_path / "0.png", tmp_path / "again.png")
+    lines.append("again.png,benign,P6")
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    command = ("prepare", "csv", tmp_path / "list.csv")
+    result = bccli(*command, tmp_path / "out", "--test-patients", "P0,P1")
+    tested = {row["patient"] for row in rows_of(tmp_path / "out/manifest.csv") if row["split"] == "test"}
+    assert tested == {"P0", "P1", "P6"}
+    assert "those of --test-patients are test, too: P6." in result.stderr
+    other = bccli(*command, tmp_path / "other", "--test-patients", "P2,P3")
+    assert "are test, too" not in other.stderr
+
+
 def test_shards_make_the_same_groups(bccli, source, tmp_path):
     whole = bccli("prepare", "folder", source, tmp_path / "whole")
     for shard in ("2/3", "1/3", "3/3"):
@@ -128,6 +172,61 @@ def test_likeness_can_be_switched_off_and_is_part_of_the_settings(bccli, source,
     assert len(groups) == ORIGINALS + COPIES
     other = bccli("prepare", "folder", source, tmp_path / "out", exit=3)
     assert "group-similar" in other.stderr
+
+
+def test_a_refused_command_leaves_no_answer_to_another_question(bccli, tmp_path):
+    """Two pictures, saved four times each, are two groups: too few to part, but eight images suffice."""
+    for label, seed in (("benign", 1), ("malignant", 2)):
+        (tmp_path / "raw" / label).mkdir(parents=True)
+        small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(np.uint8)
+        picture = Image.fromarray(small).resize((64, 64), Image.Resampling.BICUBIC)
+        for quality in (60, 70, 80, 90):
+            picture.save(tmp_path / "raw" / label / f"{quality}.jpg", quality=quality)
+    refused = bccli("prepare", "folder", tmp_path / "raw", tmp_path / "out", exit=3)
+    assert "add patients" in refused.stderr
+    bccli("prepare", "folder", tmp_path / "raw", tmp_path / "out", "--no-group-similar")
+    assert len({row["group"] for row in rows_of(tmp_path / "out/manifest.csv")}) == 8
+
+
+def test_a_refused_command_hides_no_contradiction_from_the_next(bccli, tmp_path):
+    """Files of known patients that are no file again are looked into only where contradictions matter."""
+    lines = ["path,label,patient"]
+    for number in range(12):
+        label, patient = ("benign", "malignant")[number % 2], f"P{number // 2}"
+        noise = np.random.default_rng(number).integers(0, 256, (24, 24, 3)).astype(np.uint8)
+        noise[:, number * 2 :] //= 4
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{label},{patient}")
+    (tmp_path / "again.png").write_bytes((tmp_path / "0.png").read_bytes())  # makes the first pass necessary
+    Image.open(tmp_path / "3.png").save(tmp_path / "other.tif")
+    lines += ["again.png,benign,P5", "other.tif,benign,P5"]
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    command = ("prepare", "csv", tmp_path / "list.csv", tmp_path / "out")
+    refused = bccli(*command, "--folds", "6", exit=3)
+    assert "5 patients cannot fill 6 folds" in refused.stderr
+    bccli(*command, "--conflicts", "drop")
+    kept = {row["source"] for row in rows_of(tmp_path / "out/manifest.csv")}
+    assert not kept & {"3.png", "other.tif"}
+
+
+def test_a_classifier_is_tuned_on_whole_groups(bccli, source, tmp_path, monkeypatch):
+    """Copies of a picture in the folds that calibrate and tune would make it too sure of itself."""
+    from bccli.core.classifiers import training
+
+    data, larger, seen = tmp_path / "data", tmp_path / "larger", []
+    bccli("prepare", "folder", source, data, "--size", "32x32", "--folds", "3")
+    bccli("augment", data, larger, "--policy", "flips", "--per-image", "1")
+
+    def fit(*args, groups, **options):
+        seen.append(list(groups))
+        return fit_classifier(*args, groups=groups, **options)
+
+    fit_classifier = training.fit_classifier
+    monkeypatch.setattr(training, "fit_classifier", fit)
+    bccli("train", larger, tmp_path / "run", "--classifier", "bovw", "--fold", "0")
+    rows = [row for row in rows_of(larger / "manifest.csv") if row["fold"] == "2"]
+    assert len({row["group"] for row in rows}) < len({row["source"] for row in rows})
+    assert sorted(seen[0]) == sorted(row["group"] for row in rows)
 
 
 def test_a_split_that_prepare_made_never_stops_training(bccli, source, tmp_path):

@@ -137,7 +137,7 @@ def _fit(
     first: np.ndarray | None,
     surroundings: Surroundings,
 ) -> Classifier:
-    """Fit to train, or to its children; all that come of a patient or of a raw image stay together."""
+    """Fit to train, or to its children; who may not be separated stays together."""
     design, watcher = job.design, surroundings.watcher
     train, views = np.flatnonzero(parts == TRAIN), design.views or 1
     origin = np.repeat(train, views)
@@ -150,7 +150,7 @@ def _fit(
     classifier = fit_classifier(
         kind, values[rows], labels, len(job.dataset.classes),
         seed=design.schedule.seed, class_weights=design.schedule.class_weights,
-        groups=[sample.patient or sample.source or sample.path for sample in samples],
+        groups=[sample.owner for sample in samples],
     )  # fmt: skip
     if patients and classifier.settings.get("folds") == "images":
         watcher.warn(

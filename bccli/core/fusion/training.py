@@ -144,19 +144,19 @@ def _stored(material: Material, **learned: Any) -> Stored:
 
 
 def _classify(way: Classified, material: Material, run: Run, surroundings: Surroundings) -> Learned:
-    """Fit a classifier to the vectors of train; all that come of a patient or an image stay together."""
+    """Fit a classifier to the vectors of train; who may not be separated stays together."""
     from bccli.core.classifiers.fitting import fit_classifier
     from bccli.core.classifiers.models import save_classifier
 
     schedule, geometry = material.job.design.schedule, material.geometry
     several, labels, groups = [], [], []
     for image in np.flatnonzero(material.parts == TRAIN).tolist():
-        patient = material.images.samples[material.inputs.grouping.first[image]].patient
+        owner = material.images.samples[material.inputs.grouping.first[image]].owner
         for view in range(1, material.inputs.views + 1) if material.inputs.first is not None else (0,):
             vectors = way.vectors(material.bag(image, view), geometry)
             several.append(vectors)
             labels += [material.labels[image]] * len(vectors)
-            groups += [patient or material.inputs.grouping.keys[image]] * len(vectors)
+            groups += [owner] * len(vectors)
         interruption.stop_if_requested()
     surroundings.watcher.note(f"fitting {way.kind} to {len(labels)} vectors of {several[0].shape[1]} numbers")
     classifier = fit_classifier(
