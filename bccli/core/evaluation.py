@@ -202,6 +202,10 @@ def subject_of_table(
     Only rows with a corner in their image are patches, unless the `level` that was asked for says so, as
     image says that what several folds say of an image is averaged.
     """
+    cut = holds_patches(predictions) or (level == "patch" and holds_pieces(predictions))
+    pieces = cut or (level == "image" and repeats(predictions))
+    if pieces and not cut and len(set(predictions.sources)) < len(set(predictions.paths)):
+        predictions = replace(predictions, sources=())  # what several images share names none of them
     val = predictions.of_split("val") if any(predictions.splits) else None
     if split is not None and val is not None:
         chosen = predictions.of_split(split)
@@ -209,8 +213,6 @@ def subject_of_table(
             raise DataError(f"{name}: has no images of {split}; choose another --split")
     else:
         split, chosen = None, predictions
-    cut = holds_patches(predictions) or (level == "patch" and holds_pieces(predictions))
-    pieces = cut or (level == "image" and repeats(predictions))
     if pieces:
         refuse_contradictions(predictions, name, labels=level != "patch")
     accuracy = float((val.predicted == val.labels).mean()) if val is not None and len(val) else None
@@ -288,7 +290,7 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
     units, whole = _figures(asked, rows)
     groups = tuple(replace(group, **shared) for group in _groups(asked, rows)) if terms.by else ()
     overlap = _overlap(subject, terms)
-    for sentence in overlap if terms.threshold or terms.calibrate else ():
+    for sentence in overlap if _chosen_on_val(terms) else ():
         watcher.warn(f"{subject.name}: {sentence}")
     remarks = [*subject.predictions.notes, *overlap]
     whole = replace(whole, **shared, remarks=remarks or None)
@@ -338,12 +340,19 @@ def _overlap(subject: Subject, terms: Terms) -> list[str]:
         "images": len(set(rows.paths) & set(val.paths)),
     }
     found = [f"{number} {what}" for what, number in shared.items() if number]
-    chosen = [
-        name for name, given in (("threshold", terms.threshold), ("temperature", terms.calibrate)) if given
-    ]
+    chosen = _chosen_on_val(terms)
     verb = "rests" if len(chosen) == 1 else "rest"
     what = f"and the {' and the '.join(chosen)} {verb} on val" if chosen else "by which runs are put in order"
     return [f"{subject.split} shares {' and '.join(found)} with val, {what}"] if found else []
+
+
+def _chosen_on_val(terms: Terms) -> list[str]:
+    """What these terms choose on val."""
+    rests = {
+        "threshold": terms.threshold is not None and _chosen_on(terms.threshold) == "val",
+        "temperature": bool(terms.calibrate),
+    }
+    return [name for name, on_val in rests.items() if on_val]
 
 
 def _chosen_on(rule: Rule) -> str | None:

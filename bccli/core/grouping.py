@@ -1,6 +1,6 @@
 """From patches to images and patients: rows of predictions that belong together become one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -122,9 +122,9 @@ def at_level(predictions: Predictions, level: str, *, pieces: bool) -> Predictio
     images = image_keys(predictions) if pieces else predictions.paths
     if level == "image":
         return _merged(predictions, images)
-    return _merged(
-        predictions, [who or image for who, image in zip(predictions.patients, images, strict=True)]
-    )
+    known = np.array([bool(patient) for patient in predictions.patients], bool)
+    names = np.where(known, np.array(predictions.patients, object), np.array(images, object))
+    return _merged(predictions, names.tolist(), apart=known.tolist())
 
 
 def vote(pieces: Predictions) -> Predictions:
@@ -156,9 +156,9 @@ def image_key(source: str, variant: str, path: str) -> str:
     return f"{source}#{variant}" if source and variant not in ("", "0") else source or path
 
 
-def _places(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _places(keys: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
     """The first row of each key, in order of appearance, and the number of each row's key."""
-    numbers: dict[str, int] = {}
+    numbers: dict[Hashable, int] = {}
     members = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
     return np.unique(members, return_index=True)[1], members
 
@@ -168,9 +168,15 @@ def _counts(members: np.ndarray, columns: np.ndarray, width: int) -> np.ndarray:
     return np.bincount(members * width + columns, minlength=count * width).reshape(count, width)
 
 
-def _merged(predictions: Predictions, keys: Sequence[str]) -> Predictions:
-    """A row for each key, with what its first row says of split, patient and traits."""
-    first, members = _places(keys)
+def _merged(
+    predictions: Predictions, keys: Sequence[str], *, apart: Sequence[bool] | None = None
+) -> Predictions:
+    """A row for each key, with what its first row says of split, patient and traits.
+
+    Rows that differ in `apart` are not merged though their keys are equal: a patient and an image of an
+    unknown one may have the same number.
+    """
+    first, members = _places(keys if apart is None else list(zip(keys, apart, strict=True)))
     mask = np.zeros(len(predictions), bool)
     mask[first] = True
     labels = np.zeros(len(first), np.int64)

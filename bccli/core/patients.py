@@ -3,7 +3,9 @@
 import re
 from collections.abc import Callable, Iterable
 
-_UNKNOWN = frozenset({"", "nan", "na", "n/a", "<na>", "none", "null", "unknown"})
+_UNKNOWN = frozenset(
+    {"", "nan", "-nan", "na", "n/a", "#n/a", "#na", "<na>", "none", "null", "unknown", "-", "--", "?"}
+)
 _WHOLE = re.compile(r"0*([0-9]+?)(?:\.0+)?")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from bccli.core.errors import DataError
 from bccli.core.files import write_text
 from bccli.core.foreign import number_in, patients_named, records, split_of, text_of
+from bccli.core.patients import plain_number
 from bccli.core.positive import class_order, positive_of, severity
 from bccli.core.records import Sample
 
@@ -27,6 +28,8 @@ patches, and to draw those together that may not be separated."""
 _PREFIX = "p_"
 _WANTED = "give a CSV with the columns path,label and either p_<class>… or predicted"
 _ROUNDING = 1e-6
+_NO_LABEL = frozenset({"", "nan", "<na>", "#n/a"})
+"""What other tools write where there is no label."""
 
 
 @dataclass(frozen=True)
@@ -190,13 +193,14 @@ def _read_table(lines: Iterable[str], name: str) -> _Table:
         texts = [(key, place) for place, key in enumerate(header) if not key.startswith(_PREFIX)]
         places = [(key, header.index(_PREFIX + key)) for key in scored]
         label, path = header.index("label"), header.index("path")
+        unlabelled = _NO_LABEL - {key.casefold() for key in scored}
         columns: dict[str, list[str]] = {key: [] for key, _ in texts}
         for number, row in enumerate(reader, 2):
             if not any(row):
                 continue
             if len(row) != len(header):
                 row = _of_length(row, len(header), f"{name}: row {number}", separator)
-            if not row[label].strip():
+            if row[label].strip().casefold() in unlabelled:
                 without.append(row[path])
                 continue
             rows.append(number)
@@ -255,11 +259,30 @@ def _check_header(header: Sequence[str], name: str) -> list[str]:
 def _order(table: _Table, name: str) -> list[str]:
     """The classes by their severity where their names say it, else as their columns stand."""
     named = {*table.columns["label"], *table.columns.get("predicted", ())} - {""}
+    if not table.scored:
+        _refuse_other_names(table, name)
     classes = table.scored or class_order(named)
     if len(table.scored) == 1:
         classes = _two_of(table.scored[0], named, name)
     known = positive_of(classes) or None not in map(severity, classes)
     return list(class_order(classes) if known or not table.scored else classes)
+
+
+def _refuse_other_names(table: _Table, name: str) -> None:
+    """Raises DataError where the labels and what is predicted seem to be two ways to write the classes."""
+    labels, predicted = set(table.columns["label"]), set(table.columns["predicted"]) - {""}
+    plain: dict[str, str] = {}
+    alike = [
+        (plain[key], text)
+        for text in sorted(labels | predicted)
+        if plain.setdefault(key := plain_number(text).casefold(), text) != text
+    ]
+    if alike or (len(labels) > 1 and len(predicted) > 1 and not labels & predicted):
+        one, other = alike[0] if alike else (sorted(labels)[0], sorted(predicted)[0])
+        raise DataError(
+            f"{name}: label and predicted name the classes in different ways, such as {one!r} and {other!r}; "
+            "write them alike"
+        )
 
 
 def _two_of(scored: str, named: set[str], name: str) -> list[str]:
@@ -285,7 +308,7 @@ def _numbers(table: _Table, column: str, order: Sequence[str], name: str) -> np.
 
 
 def _in_order(table: _Table, order: Sequence[str], name: str) -> tuple[np.ndarray, list[str]]:
-    """Probabilities (rows, classes) whose rows sum to 1 but for what two decimals round off, and remarks."""
+    """Probabilities (rows, classes) whose rows sum to 1 but for what is rounded off, and remarks."""
     found = np.frombuffer(table.probabilities, np.float64).reshape(-1, len(table.scored))
     notes = []
     if _are_percentages(found):
@@ -301,7 +324,7 @@ def _in_order(table: _Table, order: Sequence[str], name: str) -> tuple[np.ndarra
         if label not in scored:
             raise DataError(f"{name}: has no column {_PREFIX + label!r} for the class {label!r}")
     sums = found.sum(axis=1)
-    off = np.abs(sums - 1) > max(0.01, 0.005 * len(scored)) + _ROUNDING
+    off = np.abs(sums - 1) > _off_by(found) + _ROUNDING
     if off.any():
         row = int(off.argmax())
         raise DataError(
@@ -309,6 +332,16 @@ def _in_order(table: _Table, order: Sequence[str], name: str) -> tuple[np.ndarra
             "give each class's share, or leave the p_ columns out and name the class in predicted"
         )
     return found[:, [scored.index(label) for label in order]], notes
+
+
+def _off_by(values: np.ndarray) -> float:
+    """By how much rounding at the last decimal may move the sum of a row of probabilities (n, classes).
+
+    Two significant digits move no more than ten of the classes by half a per cent.
+    """
+    classes = values.shape[1]
+    decimals = next((k for k in (2, 3) if np.abs(values - values.round(k)).max() <= _ROUNDING), 4)
+    return max(0.01, 0.005 * min(classes, 10), 0.5 / 10**decimals * classes)
 
 
 def _are_percentages(values: np.ndarray) -> bool:

@@ -69,6 +69,7 @@ READ = {
     "blanks around labels": table().replace("benign,0", " benign ,0"),
     "a hospital as source": with_column("source", *["Oslo"] * 4),
     "patients called nan": with_column("patient", *["nan"] * 4),
+    "patients that a spreadsheet does not know": with_column("patient", "#N/A", "-", "?", "#N/A"),
 }  # fmt: skip
 
 
@@ -98,6 +99,23 @@ REFUSED = {
     "logits": (table(scale=-3), ("row 2", "-2.7")),
     "a label in another case": (table().replace("2.png,m", "2.png,M"), ("'Malignant'", "row 3")),
     "the same path twice": (table().replace("2.png", "1.png"), ("'1.png'", "row 2", "row 3")),
+    "other names in predicted": (
+        "path,label,predicted\n1,benign,0\n2,malignant,1\n3,benign,0\n",
+        ("'benign' and '0'", "write them alike"),
+    ),
+    "other cases in predicted": (
+        "path,label,predicted\n1,benign,benign\n2,malignant,Malignant\n",
+        ("'Malignant' and 'malignant'",),
+    ),
+    "numbers as a data frame writes them": (
+        "path,label,predicted\n1,0,0.0\n2,1,1.0\n3,0,1.0\n",
+        ("'0' and '0.0'",),
+    ),
+    "a hundred classes that do not exclude each other": (
+        "path,label," + ",".join(f"p_{k}" for k in range(100)) + "\n"
+        + f"1,0,0.9,{','.join(['0.005'] * 99)}\n",
+        ("row 2 sum to 1.395",),
+    ),
     "patches of two labels": (
         with_column("source,row,col", "x,0,0", "x,0,9", "y,0,0", "y,0,9"),
         ("image x", "label benign", "label malignant"),
@@ -170,6 +188,30 @@ def test_folds_of_one_image_are_averaged_only_where_it_is_asked_for(bccli: Bccli
     assert averaged["confusion_matrix"] == [[5, 0], [5, 0]]
 
 
+def test_a_hospital_in_source_does_not_join_the_images_of_folds(bccli: Bccli) -> None:
+    rows = [f"{k}.png,{'ab'[k // 5]},{fold},hospital {k // 5},0.6,0.4" for fold in (0, 1) for k in range(10)]
+    text = "\n".join(["path,label,fold,source,p_a,p_b", *rows])
+    entry = entry_of(bccli("evaluate", "-", "--level", "image", "--format", "json", input=text))
+    assert (entry["n"], entry["merged"]) == (10, "20 predictions of 10 images")
+
+
+def test_a_patient_and_an_image_of_an_unknown_one_may_have_the_same_number(bccli: Bccli) -> None:
+    rows = [f"{k},{'ab'[k // 4]},{'' if k < 4 else k % 2},0.6,0.4" for k in range(8)]
+    text = "\n".join(["path,label,patient,p_a,p_b", *rows])
+    result = bccli("evaluate", "-", "--level", "patient", "--format", "json", input=text)
+    entry = entry_of(result)
+    assert entry["n"] == 6
+    assert entry["confusion_matrix"] == [[4, 0], [2, 0]]
+    assert "several classes" not in result.stderr
+
+
+def test_a_label_called_nan_is_none(bccli: Bccli) -> None:
+    text = "path,label,predicted\n1,0,0\n2,nan,0\n3,1,0\n"
+    result = bccli("evaluate", "-", "--format", "json", input=text, exit=4)
+    assert entry_of(result)["classes"] == ["0", "1"]
+    assert "1 rows have no label and were left out (2)" in result.stderr
+
+
 def test_what_several_folds_say_of_an_image_stays_together_in_intervals(bccli: Bccli) -> None:
     """The three answers to an image are as sure as one where they are the same."""
     once = "path,label,fold,p_a,p_b\n" + "".join(
@@ -217,6 +259,9 @@ def test_patients_of_val_and_test_are_compared_where_val_decides(bccli: Bccli) -
         result = bccli("evaluate", "-", "--threshold", "youden", "--format", format, input=text)
         assert shared in result.stdout
         assert f"{shared}, and the threshold rests on val" in result.stderr
+    given = bccli("evaluate", "-", "--threshold", 0.4, "--format", "table", input=text)
+    assert f"{shared}, by which runs are put in order" in given.stdout
+    assert "rests on val" not in given.stdout + given.stderr
     assert shared not in bccli("evaluate", "-", "--split", "val", "--format", "table", input=text).stdout
 
 
