@@ -110,6 +110,12 @@ def _counts(survey: Survey, parted: Plan) -> tuple[tuple[str, int], ...]:
     return tuple(zip(survey.classes, numbers.tolist(), strict=True))
 
 
+def takes_own_split(survey: Survey, division: Division) -> bool:
+    """Whether the split or the folds of the dataset itself are taken."""
+    has_own = bool((survey.folds >= 0).any() or (survey.splits >= 0).any())
+    return division.by == "official" or (division.by == "default" and has_own)
+
+
 def plan(survey: Survey, division: Division) -> Plan:
     """Part the images of a survey.
 
@@ -117,8 +123,7 @@ def plan(survey: Survey, division: Division) -> Plan:
     split has a patient on both sides under the honest protocol.
     """
     none = np.full(len(survey.labels), -1, np.int32)
-    has_own = bool((survey.folds >= 0).any() or (survey.splits >= 0).any())
-    if division.by == "official" or (division.by == "default" and has_own):
+    if takes_own_split(survey, division):
         return _official(survey, division)
     if division.folds:
         folded = assign_folds(

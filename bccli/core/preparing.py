@@ -17,7 +17,7 @@ from bccli.core.learning import ENOUGH, Examples, learn_size, learn_stain, sprea
 from bccli.core.lookalikes import Lookalikes, find_lookalikes, join_groups
 from bccli.core.making import Making, keep_apart, make, recognised
 from bccli.core.merging import merge
-from bccli.core.planning import Plan, draw_and_plan
+from bccli.core.planning import Plan, draw_and_plan, takes_own_split
 from bccli.core.prepared import FORMAT, MARKER
 from bccli.core.records import SPLITS, Sample
 from bccli.core.requests import (
@@ -123,28 +123,58 @@ def prepare(
     settings = {**request.to_json(), "listing": found.listing}
     if done := recognised(out, settings, overwrite, watcher):
         return done
+
+    def work_on(lookalikes: Lookalikes | None, shard: Shard) -> _Work:
+        kept, parts = _plan(request, found, lookalikes, watcher)
+        return _Work(out, settings, parts, shard, workers, watcher, request, kept, found, lookalikes)
+
     lookalikes = _look_for_copies(request, found, out, shard, workers, watcher)
-    surveyed, (found, parts) = found, _plan(request, found, lookalikes, watcher)
-    work = _Work(out, settings, parts, shard, workers, watcher, request, found, surveyed, lookalikes)
-    return make(work, overwrite=overwrite)
+    done = make(work_on(lookalikes, shard), overwrite=overwrite)
+    if done is None or not _can_part_anew(request, found, done):
+        return done
+    watcher.note("two patients share a picture whose files differ; all images are looked at, and parted anew")
+    lookalikes = _look_for_copies(request, found, out, WHOLE, workers, watcher, whole=True)
+    try:
+        anew = work_on(lookalikes, WHOLE)
+    except DataError as error:
+        watcher.warn(f"{error}; so the pictures that patients share stay in several splits")
+        return done
+    return make(anew, overwrite=True)
+
+
+def _can_part_anew(request: Request, found: Survey, done: dict[str, Any]) -> bool:
+    """Whether identical pixels stand on two sides since only equal files were looked for."""
+    division = request.division
+    looked_at_all = bool((found.patients < 0).any()) or division.conflicts == "drop"
+    if looked_at_all or takes_own_split(found, division) or not division.keeps_groups:
+        return False
+    return any(leak["identical"] for leak in done["audit"].values())
 
 
 def _look_for_copies(
-    request: Request, found: Survey, out: Path, shard: Shard, workers: int, watcher: Watcher
+    request: Request,
+    found: Survey,
+    out: Path,
+    shard: Shard,
+    workers: int,
+    watcher: Watcher,
+    *,
+    whole: bool = False,
 ) -> Lookalikes | None:
     """Which raw images show one picture; None where it does not matter, or no two files can be equal.
 
-    Where all patients are known, pixels are not looked at, but files of two patients that are equal.
+    Where all patients are known, pixels are not looked at unless as a `whole`, but files of two patients
+    that are equal.
     """
     division = request.division
     unknown, suspects = bool((found.patients < 0).any()), _suspects(found)
     drops = division.conflicts == "drop"
-    if not drops and not (division.keeps_groups and (unknown or suspects.any())):
+    if not (drops or whole) and not (division.keeps_groups and (unknown or suspects.any())):
         return None
     draw_and_plan(found, division)  # what cannot be parted is refused before anything is written or hashed
     folder = hashes_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
-    whole, similar = unknown or drops, unknown and division.joins_similar
+    whole, similar = whole or unknown or drops, unknown and division.joins_similar
     # another command may have been refused after it looked: its answer serves the same question only
     stored = folder / f"lookalikes-{found.listing[:16]}-{whole:d}{similar:d}.npz"
     if kept := read_lookalikes(stored):

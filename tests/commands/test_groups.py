@@ -301,6 +301,32 @@ def test_equal_files_of_two_known_patients_are_one_group_and_blank_ones_are_not(
     assert len(rows_of(out / "audit.csv")) == 8
 
 
+@pytest.mark.parametrize(
+    "more", [("--ratios", "1/1/1"), ("--folds", "3"), ("--ratios", "1/1/1", "--shard", "1/1")]
+)
+def test_one_picture_in_two_kinds_of_files_joins_known_patients(bccli, source, tmp_path, more):
+    """Equal pixels in unequal files are seen when all is prepared; then the images are parted anew."""
+    raw = tmp_path / "raw"
+    for label in ("benign", "malignant"):
+        (raw / label).mkdir(parents=True)
+        for place, path in enumerate(sorted((source / label).iterdir())[:12]):
+            (raw / label / f"{label[0]}{place}_a.png").write_bytes(path.read_bytes())
+        with Image.open(raw / label / f"{label[0]}0_a.png") as image:
+            for other in range(1, 4):
+                image.save(raw / label / f"{label[0]}{other}_copy.tif")
+    command = "prepare", "folder", raw, tmp_path / "out", "--patient-regex", "/([bm][0-9]+)_", *more
+    result = bccli(*command)
+    assert "two patients share a picture whose files differ" in result.stderr
+    info = json.loads((tmp_path / "out/dataset.json").read_text())
+    assert not any(leak["identical"] or leak["patients"] for leak in info["audit"].values())
+    assert not crossing(tmp_path / "out")
+    rows = rows_of(tmp_path / "out/manifest.csv")
+    assert len({row["group"] for row in rows if row["patient"] in ("b0", "b1", "b2", "b3")}) == 1
+    before = (tmp_path / "out/manifest.csv").read_bytes()
+    assert "nothing to do" in bccli(*command).stderr
+    assert (tmp_path / "out/manifest.csv").read_bytes() == before
+
+
 def test_contradictions_between_datasets_are_named(bccli, source, tmp_path):
     for name, swapped in (("one", False), ("two", True)):
         for label in ("benign", "malignant"):
