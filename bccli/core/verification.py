@@ -23,6 +23,10 @@ REMARKS = {
     "mask_unfit": "images are not of the size that their circles are for, and have no mask",
     "mask": "files are masks of the images beside them, and are used as such",
     "orphan_mask": "masks whose images are not there were passed over",
+    "twin": "files are named after images beside them and count as images; if they are masks, call them such "
+    "as a_mask.png for a.png, or their folder masks; if they are overlays or copies, move them away",
+    "twin_row": "files of the table are named after others of it and count as images; if they are masks, "
+    "name them in the column mask; if they are overlays or copies, remove their rows",
     "unmatched": "images are of unknown patients, as --patient-regex finds none in their paths",
     "unlisted": "images are of unknown patients, as the list of --patients does not name them",
     "spelling": "ids that differ only in leading zeros or a trailing .0 were taken for one patient's",

@@ -2,9 +2,15 @@
 
 import re
 import unicodedata
+from collections.abc import Collection, Iterator
 
 from bccli.core.errors import DataError
 from bccli.core.patients import plain_number
+
+_MASKS = re.compile(
+    r"masks?|gts?|groundtruths?|seg(?:s|mentations?|mented)?|annotations?|annotated|overlays?|rois?|labels?"
+    r"|contours?|outlines?"
+)
 
 
 class DistinctNames:
@@ -42,3 +48,25 @@ def _essence(name: str) -> str:
 def _told(name: str) -> str:
     """A name in quotes; with its code points where the eye would not tell it from its like."""
     return ascii(name) if unicodedata.normalize("NFC", name) != name else repr(name)
+
+
+def is_for_masks(name: str) -> bool:
+    """Whether a folder is called by a word for masks or overlays, such as `masks`, `GT` or `_overlay`."""
+    return bool(_MASKS.fullmatch(_letters(name)))
+
+
+def masks_among(names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield each name that is another one and a word for masks, such as `benign_mask`, with that other."""
+    known = {_letters(name): name for name in names}
+    for name in names:
+        text = _letters(name)
+        halves = [(text[:cut], text[cut:]) for cut in range(1, len(text))]
+        for other, word in [*halves, *((word, other) for other, word in halves)]:
+            if other in known and _MASKS.fullmatch(word):
+                yield name, known[other]
+                break
+
+
+def _letters(name: str) -> str:
+    """A name's letters and digits, small."""
+    return re.sub(r"[\W_]+", "", name.casefold())

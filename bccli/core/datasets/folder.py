@@ -10,6 +10,7 @@ from bccli.core.datasets.class_names import DistinctNames
 from bccli.core.datasets.layouts import find_layout
 from bccli.core.datasets.listings import ImagePatients
 from bccli.core.datasets.masks_beside import MasksBeside
+from bccli.core.datasets.named_after import NamedAfter
 from bccli.core.datasets.walking import dataset_files
 from bccli.core.errors import UsageError
 from bccli.core.records import Sample, join_masks
@@ -18,11 +19,11 @@ from bccli.core.records import Sample, join_masks
 def read_folder(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
     """Yield the images with their masks, in the order of their paths.
 
-    Raises DataError where the folders are no classes, or two of them are one.
+    Raises DataError where the folders are no classes, two of them are one, or one holds another's masks.
     """
     files = dataset_files(source, skip)
     layout, masks, labels = find_layout(source), MasksBeside(source), DistinctNames()
-    patients = _patients(reading)
+    patients, twins = _patients(reading), NamedAfter(lambda name: skip(name, "twin"))
     for name in files:
         if masks.is_mask(name):
             skip(name, "orphan_mask" if masks.is_orphan(name) else "mask")
@@ -33,6 +34,8 @@ def read_folder(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
             continue
         if label not in labels:
             labels.add(label, f"{source / layout.class_folder(name)}")
+        if twin := masks.twin_of(name):
+            twins.add(name, twin)
         patient = patients.find(name)
         if patient is None:
             skip(name, patients.lacking)

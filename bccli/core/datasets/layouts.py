@@ -1,15 +1,20 @@
 """How the images of a folder are ordered: by class, by split and class, by class and split."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bccli.core.datasets.class_names import is_for_masks, masks_among
 from bccli.core.datasets.walking import is_leftover, magnification_of, may_be_image
 from bccli.core.errors import DataError
 from bccli.core.foreign import split_of
 
-_WITH_MASKS = {"images", "masks"}
+IMAGES = ("images", "image", "imgs", "img")
+MASKS = ("masks", "mask")
+"""What folders of images, and those of their masks, are called."""
+
+_MASKS_BELOW = 3
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,12 @@ class Layout:
 def find_layout(source: Path) -> Layout:
     """The layout of a folder, by the names of the folders in it.
 
-    Raises DataError where they are magnifications, or splits without classes in them.
+    Raises DataError where they are magnifications, splits without classes in them, or folders of masks.
     """
     first = folders_in(source)
     offset = 0
-    if {name.lower() for name in first} == _WITH_MASKS:
-        offset, source = 1, source / next(name for name in first if name.lower() == "images")
+    if images := _beside_masks(first):
+        offset, source = 1, source / images
         first = folders_in(source)
     if parts := _splits_among(first):
         _check_classes(source, parts)
@@ -60,7 +65,15 @@ def find_layout(source: Path) -> Layout:
         label_folders = [source / name for name in first]
         layout = Layout(label=offset)
     _check_magnifications(source, label_folders)
+    _check_masks(source, label_folders)
     return layout
+
+
+def _beside_masks(names: list[str]) -> str:
+    """The folder of images among two, the other of which holds their masks; empty for any others."""
+    images = [name for name in names if name.lower() in IMAGES]
+    masks = [name for name in names if name.lower() in MASKS]
+    return images[0] if len(images) == len(masks) == 1 and len(names) == 2 else ""
 
 
 def folders_in(folder: Path) -> list[str]:
@@ -106,6 +119,32 @@ def _check_magnifications(source: Path, folders: list[Path]) -> None:
             f"{found[0]}, or list the images of all in a table for bccli prepare csv (BreakHis: "
             "bccli prepare breakhis)"
         )
+
+
+def _check_masks(source: Path, folders: list[Path]) -> None:
+    names = {folder.name for folder in folders}
+    for masks, images in masks_among(names):
+        for folder in folders:
+            if folder.name == masks and holds_images(folder, below=_MASKS_BELOW):
+                raise DataError(
+                    f"{folder}: is no class if it holds masks or overlays of the images in {images}; move "
+                    f"masks to {folder.parent / images / MASKS[0]}, each with the name of its image, and "
+                    "anything else out of the folder; rename it if it is a class"
+                )
+    for folder in folders:
+        if folder.name.lower() not in MASKS and is_for_masks(folder.name) and _mirrors(folder, names):
+            raise DataError(
+                f"{folder}: is no class if it holds masks or overlays of the images beside it; call it "
+                f"{MASKS[0]} if it holds masks (and the folder of the images, where there is one, "
+                f"{IMAGES[0]}), else move it away"
+            )
+
+
+def _mirrors(folder: Path, classes: Container[str]) -> bool:
+    """Whether a folder lies beside one of images, or has the same classes in it, and images in those."""
+    beside = any(name.lower() in IMAGES for name in folders_in(folder.parent))
+    within = any(name in classes for name in folders_in(folder))
+    return (beside or within) and holds_images(folder, below=_MASKS_BELOW)
 
 
 def holds_images(folder: Path, *, below: int = 0) -> bool:

@@ -3,15 +3,16 @@
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bccli.core.datasets.class_names import is_for_masks
+from bccli.core.datasets.layouts import IMAGES, MASKS
+from bccli.core.datasets.named_after import Twin, named_after
 from bccli.core.datasets.walking import is_leftover, may_be_image, stem_of
 
 _BESIDE = re.compile(r"(?P<stem>.+?)[ _-]mask(?:[ _-]?\d+)?", re.IGNORECASE)
-_MASKS = ("masks", "mask")
-_IMAGES = ("images", "image", "imgs", "img")
 _KEPT = 32
 """Of so many folders the listing is kept: those on the way to where the walk is, and a few beside."""
 
@@ -26,11 +27,15 @@ class _Listing:
 
 @dataclass(frozen=True)
 class _Folder:
-    """What a folder's names say: the masks of its images by their stems, and which files are masks."""
+    """What a folder's names say: the masks of its images by their stems, and which files are masks.
+
+    `twins` are other files that are named after images.
+    """
 
     masks: Mapping[str, list[str]] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     orphans: frozenset[str] = frozenset()
+    twins: Mapping[str, Twin] = field(default_factory=dict)
 
 
 class MasksBeside:
@@ -63,14 +68,25 @@ class MasksBeside:
         folder, _, file = name.rpartition("/")
         return file in self._folder(folder).orphans
 
+    def twin_of(self, name: str) -> Twin | None:
+        """What a file that is no mask by its name is named after, as masks by other names are."""
+        folder, _, file = name.rpartition("/")
+        return self._folder(folder).twins.get(file)
+
     def _folder(self, folder: str) -> _Folder:
         if folder not in self._folders:
             _keep(self._folders, folder, self._look_at(folder))
         return self._folders[folder]
 
     def _look_at(self, folder: str) -> _Folder:
-        if images := self._partners(folder):
+        if images := self._partners(folder, lambda part: part.lower() in MASKS):
             return self._of_masks(folder, images)
+        found = self._with_masks(folder)
+        files = set(self._listing(folder).files) - found.own - found.orphans
+        return replace(found, twins=named_after(files) | self._twins_elsewhere(folder, files))
+
+    def _with_masks(self, folder: str) -> _Folder:
+        """A folder of images, perhaps with masks beside them or elsewhere."""
         files = self._listing(folder).files
         named = {name: match for name in files if (match := _named_mask(name))}
         elsewhere = [place for place in self._mask_folders(folder) if self._listing(place).files]
@@ -91,19 +107,28 @@ class MasksBeside:
 
     def _of_masks(self, folder: str, images: list[str]) -> _Folder:
         """A folder of masks, all of whose files are masks, of images in other folders."""
-        stems = {stem_of(name).lower() for place in images for name in self._listing(place).files}
+        stems = self._stems_in(images)
         files = self._listing(folder).files
         own = frozenset(name for name in files if _stem_in(name, stems))
         return _Folder(own=own, orphans=frozenset(files) - own)
 
-    def _partners(self, folder: str) -> list[str]:
+    def _twins_elsewhere(self, folder: str, files: Iterable[str]) -> dict[str, Twin]:
+        """Of a folder called such as `gt`, the files with the stems of images beside that."""
+        stems = self._stems_in(self._partners(folder, is_for_masks))
+        named = ((name, stem_of(name).lower()) for name in files if stems)
+        return {name: Twin(stem, "/") for name, stem in named if stem in stems}
+
+    def _stems_in(self, folders: Iterable[str]) -> set[str]:
+        return {stem_of(name).lower() for place in folders for name in self._listing(place).files}
+
+    def _partners(self, folder: str, holds_masks: Callable[[str], bool]) -> list[str]:
         """The folders of images to which a folder of masks belongs; none where it is no such folder."""
         parts = folder.split("/") if folder else []
         found = []
         for place, part in enumerate(parts):
-            if part.lower() in _MASKS:
+            if holds_masks(part):
                 above = parts[:place]
-                beside = self._called("/".join(above), _IMAGES)
+                beside = self._called("/".join(above), IMAGES)
                 found += ["/".join([*above, *middle, *parts[place + 1 :]]) for middle in ([], *beside)]
         return [path for path in found if self._listing(path).files]
 
@@ -111,9 +136,9 @@ class MasksBeside:
         """Where masks of a folder's images may lie: `masks` is on the way there, or takes `images`' place."""
         parts = folder.split("/") if folder else []
         for place in range(len(parts) + 1):
-            for masks in self._called("/".join(parts[:place]), _MASKS):
+            for masks in self._called("/".join(parts[:place]), MASKS):
                 yield "/".join([*parts[:place], *masks, *parts[place:]])
-                if place < len(parts) and parts[place].lower() in _IMAGES:
+                if place < len(parts) and parts[place].lower() in IMAGES:
                     yield "/".join([*parts[:place], *masks, *parts[place + 1 :]])
 
     def _called(self, folder: str, names: tuple[str, ...]) -> list[list[str]]:

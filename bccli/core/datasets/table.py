@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.class_names import DistinctNames
 from bccli.core.datasets.indexes import Line, not_unicode, read_index
+from bccli.core.datasets.named_after import NamedAfter
 from bccli.core.errors import DataError
 from bccli.core.foreign import split_of
 from bccli.core.records import MOST_FOLDS, SPLITS, Sample
@@ -50,6 +51,7 @@ def read_table(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
             skip(sample.mask, "mask_missing")
             sample = replace(sample, mask="")
         yield sample
+    NamedAfter(lambda name: skip(name, "twin_row")).add_all(lines_of_paths)
 
 
 def _tables_in(source: Path) -> str:
