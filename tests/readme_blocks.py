@@ -32,7 +32,7 @@ class Block:
     """How a block is run: what lies in the folder, and what is shorter than in README.
 
     `environment` sets options that the block leaves to recipes or defaults; `instead` replaces what it
-    says itself.
+    says itself. An empty value of the environment takes one of `SHORT` back.
     """
 
     setting: Setting
@@ -232,12 +232,21 @@ BLOCKS = {
         },
         instead={"mobilenet --backbone vgg16 --seeds 3": "mobilenet-0.25 --backbone cnn-15 --seeds 2"},
     ),
-    "bccli train data run --backbone mobilenet-0.75": Block(_data, instead={"cbis-20": "mobilenet-0.25"}),
+    "bccli train data run --backbone mobilenet-0.75": Block(
+        _data,
+        {"BCCLI_TRAIN_EPOCHS": "", "BCCLI_TRAIN_STEPS_PER_EPOCH": ""},  # which classifiers have no use for
+        instead={"cbis-20": "mobilenet-0.25"},
+    ),
     "bccli evaluate": Block(_figures, slow=False),
     "bccli train data run --backbone vgg16": Block(_larger),
     "bccli prepare bach ICIAR2018_BACH_Challenge data --recipe": Block(
         _whole_slides,
-        {"BCCLI_PREPARE_SAMPLE": "24", "BCCLI_TRAIN_BACKBONE": "mobilenet-0.25", "BCCLI_TRAIN_VIEWS": "2"},
+        # the stages have other options each
+        {"BCCLI_PREPARE_SAMPLE": "24", **dict.fromkeys(SHORT, "")},
+        instead={
+            "bilstm:patches": "bilstm:patches --backbone mobilenet-0.25 --weights none --epochs 1",
+            "bilstm:images": "bilstm:images --views 2 --epochs 1",
+        },
     ),
     "bccli prepare mini-ddsm": Block(
         _films,

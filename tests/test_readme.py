@@ -111,7 +111,8 @@ def test_a_block_of_commands_runs(
     monkeypatch.chdir(tmp_path)
     block.setting(tmp_path, bccli)
     for name, value in {**SHORT, **block.environment}.items():
-        monkeypatch.setenv(name, value)
+        if value:
+            monkeypatch.setenv(name, value)
     run_block(text, block, bccli)
 
 
