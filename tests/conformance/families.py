@@ -22,7 +22,7 @@ TINY = {
     "tiny-batch-norms": {"normalised": 0, "dropped": 0, "batch_norms": 1},
     "tiny-plain": {"normalised": 0, "dropped": 0, "batch_norms": 0},
 }
-LARGER = ("efficientnet-b0", "efficientnet-v2-b0")
+LARGER = ("efficientnet-b0",)
 TRAINED = {
     "mobilenet-0.25": REAL_WEIGHTS / "models" / "mobilenet_2_5_224_tf_no_top.h5",
     "vgg16": REAL_WEIGHTS.parent / "weights" / "vgg16_notop.weights.h5",
