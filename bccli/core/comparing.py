@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from bccli.core.grouping import drawn_again, joined, with_owners
-from bccli.core.intervals import FEWEST, clusters_behind, clusters_for_reach, needed, spreads
+from bccli.core.intervals import spreads
 from bccli.core.metrics import material_of
 from bccli.core.predictions import Predictions
+from bccli.core.support import FEWEST, supports
 from bccli.core.weighting import CELLS, Floats, Integers, Material, Sums, measures
 
 EXACT = 1000
@@ -219,7 +220,7 @@ def _differences(
     ]  # fmt: skip
     enough = materials[0].clusters >= FEWEST
     left, right = spreads(materials, rounds=1 if rounds == 0 or not enough else rounds)
-    chances = swapped(*materials) if enough else {}
+    chances, behind = swapped(*materials) if enough else {}, supports(materials[0])
     differences = {}
     for name in COMPARED:
         if name not in left or name not in right:
@@ -229,11 +230,7 @@ def _differences(
             continue
         limits = None
         if enough and rounds != 0:
-            limits, _ = spread.limits(
-                clusters_behind(name, materials[0]),
-                needed=needed(name, materials[0]),
-                reach=clusters_for_reach(name, materials[0]),
-            )
+            limits, _ = spread.limits(behind[name])
         differences[name] = {
             "difference": spread.point,
             "ci": limits and [limits.low, limits.high],

@@ -11,7 +11,7 @@ import numpy as np
 
 from bccli.core.evaluation import Evaluation
 from bccli.core.files import replacing
-from bccli.core.intervals import FEWEST, LEVEL, UNDEFINED, digits_of, draws
+from bccli.core.intervals import LEVEL, UNDEFINED, digits_of, draws
 from bccli.core.metrics import material_of
 from bccli.core.plots import (
     BLUE,
@@ -29,6 +29,7 @@ from bccli.core.plots import (
     write_figure,
 )
 from bccli.core.runs import networks_of
+from bccli.core.support import FEWEST
 from bccli.core.weighting import CALIBRATION_BINS, CELLS, Floats, Material, Ranking, bins_of, chunks
 
 if TYPE_CHECKING:

@@ -16,13 +16,10 @@ from statistics import NormalDist
 
 import numpy as np
 
+from bccli.core.support import FEWEST, Support, supports
 from bccli.core.weighting import CELLS, Floats, Material, chunks, measures
 
 LEVEL = 0.95
-FEWEST = 5
-"""With fewer patients there are no intervals (contract, section 2)."""
-FEW = 15
-"""Where fewer patients have a class, its rates have intervals as wide as those of a share of few."""
 LEFT_OUT = 400
 """So many patients at most are left out in turn, to see how skewed their influence is."""
 UNDEFINED = 0.30
@@ -72,26 +69,27 @@ def intervals(
         return Intervals(None, {"ci": f"only {shown}; intervals need {FEWEST}"})
     limits: dict[str, Limits | None] = {}
     reasons: dict[str, str] = {}
-    found = spreads([material], rounds=rounds, seed=seed)[0]
+    found, behind = spreads([material], rounds=rounds, seed=seed)[0], supports(material)
     for name, spread in found.items():
-        clusters = clusters_behind(name, material)
-        if math.isnan(spread.point):
-            limits[name], why = None, ""
-        elif name in _LEFT_OUT:
-            limits[name], why = None, _LEFT_OUT[name]
-        else:
-            limits[name], why = spread.limits(
-                clusters, unit, needed=needed(name, material), reach=clusters_for_reach(name, material)
-            )
-        found_limits = limits[name]
-        if found_limits and name.partition(".")[0] in _RATES and clusters < FEW:
-            limits[name] = _as_wide_as_wilson(found_limits, spread, clusters)
-        certain = name.partition(".")[0] in _SHARES and spread.point in (0, 1)
-        if limits[name] is None and certain and clusters >= FEWEST:
-            limits[name], why = _beyond(spread.point, clusters), ""
+        limits[name], why = None, ""
+        if name in _LEFT_OUT:
+            why = _LEFT_OUT[name]
+        elif not math.isnan(spread.point):
+            limits[name], why = _of_measure(name, spread, behind[name], unit)
         if why:
             reasons[name] = why
     return Intervals(limits, reasons, len(found["accuracy"].values))
+
+
+def _of_measure(name: str, spread: "Spread", support: Support, unit: str) -> tuple[Limits | None, str]:
+    """The limits of a measure, or None and the reason."""
+    limits, why = spread.limits(support, unit)
+    if limits:
+        return _as_wide_as_wilson(limits, spread, support), ""
+    certain = name.partition(".")[0] in _SHARES and spread.point in (0, 1)
+    if certain and support.clusters >= FEWEST:
+        return _beyond(spread.point, support.clusters), ""
+    return None, why
 
 
 @dataclass(frozen=True)
@@ -103,17 +101,12 @@ class Spread:
     without: Floats
     clusters: int
 
-    def limits(
-        self, behind: int, unit: str = "patient", *, needed: int = FEWEST, reach: float | None = None
-    ) -> tuple[Limits | None, str]:
-        """The limits, or None and the reason; the measure rests on so many clusters and needs so many.
-
-        `reach` is the number of clusters by which limits are widened, by default the same.
-        """
+    def limits(self, support: Support, unit: str = "patient") -> tuple[Limits | None, str]:
+        """The limits, or None and the reason, of a measure that rests on `support`."""
         known = self.values[~np.isnan(self.values)]
-        left_out = 1 - len(known) / max(len(self.values), 1)
-        if behind < needed:
-            return None, f"rests on {behind} {unit}{'s' * (behind != 1)}; its interval needs {needed}"
+        left_out, behind = 1 - len(known) / max(len(self.values), 1), support.clusters
+        if behind < support.needed:
+            return None, f"rests on {behind} {unit}{'s' * (behind != 1)}; its interval needs {support.needed}"
         if not len(known) or left_out > UNDEFINED:
             return None, (
                 f"{behind} {unit}s are too few: it is not defined in {left_out:.0%} of the rounds, "
@@ -123,7 +116,7 @@ class Spread:
             return None, "is the same in every round"
         below = float((known < self.point - _NOTHING).mean() + (known <= self.point + _NOTHING).mean()) / 2
         below = min(max(below, 1 / len(known)), 1 - 1 / len(known))
-        bias, standard = NORMAL.inv_cdf(below), expanded_reach(reach or behind)
+        bias, standard = NORMAL.inv_cdf(below), expanded_reach(support.equal)
         ordered = np.sort(known)
         low, high = (self._quantile(ordered, self._corrected(bias, sign * standard)) for sign in (-1, 1))
         error = max(self._error(ordered, below, sign * standard) for sign in (-1, 1))
@@ -211,10 +204,10 @@ def _further_rounds(materials: Sequence[Material], first: Sequence[Mapping[str, 
         return 0
     errors = [
         limits.error
-        for material, spread_of in zip(materials, first, strict=True)
+        for behind, spread_of in zip(map(supports, materials), first, strict=True)
         for name in _DIGITS
         if name in spread_of and not math.isnan(spread_of[name].point)
-        if (limits := spread_of[name].limits(clusters_behind(name, material))[0])
+        if (limits := spread_of[name].limits(behind[name])[0])
     ]
     wanted = FEWEST_ROUNDS * (max(errors, default=0.0) / HALF_DIGIT) ** 2
     cells = sum(material.images * max(material.classes - 1, 1) for material in materials)
@@ -260,8 +253,6 @@ _DIGITS = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "tpr", "tnr", "pati
 """The measures whose limits say how many rounds are needed."""
 _SHARES = frozenset({"accuracy", "tpr", "tnr", "fpr", "patient_accuracy", "sensitivity", "specificity"})
 """Shares of images, which have a limit also where nothing varies."""
-_RATES = _SHARES - {"accuracy", "patient_accuracy"}
-"""Shares of the images of a class, of which there may be few patients although there are many in all."""
 _LEFT_OUT = {
     "ece": "resampling itself makes it larger",
     "majority_accuracy": "describes the images, not the classifier",
@@ -269,17 +260,23 @@ _LEFT_OUT = {
 """Measures without an interval, and why."""
 
 
-def _as_wide_as_wilson(limits: Limits, spread: Spread, behind: int) -> Limits:
+def _as_wide_as_wilson(limits: Limits, spread: Spread, support: Support) -> Limits:
     """Limits that hold at least Wilson's interval of a share, for as many images as its variance is worth.
 
     Wilson 1927, DOI 10.1080/01621459.1927.10502953; the number of images as in Korn and Graubard 1998,
     "Confidence intervals for proportions with small expected number of positive counts", Survey Methodology
-    24:193. Of five to ten patients almost all told right, rounds alone vary too little.
+    24:193. Of few patients almost all classified right, rounds alone vary too little, and the truth lies
+    below their lower limit. How much of the widening for few patients counts here (`hull`) was chosen in
+    simulated studies of 13 to 100 patients with equally and unequally many images.
     """
     share, variance = spread.point, float(np.nanvar(spread.values))
-    if not 0 < share < 1 or variance <= _NOTHING:
+    if support.hull is None or not 0 < share < 1 or variance <= _NOTHING:
         return limits
-    worth, z = share * (1 - share) / variance, expanded_reach(behind)
+    normal = expanded_reach(math.inf)
+    worth, z = (
+        share * (1 - share) / variance,
+        normal + support.hull * (expanded_reach(support.equal) - normal),
+    )
     middle = (share + z * z / 2 / worth) / (1 + z * z / worth)
     reach = z / (1 + z * z / worth) * math.sqrt(share * (1 - share) / worth + (z / 2 / worth) ** 2)
     return replace(limits, low=min(limits.low, middle - reach), high=max(limits.high, middle + reach))
@@ -291,78 +288,25 @@ def _beyond(share: float, clusters: int) -> Limits:
     return Limits(1 - room, 1.0) if share == 1 else Limits(0.0, room)
 
 
-def clusters_behind(name: str, material: Material) -> int:
-    """How many clusters a measure rests on: those of the class that it is about, or of its rarest class."""
-    cells = material.sums.cells
-    having, claimed = cells.sum(axis=2) > 0, cells.sum(axis=1) > 0
-    own = having.sum(axis=0).tolist()
-    measure, _, number = name.partition(".")
-    if measure in _OF_ALL:
-        return material.clusters
-    if not number and measure in _OF_POSITIVE and material.positive is not None:
-        measure, number = _OF_POSITIVE[measure], str(material.positive)
-    if not number:
-        return min((count for count in own if count), default=material.clusters)
-    chosen = int(number)
-    others = int(np.delete(having, chosen, axis=1).any(axis=1).sum())
-    ways = {
-        "sensitivity": own[chosen],
-        "specificity": others,
-        "precision": int(claimed[:, chosen].sum()),
-        "f1": int((having | claimed)[:, chosen].sum()),
-    }
-    return ways.get(measure, min(own[chosen], others))
-
-
-def needed(name: str, material: Material) -> int:
-    """On how many clusters a measure has to rest: one of a single class on FEWEST, as few lie (in 20 of 100
-    studies of two patients), a mean over classes on two."""
-    measure, _, number = name.partition(".")
-    single = number or material.positive is not None
-    return FEWEST if single and measure in _OF_ONE else 2
-
-
-_OF_ONE = frozenset(
-    {"roc_auc", "pr_auc", "sensitivity", "specificity", "precision", "f1", "tpr", "tnr", "fpr"}
-)
-_OF_ALL = frozenset({"accuracy", "majority_accuracy", "patient_accuracy", "loss", "log_loss", "brier", "ece"})
-_OF_POSITIVE = {"tpr": "sensitivity", "tnr": "specificity", "fpr": "specificity", "f1": "f1"}
-
-
-def clusters_for_reach(name: str, material: Material) -> float:
-    """As how many clusters of one kind those count that a measure rests on.
-
-    Where a class is compared with the rest, that lies between the smaller of the two and, where they are
-    equally large, both (as the degrees of freedom do in Welch's test): the middle is taken. F1 mixes both
-    and rests on all. The limits of precision are far enough without: widened, they hold it in 99 of 100
-    simulated studies.
-    """
-    behind = clusters_behind(name, material)
-    measure = name.partition(".")[0]
-    if measure == "precision":
-        return math.inf
-    if measure == "f1":
-        return material.clusters
-    if measure in (*_OF_ALL, *_OF_POSITIVE, "sensitivity", "specificity"):
-        return behind
-    rest = max(material.clusters - behind, 1)
-    return (behind + 4 * behind * rest / (behind + rest)) / 2
-
-
 def expanded_reach(clusters: float) -> float:
-    """How many standard deviations the limits are from the middle: 1.96, and more where clusters are few."""
+    """How many standard deviations the limits are from the middle: 1.96, and more where clusters are few.
+
+    Fewer than two, as unequal ones may count, are taken as two.
+    """
     if math.isinf(clusters):
         return NORMAL.inv_cdf((1 + LEVEL) / 2)
+    clusters = max(clusters, 2)
     return math.sqrt(clusters / (clusters - 1)) * student((1 + LEVEL) / 2, clusters - 1)
 
 
 def student(share: float, freedom: float) -> float:
-    """The quantile of Student's t: exact for one and two degrees of freedom.
+    """The quantile of Student's t: exact for one and two degrees of freedom, interpolated between them.
 
     More of them by Abramowitz and Stegun's series 26.7.5, for 95 % intervals within 0.02 of the exact one.
     """
-    if freedom == 1:
-        return math.tan(math.pi * (share - 0.5))
+    if freedom < 2:
+        one, two = math.tan(math.pi * (share - 0.5)), student(share, 2)
+        return two + (one - two) * (2 / freedom - 1)
     if freedom == 2:
         spread = 2 * share - 1
         return spread * math.sqrt(2 / (1 - spread**2))

@@ -280,19 +280,32 @@ def test_intervals_cover_the_truth_in_19_of_20_studies_and_those_over_images_do_
         assert shares["images"][name] < 0.88, shares
 
 
-def few_patients(seed: int, patients: int):
+def poisson_sizes(rng, patients):
+    return 1 + rng.poisson(4, patients)
+
+
+def log_normal_sizes(rng, patients):
+    """One to forty images, of which few patients have most."""
+    return np.clip(np.round(np.exp(rng.normal(1.5, 1, patients))), 1, 40).astype(int)
+
+
+def few_patients(seed: int, patients: int, *, prevalence: float, apart: float, sizes):
     """A study of which the number of patients alone is planned: neither that of each class nor of images."""
     rng = np.random.default_rng([patients, seed])
-    owners = np.repeat(np.arange(patients), 1 + rng.poisson(4, patients))
-    labels = rng.integers(0, 2, patients)[owners]
-    scores = 1.5 * (labels - 0.5) + rng.normal(size=patients)[owners] + rng.normal(size=len(owners))
+    owners = np.repeat(np.arange(patients), sizes(rng, patients))
+    labels = (rng.random(patients) < prevalence).astype(int)[owners]
+    scores = apart * (labels - 0.5) + rng.normal(size=patients)[owners] + rng.normal(size=len(owners))
     positive = 1 / (1 + np.exp(-scores))
     return labels, np.stack([1 - positive, positive], axis=1), [f"p{owner}" for owner in owners]
 
 
+ALIKE = {"prevalence": 0.5, "apart": 1.5, "sizes": poisson_sizes}
+UNEQUAL = {"prevalence": 0.3, "apart": 3.3, "sizes": log_normal_sizes}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("patients", [13, 18, 30])
-def test_intervals_of_few_patients_cover_the_truth_too(patients):
+@pytest.mark.parametrize(("patients", "kind"), [(13, ALIKE), (18, UNEQUAL), (30, ALIKE), (30, UNEQUAL)])
+def test_intervals_of_few_patients_cover_the_truth_too(patients, kind):
     """400 simulated studies; where a measure has no interval, the reason is there."""
     names = "accuracy", "roc_auc", "f1", "precision.malignant", "tpr"
 
@@ -300,11 +313,11 @@ def test_intervals_of_few_patients_cover_the_truth_too(patients):
         measure_name, _, label = name.partition(".")
         return figures.per_class[label][measure_name] if label else getattr(figures, name)
 
-    labels, probabilities, owners = few_patients(0, 100_000)
-    truth = measure(labels, probabilities, BINARY, patients=owners)
+    labels, probabilities, owners = few_patients(0, 100_000, **kind)
+    truth = measure(labels, probabilities, BINARY, patients=owners, rounds=0)
     held: dict[str, list[bool]] = {name: [] for name in names}
     for seed in range(1, 401):
-        labels, probabilities, owners = few_patients(seed, patients)
+        labels, probabilities, owners = few_patients(seed, patients, **kind)
         figures = measure(labels, probabilities, BINARY, patients=owners, rounds=1000)
         for name in names:
             limits = figures.ci[name]
