@@ -34,22 +34,22 @@ class Support:
 def supports(material: Material) -> Mapping[str, Support]:
     """What each measure rests on, by its name in the contract, those of single classes as `f1.NUMBER`.
 
-    A share rests on the clusters of its class. Where a class is compared with the rest, as areas do, clusters
-    count as twice those of each side if these are equally many, less otherwise (their harmonic mean). The
-    others add up images of all clusters, precision and F1 among them. A measure of a single class needs
-    FEWEST clusters, as few of them lie: of 100 studies with two patients, 20.
+    A share rests on the clusters of its class. Where a class is compared with the rest, as by areas, the
+    harmonic mean of both sides counts. The others add up images of all clusters, precision and F1 among
+    them. A measure of a single class needs FEWEST clusters, as few of them lie: of 100 studies with two
+    patients, 20.
     """
     classes = [_of_class(material, number) for number in range(material.classes)]
     every = equally_large(material.sums.cells.sum(axis=(1, 2)))
-    rarest = min(
-        (found["sensitivity"].clusters for found in classes if found["sensitivity"].clusters), default=0
-    )
-    least = min((found["roc_auc"].equal for found in classes if found["sensitivity"].clusters), default=every)
+    present = [found for found in classes if found["sensitivity"].clusters]
+    rarest = min((found["sensitivity"].clusters for found in present), default=0)
+    least = min((found["roc_auc"].equal for found in present), default=every)
     whole = {
         **dict.fromkeys(_OF_ALL, Support(material.clusters, every)),
         "accuracy": Support(material.clusters, every, hull=1.0),
         "patient_accuracy": Support(material.clusters, float(material.clusters), hull=1.0),
-        **dict.fromkeys(("balanced_accuracy", "auc_paper", "f1"), Support(rarest, every, hull=0.5)),
+        "f1": Support(rarest, every, hull=0.5),
+        **dict.fromkeys(("balanced_accuracy", "auc_paper"), Support(rarest, least, hull=0.0)),
         **dict.fromkeys(("mcc", "kappa"), Support(rarest, (least + every) / 2)),
         **dict.fromkeys(("roc_auc", "pr_auc"), Support(rarest, least, hull=0.5)),
     }
@@ -82,15 +82,15 @@ def _of_class(material: Material, number: int) -> dict[str, Support]:
     both = 2 * of_own * of_rest / (of_own + of_rest) if of_own and of_rest else 0.0
     every = equally_large(total)
 
-    def support(having: Bools, equal: float) -> Support:
-        return Support(int(having.sum()), equal, FEWEST, hull=0.5)
+    def support(having: Bools, equal: float, hull: float) -> Support:
+        return Support(int(having.sum()), equal, FEWEST, hull)
 
     areas = Support(min(int((own > 0).sum()), int((rest > 0).sum())), both, FEWEST, hull=0.5)
     return {
-        "sensitivity": support(own > 0, of_own),
-        "specificity": support(rest > 0, of_rest),
-        "precision": support(claimed > 0, every),
-        "f1": support((own > 0) | (claimed > 0), every),
+        "sensitivity": support(own > 0, of_own, 0.25),
+        "specificity": support(rest > 0, of_rest, 0.25),
+        "precision": support(claimed > 0, every, 0.5),
+        "f1": support((own > 0) | (claimed > 0), every, 0.5),
         "roc_auc": areas,
         "pr_auc": areas,
     }
