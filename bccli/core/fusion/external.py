@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from bccli.core import interruption
-from bccli.core.answering import Pieces
+from bccli.core.data.dataset import Dataset
+from bccli.core.data.image_batches import decode_prepared
+from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
-from bccli.core.fusion.answering import Fusion
 from bccli.core.fusion.bags import group, place_of
-from bccli.core.images import decode_prepared
-from bccli.core.prepared import Dataset
-from bccli.core.records import Sample
-from bccli.core.watching import Watcher
+from bccli.core.fusion.predictor import Fusion
+from bccli.core.prediction.run_predictor import Pieces
+from bccli.core.progress import Watcher
 
 
 def fuse_prepared(
