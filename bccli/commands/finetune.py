@@ -83,6 +83,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     """
     from bccli.core.data.positive_class import positive_sentence
     from bccli.core.evaluation.evaluate import figures_json
+    from bccli.core.sweeps.finetune import finetune_all
     from bccli.core.training import finetune as finetuning
     from bccli.core.training import network as experiments
     from bccli.core.training import run_contents as results
@@ -96,7 +97,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
         tuned = experiments.train(designs[0], dataset, out, surroundings, cache=cache)
         console.show_figures(figures_json(results.stored_figures(tuned))["runs"])
         return None
-    sweep = finetuning.finetune_all(
+    sweep = finetune_all(
         base,
         designs,
         dataset,

@@ -209,7 +209,7 @@ def test_a_member_that_fails_is_a_row_and_the_others_finish(
     bccli: Bccli, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bccli.core.errors import TrainingError
-    from bccli.core.training import finetune as finetuning
+    from bccli.core.sweeps import finetune as finetuning
 
     train = finetuning.train
 

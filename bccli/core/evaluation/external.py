@@ -15,12 +15,12 @@ from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
 from bccli.core.evaluation.evaluate import Subject, subject_of
 from bccli.core.files import write_text
+from bccli.core.kinds import KINDS, imported
 from bccli.core.prediction.predictor import Predictor, load_predictor, predict
 from bccli.core.prediction.run_predictor import Decided
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.predictions import TRAITS, Predictions, read_predictions
 from bccli.core.runs.run_folder import Run, networks_of
-from bccli.core.training.design import Job
 
 SEEN = "seen.csv"
 _COLUMNS = ("path", "split", "dataset", "patient", "sha256", "perceptual", "blank")
@@ -69,7 +69,8 @@ def subject_on(
     watcher.note(
         f"evaluating {run.root} on {len(dataset.samples)} images of {dataset.root}: {predictor.device}"
     )
-    answers, samples, of_patches = _answers(predictor, dataset, workers, watcher)
+    answer = imported(KINDS[run.info["kind"]].on_dataset)
+    answers, samples, of_patches = answer(predictor, dataset, workers, watcher)
     predictions = _table(run, samples, answers)
     own = subject_of(run, read_predictions(run.part("predictions.csv"), run.classes), "val")
     protocol: str = dataset.info["protocol"]
@@ -81,14 +82,15 @@ def subject_on(
     }
     patches = own.patches
     if patches and of_patches is not None:
-        table = _table(run, dataset.samples, _undecided(of_patches))
+        table = _table(run, dataset.samples, most_probable(of_patches))
         facts_of_patches = {**facts, **run.info["patches"]}
         patches = replace(patches, predictions=table, split=None, facts=facts_of_patches)
     pieces = dataset.preparation.patches is not None and not patches
     return replace(own, predictions=predictions, split=None, pieces=pieces, facts=facts, patches=patches)
 
 
-def _undecided(probabilities: np.ndarray) -> Decided:
+def most_probable(probabilities: np.ndarray) -> Decided:
+    """Probabilities (n, classes) with the most probable class of each row as its label."""
     return Decided(probabilities, probabilities.argmax(axis=1), {})
 
 
@@ -113,22 +115,12 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _answers(
+def answers_of_rows(
     predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher
 ) -> tuple[Decided, Sequence[Sample], np.ndarray | None]:
-    """Answers, their rows, and probabilities of patches (n, classes) where the rows are fused from them."""
-    from bccli.core.fusion.predictor import Fusion
-
-    (member,) = predictor.members
-    if not isinstance(member, Fusion):
-        found = answers_to(predictor, dataset.root, dataset.samples, workers=workers, watcher=watcher)
-        return found, dataset.samples, None
-    from bccli.core.fusion.external import fuse_prepared
-
-    samples, probabilities, of_patches = fuse_prepared(
-        member, dataset, step=predictor.step, workers=workers, watcher=watcher
-    )
-    return _undecided(probabilities), samples, of_patches
+    """Answers and their rows, which are the dataset's own, and no probabilities of patches behind them."""
+    found = answers_to(predictor, dataset.root, dataset.samples, workers=workers, watcher=watcher)
+    return found, dataset.samples, None
 
 
 def _check(run: Run, dataset: Dataset, watcher: Watcher) -> None:
@@ -151,12 +143,6 @@ def check_form(run: Run, dataset: Dataset, watcher: Watcher) -> None:
             )
     if dataset.preparation != run.preparation:
         watcher.warn(f"{dataset.root}: was prepared otherwise than what {run.root} was trained on")
-
-
-def same_split(base: Run, job: Job) -> bool:
-    """Whether a job has the data and the fold of the run that it starts from."""
-    same_fold = base.info["settings"].get("fold") == job.design.fold
-    return bool(base.info["data"]["hash"] == job.dataset.hash) and same_fold
 
 
 def seen_by(run: Run) -> list[tuple[Sample, str, int, bool]]:

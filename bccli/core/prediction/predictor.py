@@ -24,7 +24,7 @@ from bccli.core.imaging.formats.turns import one_large_at_a_time
 from bccli.core.imaging.preparation import Preparation, prepare_image
 from bccli.core.models.runtimes import NoLightFormError, start_engine
 from bccli.core.prediction.masks import Masks
-from bccli.core.prediction.region_finder import Locator, filled
+from bccli.core.prediction.region_finder import LocatingAnswerer, Locator, filled
 from bccli.core.prediction.run_predictor import (
     Answerer,
     Decided,
@@ -36,7 +36,6 @@ from bccli.core.prediction.run_predictor import (
 )
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import Run, load_run
-from bccli.core.trees.predictor import TreeAnswerer
 
 BATCH = 8
 """Images per step: more of them make LiteRT no faster, and the first answer later."""
@@ -91,7 +90,7 @@ class Predictor:
     def locators(self) -> Mapping[Form, Locator]:
         """What finds regions where there is no mask, by their form; only a single run does so."""
         (member, *others) = self.members
-        return {} if others or not isinstance(member, TreeAnswerer) else member.locators
+        return {} if others or not isinstance(member, LocatingAnswerer) else member.locators
 
     @property
     def finds_regions(self) -> bool:

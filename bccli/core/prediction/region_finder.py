@@ -7,7 +7,7 @@ around what the class-activation map of the node above shows, see `class_activat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import raw_box
 from bccli.core.models.runtimes import Engine, Network
 from bccli.core.prediction.class_activation import DenseHead, Shapes, activation_map, box_in, head_from_arrays
-from bccli.core.prediction.run_predictor import Form, Pieces, form_of
+from bccli.core.prediction.run_predictor import Answerer, Form, Pieces, form_of
 from bccli.core.runs.run_folder import Run, load_run
 
 FOLDER = "locators"
@@ -47,6 +47,15 @@ class Locator:
             (outputs,) = self.network(pieces.images)
         found = activation_map(outputs, self.head, self.shapes, self.number, size)
         return raw_box(box_in(found, self.share), preparation, shape)
+
+
+@runtime_checkable
+class LocatingAnswerer(Answerer, Protocol):
+    """What answers for a run that finds regions where there is no mask."""
+
+    @property
+    def locators(self) -> Mapping[Form, Locator]:
+        """What finds them, by the forms of the regions."""
 
 
 def load_locators(run: Run, engine: Engine) -> dict[Form, Locator]:

@@ -9,6 +9,7 @@ import numpy as np
 from bccli.core.errors import DataError
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import Preparation
+from bccli.core.kinds import KINDS, imported
 from bccli.core.models.runtimes import Engine, Network
 from bccli.core.runs.run_folder import Run, networks_of
 from bccli.core.runs.temperature import temper, temperature_of
@@ -115,54 +116,22 @@ def form_of(run: Run) -> Form:
     return run.preparation, (run.info["size"][0], run.info["size"][1])
 
 
-def _load_network(run: Run, engine: Engine) -> Network:
+def load_network(run: Run, engine: Engine) -> Network:
+    """What makes class probabilities for a run of kind network."""
     return engine.network(run)
 
 
-def _load_classifier(run: Run, engine: Engine) -> Network:
-    from bccli.core.classifiers.predictor import load_classified
-
-    return load_classified(run, engine)
-
-
-# What makes class probabilities of images, by the kind of the run.
-_NETWORKS: dict[str, Callable[[Run, Engine], Network]] = {
-    "network": _load_network,
-    "classifier": _load_classifier,
-}
-
-
-def _load_networks(run: Run, engine: Engine, tempered: bool) -> Answerer:
-    networks = tuple(_NETWORKS[part.info["kind"]](part, engine) for part in networks_of(run))
+def load_networks(run: Run, engine: Engine, tempered: bool) -> Answerer:
+    """What answers for a run that is one network or classifier, or one for each fold."""
+    networks = tuple(imported(KINDS[part.info["kind"]].network)(part, engine) for part in networks_of(run))
     return Averaging(run.classes, form_of(run), networks, temperature_of(run) if tempered else None)
-
-
-def _load_fusion(run: Run, engine: Engine, tempered: bool) -> Answerer:
-    from bccli.core.fusion.predictor import load_fusion
-
-    return load_fusion(run, engine, tempered)
-
-
-def _load_tree(run: Run, engine: Engine, tempered: bool) -> Answerer:
-    from bccli.core.trees.predictor import load_tree
-
-    return load_tree(run, engine, tempered)
-
-
-LOADERS: dict[str, Loader] = {
-    "network": _load_networks,
-    "classifier": _load_networks,
-    "folds": _load_networks,
-    "fusion": _load_fusion,
-    "tree": _load_tree,
-}
-"""What loads a run, by its kind."""
 
 
 def load_answerer(run: Run, engine: Engine, *, tempered: bool = True) -> Answerer:
     """What answers for a run. Raises DataError where nothing can."""
-    if run.info["kind"] not in LOADERS:
+    if run.info["kind"] not in KINDS:
         raise DataError(
             f"{run.root}: is a {run.info['kind']}, which this bccli cannot predict with; name another run"
         )
-    return LOADERS[run.info["kind"]](run, engine, tempered)
+    load: Loader = imported(KINDS[run.info["kind"]].answerer)
+    return load(run, engine, tempered)

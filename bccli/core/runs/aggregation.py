@@ -4,12 +4,14 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bccli.core.errors import DataError, UsageError
-from bccli.core.metrics.weighted import Integers
 from bccli.core.runs.predictions import Predictions
 
 LEVELS = ("image", "patch", "patient")
+
+Integers = NDArray[np.int64]
 
 
 def holds_pieces(predictions: Predictions) -> bool:

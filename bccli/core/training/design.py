@@ -22,6 +22,7 @@ from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import Head, units
 from bccli.core.models.weights import Weights, find_weights
 from bccli.core.progress import Watcher
+from bccli.core.runs.run_folder import Run
 from bccli.core.training.input_norm import Norm
 from bccli.core.training.settings import Schedule
 
@@ -339,3 +340,9 @@ def _without_val(schedule: Schedule, parts: np.ndarray, watcher: Watcher) -> Sch
         )
     watcher.warn("there are no val images: the last epoch's training loss decides which weights are kept")
     return replace(schedule, monitor="loss")
+
+
+def same_split(base: Run, job: Job) -> bool:
+    """Whether a job has the data and the fold of the run that it starts from."""
+    same_fold = base.info["settings"].get("fold") == job.design.fold
+    return bool(base.info["data"]["hash"] == job.dataset.hash) and same_fold

@@ -19,10 +19,8 @@ from bccli.core.models.extractors import block_outputs
 from bccli.core.models.heads import Head
 from bccli.core.models.weights import Weights
 from bccli.core.runs.run_folder import Run, load_run
-from bccli.core.sweeps.sweep import Member, Rules, Sweep, run_sweep
 from bccli.core.training.design import Design, Tuning
 from bccli.core.training.input_norm import Norm
-from bccli.core.training.network import Surroundings, train
 
 
 def load_base(root: Path) -> Run:
@@ -136,38 +134,4 @@ def design_of(
         head=head or own,
         input_norm=settings.get("input_norm", "backbone"),
         tuning=tuning,
-    )
-
-
-def finetune_all(
-    base: Run,
-    designs: Sequence[Design],
-    dataset: Dataset,
-    root: Path,
-    surroundings: Surroundings,
-    *,
-    cache: Path | None = None,
-    reject_overfit: bool = False,
-    keep_all: bool = True,
-) -> Sweep:
-    """Fine-tune from several layers, each in a folder of its own with a name like vgg16-10-FT."""
-    settings = {"command": "finetune", "base": file_hash(base.part("model.keras")), "data": dataset.hash}
-    inside = replace(surroundings, overwrite=False)
-
-    def member(design: Design) -> Member:
-        assert design.tuning is not None
-        gamma = design.tuning.from_layer
-        return Member(
-            f"{design.backbone}-{gamma}-FT",
-            {"backbone": design.backbone, "from_layer": gamma},
-            lambda place, kept: train(design, dataset, place, inside, cache=cache),
-        )
-
-    return run_sweep(
-        root,
-        [member(design) for design in designs],
-        settings,
-        Rules(reject_overfit, keep_all, surroundings.recipe),
-        overwrite=surroundings.overwrite,
-        watcher=surroundings.watcher,
     )

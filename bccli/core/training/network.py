@@ -15,8 +15,9 @@ from bccli.core.data.image_batches import Images, ImageSource, open_images
 from bccli.core.data.leakage import leak_sentences
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import DivergedError, LeakageError
-from bccli.core.evaluation.external import audit_against, same_split
+from bccli.core.evaluation.external import audit_against
 from bccli.core.files import replacing_file, write_text
+from bccli.core.kinds import KINDS, imported
 from bccli.core.models import backend
 from bccli.core.models.copying import copy_weights
 from bccli.core.models.heads import HEADS, assemble
@@ -25,7 +26,18 @@ from bccli.core.preparation.estimate import space_words
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import ACTIVATIONS, STATE, Run, load_run, open_run
 from bccli.core.training.assembly import Bases, Built, build, take_over, weights_hash
-from bccli.core.training.design import DENSE, LATER, TEST, TRAIN, VAL, Design, Job, default_cache, plan_job
+from bccli.core.training.design import (
+    DENSE,
+    LATER,
+    TEST,
+    TRAIN,
+    VAL,
+    Design,
+    Job,
+    default_cache,
+    plan_job,
+    same_split,
+)
 from bccli.core.training.features import FeatureKey, compute_features
 from bccli.core.training.input_norm import Norm, learn_norm
 from bccli.core.training.inputs import Features, FeatureViews, Inputs
@@ -80,7 +92,8 @@ def train(
         _check_base(job, load_run(design.base), watcher)
     settings = {**job.design.to_json(job.weights), "data": dataset.hash}
     extendable = job.design.schedule.extendable
-    kind, make = _maker(design)
+    kind = _kind(design)
+    make: Callable[[Job, Run, Surroundings], Run] = imported(KINDS[kind].trainer)
     with open_run(root, kind, settings, overwrite=overwrite, extendable=extendable, later=LATER) as run:
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
@@ -89,17 +102,11 @@ def train(
             return make(job, run, surroundings)
 
 
-def _maker(design: Design) -> tuple[str, Callable[[Job, Run, Surroundings], Run]]:
-    """The kind of run that a design makes, and what makes it."""
+def _kind(design: Design) -> str:
+    """The kind of run that a design makes."""
     if design.fusing:
-        from bccli.core.fusion.train import fuse
-
-        return "fusion", fuse
-    if design.classifier != DENSE:
-        from bccli.core.classifiers.train import classify
-
-        return "classifier", classify
-    return "network", _train_network
+        return "fusion"
+    return "network" if design.classifier == DENSE else "classifier"
 
 
 def _check_base(job: Job, base: Run, watcher: Watcher) -> None:
@@ -117,7 +124,8 @@ def _check_base(job: Job, base: Run, watcher: Watcher) -> None:
     watcher.warn(said)
 
 
-def _train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
+def train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
+    """Train the network of a job and fill its run. Raises what `train` raises."""
     watcher, design = surroundings.watcher, job.design
     tf = backend.start(surroundings.device, verbose=surroundings.verbose)
     import keras

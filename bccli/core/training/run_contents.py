@@ -17,7 +17,7 @@ from bccli.core.data.image_batches import Images
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.node_subset import VIEW
 from bccli.core.evaluation.evaluate import figures_json, figures_of
-from bccli.core.evaluation.external import SEEN, same_split, seen_by, write_seen
+from bccli.core.evaluation.external import SEEN, seen_by, write_seen
 from bccli.core.evaluation.overfitting import accuracies
 from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
 from bccli.core.metrics.figures import Figures
@@ -26,7 +26,7 @@ from bccli.core.models.weights import Weights
 from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import read_any, write_predictions
 from bccli.core.runs.run_folder import STATE, Run, complete_run, load_run, networks_of
-from bccli.core.training.design import DENSE, TEST, TRAIN, VAL, WORDS, Design, Fusing, Job
+from bccli.core.training.design import DENSE, TEST, TRAIN, VAL, WORDS, Design, Fusing, Job, same_split
 from bccli.core.training.loop import Fit, Progress
 from bccli.core.training.plots import Drawing, draw_curves, draw_results, drawn
 from bccli.core.workers import Team

@@ -28,10 +28,10 @@ from bccli.core.evaluation.external import SEEN, audit_against, check_form, seen
 from bccli.core.evaluation.overfitting import accuracies
 from bccli.core.evaluation.tree_decisions import DECISIONS, columns_of, leaf_probabilities, to_columns
 from bccli.core.files import is_temporary, read_json, write_text
+from bccli.core.kinds import KINDS
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import units
 from bccli.core.prediction.region_finder import FOLDER
-from bccli.core.prediction.run_predictor import LOADERS
 from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import write_predictions
 from bccli.core.runs.run_folder import Run, complete_run, load_run, open_run
@@ -142,7 +142,7 @@ def _check_graft(node: Tree, graft: Graft, ground: Ground, *, allowed: bool, wat
             f"{run.root}: has the classes {', '.join(run.classes)}, and the node {node.name} has "
             f"{', '.join(node.names)} below it; compose it of a run of these"
         )
-    if run.info["kind"] not in LOADERS:
+    if run.info["kind"] not in KINDS:
         raise DataError(f"{run.root}: is a {run.info['kind']}, which cannot be a node; name another run")
     if run.info["kind"] == "fusion":
         raise DataError(
