@@ -19,11 +19,11 @@ from bccli.commands.hierarchy import hierarchy
 from bccli.commands.predict import predict
 from bccli.commands.prepare import prepare
 from bccli.commands.train import train
-from bccli.console import Console
 from bccli.core import interruption
 from bccli.core.catalog import nearest
 from bccli.core.errors import BccliError, Stopped
 from bccli.recipes import spelling
+from bccli.terminal.console import Console
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 

@@ -22,10 +22,10 @@ import numpy as np
 import pytest
 
 from bccli.core import interruption, workers
+from bccli.core.data.dataset import load_dataset
+from bccli.core.data.image_batches import open_images
 from bccli.core.errors import DataError, Stopped
-from bccli.core.images import open_images
-from bccli.core.prepared import load_dataset
-from bccli.core.training import Fit
+from bccli.core.training.loop import Fit
 from bccli.core.workers import in_order
 from tests.conftest import PATIENT, Bccli, draw, save, tree
 
@@ -669,7 +669,7 @@ def test_training_continues_after_any_step(
 # A program that sends itself a signal in a certain step of a certain epoch, and is bccli otherwise.
 IN_A_STEP = """
 import os, sys
-from bccli.core.training import Fit
+from bccli.core.training.loop import Fit
 rates, (epoch, step, number) = Fit._rate, map(int, sys.argv[1:4])
 def rate(fit, now):
     if (fit.progress.epoch, now) == (epoch, step):

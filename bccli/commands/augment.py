@@ -5,11 +5,13 @@ from typing import Any
 
 import click
 
-from bccli import __version__, console, options
+from bccli import __version__
 from bccli.core.catalog import nearest
+from bccli.core.data.manifest import SPLITS
 from bccli.core.errors import UsageError
-from bccli.core.records import SPLITS
+from bccli.options import common as options
 from bccli.recipes import RecipeCommand
+from bccli.terminal import console
 
 
 def split_name(text: str) -> str:
@@ -97,11 +99,11 @@ def augment(screen: console.Console, data: Path, out: Path, **settings: Any) -> 
     DATA is what bccli prepare made, OUT a new folder. A child depends on the seed, its image and its number
     only. Prints the images per split and class, and how many of them are children.
     """
-    from bccli.core import augmenting
     from bccli.core.cores import available_cores
+    from bccli.core.data.leakage import leak_sentences
     from bccli.core.files import write_bytes
-    from bccli.core.leakage import leak_sentences
-    from bccli.core.sharding import Shard
+    from bccli.core.preparation import augment as augmenting
+    from bccli.core.preparation.shards import Shard
 
     shard = Shard(*settings["shard"] or (1, 1))
     options.refuse_overwriting_shards(settings)
@@ -129,9 +131,9 @@ def augment(screen: console.Console, data: Path, out: Path, **settings: Any) -> 
 
 
 def _request(data: Path, settings: dict[str, Any]) -> Any:
-    from bccli.core.amounts import Amount
     from bccli.core.augmentation import find_policy
-    from bccli.core.outcomes import Request
+    from bccli.core.preparation.augment_request import Request
+    from bccli.core.preparation.child_counts import Amount
 
     given = [name for name in ("per_image", "total", "balance") if settings[name]]
     if len(given) > 1:

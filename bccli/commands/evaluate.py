@@ -8,8 +8,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from bccli import console, options
 from bccli.core.errors import UsageError
+from bccli.options import common as options
+from bccli.terminal import console
 
 
 @click.command()
@@ -94,7 +95,7 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     if settings["audit"]:
         _audit(runs, screen, settings)
         return 0
-    from bccli.core import evaluation
+    from bccli.core.evaluation import evaluate as evaluation
 
     if settings["data"] and settings["split"]:
         raise UsageError("--split is for a run's own images, and --data takes all of DATA; leave one out")
@@ -127,7 +128,7 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
 
 def _expanded(runs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """The paths with sweeps replaced by their complete members, and the members that are not complete."""
-    from bccli.core.evaluation import runs_at
+    from bccli.core.evaluation.evaluate import runs_at
 
     pairs = [runs_at(path) for path in runs]
     return [path for done, _ in pairs for path in done], [path for _, others in pairs for path in others]
@@ -147,13 +148,13 @@ def _told_bad(subjects: Sequence[Any], unfinished: Sequence[Path], screen: conso
 def _subjects(runs: Sequence[Path], screen: console.Console, settings: dict[str, Any]) -> Iterator[Any]:
     """What is to be measured, for each path: a run or a table."""
     from bccli.core.cores import available_cores
-    from bccli.core.evaluation import subject_of_run
-    from bccli.core.prepared import load_dataset
-    from bccli.core.runs import load_run
+    from bccli.core.data.dataset import load_dataset
+    from bccli.core.evaluation.evaluate import subject_of_run
+    from bccli.core.runs.run_folder import load_run
 
     split = settings["split"] or "test"
     if settings["data"]:
-        from bccli.core.external import subject_on
+        from bccli.core.evaluation.external import subject_on
 
         loaded = [load_run(path) for path in runs]
         dataset = load_dataset(settings["data"])
@@ -170,9 +171,9 @@ def _subjects(runs: Sequence[Path], screen: console.Console, settings: dict[str,
 
 def _table(path: Path, split: str, screen: console.Console, settings: dict[str, Any]) -> Any:
     """What is to be measured of a table; which of its rows are not is said."""
-    from bccli.core.evaluation import about_table, subject_of_table
-    from bccli.core.foreign import text_of
-    from bccli.core.predictions import parse_predictions, read_predictions
+    from bccli.core.data.foreign_tables import text_of
+    from bccli.core.evaluation.evaluate import about_table, subject_of_table
+    from bccli.core.runs.predictions import parse_predictions, read_predictions
 
     if str(path) == "-":
         with text_of(sys.stdin.buffer) as lines:
@@ -188,7 +189,7 @@ def _table(path: Path, split: str, screen: console.Console, settings: dict[str, 
 
 
 def _write(folder: Path, done: Sequence[Any], found: dict[str, Any], screen: console.Console) -> None:
-    from bccli.core.diagrams import draw_all
+    from bccli.core.evaluation.plots import draw_all
     from bccli.core.files import write_json
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -200,8 +201,8 @@ def _write(folder: Path, done: Sequence[Any], found: dict[str, Any], screen: con
 
 
 def _audit(paths: tuple[Path, ...], screen: console.Console, settings: dict[str, Any]) -> None:
-    from bccli.core.auditing import audit_all
-    from bccli.core.prepared import load_dataset
+    from bccli.core.data.audit import audit_all
+    from bccli.core.data.dataset import load_dataset
 
     if settings["data"]:
         raise UsageError("--audit takes prepared datasets where runs stand otherwise; leave --data out")
@@ -216,7 +217,7 @@ def _audit(paths: tuple[Path, ...], screen: console.Console, settings: dict[str,
 
 
 def _list_pairs(pairs: Sequence[Any], screen: console.Console, folder: Path | None) -> None:
-    from bccli.core.audit_pairs import conflict_sentence, conflicts_json, write_pairs
+    from bccli.core.data.audit_pairs import conflict_sentence, conflicts_json, write_pairs
 
     listed = "--output DIR lists them in DIR/audit.csv"
     if folder:

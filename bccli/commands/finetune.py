@@ -5,9 +5,8 @@ from typing import Any
 
 import click
 
-from bccli import console, options
-from bccli.recipes import RecipeCommand, is_given
-from bccli.training_options import (
+from bccli.options import common as options
+from bccli.options.training import (
     design_options,
     head_of,
     save,
@@ -15,6 +14,8 @@ from bccli.training_options import (
     surroundings_of,
     training_options,
 )
+from bccli.recipes import RecipeCommand, is_given
+from bccli.terminal import console
 
 LR = 1e-5
 
@@ -80,9 +81,12 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     RUN is a network that bccli train or finetune made, OUT a new folder. Layers before it keep their weights
     and run in inference mode. Prints the figures of val and test; for several layers the leaderboard.
     """
-    from bccli.core import experiments, finetuning, results
-    from bccli.core.evaluation import figures_json
-    from bccli.core.positive import positive_sentence
+    from bccli.core.data.positive_class import positive_sentence
+    from bccli.core.evaluation.evaluate import figures_json
+    from bccli.core.sweeps.finetune import finetune_all
+    from bccli.core.training import finetune as finetuning
+    from bccli.core.training import network as experiments
+    from bccli.core.training import run_contents as results
 
     base = finetuning.load_base(run)
     designs = _designs(base, screen, settings)
@@ -93,7 +97,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
         tuned = experiments.train(designs[0], dataset, out, surroundings, cache=cache)
         console.show_figures(figures_json(results.stored_figures(tuned))["runs"])
         return None
-    sweep = finetuning.finetune_all(
+    sweep = finetune_all(
         base,
         designs,
         dataset,
@@ -108,9 +112,9 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
 
 
 def _designs(base: Any, screen: console.Console, settings: dict[str, Any]) -> list[Any]:
-    from bccli.core import finetuning
-    from bccli.core.designs import Design
     from bccli.core.errors import UsageError
+    from bccli.core.training import finetune as finetuning
+    from bccli.core.training.design import Design
 
     if settings["fold"] == "all":
         raise UsageError("--fold all: a run is of one fold, and so is what comes of it; leave it out")

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from bccli import console, options
 from bccli.core.catalog import DATASETS
 from bccli.core.errors import UsageError
+from bccli.options import common as options
+from bccli.options.training import design_of, network_options, surroundings_of, training_options
 from bccli.recipes import RecipeCommand, built_in, settings_for
-from bccli.training_options import design_of, network_options, surroundings_of, training_options
+from bccli.terminal import console
 
 TUNE_LR = 1e-5
 # What is one for all nodes, and so is no setting of a node's own recipe.
@@ -106,12 +107,15 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     with children. A node is trained on the images that belong under it. The same command again continues
     what was interrupted. Prints the figures of val and test.
     """
-    from bccli.core import designs, results, tree_plans, trees
     from bccli.core.catalog import built_in_tree
-    from bccli.core.evaluation import figures_json
-    from bccli.core.positive import positive_sentence
-    from bccli.core.prepared import load_dataset
-    from bccli.core.taxonomy import find_tree, match_tree
+    from bccli.core.data.dataset import load_dataset
+    from bccli.core.data.label_tree import find_tree, match_tree
+    from bccli.core.data.positive_class import positive_sentence
+    from bccli.core.evaluation.evaluate import figures_json
+    from bccli.core.training import design as designs
+    from bccli.core.training import run_contents as results
+    from bccli.core.trees import plan as tree_plans
+    from bccli.core.trees import train as trees
 
     if settings["fold"] == "all":
         raise UsageError("--fold all: a tree is of one fold; name it, and run the command once for each")
@@ -129,7 +133,7 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
 
 
 def _plan(tree: Any, settings: dict[str, Any]) -> Any:
-    from bccli.core.tree_plans import Plan, check_plan
+    from bccli.core.trees.plan import Plan, check_plan
 
     nodes, composed = (_by_node(tree, settings[key], f"--{option}") for key, option in _OPTIONS.items())
     if both := set(nodes) & set(composed):
@@ -154,7 +158,7 @@ _OPTIONS = {"nodes": "node", "composed": "compose"}
 
 
 def _by_node(tree: Any, pairs: Sequence[tuple[str, str]], option: str) -> Mapping[str, str]:
-    from bccli.core.taxonomy import find_node
+    from bccli.core.data.label_tree import find_node
 
     found: dict[str, str] = {}
     for name, value in pairs:
@@ -165,7 +169,7 @@ def _by_node(tree: Any, pairs: Sequence[tuple[str, str]], option: str) -> Mappin
 
 
 def _course(settings: dict[str, Any]) -> Any:
-    from bccli.core.tree_plans import Course, Second
+    from bccli.core.trees.plan import Course, Second
 
     second = None
     if settings["from_layer"] is not None:
@@ -176,9 +180,9 @@ def _course(settings: dict[str, Any]) -> Any:
 
 def _graft(text: str) -> Any:
     """RUN or RUN@DATA."""
-    from bccli.core.prepared import load_dataset
-    from bccli.core.runs import load_run
-    from bccli.core.tree_plans import Graft
+    from bccli.core.data.dataset import load_dataset
+    from bccli.core.runs.run_folder import load_run
+    from bccli.core.trees.plan import Graft
 
     run, _, data = (
         (text, "", "") if Path(text).exists() else text.rpartition("@") if "@" in text else (text, "", "")

@@ -11,8 +11,10 @@ from typing import Any, cast
 
 import click
 
-from bccli import __version__, console, options
+from bccli import __version__
 from bccli.core.errors import DataError, UsageError
+from bccli.options import common as options
+from bccli.terminal import console
 
 
 @click.command()
@@ -63,9 +65,9 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     exactly the preparation that the run was trained on. An image that cannot be read is a row with its
     error.
     """
-    from bccli.core import inference
     from bccli.core.cores import available_cores
-    from bccli.core.remarks import Remarks
+    from bccli.core.data.remarks import Remarks
+    from bccli.core.prediction import predictor as inference
 
     output = settings["output"]
     if inputs.count("-") > 1:
@@ -125,7 +127,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
 
 
 def _say_scaled(screen: console.Console, predictor: Any) -> None:
-    from bccli.core.verification import Remark
+    from bccli.core.preparation.verification import Remark
 
     if predictor.masks and (scaled := predictor.masks.scaled):
         screen.warn(Remark("mask_scaled", len(scaled), scaled[:3]).sentence())
@@ -133,7 +135,7 @@ def _say_scaled(screen: console.Console, predictor: Any) -> None:
 
 def _with_masks(screen: console.Console, predictor: Any, run: Path, folder: Path | None) -> Any:
     """The predictor with the masks that it needs."""
-    from bccli.core.masks import Masks
+    from bccli.core.prediction.masks import Masks
 
     if not predictor.needs_masks:
         if folder:
@@ -151,7 +153,7 @@ def _with_masks(screen: console.Console, predictor: Any, run: Path, folder: Path
 
 
 def _names(inputs: tuple[str, ...], null: bool) -> Iterator[str]:
-    from bccli.core.inference import names_from
+    from bccli.core.prediction.predictor import names_from
 
     for name in inputs:
         yield from names_from(cast(BufferedReader, sys.stdin.buffer), null=null) if name == "-" else [name]

@@ -6,10 +6,12 @@ from typing import Any
 
 import click
 
-from bccli import __version__, console, options
+from bccli import __version__
 from bccli.core.catalog import DATASETS, Dataset
 from bccli.core.errors import UsageError
+from bccli.options import common as options
 from bccli.recipes import RecipeCommand, is_given
+from bccli.terminal import console
 
 
 class PatientsType(click.Path):
@@ -234,9 +236,10 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     table, for phantom histology or mammography), OUT a new folder. Prints the images and patients per
     split and class.
     """
-    from bccli.core import preparing, requests
     from bccli.core.cores import available_cores
-    from bccli.core.sharding import Shard
+    from bccli.core.preparation import prepare as preparing
+    from bccli.core.preparation import request as requests
+    from bccli.core.preparation.shards import Shard
 
     request = _request(dataset, source, settings)
     workers = settings["workers"] or available_cores()
@@ -262,8 +265,8 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
 
 def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
     from bccli.core.datasets import Reading
-    from bccli.core.planning import Division
-    from bccli.core.requests import Request
+    from bccli.core.preparation.request import Request
+    from bccli.core.preparation.split_plan import Division
 
     _check_options(dataset, settings)
     patients = settings["patients"]
@@ -330,7 +333,7 @@ def _preparation(row: Dataset, settings: dict[str, Any]) -> Any:
 
 
 def _stain_target(method: str, target: str | None) -> Any:
-    from bccli.core.imaging.stain import STAINS, target_from_file
+    from bccli.core.imaging.stains.normalisation import STAINS, target_from_file
 
     if target is None:
         return None
@@ -425,10 +428,10 @@ def _check_patients(dataset: str, patients: int | Path) -> None:
 
 
 def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad: bool) -> int:
-    from bccli.core.leakage import leak_sentences
-    from bccli.core.merging import EXCLUSIONS
-    from bccli.core.remarks import Remarks
-    from bccli.core.verification import MADE, Remark
+    from bccli.core.data.leakage import leak_sentences
+    from bccli.core.data.remarks import Remarks
+    from bccli.core.preparation.merge import EXCLUSIONS
+    from bccli.core.preparation.verification import MADE, Remark
 
     _tell_conflicts(screen, info, out)
     for sentence in leak_sentences(info["audit"]):
@@ -451,7 +454,7 @@ def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad:
 
 
 def _tell_conflicts(screen: console.Console, info: dict[str, Any], out: Path) -> None:
-    from bccli.core.audit_pairs import conflict_sentence
+    from bccli.core.data.audit_pairs import conflict_sentence
 
     conflicts = info.get("conflicts", {})
     if not conflicts.get("pairs"):

@@ -5,9 +5,8 @@ from typing import Any
 
 import click
 
-from bccli import console, options
-from bccli.recipes import RecipeCommand
-from bccli.training_options import (
+from bccli.options import common as options
+from bccli.options.training import (
     CLASSIFIERS,
     design_of,
     fusion_design,
@@ -16,6 +15,8 @@ from bccli.training_options import (
     surroundings_of,
     training_options,
 )
+from bccli.recipes import RecipeCommand
+from bccli.terminal import console
 
 
 @click.command(cls=RecipeCommand)
@@ -80,10 +81,14 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     or seeds make a sweep: a run in RUN/NAME for each, and RUN/leaderboard.csv. Prints the figures of val
     and test, or the leaderboard.
     """
-    from bccli.core import crossvalidation, designs, experiments, grids, results
-    from bccli.core.evaluation import figures_json
-    from bccli.core.positive import positive_sentence
-    from bccli.core.prepared import load_dataset
+    from bccli.core.data.dataset import load_dataset
+    from bccli.core.data.positive_class import positive_sentence
+    from bccli.core.evaluation.evaluate import figures_json
+    from bccli.core.sweeps import cross_validation as crossvalidation
+    from bccli.core.sweeps import grid as grids
+    from bccli.core.training import design as designs
+    from bccli.core.training import network as experiments
+    from bccli.core.training import run_contents as results
 
     backbones = grids.expand(settings["backbones"])
     classifiers = settings["classifiers"]

@@ -12,7 +12,7 @@ class Task:
     """What is asked of a dataset: its classes in clinical order, normal before benign before malignant.
 
     `field` is the column of a sample that holds the class; `joins` renames classes, and thereby joins
-    them. `tree` is how `hierarchy` orders them unless it is told otherwise (see `taxonomy`). `published`
+    them. `tree` is how `hierarchy` orders them unless it is told otherwise (see `label_tree`). `published`
     is "module:function" inside `bccli.core.datasets`, which says of a sample whether it is train or test in a
     split that others publish figures on, empty where it is neither.
     """

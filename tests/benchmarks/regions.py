@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from bccli.core.imaging.decoding import decode
+from bccli.core.imaging.formats.decoding import decode
 from tests.benchmarks.comparing import PEAK, Row, Side, Target, compare, ratio_at_most, verdict
 from tests.benchmarks.stain import INSIDE
 from tests.conftest import REAL_DATA
-from tests.core.imaging.test_dicom import dicom
+from tests.core.imaging.formats.test_dicom import dicom
 
 SIZE = 2744, 4704
 """Width and height of the mammogram in the paper's figure 3."""

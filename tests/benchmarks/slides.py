@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bccli.core.imaging.decoding import decode
+from bccli.core.imaging.formats.decoding import decode
 from bccli.core.imaging.phantoms import draw_phantom
 from tests.benchmarks.comparing import PEAK, Row, Side, Target, compare, ratio_at_most
 from tests.conftest import REAL_DATA

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bccli.core.imaging.decoding import decode
+from bccli.core.imaging.formats.decoding import decode
 from bccli.core.imaging.phantoms import draw_phantom
 from tests.benchmarks.comparing import Outcome, Quantity, Row, Side, compare, ratio_at_most, verdict
 from tests.benchmarks.processes import Measurement

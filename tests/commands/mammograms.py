@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tests.conftest import save
-from tests.core.imaging.test_dicom import dicom
+from tests.core.imaging.formats.test_dicom import dicom
 
 ROOT = "1.3.6.1.4.1.9590.100.1.2."
 SIZE = 96, 160

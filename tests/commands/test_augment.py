@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bccli.core import estimating
 from bccli.core.augmentation import child, find_policy
 from bccli.core.imaging.hashes import pixel_hash
+from bccli.core.preparation import estimate as estimating
 from tests.conftest import PATIENT, Bccli, read_rows, rows_of, save, tree
 from tests.sentences import refused
 
@@ -236,8 +236,8 @@ def test_paper_protocol_joins_augments_and_splits(bccli: Bccli, films: Path, tmp
 def test_training_with_folds_drops_the_children_of_val_and_test(
     bccli: Bccli, make_folder: MakeFolder, tmp_path: Path
 ) -> None:
-    from bccli.core.designs import parts_of
-    from bccli.core.prepared import load_dataset
+    from bccli.core.data.dataset import load_dataset
+    from bccli.core.training.design import parts_of
 
     data, out = tmp_path / "data", tmp_path / "out"
     bccli("prepare", "folder", make_folder(), data, *PATIENT, "--folds", 3)

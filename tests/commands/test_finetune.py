@@ -116,7 +116,7 @@ def test_stored_activations_give_the_predictions_of_the_whole_network(
     options = "--from-layer", GAMMA, *SHORT
     bccli("finetune", base, tmp_path / "stored", *options)
     assert not list((prepared / ".cache" / "features").glob("*"))  # they are removed in the end
-    monkeypatch.setattr("bccli.core.experiments._DISK_SHARE", 0.0)
+    monkeypatch.setattr("bccli.core.training.network._DISK_SHARE", 0.0)
     said = bccli("finetune", base, tmp_path / "live", *options).stderr
     assert "the frozen layers run in each step: activations" in said
     assert "free" in said
@@ -134,7 +134,7 @@ def test_a_continued_run_keeps_to_what_it_did_whatever_room_there_is(
     options = "--from-layer", GAMMA, "--batch-size", 8, "--lr", 1e-3, "--schedule", "constant"
     bccli("finetune", base, tmp_path / "out", *options, "--epochs", 1)
     bccli("finetune", base, tmp_path / "expected", *options, "--epochs", 2)
-    monkeypatch.setattr("bccli.core.experiments._DISK_SHARE", 0.0)
+    monkeypatch.setattr("bccli.core.training.network._DISK_SHARE", 0.0)
     said = bccli("finetune", base, tmp_path / "out", *options, "--epochs", 2).stderr
     assert "the frozen layers run in each step" not in said
     for ours, theirs in zip(weights_of(tmp_path / "out"), weights_of(tmp_path / "expected"), strict=True):
@@ -208,8 +208,8 @@ def test_several_layers_make_a_sweep(bccli: Bccli, base: Path, tmp_path: Path) -
 def test_a_member_that_fails_is_a_row_and_the_others_finish(
     bccli: Bccli, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bccli.core import finetuning
     from bccli.core.errors import TrainingError
+    from bccli.core.sweeps import finetune as finetuning
 
     train = finetuning.train
 

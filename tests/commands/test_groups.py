@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bccli.core.datasets.phantom import draw_sample, read_phantom
-from tests.core.test_lookalikes import CHANGES
+from tests.core.data.test_lookalikes import CHANGES
 
 ORIGINALS, COPIES, MISLABELLED = 40, 16, 2
 
@@ -145,7 +145,8 @@ def test_shards_make_the_same_groups(bccli, source, tmp_path):
 
 
 def test_hashes_are_not_taken_again(bccli, source, tmp_path, monkeypatch):
-    from bccli.core import preparing, source_hashes
+    from bccli.core.preparation import prepare as preparing
+    from bccli.core.preparation import source_hashes
 
     def stop(*_args, **_options):
         raise KeyboardInterrupt
@@ -211,7 +212,7 @@ def test_a_refused_command_hides_no_contradiction_from_the_next(bccli, tmp_path)
 
 def test_a_classifier_is_tuned_on_whole_groups(bccli, source, tmp_path, monkeypatch):
     """Copies of a picture in the folds that calibrate and tune would make it too sure of itself."""
-    from bccli.core.classifiers import training
+    from bccli.core.classifiers import train as training
 
     data, larger, seen = tmp_path / "data", tmp_path / "larger", []
     bccli("prepare", "folder", source, data, "--size", "32x32", "--folds", "3")
@@ -245,7 +246,7 @@ def test_a_split_that_prepare_made_never_stops_training(bccli, source, tmp_path)
 
 
 def test_where_all_patients_are_known_no_hash_is_taken(bccli, tmp_path, monkeypatch):
-    from bccli.core import preparing
+    from bccli.core.preparation import prepare as preparing
 
     def fail(*_args):
         raise AssertionError("a first pass although all patients are known")

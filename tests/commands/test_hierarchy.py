@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bccli.core import interruption
-from bccli.core.training import Fit
+from bccli.core.training.loop import Fit
 from tests.commands.mammograms import mini_ddsm
 from tests.conftest import PATIENT, Bccli, draw, read_rows, rows_of, save
 from tests.sentences import refused

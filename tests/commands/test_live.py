@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from bccli.core.augmentation import child, find_policy
-from bccli.core.images import open_images
-from bccli.core.live import live_images, raw_image, stored_views
-from bccli.core.prepared import load_dataset
-from bccli.core.training import Fit
+from bccli.core.data.dataset import load_dataset
+from bccli.core.data.image_batches import open_images
+from bccli.core.training.live_augmentation import live_images, raw_image, stored_views
+from bccli.core.training.loop import Fit
 from tests.conftest import PATIENT, Bccli, draw, read_rows, save
 from tests.sentences import refused
 
@@ -213,7 +213,7 @@ def test_epochs_say_beta_and_the_end_says_the_pace(bccli: Bccli, prepared: Path,
 def test_a_long_training_is_foretold_after_its_first_epoch(
     bccli: Bccli, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bccli.core.training._WORTH_SAYING", 0)
+    monkeypatch.setattr("bccli.core.training.loop._WORTH_SAYING", 0)
     options = "--epochs", 3, "--batch-size", 4, "--patience", 3
     said = bccli("train", prepared, tmp_path / "run", *options).stderr.splitlines()
     foretold = re.compile(r"(about \d.* an epoch; the other 2|the other 2 epochs) take \d.* at most")

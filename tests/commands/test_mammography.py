@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pydicom import uid
 
-from bccli.core.imaging.decoding import decode, decode_deep
+from bccli.core.imaging.formats.decoding import decode, decode_deep
 from tests.commands.mammograms import (
     FILM,
     MIAS,
@@ -34,7 +34,7 @@ from tests.commands.mammograms import (
 )
 from tests.commands.test_histology import Prepare
 from tests.conftest import Bccli, read_rows, rows_of, save
-from tests.core.imaging.test_dicom import dataset_of, dicom
+from tests.core.imaging.formats.test_dicom import dataset_of, dicom
 from tests.sentences import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore:::pydicom")  # which warns of what tests write
@@ -471,8 +471,8 @@ def test_predict_gets_the_pixels_that_prepare_wrote_with_every_step_for_mammogra
     prepare: Prepare, tmp_path: Path
 ) -> None:
     """The same function with the settings that dataset.json keeps."""
+    from bccli.core.data.dataset import load_dataset
     from bccli.core.imaging.preparation import prepare_image
-    from bccli.core.prepared import load_dataset
 
     wanted = lesions(4)
     source = cbis(tmp_path / "raw", wanted)
@@ -498,8 +498,8 @@ def test_a_white_edge_of_the_film_is_left_out_under_honest_and_predict_does_the_
     prepare: Prepare, tmp_path: Path
 ) -> None:
     """Masks run along the edge; the paper's way is its own minimum, maximum and bounding box."""
+    from bccli.core.data.dataset import load_dataset
     from bccli.core.imaging.preparation import prepare_image
-    from bccli.core.prepared import load_dataset
 
     table, films = [], {}
     for number in range(6):

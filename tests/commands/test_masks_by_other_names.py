@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bccli.core.datasets.named_after import named_after
+from bccli.core.datasets.layout.named_after import named_after
 from tests.conftest import Bccli, draw, read_rows, save
 from tests.sentences import refused
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bccli.core.patients import Spellings, known_patient, plain_number
+from bccli.core.data.patients import Spellings, known_patient, plain_number
 from tests.conftest import PATIENT, Bccli, draw, read_rows, save
 from tests.sentences import refused
 

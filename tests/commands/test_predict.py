@@ -141,7 +141,7 @@ def test_a_folder_that_cannot_be_listed_is_a_row(
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr("bccli.core.datasets.walking.os.scandir", refusing)
+    monkeypatch.setattr("bccli.core.datasets.layout.image_files.os.scandir", refusing)
     rows = rows_of(bccli("predict", run, mixed, exit=4).stdout)
     assert [Path(row["path"]).name for row in rows] == ["a.png", "b.png", "c", "c.png", "d.png", "e.png"]
     assert rows[2]["error"]
@@ -249,7 +249,7 @@ def test_an_output_file_is_whole_or_not_there(
     def fail(*arguments: object, **options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("bccli.core.inference.to_rows", fail)
+    monkeypatch.setattr("bccli.core.prediction.predictor.to_rows", fail)
     refused(bccli("predict", run, mixed, "--output", output, exit=3), "out of memory", "--batch-size")
     assert output.read_text() == printed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "mixed", "run"]
@@ -377,7 +377,7 @@ def test_formats_names_and_folders_of_all_kinds(bccli: Bccli, run: Path, tmp_pat
 
 def test_no_more_images_are_read_ahead_than_two_steps_need(run: Path, root: Path) -> None:
     """A million files need no more memory than sixteen."""
-    from bccli.core.inference import load_predictor, predict
+    from bccli.core.prediction.predictor import load_predictor, predict
 
     taken = 0
 
@@ -470,7 +470,7 @@ def test_a_failed_export_is_said_and_stored(
     def fail(function: object) -> bytes:
         raise RuntimeError("no such operation\nand more")
 
-    monkeypatch.setattr("bccli.core.models.exporting.convert", fail)
+    monkeypatch.setattr("bccli.core.models.tflite_export.convert", fail)
     result = bccli("train", root / "sized_data", tmp_path / "run", "--epochs", 1, "--batch-size", 8)
     assert "Warning: predict will have to start TensorFlow" in result.stderr
     info = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -482,7 +482,7 @@ def test_a_failed_export_is_said_and_stored(
 def test_an_export_with_other_scores_is_not_kept(
     bccli: Bccli, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bccli.core.models.exporting.TOLERANCE", -1.0)
+    monkeypatch.setattr("bccli.core.models.tflite_export.TOLERANCE", -1.0)
     bccli("train", root / "sized_data", tmp_path / "run", "--epochs", 1, "--batch-size", 8)
     assert "differ from Keras's" in json.loads((tmp_path / "run" / "run.json").read_text())["litert"]["error"]
     assert not list((tmp_path / "run").glob("*.tflite"))
@@ -500,9 +500,9 @@ def test_a_run_is_not_changed_by_predicting(bccli: Bccli, run: Path, mixed: Path
 
 def test_predict_gets_the_pixels_that_prepare_wrote(root: Path, tmp_path: Path) -> None:
     """For every --fit: the raw image prepared anew is the file in the prepared dataset."""
-    from bccli.core.imaging.decoding import decode
+    from bccli.core.data.dataset import load_dataset
+    from bccli.core.imaging.formats.decoding import decode
     from bccli.core.imaging.preparation import prepare_image
-    from bccli.core.prepared import load_dataset
 
     raw = tmp_path / "raw"
     for number in range(4):
@@ -523,7 +523,7 @@ def test_predict_gets_the_pixels_that_prepare_wrote(root: Path, tmp_path: Path) 
 
 def test_rows_are_written_as_they_are_answered() -> None:
     """Nothing is collected: the first row leaves before the second image is looked at."""
-    from bccli.console import WRITERS
+    from bccli.terminal.console import WRITERS
 
     seen: list[int] = []
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bccli.core.imaging.decoding import decode
+from bccli.core.data.dataset import load_dataset
+from bccli.core.imaging.formats.decoding import decode
 from bccli.core.imaging.preparation import prepare_image
-from bccli.core.prepared import load_dataset
 from tests.conftest import PATIENT, Bccli, read_rows, rows_of, save
 from tests.core.imaging.slides import draw_slide
 from tests.sentences import refused

@@ -76,7 +76,7 @@ def test_members_are_runs_like_any_other(sweep: Callable[..., Any], bccli: Bccli
 def test_images_are_decoded_once_for_all_backbones(
     sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bccli.core.images import HeldImages
+    from bccli.core.data.image_batches import HeldImages
 
     decoded, decode = [], HeldImages._decode
     monkeypatch.setattr(HeldImages, "_decode", lambda self: decoded.append(1) or decode(self))
@@ -90,7 +90,7 @@ def test_too_many_pixels_are_decoded_for_each(
 ) -> None:
     sweep(*TWO, name="held")
     shutil.rmtree(tmp_path / "data" / ".cache")
-    monkeypatch.setattr("bccli.core.images.HELD", 0)
+    monkeypatch.setattr("bccli.core.data.image_batches.HELD", 0)
     sweep(*TWO, name="streamed")
     for name in ("mobilenet-0.25", "cnn-15"):
         held, streamed = (tree(tmp_path / place / name) for place in ("held", "streamed"))
@@ -155,8 +155,8 @@ def test_a_member_that_fails_is_a_row_and_the_others_finish(
 def test_a_network_without_weights_fails_alone(
     bccli: Bccli, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bccli.core import designs
     from bccli.core.errors import WeightsError
+    from bccli.core.training import design as designs
 
     find = designs.find_weights
 
@@ -165,7 +165,7 @@ def test_a_network_without_weights_fails_alone(
             raise WeightsError("there are no weights of cnn-16")
         return find(backbone, choice)
 
-    monkeypatch.setattr("bccli.core.designs.find_weights", lacking)
+    monkeypatch.setattr("bccli.core.training.design.find_weights", lacking)
     options = "--epochs", 1, "--batch-size", 8
     two = "--backbone", "cnn-15", "--backbone", "cnn-16"
     rows = by_name(rows_of(bccli("train", prepared, tmp_path / "out", *two, *options, exit=4).stdout))
@@ -203,7 +203,7 @@ def test_bad_input(sweep: Callable[..., Any], tmp_path: Path) -> None:
 
 
 def test_a_set_stands_for_its_backbones(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
-    from bccli.core.grids import expand
+    from bccli.core.sweeps.grid import expand
 
     assert len(expand(["cbis-20"])) == 20
     assert expand(["vgg19", "cbis-20", "vgg16"])[0] == "vgg19"
@@ -213,8 +213,8 @@ def test_a_set_stands_for_its_backbones(bccli: Bccli, prepared: Path, tmp_path: 
 @pytest.fixture
 def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Make the n-th member of a sweep end as after a signal."""
-    from bccli.core import grids
     from bccli.core.errors import Stopped
+    from bccli.core.sweeps import grid as grids
 
     train, made = grids.train, []
 

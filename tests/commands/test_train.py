@@ -523,10 +523,11 @@ def test_training_options_that_contradict_are_refused(
 
 
 def test_the_choices_are_those_of_the_tables() -> None:
-    from bccli import training_options as options
-    from bccli.core import rates, training
-    from bccli.core.fusion.table import FUSIONS
+    from bccli.core.fusion.methods import FUSIONS
     from bccli.core.models import heads
+    from bccli.core.training import learning_rate as rates
+    from bccli.core.training import loop as training
+    from bccli.options import training as options
 
     assert tuple(heads.HEADS) == options.HEADS
     assert tuple(FUSIONS) == options.FUSIONS
@@ -590,7 +591,7 @@ def test_a_run_says_with_what_it_was_made_and_is_the_same_whatever_that_was(
 
 
 def test_runs_from_before_there_was_a_choice_are_the_same(bccli: Bccli, prepared: Path, run: Path) -> None:
-    from bccli.core.designs import LATER
+    from bccli.core.training.design import LATER
 
     info = json.loads((run / "run.json").read_text())
     assert LATER.items() <= info["settings"].items()

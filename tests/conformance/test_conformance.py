@@ -172,8 +172,8 @@ def note(found: dict[str, float], what: str, answers: np.ndarray, table: np.ndar
 
 def note_answers(found: dict[str, float], run: Path, kind: str, place: Path, data: str) -> None:
     """What LiteRT and TensorFlow make of the prepared images, and `predict` of the raw ones."""
-    from bccli.core.engines import KerasEngine, LightEngine
-    from bccli.core.runs import load_run
+    from bccli.core.models.runtimes import KerasEngine, LightEngine
+    from bccli.core.runs.run_folder import load_run
 
     rows, table = table_of(run)
     if kind == "network":
@@ -257,8 +257,8 @@ def test_trained_weights_answer_alike(name: str, place: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
 def test_certain_answers_keep_the_scores_behind_them(output: str, place: Path, tmp_path: Path) -> None:
     """In predictions.csv, in the temperature that is fitted to it, and in what `predict` says with that."""
-    from bccli.core.calibrating import COLDEST, HOTTEST
-    from bccli.core.engines import LiteRT
+    from bccli.core.models.runtimes import LiteRT
+    from bccli.core.runs.temperature import COLDEST, HOTTEST
 
     run, weights = tmp_path / "run", weights_of("tiny-plain", tmp_path)
     network = f"--backbone tiny-plain --weights {weights} --trainable none --output {output}"

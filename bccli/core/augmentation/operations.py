@@ -114,7 +114,7 @@ def _equalise(picture: Picture, values: Values) -> None:
 
 
 def _scale_stains(picture: Picture, values: Values) -> None:
-    from bccli.core.imaging.deconvolution import scale_stains
+    from bccli.core.imaging.stains.deconvolution import scale_stains
 
     factors = values["haematoxylin"], values["eosin"]
     picture.pixels = scale_stains(picture.rgb(), factors, keep_glass=True)

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bccli.core.catalog import DATASETS, Task
-from bccli.core.patients import Spellings
-from bccli.core.records import Sample
+from bccli.core.data.manifest import Sample
+from bccli.core.data.patients import Spellings
 
 
 class Skip(Protocol):
     """Is told what a reader noticed about a file, by its path relative to the source.
 
-    `kind` is a row of `bccli.core.verification.REMARKS`, or "other" for a file that is no image by its
-    ending; without one, the dataset's naming does not explain the file, and it is passed over.
+    `kind` is a row of `bccli.core.preparation.verification.REMARKS`, or "other" for a file that is no image
+    by its ending; without one, the dataset's naming does not explain the file, and it is passed over.
     """
 
     def __call__(self, name: str, kind: str = "unknown") -> None: ...
@@ -42,7 +42,7 @@ class Reading:
 def read_samples(dataset: str, source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
     """Yield the raw dataset's samples, `source` filled and `path` empty, with the dataset's own classes.
 
-    A patient has the first of the spellings of the id that were met (see `bccli.core.patients`). Raises
+    A patient has the first of the spellings of the id that were met (see `bccli.core.data.patients`). Raises
     DataError where the folder does not hold the dataset.
     """
     samples: Iterator[Sample] = _function(DATASETS[dataset].reader)(source, reading, skip)

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bccli.core.data.manifest import Sample
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.listings import ImagePatients, key_of, read_pairs, stem_of
-from bccli.core.datasets.walking import dataset_files
+from bccli.core.datasets.layout.image_files import dataset_files
+from bccli.core.datasets.layout.listings import ImagePatients, key_of, read_pairs, stem_of
 from bccli.core.errors import DataError
-from bccli.core.records import Sample
 
 LISTS = ("microscopy_ground_truth.csv", "labels.txt")
 _CLASSES = {"normal": "normal", "benign": "benign", "insitu": "in_situ", "invasive": "invasive"}

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from bccli.core.data.manifest import Sample
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.walking import Copies, dataset_files, folder_magnification, stem_of
-from bccli.core.records import Sample
+from bccli.core.datasets.layout.image_files import Copies, dataset_files, folder_magnification, stem_of
 
 _STEM = re.compile(
     r"SOB_(?P<label>[BM])_(?P<subtype>[A-Z]+)-(?P<year>\d+)-(?P<slide>\d+)[A-Z]*-(?P<magnification>\d+)-\d+",

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bccli.core.data.manifest import Sample, join_masks
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.indexes import path_inside, read_index
+from bccli.core.datasets.layout.image_files import files_near, image_files, is_image_name
+from bccli.core.datasets.layout.indexes import path_inside, read_index
 from bccli.core.datasets.loading import (
     Raw,
     black_and_white,
@@ -25,10 +27,8 @@ from bccli.core.datasets.loading import (
     root_of,
     scaled_to,
 )
-from bccli.core.datasets.walking import files_near, image_files, is_image_name
 from bccli.core.errors import DataError, ImageError, SourceError
-from bccli.core.imaging.decoding import DICOM_SUFFIXES, decode_deep
-from bccli.core.records import Sample, join_masks
+from bccli.core.imaging.formats.decoding import DICOM_SUFFIXES, decode_deep
 
 _LISTS = re.compile(r"(mass|calc)_case_description_(train|test)_set.*\.csv", re.IGNORECASE)
 _INFO = "dicom_info.csv"

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from bccli.core.data.manifest import Sample
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.walking import Copies, dataset_files, folder_magnification, stem_of
-from bccli.core.records import Sample
+from bccli.core.datasets.layout.image_files import Copies, dataset_files, folder_magnification, stem_of
 
 _STEM = re.compile(
     r"\d+_BC_G(?P<grade>[123])_(?P<case>\d+)_(?P<magnification>\d+)x_\d+",

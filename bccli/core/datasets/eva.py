@@ -3,8 +3,8 @@ parts, the latter being our test."""
 
 import re
 
+from bccli.core.data.manifest import Sample
 from bccli.core.datasets.breakhis import SUBTYPES
-from bccli.core.records import Sample
 
 _SLIDE = re.compile(r"SOB_[BM]_(?P<subtype>[A-Z]+)-\d+-(?P<slide>\d+[A-Z]*)-\d+-\d+", re.IGNORECASE)
 _SUBTYPES = frozenset({"fibroadenoma", "tubular_adenoma", "ductal_carcinoma", "mucinous_carcinoma"})

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from bccli.core.data.manifest import Sample, join_masks
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.class_names import DistinctNames
-from bccli.core.datasets.layouts import find_layout
-from bccli.core.datasets.listings import ImagePatients
-from bccli.core.datasets.masks_beside import MasksBeside
-from bccli.core.datasets.named_after import NamedAfter
-from bccli.core.datasets.walking import dataset_files
+from bccli.core.datasets.layout.class_names import DistinctNames
+from bccli.core.datasets.layout.folders import find_layout
+from bccli.core.datasets.layout.image_files import dataset_files
+from bccli.core.datasets.layout.listings import ImagePatients
+from bccli.core.datasets.layout.masks_beside import MasksBeside
+from bccli.core.datasets.layout.named_after import NamedAfter
 from bccli.core.errors import UsageError
-from bccli.core.records import Sample, join_masks
 
 
 def read_folder(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:

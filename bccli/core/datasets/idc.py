@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from bccli.core.data.manifest import Sample
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.walking import Copies, dataset_files, stem_of
-from bccli.core.records import Sample
+from bccli.core.datasets.layout.image_files import Copies, dataset_files, stem_of
 
 _STEM = re.compile(r"(?P<patient>\d+)_idx\d+_x(?P<x>\d+)_y(?P<y>\d+)_class(?P<label>[01])", re.IGNORECASE)
 _LABELS = {"0": "no_idc", "1": "idc"}

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from bccli.core.catalog import DATASETS
+from bccli.core.data.manifest import Sample
 from bccli.core.datasets import Reading
 from bccli.core.errors import ImageError
-from bccli.core.imaging.decoding import decode_deep, stretched
 from bccli.core.imaging.fitting import stretch
-from bccli.core.records import Sample
+from bccli.core.imaging.formats.decoding import decode_deep, stretched
 
 _MOST_LABELS = 15
 _SAME_ASPECT = 0.01

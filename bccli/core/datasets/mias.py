@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bccli.core.data.manifest import Sample
 from bccli.core.datasets import Reading, Skip
+from bccli.core.datasets.layout.image_files import dataset_files, stem_of
 from bccli.core.datasets.loading import Raw, root_of
-from bccli.core.datasets.walking import dataset_files, stem_of
 from bccli.core.errors import DataError, ImageError, SourceError
-from bccli.core.imaging.decoding import decode_deep
-from bccli.core.records import Sample
+from bccli.core.imaging.formats.decoding import decode_deep
 
 SIDE = 1024
 """Pixels across and down all films, from whose bottom the circles count."""

@@ -9,11 +9,11 @@ is marked in the other view only.
 from collections.abc import Iterator
 from pathlib import Path
 
+from bccli.core.data.manifest import Sample, join_masks
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.indexes import TABLES, Line, path_inside, plain, read_index
-from bccli.core.datasets.walking import image_files
+from bccli.core.datasets.layout.image_files import image_files
+from bccli.core.datasets.layout.indexes import TABLES, Line, path_inside, plain, read_index
 from bccli.core.errors import DataError, SourceError
-from bccli.core.records import Sample, join_masks
 
 _NEEDED = ("fullPath", "View", "Side", "Status", "Tumour_Contour")
 _CONTOUR = plain("Tumour_Contour")

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bccli.core.data.manifest import Sample
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.loading import Raw
 from bccli.core.errors import DataError
 from bccli.core.imaging.phantoms import LABELS, SCENE, VIEWS, draw_phantom, find_kind
-from bccli.core.records import Sample
 
 _SOURCE = re.compile(
     r"(?P<kind>[^/]+)/P(?P<patient>\d+)/slide(?P<slide>\d+)/"

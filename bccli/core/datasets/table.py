@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from bccli.core.data.foreign_tables import split_of
+from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Sample
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.class_names import DistinctNames
-from bccli.core.datasets.indexes import Line, not_unicode, read_index
-from bccli.core.datasets.named_after import NamedAfter
+from bccli.core.datasets.layout.class_names import DistinctNames
+from bccli.core.datasets.layout.indexes import Line, not_unicode, read_index
+from bccli.core.datasets.layout.named_after import NamedAfter
 from bccli.core.errors import DataError
-from bccli.core.foreign import split_of
-from bccli.core.records import MOST_FOLDS, SPLITS, Sample
 
 _NEEDED = ("path", "label")
 _NO_LABELS = ("", "nan", "<na>")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
-from bccli.core.grouping import image_key
-from bccli.core.records import Sample
+from bccli.core.runs.aggregation import image_key
 
 
 @dataclass(frozen=True)

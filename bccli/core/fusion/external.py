@@ -7,24 +7,29 @@ from dataclasses import replace
 import numpy as np
 
 from bccli.core import interruption
-from bccli.core.answering import Pieces
+from bccli.core.data.dataset import Dataset
+from bccli.core.data.image_batches import decode_prepared
+from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
-from bccli.core.fusion.answering import Fusion
+from bccli.core.evaluation.external import most_probable
 from bccli.core.fusion.bags import group, place_of
-from bccli.core.images import decode_prepared
-from bccli.core.prepared import Dataset
-from bccli.core.records import Sample
-from bccli.core.watching import Watcher
+from bccli.core.fusion.predictor import Fusion
+from bccli.core.prediction.predictor import Predictor
+from bccli.core.prediction.run_predictor import Decided, Pieces
+from bccli.core.progress import Watcher
 
 
-def fuse_prepared(
-    fusion: Fusion, dataset: Dataset, *, step: int, workers: int, watcher: Watcher
-) -> tuple[list[Sample], np.ndarray, np.ndarray]:
-    """The images of a dataset as rows, their probabilities (images, classes), and (patches, classes) those
-    of each patch by itself, in the order of the manifest.
+def answers_of_images(
+    predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher
+) -> tuple[Decided, list[Sample], np.ndarray]:
+    """Answers for the images of a dataset, the images as rows, and probabilities (patches, classes) of each
+    patch by itself, in the order of the manifest.
 
     Raises DataError where the dataset has whole images, or a damaged file.
     """
+    (fusion,) = predictor.members
+    assert isinstance(fusion, Fusion)
+    step = predictor.step
     if dataset.preparation.patches is None:
         raise DataError(
             f"{dataset.root}: has whole images, and a fusion is about patches; prepare with --patch"
@@ -56,4 +61,4 @@ def fuse_prepared(
         replace(samples[place], path=key, row=None, col=None)
         for key, place in zip(grouping.keys, grouping.first.tolist(), strict=True)
     ]
-    return rows, fused, patches
+    return most_probable(fused), rows, patches

@@ -1,4 +1,4 @@
-"""The fusing networks as Keras models, and their weights as `passes` takes them.
+"""The fusing networks as Keras models, and their weights as `forward_passes` takes them.
 
 Their inputs are (batch, patches, width + 1): features row by row, and behind them 1 where there is a patch
 and 0 where the image has fewer than others.
@@ -69,7 +69,7 @@ def standardise_by(network: Any, mean: np.ndarray, deviation: np.ndarray) -> Non
 
 
 def bilstm_arrays(network: Any) -> dict[str, np.ndarray]:
-    """The weights of `build_bilstm` for `passes.bilstm`."""
+    """The weights of `build_bilstm` for `forward_passes.bilstm`."""
     import keras
 
     arrays = _shared_arrays(network)
@@ -82,7 +82,7 @@ def bilstm_arrays(network: Any) -> dict[str, np.ndarray]:
 
 
 def attention_arrays(network: Any) -> dict[str, np.ndarray]:
-    """The weights of `build_attention` for `passes.attention`."""
+    """The weights of `build_attention` for `forward_passes.attention`."""
     arrays = _shared_arrays(network)
     for name in ("values", "gates", "weights"):
         (arrays[f"attention/{name}/kernel"],) = network.get_layer(name).get_weights()
@@ -98,7 +98,7 @@ def _shared_arrays(network: Any) -> dict[str, np.ndarray]:
 
 
 def head_arrays(head: Any) -> tuple[list[str], dict[str, np.ndarray]]:
-    """A patch run's head, as `models.heads` builds it, for `passes.patch_scores`: its layers, its weights."""
+    """A patch run's head, as `models.heads` builds it: its layers and weights for `patch_scores`."""
     kinds: list[str] = []
     arrays: dict[str, np.ndarray] = {}
     for layer in head.layers:

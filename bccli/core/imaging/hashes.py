@@ -10,7 +10,7 @@ import struct
 import numpy as np
 from PIL import Image
 
-from bccli.core.imaging.strips import luminance
+from bccli.core.imaging.formats.strips import luminance
 
 BLANK_DEVIATION = 4.0
 """Grey levels. The palest of 909 real IDC patches with tissue deviates by 8.9 and the emptiest

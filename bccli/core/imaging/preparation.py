@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bccli.core.errors import DataError
-from bccli.core.imaging.decoding import to_rgb
 from bccli.core.imaging.film_edges import without_edge
 from bccli.core.imaging.fitting import FITS, cut_centre, raw_place
+from bccli.core.imaging.formats.decoding import to_rgb
 from bccli.core.imaging.regions import Region, check_aspect, find_region
 
 if TYPE_CHECKING:
     from bccli.core.imaging.equalising import Box
-    from bccli.core.imaging.stain_fits import Fit
+    from bccli.core.imaging.stains.fits import Fit
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Preparation:
         size = list(self.size) if isinstance(self.size, tuple) else self.size
         steps: dict[str, Any] = {"size": size, "fit": self.fit}
         if self.stain:
-            from bccli.core.imaging.stain_fits import fit_to_json
+            from bccli.core.imaging.stains.fits import fit_to_json
 
             target = self.stain.target
             steps["stain"] = self.stain.method
@@ -131,8 +131,8 @@ def _pair(value: dict[str, Any], name: str) -> Any:
 def _stain_from_json(value: dict[str, Any]) -> Stain | None:
     if "stain" not in value:
         return None
-    from bccli.core.imaging.stain import STAINS
-    from bccli.core.imaging.stain_fits import fit_from_json
+    from bccli.core.imaging.stains.fits import fit_from_json
+    from bccli.core.imaging.stains.normalisation import STAINS
 
     if value["stain"] not in STAINS:
         raise DataError(f"the stain method {value['stain']!r} is not known to this bccli; update it")
@@ -173,7 +173,7 @@ def prepare_image(
     """
     piece, stained = _take_part(image, preparation, mask), True
     if preparation.stain:
-        from bccli.core.imaging.stain import normalise_stain
+        from bccli.core.imaging.stains.normalisation import normalise_stain
 
         if preparation.stain.target is None:
             raise ValueError("the stain target has not been learned")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from bccli.core.imaging.deconvolution import RUIFROK
-from bccli.core.imaging.densities import densities_of, is_tissue, sample_pixels
+from bccli.core.imaging.stains.deconvolution import RUIFROK
+from bccli.core.imaging.stains.densities import densities_of, is_tissue, sample_pixels
 
 NUCLEUS = 0.4
 """Amount of haematoxylin, by Ruifrok & Johnston's matrix, from which on a pixel counts as nucleus. Set by

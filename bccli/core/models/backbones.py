@@ -6,7 +6,7 @@ from typing import Any
 
 from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
-from bccli.core.models.plain import plain_cnn
+from bccli.core.models.plain_cnns import plain_cnn
 from bccli.core.models.resnext import resnext
 from bccli.core.models.weights import Weights, load_weights
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bccli.core.cores import available_cores
 from bccli.core.errors import BccliError
-from bccli.core.stderr import quiet_stderr
+from bccli.core.models.stderr import quiet_stderr
 
 
 def start(device: str = "auto", *, verbose: bool = False) -> Any:

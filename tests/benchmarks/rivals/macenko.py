@@ -21,8 +21,8 @@ Normalise = Callable[[np.ndarray], np.ndarray]
 
 def with_bccli(image: np.ndarray) -> tuple[list[list[float]], Normalise]:
     """The image's stains, and the function that normalises it to the authors' target."""
-    from bccli.core.imaging.macenko import REFERENCE, measure_macenko
-    from bccli.core.imaging.stain import normalise_stain
+    from bccli.core.imaging.stains.macenko import REFERENCE, measure_macenko
+    from bccli.core.imaging.stains.normalisation import normalise_stain
 
     fit = measure_macenko(image)
     if fit is None:

@@ -20,7 +20,7 @@ SIZE, CENTRE = 328, 320
 def with_bccli(image: Path, mask: Path) -> np.ndarray:
     """What `prepare` and `predict` do."""
     from bccli.core.datasets.loading import load_mask
-    from bccli.core.imaging.decoding import decode_deep
+    from bccli.core.imaging.formats.decoding import decode_deep
     from bccli.core.imaging.preparation import Preparation, prepare_image
     from bccli.core.imaging.regions import Region
 

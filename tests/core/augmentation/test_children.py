@@ -20,8 +20,8 @@ from bccli.core.augmentation import (
     policy_from_json,
 )
 from bccli.core.errors import BccliError
-from bccli.core.imaging.deconvolution import separate
-from bccli.core.imaging.densities import TISSUE, densities_of
+from bccli.core.imaging.stains.deconvolution import separate
+from bccli.core.imaging.stains.densities import TISSUE, densities_of
 from bccli.core.workers import in_order
 from tests.core.imaging.slides import PINK, draw_amounts, stain
 

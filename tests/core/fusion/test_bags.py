@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
 from bccli.core.fusion.bags import group
-from bccli.core.records import Sample
 
 PATCHES = [
     Sample(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bccli.core.imaging.stain_fits import StainFit
+from bccli.core.imaging.stains.fits import StainFit
 
 PURPLE = StainFit.of(np.array([0.65, 0.70, 0.29]), np.array([0.25, 0.85, 0.46]), np.array([1.3, 1.0]))
 PINK = StainFit.of(np.array([0.50, 0.75, 0.43]), np.array([0.16, 0.90, 0.40]), np.array([0.9, 1.4]))

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from bccli.core.imaging.blankness import blankness_of
-from bccli.core.imaging.decoding import decode_deep
+from bccli.core.imaging.formats.decoding import decode_deep
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (300, 200, 3), dtype=np.uint8)

@@ -14,7 +14,7 @@ from bccli.core.imaging.preparation import (
     prepare_image,
     raw_box,
 )
-from bccli.core.imaging.stain_fits import StainFit
+from bccli.core.imaging.stains.fits import StainFit
 
 RNG = np.random.default_rng(0)
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from bccli.core.errors import BccliError, ExcludedError, ImageError
 from bccli.core.imaging import equalising
 from bccli.core.imaging.contours import fill
-from bccli.core.imaging.decoding import decode, decode_deep
 from bccli.core.imaging.denoising import denoise
 from bccli.core.imaging.equalising import Box, equalise_part
 from bccli.core.imaging.fitting import FITS, cut_centre
+from bccli.core.imaging.formats.decoding import decode, decode_deep
 from bccli.core.imaging.greys import Greys
 from bccli.core.imaging.regions import Region, bounding_box, check_aspect, find_region
 from tests.conftest import save

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bccli.core.imaging.decoding import decode
-from bccli.core.imaging.stain_fits import StainFit
+from bccli.core.imaging.formats.decoding import decode
+from bccli.core.imaging.stains.fits import StainFit
 from bccli.core.imaging.tissue import nuclear_density, tissue_share
 from tests.core.imaging.slides import PINK, PURPLE, draw_amounts, stain
 

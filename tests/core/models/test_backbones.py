@@ -54,7 +54,7 @@ def test_preprocessing_is_that_of_keras(name: str) -> None:
 def test_every_network_is_its_row_at_224_and_runs_as_fast_as_exported(name: str, tmp_path: Path) -> None:
     """Layers, parameters, a batch, and LiteRT's features of it."""
     from bccli.core.models.backbones import build_extractor
-    from bccli.core.models.exporting import TOLERANCE, export
+    from bccli.core.models.tflite_export import TOLERANCE, export
 
     backbone, size = BACKBONES[name], (224, 224)
     network = build(backbone, size)

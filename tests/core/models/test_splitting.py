@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bccli.core.building import Built
-from bccli.core.building import build as build_models
 from bccli.core.catalog import find_backbone
-from bccli.core.designs import Design, Tuning
 from bccli.core.models.extractors import EXTRACTORS
 from bccli.core.models.heads import Head
 from bccli.core.models.splitting import split
 from bccli.core.models.weights import Weights
-from bccli.core.schedule import Schedule
-from bccli.core.training import Examples, Fit
+from bccli.core.training.assembly import Built
+from bccli.core.training.assembly import build as build_models
+from bccli.core.training.design import Design, Tuning
+from bccli.core.training.loop import Examples, Fit
+from bccli.core.training.settings import Schedule
 from tests.core.models.networks import FAMILIES, build, difference, disturb, pixels, start
 
 QUICK = ("cnn-15", "mobilenet-0.25")

@@ -1,0 +1,89 @@
+"""A policy to look at: an original and its children, by the whole policy and by each of its operations."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from textwrap import wrap
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from bccli.core.augmentation import Draw, Operation, Policy, child, draw
+from bccli.core.wording import drawable
+
+CHILDREN = 6
+_SIDE = 144
+_GAP = 8
+_TITLE = 22
+_LINE = 13
+_LINES = 3
+_WIDTH = _GAP + (1 + CHILDREN) * (_SIDE + _GAP)
+_CUT = 24  # characters of a caption that fit below a tile
+
+
+def draw_sheet(policy: Policy, images: Sequence[tuple[str, np.ndarray]], *, seed: int) -> bytes:
+    """PNG bytes of a sheet: for each (name of the raw image, pixels) a block of rows.
+
+    The first row shows the children that `augment` makes under this seed, each further one what a single
+    operation does, always.
+    """
+    rows = [("the whole policy", policy), *((_title(one), _only(one)) for one in policy.operations)]
+    row, top = _TITLE + _SIDE + _LINES * _LINE + _GAP, _GAP + _TITLE
+    sheet = Image.new("RGB", (_WIDTH, top + len(images) * len(rows) * row), "white")
+    paper = ImageDraw.Draw(sheet)
+    heading = f"{policy.name}: {policy.title}" if policy.title else policy.name
+    paper.text(
+        (_GAP, _GAP // 2), drawable(_shorten(heading, 105)), "black", font=ImageFont.load_default(size=17)
+    )
+    for name, pixels in images:
+        for title, some in rows:
+            _draw_row(sheet, top, title, name, pixels, some, seed)
+            top += row
+    stream = io.BytesIO()
+    sheet.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _only(operation: Operation) -> Policy:
+    return Policy(operation.augmenter, (replace(operation, probability=1.0),))
+
+
+def _title(operation: Operation) -> str:
+    return f"{operation.augmenter}, probability {operation.probability:g}"
+
+
+def _draw_row(
+    sheet: Image.Image, top: int, title: str, name: str, pixels: np.ndarray, policy: Policy, seed: int
+) -> None:
+    paper = ImageDraw.Draw(sheet)
+    small = ImageFont.load_default(size=11)
+    paper.text((_GAP, top), drawable(title), "black", font=ImageFont.load_default(size=14))
+    for place in range(1 + CHILDREN):
+        left = _GAP + place * (_SIDE + _GAP)
+        shown, lines = pixels, ["original", _shorten(name, _CUT, end=True)]
+        if place:
+            shown = child(policy, pixels, seed=seed, image=name, number=place)
+            lines = _captions(draw(policy, seed=seed, image=name, number=place))
+        tile = ImageOps.contain(Image.fromarray(shown), (_SIDE, _SIDE))
+        sheet.paste(tile, (left, top + _TITLE))
+        for line, text in enumerate(lines):
+            paper.text((left, top + _TITLE + _SIDE + line * _LINE), drawable(text), "#444444", font=small)
+
+
+def _captions(draws: tuple[Draw, ...]) -> list[str]:
+    """What was drawn, in two lines: the values of a single operation, or the names of several."""
+    if len(draws) == 1 and draws[0].operation.own:
+        values = (
+            f"{name} {value:.2f}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in draws[0].values.items()
+        )
+        text = ", ".join(values) or draws[0].operation.augmenter
+    else:
+        text = ", ".join(one.operation.augmenter for one in draws) or "unchanged"
+    return wrap(text, _CUT, max_lines=_LINES, placeholder=" …")
+
+
+def _shorten(text: str, length: int, *, end: bool = False) -> str:
+    if len(text) <= length:
+        return text
+    return f"…{text[1 - length :]}" if end else f"{text[: length - 1]}…"

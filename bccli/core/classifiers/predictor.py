@@ -1,0 +1,22 @@
+"""What answers for a run of kind classifier: images to features, features to class probabilities."""
+
+from bccli.core.classifiers.models import load_classifier
+from bccli.core.classifiers.run_files import CLASSIFIER, VOCABULARY
+from bccli.core.classifiers.visual_words import load_vocabulary
+from bccli.core.models.runtimes import Engine, Network
+from bccli.core.runs.run_folder import Run
+from bccli.core.training.design import WORDS
+
+
+def load_classified(run: Run, engine: Engine) -> Network:
+    """What makes class probabilities (n, classes) of prepared images uint8 (n, height, width, 3).
+
+    Raises DataError where a file of the run is damaged.
+    """
+    classifier = load_classifier(run.part(CLASSIFIER))
+    features: Network = (
+        load_vocabulary(run.part(VOCABULARY)).of_images
+        if run.info["settings"]["classifier"] == WORDS
+        else engine.outputs(run, "extractor")
+    )
+    return lambda images: classifier.probabilities(features(images))

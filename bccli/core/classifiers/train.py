@@ -1,0 +1,160 @@
+"""From a job to a run of kind classifier: features of a frozen backbone or words, what is fitted to them."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+import bccli
+from bccli.core import interruption
+from bccli.core.classifiers.fitting import fit_classifier
+from bccli.core.classifiers.models import Classifier, save_classifier
+from bccli.core.classifiers.run_files import CLASSIFIER, VOCABULARY
+from bccli.core.classifiers.visual_words import learn_vocabulary, load_vocabulary, save_vocabulary
+from bccli.core.data.image_batches import Images, ImageSource
+from bccli.core.errors import DataError
+from bccli.core.evaluation.overfitting import accuracies
+from bccli.core.models import backend
+from bccli.core.runs.run_folder import Run, complete_run
+from bccli.core.training.assembly import build
+from bccli.core.training.design import TRAIN, WORDS, Job
+from bccli.core.training.features import CHUNK, FeatureKey, StoredFeatures, compute_features, compute_vectors
+from bccli.core.training.live_augmentation import with_views
+from bccli.core.training.network import Surroundings, feature_key, input_norm
+from bccli.core.training.run_contents import (
+    draw_network,
+    facts_of,
+    keep_extractor,
+    write_answers,
+    write_origins,
+    write_results,
+)
+
+# What fits the words of a bag: it wants no more examples than there are images.
+_OF_WORDS = "svm"
+
+
+@dataclass(frozen=True)
+class _Eye:
+    """What makes vectors of images: `see` computes them, `keep` stores what it needs for more of them and
+    returns what run.json says of it. It has so many `parameters`."""
+
+    see: Callable[[ImageSource], np.ndarray | StoredFeatures]
+    keep: Callable[[], dict[str, Any]]
+    parameters: int
+
+
+def classify(job: Job, run: Run, surroundings: Surroundings) -> Run:
+    """Fit a classifier to the features of a job's images, and complete the run.
+
+    Raises DataError where a class has too few images.
+    """
+    design = job.design
+    used = np.flatnonzero(job.parts >= 0)
+    images = surroundings.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
+    parts = job.parts[used]
+    look = _learn_words if design.classifier == WORDS else _build_network
+    eye = look(job, images, parts, run, surroundings)
+    values, first = with_views(design, images, parts, surroundings.workers, eye.see)
+    interruption.stop_if_requested()
+    classifier = _fit(job, images, parts, values, first, surroundings)
+    interruption.stop_if_requested()
+    chunks = (np.arange(start, min(start + CHUNK, len(parts))) for start in range(0, len(parts), CHUNK))
+    answers = np.concatenate([classifier.probabilities(values[chunk]) for chunk in chunks])
+    write_answers(run.root / "predictions.csv", images.samples, parts, answers, job.dataset.classes)
+    kept: dict[str, Any] = {"network_kept": False}
+    if surroundings.kept:
+        save_classifier(run.root / CLASSIFIER, classifier)
+        kept = eye.keep()
+    write_origins(job, run)
+    labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
+    facts = {
+        **facts_of(job, run.root),
+        "recipe": surroundings.recipe or None,
+        "size": list(images.size),
+        "parameters": eye.parameters + sum(array.size for array in classifier.arrays.values()),
+        "fitted": dict(classifier.settings),
+        **kept,
+        **accuracies(answers.argmax(axis=1) == labels, images.samples, parts, job.dataset.info["protocol"]),
+    }
+    write_results(Run(run.root, {**run.info, **facts}))
+    return complete_run(run, facts)
+
+
+def _build_network(job: Job, images: Images, parts: np.ndarray, run: Run, surroundings: Surroundings) -> _Eye:
+    """The features of the backbone, the same as a network's head would be trained on."""
+    watcher, design = surroundings.watcher, job.design
+    tf = backend.start(surroundings.device, verbose=surroundings.verbose)
+    import keras
+
+    watcher.note(
+        f"bccli {bccli.__version__} train {design.classifier} on {design.backbone}: TensorFlow "
+        f"{tf.__version__} on {backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
+    )
+    keras.backend.clear_session(free_memory=False)
+    keras.utils.set_random_seed(design.schedule.seed)
+    norm = input_norm(job, images, parts)
+    built = build(job, images.size, job.weights, norm, surroundings.bases)
+    key = feature_key(job, images.size, norm, built)
+
+    def keep() -> dict[str, Any]:
+        kept = keep_extractor(run.root, built.extractor, images, watcher)
+        draw_network(run.root, built.extractor.layers)
+        return {**kept, "norm": asdict(norm) if norm else None}
+
+    return _Eye(
+        lambda source: compute_features(source, built.extractor, key, job.cache, watcher=watcher),
+        keep,
+        int(built.extractor.count_params()),
+    )
+
+
+def _learn_words(job: Job, images: Images, parts: np.ndarray, run: Run, surroundings: Surroundings) -> _Eye:
+    """The words of train's images, learned once: a run that goes on finds them in its folder."""
+    watcher = surroundings.watcher
+    watcher.note(f"bccli {bccli.__version__} train {WORDS}: {job.dataset.root} → {run.root}")
+    path = run.root / VOCABULARY
+    try:
+        vocabulary = load_vocabulary(path)
+    except DataError:
+        watcher.note("learning the words of train's images")
+        vocabulary = learn_vocabulary(images, np.flatnonzero(parts == TRAIN), job.design.schedule.seed)
+        save_vocabulary(path, vocabulary)
+    key = FeatureKey(WORDS, vocabulary.hash, "none", images.size, "words")
+    return _Eye(
+        lambda source: compute_vectors(source, vocabulary, key, job.cache, watcher=watcher),
+        dict,  # they are in the run already
+        vocabulary.centres.size,
+    )
+
+
+def _fit(
+    job: Job,
+    images: Images,
+    parts: np.ndarray,
+    values: np.ndarray | StoredFeatures,
+    first: np.ndarray | None,
+    surroundings: Surroundings,
+) -> Classifier:
+    """Fit to train, or to its children; who may not be separated stays together."""
+    design, watcher = job.design, surroundings.watcher
+    train, views = np.flatnonzero(parts == TRAIN), design.views or 1
+    origin = np.repeat(train, views)
+    rows = origin if first is None else first[origin] + np.tile(np.arange(views), len(train))
+    samples = [images.samples[place] for place in origin.tolist()]
+    labels = np.array([job.dataset.classes.index(sample.label) for sample in samples])
+    patients = {sample.patient for sample in samples if sample.patient}
+    kind = _OF_WORDS if design.classifier == WORDS else design.classifier
+    watcher.note(f"fitting {kind} to {len(labels)} vectors of {values.shape[1]} numbers")
+    classifier = fit_classifier(
+        kind, values[rows], labels, len(job.dataset.classes),
+        seed=design.schedule.seed, class_weights=design.schedule.class_weights,
+        groups=[sample.owner for sample in samples],
+    )  # fmt: skip
+    if patients and classifier.settings.get("folds") == "images":
+        watcher.warn(
+            f"train has too few patients of each class for {kind} to be tuned on whole ones; it was tuned on "
+            "other images of the same patients"
+        )
+    return classifier

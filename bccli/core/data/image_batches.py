@@ -1,0 +1,180 @@
+"""Prepared images as batches, decoded ahead of the network that consumes them."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from bccli.core.cores import available_cores
+from bccli.core.data.manifest import Sample
+from bccli.core.errors import DataError, ImageError
+from bccli.core.imaging.formats.decoding import decode
+
+# Batches that are decoded while a network is busy with the one before.
+_AHEAD = 2
+
+
+def decode_prepared(path: Path) -> np.ndarray:
+    """The pixels (height, width, 3) of a prepared image. Raises DataError naming a file that is damaged."""
+    try:
+        return decode(path)
+    except ImageError as reason:
+        raise DataError(f"{path}: {reason}; restore the file or prepare the dataset again") from None
+
+
+def decode_sized(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """The same of an image that has to be of `size` (width, height). Raises DataError where it is not."""
+    pixels = decode_prepared(path)
+    if pixels.shape[1::-1] != size:
+        found = f"{pixels.shape[1]}×{pixels.shape[0]}"
+        raise DataError(f"{path}: is {found}, not {size[0]}×{size[1]}; prepare the dataset again")
+    return pixels
+
+
+class ImageSource(Protocol):
+    """Images that can be had in batches, each with a row that says what it is and the hash of its pixels."""
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """A row for each image."""
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
+        """Yield uint8 batches (batch, height, width, 3) of the images at these positions."""
+
+    def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        """Yield batches of the same as bytes, without TensorFlow."""
+
+    def signature(self) -> Any:
+        """The TensorSpec of a batch."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of a prepared dataset, all of one size (width, height)."""
+
+    root: Path
+    samples: tuple[Sample, ...]
+    size: tuple[int, int]
+
+    def signature(self) -> Any:
+        """The TensorSpec of a batch."""
+        import tensorflow as tf
+
+        return tf.TensorSpec((None, self.size[1], self.size[0], 3), tf.uint8)
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
+        """Yield uint8 tensors (batch, height, width, 3) of the samples in `order`.
+
+        Decoding runs in TensorFlow's threads and ahead of the caller. Raises DataError naming the file
+        that cannot be read.
+        """
+        import tensorflow as tf
+
+        paths = [str(self.root / self.samples[position].path) for position in order]
+        data = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string))  # there may be none
+        read = tf.autograph.experimental.do_not_convert(self._read)
+        data = data.map(read, num_parallel_calls=available_cores(), deterministic=True)
+        # What would find better numbers goes on for as long again after the last batch, and does nothing.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        data = data.batch(batch_size).prefetch(_AHEAD).with_options(options)
+        try:
+            yield from data
+        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.UnknownError) as error:
+            raise self._explain(order, error) from None
+
+    def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        """Yield uint8 arrays (batch, height, width, 3) of the samples in `order`, without TensorFlow."""
+        with ThreadPoolExecutor(available_cores()) as pool:
+            for start in range(0, len(order), batch_size):
+                yield np.stack(list(pool.map(self.decoded, order[start : start + batch_size].tolist())))
+
+    def decoded(self, position: int) -> np.ndarray:
+        """The pixels (height, width, 3) of one image. Raises DataError naming it."""
+        return decode_sized(self.root / self.samples[position].path, self.size)
+
+    def training_batches(self, order: np.ndarray, turns: np.ndarray, batch_size: int) -> Iterator[Any]:
+        """Yield the same: nothing is augmented."""
+        return self.batches(order, batch_size)
+
+    def together(self, batch_size: int) -> int:
+        """One."""
+        return 1
+
+    def _read(self, path: Any) -> Any:
+        import tensorflow as tf
+
+        pixels = tf.io.decode_png(tf.io.read_file(path), channels=3)
+        return tf.ensure_shape(pixels, (self.size[1], self.size[0], 3))
+
+    def _explain(self, order: np.ndarray, error: Exception) -> DataError:
+        """The sentence for a batch that failed: TensorFlow does not say which file it was."""
+        for position in order.tolist():
+            try:
+                self.decoded(position)
+            except DataError as found:
+                return found
+        return DataError(f"{self.root}: an image could not be read ({str(error).splitlines()[0]})")
+
+
+HELD = 1 << 29
+"""So many bytes of pixels may stay in memory; of more, images are decoded whenever they are wanted."""
+
+
+@dataclass(frozen=True)
+class HeldImages(Images):
+    """Images that are decoded once and stay in memory, for several networks to see."""
+
+    _pixels: list[np.ndarray] = field(default_factory=list, compare=False, repr=False)
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
+        """Yield uint8 arrays (batch, height, width, 3) of the samples in `order`."""
+        if not self._pixels:
+            self._pixels.append(self._decode())
+        return self._held(order, batch_size)
+
+    def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        """Yield uint8 arrays (batch, height, width, 3) of the samples in `order`."""
+        return self._held(order, batch_size) if self._pixels else super().arrays(order, batch_size)
+
+    def _held(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        for start in range(0, len(order), batch_size):
+            yield self._pixels[0][order[start : start + batch_size]]
+
+    def _decode(self) -> np.ndarray:
+        pixels = np.empty((len(self.samples), self.size[1], self.size[0], 3), np.uint8)
+        done = 0
+        for batch in super().batches(np.arange(len(self.samples)), 32):
+            pixels[done : done + len(batch)] = batch.numpy()
+            done += len(batch)
+        return pixels
+
+
+class Opener:
+    """Opens prepared images; those of the call before are held where the same are wanted again."""
+
+    def __init__(self) -> None:
+        self._last: Images | None = None
+
+    def __call__(self, root: Path, samples: Sequence[Sample]) -> Images:
+        """As `open_images`."""
+        images = open_images(root, samples)
+        if self._last is not None and self._last.samples == images.samples and self._last.root == root:
+            return self._last
+        width, height = images.size
+        small = len(images.samples) * width * height * 3 <= HELD
+        self._last = HeldImages(root, images.samples, images.size) if small else images
+        return self._last
+
+
+def open_images(root: Path, samples: Sequence[Sample]) -> Images:
+    """The images of these samples. Raises DataError where they differ in size."""
+    sizes = {(sample.width or 0, sample.height or 0) for sample in samples}
+    if len(sizes) > 1:
+        few = ", ".join(f"{width}×{height}" for width, height in sorted(sizes)[:3])
+        more = ", …" if len(sizes) > 3 else ""
+        raise DataError(f"{root}: the images have {len(sizes)} sizes ({few}{more}); prepare them with --size")
+    return Images(root, tuple(samples), sizes.pop())

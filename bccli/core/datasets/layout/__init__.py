@@ -1,0 +1,1 @@
+"""What names of files and folders, and tables beside images, say about the images."""

@@ -1,0 +1,187 @@
+"""Tables beside the images of a dataset, CSV or XLSX, that say what is in them."""
+
+import csv
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TextIO
+
+from bccli.core.catalog import nearest
+from bccli.core.data.foreign_tables import SEPARATORS, encoding_of
+from bccli.core.errors import DataError
+
+TABLES = (".csv", ".xlsx")
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # by which Excel is told, and tells others
+_QUOTED = re.compile(r'"[^"]*"')
+_LONGEST_NAME = 40
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: where it is, its cells by the plain names of their columns, and those beyond."""
+
+    where: str
+    cells: dict[str, str]
+    number: int = 0
+    beyond: tuple[str, ...] = ()
+
+    def get(self, column: str) -> str:
+        """What is in a column, empty where nothing is."""
+        return self.cells.get(plain(column), "")
+
+    def filled(self, column: str) -> str:
+        """What is in a column. Raises DataError where nothing is."""
+        if text := self.get(column):
+            return text
+        raise DataError(f"{self.where}: {column} is empty; restore the line")
+
+    def coded(self, column: str, codes: Mapping[str, str]) -> str:
+        """What a cell stands for, whatever its capitals. Raises DataError for one that is no code."""
+        text = self.filled(column)
+        for code, meaning in codes.items():
+            if code.lower() == text.lower():
+                return meaning
+        raise DataError(f"{self.where}: {column} {text!r} is none of {', '.join(codes)}; correct it")
+
+
+def plain(column: str) -> str:
+    """A column's name without regard to capitals, and with spaces for underscores."""
+    return " ".join(column.lower().replace("_", " ").split())
+
+
+def read_index(path: Path, needed: Sequence[str], *, errors: str = "strict") -> Iterator[Line]:
+    """Yield the lines of a table that has the columns `needed`, blank ones left out; of a workbook the
+    first sheet that has them.
+
+    A CSV is in UTF-8 or UTF-16; commas, semicolons, tabs or `|` part its cells. `errors` is what becomes
+    of bytes that are not UTF-8. Raises DataError where the file cannot be read, or a column is missing or
+    there twice: it names that, and those found.
+    """
+    header: list[str] | None = None
+    lacking: tuple[list[str], list[str]] | None = None
+    for sheet in _sheets(path, errors):
+        for number, cells in sheet:
+            if not any(cells):
+                continue
+            if header is not None:
+                named = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
+                beyond = tuple(cell.strip() for cell in cells[len(header) :] if cell.strip())
+                yield Line(f"{path} line {number}", named, number, beyond)
+                continue
+            names = [plain(cell) for cell in cells]
+            missing = [name for name in needed if plain(name) not in names]
+            if missing:
+                found = [cell.strip() for cell in cells if cell.strip()]
+                if lacking is None or len(missing) < len(lacking[0]):
+                    lacking = missing, found
+                break
+            if twice := [name for name in needed if names.count(plain(name)) > 1]:
+                raise DataError(f"{path}: has the column {twice[0]!r} twice; rename one of the two")
+            header = names
+        if header is not None:
+            return
+    if lacking is None:
+        raise DataError(
+            f"{path}: has no column {needed[0]!r}, as it is empty; the first line must name the columns"
+        )
+    raise _missing(path, *lacking)
+
+
+def _missing(path: Path, missing: list[str], found: list[str]) -> DataError:
+    names = [name[:_LONGEST_NAME] for name in found[:20]]
+    return DataError(
+        f"{path}: has no column {missing[0]!r}{nearest(missing[0], names)}, only "
+        f"{', '.join(map(repr, names))}; the first line must name the columns, with commas, semicolons or "
+        "tabs between them, in UTF-8 or UTF-16"
+    )
+
+
+def _sheets(path: Path, errors: str) -> Iterator[Iterable[tuple[int, list[str]]]]:
+    if path.suffix.lower() == ".xlsx":
+        yield from _workbook(path)
+    else:
+        yield _lines(path, errors)
+
+
+def _workbook(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    """The sheets of an XLSX file, line by line."""
+    import zipfile
+
+    import openpyxl
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except (KeyError, ValueError, zipfile.BadZipFile, openpyxl.utils.exceptions.InvalidFileException):
+        raise DataError(f"{path}: is not a whole XLSX file; download it again") from None
+    try:
+        for sheet in book.worksheets:
+            yield (
+                (number, ["" if cell is None else str(cell) for cell in row])
+                for number, row in enumerate(sheet.iter_rows(values_only=True), 1)
+            )
+    finally:
+        book.close()
+
+
+def _lines(path: Path, errors: str) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a CSV file; cells may have line breaks in them."""
+    try:
+        with path.open("rb") as raw:
+            encoding = encoding_of(raw.read(1 << 12))
+        with path.open(newline="", encoding=encoding, errors=errors) as stream:
+            mark = separator_of(_first_line(stream))
+            stream.seek(0)
+            reader = csv.reader(stream, delimiter=mark)
+            for cells in reader:
+                if not (reader.line_num == 1 and _SEPARATOR_LINE.fullmatch(mark.join(cells))):
+                    yield reader.line_num, cells
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except UnicodeError:
+        raise not_unicode(path) from None
+    except csv.Error as error:
+        raise DataError(f"{path} line {reader.line_num}: not valid CSV ({error}); mend the line") from None
+
+
+def _first_line(stream: TextIO) -> str:
+    """The first line with anything in it, whose end may be missing."""
+    while line := stream.readline(1 << 16):
+        if line.strip():
+            return line.strip("\r\n")
+    return ""
+
+
+def separator_of(line: str) -> str:
+    """What parts the cells of a table's first line: what it names itself, else what is in it most often."""
+    if named := _SEPARATOR_LINE.fullmatch(line):
+        return named[1]
+    bare = _QUOTED.sub("", line)
+    return max(SEPARATORS, key=bare.count)
+
+
+def not_unicode(path: Path) -> DataError:
+    """What to say of a table that is neither in UTF-8 nor in UTF-16."""
+    return DataError(f"{path}: is not in UTF-8; save it again as CSV UTF-8, so that names keep their letters")
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be read ({error.strerror}); check its name and permissions")
+
+
+def path_inside(text: str, column: str, where: str) -> str:
+    """A relative path with `/` that stays in the table's folder. Raises DataError for any other."""
+    path = PurePosixPath(text.strip().replace("\\", "/"))
+    if "\0" in text:
+        raise DataError(f"{where}: the {column} has a NUL in it; correct it")
+    if str(path) == ".":
+        raise DataError(f"{where}: the {column} is empty; fill it in or remove the row")
+    if path.is_absolute() or path.drive or (len(path.parts[0]) == 2 and path.parts[0][1] == ":"):
+        raise DataError(f"{where}: {column} {text!r} is absolute; make it relative to the CSV's folder")
+    normal = os.path.normpath(str(path))
+    if normal.split("/")[0] == "..":
+        raise DataError(f"{where}: {column} {text!r} leaves the CSV's folder; move the CSV above the images")
+    return normal

@@ -1,0 +1,193 @@
+"""External validation: a run on another prepared dataset, audited against what the run has seen."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from bccli.core.data.audit import audit_between, table_of_looks
+from bccli.core.data.dataset import Dataset
+from bccli.core.data.leakage import Leak, leak_sentences
+from bccli.core.data.manifest import Sample
+from bccli.core.errors import DataError
+from bccli.core.evaluation.evaluate import Subject, subject_of
+from bccli.core.files import write_text
+from bccli.core.kinds import KINDS, imported
+from bccli.core.prediction.predictor import Predictor, load_predictor, predict
+from bccli.core.prediction.run_predictor import Decided
+from bccli.core.progress import SILENT, Watcher
+from bccli.core.runs.predictions import TRAITS, Predictions, read_predictions
+from bccli.core.runs.run_folder import Run, networks_of
+
+SEEN = "seen.csv"
+_COLUMNS = ("path", "split", "dataset", "patient", "sha256", "perceptual", "blank")
+
+
+def write_seen(path: Path, rows: Iterable[tuple[Sample, str, int, bool]]) -> None:
+    """What a run was made with: each image of train and val, its split in this run, and its looks."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for sample, split, perceptual, blank in rows:
+        identity = sample.path, split, sample.dataset, sample.patient, sample.sha256
+        writer.writerow([*identity, f"{perceptual:016x}", int(blank)])
+    write_text(path, stream.getvalue())
+
+
+def _read_seen(run: Run) -> Iterator[dict[str, str]]:
+    """The rows of a run's seen.csv, or of those of its folds."""
+    for part in [run] if SEEN in run.info["files"] else networks_of(run):
+        with part.part(SEEN).open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            yield from csv.DictReader(stream)
+
+
+def subject_on(
+    run: Run,
+    dataset: Dataset,
+    *,
+    device: str = "auto",
+    workers: int = 2,
+    watcher: Watcher = SILENT,
+) -> Subject:
+    """A run's predictions of all images of a dataset; thresholds and the like rest on the run's own val.
+
+    Raises DataError where the dataset has classes or sizes that the run does not know, or a damaged file.
+    """
+    _check(run, dataset, watcher)
+    leak = audit_against(run, dataset)
+    for sentence in leak_sentences({"data": leak.to_json()}):
+        watcher.warn(f"{dataset.root}: {sentence}")
+    predictor = load_predictor([run.root], device=device, tempered=False, watcher=watcher)
+    if len(predictor.forms) > 1:
+        raise DataError(
+            f"{run.root}: its nodes see images in several preparations, and {dataset.root} has one of them; "
+            "evaluate it on its own images, or label raw ones with bccli predict"
+        )
+    watcher.note(
+        f"evaluating {run.root} on {len(dataset.samples)} images of {dataset.root}: {predictor.device}"
+    )
+    answer = imported(KINDS[run.info["kind"]].on_dataset)
+    answers, samples, of_patches = answer(predictor, dataset, workers, watcher)
+    predictions = _table(run, samples, answers)
+    own = subject_of(run, read_predictions(run.part("predictions.csv"), run.classes), "val")
+    protocol: str = dataset.info["protocol"]
+    facts = {
+        **own.facts,
+        "dataset": dataset.info["dataset"],
+        "protocol": "paper" if run.info["protocol"].startswith("paper") else protocol,
+        "leakage": leak.to_json(),
+    }
+    patches = own.patches
+    if patches and of_patches is not None:
+        table = _table(run, dataset.samples, most_probable(of_patches))
+        facts_of_patches = {**facts, **run.info["patches"]}
+        patches = replace(patches, predictions=table, split=None, facts=facts_of_patches)
+    pieces = dataset.preparation.patches is not None and not patches
+    return replace(own, predictions=predictions, split=None, pieces=pieces, facts=facts, patches=patches)
+
+
+def most_probable(probabilities: np.ndarray) -> Decided:
+    """Probabilities (n, classes) with the most probable class of each row as its label."""
+    return Decided(probabilities, probabilities.argmax(axis=1), {})
+
+
+def _table(run: Run, samples: Sequence[Sample], answers: Decided) -> Predictions:
+    return Predictions(
+        classes=run.classes,
+        splits=("",) * len(samples),
+        patients=tuple(sample.patient for sample in samples),
+        labels=np.array([run.classes.index(sample.label) for sample in samples]),
+        predicted=answers.chosen,
+        probabilities=answers.probabilities,
+        paths=tuple(sample.path for sample in samples),
+        sources=tuple(sample.source for sample in samples),
+        traits={
+            **{name: tuple(_text(getattr(sample, name)) for sample in samples) for name in TRAITS},
+            **{name: tuple(map(repr, values.tolist())) for name, values in answers.columns.items()},
+        },
+    )
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def answers_of_rows(
+    predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher
+) -> tuple[Decided, Sequence[Sample], np.ndarray | None]:
+    """Answers and their rows, which are the dataset's own, and no probabilities of patches behind them."""
+    found = answers_to(predictor, dataset.root, dataset.samples, workers=workers, watcher=watcher)
+    return found, dataset.samples, None
+
+
+def _check(run: Run, dataset: Dataset, watcher: Watcher) -> None:
+    if unknown := [name for name in dataset.classes if name not in run.classes]:
+        raise DataError(
+            f"{dataset.root}: has the class {unknown[0]}, and {run.root} knows only "
+            f"{', '.join(run.classes)}; prepare it with the same classes"
+        )
+    check_form(run, dataset, watcher)
+
+
+def check_form(run: Run, dataset: Dataset, watcher: Watcher) -> None:
+    """Raises DataError for images of a size that a run does not know; warns of another preparation."""
+    width, height = run.info["size"]
+    for sample in dataset.samples:
+        if (sample.width, sample.height) != (width, height):
+            raise DataError(
+                f"{dataset.root}: {sample.path} is {sample.width}×{sample.height}, and {run.root} knows only "
+                f"{width}×{height}; prepare the dataset with --size {width}x{height}"
+            )
+    if dataset.preparation != run.preparation:
+        watcher.warn(f"{dataset.root}: was prepared otherwise than what {run.root} was trained on")
+
+
+def seen_by(run: Run) -> list[tuple[Sample, str, int, bool]]:
+    """What a run was made with, as `write_seen` takes it."""
+    return [
+        (
+            Sample(patient=row["patient"], dataset=row["dataset"], sha256=row["sha256"], path=row["path"]),
+            row["split"],
+            int(row["perceptual"], 16),
+            row["blank"] == "1",
+        )
+        for row in _read_seen(run)
+    ]
+
+
+def audit_against(run: Run, dataset: Dataset, *, chosen: np.ndarray | None = None) -> Leak:
+    """What a dataset, or its `chosen` images (images,), shares with those that a run was trained on or
+    chosen by."""
+    seen = seen_by(run)
+    looks = table_of_looks([row[2] for row in seen], [row[3] for row in seen])
+    return audit_between(dataset, [row[0] for row in seen], looks, chosen=chosen)[0]
+
+
+def answers_to(
+    predictor: Predictor,
+    root: Path,
+    samples: Sequence[Sample],
+    *,
+    workers: int = 2,
+    watcher: Watcher = SILENT,
+) -> Decided:
+    """Answers to prepared images below `root`, which need no preparation. Raises DataError for a bad one."""
+    paths = [str(root / sample.path) for sample in samples]
+    probabilities = np.empty((len(paths), len(predictor.classes)))
+    chosen = np.empty(len(paths), np.int64)
+    columns = {name: np.empty(len(paths)) for name in predictor.columns}
+    with watcher.track(len(paths), "images") as advance:
+        for place, answer in enumerate(predict(replace(predictor, prepared=True), paths, workers=workers)):
+            if answer.probabilities is None:
+                raise DataError(
+                    f"{answer.path}: {answer.error}; restore the file or prepare the dataset again"
+                )
+            probabilities[place] = answer.probabilities
+            chosen[place] = answer.probabilities.argmax() if answer.chosen is None else answer.chosen
+            for name in columns:
+                columns[name][place] = float(answer.columns[name])
+            advance(1)
+    return Decided(probabilities, chosen, columns)

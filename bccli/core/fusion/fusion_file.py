@@ -1,0 +1,101 @@
+"""fusion.npz: what makes images of patches, without the patch run and without TensorFlow."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from bccli.core.classifiers.run_files import CLASSIFIER
+from bccli.core.errors import DataError
+from bccli.core.files import replacing
+from bccli.core.fusion.forward_passes import patch_scores
+from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Geometry, Network
+from bccli.core.models.runtimes import OUTPUTS
+from bccli.core.runs.run_folder import Run
+
+NAME = "fusion.npz"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class PatchHead:
+    """The head of a patch run: from features to class probabilities."""
+
+    layers: tuple[str, ...]
+    output: str
+    arrays: Mapping[str, np.ndarray]
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Probabilities (n, classes) of the features (n, width) of n patches."""
+        return OUTPUTS[self.output](patch_scores(features, self.arrays, self.layers))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What fusion.npz holds: the row of `FUSIONS`, the patch head, and what the row has learned.
+
+    `arrays` are a network's weights, `layers` how many there are of its own, `output` its last activation.
+    """
+
+    kind: str
+    head: PatchHead
+    geometry: Geometry
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    layers: int = 0
+    output: str = "softmax"
+
+    def write(self, root: Path) -> None:
+        """Write the file of a run."""
+        facts = {
+            "format": FORMAT,
+            "kind": self.kind,
+            "head": {"layers": self.head.layers, "output": self.head.output},
+            "geometry": [self.geometry.patches, self.geometry.stride],
+            "layers": self.layers,
+            "output": self.output,
+        }
+        arrays = {**self.head.arrays, **self.arrays}
+        with replacing(root / NAME) as stream:
+            np.savez(
+                stream,
+                facts=np.array(json.dumps(facts)),
+                **{name: np.asarray(values, np.float32) for name, values in arrays.items()},  # type: ignore[arg-type]
+            )
+
+
+def load_fuser(run: Run) -> tuple[Stored, Fuser]:
+    """What a run of kind fusion has stored, and what fuses. Raises DataError where a file is damaged."""
+    path = run.part(NAME)
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            facts = json.loads(str(content["facts"]))
+            arrays = {name: content[name] for name in content.files if name != "facts"}
+        stored = _stored(facts, arrays)
+        way = FUSIONS[stored.kind]
+    except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); copy the whole folder again") from None
+    if isinstance(way, Network):
+        return stored, way.fuser(stored.arrays, stored.layers, stored.output)
+    if isinstance(way, Classified):
+        from bccli.core.classifiers.models import load_classifier
+
+        return stored, way.fuser(load_classifier(run.part(CLASSIFIER)), stored.geometry)
+    return stored, way
+
+
+def _stored(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Stored:
+    own = {name: values for name, values in arrays.items() if not name.startswith("patch/")}
+    head: Sequence[str] = facts["head"]["layers"]
+    of_head = {name: values for name, values in arrays.items() if name.startswith("patch/")}
+    return Stored(
+        kind=facts["kind"],
+        head=PatchHead(tuple(head), facts["head"]["output"], of_head),
+        geometry=Geometry(*facts["geometry"]),
+        arrays=own,
+        layers=facts["layers"],
+        output=facts["output"],
+    )

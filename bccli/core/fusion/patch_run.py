@@ -1,0 +1,122 @@
+"""What a fusion starts from: a patch run that will do, its network in two halves, a design of the options."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bccli.core.errors import DataError, UsageError
+from bccli.core.fusion.fusion_file import PatchHead
+from bccli.core.fusion.methods import FUSIONS, Classified, Network
+from bccli.core.fusion.networks import head_arrays
+from bccli.core.models.heads import HEADS, Head
+from bccli.core.progress import Watcher
+from bccli.core.runs.run_folder import Run, load_run
+from bccli.core.training.assembly import weights_hash
+from bccli.core.training.design import Design, Fusing, Job
+from bccli.core.training.features import FeatureKey
+from bccli.core.training.settings import Schedule
+
+
+def load_base(root: Path) -> tuple[Run, Fusing]:
+    """The patch run in a folder. Raises DataError where its features cannot be fused."""
+    run = load_run(root)
+    if run.info["kind"] != "network":
+        raise DataError(
+            f"{root}: is a run of kind {run.info['kind']}, and --features-from takes a network; "
+            "name a run that bccli train or finetune made of one network"
+        )
+    if run.preparation.patches is None:
+        raise DataError(
+            f"{root}: was trained on whole images, and there is nothing to fuse; "
+            "name a run that was trained on patches (bccli prepare --patch)"
+        )
+    return run, Fusing(root, run.info["files"].get("model.keras", ""))
+
+
+def check_base(base: Run, job: Job, size: tuple[int, int], watcher: Watcher) -> None:
+    """Raises DataError where the patch run cannot take a dataset's patches of `size` (width, height)."""
+    data = job.dataset
+    if data.preparation.patches is None:
+        raise DataError(
+            f"{data.root}: has whole images, and fusions are about patches; prepare it with --patch"
+        )
+    if data.classes != base.classes:
+        raise DataError(
+            f"{base.root}: knows the classes {', '.join(base.classes)}, and {data.root} has "
+            f"{', '.join(data.classes)}; name a patch run of the same classes"
+        )
+    if size != tuple(base.info["size"]):
+        wanted, found = "×".join(map(str, base.info["size"])), "×".join(map(str, size))
+        raise DataError(
+            f"{data.root}: its patches are {found}, and {base.root} knows only {wanted}; prepare them alike"
+        )
+    if data.preparation != base.preparation:
+        watcher.warn(f"{data.root}: was prepared otherwise than what {base.root} was trained on")
+
+
+@dataclass(frozen=True)
+class PatchNetwork:
+    """A patch run's network: the Keras model from RGB 0–255 to features, the head's weights, and the key by
+    which features are kept."""
+
+    extractor: Any
+    head: PatchHead
+    key: FeatureKey
+
+
+def load_patch_network(base: Run) -> PatchNetwork:
+    """The network of a patch run. Raises DataError where its file is missing or damaged."""
+    import keras
+
+    whole = keras.saving.load_model(base.part("model.keras"), compile=False, safe_mode=True)
+    head = whole.get_layer("head")
+    (features,) = (
+        node.input_tensors[0]
+        for nodes in whole._nodes_by_depth.values()
+        for node in nodes
+        if node.operation is head
+    )
+    extractor = keras.Model(whole.input, features, name="extractor")
+    layers, arrays = head_arrays(head)
+    patch_head = PatchHead(tuple(layers), base.info["settings"]["output"], arrays)
+    key = _key(base, extractor)
+    extractor.trainable = False
+    return PatchNetwork(extractor, patch_head, key)
+
+
+def _key(base: Run, extractor: Any) -> FeatureKey:
+    """A backbone that stayed as it was has had its features computed with the patch run; others by their
+    weights."""
+    from bccli.core.catalog import find_backbone
+
+    settings, norm = base.info["settings"], base.info.get("norm")
+    backbone = find_backbone(base.info["backbone"])
+    kind = HEADS[settings.get("head", "gap")].features
+    size = (base.info["size"][0], base.info["size"][1])
+    if settings["trainable"] == "none" and not norm:
+        weights = settings["weights_hash"] or f"random {settings['seed']}"
+    else:
+        weights = weights_hash(extractor)
+    return FeatureKey(backbone.name, weights, f"{norm}" if norm else backbone.preprocessing, size, kind)
+
+
+def design_of(
+    design: Design, name: str, *, dense: tuple[int, ...] | None = None, dropout: float | None = None
+) -> Design:
+    """The design with a row of `FUSIONS` as its head, and without what this row has no use for.
+
+    So one recipe fits all of them. Raises UsageError where a network cannot have so many layers.
+    """
+    way, schedule = FUSIONS[name], design.schedule
+    if isinstance(way, Network):
+        sizes = dense or way.sizes
+        if way.depth not in (None, len(sizes)):
+            raise UsageError(f"--dense: {name} has {way.depth} layer, and {len(sizes)} are given; give one")
+        head = Head(sizes, dropout or 0.0, schedule.output, name)
+        return replace(design, head=head)
+    plain = Schedule(seed=schedule.seed)
+    if isinstance(way, Classified):
+        plain = replace(plain, class_weights=schedule.class_weights)
+    else:
+        design = replace(design, augment=None, views=None)
+    return replace(design, head=Head(kind=name), schedule=plain, augment_val=False)

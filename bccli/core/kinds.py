@@ -1,0 +1,50 @@
+"""The kinds of runs in a table: what makes each of them, and what answers for it."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Functions as "module:function" inside `bccli.core`, imported once a run of the kind is made or asked.
+
+    `answerer` loads what answers to raw images; `network` loads what makes class probabilities of prepared
+    ones, where the folds of a run may be of this kind. `on_dataset` answers to a whole prepared dataset.
+    `trainer` makes a run of a job; a kind without one is made by a command of its own.
+    """
+
+    answerer: str
+    network: str = ""
+    on_dataset: str = "evaluation.external:answers_of_rows"
+    trainer: str = ""
+
+
+_NETWORKS = "prediction.run_predictor:load_networks"
+
+KINDS = {
+    "network": Kind(
+        _NETWORKS,
+        network="prediction.run_predictor:load_network",
+        trainer="training.network:train_network",
+    ),
+    "classifier": Kind(
+        _NETWORKS,
+        network="classifiers.predictor:load_classified",
+        trainer="classifiers.train:classify",
+    ),
+    "folds": Kind(_NETWORKS),
+    "fusion": Kind(
+        "fusion.predictor:load_fusion",
+        on_dataset="fusion.external:answers_of_images",
+        trainer="fusion.train:fuse",
+    ),
+    "tree": Kind("trees.predictor:load_tree"),
+}
+"""Every kind that run.json may name."""
+
+
+def imported(name: str) -> Any:
+    """The function that "module:function" names."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(f"bccli.core.{module}"), function)

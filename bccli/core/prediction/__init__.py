@@ -1,0 +1,4 @@
+"""Raw images in, answers of runs out: `predictor` is what `predict` runs on, `run_predictor` one run in it.
+
+`masks` finds masks beside images, `region_finder` stands in for them, by the maps of `class_activation`.
+"""

@@ -1,0 +1,81 @@
+"""Where a node of a tree looks when no mask says so: at what the node above it has seen.
+
+A stand-in for the learned detector that the Mini-DDSM thesis leaves to future work: the crop is the box
+around what the class-activation map of the node above shows, see `class_activation`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from bccli.core.imaging.equalising import Box
+from bccli.core.imaging.preparation import raw_box
+from bccli.core.models.runtimes import Engine, Network
+from bccli.core.prediction.class_activation import DenseHead, Shapes, activation_map, box_in, head_from_arrays
+from bccli.core.prediction.run_predictor import Answerer, Form, Pieces, form_of
+from bccli.core.runs.run_folder import Run, load_run
+
+FOLDER = "locators"
+"""The folder of a tree's run that holds a model from images to features and maps, and its head, for each
+node that others are located by."""
+
+
+@dataclass(frozen=True)
+class Locator:
+    """Finds the box in a raw image that `node` is to see.
+
+    `network` makes features and maps of `shapes` of images in `form`; class `number` of `head` is what is
+    looked for, from `share` of the map's maximum on.
+    """
+
+    node: str
+    form: Form
+    network: Network
+    head: DenseHead
+    shapes: Shapes
+    number: int
+    share: float
+    _lock: Lock = field(default_factory=Lock, compare=False, repr=False)
+
+    def __call__(self, pieces: Pieces, shape: tuple[int, int]) -> Box:
+        """The box in a raw image of this shape (height, width), of which `pieces` has the locator's form."""
+        preparation, size = self.form
+        with self._lock:  # images are prepared in several threads
+            (outputs,) = self.network(pieces.images)
+        found = activation_map(outputs, self.head, self.shapes, self.number, size)
+        return raw_box(box_in(found, self.share), preparation, shape)
+
+
+@runtime_checkable
+class LocatingAnswerer(Answerer, Protocol):
+    """What answers for a run that finds regions where there is no mask."""
+
+    @property
+    def locators(self) -> Mapping[Form, Locator]:
+        """What finds them, by the forms of the regions."""
+
+
+def load_locators(run: Run, engine: Engine) -> dict[Form, Locator]:
+    """A tree's locators by the form whose boxes they find."""
+    known: Mapping[str, Any] = run.info.get(FOLDER, {})
+    found = {}
+    for name, facts in known.items():
+        stem = f"{FOLDER}/{facts['by']}"
+        with np.load(run.part(f"{stem}.npz"), allow_pickle=False) as arrays:
+            head = head_from_arrays(dict(arrays))
+        shapes = [(rows, columns, channels) for rows, columns, channels in facts["shapes"]]
+        found[form_of(load_run(run.root / name))] = Locator(
+            name, form_of(run), engine.outputs(run, stem), head, shapes,
+            facts["number"], facts["share"],
+        )  # fmt: skip
+    return found
+
+
+def filled(box: Box, shape: tuple[int, int]) -> np.ndarray:
+    """A box as a mask uint8 (height, width)."""
+    mask = np.zeros(shape, np.uint8)
+    mask[box.top : box.bottom, box.left : box.right] = 255
+    return mask

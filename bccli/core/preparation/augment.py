@@ -1,0 +1,194 @@
+"""From a prepared dataset to a larger one of originals and children."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccli import __version__
+from bccli.core.augmentation.policy_sheet import draw_sheet
+from bccli.core.data.audit_pairs import part_of
+from bccli.core.data.dataset import Dataset, load_dataset
+from bccli.core.data.manifest import Sample
+from bccli.core.errors import BccliError
+from bccli.core.preparation.augment_chunk import (
+    IMAGES,
+    Chunk,
+    Litter,
+    augment_chunk,
+    make_children,
+    read_pixels,
+)
+from bccli.core.preparation.augment_request import Outcome, Request, plan_outcome
+from bccli.core.preparation.chunks import JOURNALS
+from bccli.core.preparation.estimate import Estimate, estimate
+from bccli.core.preparation.merge import merge
+from bccli.core.preparation.resumable import Making, finished, keep_apart, make
+from bccli.core.preparation.shards import WHOLE, Shard
+from bccli.core.preparation.survey import survey
+from bccli.core.progress import SILENT, Watcher
+from bccli.core.workers import in_order
+
+# Below this many images, starting worker processes takes longer than the work.
+_WORTH_WORKERS = 400
+
+# A sheet of more would be endless.
+_MOST_CLASSES = 4
+
+
+@dataclass(frozen=True)
+class Augmentation(Making):
+    """What is asked, of what, and what it comes to."""
+
+    request: Request
+    dataset: Dataset
+    outcome: Outcome
+
+    @property
+    def images(self) -> int:
+        return len(self.outcome.parents)
+
+    @property
+    def size(self) -> int:
+        return IMAGES
+
+    def learn(self) -> dict[str, Any]:
+        return self.dataset.info["preparation"]
+
+    def work_on(self, preparation: dict[str, Any]) -> Generator[tuple[int, int], None, None]:
+        numbers = (number for number in range(self.chunks) if self.shard.has(number))
+        return in_order(augment_chunk, map(self._chunk, numbers), self.sensible_workers)
+
+    def complete(self, preparation: dict[str, Any]) -> dict[str, Any]:
+        found, info = self.dataset.info, dict(self.dataset.info)
+        samples = self.dataset.samples
+        seen = survey(lambda tally: iter(samples), self.dataset.classes, lambda sample: 0)
+        info |= merge(self.out, seen, self.watcher)
+        children = {(row["part"], row["label"]): row["children"] for row in self.counts()}
+        # which are about raw images
+        kept = ("sources", "quarantined", "excluded", "unstained", "blank", "remarks", "conflicts")
+        return info | {key: found[key] for key in kept if key in found} | {
+            "version": __version__,
+            "protocol": self.request.protocol_of(self.dataset),
+            "settings": self.settings,
+            "prepared": found.get("settings"),
+            "augmentation": self.request.description(),
+            "notes": [*found.get("notes", ()), *self.parts.notes],
+            "counts": [row | {"children": children[row["part"], row["label"]]} for row in info["counts"]],
+        }  # fmt: skip
+
+    @property
+    def sensible_workers(self) -> int:
+        """One where the others would take longer to start than to work."""
+        return self.workers if self.images >= _WORTH_WORKERS else 1
+
+    def counts(self) -> list[dict[str, Any]]:
+        """Images, and how many of them are children, per split or fold and class."""
+        by_fold = (self.parts.folds >= 0).any()
+        codes = self.parts.folds if by_fold else self.parts.splits
+        labels = np.array([self.dataset.classes.index(sample.label) for sample in self.dataset.samples])
+        labels, children = labels[self.outcome.parents], self.outcome.numbers > 0
+        rows = []
+        for code in sorted(set(codes.tolist())):
+            for number, label in enumerate(self.dataset.classes):
+                here = (codes == code) & (labels == number)
+                if here.any():
+                    split, fold = self.outcome.place(int(np.flatnonzero(here)[0]))
+                    part = part_of(Sample(split=split, fold=fold))
+                    images, of_them = int(here.sum()), int((here & children).sum())
+                    rows.append({"part": part, "label": label, "images": images, "children": of_them})
+        return rows
+
+    def foresee(self) -> Estimate:
+        """What is still to be done will take, from a handful of children made in memory."""
+
+        def produce(sample: Sample) -> Iterator[np.ndarray]:
+            litter = Litter(replace(sample, variant=0), (sample.variant,), (("", None),))
+            data, policy = self.request.data, self.request.policy
+            for _, pixels, mask in make_children(data, litter, policy, self.request.seed):
+                yield from (pixels,) if mask is None else (pixels, mask)
+
+        samples, outcome = self.dataset.samples, self.outcome
+        return estimate(
+            (
+                replace(samples[parent], variant=number)
+                for parent, number in zip(outcome.parents.tolist(), outcome.numbers.tolist(), strict=True)
+            ),
+            produce,
+            total=self.images,
+            out=self.out,
+            workers=self.sensible_workers,
+            chunk=self.size,
+        )
+
+    def check_space(self) -> None:
+        """Raises BccliError where the disk has too little room for what is still to be written."""
+        ready = sum(path.stem.isdecimal() for path in (self.out / JOURNALS).glob("*.json"))
+        if ready >= self.chunks:
+            return
+        whole = self.foresee()
+        missing = replace(whole, space=round(whole.space * (1 - ready / self.chunks)))
+        if warning := missing.warning():
+            raise BccliError(warning)
+
+    def _chunk(self, number: int) -> Chunk:
+        """The images of a chunk, those of one original together."""
+        outcome, samples = self.outcome, self.dataset.samples
+        rows = range(number * self.size, min((number + 1) * self.size, self.images))
+        litters: dict[int, list[int]] = {}
+        for row in rows:
+            litters.setdefault(int(outcome.parents[row]), []).append(row)
+        return Chunk(
+            number,
+            tuple(
+                Litter(
+                    samples[parent],
+                    tuple(int(outcome.numbers[row]) for row in images),
+                    tuple(map(outcome.place, images)),
+                )
+                for parent, images in litters.items()
+            ),
+            self.request.data,
+            self.out,
+            self.request.policy,
+            self.request.seed,
+        )
+
+
+def plan_augmentation(
+    request: Request, out: Path, *, workers: int = 1, shard: Shard = WHOLE, watcher: Watcher = SILENT
+) -> Augmentation:
+    """What the request comes to, without anything written.
+
+    Raises DataError for a dataset that cannot be augmented, UsageError for an amount that cannot be had.
+    """
+    keep_apart(request.data, out)
+    dataset = load_dataset(request.data)
+    outcome = plan_outcome(request, dataset)
+    for note in outcome.plan.notes:
+        watcher.warn(note)
+    settings = request.to_json(dataset)
+    return Augmentation(out, settings, outcome.plan, shard, workers, watcher, request, dataset, outcome)
+
+
+def preview(work: Augmentation) -> bytes:
+    """A PNG with the children of one image per class, of at most four classes."""
+    images: dict[str, tuple[str, np.ndarray]] = {}
+    for parent in work.outcome.parents[work.outcome.numbers > 0].tolist():
+        original = work.dataset.samples[parent]
+        if original.label not in images and len(images) < _MOST_CLASSES:
+            images[original.label] = original.source, read_pixels(work.request.data, original)
+    return draw_sheet(work.request.policy, list(images.values()), seed=work.request.seed)
+
+
+def augment(work: Augmentation, *, overwrite: bool = False) -> dict[str, Any] | None:
+    """Make, continue or recognise the larger dataset; returns what dataset.json holds.
+
+    With a shard, its part of the work: None where others are still to be done. Raises as `resumable.make`,
+    and BccliError where the disk is too small.
+    """
+    if not finished(work.out, work.settings, overwrite):
+        work.check_space()
+    return make(work, overwrite=overwrite)

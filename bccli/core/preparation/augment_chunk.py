@@ -1,0 +1,142 @@
+"""The unit of work of `augment`: some images are copied, their children made, written and journalled."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from bccli.core import interruption
+from bccli.core.augmentation import Policy, child_with_mask
+from bccli.core.data.manifest import MANIFEST, Sample
+from bccli.core.errors import DataError, ImageError
+from bccli.core.files import write_text
+from bccli.core.imaging.formats.decoding import decode
+from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
+from bccli.core.imaging.opencv import load_cv2
+from bccli.core.preparation.chunks import box_of, is_done, journal_path, new_entries, write_png
+
+IMAGES = 128
+"""Originals and children in a chunk."""
+
+_REMEDY = "restore the file or prepare the dataset again"
+
+
+@dataclass(frozen=True)
+class Litter:
+    """An original and some of its children; number 0 is the original itself.
+
+    `places` are the split and fold of each of the `numbers`.
+    """
+
+    original: Sample
+    numbers: tuple[int, ...]
+    places: tuple[tuple[str, int | None], ...]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some litters of the prepared dataset `data`, on their way to `out`."""
+
+    number: int
+    litters: tuple[Litter, ...]
+    data: Path
+    out: Path
+    policy: Policy
+    seed: int
+
+    @property
+    def images(self) -> int:
+        """How many images it makes."""
+        return sum(len(litter.numbers) for litter in self.litters)
+
+
+def augment_chunk(chunk: Chunk) -> tuple[int, int]:
+    """Make one chunk unless its journal says that it is done. Returns (images, images done before)."""
+    journal = journal_path(chunk.out, chunk.number)
+    inputs = _inputs_hash(chunk)
+    if is_done(journal, chunk.out, inputs):
+        return chunk.images, chunk.images
+    load_cv2().setNumThreads(1)  # a process is the work of one core
+    entries = new_entries(inputs)
+    for litter in chunk.litters:
+        interruption.stop_if_requested()
+        entries["rows"] += _write_litter(chunk, litter)
+    write_text(journal, json.dumps(entries))
+    return chunk.images, 0
+
+
+def make_children(
+    data: Path, litter: Litter, policy: Policy, seed: int
+) -> Iterator[tuple[Sample, np.ndarray, np.ndarray | None]]:
+    """Each of a litter with its pixels and its mask. Raises DataError where the original is damaged."""
+    original = litter.original
+    pixels = read_pixels(data, original)
+    mask = _read(data / original.mask)[..., 0] if original.mask else None
+    for number, (split, fold) in zip(litter.numbers, litter.places, strict=True):
+        image, shape = pixels, mask
+        if number:
+            name = original.source or original.path
+            image, shape = child_with_mask(policy, pixels, mask, seed=seed, image=name, number=number)
+        yield _sample_of(original, number, split, fold, shape), image, shape
+
+
+def _sample_of(
+    original: Sample, number: int, split: str, fold: int | None, mask: np.ndarray | None
+) -> Sample:
+    """The manifest row of an original or a child, whose hash is still to come."""
+    placed = replace(original, split=split, fold=fold)
+    if not number:
+        return placed
+    return replace(
+        placed,
+        path=child_path(original.path, number),
+        parent=original.path,
+        variant=number,
+        mask=child_path(original.mask, number) if original.mask else "",
+        box="" if mask is None else box_of(mask),  # where there is no mask, nobody knows where it went
+    )
+
+
+def child_path(path: str, number: int) -> str:
+    """Where the child of an image lies: beside all originals, 1,000 numbers to a folder."""
+    top, *rest = PurePosixPath(path).parts
+    return str(PurePosixPath(top, "children", f"{number // 1000:03d}", f"{number % 1000:03d}", *rest))
+
+
+def _write_litter(chunk: Chunk, litter: Litter) -> list[list[Any]]:
+    rows = []
+    for sample, pixels, mask in make_children(chunk.data, litter, chunk.policy, chunk.seed):
+        if mask is not None:
+            write_png(chunk.out, sample.mask, mask)
+        size = write_png(chunk.out, sample.path, pixels)
+        sample = replace(sample, sha256=pixel_hash(pixels))
+        rows.append([sample.cells(MANIFEST), size, perceptual_hash(pixels), is_blank(pixels)])
+    return rows
+
+
+def read_pixels(data: Path, sample: Sample) -> np.ndarray:
+    """The pixels of a prepared image. Raises DataError where they are not those of the manifest."""
+    pixels = _read(data / sample.path)
+    if pixel_hash(pixels) != sample.sha256:
+        raise DataError(f"{data / sample.path}: has other pixels than the manifest says; {_REMEDY}")
+    return pixels
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        return decode(path)
+    except ImageError as error:
+        raise DataError(f"{path}: {error}; {_REMEDY}") from None
+
+
+def _inputs_hash(chunk: Chunk) -> str:
+    """A hash of all that the chunk's results depend on; the manifest vouches for the pixels."""
+    digest = hashlib.sha256(json.dumps([chunk.number, chunk.seed, chunk.policy.to_json()]).encode())
+    for litter in chunk.litters:
+        cells = "\x1f".join(litter.original.cells(MANIFEST))
+        digest.update(f"{cells}\x1e{litter.numbers}{litter.places}".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

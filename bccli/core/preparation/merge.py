@@ -1,0 +1,257 @@
+"""The end of `prepare` and `augment`: journals become manifest, quarantine, preview and audit."""
+
+import csv
+import io
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccli.core.data.audit import keep_looks, looks_path
+from bccli.core.data.audit_pairs import NEAR, Pair, conflicts_json, part_of, registered, write_pairs
+from bccli.core.data.leakage import Leak, Traits, audit_folds, audit_splits
+from bccli.core.data.lookalikes import IDENTICAL
+from bccli.core.data.manifest import MANIFEST, SPLITS, ContentHash, Sample
+from bccli.core.data.remarks import Remarks
+from bccli.core.errors import DataError
+from bccli.core.files import replacing, write_bytes
+from bccli.core.preparation.chunks import JOURNALS, read_entries
+from bccli.core.preparation.counts import Background, Census
+from bccli.core.preparation.preview_png import Selection, draw_preview
+from bccli.core.preparation.stats_png import draw_stats
+from bccli.core.preparation.survey import Survey
+from bccli.core.preparation.verification import Tally
+from bccli.core.progress import Watcher
+
+_LEFT_OUT = ("copy", "other_view", "other_task")
+"""What readers leave out that counts as excluded."""
+EXCLUSIONS = {
+    "no_tissue": "have no patch with enough tissue",
+    "no_region": "have no mask, and so no region to cut out",
+    "aspect_ratio": "have an aspect ratio outside of --aspect",
+}
+"""Why the method leaves out an image, in the words of a warning."""
+
+
+@dataclass
+class _Tally:
+    """What grows while the journals are read: a few numbers per image, counters and the content hash."""
+
+    patients: dict[str, int]
+    content: ContentHash = field(default_factory=ContentHash)
+    folds: bool = False
+    census: Census = field(default_factory=Census)
+    seen: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    part: array = field(default_factory=lambda: array("i"))
+    patient: array = field(default_factory=lambda: array("i"))
+    pixels: array = field(default_factory=lambda: array("Q"))
+    perceptual: array = field(default_factory=lambda: array("Q"))
+    blank: array = field(default_factory=lambda: array("b"))
+    parent: array = field(default_factory=lambda: array("i"))
+    blank_sources: Remarks = field(default_factory=Remarks)
+    original: tuple[str, int] = "", -1  # the last one's path and row: children follow theirs
+
+    def add(self, sample: Sample, perceptual: int, blank: bool) -> None:
+        self.content.add(sample)
+        part = part_of(sample)
+        self.folds |= sample.fold is not None
+        number = self.patients[sample.patient] if sample.patient else -1
+        self.census.add(sample, part)
+        self.seen.setdefault((part, sample.label), set()).update([number] if number >= 0 else [])
+        if not sample.parent:
+            self.original = sample.path, len(self.parent)
+        self.parent.append(self.original[1] if sample.parent == self.original[0] else -1)
+        self.part.append(SPLITS.index(sample.split) if sample.split else sample.fold or 0)
+        self.patient.append(number)
+        self.pixels.append(int(sample.sha256[:16], 16))
+        self.perceptual.append(perceptual)
+        self.blank.append(blank)
+
+    def traits(self) -> Traits:
+        return Traits(
+            patients=np.array(self.patient, np.int32),
+            pixels=np.array(self.pixels, np.uint64),
+            perceptual=np.array(self.perceptual, np.uint64),
+            blank=np.array(self.blank, bool),
+            parents=np.array(self.parent, np.int32),
+        )
+
+
+def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = ()) -> dict[str, Any]:
+    """Write all but dataset.json; returns what the journals add to it. DataError where a class is lost.
+
+    `pairs` are raw images that show one picture, their paths those that they have in `out`.
+    """
+    tally = _Tally({name: number for number, name in enumerate(found.names)})
+    selection = Selection(found.classes)
+    left_out = _write_tables(out, tally, selection, found.tally)
+    for label in found.classes:
+        if not any(count for (_, name), count in tally.census.images.items() if name == label):
+            raise DataError(f"{out}: no image of class {label} {_why_none(out, left_out)}")
+    write_bytes(out / "preview.png", draw_preview(out, selection))
+    background = found.background()
+    write_bytes(out / "stats.png", draw_stats(tally.census, found.classes, background))
+    excluded = {remark.kind: remark.count for remark in found.tally.remarked() if remark.kind in _LEFT_OUT}
+    excluded |= {kind: left_out[kind] for kind in EXCLUSIONS if left_out[kind]}
+    traits = tally.traits()
+    leaks = audit_of(traits, np.array(tally.part, np.int32), folds=tally.folds)
+    pairs = (*_placed(out, pairs), *_prepared_pairs(out, traits, leaks, pairs))
+    if pairs:
+        write_pairs(out / "audit.csv", pairs)
+    looks = looks_path(out / ".cache", tally.content.hexdigest())
+    keep_looks(looks, np.array(tally.perceptual, np.uint64), traits.blank)
+    return {
+        "counts": _counts(tally, found.classes),
+        **_ages(background),
+        "sources": left_out["read"] + sum(left_out[kind] for kind in EXCLUSIONS),
+        "quarantined": left_out["bad"],
+        "excluded": excluded,
+        "unstained": left_out["unstained"],
+        "blank": asdict(tally.blank_sources) if tally.blank_sources.count else None,
+        "remarks": {
+            remark.kind: {"count": remark.count, "first": list(remark.first)}
+            for remark in found.tally.remarked()
+        },
+        "audit": {part: leak.to_json() for part, leak in leaks.items()},
+        "conflicts": conflicts_json(pairs),
+        "content_hash": tally.content.hexdigest(),
+    }
+
+
+def _why_none(out: Path, left_out: Counter[str]) -> str:
+    """Why a class has no image, after its name."""
+    kinds = [kind for kind in EXCLUSIONS if left_out[kind]]
+    if not kinds:
+        return f"could be read; see {out / 'quarantine.csv'}"
+    reasons = ", ".join(f"{left_out[kind]} images {EXCLUSIONS[kind]}" for kind in kinds)
+    return f"is left: {reasons}; choose another --task or other steps"
+
+
+def _ages(background: Background) -> dict[str, Any]:
+    """Mean ages in years as stored in dataset.json; nothing where no patient's age is known."""
+    if not background.ages:
+        return {}
+    groups = {"": background.ages, **background.class_ages}
+    return {
+        "ages": [
+            {"label": label, "patients": len(ages), "mean": round(sum(ages) / len(ages), 2)}
+            for label, ages in groups.items()
+        ]
+    }
+
+
+def audit_of(traits: Traits, parts: np.ndarray, *, folds: bool) -> dict[str, Leak]:
+    """What crosses into test and val, or between folds."""
+    return {"folds": audit_folds(traits, parts)} if folds else audit_splits(traits, parts)
+
+
+def _placed(out: Path, pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """The pairs with what became of their images; one that was left out has no path."""
+    wanted = {sample.path for pair in pairs for sample in (pair.one, pair.other) if sample.path}
+    there = {sample.path: sample for _, sample in _rows(out) if sample.path in wanted} if wanted else {}
+    for pair in pairs:
+        one, other = (there.get(sample.path, replace(sample, path="")) for sample in (pair.one, pair.other))
+        yield replace(pair, one=one, other=other)
+
+
+def _prepared_pairs(
+    out: Path, traits: Traits, leaks: dict[str, Leak], known: Sequence[Pair]
+) -> Iterator[Pair]:
+    """Pairs that show only in what was made of the images: equal pixels, and what looks alike across splits.
+
+    Augmented children are left out: they look like what they were made from.
+    """
+    originals = (traits.parents < 0) & ~traits.blank
+    rows = np.flatnonzero(originals)
+    _, first, places = np.unique(traits.pixels[rows], return_index=True, return_inverse=True)
+    equal = [
+        pair for pair in zip(rows.tolist(), rows[first[places]].tolist(), strict=True) if len(set(pair)) > 1
+    ]
+    near = [pair for leak in leaks.values() for pair in leak.pairs if originals[list(pair)].all()]
+    wanted = {row for pair in (*equal, *near) for row in pair}
+    samples = {row: sample for row, sample in _rows(out) if row in wanted} if wanted else {}
+    told = {frozenset((pair.one.source, pair.other.source)) for pair in known}
+
+    def new(kind: str, rows: Sequence[tuple[int, int]]) -> Iterator[Pair]:
+        for row, partner in rows:
+            one, other = samples[row], samples[partner]
+            if frozenset((one.source, other.source)) in told:
+                continue
+            if one.source != other.source or one.label != other.label:
+                bits = 0 if kind == IDENTICAL else traits.distance(row, partner)
+                yield Pair(kind, one, other, bits)
+
+    yield from new(IDENTICAL, equal)
+    yield from registered(list(new(NEAR, near)), out)
+
+
+def _rows(out: Path) -> Iterator[tuple[int, Sample]]:
+    """The rows of the manifest with their numbers."""
+    entries = (prepared for journal in _journals(out) for prepared in read_entries(journal).prepared)
+    return ((number, prepared.sample) for number, prepared in enumerate(entries))
+
+
+def _counts(tally: _Tally, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Images and patients per split or fold and class, in the order of both."""
+    order = {split: number for number, split in enumerate(SPLITS)}
+    keys = sorted(
+        tally.census.images, key=lambda key: (order.get(key[0], len(key[0])), key[0], classes.index(key[1]))
+    )
+    return [
+        {
+            "part": part,
+            "label": label,
+            "images": tally.census.images[part, label],
+            "patients": len(tally.seen[part, label]) or None,
+        }
+        for part, label in keys
+    ]
+
+
+def _journals(out: Path) -> Iterator[Path]:
+    yield from sorted(path for path in (out / JOURNALS).glob("*.json") if path.stem.isdecimal())
+
+
+def _write_tables(out: Path, tally: _Tally, selection: Selection, remarked: Tally) -> Counter[str]:
+    """Stream the journals into manifest.csv and quarantine.csv; returns how many are bad, excluded, …
+
+    What was remarked upon in the making is added to what the reader `remarked` upon.
+    """
+    left_out: Counter[str] = Counter()
+    with ExitStack() as stack:
+        manifest = _writer(stack, out / "manifest.csv", MANIFEST)
+        quarantine = None
+        for journal in _journals(out):
+            entries = read_entries(journal)
+            for prepared in entries.prepared:
+                manifest.writerow(prepared.sample.cells(MANIFEST))
+                tally.add(prepared.sample, prepared.perceptual, prepared.blank)
+                selection.add(prepared.sample)
+            if entries.bad and quarantine is None:
+                quarantine = _writer(stack, out / "quarantine.csv", ("path", "reason"))
+            if quarantine is not None:
+                quarantine.writerows(entries.bad)
+            for source, what in entries.blank:
+                tally.blank_sources.add(source, what)
+            for source, kind in entries.remarked:
+                remarked.remark(source, kind)
+            left_out["read"] += len({prepared.sample.source for prepared in entries.prepared})
+            left_out.update(entries.excluded)
+            for kind in ("bad", "unstained"):
+                left_out[kind] += len(getattr(entries, kind))
+    return left_out
+
+
+def _writer(stack: ExitStack, path: Path, header: tuple[str, ...]) -> Any:
+    binary = stack.enter_context(replacing(path))
+    text = io.TextIOWrapper(binary, encoding="utf-8", errors="surrogateescape", newline="")
+    stack.callback(text.detach)
+    stack.callback(text.flush)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    return writer

@@ -1,0 +1,321 @@
+"""From a raw dataset to a prepared one: what `prepare` does of its own in the making of it."""
+
+import sys
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccli import __version__
+from bccli.core.data.audit_pairs import Pair
+from bccli.core.data.dataset import FORMAT, MARKER
+from bccli.core.data.lookalikes import Lookalikes, find_lookalikes, join_groups
+from bccli.core.data.manifest import SPLITS, Sample
+from bccli.core.data.splits import TRAIN
+from bccli.core.errors import DataError
+from bccli.core.imaging.preparation import MEAN, Preparation, preparation_from_json
+from bccli.core.preparation.chunks import Chunk, chunk_size, image_path, prepare_chunk
+from bccli.core.preparation.learned import ENOUGH, Examples, learn_size, learn_stain, spread
+from bccli.core.preparation.merge import merge
+from bccli.core.preparation.request import (
+    Request,
+    divide,
+    drawn_samples,
+    examine,
+    positive_in,
+    sensible_workers,
+    verification_of,
+)
+from bccli.core.preparation.resumable import Making, keep_apart, make, recognised
+from bccli.core.preparation.shards import WHOLE, Shard, held
+from bccli.core.preparation.source_hashes import (
+    Pass,
+    hash_copies,
+    hash_images,
+    hashes_folder,
+    read_lookalikes,
+    write_lookalikes,
+)
+from bccli.core.preparation.split_plan import Plan, draw_and_plan, takes_own_split
+from bccli.core.preparation.survey import Survey
+from bccli.core.progress import SILENT, Watcher
+from bccli.core.workers import in_order
+
+
+@dataclass(frozen=True)
+class _Work(Making):
+    """What is asked, what was found and, before any was left out, surveyed."""
+
+    request: Request
+    found: Survey
+    surveyed: Survey
+    lookalikes: Lookalikes | None = None
+
+    @property
+    def images(self) -> int:
+        return len(self.found.labels)
+
+    @property
+    def contradicting(self) -> dict[str, int]:
+        """How many images of each class show a picture that has another label, too."""
+        if self.lookalikes is None:
+            return {}
+        labels = self.surveyed.labels
+        numbers = np.bincount(
+            labels[self.lookalikes.contradictions(labels)], minlength=len(self.surveyed.classes)
+        )
+        return dict(zip(self.surveyed.classes, numbers.tolist(), strict=True))
+
+    @property
+    def size(self) -> int:
+        return chunk_size(self.request.preparation)
+
+    def learn(self) -> dict[str, Any]:
+        return _learn(self).to_json()
+
+    def work_on(self, preparation: dict[str, Any]) -> Generator[tuple[int, int], None, None]:
+        steps = preparation_from_json(preparation)
+        jobs = (chunk for chunk in _chunks(self, steps) if self.shard.has(chunk.number))
+        return in_order(prepare_chunk, jobs, sensible_workers(steps, self.images, self.workers))
+
+    def complete(self, preparation: dict[str, Any]) -> dict[str, Any]:
+        request = self.request
+        positive = positive_in(request, self.found)
+        info: dict[str, Any] = {
+            "format": FORMAT,
+            "tool": MARKER,
+            "version": __version__,
+            "dataset": request.dataset,
+            "protocol": request.division.protocol,
+            "settings": self.settings,
+            "preparation": preparation,
+            "classes": list(self.found.classes),
+            "positive": positive.name,
+            "positive_origin": positive.origin,
+            "patients": len(self.found.names) or None,
+            "notes": list(self.parts.notes),
+        }
+        info |= merge(self.out, self.found, self.watcher, tuple(_pairs(self)))
+        if self.request.division.conflicts == "drop":
+            info["conflicts"] = {**info["conflicts"], "left_out": self.contradicting}
+        if verification := verification_of(request, self.found):
+            info["verification"] = verification.to_json() | {"unreadable": info["quarantined"]}
+        return info
+
+
+def prepare(
+    request: Request,
+    out: Path,
+    *,
+    workers: int = 1,
+    shard: Shard = WHOLE,
+    overwrite: bool = False,
+    watcher: Watcher = SILENT,
+) -> dict[str, Any] | None:
+    """Make, continue or recognise the prepared dataset `out`; returns what dataset.json holds.
+
+    With a shard, its part of the work: None where others are still to be done. Raises as `resumable.make`.
+    """
+    keep_apart(request.source, out)
+    found = examine(request, watcher)
+    settings = {**request.to_json(), "listing": found.listing}
+    if done := recognised(out, settings, overwrite, watcher):
+        return done
+
+    def work_on(lookalikes: Lookalikes | None, shard: Shard) -> _Work:
+        kept, parts = _plan(request, found, lookalikes, watcher)
+        return _Work(out, settings, parts, shard, workers, watcher, request, kept, found, lookalikes)
+
+    lookalikes = _look_for_copies(request, found, out, shard, workers, watcher)
+    done = make(work_on(lookalikes, shard), overwrite=overwrite)
+    if done is None or not _can_part_anew(request, found, done):
+        return done
+    watcher.note("two patients share a picture whose files differ; all images are looked at, and parted anew")
+    lookalikes = _look_for_copies(request, found, out, WHOLE, workers, watcher, whole=True)
+    try:
+        anew = work_on(lookalikes, WHOLE)
+    except DataError as error:
+        watcher.warn(f"{error}; so the pictures that patients share stay in several splits")
+        return done
+    return make(anew, overwrite=True)
+
+
+def _can_part_anew(request: Request, found: Survey, done: dict[str, Any]) -> bool:
+    """Whether identical pixels stand on two sides since only equal files were looked for."""
+    division = request.division
+    looked_at_all = bool((found.patients < 0).any()) or division.conflicts == "drop"
+    if looked_at_all or takes_own_split(found, division) or not division.keeps_groups:
+        return False
+    return any(leak["identical"] for leak in done["audit"].values())
+
+
+def _look_for_copies(
+    request: Request,
+    found: Survey,
+    out: Path,
+    shard: Shard,
+    workers: int,
+    watcher: Watcher,
+    *,
+    whole: bool = False,
+) -> Lookalikes | None:
+    """Which raw images show one picture; None where it does not matter, or no two files can be equal.
+
+    Where all patients are known, pixels are not looked at unless as a `whole`, but files of two patients
+    that are equal.
+    """
+    division = request.division
+    unknown, suspects = bool((found.patients < 0).any()), _suspects(found)
+    drops = division.conflicts == "drop"
+    if not (drops or whole) and not (division.keeps_groups and (unknown or suspects.any())):
+        return None
+    draw_and_plan(found, division)  # what cannot be parted is refused before anything is written or hashed
+    folder = hashes_folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    whole, similar = whole or unknown or drops, unknown and division.joins_similar
+    # another command may have been refused after it looked: its answer serves the same question only
+    stored = folder / f"lookalikes-{found.listing[:16]}-{whole:d}{similar:d}.npz"
+    if kept := read_lookalikes(stored):
+        return kept
+    work = Pass(
+        lambda: drawn_samples(request, None), len(found.labels), request.source, request.reading, folder
+    )
+    hashes = None
+    if whole:
+        count = sensible_workers(request.preparation, len(found.labels), workers)
+        hashes = hash_images(work, shard, count, watcher)
+    with held(out, shard, watcher):
+        if kept := read_lookalikes(stored):
+            return kept
+        hashes = hashes or hash_copies(work, suspects)
+        lookalikes = find_lookalikes(hashes, found.patients, similar=similar)
+        write_lookalikes(stored, lookalikes)
+    return lookalikes
+
+
+def _suspects(found: Survey) -> np.ndarray:
+    """Images whose file is as large as one of another patient, as a mask (n,)."""
+    pairs = np.unique(np.stack([found.sizes, found.patients]), axis=1)
+    sizes, owners = np.unique(pairs[0], return_counts=True)
+    suspects: np.ndarray = (found.sizes > 0) & np.isin(found.sizes, sizes[owners > 1])
+    return suspects
+
+
+def _plan(
+    request: Request, found: Survey, lookalikes: Lookalikes | None, watcher: Watcher
+) -> tuple[Survey, Plan]:
+    """The images that are wanted and where they go, those of one picture together."""
+    if lookalikes is None:
+        return divide(request, found, watcher)
+    found = replace(found, joined=join_groups(found.groups, lookalikes))
+    if request.division.conflicts == "keep":
+        return divide(request, found, watcher)
+    kept = np.flatnonzero(~lookalikes.contradictions(found.labels))
+    found, parts = divide(request, found.take(kept), watcher)
+    return found, replace(parts, drawn=kept if parts.drawn is None else kept[parts.drawn])
+
+
+def _pairs(work: _Work) -> Iterator[Pair]:
+    """Each raw image that shows another's picture, with that other one."""
+    if work.lookalikes is None:
+        return
+    found, copies = work.lookalikes, work.lookalikes.copies
+    drawn = np.arange(work.images) if work.parts.drawn is None else work.parts.drawn
+    numbers = {position: number for number, position in enumerate(drawn.tolist())}
+    wanted = {*copies.tolist(), *found.of[copies].tolist()}
+    cut = work.request.preparation.patches is not None
+    samples = {}
+    for position, sample in enumerate(drawn_samples(work.request, None)):
+        if position in wanted:
+            number = numbers.get(position)
+            path = "" if number is None else image_path(number, 0 if cut else None)
+            samples[position] = replace(sample, path=path, split="", fold=None)
+    for row in copies.tolist():
+        one, other = samples[row], samples[int(found.of[row])]
+        if (one.source, one.label) == (other.source, other.label):
+            continue  # a film with several lesions is listed several times
+        yield Pair(found.kind(row), one, other, int(found.distance[row]), float(found.similarity[row]))
+
+
+def _learn(work: _Work) -> Preparation:
+    """The preparation with what it learns: under honest from train only."""
+    request, preparation = work.request, work.request.preparation
+    for lacking, learn, most in _LESSONS:
+        if lacking(preparation):
+            samples = tuple(_to_learn_from(work, most))
+            examples = Examples(samples, request.source, request.reading, work.workers, work.watcher)
+            preparation = learn(preparation, examples)
+    return preparation
+
+
+def _lacks_stain(preparation: Preparation) -> bool:
+    return preparation.stain is not None and preparation.stain.target is None
+
+
+def _lacks_size(preparation: Preparation) -> bool:
+    return preparation.size == MEAN
+
+
+# What may be lacking, how it is learned, and from how many images at most.
+_LESSONS: tuple[
+    tuple[Callable[[Preparation], bool], Callable[[Preparation, Examples], Preparation], int], ...
+] = (
+    (_lacks_stain, learn_stain, ENOUGH),
+    (_lacks_size, learn_size, sys.maxsize),
+)
+
+
+def _to_learn_from(work: _Work, most: int) -> Iterator[Sample]:
+    """The samples of train, or under the paper's protocol all; of many the `most`, evenly spread."""
+    honest = work.request.division.protocol == "honest"
+    everyone = np.arange(len(work.found.labels))
+    candidates = np.flatnonzero(work.parts.splits == TRAIN) if honest else everyone
+    chosen = set(spread(candidates, most).tolist())
+    drawn = enumerate(drawn_samples(work.request, work.parts.drawn))
+    return (sample for place, sample in drawn if place in chosen)
+
+
+def _chunks(work: _Work, preparation: Preparation) -> Iterator[Chunk]:
+    """The raw dataset in chunks, each sample with its split or fold."""
+    request, parts = work.request, work.parts
+    samples: list[Sample] = []
+    number = 0
+    names = _group_names(work.found)
+
+    def chunk() -> Chunk:
+        first = number - len(samples)
+        return Chunk(first, tuple(samples), request.source, work.out, preparation, request.reading)
+
+    groups = work.found.groups
+    for number, sample in enumerate(drawn_samples(request, parts.drawn), 1):
+        if number > len(parts.splits):
+            break
+        split, fold = int(parts.splits[number - 1]), int(parts.folds[number - 1])
+        group = names.setdefault(int(groups[number - 1]), sample.source)
+        samples.append(
+            replace(
+                sample,
+                split=SPLITS[split] if split >= 0 else "",
+                fold=fold if fold >= 0 else None,
+                group=group,
+            )
+        )
+        if len(samples) == chunk_size(preparation):
+            yield chunk()
+            samples.clear()
+    if samples:
+        yield chunk()
+    if number != len(parts.splits):
+        raise DataError(
+            f"{request.source}: files came or went while it was being read; run the command again"
+        )
+
+
+def _group_names(found: Survey) -> dict[int, str]:
+    """The groups of known patients, each by its first one's name; others get that of their first image."""
+    known = np.flatnonzero(found.patients >= 0)
+    groups, first = np.unique(found.groups[known], return_index=True)
+    patients = found.patients[known[first]]
+    return {group: found.names[who] for group, who in zip(groups.tolist(), patients.tolist(), strict=True)}

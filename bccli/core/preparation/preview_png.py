@@ -1,0 +1,83 @@
+"""preview.png: a sheet of prepared images, one row per class, with the outlines of their masks."""
+
+import hashlib
+import heapq
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from bccli.core.data.manifest import Sample
+from bccli.core.wording import drawable
+
+PER_CLASS = 8
+_SIDE = 144
+_GAP = 8
+_LINE = 20
+_OUTLINE = (255, 220, 0)
+
+
+@dataclass
+class Selection:
+    """Keeps a few samples per class, spread over the dataset and the same every time."""
+
+    classes: tuple[str, ...]
+    _kept: dict[str, list[tuple[int, int, Sample]]] = field(default_factory=dict)
+    _seen: int = 0
+
+    def add(self, sample: Sample) -> None:
+        """Consider one more sample."""
+        rank = int.from_bytes(hashlib.sha256(sample.path.encode()).digest()[:8], "big")
+        self._seen += 1
+        kept = self._kept.setdefault(sample.label, [])
+        entry = (-rank, self._seen, sample)
+        if len(kept) < PER_CLASS:
+            heapq.heappush(kept, entry)
+        else:
+            heapq.heappushpop(kept, entry)
+
+    def samples(self, label: str) -> list[Sample]:
+        """The samples kept of one class, in the order in which they came."""
+        return [sample for _, _, sample in sorted(self._kept.get(label, []), key=lambda entry: entry[1])]
+
+
+def draw_preview(root: Path, selection: Selection) -> bytes:
+    """The sheet as PNG bytes; image paths are relative to `root`."""
+    rows = [(label, selection.samples(label)) for label in selection.classes]
+    width = _GAP + PER_CLASS * (_SIDE + _GAP)
+    height = _GAP + len(rows) * (_LINE + _SIDE + _LINE + _GAP)
+    sheet = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    title, caption = ImageFont.load_default(size=15), ImageFont.load_default(size=11)
+    top = _GAP
+    for label, samples in rows:
+        draw.text((_GAP, top), drawable(label), "black", font=title)
+        for place, sample in enumerate(samples):
+            left = _GAP + place * (_SIDE + _GAP)
+            tile = _tile(root, sample)
+            sheet.paste(tile, (left + (_SIDE - tile.width) // 2, top + _LINE + (_SIDE - tile.height) // 2))
+            part = sample.split or f"fold {sample.fold}"
+            patient = f"patient {sample.patient}" if len(sample.patient) < 8 else sample.patient
+            text = f"{part} · {patient if sample.patient else 'patient unknown'}"
+            draw.text((left, top + _LINE + _SIDE + 2), drawable(text[:26]), "#444444", font=caption)
+        top += _LINE + _SIDE + _LINE + _GAP
+    stream = io.BytesIO()
+    sheet.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _tile(root: Path, sample: Sample) -> Image.Image:
+    image = ImageOps.contain(Image.open(root / sample.path).convert("RGB"), (_SIDE, _SIDE))
+    if sample.mask:
+        mask = np.array(Image.open(root / sample.mask).convert("L").resize(image.size)) > 127
+        inner = mask.copy()
+        inner[1:] &= mask[:-1]
+        inner[:-1] &= mask[1:]
+        inner[:, 1:] &= mask[:, :-1]
+        inner[:, :-1] &= mask[:, 1:]
+        pixels = np.array(image)
+        pixels[mask & ~inner] = _OUTLINE
+        image = Image.fromarray(pixels)
+    return image

@@ -1,0 +1,230 @@
+"""A prepared dataset in the making: begun, continued or recognised, chunk by chunk, alone or in shards.
+
+`prepare` and `augment` both make one. dataset.json comes last: its presence means "complete".
+"""
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bccli.core import interruption
+from bccli.core.data.dataset import MARKER, first_difference
+from bccli.core.errors import DataError, LockedError, SettingsError
+from bccli.core.files import inside, locked, read_json, sweep, write_json
+from bccli.core.preparation.chunks import JOURNALS
+from bccli.core.preparation.shards import (
+    WHOLE,
+    Shard,
+    are_shards,
+    enter,
+    held,
+    keep_plan,
+    kept_plan,
+    missing_shards,
+    working,
+)
+from bccli.core.preparation.split_plan import Plan
+from bccli.core.progress import Watcher
+
+_FOLDERS = ("images", "masks")
+"""What a prepared dataset keeps its files in."""
+
+
+@dataclass(frozen=True)
+class Making(ABC):
+    """What is to be made, who does it, and where it goes.
+
+    `settings` are those by which two calls are the same, `parts` the splits that all shards agree on.
+    """
+
+    out: Path
+    settings: dict[str, Any]
+    parts: Plan
+    shard: Shard
+    workers: int
+    watcher: Watcher
+
+    @property
+    @abstractmethod
+    def images(self) -> int:
+        """How many images are worked on in all."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many of them make a chunk."""
+
+    @abstractmethod
+    def learn(self) -> dict[str, Any]:
+        """The preparation, with what it learns before the first chunk; done once for all shards."""
+
+    @abstractmethod
+    def work_on(self, preparation: dict[str, Any]) -> Generator[tuple[int, int], None, None]:
+        """Do the shard's chunks; yields for each its images, and how many were ready before."""
+
+    @abstractmethod
+    def complete(self, preparation: dict[str, Any]) -> dict[str, Any]:
+        """Merge what all chunks left; returns what dataset.json is to hold."""
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks there are in all."""
+        return -(-self.images // self.size)
+
+
+def make(making: Making, *, overwrite: bool = False) -> dict[str, Any] | None:
+    """Make, continue or recognise the dataset `making.out`; returns what dataset.json holds.
+
+    With a shard, its part of the work: None where others are still to be done. Raises SettingsError where
+    the folder holds something else, LockedError, Stopped after a signal.
+    """
+    if done := recognised(making.out, making.settings, overwrite, making.watcher):
+        return done
+    making.out.mkdir(parents=True, exist_ok=True)
+    for name in (JOURNALS, *_FOLDERS):
+        inside(making.out, f"{name}/file")
+    return _make_whole(making, overwrite) if making.shard == WHOLE else _make_shard(making)
+
+
+def _make_whole(making: Making, overwrite: bool) -> dict[str, Any]:
+    with held(making.out, making.shard, making.watcher):
+        if done := finished(making.out, making.settings, overwrite):  # by another process, since we looked
+            return done
+        preparation = _begin(making)
+        _work(making, preparation)
+        return _seal(making, preparation)
+
+
+def _make_shard(making: Making) -> dict[str, Any] | None:
+    """Do the shard's chunks while others do theirs; None where some of these are left."""
+    with held(making.out, making.shard, making.watcher):
+        if done := finished(making.out, making.settings, False):
+            return done
+        preparation = _begin(making)
+    with working(making.out, making.shard):
+        _work(making, preparation)
+    with held(making.out, making.shard, making.watcher):
+        if done := finished(making.out, making.settings, False):
+            return done
+        if missing := missing_shards(making.out, making.chunks, making.shard):
+            needs = ", ".join(missing)
+            making.watcher.note(f"shard {making.shard} is done; {making.out} still needs {needs}")
+            return None
+        return _seal(making, preparation)
+
+
+def _seal(making: Making, preparation: dict[str, Any]) -> dict[str, Any]:
+    """Say that the dataset is complete."""
+    sweep(making.out)
+    info = making.complete(preparation)
+    write_json(making.out / "dataset.json", info)
+    shutil.rmtree(making.out / JOURNALS, ignore_errors=True)
+    return info
+
+
+def keep_apart(source: Path, out: Path) -> None:
+    """Raises DataError where the next look at the source would find what is made of it."""
+    if source.is_dir() and source.resolve() in out.resolve().parents:
+        raise DataError(f"{out}: lies inside the source {source}; choose a folder outside of it")
+
+
+def recognised(
+    out: Path, settings: dict[str, Any], overwrite: bool, watcher: Watcher
+) -> dict[str, Any] | None:
+    """What dataset.json holds where there is nothing to do, which is said. Raises as `finished`."""
+    done = finished(out, settings, overwrite)
+    if done:
+        _tidy(out)
+        watcher.note(f"{out} is complete; nothing to do")
+    return done
+
+
+def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
+    """dataset.json if `out` is complete with these settings, None where there is work to do.
+
+    Raises SettingsError naming the first setting that differs, DataError for a folder of somebody else.
+    """
+    if not out.exists():
+        return None
+    if not out.is_dir():
+        raise DataError(f"{out}: is not a folder; name another place for the prepared dataset")
+    if (out / "dataset.json").exists():
+        info = read_json(out / "dataset.json")
+        if not isinstance(info, dict) or info.get("tool") != MARKER:
+            raise DataError(f"{out}: its dataset.json was not written by bccli; choose another folder")
+        if overwrite:
+            return None
+        _refuse_others(out, info.get("settings", {}), settings, "choose another folder or pass --overwrite")
+        return info
+    started = out / JOURNALS / "settings.json"
+    if started.exists():
+        _refuse_others(
+            out, read_json(started), settings, "it is unfinished; remove it or choose another folder"
+        )
+    elif any(path.name != ".lock" for path in out.iterdir() if path.name != JOURNALS):
+        raise DataError(f"{out}: is not empty and was not made by bccli; choose another folder")
+    return None
+
+
+def _tidy(out: Path) -> None:
+    """Remove what was left by a process killed after its last word, where the folder can be written."""
+    if (out / JOURNALS).exists() or (out / ".lock").exists():
+        with suppress(OSError, LockedError), locked(out):
+            shutil.rmtree(out / JOURNALS, ignore_errors=True)
+
+
+def _refuse_others(out: Path, there: dict[str, Any], here: dict[str, Any], advice: str) -> None:
+    if difference := first_difference(there, here):
+        raise SettingsError(f"{out}: was prepared with {difference}; {advice}")
+
+
+def _begin(making: Making) -> dict[str, Any]:
+    """Mark the folder as unfinished, clear what is outdated, and learn or recall what all chunks need."""
+    _mark(making.out, making.settings)
+    enter(making.out, making.shard)
+    preparation = kept_plan(making.out, making.shard, making.parts)
+    if preparation is None:
+        preparation = making.learn()
+        keep_plan(making.out, making.shard, making.parts, preparation)
+    return preparation
+
+
+def _mark(out: Path, settings: dict[str, Any]) -> None:
+    """Mark the folder as unfinished before anything else in it changes, then clear what is outdated."""
+    journals = out / JOURNALS
+    journals.mkdir(exist_ok=True)
+    if (out / "dataset.json").exists():
+        for journal in journals.glob("*.json"):
+            journal.unlink()
+    write_json(journals / "settings.json", settings)
+    if are_shards(out):
+        return
+    sweep(out)
+    (out / "dataset.json").unlink(missing_ok=True)
+    for name in ("manifest.csv", "quarantine.csv", "audit.csv", "preview.png", "stats.png"):
+        (out / name).unlink(missing_ok=True)
+    if not any(path.stem.isdecimal() for path in journals.glob("*.json")):
+        for name in (*_FOLDERS, ".cache"):
+            with suppress(FileNotFoundError):
+                shutil.rmtree(out / name)
+
+
+def _work(making: Making, preparation: dict[str, Any]) -> None:
+    size, images, shard = making.size, making.images, making.shard
+    total = sum(min(size, images - size * chunk) for chunk in range(making.chunks) if shard.has(chunk))
+    reused = 0
+    with (
+        interruption.deferred(),
+        making.watcher.track(total, "images") as advance,
+        closing(making.work_on(preparation)) as results,
+    ):
+        for done, before in results:
+            advance(done)
+            reused += before
+            interruption.stop_if_requested()
+    if reused:
+        making.watcher.note(f"{reused} of {total} images were ready from an earlier start")

@@ -1,0 +1,133 @@
+"""`prepare` in several processes at once, on one machine or many: each does its share of the chunks.
+
+All of them see one plan, which the first to come makes before any pixel is written. Whoever finds that
+every chunk is done merges.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bccli.core import interruption
+from bccli.core.errors import LockedError, SettingsError
+from bccli.core.files import locked, read_json, write_json
+from bccli.core.preparation.chunks import JOURNALS
+from bccli.core.preparation.split_plan import Plan
+from bccli.core.progress import Watcher
+
+_POLL = 0.5
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The `number`th of `count` shares, from 1 on."""
+
+    number: int = 1
+    count: int = 1
+
+    def has(self, chunk: int) -> bool:
+        """Whether a chunk, by its number from 0 on, belongs to this share."""
+        return chunk % self.count == self.number - 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+WHOLE = Shard()
+
+
+@contextmanager
+def held(out: Path, shard: Shard, watcher: Watcher) -> Iterator[None]:
+    """Hold `out` for planning and merging: the whole one at once or not at all, a shard when it is its turn.
+
+    Raises LockedError where somebody else prepares the whole, or shards of it.
+    """
+    with ExitStack() as stack:
+        waited = False
+        while True:
+            try:
+                stack.enter_context(locked(out))
+                break
+            except LockedError:
+                if shard == WHOLE:
+                    raise
+                if not waited:
+                    watcher.note(f"shard {shard}: waiting for another process in {out}")
+                    waited = True
+                interruption.stop_if_requested()
+                time.sleep(_POLL)
+        if shard == WHOLE:
+            for folder in sorted((out / JOURNALS).glob("shard-*")):
+                with locked(folder):
+                    pass
+        yield
+
+
+@contextmanager
+def working(out: Path, shard: Shard) -> Iterator[None]:
+    """Hold a shard while its pixels are written. Raises LockedError where another process does them."""
+    if shard == WHOLE:
+        yield
+        return
+    with locked(_folder(out, shard)):
+        yield
+
+
+def enter(out: Path, shard: Shard) -> None:
+    """Make known that a shard is on its way, while `out` is held."""
+    if shard != WHOLE:
+        _folder(out, shard).mkdir(exist_ok=True)
+
+
+def are_shards(out: Path) -> bool:
+    """Whether shards of `out` are at work, or were and left something to go on with."""
+    return any((out / JOURNALS).glob("shard-*"))
+
+
+def _folder(out: Path, shard: Shard) -> Path:
+    return out / JOURNALS / f"shard-{shard.number}-of-{shard.count}"
+
+
+def keep_plan(out: Path, shard: Shard, parts: Plan, preparation: dict[str, Any]) -> None:
+    """Store what all shards have to agree on besides the settings."""
+    plan = {"parts": _hash(parts), "preparation": preparation, "shards": shard.count}
+    write_json(out / JOURNALS / "plan.json", plan)
+
+
+def kept_plan(out: Path, shard: Shard, parts: Plan) -> dict[str, Any] | None:
+    """The preparation that the plan says, None where there is no plan yet.
+
+    Raises SettingsError where it is for other shards or other splits.
+    """
+    path = out / JOURNALS / "plan.json"
+    if not path.exists():
+        return None
+    plan = read_json(path)
+    if plan["parts"] != _hash(parts):
+        raise SettingsError(
+            f"{out}: was planned with other splits than this installation makes; use one for all shards"
+        )
+    if shard != WHOLE and plan["shards"] not in (1, shard.count):
+        raise SettingsError(
+            f"{out}: is being prepared in {plan['shards']} shards, not {shard.count}; "
+            f"say --shard {min(shard.number, plan['shards'])}/{plan['shards']}"
+        )
+    if plan["shards"] < shard.count:
+        write_json(path, {**plan, "shards": shard.count})
+    return plan["preparation"]
+
+
+def missing_shards(out: Path, chunks: int, shard: Shard) -> list[str]:
+    """Which shards have chunks to do yet, in words."""
+    journals = {int(path.stem) for path in (out / JOURNALS).glob("*.json") if path.stem.isdecimal()}
+    numbers = {chunk % shard.count + 1 for chunk in range(chunks) if chunk not in journals}
+    return [f"{number}/{shard.count}" for number in sorted(numbers)]
+
+
+def _hash(parts: Plan) -> str:
+    numbers = (array.astype("<i4").tobytes() for array in (parts.splits, parts.folds))
+    return hashlib.sha256(b"".join(numbers)).hexdigest()

@@ -1,0 +1,331 @@
+"""Which split or fold every image of a survey goes to."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bccli.core.catalog import nearest
+from bccli.core.data.manifest import SPLITS
+from bccli.core.data.patients import spelled
+from bccli.core.data.splits import (
+    TEST,
+    TRAIN,
+    VAL,
+    assign_folds,
+    assign_splits,
+    draw_sample,
+    hold_out_groups,
+    hold_out_images,
+    split_images,
+)
+from bccli.core.errors import DataError, LeakageError, UsageError
+from bccli.core.preparation.survey import Survey
+
+
+@dataclass(frozen=True)
+class Division:
+    """How to part the images: `by` patient, image, magnification or the official split; or into `folds`.
+
+    `by` "default" is official where the dataset has a split of its own, else patient.
+    `ratios` are the shares of train, val and test on any scale; `test_patients` are exactly the test
+    patients where they are named, `test_magnifications` what is test by magnification. `holdout` is how
+    many images are test, 0 for as many as the ratios say. Of all images, `sample` are drawn first, 0 for
+    all of them; of those in train, a class in `keep` loses all but its share. `group_similar` keeps images of
+    unknown patients together that look alike; `conflicts` says whether to keep or drop images that show one
+    picture under several labels.
+    """
+
+    by: str = "default"
+    ratios: tuple[float, float, float] = (70, 20, 10)
+    test_patients: tuple[str, ...] = ()
+    test_magnifications: tuple[str, ...] = ()
+    holdout: int = 0
+    sample: int = 0
+    folds: int = 0
+    keep: tuple[tuple[str, float], ...] = ()
+    seed: int = 0
+    protocol: str = "honest"
+    group_similar: bool = True
+    conflicts: str = "keep"
+
+    @property
+    def joins_similar(self) -> bool:
+        """Whether what looks alike may not be separated."""
+        return self.group_similar and self.protocol == "honest"
+
+    @property
+    def keeps_groups(self) -> bool:
+        """Whether it matters who belongs together."""
+        return self.by not in ("image", "magnification")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A split (index of SPLITS) or a fold for every image, -1 for none, and what to tell the user.
+
+    `drawn` are the positions of these images among all that the reader yields, None for all of them.
+    """
+
+    splits: np.ndarray
+    folds: np.ndarray
+    notes: tuple[str, ...] = ()
+    drawn: np.ndarray | None = None
+
+
+def draw_and_plan(survey: Survey, division: Division) -> tuple[Survey, Plan]:
+    """Draw the images that are wanted, and part them. Raises as `plan` does."""
+    drawn = None
+    if division.sample:
+        drawn = draw_sample(survey.groups, survey.labels, division.sample, seed=division.seed)
+        survey = survey.take(drawn)
+    parted = replace(plan(survey, division), drawn=drawn)
+    return _thin(survey, parted, division) if division.keep else (survey, parted)
+
+
+def _thin(survey: Survey, parted: Plan, division: Division) -> tuple[Survey, Plan]:
+    """Leave out of train what is beyond the shares of its classes to keep, patients evenly."""
+    kept = np.ones(len(survey.labels), bool)
+    notes = list(parted.notes)
+    for name, share in division.keep:
+        if name not in survey.classes:
+            known = ", ".join(survey.classes)
+            raise UsageError(f"--keep {name}: the classes are {known}{nearest(name, survey.classes)}")
+        rows = np.flatnonzero((parted.splits == TRAIN) & (survey.labels == survey.classes.index(name)))
+        if not len(rows):
+            continue
+        number = max(round(share * len(rows)), 1)
+        chosen = draw_sample(survey.groups[rows], survey.labels[rows], number, seed=division.seed)
+        kept[rows] = False
+        kept[rows[chosen]] = True
+        notes.append(f"train keeps {number:,} of {len(rows):,} images of class {name} (--keep).")
+    places = np.flatnonzero(kept)
+    drawn = places if parted.drawn is None else parted.drawn[places]
+    thinned = replace(survey.take(places), before=_counts(survey, parted))
+    return thinned, Plan(parted.splits[places], parted.folds[places], tuple(notes), drawn)
+
+
+def _counts(survey: Survey, parted: Plan) -> tuple[tuple[str, int], ...]:
+    """How many images of each class are in train."""
+    numbers = np.bincount(survey.labels[parted.splits == TRAIN], minlength=len(survey.classes))
+    return tuple(zip(survey.classes, numbers.tolist(), strict=True))
+
+
+def takes_own_split(survey: Survey, division: Division) -> bool:
+    """Whether the split or the folds of the dataset itself are taken."""
+    has_own = bool((survey.folds >= 0).any() or (survey.splits >= 0).any())
+    return division.by == "official" or (division.by == "default" and has_own)
+
+
+def plan(survey: Survey, division: Division) -> Plan:
+    """Part the images of a survey.
+
+    Raises DataError where whole patients cannot be parted as asked, LeakageError where an official
+    split has a patient on both sides under the honest protocol.
+    """
+    none = np.full(len(survey.labels), -1, np.int32)
+    if takes_own_split(survey, division):
+        return _official(survey, division)
+    if division.folds:
+        folded = assign_folds(
+            survey.groups,
+            survey.labels,
+            division.folds,
+            seed=division.seed,
+            names=survey.classes,
+            subtypes=survey.known_subtypes,
+        )
+        return Plan(none, folded.folds, folded.notes)
+    if division.by == "magnification":
+        return _by_magnification(survey, division)
+    if division.by == "image":
+        seed, names = division.seed, survey.classes
+        parted = (
+            hold_out_images(survey.labels, division.holdout, division.ratios, seed=seed, names=names)
+            if division.holdout
+            else split_images(survey.labels, division.ratios, seed=seed, names=names)
+        )
+        return Plan(parted.splits, none, parted.notes)
+    tested = (
+        hold_out_groups(
+            survey.groups,
+            survey.labels,
+            division.holdout,
+            seed=division.seed,
+            subtypes=survey.known_subtypes,
+        )
+        if division.holdout
+        else frozenset().union(*(_groups_of(name, survey) for name in division.test_patients))
+    )
+    assigned = assign_splits(
+        survey.groups,
+        survey.labels,
+        division.ratios,
+        seed=division.seed,
+        test_groups=tested,
+        names=survey.classes,
+        subtypes=survey.known_subtypes,
+    )
+    return Plan(assigned.splits, none, (*_followers(survey, division, tested), *assigned.notes))
+
+
+def _followers(survey: Survey, division: Division, tested: frozenset[int]) -> tuple[str, ...]:
+    """Which patients are test besides those that were named, as they share pictures with them."""
+    named = {spelled(name, survey.names) for name in division.test_patients}
+    if not named:
+        return ()
+    there = (survey.patients >= 0) & np.isin(survey.groups, sorted(tested))
+    others = [survey.names[number] for number in np.unique(survey.patients[there]).tolist()]
+    others = [name for name in others if name not in named]
+    if not others:
+        return ()
+    shown = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
+    return (f"Patients that share pictures with those of --test-patients are test, too: {shown}.",)
+
+
+def _by_magnification(survey: Survey, division: Division) -> Plan:
+    """Test is what has a test magnification, the rest is parted image by image."""
+    there = sorted(survey.magnifications, key=lambda name: (len(name), name))
+    for name in division.test_magnifications:
+        if name not in there:
+            known = ", ".join(f"{known}×" for known in there if known) or "none by name"
+            raise DataError(f"--test-magnification {name}: no image has it; there are {known}")
+    tested = [survey.magnifications.index(name) for name in division.test_magnifications]
+    splits = np.full(len(survey.labels), TEST, np.int32)
+    rest = ~np.isin(survey.zooms, tested)
+    if not rest.any():
+        raise DataError("--test-magnification leaves no image to train on; name fewer magnifications")
+    train, val, _ = division.ratios
+    parted = split_images(survey.labels[rest], (train, val, 0), seed=division.seed, names=survey.classes)
+    splits[rest] = parted.splits
+    lacking = [name for label, name in enumerate(survey.classes) if not (survey.labels[~rest] == label).any()]
+    notes = tuple(f"test has no image of class {name} at its magnification." for name in lacking)
+    return Plan(splits, np.full(len(splits), -1, np.int32), (*notes, *parted.notes))
+
+
+def _groups_of(name: str, survey: Survey) -> frozenset[int]:
+    """The group of a patient. Raises UsageError naming the nearest one."""
+    patient = spelled(name, survey.names)
+    if patient is None:
+        raise UsageError(
+            f"--test-patients: no patient {name!r} in this dataset{nearest(name, survey.names)}; "
+            f"there are {len(survey.names)}, among them {', '.join(survey.names[:3]) or 'none by name'}"
+        )
+    return frozenset(survey.groups[survey.patients == survey.names.index(patient)].tolist())
+
+
+def _official(survey: Survey, division: Division) -> Plan:
+    given = survey.folds if (survey.folds >= 0).any() else survey.splits
+    asked = "--test-patients" if division.test_patients else "--holdout" if division.holdout else "--folds"
+    if division.test_patients or division.holdout or (division.folds and given is survey.splits):
+        raise UsageError(f"{asked}: the dataset has its own split; add --split-by patient to part it anew")
+    without = int((given < 0).sum())
+    if without == len(given):
+        raise DataError("--split-by official: this dataset has no split of its own; say --split-by patient")
+    if without:
+        raise DataError(
+            f"{without} of {len(given)} images have no split of their own; "
+            "fill the column for all of them, or part them with --split-by patient"
+        )
+    if given is survey.folds:
+        if division.folds and division.folds != int(given.max()) + 1:
+            raise UsageError(
+                f"--folds {division.folds} differs from the {int(given.max()) + 1} folds of the dataset"
+            )
+        _check_folds(given)
+    crossing = _crossing(survey, given)
+    if crossing and division.protocol == "honest":
+        raise LeakageError(
+            f"{_crossing_sentence(survey, given, crossing)}; "
+            "part it with --split-by patient, or keep it with --protocol paper"
+        )
+    notes: tuple[str, ...] = (f"{_crossing_sentence(survey, given, crossing)}.",) if crossing else ()
+    none = np.full(len(given), -1, np.int32)
+    if given is survey.folds:
+        return Plan(none, given, notes)
+    if not (given == TEST).any():
+        notes += (_NO_TEST,)
+    return _with_val(survey, division, Plan(given, none, notes))
+
+
+_NO_TEST = "The dataset's own split has no test, and val is no test; --split-by patient parts it anew."
+
+
+def _with_val(survey: Survey, division: Division, own: Plan) -> Plan:
+    """The dataset's own split, with val from its training patients where it has none of its own."""
+    train, val, _ = division.ratios
+    rows = np.flatnonzero(own.splits == TRAIN)
+    if (own.splits == VAL).any() or not val or not len(rows):
+        return own
+    known = survey.known_subtypes
+    parted = assign_splits(
+        survey.groups[rows],
+        survey.labels[rows],
+        (train, val, 0),
+        seed=division.seed,
+        names=survey.classes,
+        subtypes=None if known is None else known.take(rows),
+    )
+    splits = own.splits.copy()
+    splits[rows] = parted.splits
+    number = int((parted.splits == VAL).sum())
+    note = (
+        f"The dataset's own split has no val: {number} of its {len(rows)} training images are val; "
+        "--ratios 1/0/0 leaves it as it is."
+    )
+    return replace(own, splits=splits, notes=(*own.notes, note, *parted.notes))
+
+
+def _check_folds(folds: np.ndarray) -> None:
+    missing = sorted(set(range(max(3, int(folds.max()) + 1))) - set(folds.tolist()))
+    if missing:
+        raise DataError(
+            f"no image is in fold {missing[0]}; folds are numbered from 0, and there are at least three"
+        )
+
+
+def _crossing(survey: Survey, parts: np.ndarray) -> list[str]:
+    """The patients who are in test and elsewhere, or in two folds."""
+    known = survey.patients >= 0
+    by_fold = parts is survey.folds
+    sides = parts[known] if by_fold else (parts[known] == SPLITS.index("test")).astype(np.int32)
+    pairs = np.unique(np.stack([survey.patients[known], sides], axis=1), axis=0)
+    patients, counts = np.unique(pairs[:, 0], return_counts=True)
+    return [survey.names[number] for number in patients[counts > 1]]
+
+
+def _crossing_sentence(survey: Survey, parts: np.ndarray, crossing: list[str]) -> str:
+    where = "in several folds" if parts is survey.folds else "in test and in train or val"
+    names = ", ".join(crossing[:5]) + (", …" if len(crossing) > 5 else "")
+    amount = f"{len(crossing)} of {len(survey.names)}"
+    return f"patients of the dataset's own split are {where}: {amount} ({names})"
+
+
+FEW = 10
+"""Where fewer patients of a class are measured, it is said."""
+_NAMED = 4
+
+
+def few_sentence(survey: Survey, parted: Plan) -> str:
+    """A warning of parts in which a class has few patients; empty where each has enough.
+
+    An image of an unknown patient counts as one, and so does a group.
+    """
+    by_fold = bool((parted.folds >= 0).any())
+    codes = parted.folds if by_fold else parted.splits
+    unit = "images" if (survey.patients < 0).all() else "patients"
+    told = []
+    for code in sorted(set(codes.tolist()) - {-1} if by_fold else {VAL, TEST} & set(codes.tolist())):
+        here = codes == code
+        pairs = np.unique(np.stack([survey.labels[here], survey.groups[here]]), axis=1)
+        numbers = np.bincount(pairs[0], minlength=len(survey.classes))
+        few = [
+            (name, int(number)) for name, number in zip(survey.classes, numbers, strict=True) if number < FEW
+        ]
+        if few:
+            named = [f"{number} of {name}" for name, number in few[:_NAMED]]
+            named += [f"few of {len(few) - _NAMED} more classes"] if len(few) > _NAMED else []
+            told.append(f"{f'fold {code}' if by_fold else SPLITS[code]} {', '.join(named)}")
+    if not told:
+        return ""
+    shown = "; ".join(told[:_NAMED]) + ("; …" if len(told) > _NAMED else "")
+    return f"fewer than {FEW} {unit} of a class are measured, and figures on so few say little: {shown}"

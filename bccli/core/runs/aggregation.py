@@ -1,0 +1,202 @@
+"""From patches to images and patients: rows of predictions that belong together become one."""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bccli.core.errors import DataError, UsageError
+from bccli.core.runs.predictions import Predictions
+
+LEVELS = ("image", "patch", "patient")
+
+Integers = NDArray[np.int64]
+
+
+def holds_pieces(predictions: Predictions) -> bool:
+    """Whether several rows of a split are of one image, as they are where images were cut into patches."""
+    keys = list(zip(image_keys(predictions), predictions.splits, strict=True))
+    return len(set(keys)) < len(keys)
+
+
+def holds_patches(predictions: Predictions) -> bool:
+    """Whether rows say where in an image they lie, and several are of one image."""
+    corners = (predictions.traits.get(name, ()) for name in ("row", "col"))
+    return all(any(values) for values in corners) and holds_pieces(predictions)
+
+
+def repeats(predictions: Predictions) -> bool:
+    """Whether an image is there several times in a split, as it is in repeated folds."""
+    keys = list(zip(predictions.paths, predictions.splits, strict=True))
+    return len(set(keys)) < len(keys)
+
+
+def refuse_contradictions(predictions: Predictions, where: str, *, labels: bool = True) -> None:
+    """Raises DataError where rows of one image have different patients, or different `labels`."""
+    names = [predictions.classes[number] for number in predictions.labels.tolist()]
+    for what, values in (("patient", predictions.patients), *([("label", names)] if labels else ())):
+        found: dict[str, str] = {}
+        for key, value in zip(image_keys(predictions), values, strict=True):
+            if (before := found.setdefault(key, value)) != value:
+                raise DataError(
+                    f"{where}: rows of the image {key} have the {what} {before or 'unknown'} and the {what} "
+                    f"{value or 'unknown'}; correct them, or name its image in the column source of each row"
+                )
+
+
+def with_owners(predictions: Predictions, *, pieces: bool) -> Predictions:
+    """The predictions with the numbers of what may not be separated when intervals draw again.
+
+    That is a patient; an image of an unknown one, with all its rows; and what the column `group` joins.
+    """
+    known = np.array([bool(patient) for patient in predictions.patients], bool)
+    columns = [_numbered(predictions.patients, known)]
+    groups = predictions.traits.get("group", ())
+    if any(groups):
+        columns.append(_numbered(groups, np.array([bool(group) for group in groups], bool)))
+    if not known.all():
+        images = image_keys(predictions) if pieces else predictions.paths
+        columns.append(_numbered(images, ~known))
+    return replace(predictions, owners=joined(columns))
+
+
+def drawn_again(predictions: Predictions) -> str:
+    """What the numbers of `with_owners` are, in words."""
+    patients = set(predictions.patients)
+    grouped = any(predictions.traits.get("group", ()))
+    if patients <= {""}:
+        return f"{'groups of like images' if grouped else 'images'}, as patients are unknown"
+    words = "patients, and each image of an unknown one" if "" in patients else "patients"
+    return f"{words}; those who share pictures count as one" if grouped else words
+
+
+def joined(columns: Iterable[Integers]) -> Integers:
+    """Numbers (n,) of rows that share a number in any of the columns (n,), directly or through others.
+
+    Numbers below zero are shared with nobody.
+    """
+    columns = list(columns)
+    owners = np.arange(len(columns[0]))
+    while True:
+        before = owners
+        for column in columns:
+            known = column >= 0
+            least = np.full(int(column.max(initial=-1)) + 1, len(owners))
+            np.minimum.at(least, column[known], owners[known])
+            owners = owners.copy()
+            owners[known] = least[column[known]]
+        if (owners == before).all():
+            return owners
+
+
+def _numbered(names: Sequence[str], known: np.ndarray) -> Integers:
+    """The numbers of names (n,), -1 where they are not known."""
+    numbers: dict[str, int] = {}
+    found = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+    return np.where(known, found, -1)
+
+
+def merged_in_words(
+    rows: Predictions, units: Predictions, level: str, *, pieces: bool, patches: bool
+) -> str | None:
+    """What became one case, such as "24 patches of 2 images"; None where nothing did."""
+    if level == "patch" or len(rows) == len(units):
+        return None
+    one = "patches" if pieces and patches else "predictions" if pieces else "images"
+    return f"{len(rows):,} {one} of {len(units):,} {'images' if level == 'image' else 'patients'}"
+
+
+def at_level(predictions: Predictions, level: str, *, pieces: bool) -> Predictions:
+    """The predictions of one split with a row per image, patch or patient, whose key is its path.
+
+    `pieces` says that rows are patches. An image's probabilities are the mean over its patches, a patient's
+    the mean over all of the patient's rows; without probabilities the most frequent class is predicted. A
+    patient of several classes has the last of them, the most serious one in clinical order. An image of an
+    unknown patient is a patient of its own. Raises UsageError where there are no patches.
+    """
+    if level == "patch":
+        if not pieces:
+            raise UsageError("--level patch: these are whole images; leave the option out")
+        return predictions
+    if level == "image" and not pieces:
+        return predictions
+    images = image_keys(predictions) if pieces else predictions.paths
+    if level == "image":
+        return _merged(predictions, images)
+    known = np.array([bool(patient) for patient in predictions.patients], bool)
+    names = np.where(known, np.array(predictions.patients, object), np.array(images, object))
+    return _merged(predictions, names.tolist(), apart=known.tolist())
+
+
+def vote(pieces: Predictions) -> Predictions:
+    """A row per image, decided by the majority of its patches, ties by their mean probability."""
+    images = _merged(pieces, image_keys(pieces))
+    counts = _counts(_places(image_keys(pieces))[1], pieces.predicted, len(pieces.classes))
+    ties = counts if images.probabilities is None else counts + images.probabilities / 2
+    return replace(images, predicted=ties.argmax(axis=1))
+
+
+def mixed_patients(predictions: Predictions) -> int:
+    """How many patients have images of several classes."""
+    classes: dict[str, set[int]] = {}
+    for patient, label in zip(predictions.patients, predictions.labels.tolist(), strict=True):
+        if patient:
+            classes.setdefault(patient, set()).add(label)
+    return sum(len(labels) > 1 for labels in classes.values())
+
+
+def image_keys(predictions: Predictions) -> list[str]:
+    """What all patches of an image have in common: its source, and for augmented ones their variant."""
+    sources = predictions.sources or ("",) * len(predictions)
+    variants = predictions.traits.get("variant") or ("",) * len(predictions)
+    return [image_key(*row) for row in zip(sources, variants, predictions.paths, strict=True)]
+
+
+def image_key(source: str, variant: str, path: str) -> str:
+    """The name of the image that a patch is of, or that an image is itself where its source is unknown."""
+    return f"{source}#{variant}" if source and variant not in ("", "0") else source or path
+
+
+def _places(keys: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
+    """The first row of each key, in order of appearance, and the number of each row's key."""
+    numbers: dict[Hashable, int] = {}
+    members = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+    return np.unique(members, return_index=True)[1], members
+
+
+def _counts(members: np.ndarray, columns: np.ndarray, width: int) -> np.ndarray:
+    count = int(members.max(initial=-1)) + 1
+    return np.bincount(members * width + columns, minlength=count * width).reshape(count, width)
+
+
+def _merged(
+    predictions: Predictions, keys: Sequence[str], *, apart: Sequence[bool] | None = None
+) -> Predictions:
+    """A row for each key, with what its first row says of split, patient and traits.
+
+    Rows that differ in `apart` are not merged though their keys are equal: a patient and an image of an
+    unknown one may have the same number.
+    """
+    first, members = _places(keys if apart is None else list(zip(keys, apart, strict=True)))
+    mask = np.zeros(len(predictions), bool)
+    mask[first] = True
+    labels = np.zeros(len(first), np.int64)
+    np.maximum.at(labels, members, predictions.labels)
+    probabilities = None
+    if predictions.probabilities is None:
+        predicted = _counts(members, predictions.predicted, len(predictions.classes)).argmax(axis=1)
+    else:
+        sizes = np.bincount(members, minlength=len(first))
+        probabilities = np.stack(
+            [np.bincount(members, column, len(first)) / sizes for column in predictions.probabilities.T],
+            axis=1,
+        )
+        predicted = probabilities.argmax(axis=1)
+    return replace(
+        predictions.where(mask),
+        labels=labels,
+        predicted=predicted,
+        probabilities=probabilities,
+        paths=tuple(keys[place] for place in first.tolist()),
+    )

@@ -1,0 +1,405 @@
+"""predictions.csv: one row per image with its truth and its probabilities, ours or another tool's."""
+
+import csv
+import io
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import compress, islice
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from bccli.core.data.foreign_tables import number_in, patients_named, records, split_of, text_of
+from bccli.core.data.manifest import Sample
+from bccli.core.data.patients import plain_number
+from bccli.core.data.positive_class import class_order, positive_of, severity
+from bccli.core.errors import DataError
+from bccli.core.files import write_text
+
+_IDENTITY = ("path", "split", "fold", "patient", "source", "label", "predicted")
+TRAITS = ("magnification", "subtype", "view", "variant", "row", "col", "group")
+"""What else is known of an image, behind the probabilities: to break figures down, to tell children and
+patches, and to draw those together that may not be separated."""
+
+_PREFIX = "p_"
+_WANTED = "give a CSV with the columns path,label and either p_<class>… or predicted"
+_ROUNDING = 1e-6
+_NO_LABEL = frozenset({"", "nan", "<na>", "#n/a"})
+"""What other tools write where there is no label."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """n images: `labels` class numbers, `probabilities` (n, classes) or None, `predicted` class numbers.
+
+    `traits` holds further columns of the table by name; `without_truth` are the paths of the images whose
+    label is not given, which are not among the n. `owners` (n,) number what intervals may not separate,
+    where that has been found out; `notes` are sentences on how the table was read.
+    """
+
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+    patients: tuple[str, ...]
+    labels: np.ndarray
+    predicted: np.ndarray
+    probabilities: np.ndarray | None
+    paths: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    traits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    without_truth: tuple[str, ...] = ()
+    owners: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def of_split(self, split: str) -> "Predictions":
+        """Those of one split."""
+        return self.where(np.array([name == split for name in self.splits], bool))
+
+    def where(self, chosen: np.ndarray) -> "Predictions":
+        """Those that a boolean mask (n,) chooses."""
+        picked = {
+            entry.name: tuple(compress(value, chosen.tolist()))
+            for entry in fields(self)
+            if entry.name in ("splits", "patients", "paths", "sources")
+            and (value := getattr(self, entry.name))
+        }
+        return replace(
+            self,
+            **picked,
+            labels=self.labels[chosen],
+            predicted=self.predicted[chosen],
+            probabilities=None if self.probabilities is None else self.probabilities[chosen],
+            owners=None if self.owners is None else self.owners[chosen],
+            traits={name: tuple(compress(values, chosen.tolist())) for name, values in self.traits.items()},
+        )
+
+
+def read_any(path: Path, classes: Sequence[str]) -> Predictions | None:
+    """A table of predictions, as `read_predictions` reads it; None where it has no row."""
+    with path.open("rb") as stream:
+        if len(list(islice(stream, 2))) < 2:
+            return None
+    return read_predictions(path, classes)
+
+
+def write_predictions(
+    path: Path,
+    rows: Sequence[tuple[Sample, str]],
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    *,
+    chosen: np.ndarray | None = None,
+    columns: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> None:
+    """Write the samples, each with the split it had in this run, and their probabilities (n, classes).
+
+    `chosen` (n,) are the numbers of the predicted classes, by default the most probable ones; `columns` are
+    further numbers (n,), behind all others, NaN where there is none.
+    """
+    chosen = probabilities.argmax(axis=1) if chosen is None else chosen
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*_IDENTITY, *(_PREFIX + name for name in classes), *TRAITS, *columns])
+    for place, ((sample, split), values) in enumerate(zip(rows, probabilities, strict=True)):
+        predicted = classes[int(chosen[place])]
+        fold = "" if sample.fold is None else sample.fold
+        identity = [sample.path, split, fold, sample.patient, sample.source, sample.label, predicted]
+        traits = ("" if (value := getattr(sample, name)) is None else value for name in TRAITS)
+        more = ("" if np.isnan(value) else f"{value:.9g}" for value in (of[place] for of in columns.values()))
+        writer.writerow([*identity, *(f"{value:.9g}" for value in values.tolist()), *traits, *more])
+    write_text(path, stream.getvalue())
+
+
+def read_predictions(path: Path, classes: Sequence[str] = ()) -> Predictions:
+    """Read predictions; `classes` is their order, by default that of their severity or of the columns.
+
+    Raises DataError naming the row or column that cannot be used.
+    """
+    try:
+        with path.open("rb") as stream, text_of(stream) as lines:
+            return parse_predictions(lines, str(path), classes)
+    except OSError as error:
+        raise DataError(
+            f"{path}: {(error.strerror or str(error)).lower()}; name a run or a predictions.csv"
+        ) from None
+
+
+def parse_predictions(lines: Iterable[str], name: str, classes: Sequence[str] = ()) -> Predictions:
+    """`read_predictions` for lines that come from elsewhere; `name` stands for it in messages."""
+    table = _read_table(lines, name)
+    columns = table.columns
+    order = list(classes) or _order(table, name)
+    labels = _numbers(table, "label", order, name)
+    probabilities, notes = _in_order(table, order, name) if table.scored else (None, [])
+    predicted = (
+        _numbers(table, "predicted", order, name)
+        if probabilities is None or "predicted" in columns
+        else probabilities.argmax(axis=1)
+    )
+    _refuse_twice(table, name)
+    columns["split"] = _splits(table, name)
+    columns["patient"], several = patients_named(columns.get("patient") or [""] * len(labels))
+    if several:
+        shown = "; ".join(" and ".join(found) for found in list(several.values())[:3])
+        notes.append(f"patients whose numbers differ in zeros only are one ({shown})")
+
+    def column(key: str) -> tuple[str, ...]:
+        return tuple(columns[key]) if key in columns else ("",) * len(labels)
+
+    return Predictions(
+        classes=tuple(order),
+        splits=column("split"),
+        patients=column("patient"),
+        labels=labels,
+        predicted=predicted,
+        probabilities=probabilities,
+        paths=column("path"),
+        sources=column("source"),
+        traits={key: column(key) for key in columns if key == "fold" or key not in (*_IDENTITY, "")},
+        without_truth=table.without_truth,
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table by columns: text by name, and the probabilities (rows × scored classes) row after row.
+
+    `rows` are the numbers of the rows in the file, those without a label left out.
+    """
+
+    columns: dict[str, list[str]]
+    scored: list[str]
+    probabilities: "array[float]"
+    rows: "array[int]"
+    without_truth: tuple[str, ...]
+
+
+def _read_table(lines: Iterable[str], name: str) -> _Table:
+    """Read CSV a line at a time: of a million rows, only what is needed stays."""
+    separator, reader = records(lines, name, ("path", "label"))
+    shared: dict[str, str] = {}  # one string for each patient, split and label, however often it comes
+    probabilities, rows, without = array("d"), array("q"), []
+    number = 1
+    try:
+        header = _headings(next(reader, []))
+        scored = _check_header(header, name)
+        texts = [(key, place) for place, key in enumerate(header) if not key.startswith(_PREFIX)]
+        places = [(key, header.index(_PREFIX + key)) for key in scored]
+        label, path = header.index("label"), header.index("path")
+        unlabelled = _NO_LABEL - {key.casefold() for key in scored}
+        columns: dict[str, list[str]] = {key: [] for key, _ in texts}
+        for number, row in enumerate(reader, 2):
+            if not any(row):
+                continue
+            if len(row) != len(header):
+                row = _of_length(row, len(header), f"{name}: row {number}", separator)
+            if row[label].strip().casefold() in unlabelled:
+                without.append(row[path])
+                continue
+            rows.append(number)
+            for key, place in texts:
+                if key in ("path", "source"):
+                    columns[key].append(row[place])
+                else:
+                    cell = row[place].strip()
+                    columns[key].append(shared.setdefault(cell, cell))
+            for key, place in places:
+                probabilities.append(_probability(row[place], separator, f"{name}: {_PREFIX}{key}", number))
+    except csv.Error as error:
+        raise DataError(f"{name}: not valid CSV after row {number} ({error}); {_WANTED}") from None
+    if not rows:
+        which = "no row has a label" if without else "has no rows"
+        raise DataError(f"{name}: {which}; there is nothing to evaluate")
+    return _Table(columns, scored, probabilities, rows, tuple(without))
+
+
+def _headings(cells: Sequence[str]) -> list[str]:
+    """The names of columns, those that mean something here in their own spelling."""
+    known = {name: name for name in (*_IDENTITY, *TRAITS, "side", "group")}
+    bare = [cell.strip() for cell in cells]
+    return [
+        _PREFIX + cell[len(_PREFIX) :]
+        if cell[: len(_PREFIX)].lower() == _PREFIX
+        else known.get(cell.casefold(), cell)
+        for cell in bare
+    ]
+
+
+def _of_length(row: list[str], length: int, where: str, separator: str) -> list[str]:
+    """The cells of a row, made as many as the header has. Raises DataError where something would be lost."""
+    if any(row[length:]):
+        raise DataError(
+            f"{where} has {len(row)} cells, and the header has {length}; "
+            f"put cells that contain {separator!r} in quotation marks"
+        )
+    return [*row[:length], *[""] * (length - len(row))]
+
+
+def _check_header(header: Sequence[str], name: str) -> list[str]:
+    """The classes that have a column of probabilities, in its order."""
+    scored = [column[len(_PREFIX) :] for column in header if column.startswith(_PREFIX)]
+    for column in ("path", "label"):
+        if column not in header:
+            raise DataError(f"{name}: has no column {column!r}; {_WANTED}")
+    for column, times in Counter(header).items():
+        if times > 1 and column:
+            raise DataError(f"{name}: has the column {column!r} twice; remove one of the two")
+    if not scored and "predicted" not in header:
+        raise DataError(f"{name}: has neither p_<class> columns nor a column 'predicted'; {_WANTED}")
+    return scored
+
+
+def _order(table: _Table, name: str) -> list[str]:
+    """The classes by their severity where their names say it, else as their columns stand."""
+    named = {*table.columns["label"], *table.columns.get("predicted", ())} - {""}
+    if not table.scored:
+        _refuse_other_names(table, name)
+    classes = table.scored or class_order(named)
+    if len(table.scored) == 1:
+        classes = _two_of(table.scored[0], named, name)
+    known = positive_of(classes) or None not in map(severity, classes)
+    return list(class_order(classes) if known or not table.scored else classes)
+
+
+def _refuse_other_names(table: _Table, name: str) -> None:
+    """Raises DataError where the labels and what is predicted seem to be two ways to write the classes."""
+    labels, predicted = set(table.columns["label"]), set(table.columns["predicted"]) - {""}
+    plain: dict[str, str] = {}
+    alike = [
+        (plain[key], text)
+        for text in sorted(labels | predicted)
+        if plain.setdefault(key := plain_number(text).casefold(), text) != text
+    ]
+    if alike or (len(labels) > 1 and len(predicted) > 1 and not labels & predicted):
+        one, other = alike[0] if alike else (sorted(labels)[0], sorted(predicted)[0])
+        raise DataError(
+            f"{name}: label and predicted name the classes in different ways, such as {one!r} and {other!r}; "
+            "write them alike"
+        )
+
+
+def _two_of(scored: str, named: set[str], name: str) -> list[str]:
+    """The two classes of a table with a single column of probabilities, that of the second."""
+    others = sorted(named - {scored})
+    if len(others) == 1 and (scored in named or severity(scored) is not None):
+        return [others[0], scored]
+    found = ", ".join(sorted(named))
+    raise DataError(
+        f"{name}: has one column of probabilities, {_PREFIX + scored}, and the classes {found}; one is "
+        f"enough for two classes, if it names one of them: give {_PREFIX}<class> for each class"
+    )
+
+
+def _numbers(table: _Table, column: str, order: Sequence[str], name: str) -> np.ndarray:
+    """The class numbers of a column."""
+    numbers = {label: number for number, label in enumerate(order)}
+    for row, value in zip(table.rows, table.columns[column], strict=True):
+        if value not in numbers:
+            found = f"{name}: {column} {value!r}" if value else f"{name}: {column} (empty)"
+            raise DataError(f"{found} in row {row} is none of the classes {', '.join(numbers)}; correct it")
+    return np.array([numbers[value] for value in table.columns[column]], np.int64)
+
+
+def _in_order(table: _Table, order: Sequence[str], name: str) -> tuple[np.ndarray, list[str]]:
+    """Probabilities (rows, classes) whose rows sum to 1 but for what is rounded off, and remarks."""
+    found = np.frombuffer(table.probabilities, np.float64).reshape(-1, len(table.scored))
+    notes = []
+    if _are_percentages(found):
+        found = found / 100
+        notes.append("probabilities are given in per cent")
+    _check_range(table, found, name)
+    scored = table.scored
+    if len(scored) == 1 and len(order) == 2 and scored[0] in order:
+        other = next(label for label in order if label != scored[0])
+        found, scored = np.concatenate([found, 1 - found], axis=1), [scored[0], other]
+        notes.append(f"{_PREFIX}{other} is what {_PREFIX}{scored[0]} leaves")
+    for label in order:
+        if label not in scored:
+            raise DataError(f"{name}: has no column {_PREFIX + label!r} for the class {label!r}")
+    sums = found.sum(axis=1)
+    off = np.abs(sums - 1) > _off_by(found) + _ROUNDING
+    if off.any():
+        row = int(off.argmax())
+        raise DataError(
+            f"{name}: the probabilities in row {table.rows[row]} sum to {sums[row]:.4g}, not to 1; "
+            "give each class's share, or leave the p_ columns out and name the class in predicted"
+        )
+    return found[:, [scored.index(label) for label in order]], notes
+
+
+def _off_by(values: np.ndarray) -> float:
+    """By how much rounding at the last decimal may move the sum of a row of probabilities (n, classes).
+
+    Two significant digits move no more than ten of the classes by half a per cent.
+    """
+    classes = values.shape[1]
+    decimals = next((k for k in (2, 3) if np.abs(values - values.round(k)).max() <= _ROUNDING), 4)
+    return max(0.01, 0.005 * min(classes, 10), 0.5 / 10**decimals * classes)
+
+
+def _are_percentages(values: np.ndarray) -> bool:
+    """Whether rows sum to 100, or, of a single column, most values are beyond 1 and none beyond 100."""
+    if values.max() <= 1 + _ROUNDING or values.min() < 0:
+        return False
+    if values.shape[1] > 1:
+        return bool((np.abs(values.sum(axis=1) - 100) <= max(1, values.shape[1] / 2)).all())
+    return bool(values.max() <= 100 and (values > 1).mean() > 0.5)
+
+
+def _check_range(table: _Table, values: np.ndarray, name: str) -> None:
+    outside = (values < -_ROUNDING) | (values > 1 + _ROUNDING)
+    if outside.any():
+        row, column = (int(place) for place in np.argwhere(outside)[0])
+        text, label = f"{values[row, column]:.6g}", table.scored[column]
+        raise _no_probability(text, f"{name}: {_PREFIX}{label}", table.rows[row])
+
+
+def _probability(text: str, separator: str, where: str, row: int) -> float:
+    """The number in a cell, not yet known to be one from 0 to 1."""
+    try:
+        value = number_in(text, separator)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise _no_probability(text, where, row)
+    return value
+
+
+def _no_probability(text: str, where: str, row: int) -> DataError:
+    return DataError(
+        f"{where} in row {row} is {text.strip() or 'empty'}, "
+        "not a probability from 0 to 1; correct or remove the row"
+    )
+
+
+def _splits(table: _Table, name: str) -> list[str]:
+    """train, val or test of each row. Raises DataError for a row that is in none, where others are."""
+    given = table.columns.get("split")
+    if given is None or not any(given):
+        return [""] * len(table.rows)
+    known = {text: split_of(text) for text in set(given)}
+    for row, text in zip(table.rows, given, strict=True):
+        if not known[text]:
+            found = f"split {text!r} in row {row}" if text else f"split (empty) in row {row}"
+            raise DataError(
+                f"{name}: {found} is none of train, val and test; correct it or remove the column"
+            )
+    return [known[text] for text in given]
+
+
+def _refuse_twice(table: _Table, name: str) -> None:
+    """An image may be there once in each split and fold, and its patches by their corners."""
+    keys = [table.columns[key] for key in ("path", "split", "fold", "row", "col") if key in table.columns]
+    rows: dict[tuple[str, ...], int] = {}
+    for row, key in zip(table.rows, zip(*keys, strict=True), strict=True):
+        if rows.setdefault(key, row) != row:
+            raise DataError(
+                f"{name}: the path {key[0]!r} is in row {rows[key]} and again in row {row}; remove one"
+            )

@@ -1,0 +1,132 @@
+"""With what a run was made: bccli's commit, the versions of what it computes with, and the machine.
+
+Everything is read from files and from modules that are loaded already: no process is started, no library
+imported. What cannot be found out is left out. Nothing here decides whether two runs are the same.
+"""
+
+import json
+import os
+import platform
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from bccli.core.cores import available_cores
+
+_HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")  # SHA-1, and SHA-256 of newer repositories
+_LOADED = ("numpy", "sklearn", "tensorflow", "keras")
+"""Modules that count if they were used, by the version that they say."""
+_INSTALLED = {
+    "pillow": ("pillow",),
+    "opencv": ("opencv-python", "opencv-python-headless", "opencv-contrib-python"),
+    "litert": ("ai-edge-litert",),
+    "imagecodecs": ("imagecodecs",),
+}
+"""Distributions of which one is installed: what decodes, resizes and answers, however it was loaded."""
+
+
+def provenance() -> dict[str, Any]:
+    """What run.json says under `commit`, `versions` and `hardware`."""
+    commit = commit_of(Path(__file__).parents[3]) or _installed_commit()
+    return {**({"commit": commit} if commit else {}), "versions": _versions(), "hardware": _hardware()}
+
+
+def commit_of(checkout: Path) -> str:
+    """The commit of a git checkout, "" where the folder is none or git keeps it in an unknown way."""
+    try:
+        folder = checkout / ".git"
+        if folder.is_file():  # a worktree, or a submodule
+            folder = checkout / _after("gitdir:", folder)
+        head = _line(folder / "HEAD")
+        return head if _HASH.fullmatch(head) else _resolved(folder, head)
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _resolved(folder: Path, head: str) -> str:
+    """The commit of the branch that HEAD names, which worktrees keep in the repository's own folder."""
+    if not head.startswith("ref:"):
+        return ""
+    name = head.removeprefix("ref:").strip()
+    common = folder / _line(folder / "commondir") if (folder / "commondir").is_file() else folder
+    for place in dict.fromkeys((folder, common)):
+        if (place / name).is_file() and _HASH.fullmatch(found := _line(place / name)):
+            return found
+    if not (common / "packed-refs").is_file():
+        return ""
+    packed = (line.split(" ") for line in (common / "packed-refs").read_text("utf-8").splitlines())
+    known = {parts[1]: parts[0] for parts in packed if len(parts) == 2 and _HASH.fullmatch(parts[0])}
+    return known.get(name, "")
+
+
+def _line(path: Path) -> str:
+    return path.read_text("utf-8").strip()
+
+
+def _after(mark: str, path: Path) -> str:
+    return _line(path).removeprefix(mark).strip()
+
+
+def _installed_commit() -> str:
+    """The commit that pip installed bccli from, "" where it came from elsewhere (PEP 610)."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        origin = json.loads(distribution("bccli").read_text("direct_url.json") or "{}")
+        found = str(origin.get("vcs_info", {}).get("commit_id", ""))
+    except (PackageNotFoundError, OSError, ValueError, AttributeError):
+        return ""
+    return found if _HASH.fullmatch(found) else ""
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for module in _LOADED:
+        if module in sys.modules:
+            versions[module] = sys.modules[module].__version__
+    installed = {name: _installed(names) for name, names in _INSTALLED.items()}
+    return versions | {name: version for name, version in installed.items() if version}
+
+
+def _installed(names: tuple[str, ...]) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in names:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return ""
+
+
+def _hardware() -> dict[str, Any]:
+    """The machine's kind, cores that this process may use and all cores, and the models of CPU and GPUs."""
+    models = {"cpu": _cpu(), "gpus": _gpus()}
+    return {
+        "machine": platform.machine(),
+        "cores": available_cores(),
+        "cores_of_machine": os.cpu_count(),
+        **{name: model for name, model in models.items() if model},
+    }
+
+
+def _cpu() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
+    except OSError:
+        return platform.processor()
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else ""
+
+
+def _gpus() -> list[str]:
+    """The models of the GPUs that TensorFlow uses, none where it was not loaded."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None:
+        return []
+    config = tensorflow.config
+    return [
+        str(config.experimental.get_device_details(gpu).get("device_name", "GPU"))
+        for gpu in config.list_physical_devices("GPU")
+    ]

@@ -1,0 +1,120 @@
+"""Several backbones and seeds in one `train`: runs side by side that share images, features and audits."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from bccli.core.catalog import SETS, find_backbone
+from bccli.core.data.dataset import Dataset
+from bccli.core.data.image_batches import Opener
+from bccli.core.errors import DataError, UsageError
+from bccli.core.files import read_json
+from bccli.core.models.weights import Weights
+from bccli.core.runs.run_folder import Run
+from bccli.core.sweeps.cross_validation import train_folds
+from bccli.core.sweeps.sweep import Member, Rules, Sweep, run_sweep
+from bccli.core.training.design import DENSE, NO_BACKBONE, WORDS, Design, default_cache
+from bccli.core.training.network import Surroundings, train
+from bccli.core.training.plots import draw
+from bccli.core.workers import Team
+
+# What members of one sweep may differ in.
+_OWN = ("backbone", "weights_hash", "seed", "classifier")
+
+
+def expand(names: Iterable[str]) -> list[str]:
+    """The backbones that names and sets of names stand for, each once. Raises UsageError for unknown ones."""
+    found = [one for name in names for one in SETS.get(name, (name,))]
+    return list(dict.fromkeys(find_backbone(name).name for name in found))
+
+
+def grid(
+    design: Design, backbones: Sequence[str], seeds: int | None, classifiers: Sequence[str] = (DENSE,)
+) -> list[Design]:
+    """A design for each backbone, classifier and one of so many seeds, from the design's own on.
+
+    A bag of visual words needs no backbone, and is there once for each seed.
+    """
+    first = design.schedule.seed
+    if design.weights not in (None, "imagenet", "none") and len(backbones) > 1:
+        raise UsageError(
+            f"--weights {design.weights}: one file cannot fit {len(backbones)} backbones; "
+            "say imagenet or none, or name one backbone"
+        )
+    pairs = [*product(backbones, (one for one in dict.fromkeys(classifiers) if one != WORDS))]
+    pairs += [(NO_BACKBONE.name, WORDS)] if WORDS in classifiers else []
+    return [
+        replace(design, backbone=name, classifier=classifier, schedule=replace(design.schedule, seed=seed))
+        for (name, classifier), seed in product(pairs, range(first, first + (seeds or 1)))
+    ]
+
+
+def train_grid(
+    designs: Sequence[Design],
+    dataset: Dataset,
+    root: Path,
+    surroundings: Surroundings,
+    *,
+    folds: bool = False,
+    seeded: bool = False,
+    cache: Path | None = None,
+    keep_all: bool = True,
+) -> Sweep:
+    """Train each design in `root/NAME`, or with `folds` all folds of each, and compare them.
+
+    Members of earlier calls with the same settings stay. Raises what `sweep.run_sweep` raises.
+    """
+    cache = cache or default_cache(dataset, root)
+    painter = Team(draw, 1)
+    inside = replace(surroundings, overwrite=False, open_images=Opener(), bases={}, painter=painter)
+
+    def member(design: Design) -> Member:
+        def make(place: Path, kept: bool) -> Run:
+            where = replace(inside, kept=kept)
+            return (train_folds if folds else train)(design, dataset, place, where, cache=cache)
+
+        facts = {
+            "backbone": design.backbone,
+            "classifier": design.classifier,
+            "seed": design.schedule.seed,
+        }
+        return Member(name_of(design, seeded=seeded), facts, make, name_of(design, seeded=False))
+
+    with painter:
+        return run_sweep(
+            root,
+            [member(design) for design in designs],
+            _settings(designs[0], dataset, folds),
+            Rules(keep_all=keep_all, recipe=surroundings.recipe),
+            extendable=designs[0].schedule.extendable,
+            overwrite=surroundings.overwrite,
+            watcher=surroundings.watcher,
+        )
+
+
+def is_sweep(root: Path) -> bool:
+    """Whether a folder holds a sweep, to which one more member can be added."""
+    try:
+        return bool(read_json(root / "run.json").get("kind") == "sweep")
+    except (DataError, AttributeError, OSError):
+        return False  # whoever opens it says what is wrong
+
+
+def name_of(design: Design, *, seeded: bool) -> str:
+    """The name of a member's folder: what it is, whatever else is in the sweep."""
+    if design.fusing:
+        names = [design.head.kind]
+    elif design.classifier == DENSE:
+        names = [design.backbone]
+    else:
+        names = [design.classifier] if design.classifier == WORDS else [design.backbone, design.classifier]
+    return "-".join([*names, *([f"seed{design.schedule.seed}"] if seeded else [])])
+
+
+def _settings(design: Design, dataset: Dataset, folds: bool) -> dict[str, Any]:
+    """What all members share, by which a sweep is the same."""
+    shared = design.to_json(Weights(design.weights or "default"))
+    shared = {key: value for key, value in shared.items() if key not in _OWN}
+    return {"command": "train", "data": dataset.hash, **shared, "fold": "all" if folds else design.fold}

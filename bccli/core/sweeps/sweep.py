@@ -1,0 +1,237 @@
+"""Several runs in one folder, made one after the other, and the table that compares them."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccli.core.errors import BccliError, LeakageError, LockedError, UsageError
+from bccli.core.files import read_json, replacing
+from bccli.core.metrics.figures import Figures
+from bccli.core.progress import SILENT, Watcher
+from bccli.core.runs.run_folder import Run, complete_run, load_run, networks_of, open_run, reopen
+from bccli.core.sweeps.plots import plot_sweep
+from bccli.core.training.run_contents import forget_network, keeps_network, stored_figures, write_table
+
+LEADERBOARD = "leaderboard.csv"
+_TIMES = ".seconds"
+
+# What ends a sweep as a whole, since no member would fare better.
+_FOR_ALL = (LeakageError, LockedError, UsageError)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a sweep: the name of its folder, what tells it from the others, and how to make it.
+
+    `make` takes the folder, and whether the network is to be kept. `group` names what it is one of several
+    trials of, such as with different seeds.
+    """
+
+    name: str
+    facts: dict[str, Any]
+    make: Callable[[Path, bool], Run]
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that has come to its end: its table, best first, and how many members failed.
+
+    `figures` are those of the complete members on test, or on val where there is none, in the same order.
+    """
+
+    root: Path
+    rows: list[dict[str, Any]]
+    figures: list[Figures]
+    failed: int
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a sweep chooses among its members, and whether it keeps the networks of those it does not choose.
+
+    `recipe` names the paper whose figures stand beside those of the sweep.
+    """
+
+    reject_overfit: bool = False
+    keep_all: bool = True
+    recipe: str = ""
+
+
+def run_sweep(
+    root: Path,
+    members: Sequence[Member],
+    settings: dict[str, Any],
+    rules: Rules,
+    *,
+    extendable: bool = True,
+    overwrite: bool = False,
+    watcher: Watcher = SILENT,
+) -> Sweep:
+    """Make or continue each member in `root/NAME`, and draw what leaderboard.csv shows, which grows with it.
+
+    A member that fails is a row with its reason, and the others go on. Members of an earlier call stay in
+    the table. Raises what is no member's own fault, and Stopped after a signal.
+    """
+    with open_run(root, "sweep", settings, overwrite=overwrite, extendable=extendable) as run:
+        run = run or Run(root, read_json(root / "run.json"))
+        reasons: dict[str, str] = {}
+        for number, member in enumerate(members, 1):
+            watcher.note(f"{member.name} ({number} of {len(members)})")
+            began = time.monotonic()
+            try:
+                made = member.make(root / member.name, rules.keep_all)
+            except _FOR_ALL:
+                raise
+            except BccliError as error:
+                reasons[member.name] = str(error)
+                watcher.warn(f"{member.name} failed: {error}")
+                continue
+            _note_time(made, time.monotonic() - began)
+            rows = leaderboard(root, members[:number], reasons, rules)
+            write_table(root / LEADERBOARD, rows)
+            if not rules.keep_all:
+                _forget_others(root, rows)
+        rows = leaderboard(root, members, reasons, rules)
+        _keep_chosen(root, rows, members, watcher)
+        write_table(root / LEADERBOARD, rows)
+        _draw(root, rows, rules)
+        complete_run(run, {"members": [row["name"] for row in sorted(rows, key=lambda row: row["name"])]})
+    complete = (load_run(root / row["name"]) for row in rows if row["status"] == "complete")
+    figures = [found for run in complete if (found := _headline(run))]
+    return Sweep(root, rows, figures, sum(row["status"] == "failed" for row in rows))
+
+
+def _headline(run: Run) -> Figures | None:
+    """A run's figures on test, or on val."""
+    figures = {one.split: one for one in stored_figures(run)}
+    return figures.get("test") or figures.get("val")
+
+
+def _note_time(run: Run, seconds: float) -> None:
+    """How long a run took, kept from when it was made: a later call only recognises it."""
+    path = run.root / _TIMES
+    if not path.exists():
+        path.write_text(f"{seconds:.1f}", encoding="ascii")
+
+
+def _forget_others(root: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Remove the networks of all that are not chosen so far."""
+    for row in rows:
+        if row["status"] == "complete" and not row["chosen"]:
+            forget_network(load_run(root / row["name"]))
+
+
+def _keep_chosen(
+    root: Path, rows: Sequence[dict[str, Any]], members: Sequence[Member], watcher: Watcher
+) -> None:
+    """Go on with the chosen one where it has no network: from its state, or from the start without one."""
+    by_name = {member.name: member for member in members}
+    for name in (row["name"] for row in rows if row["chosen"]):
+        run = load_run(root / name)
+        if not keeps_network(run) and name in by_name:
+            watcher.note(f"{name} is chosen: its network is kept")
+            reopen(run)
+            by_name[name].make(root / name, True)
+
+
+def _draw(root: Path, rows: Sequence[dict[str, Any]], rules: Rules) -> None:
+    (root / "plots").mkdir(exist_ok=True)
+    with replacing(root / "plots" / "sweep.png") as stream:
+        plot_sweep(rows, stream, recipe=rules.recipe, title=root.resolve().name)
+
+
+def leaderboard(
+    root: Path, members: Sequence[Member], reasons: dict[str, str], rules: Rules
+) -> list[dict[str, Any]]:
+    """A row per member, by its figures on val, never on test: best accuracy first, then least loss.
+
+    `chosen` is the first one. Those that overfit cannot be chosen where the rules reject them, and come
+    after the others; those that failed come last. Where members are trials of the same thing, each has the
+    mean and the standard deviation over all of these.
+    """
+    by_name = {member.name: member for member in members}
+    names = dict.fromkeys([*by_name, *sorted(path.parent.name for path in root.glob("*/run.json"))])
+    keys = list(dict.fromkeys(key for member in members for key in member.facts))
+    rows = [_row(root / name, by_name.get(name), keys, reasons.get(name, "")) for name in names]
+    _add_spread(root, rows, members)
+    rows.sort(key=lambda row: _rank(row, rules))
+    for place, row in enumerate(rows):
+        row["chosen"] = place == 0 and _rank(row, rules)[0] == 0
+    return rows
+
+
+def _rank(row: dict[str, Any], rules: Rules) -> tuple[float, float, float]:
+    group = 2 if row["status"] != "complete" else int(rules.reject_overfit and row["overfit"] is True)
+    best, loss = row["val_accuracy"], row["val_loss"]
+    return group, -(best if best is not None else -1.0), loss if loss is not None else float("inf")
+
+
+def _row(root: Path, member: Member | None, keys: Sequence[str], reason: str) -> dict[str, Any]:
+    figures: dict[str | None, Any] = {}
+    info: dict[str, Any] = {}
+    try:
+        if not reason:
+            run = load_run(root)
+            info, figures = run.info, {one.split: one for one in stored_figures(run)}
+    except BccliError as error:
+        reason = str(error)
+    known_facts = member.facts if member else {**info.get("settings", {}), "backbone": info.get("backbone")}
+    row: dict[str, Any] = {"name": root.name, "chosen": False, "status": "failed" if reason else "complete"}
+    row |= {key: known_facts.get(key) for key in keys}
+    for split, names in (("val", _ON_VAL), ("test", _ON_TEST)):
+        row |= {f"{split}_{name}": getattr(figures.get(split), name, None) for name in names}
+    known = figures.get("test") or figures.get("val")
+    row |= {name: getattr(known, name, None) for name in _OVERFITTING}
+    row |= {name: info.get(name) for name in ("protocol", "parameters", "kept_epoch", "epochs_trained")}
+    seconds = root / _TIMES
+    row["seconds"] = float(seconds.read_text("ascii")) if seconds.is_file() else None
+    return row | {"reason": reason}
+
+
+_ON_VAL = ("roc_auc", "f1", "accuracy", "loss")
+_ON_TEST = ("roc_auc", "auc_paper", "f1", "accuracy", "majority_accuracy", "n", "patients")
+_OVERFITTING = ("train_accuracy", "beta", "beta_paper", "overfit", "overfit_paper", "beta_rows")
+_SPREAD = ("val_accuracy", "val_roc_auc", "test_accuracy", "test_roc_auc", "test_auc_paper", "beta")
+
+
+def _add_spread(root: Path, rows: list[dict[str, Any]], members: Sequence[Member]) -> None:
+    """Mean and sample standard deviation over the trials of each group: its seeds, times its folds."""
+    group_of = {member.name: member.group for member in members if member.group}
+    groups: dict[str, list[dict[str, float | None]]] = {}
+    for row in rows:
+        if row["status"] == "complete":
+            runs = networks_of(load_run(root / row["name"]))
+            groups.setdefault(group_of.get(row["name"], row["name"]), []).extend(map(_measured, runs))
+    if all(len(trials) == 1 for trials in groups.values()):
+        return
+    for row in rows:
+        reason = row.pop("reason")
+        trials = [] if reason else groups[group_of.get(row["name"], row["name"])]
+        row["trials"] = len(trials) or None
+        for measure in _SPREAD:
+            spread = _mean_and_deviation(trial[measure] for trial in trials)
+            row[f"{measure}_mean"], row[f"{measure}_sd"] = spread
+        row["reason"] = reason
+
+
+def _measured(run: Run) -> dict[str, float | None]:
+    """The figures of one trial, by the columns of the leaderboard; β is that of the run on any split."""
+    figures = {one.split: one for one in stored_figures(run)}
+    some = next(iter(figures.values()), None)
+    found: dict[str, float | None] = {"beta": getattr(some, "beta", None)}
+    for column in _SPREAD[:-1]:
+        split, _, measure = column.partition("_")
+        found[column] = getattr(figures.get(split), measure, None)
+    return found
+
+
+def _mean_and_deviation(values: Iterable[float | None]) -> tuple[float | None, float | None]:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None, None
+    return float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None

@@ -1,0 +1,184 @@
+"""The Keras models of a job: the whole network, and the part of it that is trained."""
+
+import gc
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from bccli.core.errors import DataError
+from bccli.core.models.backbones import PREPROCESSING, build_backbone, build_extractor, standardising
+from bccli.core.models.copying import copy_weights
+from bccli.core.models.extractors import EXTRACTORS, build_features
+from bccli.core.models.heads import HEADS, build_head
+from bccli.core.models.inference_mode import in_inference_mode
+from bccli.core.models.splitting import Halves, split
+from bccli.core.models.tflite_export import Moulds
+from bccli.core.models.weights import Weights
+from bccli.core.runs.run_folder import load_run
+from bccli.core.training.design import Job, Tuning
+from bccli.core.training.input_norm import Norm
+
+
+@dataclass(frozen=True)
+class Built:
+    """Models that share their layers.
+
+    `maps` is the backbone, `extractor` goes from RGB 0–255 to the features of `head`, `scoring` to scores:
+    what is saved. `live` is `scoring` as it is trained, the layers that stay as they are in inference mode.
+    Where some do, `stored` goes from RGB 0–255 to what they make of it, and `tail` from there to scores.
+    `depths` has for variables of the backbone, by their id, how many layers with weights are above. `moulds`
+    are the forms for LiteRT of other heads on the same extractor.
+    """
+
+    maps: Any
+    extractor: Any
+    head: Any
+    scoring: Any
+    live: Any
+    stored: Any
+    tail: Any
+    depths: dict[int, int]
+    moulds: Moulds = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What a head sits on: the backbone, its maps, and the way from RGB 0–255 to features."""
+
+    network: Any
+    maps: Any
+    extractor: Any
+    moulds: Moulds = field(default_factory=dict)
+
+
+Bases = dict[Any, _Base]
+"""The frozen base that was built last, for the next run that wants the same one."""
+
+
+def build(
+    job: Job, size: tuple[int, int], weights: Weights, norm: Norm | None, bases: Bases | None = None
+) -> Built:
+    """The models for images of `size` (width, height), in the precision that Keras is set to.
+
+    A frozen backbone that is in `bases` is not built again.
+    """
+    import keras
+
+    design, kind = job.design, HEADS[job.design.head.kind].features
+    frozen = not design.tuning and design.trainable == "none"
+    preprocess = (
+        standardising(norm.mean, norm.deviation) if norm else PREPROCESSING[job.backbone.preprocessing]
+    )
+    key = job.backbone.name, job.weights_identity, size, kind, norm
+    base = bases.get(key) if bases and frozen else None
+    if base is None:
+        if bases is not None:
+            bases.clear()
+        gc.collect()  # networks refer to themselves; it takes a quarter of a second, too much for each head
+        base = _build_base(job, size, weights, preprocess, frozen=frozen)
+    else:
+        reserve_names(base.extractor)
+    if bases is not None and frozen:
+        bases[key] = base
+    network, maps, extractor = base.network, base.maps, base.extractor
+    # So that the head's first weights are the same on a backbone that was built now or before.
+    keras.utils.set_random_seed(design.schedule.seed)
+    head = build_head(design.head, extractor.output_shape[-1], len(job.dataset.classes))
+    scoring = keras.Model(extractor.input, head(extractor.output))
+    if not design.tuning:
+        stored = extractor if frozen else None
+        live = scoring
+        if frozen and not job.fixed:
+            features = build_features(job.backbone, network, kind, preprocess=preprocess, frozen=True)
+            live = keras.Model(features.input, head(features.output))
+        return Built(maps, extractor, head, scoring, live, stored, head, {}, base.moulds)
+    depths = _free(network, design.tuning)
+    halves = split(maps, network.layers[: design.tuning.from_layer])
+    join = EXTRACTORS[kind].join
+
+    def trained(x: Any) -> Any:
+        return join(halves.finish(keras.tree.flatten(in_inference_mode(halves.front, x))))
+
+    live = build_extractor(job.backbone, network, trained, preprocess=preprocess)
+    stored = build_extractor(job.backbone, network, halves.flat, preprocess=preprocess)
+    return Built(
+        maps=maps,
+        extractor=extractor,
+        head=head,
+        scoring=scoring,
+        live=keras.Model(live.input, head(live.output)),
+        stored=stored if halves.front.weights else None,
+        tail=_tail(halves, join, head),
+        depths=depths,
+    )
+
+
+def _build_base(job: Job, size: tuple[int, int], weights: Weights, preprocess: Any, *, frozen: bool) -> _Base:
+    kind = HEADS[job.design.head.kind].features
+    network = build_backbone(job.backbone, size, weights)
+    maps = EXTRACTORS[kind].maps(network)
+    extractor = build_features(job.backbone, network, kind, preprocess=preprocess)
+    network.trainable = not frozen
+    return _Base(network, maps, extractor)
+
+
+def reserve_names(model: Any) -> None:
+    """Let Keras, which forgets its names between two runs, give others to what is built on a model."""
+    import keras
+
+    for operation in model.operations:
+        keras.backend.get_uid(re.sub(r"_\d+$", "", operation.name))
+
+
+def _tail(halves: Halves, join: Any, head: Any) -> Any:
+    import keras
+
+    inputs = keras.Input((halves.width,), name="activations")
+    return keras.Model(inputs, head(join(halves.finish(halves.unflat(inputs)))))
+
+
+def _free(network: Any, tuning: Tuning) -> dict[int, int]:
+    """Let the layers from γ on learn, batch norms only where that is wanted; returns their depths."""
+    import keras
+
+    learning = []
+    for number, layer in enumerate(network.layers):
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = number >= tuning.from_layer and (tuning.train_batch_norm or not is_norm)
+        if layer.trainable_variables:
+            learning.append(layer)
+    return {
+        id(variable): above
+        for above, layer in enumerate(reversed(learning), 1)
+        for variable in layer.trainable_variables
+    }
+
+
+def take_over(tuning: Tuning, built: Built) -> None:
+    """Give the models the weights of the run that is fine-tuned; a fresh head keeps its own.
+
+    Raises DataError where the run's network is another one.
+    """
+    import keras
+
+    run = load_run(tuning.base)
+    whole = keras.saving.load_model(run.part("model.keras"))
+    pairs = [(built.maps, whole.get_layer(built.maps.name))]
+    if not tuning.fresh_head:
+        pairs.append((built.head, whole.get_layer("head")))
+    for ours, theirs in pairs:
+        shapes = [[tuple(weight.shape) for weight in model.weights] for model in (ours, theirs)]
+        if shapes[0] != shapes[1]:
+            raise DataError(
+                f"{run.root}: its {ours.name} has other weights than this bccli makes; train it again"
+            )
+        copy_weights(theirs, ours)
+
+
+def weights_hash(model: Any) -> str:
+    """SHA-256 of all weights of a Keras model, in order, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for array in model.get_weights():
+        digest.update(array.tobytes())
+    return digest.hexdigest()

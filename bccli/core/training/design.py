@@ -1,0 +1,348 @@
+"""What is to be trained: a run's design, the parts that its images play, the checks before work begins."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccli.core.augmentation import Policy, built_in
+from bccli.core.catalog import Backbone, find_backbone
+from bccli.core.data.audit import audit, refuse_leakage
+from bccli.core.data.dataset import Dataset
+from bccli.core.data.image_batches import open_images
+from bccli.core.data.leakage import Leak, leak_sentences
+from bccli.core.data.manifest import SPLITS
+from bccli.core.errors import DataError, UsageError, WeightsError
+from bccli.core.models.backbones import check_size
+from bccli.core.models.heads import Head, units
+from bccli.core.models.weights import Weights, find_weights
+from bccli.core.progress import Watcher
+from bccli.core.runs.run_folder import Run
+from bccli.core.training.input_norm import Norm
+from bccli.core.training.settings import Schedule
+
+_NAMED = ("imagenet", "none", "run")
+
+DENSE, WORDS = "dense", "bovw"
+"""The classifiers that are no row of `classifiers.fitting.CLASSIFIERS`: a network's head, and a bag of visual
+words."""
+
+NO_BACKBONE = Backbone("none", "", "none", 0, 0, 0, smallest=16)
+"""What stands for a backbone where images are told by the words in them; no word fits into less."""
+
+TRAIN, VAL, TEST = range(len(SPLITS))
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Where a fine-tuning starts: the network run `base` and γ, the first layer of its backbone that learns.
+
+    `base_hash` is that of its model.keras, `norm` what it takes out of its input. The base's head goes on
+    unless it is to be `fresh`.
+    """
+
+    base: Path
+    base_hash: str
+    from_layer: int
+    fresh_head: bool = False
+    train_batch_norm: bool = False
+    norm: Norm | None = None
+
+
+@dataclass(frozen=True)
+class Fusing:
+    """Whose features of patches are fused to images: the network run `base`, by the hash of its
+    model.keras. How is what the head's kind says, a row of `fusion.table.FUSIONS`."""
+
+    base: Path
+    base_hash: str
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is trained and how: all that decides a run's result, besides the data."""
+
+    backbone: str = "cnn-15"
+    weights: str | None = None
+    trainable: str | None = None
+    head: Head = field(default_factory=Head)
+    schedule: Schedule = field(default_factory=Schedule)
+    fold: int | None = None
+    allow_leakage: bool = False
+    input_norm: str = "backbone"
+    augment: Policy | None = None
+    views: int | None = None
+    augment_val: bool = False
+    tuning: Tuning | None = None
+    fusing: Fusing | None = None
+    classifier: str = DENSE
+
+    @property
+    def base(self) -> Path | None:
+        """The run that this one builds upon, if there is one."""
+        start = self.tuning or self.fusing
+        return start.base if start else None
+
+    def to_json(self, weights: Weights) -> dict[str, Any]:
+        """The settings by which two runs are the same."""
+        head = asdict(self.head)
+        head["head"] = head.pop("kind")
+        settings = {
+            "backbone": self.backbone,
+            "weights": weights.name if weights.name in _NAMED else "file",
+            "weights_hash": weights.hash,
+            "trainable": self.trainable,
+            **head,
+            **asdict(self.schedule),
+            "fold": self.fold,
+            "input_norm": self.input_norm,
+            "augment": _named(self.augment) if self.augment else None,
+            "augment_hash": _content(self.augment.to_json()) if self.augment else "",
+            "views": self.views,
+            "augment_val": self.augment_val,
+            "from_layer": self.tuning.from_layer if self.tuning else None,
+            "fresh_head": bool(self.tuning and self.tuning.fresh_head),
+            "train_batch_norm": bool(self.tuning and self.tuning.train_batch_norm),
+            "features_from": self.fusing.base_hash if self.fusing else "",
+            "classifier": self.classifier,
+        }
+        return json.loads(json.dumps(settings))
+
+
+def _named(policy: Policy) -> str:
+    return policy.name if policy.name in built_in() else "file"
+
+
+def _content(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+LATER = {
+    "head": "gap",
+    "label_smoothing": 0.0,
+    "schedule": "constant",
+    "warmup": 0.0,
+    "decay": None,
+    "decay_epochs": None,
+    "clip_norm": None,
+    "mixed_precision": False,
+    "steps_per_epoch": None,
+    "input_norm": "backbone",
+    "augment": None,
+    "augment_hash": "",
+    "views": None,
+    "augment_val": False,
+    "head_epochs": 0,
+    "layer_decay": 1.0,
+    "from_layer": None,
+    "fresh_head": False,
+    "train_batch_norm": False,
+    "features_from": "",
+    "classifier": DENSE,
+}
+"""What settings were in runs that were made before there was a choice."""
+
+
+def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
+    """Fill in what depends on the backbone, and find its weights before any data is read.
+
+    Raises UsageError, WeightsError.
+    """
+    if design.classifier == WORDS:
+        design = replace(_classified(design), backbone=NO_BACKBONE.name, head=Head(), input_norm="backbone")
+        _check_augmentation(design, "none")
+        return replace(design, weights="none"), NO_BACKBONE, Weights("none")
+    backbone = find_backbone(design.backbone)
+    if design.tuning:
+        design.schedule.check()
+        _check_augmentation(design, "none" if design.tuning.from_layer else "all")
+        return replace(design, weights="run"), backbone, Weights("run", hash=design.tuning.base_hash)
+    if design.fusing:
+        design.schedule.check()
+        _check_augmentation(design, "none")
+        return replace(design, weights="run"), backbone, Weights("run", hash=design.fusing.base_hash)
+    if design.classifier != DENSE:
+        design = _classified(design)
+    weights = find_weights(backbone, design.weights or ("imagenet" if backbone.weights else "none"))
+    trainable = design.trainable or ("all" if weights.file is None else "none")
+    design.schedule.check()
+    _check_augmentation(design, trainable)
+    return replace(design, weights=weights.name, trainable=trainable), backbone, weights
+
+
+def _classified(design: Design) -> Design:
+    """The same for a classifier of features, without all that only a network's training heeds."""
+    if design.trainable == "all":
+        raise UsageError(
+            f"--trainable all: {design.classifier} is fitted to features of a frozen backbone; leave it out"
+        )
+    if design.augment and not design.views:
+        raise UsageError(
+            f"--augment: {design.classifier} is fitted to features that are computed once; add --views N for "
+            "those of N children of each image"
+        )
+    schedule = Schedule(seed=design.schedule.seed, class_weights=design.schedule.class_weights)
+    return replace(
+        design, trainable="none", head=Head(kind=design.head.kind), schedule=schedule, augment_val=False
+    )
+
+
+def check(designs: Sequence[Design]) -> None:
+    """Say before any data is read what is wrong with a design, or with all of several.
+
+    Of several, those without weights are left to fail by themselves. Raises UsageError, WeightsError.
+    """
+    missing = []
+    for design in designs:
+        try:
+            resolve(design)
+        except WeightsError as error:
+            missing.append(error)
+    if len(missing) == len(designs):
+        raise missing[0]
+
+
+def _check_augmentation(design: Design, trainable: str) -> None:
+    for option, given in (("--views", design.views), ("--augment-val", design.augment_val)):
+        if given and design.augment is None:
+            raise UsageError(f"{option} is about augmented images; add --augment POLICY")
+    if design.views and trainable != "none":
+        raise UsageError(
+            "--views keeps features of a frozen backbone, and this one learns; leave it out for fresh draws"
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network to train: the design resolved, the data, and which image has which part in it."""
+
+    design: Design
+    backbone: Backbone
+    weights: Weights
+    dataset: Dataset
+    parts: np.ndarray
+    leaks: dict[str, Leak]
+    cache: Path
+
+    @property
+    def weights_identity(self) -> str:
+        """What tells one set of backbone weights from another: the file, or the seed of random ones."""
+        return self.weights.hash or f"random {self.design.schedule.seed}"
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the network sees the same pixels again and again: images as they are, or some views of
+        each."""
+        return self.design.augment is None or bool(self.design.views)
+
+
+def preview(design: Design, dataset: Dataset, fold: int | str | None) -> list[dict[str, Any]]:
+    """The table of a dry run: images and patients per part and class."""
+    first = replace(design, fold=0) if fold == "all" else design
+    parts = parts_of(dataset, first.fold)
+    check_parts(dataset, parts)
+    rows = []
+    for part, name in enumerate(SPLITS):
+        for label in dataset.classes:
+            here = [
+                sample
+                for sample, code in zip(dataset.samples, parts, strict=True)
+                if code == part and sample.label == label
+            ]
+            patients = {sample.patient for sample in here if sample.patient}
+            rows.append(
+                {"part": name, "label": label, "images": len(here), "patients": len(patients) or None}
+            )
+    return rows
+
+
+def default_cache(dataset: Dataset, root: Path) -> Path:
+    """DATA/.cache, or RUN/.cache where DATA cannot be written."""
+    return (dataset.root if os.access(dataset.root, os.W_OK) else root) / ".cache"
+
+
+def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) -> Job:
+    """Decide the parts, check them, and audit them. Raises DataError, UsageError, LeakageError."""
+    design, backbone, weights = resolve(design)
+    parts = parts_of(dataset, design.fold)
+    units(design.head.output, len(dataset.classes))
+    check_parts(dataset, parts)
+    used = [sample for sample, part in zip(dataset.samples, parts.tolist(), strict=True) if part >= 0]
+    check_size(backbone, open_images(dataset.root, used).size)
+    if design.classifier == DENSE:
+        design = replace(design, schedule=_without_val(design.schedule, parts, watcher))
+    if design.augment_val:
+        watcher.warn(
+            "val is augmented, too: val_loss and val_accuracy of history.csv are those of augmented images; "
+            "all other figures are of images as they are"
+        )
+    leaks = audit(dataset, parts, cache)
+    refuse_leakage(leaks, dataset, allowed=design.allow_leakage or dataset.allows_leakage)
+    for sentence in leak_sentences({part: leak.to_json() for part, leak in leaks.items()}):
+        watcher.warn(sentence)
+    return Job(design, backbone, weights, dataset, parts, leaks, cache)
+
+
+def parts_of(dataset: Dataset, fold: int | None) -> np.ndarray:
+    """0 train, 1 val, 2 test, -1 unused for every image.
+
+    With folds, fold k is tested, fold k+1 validated, and the rest trained on, but for the augmented
+    children of what is not trained on.
+    """
+    if dataset.folds == 0:
+        if fold is not None:
+            raise UsageError(
+                "--fold: this dataset has splits, not folds; leave it out or prepare with --folds"
+            )
+        return np.array([SPLITS.index(sample.split) if sample.split else -1 for sample in dataset.samples])
+    if fold is None:
+        raise UsageError(
+            f"the dataset has {dataset.folds} folds; say --fold 0 … {dataset.folds - 1} or --fold all"
+        )
+    if not 0 <= fold < dataset.folds:
+        raise UsageError(f"--fold {fold}: the folds are 0 … {dataset.folds - 1}")
+    roles = {fold: TEST, (fold + 1) % dataset.folds: VAL}
+    parts = np.array(
+        [roles.get(sample.fold, TRAIN) if sample.fold is not None else -1 for sample in dataset.samples]
+    )
+    part_of = {sample.path: part for sample, part in zip(dataset.samples, parts.tolist(), strict=True)}
+    for place, sample in enumerate(dataset.samples):
+        if sample.parent and (parts[place] != TRAIN or part_of.get(sample.parent) != TRAIN):
+            parts[place] = -1
+    return parts
+
+
+def check_parts(dataset: Dataset, parts: np.ndarray) -> None:
+    """Raises DataError where no image, or none of a class, is in train."""
+    labels = np.array([sample.label for sample in dataset.samples])
+    trained = set(labels[parts == TRAIN].tolist())
+    if not trained:
+        raise DataError(f"{dataset.root}: no image is in train; prepare it with other --ratios")
+    for label in dataset.classes:
+        if label not in trained:
+            raise DataError(
+                f"{dataset.root}: train has no image of class {label}; "
+                "add patients of that class or part the dataset otherwise"
+            )
+
+
+def _without_val(schedule: Schedule, parts: np.ndarray, watcher: Watcher) -> Schedule:
+    if (parts == VAL).any():
+        return schedule
+    if schedule.patience is not None or schedule.stop_at:
+        raise DataError(
+            "there are no val images to stop by; prepare some, or leave --patience and --stop-at out"
+        )
+    watcher.warn("there are no val images: the last epoch's training loss decides which weights are kept")
+    return replace(schedule, monitor="loss")
+
+
+def same_split(base: Run, job: Job) -> bool:
+    """Whether a job has the data and the fold of the run that it starts from."""
+    same_fold = base.info["settings"].get("fold") == job.design.fold
+    return bool(base.info["data"]["hash"] == job.dataset.hash) and same_fold

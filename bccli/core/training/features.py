@@ -1,0 +1,217 @@
+"""What a frozen backbone makes of images: computed once per image and network, and kept.
+
+The store is a folder of chunk files, each a table of pixel hash and feature vector. A chunk is written
+as a whole, so a killed run leaves only complete ones, and several runs may share a store.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from bccli.core import interruption
+from bccli.core.data.image_batches import ImageSource
+from bccli.core.errors import DataError
+from bccli.core.files import replacing, sweep
+from bccli.core.progress import SILENT, Watcher
+
+# A chunk is kept after so many images, or after so many seconds where a network is slow.
+CHUNK, CHUNK_SECONDS = 512, 60
+
+# So many images go through a network at a time.
+_BATCH = 32
+
+# Features of so many bytes stay on the disk and are read batch by batch.
+_IN_MEMORY = 1 << 29
+
+# Seconds after which a half-written file of a shared store belongs to nobody.
+_ABANDONED = 3600
+
+
+@dataclass(frozen=True)
+class FeatureKey:
+    """What features depend on besides the pixels."""
+
+    backbone: str
+    weights: str
+    preprocessing: str
+    size: tuple[int, int]
+    kind: str = "average"
+
+    @property
+    def name(self) -> str:
+        """A folder name for the store of these features."""
+        parts = [self.backbone, self.weights, self.preprocessing, self.size]
+        text = json.dumps(parts if self.kind == "average" else [*parts, self.kind])
+        return f"{self.backbone}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+class FeatureStore:
+    """Feature vectors on the disk by the SHA-256 of the pixels."""
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self.folder = folder
+        self.record = np.dtype([("pixels", "u1", (32,)), ("features", "<f4", (width,))])
+        self._places: dict[bytes, tuple[np.ndarray, int]] = {}
+        sweep(folder, older=_ABANDONED)
+        for path in sorted(folder.glob("*.npy")):
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        try:
+            chunk = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError):
+            return  # damaged: its features are computed again
+        if chunk.dtype == self.record:
+            for place, pixels in enumerate(chunk["pixels"]):
+                self._places[pixels.tobytes()] = (chunk, place)
+
+    def missing(self, hashes: Sequence[str]) -> list[int]:
+        """The positions of images without features, each pixel content once."""
+        found: dict[str, int] = {}
+        for position, text in enumerate(hashes):
+            if bytes.fromhex(text) not in self._places:
+                found.setdefault(text, position)
+        return list(found.values())
+
+    def add(self, hashes: Sequence[str], features: np.ndarray) -> None:
+        """Keep the features (images, width) of the images with these pixel hashes."""
+        chunk = np.empty(len(hashes), self.record)
+        chunk["pixels"] = [np.frombuffer(bytes.fromhex(text), np.uint8) for text in hashes]
+        chunk["features"] = features
+        name = hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
+        path = self.folder / f"{name}.npy"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as stream:
+            np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(chunk))
+            stream.write(chunk.data)  # np.save would not say why it failed, such as for a full disk
+        self._open(path)
+
+    def rows(self, hashes: Sequence[str]) -> "StoredFeatures":
+        """The features of the images with these pixel hashes, left on the disk."""
+        return StoredFeatures([self._places[bytes.fromhex(text)] for text in hashes], self.record)
+
+    def gather(self, hashes: Sequence[str]) -> np.ndarray:
+        """The features (images, width) as float32."""
+        return self.rows(hashes)[np.arange(len(hashes))]
+
+
+class StoredFeatures:
+    """Features (images, width) that look like an array and are read from the disk row by row."""
+
+    def __init__(self, places: Sequence[tuple[np.ndarray, int]], record: np.dtype) -> None:
+        self._places = places
+        self.shape = (len(places), record["features"].shape[0])
+
+    def __getitem__(self, positions: np.ndarray) -> np.ndarray:
+        """The rows (positions, width) as float32."""
+        result = np.empty((len(positions), self.shape[1]), np.float32)
+        for number, position in enumerate(positions):
+            chunk, place = self._places[position]
+            result[number] = chunk["features"][place]
+        return result
+
+
+def compute_features(
+    images: ImageSource,
+    extractor: Any,
+    key: FeatureKey,
+    cache: Path,
+    *,
+    watcher: Watcher = SILENT,
+) -> np.ndarray | StoredFeatures:
+    """The features (images, width) that a Keras model makes of prepared images, see `compute_vectors`."""
+    return compute_vectors(images, _Extracting(extractor), key, cache, watcher=watcher)
+
+
+class Maker(Protocol):
+    """What makes vectors of a `width` of images, a batch at a time."""
+
+    @property
+    def width(self) -> int:
+        """How many numbers a vector has."""
+
+    def vectors(self, images: ImageSource, order: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield vectors (batch, width) of the images at these positions."""
+
+
+@dataclass(frozen=True)
+class _Extracting:
+    """A Keras model of images."""
+
+    extractor: Any
+
+    @property
+    def width(self) -> int:
+        """How many features there are."""
+        return int(self.extractor.output_shape[-1])
+
+    def vectors(self, images: ImageSource, order: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield features (batch, width)."""
+        import tensorflow as tf
+
+        run = tf.function(
+            lambda x: self.extractor(tf.cast(x, tf.float32), training=False),
+            input_signature=[images.signature()],
+            autograph=False,
+        )
+        for batch in images.batches(order, _BATCH):
+            yield run(batch).numpy()
+
+
+def compute_vectors(
+    images: ImageSource, maker: Maker, key: FeatureKey, cache: Path, *, watcher: Watcher = SILENT
+) -> np.ndarray | StoredFeatures:
+    """The vectors (images, width) of prepared images, float32; only those not in the cache are computed.
+
+    What is too large for memory is read from the cache where it is needed.
+
+    Raises DataError naming an image that cannot be read, Stopped after a signal (what is done is kept).
+    """
+    store = FeatureStore(cache / "features" / key.name, maker.width)
+    hashes = [sample.sha256 for sample in images.samples]
+    missing = store.missing(hashes)
+    if missing:
+        _extend(store, images, missing, maker, watcher)
+    if len(missing) < len(hashes):
+        watcher.note(f"features: {len(hashes) - len(missing)} of {len(hashes)} images were in the cache")
+    rows = store.rows(hashes)
+    for start in range(0, len(hashes), CHUNK):
+        positions = np.arange(start, min(start + CHUNK, len(hashes)))
+        finite = np.isfinite(rows[positions]).all(axis=1)
+        if not finite.all():
+            bad = images.samples[positions[np.argmin(finite)]].path
+            raise DataError(
+                f"{bad}: {key.backbone} gives values that are no numbers; are its weights damaged?"
+            )
+    return store.gather(hashes) if rows.shape[0] * rows.shape[1] * 4 <= _IN_MEMORY else rows
+
+
+def _extend(
+    store: FeatureStore, images: ImageSource, missing: list[int], maker: Maker, watcher: Watcher
+) -> None:
+    waiting: list[np.ndarray] = []
+    done, kept_at = 0, time.monotonic()
+
+    def keep() -> None:
+        nonlocal done, waiting, kept_at
+        features = np.concatenate(waiting)
+        part = missing[done : done + len(features)]
+        store.add([images.samples[position].sha256 for position in part], features)
+        done, waiting, kept_at = done + len(features), [], time.monotonic()
+
+    with interruption.deferred(), watcher.track(len(missing), "features") as advance:
+        for vectors in maker.vectors(images, np.array(missing)):
+            waiting.append(vectors)
+            advance(len(waiting[-1]))
+            late = time.monotonic() - kept_at > CHUNK_SECONDS
+            if late or interruption.stop_requested() or sum(map(len, waiting)) >= CHUNK:
+                keep()
+                interruption.stop_if_requested()
+        if waiting:
+            keep()

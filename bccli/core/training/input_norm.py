@@ -1,0 +1,67 @@
+"""Input normalisation by the training set: each channel's mean and deviation over all of train's pixels."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bccli.core.data.image_batches import Images, decode_prepared
+from bccli.core.data.manifest import Sample
+from bccli.core.errors import DataError
+from bccli.core.files import read_json, write_json
+
+_AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Per channel (red, green, blue) the mean and the standard deviation, in grey levels of 0–255."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
+def learn_norm(samples: Sequence[Sample], images: Images, cache: Path) -> Norm:
+    """The norm of prepared images, computed once per set of images and kept.
+
+    Sums are of whole numbers, so that neither order nor threads change a digit. A channel of one value
+    has the deviation 1. Raises DataError naming an image that cannot be read.
+    """
+    content = hashlib.sha256("".join(sample.sha256 for sample in samples).encode()).hexdigest()
+    path = cache / "norms" / f"{content[:16]}.json"
+    with suppress(DataError, TypeError, KeyError):
+        found = read_json(path)
+        return Norm(tuple(found["mean"]), tuple(found["deviation"]))
+    norm = _measure([images.root / sample.path for sample in samples])
+    with suppress(PermissionError):  # a cache that is read-only
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, asdict(norm))
+    return norm
+
+
+def _measure(paths: Sequence[Path]) -> Norm:
+    count, sums, squares = 0, [0, 0, 0], [0, 0, 0]
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(paths), _AT_A_TIME):
+            for pixels, ones, twos in pool.map(_sums, paths[start : start + _AT_A_TIME]):
+                count += pixels
+                sums = [a + b for a, b in zip(sums, ones, strict=True)]
+                squares = [a + b for a, b in zip(squares, twos, strict=True)]
+    mean = tuple(total / count for total in sums)
+    variances = [
+        (square * count - total * total) / count**2 for square, total in zip(squares, sums, strict=True)
+    ]
+    return Norm(mean, tuple(math.sqrt(variance) or 1.0 for variance in variances))
+
+
+def _sums(path: Path) -> tuple[int, list[int], list[int]]:
+    """Pixels, and per channel their sum and that of their squares."""
+    pixels = decode_prepared(path).reshape(-1, 3)
+    levels = np.arange(256)
+    counts = np.stack([np.bincount(pixels[:, channel], minlength=256) for channel in range(3)])
+    return len(pixels), (counts @ levels).tolist(), (counts @ levels**2).tolist()

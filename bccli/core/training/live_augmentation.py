@@ -1,0 +1,160 @@
+"""Fresh children of prepared images while a network trains: decoded and augmented in other processes."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bccli.core.augmentation import Policy, child
+from bccli.core.data.image_batches import Images, ImageSource, decode_sized
+from bccli.core.data.manifest import Sample
+from bccli.core.training.design import TRAIN, VAL, Design
+from bccli.core.workers import Team
+
+Rows = TypeVar("Rows")
+
+MOST_WORKERS = 8
+"""So many processes keep one GPU busy; each takes some 150 MB."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A batch to make: (path, name of the raw image, number of the child; 0 for the image itself)."""
+
+    root: Path
+    size: tuple[int, int]
+    policy: Policy
+    seed: int
+    items: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True)
+class LiveImages:
+    """Prepared images of which training sees a child of its own in every turn."""
+
+    images: Images
+    policy: Policy
+    seed: int
+    team: Team
+
+    def signature(self) -> Any:
+        """The TensorSpec of a batch."""
+        return self.images.signature()
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
+        """Yield uint8 tensors (batch, height, width, 3) of the images as they are."""
+        return self.images.batches(order, batch_size)
+
+    def training_batches(self, order: np.ndarray, turns: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        """Yield uint8 arrays (batch, height, width, 3): in turn t, child t + 1 of each image."""
+        samples = self.images.samples
+        items = ((samples[p], int(turn) + 1) for p, turn in zip(order.tolist(), turns, strict=True))
+        return self.made(list(items), batch_size)
+
+    def together(self, batch_size: int) -> int:
+        """One."""
+        return 1
+
+    def made(self, items: Sequence[tuple[Sample, int]], batch_size: int) -> Iterator[np.ndarray]:
+        """Yield uint8 arrays (batch, height, width, 3) of children by their numbers, 0 for the image."""
+        named = [(sample.path, raw_image(sample), number) for sample, number in items]
+        jobs = (
+            _Job(
+                self.images.root, self.images.size, self.policy, self.seed,
+                tuple(named[start : start + batch_size]),
+            )
+            for start in range(0, len(named), batch_size)
+        )  # fmt: skip
+        yield from self.team.in_order(jobs)
+
+
+@contextmanager
+def live_images(images: Images, policy: Policy, *, seed: int, workers: int) -> Iterator[LiveImages]:
+    """Inputs whose worker processes end with the block."""
+    with Team(_augmented, min(workers, MOST_WORKERS)) as team:
+        yield LiveImages(images, policy, seed, team)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Prepared images and, behind them, children of some of them: what features are computed of.
+
+    `samples` has a row for each, with a hash of its own for each child; it looks like `Images`.
+    """
+
+    live: LiveImages
+    numbers: tuple[int, ...]
+    samples: tuple[Sample, ...]
+
+    def signature(self) -> Any:
+        """The TensorSpec of a batch."""
+        return self.live.signature()
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        """Yield uint8 arrays (batch, height, width, 3)."""
+        return self.arrays(order, batch_size)
+
+    def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+        """Yield uint8 arrays (batch, height, width, 3)."""
+        items = [(self.samples[position], self.numbers[position]) for position in order.tolist()]
+        return self.live.made(items, batch_size)
+
+
+def stored_views(live: LiveImages, positions: np.ndarray, views: int) -> tuple[Views, np.ndarray]:
+    """All images, and then children 1 … `views` of those at `positions`, an image's children together.
+
+    Also returns the place of each image's first child, -1 where it has none.
+    """
+    samples, numbers = list(live.images.samples), [0] * len(live.images.samples)
+    first = np.full(len(samples), -1)
+    for position in positions.tolist():
+        first[position] = len(samples)
+        original = samples[position]
+        for number in range(1, views + 1):
+            samples.append(replace(original, sha256=_view_hash(original, live, number)))
+            numbers.append(number)
+    return Views(live, tuple(numbers), tuple(samples)), first
+
+
+def with_views(
+    design: Design, images: Images, parts: np.ndarray, workers: int, compute: Callable[[ImageSource], Rows]
+) -> tuple[Rows, np.ndarray | None]:
+    """What `compute` makes of images, and behind them of the children of train's that a design wants.
+
+    `parts` (images,) are the images'. Also returns the row of each image's first child, -1 where it has
+    none; None where there is no augmentation.
+    """
+    if design.augment is None:
+        return compute(images), None
+    with live_images(images, design.augment, seed=design.schedule.seed, workers=workers) as live:
+        augmented = (parts == TRAIN) | ((parts == VAL) & design.augment_val)
+        views, first = stored_views(live, np.flatnonzero(augmented), design.views or 1)
+        return compute(views), first
+
+
+def _view_hash(sample: Sample, live: LiveImages, number: int) -> str:
+    """What a child's pixels follow from: 64 hexadecimal digits, like a hash of the pixels themselves."""
+    facts = [sample.sha256, live.policy.to_json(), live.seed, raw_image(sample), number]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def raw_image(sample: Sample) -> str:
+    """The name by which children are drawn; the patches of one raw image share it."""
+    return sample.source or sample.path
+
+
+def _augmented(job: _Job) -> np.ndarray:
+    """The batch (n, height, width, 3) as bytes."""
+    width, height = job.size
+    batch = np.empty((len(job.items), height, width, 3), np.uint8)
+    for place, (path, image, number) in enumerate(job.items):
+        pixels = decode_sized(job.root / path, job.size)
+        batch[place] = (
+            child(job.policy, pixels, seed=job.seed, image=image, number=number) if number else pixels
+        )
+    return batch

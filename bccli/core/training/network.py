@@ -1,0 +1,307 @@
+"""From a design and a prepared dataset to a run: features where the backbone is frozen, training, results."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bccli
+from bccli.core.data.dataset import Dataset
+from bccli.core.data.image_batches import Images, ImageSource, open_images
+from bccli.core.data.leakage import leak_sentences
+from bccli.core.data.manifest import Sample
+from bccli.core.errors import DivergedError, LeakageError
+from bccli.core.evaluation.external import audit_against
+from bccli.core.files import replacing_file, write_text
+from bccli.core.kinds import KINDS, imported
+from bccli.core.models import backend
+from bccli.core.models.copying import copy_weights
+from bccli.core.models.heads import HEADS, assemble
+from bccli.core.models.weights import Weights
+from bccli.core.preparation.estimate import space_words
+from bccli.core.progress import SILENT, Watcher
+from bccli.core.runs.run_folder import ACTIVATIONS, STATE, Run, load_run, open_run
+from bccli.core.training.assembly import Bases, Built, build, take_over, weights_hash
+from bccli.core.training.design import (
+    DENSE,
+    LATER,
+    TEST,
+    TRAIN,
+    VAL,
+    Design,
+    Job,
+    default_cache,
+    plan_job,
+    same_split,
+)
+from bccli.core.training.features import FeatureKey, compute_features
+from bccli.core.training.input_norm import Norm, learn_norm
+from bccli.core.training.inputs import Features, FeatureViews, Inputs
+from bccli.core.training.live_augmentation import live_images, with_views
+from bccli.core.training.loop import Examples, Fit
+from bccli.core.training.run_contents import Curves, Networks, finish
+from bccli.core.training.tensorboard import FOLDER, EventFile
+from bccli.core.workers import Team
+
+# Activations of frozen layers are stored where they take no more than this share of the free disk.
+_DISK_SHARE = 0.5
+_STORED, _LIVE = "stored", "live"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where and how a run is made, none of which changes its results.
+
+    `log` opens a run's log.txt for what the watcher hears; `workers` processes augment images;
+    `open_images` gives the prepared images, which several runs may share, as they may `bases`. A head on a
+    frozen backbone that is not to be `kept` leaves its figures and its state, but no network; one that is
+    not to be `light` at once waits for its form for LiteRT. The extractors and heads of runs on a frozen
+    backbone are put into `networks`, by the runs' folders. Plots are drawn by the `painter` if there is one.
+    """
+
+    log: Callable[[Path], Any]
+    watcher: Watcher = SILENT
+    device: str = "auto"
+    workers: int = 1
+    verbose: bool = False
+    overwrite: bool = False
+    recipe: str = ""
+    tensorboard: bool = False
+    open_images: Callable[[Path, Sequence[Sample]], Images] = open_images
+    bases: Bases | None = None
+    kept: bool = True
+    light: bool = True
+    networks: dict[Path, tuple[Any, Any]] | None = None
+    painter: Team | None = None
+
+
+def train(
+    design: Design, dataset: Dataset, root: Path, surroundings: Surroundings, *, cache: Path | None = None
+) -> Run:
+    """Train one network, or continue or recognise the run `root`.
+
+    Raises LeakageError, DataError, TrainingError, SettingsError, and Stopped after a signal.
+    """
+    watcher, overwrite = surroundings.watcher, surroundings.overwrite
+    job = plan_job(design, dataset, cache or default_cache(dataset, root), watcher)
+    if design.base:
+        _check_base(job, load_run(design.base), watcher)
+    settings = {**job.design.to_json(job.weights), "data": dataset.hash}
+    extendable = job.design.schedule.extendable
+    kind = _kind(design)
+    make: Callable[[Job, Run, Surroundings], Run] = imported(KINDS[kind].trainer)
+    with open_run(root, kind, settings, overwrite=overwrite, extendable=extendable, later=LATER) as run:
+        if run is None:
+            watcher.note(f"{root} is complete; nothing to do")
+            return load_run(root)
+        with surroundings.log(root / "log.txt"):
+            return make(job, run, surroundings)
+
+
+def _kind(design: Design) -> str:
+    """The kind of run that a design makes."""
+    if design.fusing:
+        return "fusion"
+    return "network" if design.classifier == DENSE else "classifier"
+
+
+def _check_base(job: Job, base: Run, watcher: Watcher) -> None:
+    """Raises LeakageError where test is not new to the run that is built upon."""
+    if same_split(base, job):
+        return
+    leak = audit_against(base, job.dataset, chosen=job.parts == TEST)
+    if not leak.serious:
+        return
+    said = f"{base.root} was trained on what is test here: {leak_sentences({'test': leak.to_json()})[0]}"
+    if not (job.design.allow_leakage or job.dataset.allows_leakage):
+        raise LeakageError(
+            f"{job.dataset.root}: {said}; keep those patients out of test, or insist with --allow-leakage"
+        )
+    watcher.warn(said)
+
+
+def train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
+    """Train the network of a job and fill its run. Raises what `train` raises."""
+    watcher, design = surroundings.watcher, job.design
+    tf = backend.start(surroundings.device, verbose=surroundings.verbose)
+    import keras
+
+    command = "finetune" if design.tuning else "train"
+    watcher.note(
+        f"bccli {bccli.__version__} {command} {design.backbone}: TensorFlow {tf.__version__} on "
+        f"{backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
+    )
+    keras.backend.clear_session(free_memory=False)  # `build` does so where it builds a backbone
+    keras.utils.set_random_seed(design.schedule.seed)
+    used = np.flatnonzero(job.parts >= 0)
+    images = surroundings.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
+    parts = job.parts[used]
+    norm = input_norm(job, images, parts)
+    built = build(job, images.size, job.weights, norm, surroundings.bases)
+    if design.tuning:
+        take_over(design.tuning, built)
+    stores = _stores(job, built, images, run, watcher)
+    labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
+    with _inputs(job, images, parts, built if stores else None, norm, surroundings) as inputs:
+        examples = Examples(
+            inputs,
+            labels,
+            len(job.dataset.classes),
+            np.flatnonzero(parts == TRAIN),
+            np.flatnonzero(parts == VAL),
+            design.augment_val,
+        )
+        trainee = built.tail if stores else built.live
+        twin, depths = _twin(job, images.size, built, norm, stores)
+        fit = Fit(
+            twin, examples, design.schedule, run.root / STATE,
+            watcher=watcher, on_state=Curves(run.root),
+            on_epoch=EventFile(run.root / FOLDER) if surroundings.tensorboard else None,
+            depths=[depths.get(id(variable), 0) for variable in twin.trainable_variables],
+        )  # fmt: skip
+        try:
+            fit.run()
+        except DivergedError as error:
+            raise _with_good_weights(error, job, run, built, fit, trainee) from None
+        fit.hand_over(trainee)
+        # A mould is of use where other heads on the same backbone may follow.
+        casts = stores and not design.tuning and surroundings.bases is not None
+        networks = Networks(
+            built.scoring,
+            assemble(built.extractor, built.head, design.head.output),
+            kept=surroundings.kept or not stores,
+            light=surroundings.light,
+            head=built.head if casts else None,
+            moulds=built.moulds,
+        )
+        if surroundings.networks is not None and design.trainable == "none" and not design.tuning:
+            surroundings.networks[run.root] = built.extractor, built.head
+        facts = {"recipe": surroundings.recipe or None, "norm": asdict(norm) if norm else None}
+        done = finish(
+            job, run, networks, fit, images, parts, facts=facts, watcher=watcher, painter=surroundings.painter
+        )
+    if stores and design.tuning:
+        shutil.rmtree(job.cache / "features" / feature_key(job, images.size, norm, built).name)
+    return done
+
+
+def _with_good_weights(
+    error: DivergedError, job: Job, run: Run, built: Built, fit: Fit, trainee: Any
+) -> DivergedError:
+    """The same error; the weights of the best epoch before are in model.keras, if there was one."""
+    if not error.kept_epoch:
+        return DivergedError(f"{run.root}: {error}")
+    fit.hand_over(trainee)
+    whole = assemble(built.extractor, built.head, job.design.head.output)
+    with replacing_file(run.root / "model.keras") as temporary:
+        whole.save(temporary)
+    return DivergedError(
+        f"{run.root}: {error} (model.keras has the weights of epoch {error.kept_epoch})", error.kept_epoch
+    )
+
+
+def input_norm(job: Job, images: Images, parts: np.ndarray) -> Norm | None:
+    """The mean and deviation of train's pixels, where they take the place of the backbone's own."""
+    if job.design.tuning:
+        return job.design.tuning.norm
+    if job.design.input_norm == "backbone":
+        return None
+    return learn_norm([images.samples[place] for place in np.flatnonzero(parts == TRAIN)], images, job.cache)
+
+
+def _stores(job: Job, built: Built, images: Images, run: Run, watcher: Watcher) -> bool:
+    """Whether what the frozen layers make of the images is computed once and kept.
+
+    Where a fine-tuning could do so and does not, the watcher hears why. A run that is continued does what
+    it did before, whatever room there is by now: its state is that of the layers that were trained.
+    """
+    if built.stored is None or not job.fixed:
+        if built.stored is not None and job.design.tuning:
+            watcher.note("the frozen layers run in each step: augmentation shows them new images every time")
+        return False
+    if not job.design.tuning:
+        return True
+    decided = run.root / ACTIVATIONS
+    if not decided.is_file():
+        write_text(decided, _STORED if _fits(job, built, images, watcher) else _LIVE)
+    return decided.read_text("ascii") == _STORED
+
+
+def _fits(job: Job, built: Built, images: Images, watcher: Watcher) -> bool:
+    """Whether there is room for the activations at γ; the watcher hears either way."""
+    assert job.design.tuning is not None
+    wanted = len(images.samples) * built.stored.output_shape[-1] * 4
+    folder = next(path for path in (job.cache, *job.cache.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    what = f"activations at layer {job.design.tuning.from_layer} take {space_words(wanted)}"
+    if wanted > free * _DISK_SHARE:
+        watcher.note(f"the frozen layers run in each step: {what}, and {folder} has {space_words(free)} free")
+        return False
+    watcher.note(f"the frozen layers run once: {what} in {job.cache} until the run is complete")
+    return True
+
+
+@contextmanager
+def _inputs(
+    job: Job,
+    images: Images,
+    parts: np.ndarray,
+    stored: Built | None,
+    norm: Norm | None,
+    surroundings: Surroundings,
+) -> Iterator[Inputs]:
+    """What the trainee is fed: images, fresh children of them, or what the `stored` part makes of either."""
+    design = job.design
+
+    def features(source: ImageSource) -> Any:
+        assert stored is not None
+        key = feature_key(job, images.size, norm, stored)
+        return compute_features(source, stored.stored, key, job.cache, watcher=surroundings.watcher)
+
+    seed, workers = design.schedule.seed, surroundings.workers
+    if stored:
+        values, first = with_views(design, images, parts, workers, features)
+        yield Features(values) if first is None else FeatureViews(values, first, design.views or 1, seed)
+    elif design.augment is None:
+        yield images
+    else:
+        with live_images(images, design.augment, seed=seed, workers=workers) as live:
+            yield live
+
+
+def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built) -> FeatureKey:
+    """By what the features of a job's frozen layers are kept."""
+    preprocessing = f"{norm}" if norm else job.backbone.preprocessing
+    kind = HEADS[job.design.head.kind].features
+    if job.design.tuning:
+        kind = f"{kind} before layer {job.design.tuning.from_layer}"
+        return FeatureKey(job.backbone.name, weights_hash(built.stored), preprocessing, size, kind)
+    return FeatureKey(job.backbone.name, job.weights_identity, preprocessing, size, kind)
+
+
+def _twin(
+    job: Job, size: tuple[int, int], built: Built, norm: Norm | None, stores: bool
+) -> tuple[Any, dict[int, int]]:
+    """What is trained: the tail or the whole itself, or with --mixed-precision its like in float16.
+
+    Also returns the depths of its variables. What is kept, exported and measured afterwards is always in
+    float32.
+    """
+    import keras
+
+    trainee = built.tail if stores else built.live
+    if not job.design.schedule.mixed_precision:
+        return trainee, built.depths
+    policy = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        again = build(job, size, Weights("none"), norm)
+    finally:
+        keras.mixed_precision.set_dtype_policy(policy)
+    twin = again.tail if stores else again.live
+    copy_weights(trainee, twin)
+    return twin, again.depths

@@ -1,0 +1,372 @@
+"""What a run folder holds once its network is trained: predictions, figures, plots, its own recipe."""
+
+import csv
+import io
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccli.core.augmentation import Policy, built_in
+from bccli.core.data.audit import looks_of
+from bccli.core.data.image_batches import Images
+from bccli.core.data.manifest import SPLITS, Sample
+from bccli.core.data.node_subset import VIEW
+from bccli.core.evaluation.evaluate import figures_json, figures_of
+from bccli.core.evaluation.external import SEEN, seen_by, write_seen
+from bccli.core.evaluation.overfitting import accuracies
+from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
+from bccli.core.metrics.figures import Figures
+from bccli.core.models.tflite_export import Moulds, Variant, export
+from bccli.core.models.weights import Weights
+from bccli.core.progress import Watcher
+from bccli.core.runs.predictions import read_any, write_predictions
+from bccli.core.runs.run_folder import STATE, Run, complete_run, load_run, networks_of
+from bccli.core.training.design import DENSE, TEST, TRAIN, VAL, WORDS, Design, Fusing, Job, same_split
+from bccli.core.training.loop import Fit, Progress
+from bccli.core.training.plots import Drawing, draw_curves, draw_results, drawn
+from bccli.core.workers import Team
+
+# The curves are drawn anew while a network trains, but not more often than this.
+_REDRAW_SECONDS = 60
+
+# So many images have to have the same scores in LiteRT as in Keras.
+_CHECKED = 8
+
+
+@dataclass(frozen=True)
+class Networks:
+    """A trained network as Keras models: `scoring` from RGB 0–255 to scores, `whole` to probabilities.
+
+    They are stored in the run unless they are not to be `kept`, without a form for LiteRT unless `light`.
+    On a frozen extractor, `head` goes from stored features to scores, and `moulds` are forms of others.
+    """
+
+    scoring: Any
+    whole: Any
+    kept: bool = True
+    light: bool = True
+    head: Any = None
+    moulds: Moulds = field(default_factory=dict)
+
+
+NOT_LIGHT_YET = {"error": "the tree around it is unfinished"}
+"""What run.json says of a run whose form for LiteRT comes later."""
+
+
+def stored_figures(run: Run) -> list[Figures]:
+    """The figures in a run's metrics.json. Raises DataError where the file has changed."""
+    return [Figures(**row) for row in read_json(run.part("metrics.json"))["runs"]]
+
+
+# What a run needs to answer for images, but not for its figures.
+_NETWORK = (
+    "model.keras", "model.tflite", "extractor.keras", "extractor.tflite", "fusion.npz", "fusion.keras",
+    "classifier.npz", "words.npz",
+)  # fmt: skip
+
+
+def keeps_network(run: Run) -> bool:
+    """Whether a run, or each of its folds, can still answer for images."""
+    return all(part.info.get("network_kept", True) for part in networks_of(run))
+
+
+def forget_network(run: Run) -> None:
+    """Remove the networks of a run that is complete; its figures and predictions stay.
+
+    The state of a head on a frozen backbone stays, too: it is small, and enough to make the network again.
+    """
+    for part in networks_of(run):
+        if part.info.get("network_kept", True):
+            gone = _NETWORK if part.info["settings"].get("trainable") == "none" else (*_NETWORK, STATE)
+            files = {name: digest for name, digest in part.info["files"].items() if name not in gone}
+            write_json(part.root / "run.json", {**part.info, "files": files, "network_kept": False})
+            for name in gone:
+                (part.root / name).unlink(missing_ok=True)
+
+
+class Curves:
+    """Keeps history.csv and, in long trainings, plots/curves.png up to date while a network trains."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._drawn = root, time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        """A state has been saved."""
+        if not progress.history:
+            return
+        write_table(self._root / "history.csv", progress.history)
+        if time.monotonic() - self._drawn > _REDRAW_SECONDS:
+            draw_curves(self._root, progress)
+            self._drawn = time.monotonic()
+
+
+def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write records of equal keys as CSV."""
+    rows = list(rows)
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
+
+
+def finish(
+    job: Job,
+    run: Run,
+    networks: Networks,
+    fit: Fit,
+    images: Images,
+    parts: np.ndarray,
+    *,
+    facts: dict[str, Any],
+    watcher: Watcher,
+    painter: Team | None = None,
+) -> Run:
+    """Predict, measure, draw, export, and complete the run; `images` and `parts` (n,) are its examples.
+
+    `facts` are what run.json is to say besides. A `painter` does `draw` beside the export.
+    """
+    samples, whole = images.samples, networks.whole
+    probabilities = fit.predict(np.arange(len(samples)))
+    write_answers(run.root / "predictions.csv", samples, parts, probabilities, job.dataset.classes)
+    write_origins(job, run)
+    facts = {
+        **facts_of(job, run.root),
+        **facts,
+        "size": list(whole.input_shape[2:0:-1]),
+        "parameters": int(whole.count_params()),
+        "kept_epoch": fit.progress.kept_epoch,
+        "epochs_trained": fit.progress.epoch,
+        **accuracies(
+            probabilities.argmax(axis=1) == fit.examples.labels, samples, parts, job.dataset.info["protocol"]
+        ),
+    }
+    preliminary = Run(run.root, {**run.info, **facts})
+    write_figures(preliminary)
+    with drawn(Drawing(preliminary, fit.progress), painter):
+        kept = _keep(run.root, networks, images, fit, watcher) if networks.kept else {"network_kept": False}
+    return complete_run(run, {**facts, **kept})
+
+
+def _keep(root: Path, networks: Networks, images: Images, fit: Fit, watcher: Watcher) -> dict[str, Any]:
+    """Store the network in both forms and draw it; returns what run.json says of it."""
+    with replacing_file(root / "model.keras") as temporary:
+        networks.whole.save(temporary)
+    draw_network(root, networks.whole.layers)
+    if not networks.light:
+        return {"litert": NOT_LIGHT_YET}
+    variant = None
+    if networks.head is not None:
+        places = some_places(images)
+        features = next(iter(fit.examples.inputs.batches(places, len(places))))
+        variant = Variant(networks.head, features, networks.moulds)
+    return {"litert": export_light(networks.scoring, images, root, watcher, variant=variant)}
+
+
+def export_light(
+    model: Any,
+    images: Images,
+    root: Path,
+    watcher: Watcher,
+    stem: str = "model",
+    *,
+    variant: Variant | None = None,
+) -> dict[str, Any]:
+    """STEM.tflite of a Keras model of RGB 0–255; returns what run.json says of it. Where it cannot be made,
+    the watcher hears."""
+    exported = export(model, some_images(images), root, stem, variant=variant)
+    if exported.error:
+        watcher.warn(
+            f"predict will have to start TensorFlow: no {stem}.tflite could be made ({exported.error})"
+        )
+    return exported.to_json()
+
+
+def write_answers(
+    path: Path,
+    samples: Sequence[Sample],
+    parts: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+) -> None:
+    """A table of predictions by probabilities (n, classes) of n samples, val first and then test."""
+    shown = np.concatenate([np.flatnonzero(parts == VAL), np.flatnonzero(parts == TEST)])
+    rows = [(samples[place], SPLITS[parts[place]]) for place in shown.tolist()]
+    write_predictions(path, rows, probabilities[shown], classes)
+
+
+def keep_extractor(root: Path, extractor: Any, images: Images, watcher: Watcher) -> dict[str, Any]:
+    """Store what makes features of images in both forms; returns what run.json says of it."""
+    with replacing_file(root / "extractor.keras") as temporary:
+        extractor.save(temporary)
+    return {"exports": {"extractor": export_light(extractor, images, root, watcher, "extractor")}}
+
+
+def write_origins(job: Job, run: Run) -> None:
+    """seen.csv, all that the run and those before it were made with, and recipe.toml."""
+    looks = looks_of(job.dataset, job.cache)
+    seen = [(place, part) for place, part in enumerate(job.parts.tolist()) if part in (TRAIN, VAL)]
+    rows = [(job.dataset.samples[place], SPLITS[part], *looks[place].tolist()) for place, part in seen]
+    if job.design.base and not same_split(base := load_run(job.design.base), job):
+        rows += seen_by(base)
+    write_seen(run.root / SEEN, rows)
+    write_text(run.root / "recipe.toml", to_recipe(job.design, job.weights, job.design.fold))
+
+
+def some_places(images: Images) -> np.ndarray:
+    """The positions (n,) of a few images, from all over the dataset."""
+    return np.unique(np.linspace(0, len(images.samples) - 1, _CHECKED).astype(int))
+
+
+def some_images(images: Images) -> np.ndarray:
+    """These few images (n, height, width, 3)."""
+    places = some_places(images)
+    return np.asarray(next(images.batches(places, len(places))))
+
+
+def facts_of(job: Job, root: Path) -> dict[str, Any]:
+    """What run.json says of the data and the design, beyond the settings."""
+    info = job.dataset.info
+    return {
+        "backbone": job.backbone.name,
+        "dataset": info["dataset"],
+        "protocol": info["protocol"],
+        "classes": list(job.dataset.classes),
+        **job.dataset.positive_facts,
+        "preparation": info["preparation"],
+        "data": {
+            "hash": job.dataset.hash,
+            "images": len(job.dataset.samples),
+            "path": os.path.relpath(job.dataset.root, root),
+            **({VIEW: info[VIEW]} if VIEW in info else {}),
+        },
+        "leakage": {part: leak.to_json() for part, leak in job.leaks.items()},
+        "seed": job.design.schedule.seed,
+    }
+
+
+def write_results(run: Run) -> None:
+    """metrics.json and the plots of val and test, from the run's predictions."""
+    write_figures(run)
+    draw_results(run)
+
+
+def write_figures(run: Run) -> None:
+    """metrics.json of val and test, from the run's predictions."""
+    predictions = read_any(run.root / "predictions.csv", run.classes)
+    present = [split for split in ("val", "test") if predictions and split in predictions.splits]
+    measured = [figures_of(run, predictions, split) for split in present] if predictions else []
+    write_json(run.root / "metrics.json", figures_json(measured))
+
+
+def draw_network(root: Path, layers: Iterable[Any]) -> None:
+    """model.png of Keras layers."""
+    import keras
+
+    from bccli.core.models.drawing import LayerBox, draw_layers
+
+    boxes = [
+        LayerBox(
+            name=layer.name,
+            kind=type(layer).__name__,
+            output_shape=tuple(keras.tree.flatten(layer.output)[-1].shape),
+            parameters=int(layer.count_params()),
+            trainable=bool(layer.trainable_weights),
+            layers=len(getattr(layer, "layers", [layer])),
+        )
+        for layer in layers
+    ]
+    with replacing(root / "model.png") as stream:
+        draw_layers(boxes, stream)
+
+
+def _weights_choice(weights: Weights) -> str:
+    """--weights as a recipe repeats it: a file by its full path, as recipes start from their own folder."""
+    return weights.name if weights.name in ("imagenet", "none") else str(Path(weights.name).resolve())
+
+
+def _policy_choice(policy: Policy) -> str:
+    """--augment as a recipe repeats it, like `_weights_choice`."""
+    return policy.name if policy.name in built_in() else str(Path(policy.name).resolve())
+
+
+def _fusion_recipe(fusing: Fusing, values: dict[str, Any]) -> dict[str, Any]:
+    """What of the options there is where features of patches are fused."""
+    for key in ("backbone", "weights", "trainable", "input-norm", "mixed-precision"):
+        del values[key]
+    return {**values, "features-from": str(fusing.base.resolve())}
+
+
+def _classifier_recipe(classifier: str, values: dict[str, Any]) -> dict[str, Any]:
+    """What of the options there is where features are classified."""
+    kept = ["augment", "views", "class-weights", "fold", "seed", "allow-leakage"]
+    if classifier != WORDS:
+        kept = ["backbone", "weights", "head", "input-norm", *kept]
+    return {"classifier": classifier, **{key: values[key] for key in kept}}
+
+
+def recipe_values(design: Design, weights: Weights, fold: int | str | None) -> dict[str, Any]:
+    """The options of `train` that a design came of, as a recipe spells them; `fold` is a number, all, or
+    None."""
+    schedule = design.schedule
+    return {
+        "backbone": design.backbone,
+        "weights": _weights_choice(weights),
+        "trainable": design.trainable,
+        "head": design.head.kind,
+        "dense": list(design.head.dense),
+        "dropout": design.head.dropout,
+        "output": design.head.output,
+        "loss": schedule.loss,
+        "label-smoothing": schedule.label_smoothing,
+        "optimizer": schedule.optimizer,
+        "lr": schedule.lr,
+        "schedule": schedule.schedule,
+        "warmup": schedule.warmup,
+        "decay": schedule.decay,
+        "decay-epochs": schedule.decay_epochs,
+        "clip-norm": schedule.clip_norm,
+        "batch-size": schedule.batch_size,
+        "epochs": schedule.epochs,
+        "steps-per-epoch": schedule.steps_per_epoch,
+        "patience": schedule.patience,
+        "monitor": schedule.monitor,
+        "stop-at": f"{schedule.stop_at[0]}={schedule.stop_at[1]}" if schedule.stop_at else None,
+        "class-weights": schedule.class_weights,
+        "mixed-precision": schedule.mixed_precision,
+        "input-norm": design.input_norm,
+        "augment": _policy_choice(design.augment) if design.augment else None,
+        "views": design.views,
+        "augment-val": design.augment_val or None,
+        "fold": fold,
+        "seed": schedule.seed,
+        "allow-leakage": design.allow_leakage or None,
+    }
+
+
+def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
+    """The [train] table that repeats a run, or [finetune] for one that came of another run."""
+    schedule, values = design.schedule, recipe_values(design, weights, fold)
+    if design.classifier != DENSE:
+        return to_toml("train", _classifier_recipe(design.classifier, values))
+    if design.fusing:
+        return to_toml("train", _fusion_recipe(design.fusing, values))
+    if not (tuning := design.tuning):
+        return to_toml("train", values)
+    for key in ("backbone", "weights", "trainable", "input-norm"):
+        del values[key]
+    if not tuning.fresh_head:
+        for key in ("head", "dense", "dropout", "output"):
+            del values[key]
+    tuned = {
+        "from-layer": [str(tuning.from_layer)],
+        "train-batch-norm": tuning.train_batch_norm,
+        "head-epochs": schedule.head_epochs,
+        "layer-decay": schedule.layer_decay,
+    }
+    return to_toml("finetune", values | tuned)

@@ -1,0 +1,166 @@
+"""How a tree of classifiers is to be trained or composed: a course for each node, as the settings say."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bccli.core.data.dataset import Dataset
+from bccli.core.data.label_tree import Tree
+from bccli.core.data.manifest import SPLITS
+from bccli.core.data.node_subset import view_of
+from bccli.core.errors import UsageError
+from bccli.core.files import to_toml
+from bccli.core.runs.run_folder import Run
+from bccli.core.training.design import Design, check_parts, parts_of, resolve
+from bccli.core.training.run_contents import recipe_values
+
+
+@dataclass(frozen=True)
+class Second:
+    """A second stage, as `finetune` has it: the backbone learns too, from a layer on (number or name)."""
+
+    from_layer: str
+    epochs: int
+    lr: float
+    train_batch_norm: bool = False
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a node is trained."""
+
+    design: Design
+    second: Second | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings by which two courses are the same."""
+        resolved, _, weights = resolve(self.design)
+        settings = {**resolved.to_json(weights), "tune_epochs": None, "tune_lr": None}
+        if self.second:
+            settings |= {
+                "from_layer": self.second.from_layer,
+                "tune_epochs": self.second.epochs,
+                "tune_lr": self.second.lr,
+                "train_batch_norm": self.second.train_batch_norm,
+            }
+        return settings
+
+    @property
+    def extendable(self) -> bool:
+        """Whether more epochs begin like fewer ones."""
+        return self.second is None and self.design.schedule.extendable
+
+
+@dataclass(frozen=True)
+class Graft:
+    """A run in a node's place; its images are those of `data`, where it is not the tree's."""
+
+    run: Run
+    data: Dataset | None = None
+
+    @property
+    def identity(self) -> str:
+        """A hash of the run's files and of its data."""
+        known = [sorted(self.run.info["files"].items()), self.data.hash if self.data else ""]
+        return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A tree to be trained: `course` is that of all nodes without one of their `own`; `recipes` name what
+    the own ones were made from; grafts are not trained."""
+
+    tree: Tree
+    course: Course
+    decide: str = "greedy"
+    own: Mapping[str, Course] = field(default_factory=dict)
+    recipes: Mapping[str, str] = field(default_factory=dict)
+    grafts: Mapping[str, Graft] = field(default_factory=dict)
+
+    def course_of(self, name: str) -> Course:
+        """How a node is trained."""
+        return self.own.get(name, self.course)
+
+    @property
+    def trained(self) -> tuple[Tree, ...]:
+        """The nodes that are trained."""
+        return tuple(node for node in self.tree.inner if node.name not in self.grafts)
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings by which two runs are the same."""
+        common = self.course.to_json()
+        changes = {}
+        for name, course in self.own.items():
+            settings = course.to_json()
+            changes[name] = {key: value for key, value in settings.items() if common.get(key) != value}
+        return {
+            "tree": str(self.tree),
+            "decide": self.decide,
+            **common,
+            **{f"node {name}": json.dumps(changed, sort_keys=True) for name, changed in changes.items()},
+            **{f"compose {name}": graft.identity for name, graft in self.grafts.items()},
+        }
+
+
+def to_recipe(plan: Plan, dataset: Dataset) -> str:
+    """The [hierarchy] table that repeats the run; composed nodes are in the folders beside it."""
+    resolved, _, weights = resolve(plan.course.design)
+    second = plan.course.second
+    values = {
+        "tree": str(plan.tree),
+        "decide": plan.decide,
+        **recipe_values(resolved, weights, resolved.fold),
+        "from-layer": second.from_layer if second else None,
+        "tune-epochs": second.epochs if second else None,
+        "tune-lr": second.lr if second else None,
+        "train-batch-norm": second.train_batch_norm if second else None,
+        "node": [f"{name}={recipe}" for name, recipe in plan.recipes.items()] or None,
+        "compose": [
+            f"{name}={name}" + (f"@{graft.data.root.resolve()}" if graft.data else "")
+            for name, graft in plan.grafts.items()
+        ]
+        or None,
+    }
+    return to_toml("hierarchy", values)
+
+
+def preview(plan: Plan, dataset: Dataset) -> list[dict[str, Any]]:
+    """The table of a dry run: images and patients per node, part and child."""
+    parts = parts_of(dataset, plan.course.design.fold)
+    rows = []
+    for node in plan.tree.inner:
+        view, places = view_of(dataset, plan.tree, node)
+        if node.name not in plan.grafts:
+            check_parts(view, parts[places])
+        for part, name in enumerate(SPLITS):
+            for child in node.names:
+                here = [
+                    sample
+                    for sample, code in zip(view.samples, parts[places], strict=True)
+                    if code == part and sample.label == child
+                ]
+                patients = {sample.patient for sample in here if sample.patient}
+                rows.append(
+                    {
+                        "node": node.name,
+                        "part": name,
+                        "label": child,
+                        "images": len(here),
+                        "patients": len(patients) or None,
+                    }
+                )
+    return rows
+
+
+def check_plan(plan: Plan) -> None:
+    """Find the weights of all nodes before any data is read. Raises UsageError, WeightsError."""
+    for node in plan.trained:
+        course = plan.course_of(node.name)
+        resolved, _, _ = resolve(course.design)
+        if course.second and resolved.trainable != "none":
+            raise UsageError(
+                f"--from-layer {course.second.from_layer}: is about a backbone that is frozen at first, and "
+                "this one learns from the start; leave it out, or say --trainable none"
+            )

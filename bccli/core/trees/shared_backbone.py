@@ -1,0 +1,106 @@
+"""The nodes of a tree on one frozen backbone as one model, and every node's form for LiteRT."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bccli.core.data.image_batches import Images
+from bccli.core.files import file_hash, replacing_file, write_json
+from bccli.core.imaging.preparation import Preparation
+from bccli.core.models.heads import units
+from bccli.core.prediction.run_predictor import form_of
+from bccli.core.progress import Watcher
+from bccli.core.runs.run_folder import Run
+from bccli.core.training.run_contents import NOT_LIGHT_YET, export_light
+from bccli.core.trees.node_predictions import Networks, frozen_key
+from bccli.core.trees.predictor import JOINT
+
+_LIGHT = "model.tflite"
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Nodes by name in the order of their scores, and what run.json says of the model's form for LiteRT."""
+
+    nodes: Mapping[str, Run]
+    export: dict[str, Any] | None = None
+
+    @property
+    def columns(self) -> dict[str, list[int]]:
+        """Which scores are whose."""
+        found, first = {}, 0
+        for name, run in self.nodes.items():
+            width = units(run.info["settings"]["output"], len(run.classes))
+            found[name] = list(range(first, first + width))
+            first += width
+        return found
+
+
+def join(
+    root: Path,
+    nodes: Mapping[str, Run],
+    preparation: Preparation,
+    images: Images,
+    networks: Networks,
+    watcher: Watcher,
+) -> Joint:
+    """Write the nodes on the same frozen backbone as one model into `root`, joint.keras and joint.tflite.
+
+    The largest such group becomes one, where there are two nodes or more in it; `images` are those of the
+    tree, prepared so.
+    """
+    groups: dict[Any, dict[str, Run]] = {}
+    for name, node in nodes.items():
+        key = frozen_key(node)
+        if key is not None and form_of(node) == (preparation, images.size):
+            groups.setdefault(key, {})[name] = node
+    group = max(groups.values(), key=len, default={})
+    if len(group) < 2:
+        return Joint({})
+    model = _joined(list(group.values()), networks)
+    with replacing_file(root / f"{JOINT}.keras") as temporary:
+        model.save(temporary)
+    return Joint(group, export_light(model, images, root, watcher, JOINT))
+
+
+def _joined(runs: Sequence[Run], networks: Networks) -> Any:
+    """One Keras model from RGB 0–255 to the scores of all the runs, side by side."""
+    import keras
+
+    extractor, _ = networks.of(runs[0])
+    heads = [networks.of(run)[1] for run in runs]
+    for number, head in enumerate(heads):
+        head.name = f"head_{number}"
+    scores = [head(extractor.output) for head in heads]
+    return keras.Model(extractor.input, keras.layers.Concatenate(name="all_scores")(scores), name=JOINT)
+
+
+def give_light_forms(
+    root: Path,
+    nodes: Mapping[str, Run],
+    joint: Joint,
+    images: Images,
+    networks: Networks,
+    watcher: Watcher,
+) -> None:
+    """Give each node that waits for it its form for LiteRT, and so a run that can be moved: a copy of the
+    joint one, of which it takes its own scores, or one of its own."""
+    for name, node in nodes.items():
+        if node.info.get("litert") != NOT_LIGHT_YET:
+            continue
+        if name in joint.nodes and joint.export and "error" not in joint.export:
+            with replacing_file(node.root / _LIGHT) as temporary:
+                shutil.copyfile(root / joint.export["file"], temporary)
+            made = {**joint.export, "file": _LIGHT, "columns": joint.columns[name]}
+        else:
+            import keras
+
+            extractor, head = networks.of(node)
+            scoring = keras.Model(extractor.input, head(extractor.output))
+            made = export_light(scoring, images, node.root, watcher)
+        files = dict(node.info["files"])
+        if "error" not in made:
+            files[_LIGHT] = file_hash(node.root / _LIGHT)
+        write_json(node.root / "run.json", {**node.info, "litert": made, "files": files})

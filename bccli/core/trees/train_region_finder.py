@@ -1,0 +1,207 @@
+"""Making what finds a node's crops in images without a mask, and measuring it where there are masks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bccli.core.data.image_batches import Images, decode_prepared
+from bccli.core.data.label_tree import Tree
+from bccli.core.errors import ImageError
+from bccli.core.evaluation.tree_figures import columns_of_regions
+from bccli.core.files import replacing, replacing_file
+from bccli.core.imaging.equalising import Box
+from bccli.core.imaging.preparation import Preparation
+from bccli.core.imaging.regions import bounding_box
+from bccli.core.metrics.weighted import Floats
+from bccli.core.prediction.class_activation import (
+    SHARES,
+    DenseHead,
+    Shapes,
+    activation_map,
+    box_in,
+    overlap,
+    peak_of,
+)
+from bccli.core.prediction.region_finder import FOLDER
+from bccli.core.prediction.run_predictor import form_of
+from bccli.core.progress import Watcher
+from bccli.core.runs.run_folder import Run
+from bccli.core.training.run_contents import export_light
+from bccli.core.trees.node_predictions import Networks
+
+_STEP = 8
+
+
+@dataclass(frozen=True)
+class Films:
+    """The images of a tree, prepared so; `trained` (n,) are those that a share may be chosen on."""
+
+    images: Images
+    preparation: Preparation
+    trained: np.ndarray
+
+
+@dataclass
+class Locators:
+    """What run.json says of them, by node, and of their forms for LiteRT; `columns` (n,) have for each node
+    whether the map's peak lies in the true box, and the overlap of the boxes, NaN where there is no mask."""
+
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    exports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    columns: dict[str, Floats] = field(default_factory=dict)
+
+
+def make_locators(
+    root: Path,
+    tree: Tree,
+    wanted: Sequence[str],
+    nodes: Mapping[str, Run],
+    films: Films,
+    networks: Networks,
+    watcher: Watcher,
+) -> Locators:
+    """Let the `wanted` nodes, which see regions, be located by the nodes above them, where these can do it.
+
+    The watcher hears where they cannot.
+    """
+    found = Locators()
+    above = {child.name: node for node in tree.inner for child in node.children}
+    below: dict[str, list[str]] = {}
+    for name in wanted:
+        if why := _obstacle(name, above.get(name), wanted, nodes, films):
+            watcher.note(f"{name}: predict will need --mask-dir, as {why}")
+        else:
+            below.setdefault(above[name].name, []).append(name)
+    leaves = {node.name: node.leaves for node in tree.inner}
+    for parent, names in below.items():
+        extractor, head = networks.of(nodes[parent])
+        seer = _Seer(*with_maps(extractor), dense_head(head))
+        found.exports[f"{FOLDER}/{parent}"] = _store(root, parent, seer, films, watcher)
+        for name in names:
+            number = nodes[parent].classes.index(name)
+            share, columns = _measure(name, leaves[name], seer, number, films)
+            shapes = [list(shape) for shape in seer.shapes]
+            found.facts[name] = {"by": parent, "number": number, "shapes": shapes, "share": share}
+            found.columns |= columns
+    return found
+
+
+def _obstacle(
+    name: str, above: Tree | None, wanted: Sequence[str], nodes: Mapping[str, Run], films: Films
+) -> str:
+    """Why a node cannot be located; nothing where it can."""
+    if above is None:
+        return "there is no node above it to find its regions"
+    run, form = nodes[above.name], (films.preparation, films.images.size)
+    if run.info["kind"] != "network" or form_of(run) != form:
+        return f"{above.name} is no network that sees the images of the tree"
+    if films.preparation.region or films.preparation.patches:
+        return "the tree sees regions or patches itself"
+    if any(form_of(nodes[other]) == form_of(nodes[name]) for other in wanted if other != name):
+        return "another node sees regions of the same form"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Seer:
+    """A network that others are located by: the model from images to features and maps, these maps' shapes,
+    and its head."""
+
+    model: Any
+    shapes: Shapes
+    head: DenseHead
+
+    def maps(self, images: Images, places: np.ndarray, number: int) -> Iterator[Floats]:
+        """Yield the maps of a class for the images at these positions."""
+        for batch in images.batches(places, _STEP):
+            for row in self.model(batch, training=False).numpy():
+                yield activation_map(row, self.head, self.shapes, number, images.size)
+
+
+def _measure(
+    name: str, leaves: Sequence[str], seer: _Seer, number: int, films: Films
+) -> tuple[float, dict[str, Floats]]:
+    """The share whose boxes overlap most with the true ones in train, without any the least, which Zhou et
+    al. take; and the columns that say how well regions are found with it."""
+    boxes = _true_boxes(films.images, leaves)
+    places = np.array(sorted(boxes), np.int64)
+    hits = np.full(len(films.images.samples), np.nan)
+    overlaps = np.full((len(hits), len(SHARES)), np.nan)
+    for place, found in zip(places.tolist(), seer.maps(films.images, places, number), strict=True):
+        (column, row), box = peak_of(found), boxes[place]
+        hits[place] = box.left <= column < box.right and box.top <= row < box.bottom
+        overlaps[place] = [overlap(box_in(found, share), box) for share in SHARES]
+    known = overlaps[films.trained & ~np.isnan(hits)]
+    best = int(known.mean(axis=0).argmax()) if len(known) else 0
+    columns = hits, overlaps[:, best]
+    return SHARES[best], dict(zip(columns_of_regions(name), columns, strict=True))
+
+
+def _store(root: Path, above: str, seer: _Seer, films: Films, watcher: Watcher) -> dict[str, Any]:
+    """Write the model in both forms; what run.json says of that for LiteRT."""
+    folder = root / FOLDER
+    folder.mkdir(exist_ok=True)
+    with replacing_file(folder / f"{above}.keras") as temporary:
+        seer.model.save(temporary)
+    with replacing(folder / f"{above}.npz") as stream:
+        np.savez(stream, **seer.head.to_arrays())  # type: ignore[arg-type]
+    made = export_light(seer.model, films.images, folder, watcher, above)
+    return made if "error" in made else {**made, "file": f"{FOLDER}/{made['file']}"}
+
+
+def with_maps(extractor: Any) -> tuple[Any, Shapes]:
+    """A Keras model from RGB 0–255 to features and, behind them, the maps that they are the averages of or
+    that they are, and these maps' shapes."""
+    import keras
+
+    tensors = [extractor.output]
+    while _kind(tensors[0]) not in ("GlobalAveragePooling2D", "Flatten"):
+        tensors = _behind(tensors[0])
+    maps = [_behind(tensor)[0] for tensor in tensors]
+    flat = [keras.layers.Flatten(name=f"maps_{place}")(each) for place, each in enumerate(maps)]
+    outputs = keras.layers.Concatenate(name="features_and_maps")([extractor.output, *flat])
+    shapes = [(each.shape[1], each.shape[2], each.shape[3]) for each in maps]
+    return keras.Model(extractor.input, outputs, name="locator"), shapes
+
+
+def _kind(tensor: Any) -> str:
+    return type(tensor._keras_history.operation).__name__
+
+
+def _behind(tensor: Any) -> list[Any]:
+    """What a tensor was made of."""
+    history = tensor._keras_history
+    return list(history.operation._inbound_nodes[history.node_index].input_tensors)
+
+
+def dense_head(head: Any) -> DenseHead:
+    """The layers of a Keras head in inference; a batch norm becomes part of the layer that follows it."""
+    layers, scale, shift = [], np.float32(1), np.float32(0)
+    for layer in head.layers:
+        kind = type(layer).__name__
+        if kind == "BatchNormalization":
+            gamma, beta, mean, variance = layer.get_weights()
+            scale = gamma / np.sqrt(variance + layer.epsilon)
+            shift = beta - mean * scale
+        elif kind == "Dense":
+            kernel, bias = layer.get_weights()
+            layers.append(
+                (np.reshape(scale, (-1, 1)) * kernel, bias + np.broadcast_to(shift, len(kernel)) @ kernel)
+            )
+            scale, shift = np.float32(1), np.float32(0)
+    return DenseHead(tuple(layers))
+
+
+def _true_boxes(images: Images, leaves: Sequence[str]) -> dict[int, Box]:
+    """The box around the mask of each image of these labels that has one, by its position."""
+    found = {}
+    for place, sample in enumerate(images.samples):
+        if sample.mask and sample.label in leaves:
+            try:
+                found[place] = bounding_box(decode_prepared(images.root / sample.mask)[..., 0])
+            except ImageError:
+                continue  # nothing is left of a tiny one
+    return found

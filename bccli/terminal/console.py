@@ -1,0 +1,296 @@
+"""Results go to stdout and nothing else does; progress, notes and warnings go to stderr."""
+
+import io
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from bccli.core.files import replacing
+from bccli.core.progress import Watcher
+from bccli.terminal.writers import WRITERS, Rows, write_all
+
+FORMATS = ("auto", "table", "csv", "json")
+
+
+class Console(Watcher):
+    """What a command shows while it works: live on a terminal, plain lines elsewhere."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet, self.verbose = quiet, verbose
+        self._log: IO[str] | None = None
+        self._live: Any = None
+        self._table: Any = None
+
+    @contextmanager
+    def logging(self, path: Path) -> Iterator[None]:
+        """Also append everything that is said inside the block to `path`, with the time."""
+        before = self._log
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as self._log:
+            try:
+                yield
+            finally:
+                self._log = before
+
+    def note(self, text: str) -> None:
+        """One line that `--quiet` suppresses."""
+        self._say(text, silent=self.quiet)
+
+    def warn(self, text: str) -> None:
+        """One line that is always shown."""
+        self._say(f"Warning: {text}", silent=False)
+
+    def error(self, text: str) -> None:
+        """The one sentence that ends a failed command."""
+        self._say(f"Error: {text}", silent=False)
+
+    def _say(self, text: str, *, silent: bool) -> None:
+        text = text.replace("\n", "\\n")  # only a file's name has a line's end in it
+        if self._log:
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            self._log.flush()
+        if silent:
+            return
+        if self._live:
+            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def track(self, total: int, what: str) -> Iterator[Callable[[int], None]]:
+        """A live bar on a terminal, otherwise a line for each tenth of the work."""
+        if sys.stderr.isatty() and not self.quiet:
+            with self._bar(total, what) as advance:
+                yield advance
+        else:
+            yield self._tenths(total, what)
+
+    @contextmanager
+    def _bar(self, total: int, what: str) -> Iterator[Callable[[int], None]]:
+        from rich.console import Console as Terminal
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Terminal(stderr=True), transient=True) as progress:
+            task = progress.add_task(what, total=total)
+            self._live = progress
+            try:
+                yield lambda amount: progress.advance(task, amount)
+            finally:
+                self._live = None
+
+    def _tenths(self, total: int, what: str) -> Callable[[int], None]:
+        done = 0
+
+        def advance(amount: int) -> None:
+            nonlocal done
+            before, done = done, done + amount
+            if total and done * 10 // total > before * 10 // total:
+                self.note(f"{what}: {done} of {total}")
+
+        return advance
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """On a terminal, a table that grows with the epochs, and a bar for the steps of the current one."""
+        if not sys.stderr.isatty() or self.quiet:
+            yield
+            return
+        from rich.console import Console as Terminal
+
+        from bccli.terminal.training_table import TrainingTable
+
+        with TrainingTable(Terminal(stderr=True)) as self._table:
+            self._live = self._table.live
+            try:
+                yield
+            finally:
+                self._live = self._table = None
+
+    def step(self, number: int, of: int) -> None:
+        """Moves the bar, where there is one."""
+        if self._table:
+            self._table.step(number, of)
+
+    def epoch(self, number: int, of: int, row: dict[str, float], kept: int = 0) -> None:
+        """A row of the table on a terminal, otherwise one plain line; in a log file a line in any case."""
+        figures = "  ".join(
+            f"{name} {figure_text(name, value)}" for name, value in shown_figures(row).items()
+        )
+        self._say(f"epoch {number}/{of}  {figures}", silent=self.quiet or self._table is not None)
+        if self._table:
+            self._table.epoch(number, of, shown_figures(row), kept)
+
+
+def shown_figures(row: Mapping[str, float]) -> dict[str, float]:
+    """An epoch's figures with β~: train over val accuracy as training saw them, augmented and with dropout.
+
+    The β of a finished run is measured in inference mode on images as they are.
+    """
+    accuracy, val_accuracy = row.get("accuracy"), row.get("val_accuracy")
+    return {**row, "beta~": accuracy / val_accuracy} if accuracy is not None and val_accuracy else dict(row)
+
+
+def figure_text(name: str, value: float) -> str:
+    """A figure of an epoch with four decimals, a learning rate with two digits."""
+    return f"{value:.2g}" if name == "lr" else f"{value:.4f}"
+
+
+class Counted:
+    """Rows that are counted as they pass, and among them those with an error."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows, self.total, self.errors = rows, 0, 0
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        for row in self._rows:
+            self.total += 1
+            self.errors += bool(row.get("error"))
+            yield row
+
+
+def show_rows(rows: Rows, format: str = "auto", *, title: str = "") -> None:
+    """Print records of equal keys to stdout: a table on a terminal, CSV in a pipe, or as asked."""
+    WRITERS[_resolved(format, sys.stdout)](rows, sys.stdout, title)
+    sys.stdout.flush()
+
+
+def write_predictions(
+    rows: Rows, classes: Sequence[str], format: str, output: Path, *, positive: str | None = None
+) -> None:
+    """Write predict's rows to stdout (`-`) or to a file, whole or not at all; in a file, auto is CSV.
+
+    `classes` are in the order of the run. Rows are written as they come.
+    """
+    with _destination(output) as stream:
+        chosen = _resolved(format, stream)
+        if chosen == "table":
+            from bccli.terminal.predictions_table import table_lines
+
+            write_all((f"{line}\n" for line in table_lines(rows, classes, stream, positive=positive)), stream)
+        else:
+            WRITERS[chosen](rows, stream, "")
+
+
+def _resolved(format: str, stream: IO[str]) -> str:
+    return format if format != "auto" else "table" if stream.isatty() else "csv"
+
+
+@contextmanager
+def _destination(output: Path) -> Iterator[IO[str]]:
+    """Where results go: stdout for `-`, else a file that is there only when the block has ended well."""
+    if str(output) == "-":
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    with replacing(output) as binary:
+        text = io.TextIOWrapper(
+            binary, encoding="utf-8", errors="surrogateescape", newline="", write_through=True
+        )
+        yield text
+        text.flush()
+        text.detach()
+
+
+def show_figures(
+    figures: Sequence[Mapping[str, Any]],
+    format: str = "auto",
+    *,
+    comparison: Mapping[str, Any] | None = None,
+) -> None:
+    """Print figures of the contract: tables for people and papers, one flat table as CSV."""
+    from bccli.terminal import figures_table
+
+    chosen = _resolved(format, sys.stdout)
+    if chosen == "json":
+        show_json(figures)
+    elif chosen == "csv":
+        show_rows(figures_table.flat_rows(figures), "csv")
+    elif chosen == "table":
+        for table in figures_table.tables(figures, comparison):
+            show_rows(table, "table")
+        _show_lines(figures_table.remarks(figures, comparison))
+    else:
+        for number, table in enumerate(figures_table.published(figures, comparison)):
+            print(end="\n" * (number > 0))
+            show_rows(table, chosen)
+        sys.stdout.write(_below(figures, comparison, chosen))
+
+
+def _below(figures: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] | None, format: str) -> str:
+    """What has to be known about tables for a paper, below them."""
+    from bccli.terminal import figures_table
+    from bccli.terminal.writers import REMARKS
+
+    return "\n" + "".join(REMARKS[format](line) for line in figures_table.remarks(figures, comparison))
+
+
+def show_sweep(rows: Sequence[Mapping[str, Any]], figures: Sequence[Mapping[str, Any]]) -> None:
+    """Print the leaderboard of a sweep, best first; on a terminal, the `figures` of its members as evaluate
+    does."""
+    from bccli.terminal import sweep_table
+
+    if _resolved("auto", sys.stdout) != "table":
+        show_rows(rows)
+        return
+    for table in sweep_table.tables(rows, figures):
+        show_rows(table, "table")
+    _show_lines(sweep_table.remarks(rows, figures))
+
+
+def _show_lines(lines: Iterable[str]) -> None:
+    """Print lines; on a terminal, those that are too long wrap between words."""
+    width = None
+    if sys.stdout.isatty():
+        from bccli.terminal.capabilities import Terminal, wrapped
+
+        width = Terminal(sys.stdout).width
+    for line in lines:
+        print(wrapped(line, width) if width else line)
+
+
+def show_counts(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print images and patients per split and class; that patients are unknown is said in their place."""
+    show_rows(
+        [
+            {**row, "patients": "unknown"} if row["images"] and row["patients"] is None else dict(row)
+            for row in rows
+        ]
+    )
+
+
+def show_audit(rows: Sequence[Mapping[str, Any]], format: str = "auto") -> None:
+    """Print what parts of datasets share; on a terminal, examples stand below the table."""
+    if _resolved(format, sys.stdout) != "table":
+        show_rows(rows, format)
+        return
+    show_rows([{key: value for key, value in row.items() if key != "examples"} for row in rows], "table")
+    _show_lines(
+        f"{row['data']} {row['part']}: {pair}"
+        for row in rows
+        for pair in filter(None, row["examples"].split("; "))
+    )
+
+
+def write_figures(
+    folder: Path, figures: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] | None
+) -> None:
+    """Write the figures as CSV, and as tables for a paper."""
+    from bccli.terminal import figures_table
+
+    with _destination(folder / "figures.csv") as stream:
+        WRITERS["csv"](figures_table.flat_rows(figures), stream, "")
+    for format, ending in (("markdown", "md"), ("latex", "tex")):
+        with _destination(folder / f"figures.{ending}") as stream:
+            for table in figures_table.published(figures, comparison):
+                WRITERS[format](table, stream, "")
+                stream.write("\n")
+            stream.write(_below(figures, comparison, format).lstrip())
+
+
+def show_json(value: Any) -> None:
+    """Print one JSON value to stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))

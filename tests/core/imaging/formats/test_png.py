@@ -1,0 +1,199 @@
+"""PNG files: Pillow's pixels whoever decodes them, and none that are damaged."""
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bccli.core.errors import ImageError
+from bccli.core.imaging.formats.decoding import decode_deep
+from bccli.core.imaging.formats.png import decode_png
+
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk with its checksum."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def header(width: int, height: int, depth: int, colour: int, interlaced: int = 0) -> bytes:
+    """Signature and header."""
+    return SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced))
+
+
+def rows(width: int, height: int, depth: int, colour: int) -> bytes:
+    """Noise as unpacked rows with all kinds of filters."""
+    length = (width * CHANNELS[colour] * depth + 7) // 8
+    rng = np.random.default_rng(depth + colour)
+    return b"".join(bytes([row % 5]) + rng.bytes(length) for row in range(height))
+
+
+def whole(depth: int, colour: int, *, before: bytes = b"", behind: bytes = b"", end: bool = True) -> bytes:
+    """A whole file of 9×7 pixels."""
+    data = chunk(b"IDAT", zlib.compress(rows(9, 7, depth, colour)))
+    return header(9, 7, depth, colour) + before + data + behind + (chunk(b"IEND", b"") if end else b"")
+
+
+def by_pillow(data: bytes) -> np.ndarray:
+    """What Pillow makes of it."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize(("depth", "colour"), [(8, 0), (16, 0), (8, 2)])
+def test_plain_files_are_decoded_here_as_pillow_decodes_them(depth: int, colour: int) -> None:
+    data = whole(depth, colour)
+    pixels = decode_png(data)
+    assert pixels is not None
+    assert pixels.dtype == by_pillow(data).dtype
+    assert np.array_equal(pixels, by_pillow(data))
+
+
+HINTS = {
+    "gamma": chunk(b"gAMA", struct.pack(">I", 22000)),
+    "significant bits": chunk(b"sBIT", b"\5"),
+    "a profile": chunk(b"iCCP", b"x\0\0" + zlib.compress(b"nonsense")),
+    "primaries": chunk(b"cHRM", bytes(32)),
+    "sRGB": chunk(b"sRGB", b"\0"),
+    "a resolution": chunk(b"pHYs", bytes(9)),
+    "text": chunk(b"tEXt", b"a\0b"),
+    "what ImageMagick writes": chunk(b"bKGD", bytes(2)) + chunk(b"oFFs", bytes(9)) + chunk(b"vpAg", bytes(9)),
+}
+
+
+@pytest.mark.parametrize("hint", HINTS)
+@pytest.mark.parametrize("depth", [8, 16])
+def test_hints_at_colours_change_no_pixel(tmp_path: Path, hint: str, depth: int) -> None:
+    data = whole(depth, 0, before=HINTS[hint])
+    pixels = decode_png(data)
+    assert pixels is not None
+    assert np.array_equal(pixels, by_pillow(data))
+
+
+def test_text_may_stand_behind_the_pixels() -> None:
+    data = whole(8, 2, behind=chunk(b"tEXt", b"a\0b") + chunk(b"tIME", bytes(7)))
+    pixels = decode_png(data)
+    assert pixels is not None
+    assert np.array_equal(pixels, by_pillow(data))
+
+
+LEFT_ALONE = {
+    "bits": whole(1, 0),
+    "alpha": whole(8, 6),
+    "grey with alpha": whole(8, 4),
+    "deep colours": whole(16, 2),
+    "a palette": whole(8, 3, before=chunk(b"PLTE", bytes(768))),
+    "a transparent colour": whole(8, 2, before=chunk(b"tRNS", bytes(6))),
+    "an orientation": whole(8, 2, before=chunk(b"eXIf", b"II*\0\x08\0\0\0\0\0\0\0\0\0")),
+    "packed text behind the pixels": whole(8, 2, behind=chunk(b"zTXt", b"a\0\0" + zlib.compress(b"b"))),
+    "unknown chunks": whole(8, 2, before=chunk(b"abCd", b"x")),
+    "no end": whole(8, 2, end=False),
+}
+
+
+@pytest.mark.parametrize("kind", LEFT_ALONE)
+def test_what_is_not_plain_is_left_to_pillow(tmp_path: Path, kind: str) -> None:
+    assert decode_png(LEFT_ALONE[kind]) is None
+    (tmp_path / "x.png").write_bytes(LEFT_ALONE[kind])
+    assert decode_deep(tmp_path / "x.png").shape[:2] == (7, 9)
+
+
+def test_interlaced_files_are_left_to_pillow() -> None:
+    one = header(1, 1, 8, 0, interlaced=1) + chunk(b"IDAT", zlib.compress(b"\0\7")) + chunk(b"IEND", b"")
+    assert decode_png(one) is None
+    assert by_pillow(one).item() == 7
+
+
+@pytest.mark.parametrize(("depth", "colour"), [(8, 0), (16, 0), (8, 2), (8, 6), (1, 0), (16, 2)])
+def test_a_wrong_checksum_of_the_pixels_is_damage_whoever_decodes(
+    tmp_path: Path, depth: int, colour: int
+) -> None:
+    data = bytearray(whole(depth, colour))
+    data[data.index(b"IDAT") + 12] ^= 1
+    (tmp_path / "x.png").write_bytes(data)
+    with pytest.raises(ImageError, match=r"is damaged \(a checksum"):
+        decode_deep(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("interlaced", [0, 1])
+@pytest.mark.parametrize(("depth", "colour"), [(8, 0), (16, 0), (8, 2), (8, 6), (1, 0), (8, 3), (16, 2)])
+def test_rows_that_are_missing_are_damage(tmp_path: Path, depth: int, colour: int, interlaced: int) -> None:
+    start = header(9, 8, depth, colour, interlaced) + (chunk(b"PLTE", bytes(768)) if colour == 3 else b"")
+    bits = depth * CHANNELS[colour]
+    widths = [2, 1, 3, 2, 2, 5, 5, 4, 4, 4, 4, 9, 9, 9, 9] if interlaced else [9] * 8
+    all_rows = [bytes(1 + (width * bits + 7) // 8) for width in widths]
+    for lost, match in ((0, None), (1, "rows are missing"), (3, "rows are missing")):
+        packed = zlib.compress(b"".join(all_rows[: len(all_rows) - lost]))
+        (tmp_path / "x.png").write_bytes(start + chunk(b"IDAT", packed) + chunk(b"IEND", b""))
+        if match is None:
+            assert decode_deep(tmp_path / "x.png").shape[:2] == (8, 9)
+            continue
+        with pytest.raises(ImageError, match=match):
+            decode_deep(tmp_path / "x.png")
+
+
+NAMES = (b"tRNS", b"bKGD", b"gAMA", b"sBIT", b"PLTE", b"hIST", b"vpAg", b"zTXt", b"iTXt", b"sRGB", b"oFFs")
+CHUNKS = [*HINTS.values(), *(chunk(name, bytes(size)) for name in NAMES for size in (0, 1, 2, 6))]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_both_decoders_agree_on_whatever_is_written(data: st.DataObject) -> None:
+    """Where pixels are given, Pillow gives the same; where Pillow refuses, so does what decodes here."""
+    width, height = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    depth, colour = data.draw(st.sampled_from([(8, 0), (16, 0), (8, 2), (16, 2), (8, 6), (2, 0)]))
+    raw = rows(width, height, depth, colour)
+    lost, unpacked = (
+        data.draw(st.sampled_from([0, 0, 0, 1, 7])),
+        data.draw(st.sampled_from([0, 0, 0, 1, 4, 9])),
+    )
+    interlaced = data.draw(st.sampled_from([0, 0, 0, 1]))
+    raw = raw[: len(raw) - lost]
+    packed = zlib.compress(raw + bytes(data.draw(st.sampled_from([0, 0, 1, 40]))))
+    packed = packed[: len(packed) - unpacked]
+    packed += data.draw(st.sampled_from([b"", b"", b"more"]))
+    place = data.draw(st.integers(0, len(packed)))
+    content = (
+        header(width, height, depth, colour, interlaced)
+        + b"".join(data.draw(st.lists(st.sampled_from(CHUNKS), max_size=3)))
+        + chunk(b"IDAT", packed[:place])
+        + chunk(b"IDAT", packed[place:])
+        + data.draw(st.sampled_from([b"", b"", *CHUNKS]))
+        + data.draw(st.sampled_from([chunk(b"IEND", b""), chunk(b"IEND", b"") + b"behind", b""]))
+    )
+    place = data.draw(st.integers(8, len(content)))
+    wrong = data.draw(st.sampled_from([b"", b"", b"\0", b"\xff", b"wrong"]))
+    content = content[:place] + wrong + content[place + len(wrong) :]
+    try:
+        image = Image.open(io.BytesIO(content))
+    except Exception:  # neither is asked then
+        return
+    try:
+        pixels = decode_png(content)
+    except ImageError:
+        assert wrong or lost or unpacked or interlaced
+        return
+    if pixels is not None:
+        image.load()
+        assert np.array_equal(pixels, np.asarray(image))
+        assert pixels.dtype == np.asarray(image).dtype
+
+
+def test_nothing_is_said_about_strange_files(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(whole(8, 0, before=chunk(b"sRGB", b"\0") * 2))
+    program = "import sys; from bccli.core.imaging.formats.decoding import decode; decode(sys.argv[1])"
+    command = [sys.executable, "-c", program, str(tmp_path / "x.png")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

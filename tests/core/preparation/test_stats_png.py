@@ -1,0 +1,142 @@
+"""stats.png: a picture of any dataset. How it looks is for eyes, not for tests."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image, ImageColor
+
+from bccli.core.data.manifest import Sample
+from bccli.core.metrics.plots import BLUE, COLOURS, VERMILLION
+from bccli.core.preparation.counts import Background, Census
+from bccli.core.preparation.stats_png import draw_stats
+
+SPLITS = ("train", "val", "test")
+LONG_NAMES = ("benign without callback", "ductal_carcinoma_in_situ_" * 9, "_hidden", "$x^{", "5")
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def census(classes, parts=SPLITS, patients=30, *, known=1.0, images=400, size=lambda rng: (700, 460), tail=1):
+    """A random dataset; with a large `tail` some patients have many more images than others."""
+    rng = np.random.default_rng(0)
+    weights = rng.random(patients) ** tail
+    counted = Census()
+    for patient in rng.choice(patients, images, p=weights / weights.sum()).tolist():
+        width, height = (int(side) for side in size(rng))
+        name = f"p{patient}" if rng.random() < known else ""
+        label = classes[rng.integers(len(classes))]
+        sample = Sample(label=label, patient=name, width=width, height=height)
+        counted.add(sample, parts[patient % len(parts)])
+    return counted
+
+
+def picture(counted, classes, background=Background()):  # noqa: B008 (it is frozen)
+    image = Image.open(io.BytesIO(draw_stats(counted, classes, background)))
+    assert image.format == "PNG"
+    return image.convert("RGB")
+
+
+def count(image, colour):
+    return int((np.asarray(image) == ImageColor.getrgb(colour)).all(axis=-1).sum())
+
+
+def folds(number):
+    return tuple(f"fold {fold}" for fold in range(number))
+
+
+@pytest.mark.parametrize("classes", [("benign", "malignant"), tuple("abcdefgh"), LONG_NAMES])
+@pytest.mark.parametrize("parts", [SPLITS, ("train",), folds(20)])
+def test_any_classes_and_parts_fit_on_a_page_as_wide_as_any_other(classes, parts):
+    image = picture(census(classes, parts), classes)
+    assert 1300 < image.width < 1600
+    edges = np.asarray(image)
+    for edge in (edges[:5], edges[-5:], edges[:, :5], edges[:, -5:]):
+        assert (edge == 255).all()
+
+
+@pytest.mark.parametrize("classes", [("normal", "benign", "cancer"), tuple("abcdefgh"), LONG_NAMES])
+@pytest.mark.parametrize("ages", [(50,), (20, 20), tuple(range(27, 90))])
+def test_ages_are_drawn_below_the_rest_and_what_train_had_before_in_pale(classes, ages):
+    counted = census(classes)
+    plain = picture(counted, classes)
+    by_class = {name: ages[: number + 1] for number, name in enumerate(classes[1:])}
+    image = picture(counted, classes, Background(ages, by_class, {classes[0]: 2000}))
+    assert image.height > plain.height + 300
+    assert 1300 < image.width < 1600
+    assert count(image, "#C9D6E2") > count(plain, "#C9D6E2") + 500
+    edges = np.asarray(image)
+    for edge in (edges[:5], edges[-5:], edges[:, :5], edges[:, -5:]):
+        assert (edge == 255).all()
+
+
+def test_the_same_dataset_gives_the_same_bytes():
+    counted = census("ab", size=lambda rng: rng.integers(30, 900, 2))
+    assert draw_stats(counted, "ab") == draw_stats(counted, "ab")
+
+
+def test_each_split_has_its_colour():
+    image = picture(census("ab"), "ab")
+    for colour in (BLUE, VERMILLION, COLOURS[2]):
+        assert count(image, colour) > 300
+    assert count(picture(census("ab", folds(5)), "ab"), VERMILLION) == 0
+
+
+def test_hundreds_of_classes_are_cut_short():
+    classes = [f"class {number}" for number in range(200)]
+    assert picture(census(classes, folds(20), 1000, images=5000), classes).height < 6000
+
+
+@pytest.mark.parametrize("tail", [1, 30])
+def test_a_thousand_patients_are_one_histogram(tail):
+    image = picture(census("ab", patients=1000, images=20_000, tail=tail), "ab")
+    assert count(image, BLUE) > 5000
+
+
+def test_what_is_the_same_everywhere_is_a_sentence_not_a_picture():
+    same = Census()
+    for patient in range(10):
+        for label in "ab":
+            same.add(Sample(label=label, patient=str(patient), width=50, height=50), SPLITS[patient % 3])
+    varied = census("ab", images=20, size=lambda rng: rng.integers(30, 900, 2))
+    assert picture(same, "ab").height < picture(varied, "ab").height - 200
+
+
+@pytest.mark.parametrize("known", [0.0, 0.5])
+def test_unknown_patients_leave_the_histogram(known):
+    everyone = picture(census("ab"), "ab")
+    assert picture(census("ab", known=known), "ab").tobytes() != everyone.tobytes()
+
+
+@pytest.mark.parametrize("patients", [1, 2])
+def test_few_patients_need_no_plural_nor_histogram(patients):
+    assert picture(census("ab", patients=patients, images=patients * 5), "ab").width > 1000
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        lambda rng: ((700, 460), (2048, 1536))[rng.integers(2)],
+        lambda rng: rng.integers(300, 330, 2),
+        lambda rng: (512, rng.integers(1, 9000)),
+        lambda rng: np.exp(rng.normal(5, 2, 2)) + 1,
+    ],
+)
+def test_sizes_from_two_to_thousands_are_drawn(size):
+    one = count(picture(census("ab", images=3000), "ab"), "#FFFFFF")
+    assert count(picture(census("ab", images=3000, size=size), "ab"), "#FFFFFF") != one
+
+
+def test_a_dataset_without_images_still_has_a_picture():
+    assert picture(Census(), "ab").height > 0
+
+
+def test_matplotlib_is_loaded_when_it_is_needed_and_pyplot_never():
+    program = (
+        "import sys; from bccli.core.preparation import counts, stats_png;"
+        "assert 'matplotlib' not in sys.modules;"
+        "stats_png.draw_stats(counts.Census(), 'ab'); assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,166 @@
+"""The training loop on its own: a signal at any safe point changes nothing in the result."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bccli.core import interruption
+from bccli.core.errors import Stopped
+from bccli.core.models.heads import Head, build_head
+from bccli.core.training.features import FeatureStore
+from bccli.core.training.inputs import Features
+from bccli.core.training.loop import Examples, Fit, Progress
+from bccli.core.training.settings import Schedule
+
+TRAIN, VAL = np.arange(40), np.arange(40, 60)
+
+
+class Pieces(Features):
+    """Features of which so many batches are taken at once."""
+
+    def __init__(self, values: np.ndarray, together: int) -> None:
+        super().__init__(values)
+        object.__setattr__(self, "pieces", together)
+
+    def together(self, batch_size: int) -> int:
+        return int(self.pieces)  # type: ignore[attr-defined]
+
+
+class Interrupted(Pieces):
+    """Features that send a signal before the piece of this number, counted over training and validation."""
+
+    def __init__(self, values: np.ndarray, at: int, together: int = 1) -> None:
+        super().__init__(values, together)
+        object.__setattr__(self, "left", [at])
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
+        for batch in super().batches(order, batch_size):
+            self.left[0] -= 1  # type: ignore[attr-defined]
+            if self.left[0] == 0:  # type: ignore[attr-defined]
+                interruption.request(signal.SIGTERM)
+            yield batch
+
+
+def fit_to(state: Path, inputs: Any, **settings: Any) -> Fit:
+    import keras
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    labels = np.arange(60) % 2
+    examples = Examples(inputs, labels, 2, TRAIN, VAL)
+    schedule = Schedule(batch_size=8, epochs=3, **settings)
+    if schedule.mixed_precision:
+        keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        head = build_head(Head((8,), 0.5, kind="thesis"), 5, 2)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    return Fit(head, examples, schedule, state)
+
+
+def outcome(fit: Fit, progress: Progress) -> tuple[list[dict[str, float]], list[Any]]:
+    return progress.history, [weights.tolist() for weights in fit.network.get_weights()]
+
+
+@pytest.fixture
+def values() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (rng.normal(size=(60, 5)) + (np.arange(60) % 2)[:, None]).astype(np.float32)
+
+
+# Five steps of training and three of validation make an epoch; two at once, three pieces and two.
+@pytest.mark.parametrize(
+    ("at", "together"), [*((at, 1) for at in (1, 5, 6, 8, 9, 15, 24)), *((at, 2) for at in (2, 3, 4, 8))]
+)
+def test_a_signal_before_any_batch_changes_nothing(
+    tmp_path: Path, values: np.ndarray, at: int, together: int
+) -> None:
+    """Nor does it matter how many steps are taken at once, before or after."""
+    undisturbed = fit_to(tmp_path / "a.npz", Features(values))
+    assert undisturbed.together > 5
+    expected = outcome(undisturbed, undisturbed.run())
+    with pytest.raises(Stopped):
+        fit_to(tmp_path / "b.npz", Interrupted(values, at, together)).run()
+    interruption.forget()
+    continued = fit_to(tmp_path / "b.npz", Pieces(values, 3 - together))
+    assert outcome(continued, continued.run()) == expected
+
+
+SCHEDULED = {"schedule": "cosine", "warmup": 0.5, "clip_norm": 0.3, "steps_per_epoch": 7, "optimizer": "sgd"}
+
+
+# Seven steps of training and three of validation make an epoch, and 56 of 40 examples.
+@pytest.mark.parametrize("at", [7, 11])
+def test_a_signal_changes_nothing_in_schedule_and_order(tmp_path: Path, values: np.ndarray, at: int) -> None:
+    undisturbed = fit_to(tmp_path / "a.npz", Features(values), **SCHEDULED)
+    expected = outcome(undisturbed, undisturbed.run())
+    with pytest.raises(Stopped):
+        fit_to(tmp_path / "b.npz", Interrupted(values, at), **SCHEDULED).run()
+    interruption.forget()
+    continued = fit_to(tmp_path / "b.npz", Features(values), **SCHEDULED)
+    assert outcome(continued, continued.run()) == expected
+    rates = [row["lr"] for row in expected[0]]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 1e-4
+
+
+def test_a_signal_changes_nothing_in_mixed_precision(tmp_path: Path, values: np.ndarray) -> None:
+    """The scale of the loss is part of the state."""
+    undisturbed = fit_to(tmp_path / "a.npz", Features(values), mixed_precision=True)
+    expected = outcome(undisturbed, undisturbed.run())
+    with pytest.raises(Stopped):
+        fit_to(tmp_path / "b.npz", Interrupted(values, 9), mixed_precision=True).run()
+    interruption.forget()
+    continued = fit_to(tmp_path / "b.npz", Features(values), mixed_precision=True)
+    assert outcome(continued, continued.run()) == expected
+    assert "lr" not in expected[0][0]
+
+
+def test_clipped_gradients_are_short(tmp_path: Path, values: np.ndarray) -> None:
+    """A step of gradient descent is as long as the rate times the gradient."""
+    fits = [
+        fit_to(
+            tmp_path / f"{norm}.npz", Features(values * 100), optimizer="sgd", lr=1.0, clip_norm=norm,
+            steps_per_epoch=1,
+        )
+        for norm in (None, 0.1)
+    ]  # fmt: skip
+    lengths = []
+    for fit in fits:
+        before = [variable.numpy() for variable in fit.network.trainable_variables]
+        fit._train_epoch()
+        after = [variable.numpy() for variable in fit.network.trainable_variables]
+        squares = [((a - b) ** 2).sum() for a, b in zip(after, before, strict=True)]
+        lengths.append(float(np.sqrt(np.sum(squares))))
+    assert lengths[0] > 0.2
+    assert lengths[1] == pytest.approx(0.1, rel=1e-4)
+
+
+def test_epochs_of_some_steps_follow_each_other_in_shuffled_passes() -> None:
+    """Ten examples in epochs of 3 steps of 4: after five epochs each of them has had six turns."""
+    schedule = Schedule(batch_size=4, steps_per_epoch=3, seed=5)
+    epochs = [schedule.order(epoch, 10) for epoch in range(5)]
+    assert [len(order) for order in epochs] == [12] * 5
+    passes = np.concatenate(epochs).reshape(6, 10)
+    assert all(sorted(turn) == list(range(10)) for turn in passes.tolist())
+    assert len({tuple(turn) for turn in passes.tolist()}) == 6
+    whole = Schedule(batch_size=4, seed=5)
+    assert [whole.order(epoch, 10).tolist() for epoch in range(6)] == passes.tolist()
+    assert (whole.steps(10), schedule.steps(10)) == (3, 3)
+    assert len(Schedule(batch_size=4, steps_per_epoch=50).order(1, 10)) == 200
+
+
+def test_features_on_the_disk_train_like_those_in_memory(tmp_path: Path, values: np.ndarray) -> None:
+    store = FeatureStore(tmp_path / "store", 5)
+    hashes = [f"{number:064x}" for number in range(60)]
+    store.add(hashes[:30], values[:30])
+    store.add(hashes[30:], values[30:])
+    outcomes = []
+    for name, inputs in (("a", values), ("b", store.rows(hashes))):
+        fit = fit_to(tmp_path / f"{name}.npz", Features(inputs))
+        outcomes.append(outcome(fit, fit.run()))
+    assert outcomes[0] == outcomes[1]

@@ -1,0 +1,69 @@
+"""Plots are the same whether a sweep's painter draws them or the process that trains."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from bccli.core.runs.run_folder import load_run
+from bccli.core.training.loop import Progress
+from bccli.core.training.plots import Drawing, draw, drawn
+from bccli.core.workers import Team
+from tests.conftest import Bccli, tree
+
+HISTORY = [
+    {"epoch": epoch, "loss": 1 / epoch, "accuracy": 0.5, "val_loss": 0.7, "val_accuracy": 0.4}
+    for epoch in (1, 2, 3)
+]
+
+
+@pytest.fixture
+def drawing(bccli: Bccli, prepared: Path, tmp_path: Path) -> Drawing:
+    """A run without its plots."""
+    run = tmp_path / "run"
+    bccli("train", prepared, run, "--classifier", "bovw")
+    shutil.rmtree(run / "plots")
+    return Drawing(load_run(run), Progress(epoch=3, kept_epoch=2, history=HISTORY))
+
+
+def plots(drawing: Drawing) -> dict[str, bytes]:
+    """What is drawn, and forgotten at once."""
+    folder = drawing.run.root / "plots"
+    found = tree(folder)
+    shutil.rmtree(folder)
+    return found
+
+
+def test_a_painter_draws_what_would_be_drawn_here(drawing: Drawing) -> None:
+    draw(drawing)
+    expected = plots(drawing)
+    assert sorted(expected) == [
+        "confusion_test.png", "confusion_val.png", "curves.png", "roc_test.png", "roc_val.png",
+    ]  # fmt: skip
+    with Team(draw, 1) as painter:
+        for _ in range(2):
+            with drawn(drawing, painter):
+                pass
+            assert plots(drawing) == expected
+    with drawn(drawing, None):
+        assert not (drawing.run.root / "plots").exists()
+    assert plots(drawing) == expected
+
+
+def test_a_painter_that_was_killed_is_replaced_by_this_process(drawing: Drawing) -> None:
+    """Before it is given something, and in the middle of it."""
+    draw(drawing)
+    expected = plots(drawing)
+    with Team(draw, 1) as painter:
+        with drawn(drawing, painter):
+            (process,) = painter._processes
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+        drawing.run.root.joinpath("plots").mkdir(exist_ok=True)
+        assert {name: content for name, content in plots(drawing).items() if ".tmp" not in name} == expected
+        for _ in range(2):
+            with drawn(drawing, painter):
+                pass
+            assert plots(drawing) == expected
