@@ -7,11 +7,11 @@ import click
 
 from bccli.options import common as options
 from bccli.options.training import (
+    context_of,
     design_options,
     head_of,
     save,
     schedule_of,
-    surroundings_of,
     training_options,
 )
 from bccli.recipes import RecipeCommand, is_given
@@ -92,9 +92,9 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     designs = _designs(base, screen, settings)
     dataset = finetuning.data_of(base, settings["data"])
     screen.note(positive_sentence(dataset.classes, dataset.positive))
-    surroundings, cache = surroundings_of(settings, screen), settings["cache"]
+    context, cache = context_of(settings, screen), settings["cache"]
     if len(designs) == 1:
-        tuned = experiments.train(designs[0], dataset, out, surroundings, cache=cache)
+        tuned = experiments.train(designs[0], dataset, out, context, cache=cache)
         console.show_figures(figures_json(results.stored_figures(tuned))["runs"])
         return None
     sweep = finetune_all(
@@ -102,7 +102,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
         designs,
         dataset,
         out,
-        surroundings,
+        context,
         cache=cache,
         reject_overfit=settings["reject_overfit"],
         keep_all=settings["save"] == "all",

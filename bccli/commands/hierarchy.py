@@ -9,7 +9,7 @@ import click
 from bccli.core.catalog import DATASETS
 from bccli.core.errors import UsageError
 from bccli.options import common as options
-from bccli.options.training import design_of, network_options, surroundings_of, training_options
+from bccli.options.training import context_of, design_of, network_options, training_options
 from bccli.recipes import RecipeCommand, built_in, settings_for
 from bccli.terminal import console
 
@@ -128,8 +128,8 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     if settings["dry_run"]:
         console.show_rows(tree_plans.preview(plan, dataset))
         return
-    grown = trees.grow(plan, dataset, run, surroundings_of(settings, screen), cache=settings["cache"])
-    console.show_figures(figures_json(results.stored_figures(grown))["runs"])
+    trained = trees.train_tree(plan, dataset, run, context_of(settings, screen), cache=settings["cache"])
+    console.show_figures(figures_json(results.stored_figures(trained))["runs"])
 
 
 def _plan(tree: Any, settings: dict[str, Any]) -> Any:
@@ -140,11 +140,11 @@ def _plan(tree: Any, settings: dict[str, Any]) -> Any:
         raise UsageError(f"--compose {min(both)}: this node has --node, too; a run is not trained again")
     plan = Plan(
         tree=tree,
-        course=_course(settings),
+        node_settings=_node_settings(settings),
         decide=settings["decide"],
-        own={name: _course(_own_settings(file, settings)) for name, file in nodes.items()},
+        own={name: _node_settings(_own_settings(file, settings)) for name, file in nodes.items()},
         recipes={name: file if built_in(file) else str(Path(file).resolve()) for name, file in nodes.items()},
-        grafts={name: _graft(text) for name, text in composed.items()},
+        reused_runs={name: _reused(text) for name, text in composed.items()},
     )
     check_plan(plan)
     return plan
@@ -168,23 +168,23 @@ def _by_node(tree: Any, pairs: Sequence[tuple[str, str]], option: str) -> Mappin
     return found
 
 
-def _course(settings: dict[str, Any]) -> Any:
-    from bccli.core.trees.plan import Course, Second
+def _node_settings(settings: dict[str, Any]) -> Any:
+    from bccli.core.trees.plan import NodeSettings, Second
 
     second = None
     if settings["from_layer"] is not None:
         epochs = settings["tune_epochs"] or settings["epochs"]
         second = Second(settings["from_layer"], epochs, settings["tune_lr"], settings["train_batch_norm"])
-    return Course(design_of(settings, settings["backbone"]), second)
+    return NodeSettings(design_of(settings, settings["backbone"]), second)
 
 
-def _graft(text: str) -> Any:
+def _reused(text: str) -> Any:
     """RUN or RUN@DATA."""
     from bccli.core.data.dataset import load_dataset
     from bccli.core.runs.run_folder import load_run
-    from bccli.core.trees.plan import Graft
+    from bccli.core.trees.plan import ReusedRun
 
     run, _, data = (
         (text, "", "") if Path(text).exists() else text.rpartition("@") if "@" in text else (text, "", "")
     )
-    return Graft(load_run(Path(run)), load_dataset(Path(data)) if data else None)
+    return ReusedRun(load_run(Path(run)), load_dataset(Path(data)) if data else None)

@@ -8,11 +8,11 @@ import click
 from bccli.options import common as options
 from bccli.options.training import (
     CLASSIFIERS,
+    context_of,
     design_of,
     fusion_design,
     network_options,
     save,
-    surroundings_of,
     training_options,
 )
 from bccli.recipes import RecipeCommand
@@ -99,7 +99,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
         design = design_of(settings, backbones[0])
     grid = grids.grid(design, backbones, settings["seeds"], classifiers)
     designs.check(grid)
-    dataset, surroundings = load_dataset(data), surroundings_of(settings, screen)
+    dataset, context = load_dataset(data), context_of(settings, screen)
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     folds, seeded, cache = settings["fold"] == "all", settings["seeds"] is not None, settings["cache"]
     if settings["dry_run"]:
@@ -108,11 +108,11 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     if len(grid) > 1 or seeded or grids.is_sweep(run):
         keep_all = settings["save"] == "all"
         sweep = grids.train_grid(
-            grid, dataset, run, surroundings, folds=folds, seeded=seeded, cache=cache, keep_all=keep_all
+            grid, dataset, run, context, folds=folds, seeded=seeded, cache=cache, keep_all=keep_all
         )
         console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
         return 4 if sweep.failed and not settings["skip_bad"] else 0
     train_one = crossvalidation.train_folds if folds else experiments.train
-    trained = train_one(grid[0], dataset, run, surroundings, cache=cache)
+    trained = train_one(grid[0], dataset, run, context, cache=cache)
     console.show_figures(figures_json(results.stored_figures(trained))["runs"])
     return 0

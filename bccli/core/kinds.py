@@ -9,12 +9,12 @@ from typing import Any
 class Kind:
     """Functions as "module:function" inside `bccli.core`, imported once a run of the kind is made or asked.
 
-    `answerer` loads what answers to raw images; `network` loads what makes class probabilities of prepared
+    `predictor` loads what answers to raw images; `network` loads what makes class probabilities of prepared
     ones, where the folds of a run may be of this kind. `on_dataset` answers to a whole prepared dataset.
     `trainer` makes a run of a job; a kind without one is made by a command of its own.
     """
 
-    answerer: str
+    predictor: str
     network: str = ""
     on_dataset: str = "evaluation.external:answers_of_rows"
     trainer: str = ""

@@ -454,12 +454,12 @@ def _check_classifiers(classifiers: Sequence[str]) -> None:
                 )
 
 
-def surroundings_of(settings: dict[str, Any], screen: Console) -> Any:
+def context_of(settings: dict[str, Any], screen: Console) -> Any:
     """Where and how a run is made."""
     from bccli.core.cores import available_cores
-    from bccli.core.training.network import Surroundings
+    from bccli.core.training.network import RunContext
 
-    return Surroundings(
+    return RunContext(
         log=screen.logging,
         watcher=screen,
         device=settings["device"],

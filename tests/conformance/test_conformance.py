@@ -172,12 +172,12 @@ def note(found: dict[str, float], what: str, answers: np.ndarray, table: np.ndar
 
 def note_answers(found: dict[str, float], run: Path, kind: str, place: Path, data: str) -> None:
     """What LiteRT and TensorFlow make of the prepared images, and `predict` of the raw ones."""
-    from bccli.core.models.runtimes import KerasEngine, LightEngine
+    from bccli.core.models.runtimes import KerasEngine, TfliteRuntime
     from bccli.core.runs.run_folder import load_run
 
     rows, table = table_of(run)
     if kind == "network":
-        for name, engine in (("model.tflite", LightEngine()), ("TensorFlow", KerasEngine("CPU"))):
+        for name, engine in (("model.tflite", TfliteRuntime()), ("TensorFlow", KerasEngine("CPU"))):
             note(found, name, engine.network(load_run(run))(pixels_of(rows, place / data)), table)
     sources = [place / f"{data}-raw" / row["source"] for row in rows]
     if len(set(sources)) == len(sources):  # of patches, `predict` gives the means

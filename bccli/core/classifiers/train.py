@@ -21,7 +21,7 @@ from bccli.core.training.assembly import build
 from bccli.core.training.design import TRAIN, WORDS, Job
 from bccli.core.training.features import CHUNK, FeatureKey, StoredFeatures, compute_features, compute_vectors
 from bccli.core.training.live_augmentation import with_views
-from bccli.core.training.network import Surroundings, feature_key, input_norm
+from bccli.core.training.network import RunContext, feature_key, input_norm
 from bccli.core.training.run_contents import (
     draw_network,
     facts_of,
@@ -45,33 +45,33 @@ class _Eye:
     parameters: int
 
 
-def classify(job: Job, run: Run, surroundings: Surroundings) -> Run:
+def classify(job: Job, run: Run, context: RunContext) -> Run:
     """Fit a classifier to the features of a job's images, and complete the run.
 
     Raises DataError where a class has too few images.
     """
     design = job.design
     used = np.flatnonzero(job.parts >= 0)
-    images = surroundings.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
+    images = context.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
     parts = job.parts[used]
     look = _learn_words if design.classifier == WORDS else _build_network
-    eye = look(job, images, parts, run, surroundings)
-    values, first = with_views(design, images, parts, surroundings.workers, eye.see)
+    eye = look(job, images, parts, run, context)
+    values, first = with_views(design, images, parts, context.workers, eye.see)
     interruption.stop_if_requested()
-    classifier = _fit(job, images, parts, values, first, surroundings)
+    classifier = _fit(job, images, parts, values, first, context)
     interruption.stop_if_requested()
     chunks = (np.arange(start, min(start + CHUNK, len(parts))) for start in range(0, len(parts), CHUNK))
     answers = np.concatenate([classifier.probabilities(values[chunk]) for chunk in chunks])
     write_answers(run.root / "predictions.csv", images.samples, parts, answers, job.dataset.classes)
     kept: dict[str, Any] = {"network_kept": False}
-    if surroundings.kept:
+    if context.kept:
         save_classifier(run.root / CLASSIFIER, classifier)
         kept = eye.keep()
     write_origins(job, run)
     labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
     facts = {
         **facts_of(job, run.root),
-        "recipe": surroundings.recipe or None,
+        "recipe": context.recipe or None,
         "size": list(images.size),
         "parameters": eye.parameters + sum(array.size for array in classifier.arrays.values()),
         "fitted": dict(classifier.settings),
@@ -82,10 +82,10 @@ def classify(job: Job, run: Run, surroundings: Surroundings) -> Run:
     return complete_run(run, facts)
 
 
-def _build_network(job: Job, images: Images, parts: np.ndarray, run: Run, surroundings: Surroundings) -> _Eye:
+def _build_network(job: Job, images: Images, parts: np.ndarray, run: Run, context: RunContext) -> _Eye:
     """The features of the backbone, the same as a network's head would be trained on."""
-    watcher, design = surroundings.watcher, job.design
-    tf = backend.start(surroundings.device, verbose=surroundings.verbose)
+    watcher, design = context.watcher, job.design
+    tf = backend.start(context.device, verbose=context.verbose)
     import keras
 
     watcher.note(
@@ -95,7 +95,7 @@ def _build_network(job: Job, images: Images, parts: np.ndarray, run: Run, surrou
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(design.schedule.seed)
     norm = input_norm(job, images, parts)
-    built = build(job, images.size, job.weights, norm, surroundings.bases)
+    built = build(job, images.size, job.weights, norm, context.bases)
     key = feature_key(job, images.size, norm, built)
 
     def keep() -> dict[str, Any]:
@@ -110,9 +110,9 @@ def _build_network(job: Job, images: Images, parts: np.ndarray, run: Run, surrou
     )
 
 
-def _learn_words(job: Job, images: Images, parts: np.ndarray, run: Run, surroundings: Surroundings) -> _Eye:
+def _learn_words(job: Job, images: Images, parts: np.ndarray, run: Run, context: RunContext) -> _Eye:
     """The words of train's images, learned once: a run that goes on finds them in its folder."""
-    watcher = surroundings.watcher
+    watcher = context.watcher
     watcher.note(f"bccli {bccli.__version__} train {WORDS}: {job.dataset.root} → {run.root}")
     path = run.root / VOCABULARY
     try:
@@ -135,10 +135,10 @@ def _fit(
     parts: np.ndarray,
     values: np.ndarray | StoredFeatures,
     first: np.ndarray | None,
-    surroundings: Surroundings,
+    context: RunContext,
 ) -> Classifier:
     """Fit to train, or to its children; who may not be separated stays together."""
-    design, watcher = job.design, surroundings.watcher
+    design, watcher = job.design, context.watcher
     train, views = np.flatnonzero(parts == TRAIN), design.views or 1
     origin = np.repeat(train, views)
     rows = origin if first is None else first[origin] + np.tile(np.arange(views), len(train))

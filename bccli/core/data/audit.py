@@ -15,8 +15,8 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import decode_prepared
 from bccli.core.data.leakage import (
     OTHER_SIDE,
+    ImageFacts,
     Leak,
-    Traits,
     audit_folds,
     audit_splits,
     find_leak,
@@ -27,7 +27,7 @@ from bccli.core.errors import LeakageError
 from bccli.core.files import write_bytes
 from bccli.core.imaging.hashes import is_blank, perceptual_hash
 
-_LOOKS = np.dtype([("perceptual", "<u8"), ("blank", "?")])
+_HASHES = np.dtype([("perceptual", "<u8"), ("blank", "?")])
 
 
 def audit(dataset: Dataset, parts: np.ndarray, cache: Path) -> dict[str, Leak]:
@@ -35,20 +35,20 @@ def audit(dataset: Dataset, parts: np.ndarray, cache: Path) -> dict[str, Leak]:
 
     The perceptual hashes are made once per content and kept in the cache.
     """
-    return audit_splits(traits_of(dataset.samples, looks_of(dataset, cache)), parts)
+    return audit_splits(facts_of(dataset.samples, hashes_of(dataset, cache)), parts)
 
 
-def traits_of(samples: Sequence[Sample], looks: np.ndarray) -> Traits:
+def facts_of(samples: Sequence[Sample], image_hashes: np.ndarray) -> ImageFacts:
     """What the audit compares, for samples and the looks of each."""
     numbers: dict[str, int] = {}
     places = {sample.path: place for place, sample in enumerate(samples) if sample.path}
-    return Traits(
+    return ImageFacts(
         patients=np.array(
             [numbers.setdefault(s.patient, len(numbers)) if s.patient else -1 for s in samples], np.int32
         ),
         pixels=np.array([int(sample.sha256[:16], 16) for sample in samples], np.uint64),
-        perceptual=looks["perceptual"],
-        blank=looks["blank"],
+        perceptual=image_hashes["perceptual"],
+        blank=image_hashes["blank"],
         parents=np.array([places.get(sample.parent, -1) for sample in samples], np.int32),
     )
 
@@ -85,24 +85,24 @@ def audit_all(datasets: Sequence[Dataset]) -> Iterator[Finding]:
         yield from _audit_inside(dataset)
     for place, dataset in enumerate(datasets):
         for other in datasets[:place]:
-            leak, traits = _between(dataset, other.samples, looks_of(other, other.root / ".cache"))
+            leak, facts = _between(dataset, other.samples, hashes_of(other, other.root / ".cache"))
             samples = (*dataset.samples, *other.samples)
             examples = _pairs(leak, [sample.path for sample in samples])
-            pairs = crossing_pairs(leak, traits, samples, dataset.root, other.root)
+            pairs = crossing_pairs(leak, facts, samples, dataset.root, other.root)
             yield Finding(str(dataset.root), "all", str(other.root), leak, examples, pairs)
 
 
 def _audit_inside(dataset: Dataset) -> Iterator[Finding]:
-    traits = traits_of(dataset.samples, looks_of(dataset, dataset.root / ".cache"))
+    facts = facts_of(dataset.samples, hashes_of(dataset, dataset.root / ".cache"))
     paths = [sample.path for sample in dataset.samples]
     if dataset.folds:
         folds = np.array([-1 if sample.fold is None else sample.fold for sample in dataset.samples])
-        found = {"folds": audit_folds(traits, folds)}
+        found = {"folds": audit_folds(facts, folds)}
     else:
         splits = np.array([SPLITS.index(s.split) if s.split else -1 for s in dataset.samples])
-        found = audit_splits(traits, splits)
+        found = audit_splits(facts, splits)
     for part, leak in found.items():
-        pairs = crossing_pairs(leak, traits, dataset.samples, dataset.root)
+        pairs = crossing_pairs(leak, facts, dataset.samples, dataset.root)
         yield Finding(str(dataset.root), part, OTHER_SIDE[part], leak, _pairs(leak, paths), pairs)
 
 
@@ -111,7 +111,7 @@ def _pairs(leak: Leak, paths: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def audit_between(
-    dataset: Dataset, others: Sequence[Sample], looks: np.ndarray, *, chosen: np.ndarray | None = None
+    dataset: Dataset, others: Sequence[Sample], image_hashes: np.ndarray, *, chosen: np.ndarray | None = None
 ) -> tuple[Leak, list[str]]:
     """What a dataset shares with samples from elsewhere, and the paths of all, the dataset's first.
 
@@ -119,23 +119,23 @@ def audit_between(
     where dataset and name are. Paths belong to their own folder: none of them is taken for a parent in
     the other.
     """
-    leak, _ = _between(dataset, others, looks, chosen=chosen)
+    leak, _ = _between(dataset, others, image_hashes, chosen=chosen)
     return leak, [sample.path for sample in (*dataset.samples, *others)]
 
 
 def _between(
-    dataset: Dataset, others: Sequence[Sample], looks: np.ndarray, *, chosen: np.ndarray | None = None
-) -> tuple[Leak, Traits]:
+    dataset: Dataset, others: Sequence[Sample], image_hashes: np.ndarray, *, chosen: np.ndarray | None = None
+) -> tuple[Leak, ImageFacts]:
     """As `audit_between`, with what was compared, the dataset's images first."""
     ours = [replace(sample, patient=_whose(sample)) for sample in dataset.samples]
     theirs = [Sample(patient=_whose(sample), sha256=sample.sha256) for sample in others]
     inside = np.arange(len(ours) + len(theirs)) < len(ours)
-    both = np.concatenate([looks_of(dataset, dataset.root / ".cache"), looks])
+    both = np.concatenate([hashes_of(dataset, dataset.root / ".cache"), image_hashes])
     counted = inside.copy()
     if chosen is not None:
         counted[: len(ours)] = chosen
-    traits = traits_of([*ours, *theirs], both)
-    return find_leak(traits, counted, ~inside), traits
+    facts = facts_of([*ours, *theirs], both)
+    return find_leak(facts, counted, ~inside), facts
 
 
 def _whose(sample: Sample) -> str:
@@ -146,7 +146,7 @@ def _whose(sample: Sample) -> str:
 def refuse_leakage(leaks: dict[str, Leak], dataset: Dataset, *, allowed: bool) -> None:
     """Raises LeakageError where patients, pixels or children reach test and that is not allowed."""
     leak = leaks["test"]
-    if allowed or not leak.serious:
+    if allowed or not leak.blocking:
         return
     example = ""
     if leak.examples:
@@ -158,40 +158,40 @@ def refuse_leakage(leaks: dict[str, Leak], dataset: Dataset, *, allowed: bool) -
     )
 
 
-def keep_looks(path: Path, perceptual: np.ndarray, blank: np.ndarray) -> None:
+def store_hashes(path: Path, perceptual: np.ndarray, blank: np.ndarray) -> None:
     """Store the perceptual hashes (images,) and blank flags of a dataset in manifest order."""
     stream = io.BytesIO()
-    np.save(stream, table_of_looks(perceptual, blank), allow_pickle=False)
+    np.save(stream, hash_table(perceptual, blank), allow_pickle=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, stream.getvalue())
 
 
-def table_of_looks(perceptual: np.ndarray | list[int], blank: np.ndarray | list[bool]) -> np.ndarray:
+def hash_table(perceptual: np.ndarray | list[int], blank: np.ndarray | list[bool]) -> np.ndarray:
     """Perceptual hashes and blank flags (images,) as one structured array with these two fields."""
-    table = np.empty(len(perceptual), _LOOKS)
+    table = np.empty(len(perceptual), _HASHES)
     table["perceptual"], table["blank"] = perceptual, blank
     return table
 
 
-def looks_path(cache: Path, content: str) -> Path:
+def hashes_path(cache: Path, content: str) -> Path:
     """Where the perceptual hashes of a dataset of this content are kept."""
     return cache / "audits" / f"{content[:16]}.npy"
 
 
-def looks_of(dataset: Dataset, cache: Path) -> np.ndarray:
+def hashes_of(dataset: Dataset, cache: Path) -> np.ndarray:
     """The looks of a dataset's images, as `table_of_looks` makes them, from the cache or from the pixels."""
     for folder in (cache, dataset.root / ".cache"):
         try:
-            table = np.load(looks_path(folder, dataset.hash), allow_pickle=False)
+            table = np.load(hashes_path(folder, dataset.hash), allow_pickle=False)
         except (OSError, ValueError, EOFError):
             continue
-        if table.dtype == _LOOKS and len(table) == len(dataset.samples):
+        if table.dtype == _HASHES and len(table) == len(dataset.samples):
             return table
     with ThreadPoolExecutor() as pool:
         pairs = list(pool.map(_look, (dataset.root / sample.path for sample in dataset.samples)))
-    table = table_of_looks([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    table = hash_table([pair[0] for pair in pairs], [pair[1] for pair in pairs])
     with suppress(PermissionError):  # a dataset and a cache that are read-only
-        keep_looks(looks_path(cache, dataset.hash), table["perceptual"], table["blank"])
+        store_hashes(hashes_path(cache, dataset.hash), table["perceptual"], table["blank"])
     return table
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.data.image_batches import decode_prepared
-from bccli.core.data.leakage import Leak, Traits
+from bccli.core.data.leakage import ImageFacts, Leak
 from bccli.core.data.lookalikes import IDENTICAL, SIMILAR
 from bccli.core.data.manifest import Sample
 from bccli.core.files import write_text
@@ -108,11 +108,11 @@ def registered(pairs: Sequence[Pair], root: Path, others: Path | None = None) ->
 
 
 def crossing_pairs(
-    leak: Leak, traits: Traits, samples: Sequence[Sample], root: Path, others: Path | None = None
+    leak: Leak, facts: ImageFacts, samples: Sequence[Sample], root: Path, others: Path | None = None
 ) -> tuple[Pair, ...]:
     """What a leak of prepared images holds, as pairs; augmented relatives left out. As `registered`."""
     near = [
-        Pair(NEAR, samples[row], samples[partner], traits.distance(row, partner))
+        Pair(NEAR, samples[row], samples[partner], facts.distance(row, partner))
         for row, partner in leak.pairs
         if not (samples[row].parent or samples[partner].parent)
     ]

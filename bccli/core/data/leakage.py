@@ -20,7 +20,7 @@ _UNKNOWN = -1
 
 
 @dataclass(frozen=True)
-class Traits:
+class ImageFacts:
     """What the audit knows of n images, one array of length n per trait.
 
     `patients` int32 (-1 unknown); `pixels` uint64, the first 8 bytes of the pixels' SHA-256;
@@ -60,7 +60,7 @@ class Leak:
     pairs: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
 
     @property
-    def serious(self) -> bool:
+    def blocking(self) -> bool:
         """Whether this would stop training if it reached test; near-duplicates alone do not."""
         return bool(self.patients or self.identical or self.children)
 
@@ -100,26 +100,26 @@ def leak_sentences(leaks: Mapping[str, Mapping[str, int | None]]) -> list[str]:
     return sentences
 
 
-def find_leak(traits: Traits, inside: np.ndarray, outside: np.ndarray) -> Leak:
+def find_leak(facts: ImageFacts, inside: np.ndarray, outside: np.ndarray) -> Leak:
     """Compare the images of one boolean mask (n,) with those of another."""
-    return _find_leak(traits, [(inside, outside)])
+    return _find_leak(facts, [(inside, outside)])
 
 
-def audit_splits(traits: Traits, splits: np.ndarray) -> dict[str, Leak]:
+def audit_splits(facts: ImageFacts, splits: np.ndarray) -> dict[str, Leak]:
     """Compare "test" with train and val, and "val" with train; `splits` (n,) holds 0 train, 1 val, 2 test."""
     return {
-        "test": find_leak(traits, splits == 2, (splits == 0) | (splits == 1)),
-        "val": find_leak(traits, splits == 1, splits == 0),
+        "test": find_leak(facts, splits == 2, (splits == 0) | (splits == 1)),
+        "val": find_leak(facts, splits == 1, splits == 0),
     }
 
 
-def audit_folds(traits: Traits, folds: np.ndarray) -> Leak:
+def audit_folds(facts: ImageFacts, folds: np.ndarray) -> Leak:
     """Compare every fold with all others; `folds` (n,) from 0, negative for images in none.
 
     Each image counts once, and so does each patient.
     """
     known = folds >= 0
-    return _find_leak(traits, [(folds == fold, known & (folds != fold)) for fold in np.unique(folds[known])])
+    return _find_leak(facts, [(folds == fold, known & (folds != fold)) for fold in np.unique(folds[known])])
 
 
 @dataclass(frozen=True)
@@ -138,21 +138,21 @@ class _Pairs:
 _Sides = tuple[np.ndarray, np.ndarray]
 
 
-def _find_leak(traits: Traits, sides: Iterable[_Sides]) -> Leak:
+def _find_leak(facts: ImageFacts, sides: Iterable[_Sides]) -> Leak:
     """The leak over several pairs of masks whose insides are disjoint."""
     sides = list(sides)
-    families = _families(traits.parents)
-    patients = _over(sides, lambda ins, out: _equal(traits.patients, ins & (traits.patients >= 0), out))
-    identical = _over(sides, lambda ins, out: _equal(traits.pixels, ins & ~traits.blank, out & ~traits.blank))
+    families = _families(facts.parents)
+    patients = _over(sides, lambda ins, out: _equal(facts.patients, ins & (facts.patients >= 0), out))
+    identical = _over(sides, lambda ins, out: _equal(facts.pixels, ins & ~facts.blank, out & ~facts.blank))
     children = _over(sides, lambda ins, out: _equal(families, ins, out))
     similar = None
-    if traits.perceptual is not None:
-        hashes, candidates = traits.perceptual, ~traits.blank
+    if facts.perceptual is not None:
+        hashes, candidates = facts.perceptual, ~facts.blank
         others = candidates.copy()
         others[identical.inside] = False
         similar = _over(sides, lambda ins, out: _close(hashes, ins & others, out & candidates))
     return Leak(
-        patients=len(np.unique(traits.patients[patients.inside])),
+        patients=len(np.unique(facts.patients[patients.inside])),
         identical=len(identical.inside),
         near_duplicates=None if similar is None else len(similar.inside),
         children=len(children.inside),

@@ -10,11 +10,11 @@ from bccli.core.data.label_tree import Tree, find_node, parse_tree
 from bccli.core.data.manifest import content_hash
 from bccli.core.data.positive_class import GIVEN, find_positive
 
-VIEW = "view"
+SUBSET = "view"
 """Where a view, and the `data` of a run that was trained on one, say which tree and node it is of."""
 
 
-def view_of(dataset: Dataset, tree: Tree, node: Tree) -> tuple[Dataset, np.ndarray]:
+def subset_of(dataset: Dataset, tree: Tree, node: Tree) -> tuple[Dataset, np.ndarray]:
     """The images that truly belong under a tree's node, labelled with its children, and their positions."""
     pairs = [(place, node.child_of(sample.label)) for place, sample in enumerate(dataset.samples)]
     places = np.array([place for place, child in pairs if child is not None], np.int64)
@@ -28,12 +28,12 @@ def view_of(dataset: Dataset, tree: Tree, node: Tree) -> tuple[Dataset, np.ndarr
         "classes": list(node.names),
         "positive": positive.name,
         "positive_origin": positive.origin,
-        VIEW: {"tree": str(tree), "node": node.name},
+        SUBSET: {"tree": str(tree), "node": node.name},
     }
     return Dataset(dataset.root, info, samples, content_hash(samples)), places
 
 
-def seen_by_node(dataset: Dataset, view: dict[str, Any] | None) -> Dataset:
+def dataset_of_node(dataset: Dataset, view: dict[str, Any] | None) -> Dataset:
     """The dataset as a run's `view` has it; itself where there is none, or where it has other labels than the
     tree's."""
     if view is None:
@@ -41,4 +41,4 @@ def seen_by_node(dataset: Dataset, view: dict[str, Any] | None) -> Dataset:
     tree = parse_tree(view["tree"])
     if not set(dataset.classes) <= set(tree.leaves):
         return dataset
-    return view_of(dataset, tree, find_node(tree, view["node"], "the node"))[0]
+    return subset_of(dataset, tree, find_node(tree, view["node"], "the node"))[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bccli.core.data.audit import audit_between, table_of_looks
+from bccli.core.data.audit import audit_between, hash_table
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.leakage import Leak, leak_sentences
 from bccli.core.data.manifest import Sample
@@ -22,11 +22,11 @@ from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.predictions import TRAITS, Predictions, read_predictions
 from bccli.core.runs.run_folder import Run, networks_of
 
-SEEN = "seen.csv"
+TRAINING_IMAGES = "seen.csv"
 _COLUMNS = ("path", "split", "dataset", "patient", "sha256", "perceptual", "blank")
 
 
-def write_seen(path: Path, rows: Iterable[tuple[Sample, str, int, bool]]) -> None:
+def write_training_images(path: Path, rows: Iterable[tuple[Sample, str, int, bool]]) -> None:
     """What a run was made with: each image of train and val, its split in this run, and its looks."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
@@ -37,10 +37,12 @@ def write_seen(path: Path, rows: Iterable[tuple[Sample, str, int, bool]]) -> Non
     write_text(path, stream.getvalue())
 
 
-def _read_seen(run: Run) -> Iterator[dict[str, str]]:
+def _read_training_images(run: Run) -> Iterator[dict[str, str]]:
     """The rows of a run's seen.csv, or of those of its folds."""
-    for part in [run] if SEEN in run.info["files"] else networks_of(run):
-        with part.part(SEEN).open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+    for part in [run] if TRAINING_IMAGES in run.info["files"] else networks_of(run):
+        with part.part(TRAINING_IMAGES).open(
+            newline="", encoding="utf-8", errors="surrogateescape"
+        ) as stream:
             yield from csv.DictReader(stream)
 
 
@@ -129,10 +131,10 @@ def _check(run: Run, dataset: Dataset, watcher: Watcher) -> None:
             f"{dataset.root}: has the class {unknown[0]}, and {run.root} knows only "
             f"{', '.join(run.classes)}; prepare it with the same classes"
         )
-    check_form(run, dataset, watcher)
+    check_input_spec(run, dataset, watcher)
 
 
-def check_form(run: Run, dataset: Dataset, watcher: Watcher) -> None:
+def check_input_spec(run: Run, dataset: Dataset, watcher: Watcher) -> None:
     """Raises DataError for images of a size that a run does not know; warns of another preparation."""
     width, height = run.info["size"]
     for sample in dataset.samples:
@@ -145,7 +147,7 @@ def check_form(run: Run, dataset: Dataset, watcher: Watcher) -> None:
         watcher.warn(f"{dataset.root}: was prepared otherwise than what {run.root} was trained on")
 
 
-def seen_by(run: Run) -> list[tuple[Sample, str, int, bool]]:
+def training_images_of(run: Run) -> list[tuple[Sample, str, int, bool]]:
     """What a run was made with, as `write_seen` takes it."""
     return [
         (
@@ -154,15 +156,15 @@ def seen_by(run: Run) -> list[tuple[Sample, str, int, bool]]:
             int(row["perceptual"], 16),
             row["blank"] == "1",
         )
-        for row in _read_seen(run)
+        for row in _read_training_images(run)
     ]
 
 
 def audit_against(run: Run, dataset: Dataset, *, chosen: np.ndarray | None = None) -> Leak:
     """What a dataset, or its `chosen` images (images,), shares with those that a run was trained on or
     chosen by."""
-    seen = seen_by(run)
-    looks = table_of_looks([row[2] for row in seen], [row[3] for row in seen])
+    seen = training_images_of(run)
+    looks = hash_table([row[2] for row in seen], [row[3] for row in seen])
     return audit_between(dataset, [row[0] for row in seen], looks, chosen=chosen)[0]
 
 

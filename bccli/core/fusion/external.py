@@ -15,7 +15,7 @@ from bccli.core.evaluation.external import most_probable
 from bccli.core.fusion.bags import group, place_of
 from bccli.core.fusion.predictor import Fusion
 from bccli.core.prediction.predictor import Predictor
-from bccli.core.prediction.run_predictor import Decided, Pieces
+from bccli.core.prediction.run_predictor import Decided, ImagePatches
 from bccli.core.progress import Watcher
 
 
@@ -39,9 +39,9 @@ def answers_of_images(
     fused = np.empty((len(grouping.keys), len(fusion.classes)))
     patches = np.empty((len(samples), len(fusion.classes)))
 
-    def load(positions: Sequence[int]) -> Pieces:
+    def load(positions: Sequence[int]) -> ImagePatches:
         images = [decode_prepared(dataset.root / samples[position].path) for position in positions]
-        return Pieces(np.stack(images), tuple(place_of(samples[position]) for position in positions))
+        return ImagePatches(np.stack(images), tuple(place_of(samples[position]) for position in positions))
 
     with (
         interruption.deferred(),

@@ -27,7 +27,7 @@ from bccli.core.training.design import TRAIN, VAL, Job
 from bccli.core.training.features import CHUNK, StoredFeatures, compute_features
 from bccli.core.training.live_augmentation import with_views
 from bccli.core.training.loop import Examples, Fit, Progress
-from bccli.core.training.network import Surroundings
+from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import (
     Curves,
     draw_curves,
@@ -91,19 +91,19 @@ class Learned:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def fuse(job: Job, run: Run, surroundings: Surroundings) -> Run:
+def fuse(job: Job, run: Run, context: RunContext) -> Run:
     """Learn to fuse the patches of a job's images, and complete the run.
 
     Raises DataError where the patch run does not fit the data, and what `Fit.run` raises.
     """
-    watcher, design = surroundings.watcher, job.design
+    watcher, design = context.watcher, job.design
     assert design.fusing is not None
     used = np.flatnonzero(job.parts >= 0)
-    images = surroundings.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
+    images = context.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
     base = load_run(design.fusing.base)
     check_base(base, job, images.size, watcher)
     grouping = group(images.samples, job.parts[used])
-    tf = backend.start(surroundings.device, verbose=surroundings.verbose)
+    tf = backend.start(context.device, verbose=context.verbose)
     import keras
 
     watcher.note(
@@ -114,27 +114,27 @@ def fuse(job: Job, run: Run, surroundings: Surroundings) -> Run:
     keras.backend.clear_session()
     keras.utils.set_random_seed(design.schedule.seed)
     patch = load_patch_network(base)
-    values, first = _features(job, images, job.parts[used], patch, surroundings)
+    values, first = _features(job, images, job.parts[used], patch, context)
     inputs = BagInputs(values, grouping, first, design.views or 1, design.schedule.seed)
     labels = np.array([job.dataset.classes.index(images.samples[place].label) for place in grouping.first])
     material = Material(job, images, inputs, job.parts[used][grouping.first], labels, patch)
     way = FUSIONS[design.head.kind]
-    learned = _LEARNERS[type(way)](way, material, run, surroundings)
-    return _finish(material, learned, run, surroundings)
+    learned = _LEARNERS[type(way)](way, material, run, context)
+    return _finish(material, learned, run, context)
 
 
 def _features(
-    job: Job, images: Images, parts: np.ndarray, patch: PatchNetwork, surroundings: Surroundings
+    job: Job, images: Images, parts: np.ndarray, patch: PatchNetwork, context: RunContext
 ) -> tuple[np.ndarray | StoredFeatures, np.ndarray | None]:
     """A row of features per patch and behind them those of children, and the row of each patch's first."""
 
     def features(source: ImageSource) -> np.ndarray | StoredFeatures:
-        return compute_features(source, patch.extractor, patch.key, job.cache, watcher=surroundings.watcher)
+        return compute_features(source, patch.extractor, patch.key, job.cache, watcher=context.watcher)
 
-    return with_views(job.design, images, parts, surroundings.workers, features)
+    return with_views(job.design, images, parts, context.workers, features)
 
 
-def _follow(way: Rule, material: Material, run: Run, surroundings: Surroundings) -> Learned:
+def _follow(way: Rule, material: Material, run: Run, context: RunContext) -> Learned:
     """A rule needs nothing."""
     return Learned(way, _stored(material))
 
@@ -143,7 +143,7 @@ def _stored(material: Material, **learned: Any) -> Stored:
     return Stored(material.job.design.head.kind, material.patch.head, material.geometry, **learned)
 
 
-def _classify(way: Classified, material: Material, run: Run, surroundings: Surroundings) -> Learned:
+def _classify(way: Classified, material: Material, run: Run, context: RunContext) -> Learned:
     """Fit a classifier to the vectors of train; who may not be separated stays together."""
     from bccli.core.classifiers.fitting import fit_classifier
     from bccli.core.classifiers.models import save_classifier
@@ -158,7 +158,7 @@ def _classify(way: Classified, material: Material, run: Run, surroundings: Surro
             labels += [material.labels[image]] * len(vectors)
             groups += [owner] * len(vectors)
         interruption.stop_if_requested()
-    surroundings.watcher.note(f"fitting {way.kind} to {len(labels)} vectors of {several[0].shape[1]} numbers")
+    context.watcher.note(f"fitting {way.kind} to {len(labels)} vectors of {several[0].shape[1]} numbers")
     classifier = fit_classifier(
         way.kind, np.concatenate(several), np.array(labels), len(material.job.dataset.classes),
         seed=schedule.seed, class_weights=schedule.class_weights, groups=groups,
@@ -167,7 +167,7 @@ def _classify(way: Classified, material: Material, run: Run, surroundings: Surro
     return Learned(way.fuser(classifier, geometry), _stored(material))
 
 
-def _train(way: Network, material: Material, run: Run, surroundings: Surroundings) -> Learned:
+def _train(way: Network, material: Material, run: Run, context: RunContext) -> Learned:
     """Train a network, as any other."""
     import keras
 
@@ -182,8 +182,8 @@ def _train(way: Network, material: Material, run: Run, surroundings: Surrounding
     )  # fmt: skip
     fit = Fit(
         network, examples, design.schedule, run.root / STATE,
-        watcher=surroundings.watcher, on_state=Curves(run.root),
-        on_epoch=EventFile(run.root / FOLDER) if surroundings.tensorboard else None,
+        watcher=context.watcher, on_state=Curves(run.root),
+        on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
     )  # fmt: skip
     try:
         fit.run()
@@ -231,7 +231,7 @@ def _check(fuser: Fuser, fit: Fit, material: Material) -> None:
 _LEARNERS: dict[type, Callable[..., Learned]] = {Rule: _follow, Classified: _classify, Network: _train}
 
 
-def _finish(material: Material, learned: Learned, run: Run, surroundings: Surroundings) -> Run:
+def _finish(material: Material, learned: Learned, run: Run, context: RunContext) -> Run:
     """Answer for images and patches, measure, draw, export, and complete the run."""
     job, patch = material.job, material.patch
     grouping, samples = material.inputs.grouping, material.images.samples
@@ -251,13 +251,13 @@ def _finish(material: Material, learned: Learned, run: Run, surroundings: Surrou
     write_answers(run.root / "predictions.csv", images, material.parts, fused, job.dataset.classes)
     write_answers(run.root / "patches.csv", samples, of_patch, patches, job.dataset.classes)
     learned.stored.write(run.root)
-    kept = keep_extractor(run.root, patch.extractor, material.images, surroundings.watcher)
+    kept = keep_extractor(run.root, patch.extractor, material.images, context.watcher)
     write_origins(job, run)
     protocol = job.dataset.info["protocol"]
     of_samples = np.array([job.dataset.classes.index(sample.label) for sample in samples])
     facts = {
         **facts_of(job, run.root),
-        "recipe": surroundings.recipe or None,
+        "recipe": context.recipe or None,
         "size": list(material.images.size),
         "images": len(images),
         "parameters": int(patch.extractor.count_params()) + learned.parameters,

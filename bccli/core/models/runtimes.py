@@ -76,7 +76,7 @@ class LiteRT:
         return self._interpreter.get_tensor(self._output)
 
 
-class NoLightFormError(Exception):
+class NoTfliteError(Exception):
     """A model that LiteRT cannot run, and why; it never leaves `load_predictor`."""
 
 
@@ -95,7 +95,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class LightEngine:
+class TfliteRuntime:
     """LiteRT on all cores; `single` says that one image is all there will be.
 
     Raises NoLightFormError.
@@ -123,14 +123,14 @@ class LightEngine:
     def _load(self, run: Run, made: Mapping[str, Any] | None) -> LiteRT:
         made = made or {"error": "an earlier bccli trained it"}
         if "error" in made:
-            raise NoLightFormError(f"{run.root}: has no form for LiteRT ({made['error']})")
+            raise NoTfliteError(f"{run.root}: has no form for LiteRT ({made['error']})")
         file = run.part(made["file"])
         packed = not self.single or made["multiply_adds"] > PACKING_PAYS
         try:
             return LiteRT(file, available_cores(), packed=packed)
         except (ImportError, RuntimeError, ValueError) as error:
             reason = next(iter(str(error).splitlines()), "")
-            raise NoLightFormError(f"{file}: LiteRT cannot run it here ({reason})") from None
+            raise NoTfliteError(f"{file}: LiteRT cannot run it here ({reason})") from None
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _load_keras(run: Run, stem: str) -> Any:
 def start_engine(device: str, *, light: bool, single: bool = False, verbose: bool = False) -> Engine:
     """LiteRT where a `light` one will do, else TensorFlow on `device`."""
     if light:
-        return LightEngine(single)
+        return TfliteRuntime(single)
     from bccli.core.models import backend
 
     return KerasEngine(f"TensorFlow on {backend.describe_device(backend.start(device, verbose=verbose))}")

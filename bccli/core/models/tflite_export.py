@@ -47,7 +47,7 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Mould:
+class HeadTemplate:
     """A network's form for LiteRT, and where in it the weights of its head lie: which bytes are whose."""
 
     form: bytes
@@ -61,13 +61,13 @@ class Mould:
         return bytes(form)
 
 
-Moulds = dict[tuple[tuple[int, ...], ...], Mould]
+HeadTemplates = dict[tuple[tuple[int, ...], ...], HeadTemplate]
 """Forms of networks on the same frozen extractor, by the shapes of their heads' weights: the converter
 takes seconds for what is the same in all of them."""
 
 
 @dataclass(frozen=True)
-class Variant:
+class HeadVariant:
     """What an export needs to know of a network that differs from others in its head only.
 
     `head` goes from `features` (n, width), which the extractor made of the inputs, to scores; `moulds`
@@ -76,7 +76,7 @@ class Variant:
 
     head: Any
     features: np.ndarray
-    moulds: Moulds
+    templates: HeadTemplates
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -85,7 +85,7 @@ class Variant:
 
 
 def export(
-    model: Any, inputs: np.ndarray, root: Path, stem: str = "model", *, variant: Variant | None = None
+    model: Any, inputs: np.ndarray, root: Path, stem: str = "model", *, variant: HeadVariant | None = None
 ) -> Export:
     """Write `root/STEM.tflite`, unless it makes other numbers of the inputs (n, …) than Keras does.
 
@@ -96,11 +96,11 @@ def export(
     file.unlink(missing_ok=True)
     try:
         with interruption.deferred():
-            if variant and variant.shapes in variant.moulds:
+            if variant and variant.shapes in variant.templates:
                 try:
                     return _cast(model, inputs, file, variant)
                 except (ValueError, RuntimeError):  # the numbers differ: its weights lie elsewhere
-                    del variant.moulds[variant.shapes]
+                    del variant.templates[variant.shapes]
             return _export(model, inputs, file, variant)
     except OSError:
         raise
@@ -109,8 +109,8 @@ def export(
         return Export(error=f"{type(error).__name__}: {first[:200]}")
 
 
-def _cast(model: Any, inputs: np.ndarray, file: Path, variant: Variant) -> Export:
-    form = variant.moulds[variant.shapes].cast(variant.head.get_weights())
+def _cast(model: Any, inputs: np.ndarray, file: Path, variant: HeadVariant) -> Export:
+    form = variant.templates[variant.shapes].cast(variant.head.get_weights())
     expected = variant.head(variant.features.astype(np.float32), training=False).numpy()
     # What the plain kernels make of the layers below is known of the mould.
     return _write(model, form, inputs, expected, file, kernels=(True,))
@@ -121,7 +121,7 @@ def _as_stored(weight: np.ndarray) -> bytes:
     return np.ascontiguousarray(weight.T).tobytes()
 
 
-def _mould(form: bytes, weights: Sequence[np.ndarray]) -> Mould | None:
+def _template(form: bytes, weights: Sequence[np.ndarray]) -> HeadTemplate | None:
     """None where it is not clear where the weights lie, such as where the converter made others of them."""
     places: dict[int, int] = {}
     for weight in weights:
@@ -130,10 +130,10 @@ def _mould(form: bytes, weights: Sequence[np.ndarray]) -> Mould | None:
         if start < 0 or start in places or form.find(stored, start + 1) >= 0:
             return None
         places[start] = start + len(stored)
-    return Mould(form, tuple(slice(start, end) for start, end in places.items()))
+    return HeadTemplate(form, tuple(slice(start, end) for start, end in places.items()))
 
 
-def _export(model: Any, inputs: np.ndarray, file: Path, variant: Variant | None) -> Export:
+def _export(model: Any, inputs: np.ndarray, file: Path, variant: HeadVariant | None) -> Export:
     import tensorflow as tf
 
     _check_depthwise(model)
@@ -142,8 +142,8 @@ def _export(model: Any, inputs: np.ndarray, file: Path, variant: Variant | None)
     expected = step(inputs.astype(np.float32)).numpy()
     form = convert(step.get_concrete_function())
     made = _write(model, form, inputs, expected, file)
-    if variant and (mould := _mould(form, variant.head.get_weights())):
-        variant.moulds[variant.shapes] = mould
+    if variant and (template := _template(form, variant.head.get_weights())):
+        variant.templates[variant.shapes] = template
     return made
 
 

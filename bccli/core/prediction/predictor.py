@@ -22,17 +22,17 @@ from bccli.core.imaging.blankness import blankness_of
 from bccli.core.imaging.formats.decoding import decode_deep
 from bccli.core.imaging.formats.turns import one_large_at_a_time
 from bccli.core.imaging.preparation import Preparation, prepare_image
-from bccli.core.models.runtimes import NoLightFormError, start_engine
+from bccli.core.models.runtimes import NoTfliteError, start_engine
 from bccli.core.prediction.masks import Masks
-from bccli.core.prediction.region_finder import LocatingAnswerer, Locator, filled
+from bccli.core.prediction.region_finder import LocatingPredictor, Locator, filled
 from bccli.core.prediction.run_predictor import (
-    Answerer,
     Decided,
-    Form,
-    PatchAnswerer,
-    Pieces,
+    ImagePatches,
+    InputSpec,
+    PatchPredictor,
+    RunPredictor,
     View,
-    load_answerer,
+    load_run_predictor,
 )
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import Run, load_run
@@ -70,7 +70,7 @@ class Predictor:
     """
 
     classes: tuple[str, ...]
-    members: tuple[Answerer, ...]
+    members: tuple[RunPredictor, ...]
     device: str
     tta: bool = False
     step: int = BATCH
@@ -87,10 +87,10 @@ class Predictor:
         return any(preparation.region for preparation, _ in self.forms)
 
     @property
-    def locators(self) -> Mapping[Form, Locator]:
+    def locators(self) -> Mapping[InputSpec, Locator]:
         """What finds regions where there is no mask, by their form; only a single run does so."""
         (member, *others) = self.members
-        return {} if others or not isinstance(member, LocatingAnswerer) else member.locators
+        return {} if others or not isinstance(member, LocatingPredictor) else member.locators
 
     @property
     def finds_regions(self) -> bool:
@@ -104,15 +104,15 @@ class Predictor:
         return (*self.columns, *(name for node in nodes for name in _shown_of(node)))
 
     @property
-    def forms(self) -> tuple[Form, ...]:
+    def forms(self) -> tuple[InputSpec, ...]:
         """The different forms in which the members want an image."""
         return tuple(dict.fromkeys(form for member in self.members for form in member.forms))
 
-    def answer(self, images: Sequence[Sequence[Pieces]]) -> Decided:
+    def answer(self, images: Sequence[Sequence[ImagePatches]]) -> Decided:
         """Class probabilities (n, classes) of n images and the classes chosen by them, which a single run may
         choose otherwise; for each of `forms`, `images` has the pieces of each image."""
-        by_form = dict(zip(self.forms, images, strict=True))
-        answers = [self._ask(member, by_form) for member in self.members]
+        by_spec = dict(zip(self.forms, images, strict=True))
+        answers = [self._ask(member, by_spec) for member in self.members]
         if len(answers) == 1 and isinstance(answers[0], Decided):
             return answers[0]
         found = [self._in_order(*pair) for pair in zip(self.members, answers, strict=True)]
@@ -121,23 +121,25 @@ class Predictor:
 
     def of_patches(self, patches: np.ndarray) -> np.ndarray:
         """Class probabilities (n, classes) of n patches uint8 (n, height, width, 3) in the only form."""
-        members = [member for member in self.members if isinstance(member, PatchAnswerer)]
+        members = [member for member in self.members if isinstance(member, PatchPredictor)]
         answers = [
-            self._in_order(member, member.of_pieces(patches, self._views(member), self.step))
+            self._in_order(member, member.of_patches(patches, self._views(member), self.step))
             for member in members
         ]
         return np.mean(answers, axis=0)
 
-    def _ask(self, member: Answerer, by_form: Mapping[Form, Sequence[Pieces]]) -> np.ndarray | Decided:
-        return member([by_form[form] for form in member.forms], self._views(member), self.step)
+    def _ask(
+        self, member: RunPredictor, by_spec: Mapping[InputSpec, Sequence[ImagePatches]]
+    ) -> np.ndarray | Decided:
+        return member([by_spec[form] for form in member.forms], self._views(member), self.step)
 
-    def _views(self, member: Answerer) -> tuple[View, ...]:
+    def _views(self, member: RunPredictor) -> tuple[View, ...]:
         """The views that images of all its forms have in common."""
         if not self.tta:
             return (_as_is,)
         return min((views_of(size) for _, size in member.forms), key=len)
 
-    def _in_order(self, member: Answerer, answers: np.ndarray | Decided) -> np.ndarray:
+    def _in_order(self, member: RunPredictor, answers: np.ndarray | Decided) -> np.ndarray:
         shares = answers.probabilities if isinstance(answers, Decided) else answers
         return shares[:, [member.classes.index(name) for name in self.classes]]
 
@@ -187,11 +189,11 @@ def load_predictor(
     single = single and not tta and not any(run.preparation.patches for run in runs)
     try:
         engine = start_engine(device, light=device != "gpu", single=single, verbose=verbose)
-        members = [load_answerer(run, engine, tempered=tempered) for run in runs]
-    except NoLightFormError as error:
+        members = [load_run_predictor(run, engine, tempered=tempered) for run in runs]
+    except NoTfliteError as error:
         watcher.warn(f"{error}; starting TensorFlow")
         engine = start_engine(device, light=False, verbose=verbose)
-        members = [load_answerer(run, engine, tempered=tempered) for run in runs]
+        members = [load_run_predictor(run, engine, tempered=tempered) for run in runs]
     if by_patch:
         _check_patches(runs, members)
     contours = any(row.contours for run in runs if (row := DATASETS.get(run.info["dataset"])) is not None)
@@ -202,11 +204,11 @@ def load_predictor(
     )  # fmt: skip
 
 
-def _check_patches(runs: Sequence[Run], members: Sequence[Answerer]) -> None:
+def _check_patches(runs: Sequence[Run], members: Sequence[RunPredictor]) -> None:
     for run, member in zip(runs, members, strict=True):
         if run.preparation.patches is None:
             raise UsageError(f"--level patch: {run.root} was trained on whole images; leave the option out")
-        if not isinstance(member, PatchAnswerer):
+        if not isinstance(member, PatchPredictor):
             raise UsageError(f"--level patch: {run.root} answers for images only; leave the option out")
         if member.forms != members[0].forms:
             raise UsageError(
@@ -289,7 +291,7 @@ class _Prepared:
     """An image in each of the predictor's forms, or why it could not be prepared."""
 
     name: str
-    forms: tuple[Pieces, ...] = ()
+    forms: tuple[ImagePatches, ...] = ()
     error: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
@@ -307,7 +309,7 @@ def _prepare_in_turn(predictor: Predictor, name: str) -> _Prepared:
         mask = None
         if predictor.needs_masks and masks and (masks.holds(name) or not predictor.finds_regions):
             mask = masks.load(name, raw.shape[:2])
-        found: dict[Form, Pieces] = {}
+        found: dict[InputSpec, ImagePatches] = {}
         columns: dict[str, str] = {}
         # Regions last: they may have to be found in what another form shows.
         for form in sorted(predictor.forms, key=lambda form: form[0].region is not None):
@@ -330,7 +332,7 @@ def _shown_of(node: str) -> tuple[str, str]:
     return f"{node}_box", f"{node}_box_from"
 
 
-def _pieces(raw: np.ndarray, form: Form, mask: np.ndarray | None, predictor: Predictor) -> Pieces:
+def _pieces(raw: np.ndarray, form: InputSpec, mask: np.ndarray | None, predictor: Predictor) -> ImagePatches:
     """The pieces of an image in a form. Raises ImageError where there are none, or of another size."""
     preparation, size = form
     prepared = prepare_image(raw, Preparation() if predictor.prepared else preparation, mask)
@@ -343,7 +345,7 @@ def _pieces(raw: np.ndarray, form: Form, mask: np.ndarray | None, predictor: Pre
     places = tuple(
         None if piece.row is None or piece.col is None else (piece.row, piece.col) for piece in found
     )
-    return Pieces(np.stack([piece.image for piece in found]), places, found[0].box)
+    return ImagePatches(np.stack([piece.image for piece in found]), places, found[0].box)
 
 
 def _answer(predictor: Predictor, batch: Sequence[_Prepared]) -> Iterator[Prediction]:

@@ -15,7 +15,7 @@ from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import raw_box
 from bccli.core.models.runtimes import Engine, Network
 from bccli.core.prediction.class_activation import DenseHead, Shapes, activation_map, box_in, head_from_arrays
-from bccli.core.prediction.run_predictor import Answerer, Form, Pieces, form_of
+from bccli.core.prediction.run_predictor import ImagePatches, InputSpec, RunPredictor, input_spec_of
 from bccli.core.runs.run_folder import Run, load_run
 
 FOLDER = "locators"
@@ -32,7 +32,7 @@ class Locator:
     """
 
     node: str
-    form: Form
+    form: InputSpec
     network: Network
     head: DenseHead
     shapes: Shapes
@@ -40,7 +40,7 @@ class Locator:
     share: float
     _lock: Lock = field(default_factory=Lock, compare=False, repr=False)
 
-    def __call__(self, pieces: Pieces, shape: tuple[int, int]) -> Box:
+    def __call__(self, pieces: ImagePatches, shape: tuple[int, int]) -> Box:
         """The box in a raw image of this shape (height, width), of which `pieces` has the locator's form."""
         preparation, size = self.form
         with self._lock:  # images are prepared in several threads
@@ -50,15 +50,15 @@ class Locator:
 
 
 @runtime_checkable
-class LocatingAnswerer(Answerer, Protocol):
+class LocatingPredictor(RunPredictor, Protocol):
     """What answers for a run that finds regions where there is no mask."""
 
     @property
-    def locators(self) -> Mapping[Form, Locator]:
+    def locators(self) -> Mapping[InputSpec, Locator]:
         """What finds them, by the forms of the regions."""
 
 
-def load_locators(run: Run, engine: Engine) -> dict[Form, Locator]:
+def load_locators(run: Run, engine: Engine) -> dict[InputSpec, Locator]:
     """A tree's locators by the form whose boxes they find."""
     known: Mapping[str, Any] = run.info.get(FOLDER, {})
     found = {}
@@ -67,8 +67,8 @@ def load_locators(run: Run, engine: Engine) -> dict[Form, Locator]:
         with np.load(run.part(f"{stem}.npz"), allow_pickle=False) as arrays:
             head = head_from_arrays(dict(arrays))
         shapes = [(rows, columns, channels) for rows, columns, channels in facts["shapes"]]
-        found[form_of(load_run(run.root / name))] = Locator(
-            name, form_of(run), engine.outputs(run, stem), head, shapes,
+        found[input_spec_of(load_run(run.root / name))] = Locator(
+            name, input_spec_of(run), engine.outputs(run, stem), head, shapes,
             facts["number"], facts["share"],
         )  # fmt: skip
     return found

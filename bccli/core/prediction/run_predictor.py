@@ -14,7 +14,7 @@ from bccli.core.models.runtimes import Engine, Network
 from bccli.core.runs.run_folder import Run, networks_of
 from bccli.core.runs.temperature import temper, temperature_of
 
-Form = tuple[Preparation, tuple[int, int]]
+InputSpec = tuple[Preparation, tuple[int, int]]
 """How a raw image becomes pieces, and the size of these, width and height."""
 
 View = Callable[[np.ndarray], np.ndarray]
@@ -22,7 +22,7 @@ View = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Pieces:
+class ImagePatches:
     """A raw image in one form: itself, or its patches.
 
     `images` is uint8 (pieces, height, width, 3), `places` has the row and column in pixels of each patch;
@@ -44,7 +44,7 @@ class Decided:
     columns: Mapping[str, np.ndarray]
 
 
-class Answerer(Protocol):
+class RunPredictor(Protocol):
     """What answers for one run."""
 
     @property
@@ -52,11 +52,11 @@ class Answerer(Protocol):
         """The names of the classes, in the order of the probabilities."""
 
     @property
-    def forms(self) -> tuple[Form, ...]:
+    def forms(self) -> tuple[InputSpec, ...]:
         """The forms in which it wants images."""
 
     def __call__(
-        self, images: Sequence[Sequence[Pieces]], views: Sequence[View], step: int
+        self, images: Sequence[Sequence[ImagePatches]], views: Sequence[View], step: int
     ) -> np.ndarray | Decided:
         """Probabilities (n, classes) of n images, each the mean over the views of it.
 
@@ -66,14 +66,14 @@ class Answerer(Protocol):
 
 
 @runtime_checkable
-class PatchAnswerer(Answerer, Protocol):
+class PatchPredictor(RunPredictor, Protocol):
     """What answers for patches, too."""
 
-    def of_pieces(self, pieces: np.ndarray, views: Sequence[View], step: int) -> np.ndarray:
+    def of_patches(self, pieces: np.ndarray, views: Sequence[View], step: int) -> np.ndarray:
         """Probabilities (n, classes) of n pieces uint8 (n, height, width, 3), each for itself."""
 
 
-Loader = Callable[[Run, Engine, bool], Answerer]
+Loader = Callable[[Run, Engine, bool], RunPredictor]
 """Makes what answers for a run, tempered by what `evaluate --calibrate` stored with it or not."""
 
 
@@ -85,23 +85,25 @@ class Averaging:
     """
 
     classes: tuple[str, ...]
-    form: Form
+    form: InputSpec
     networks: tuple[Network, ...]
     temperature: float | None = None
 
     @property
-    def forms(self) -> tuple[Form, ...]:
+    def forms(self) -> tuple[InputSpec, ...]:
         """The one form."""
         return (self.form,)
 
-    def __call__(self, images: Sequence[Sequence[Pieces]], views: Sequence[View], step: int) -> np.ndarray:
+    def __call__(
+        self, images: Sequence[Sequence[ImagePatches]], views: Sequence[View], step: int
+    ) -> np.ndarray:
         """Probabilities (n, classes) of n images."""
         (entries,) = images
-        answers = self.of_pieces(np.concatenate([entry.images for entry in entries]), views, step)
+        answers = self.of_patches(np.concatenate([entry.images for entry in entries]), views, step)
         counts = np.array([len(entry.images) for entry in entries])
         return np.add.reduceat(answers, np.cumsum([0, *counts[:-1]])) / counts[:, None]
 
-    def of_pieces(self, pieces: np.ndarray, views: Sequence[View], step: int) -> np.ndarray:
+    def of_patches(self, pieces: np.ndarray, views: Sequence[View], step: int) -> np.ndarray:
         """Probabilities (n, classes) of n pieces uint8 (n, height, width, 3), each for itself."""
         steps = np.split(pieces, range(step, len(pieces), step))
         return np.concatenate([self._answer(images, views) for images in steps])
@@ -111,7 +113,7 @@ class Averaging:
         return np.mean([temper(answer, self.temperature) for answer in answers], axis=0)
 
 
-def form_of(run: Run) -> Form:
+def input_spec_of(run: Run) -> InputSpec:
     """How a raw image reaches a run's network."""
     return run.preparation, (run.info["size"][0], run.info["size"][1])
 
@@ -121,17 +123,17 @@ def load_network(run: Run, engine: Engine) -> Network:
     return engine.network(run)
 
 
-def load_networks(run: Run, engine: Engine, tempered: bool) -> Answerer:
+def load_networks(run: Run, engine: Engine, tempered: bool) -> RunPredictor:
     """What answers for a run that is one network or classifier, or one for each fold."""
     networks = tuple(imported(KINDS[part.info["kind"]].network)(part, engine) for part in networks_of(run))
-    return Averaging(run.classes, form_of(run), networks, temperature_of(run) if tempered else None)
+    return Averaging(run.classes, input_spec_of(run), networks, temperature_of(run) if tempered else None)
 
 
-def load_answerer(run: Run, engine: Engine, *, tempered: bool = True) -> Answerer:
+def load_run_predictor(run: Run, engine: Engine, *, tempered: bool = True) -> RunPredictor:
     """What answers for a run. Raises DataError where nothing can."""
     if run.info["kind"] not in KINDS:
         raise DataError(
             f"{run.root}: is a {run.info['kind']}, which this bccli cannot predict with; name another run"
         )
-    load: Loader = imported(KINDS[run.info["kind"]].answerer)
+    load: Loader = imported(KINDS[run.info["kind"]].predictor)
     return load(run, engine, tempered)

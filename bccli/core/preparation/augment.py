@@ -15,8 +15,8 @@ from bccli.core.data.manifest import Sample
 from bccli.core.errors import BccliError
 from bccli.core.preparation.augment_chunk import (
     IMAGES,
+    AugmentedOriginal,
     Chunk,
-    Litter,
     augment_chunk,
     make_children,
     read_pixels,
@@ -105,9 +105,9 @@ class Augmentation(Making):
         """What is still to be done will take, from a handful of children made in memory."""
 
         def produce(sample: Sample) -> Iterator[np.ndarray]:
-            litter = Litter(replace(sample, variant=0), (sample.variant,), (("", None),))
+            augmented = AugmentedOriginal(replace(sample, variant=0), (sample.variant,), (("", None),))
             data, policy = self.request.data, self.request.policy
-            for _, pixels, mask in make_children(data, litter, policy, self.request.seed):
+            for _, pixels, mask in make_children(data, augmented, policy, self.request.seed):
                 yield from (pixels,) if mask is None else (pixels, mask)
 
         samples, outcome = self.dataset.samples, self.outcome
@@ -137,18 +137,18 @@ class Augmentation(Making):
         """The images of a chunk, those of one original together."""
         outcome, samples = self.outcome, self.dataset.samples
         rows = range(number * self.size, min((number + 1) * self.size, self.images))
-        litters: dict[int, list[int]] = {}
+        augmented_originals: dict[int, list[int]] = {}
         for row in rows:
-            litters.setdefault(int(outcome.parents[row]), []).append(row)
+            augmented_originals.setdefault(int(outcome.parents[row]), []).append(row)
         return Chunk(
             number,
             tuple(
-                Litter(
+                AugmentedOriginal(
                     samples[parent],
                     tuple(int(outcome.numbers[row]) for row in images),
                     tuple(map(outcome.place, images)),
                 )
-                for parent, images in litters.items()
+                for parent, images in augmented_originals.items()
             ),
             self.request.data,
             self.out,

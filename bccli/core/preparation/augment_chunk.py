@@ -26,7 +26,7 @@ _REMEDY = "restore the file or prepare the dataset again"
 
 
 @dataclass(frozen=True)
-class Litter:
+class AugmentedOriginal:
     """An original and some of its children; number 0 is the original itself.
 
     `places` are the split and fold of each of the `numbers`.
@@ -42,7 +42,7 @@ class Chunk:
     """Some litters of the prepared dataset `data`, on their way to `out`."""
 
     number: int
-    litters: tuple[Litter, ...]
+    augmented_originals: tuple[AugmentedOriginal, ...]
     data: Path
     out: Path
     policy: Policy
@@ -51,7 +51,7 @@ class Chunk:
     @property
     def images(self) -> int:
         """How many images it makes."""
-        return sum(len(litter.numbers) for litter in self.litters)
+        return sum(len(augmented.numbers) for augmented in self.augmented_originals)
 
 
 def augment_chunk(chunk: Chunk) -> tuple[int, int]:
@@ -62,21 +62,21 @@ def augment_chunk(chunk: Chunk) -> tuple[int, int]:
         return chunk.images, chunk.images
     load_cv2().setNumThreads(1)  # a process is the work of one core
     entries = new_entries(inputs)
-    for litter in chunk.litters:
+    for augmented in chunk.augmented_originals:
         interruption.stop_if_requested()
-        entries["rows"] += _write_litter(chunk, litter)
+        entries["rows"] += _write_copies(chunk, augmented)
     write_text(journal, json.dumps(entries))
     return chunk.images, 0
 
 
 def make_children(
-    data: Path, litter: Litter, policy: Policy, seed: int
+    data: Path, augmented: AugmentedOriginal, policy: Policy, seed: int
 ) -> Iterator[tuple[Sample, np.ndarray, np.ndarray | None]]:
     """Each of a litter with its pixels and its mask. Raises DataError where the original is damaged."""
-    original = litter.original
+    original = augmented.original
     pixels = read_pixels(data, original)
     mask = _read(data / original.mask)[..., 0] if original.mask else None
-    for number, (split, fold) in zip(litter.numbers, litter.places, strict=True):
+    for number, (split, fold) in zip(augmented.numbers, augmented.places, strict=True):
         image, shape = pixels, mask
         if number:
             name = original.source or original.path
@@ -107,9 +107,9 @@ def child_path(path: str, number: int) -> str:
     return str(PurePosixPath(top, "children", f"{number // 1000:03d}", f"{number % 1000:03d}", *rest))
 
 
-def _write_litter(chunk: Chunk, litter: Litter) -> list[list[Any]]:
+def _write_copies(chunk: Chunk, augmented: AugmentedOriginal) -> list[list[Any]]:
     rows = []
-    for sample, pixels, mask in make_children(chunk.data, litter, chunk.policy, chunk.seed):
+    for sample, pixels, mask in make_children(chunk.data, augmented, chunk.policy, chunk.seed):
         if mask is not None:
             write_png(chunk.out, sample.mask, mask)
         size = write_png(chunk.out, sample.path, pixels)
@@ -136,7 +136,7 @@ def _read(path: Path) -> np.ndarray:
 def _inputs_hash(chunk: Chunk) -> str:
     """A hash of all that the chunk's results depend on; the manifest vouches for the pixels."""
     digest = hashlib.sha256(json.dumps([chunk.number, chunk.seed, chunk.policy.to_json()]).encode())
-    for litter in chunk.litters:
-        cells = "\x1f".join(litter.original.cells(MANIFEST))
-        digest.update(f"{cells}\x1e{litter.numbers}{litter.places}".encode("utf-8", "surrogateescape"))
+    for augmented in chunk.augmented_originals:
+        cells = "\x1f".join(augmented.original.cells(MANIFEST))
+        digest.update(f"{cells}\x1e{augmented.numbers}{augmented.places}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from bccli.core.data.audit import keep_looks, looks_path
+from bccli.core.data.audit import hashes_path, store_hashes
 from bccli.core.data.audit_pairs import NEAR, Pair, conflicts_json, part_of, registered, write_pairs
-from bccli.core.data.leakage import Leak, Traits, audit_folds, audit_splits
+from bccli.core.data.leakage import ImageFacts, Leak, audit_folds, audit_splits
 from bccli.core.data.lookalikes import IDENTICAL
 from bccli.core.data.manifest import MANIFEST, SPLITS, ContentHash, Sample
 from bccli.core.data.remarks import Remarks
@@ -72,8 +72,8 @@ class _Tally:
         self.perceptual.append(perceptual)
         self.blank.append(blank)
 
-    def traits(self) -> Traits:
-        return Traits(
+    def facts(self) -> ImageFacts:
+        return ImageFacts(
             patients=np.array(self.patient, np.int32),
             pixels=np.array(self.pixels, np.uint64),
             perceptual=np.array(self.perceptual, np.uint64),
@@ -98,13 +98,13 @@ def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = 
     write_bytes(out / "stats.png", draw_stats(tally.census, found.classes, background))
     excluded = {remark.kind: remark.count for remark in found.tally.remarked() if remark.kind in _LEFT_OUT}
     excluded |= {kind: left_out[kind] for kind in EXCLUSIONS if left_out[kind]}
-    traits = tally.traits()
-    leaks = audit_of(traits, np.array(tally.part, np.int32), folds=tally.folds)
-    pairs = (*_placed(out, pairs), *_prepared_pairs(out, traits, leaks, pairs))
+    facts = tally.facts()
+    leaks = audit_of(facts, np.array(tally.part, np.int32), folds=tally.folds)
+    pairs = (*_placed(out, pairs), *_prepared_pairs(out, facts, leaks, pairs))
     if pairs:
         write_pairs(out / "audit.csv", pairs)
-    looks = looks_path(out / ".cache", tally.content.hexdigest())
-    keep_looks(looks, np.array(tally.perceptual, np.uint64), traits.blank)
+    image_hashes = hashes_path(out / ".cache", tally.content.hexdigest())
+    store_hashes(image_hashes, np.array(tally.perceptual, np.uint64), facts.blank)
     return {
         "counts": _counts(tally, found.classes),
         **_ages(background),
@@ -145,9 +145,9 @@ def _ages(background: Background) -> dict[str, Any]:
     }
 
 
-def audit_of(traits: Traits, parts: np.ndarray, *, folds: bool) -> dict[str, Leak]:
+def audit_of(facts: ImageFacts, parts: np.ndarray, *, folds: bool) -> dict[str, Leak]:
     """What crosses into test and val, or between folds."""
-    return {"folds": audit_folds(traits, parts)} if folds else audit_splits(traits, parts)
+    return {"folds": audit_folds(facts, parts)} if folds else audit_splits(facts, parts)
 
 
 def _placed(out: Path, pairs: Sequence[Pair]) -> Iterator[Pair]:
@@ -160,15 +160,15 @@ def _placed(out: Path, pairs: Sequence[Pair]) -> Iterator[Pair]:
 
 
 def _prepared_pairs(
-    out: Path, traits: Traits, leaks: dict[str, Leak], known: Sequence[Pair]
+    out: Path, facts: ImageFacts, leaks: dict[str, Leak], known: Sequence[Pair]
 ) -> Iterator[Pair]:
     """Pairs that show only in what was made of the images: equal pixels, and what looks alike across splits.
 
     Augmented children are left out: they look like what they were made from.
     """
-    originals = (traits.parents < 0) & ~traits.blank
+    originals = (facts.parents < 0) & ~facts.blank
     rows = np.flatnonzero(originals)
-    _, first, places = np.unique(traits.pixels[rows], return_index=True, return_inverse=True)
+    _, first, places = np.unique(facts.pixels[rows], return_index=True, return_inverse=True)
     equal = [
         pair for pair in zip(rows.tolist(), rows[first[places]].tolist(), strict=True) if len(set(pair)) > 1
     ]
@@ -183,7 +183,7 @@ def _prepared_pairs(
             if frozenset((one.source, other.source)) in told:
                 continue
             if one.source != other.source or one.label != other.label:
-                bits = 0 if kind == IDENTICAL else traits.distance(row, partner)
+                bits = 0 if kind == IDENTICAL else facts.distance(row, partner)
                 yield Pair(kind, one, other, bits)
 
     yield from new(IDENTICAL, equal)

@@ -10,7 +10,7 @@ from bccli.core.errors import UsageError
 from bccli.core.files import write_text
 from bccli.core.runs.run_folder import Run, complete_run, load_run, open_run
 from bccli.core.training.design import LATER, Design, default_cache, resolve
-from bccli.core.training.network import Surroundings, train
+from bccli.core.training.network import RunContext, train
 from bccli.core.training.run_contents import stored_figures, to_recipe, write_results
 
 # What is also given as mean and standard deviation over the folds.
@@ -18,7 +18,7 @@ _SPREAD = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "loss")
 
 
 def train_folds(
-    design: Design, dataset: Dataset, root: Path, surroundings: Surroundings, *, cache: Path | None = None
+    design: Design, dataset: Dataset, root: Path, context: RunContext, *, cache: Path | None = None
 ) -> Run:
     """Train a run per fold in `root/fold-K` and complete `root` with their pooled test predictions.
 
@@ -28,14 +28,14 @@ def train_folds(
         raise UsageError("--fold all: this dataset has splits, not folds; prepare it with --folds")
     resolved, _, weights = resolve(design)
     settings = {**resolved.to_json(weights), "fold": "all", "data": dataset.hash}
-    cache, overwrite = cache or default_cache(dataset, root), surroundings.overwrite
+    cache, overwrite = cache or default_cache(dataset, root), context.overwrite
     extendable = resolved.schedule.extendable
     with open_run(root, "folds", settings, overwrite=overwrite, extendable=extendable, later=LATER) as run:
         if run is None:
-            surroundings.watcher.note(f"{root} is complete; nothing to do")
+            context.watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
-        bases = {} if surroundings.bases is None else surroundings.bases
-        inside = replace(surroundings, overwrite=False, bases=bases)
+        bases = {} if context.bases is None else context.bases
+        inside = replace(context, overwrite=False, bases=bases)
         members = [
             train(replace(design, fold=fold), dataset, root / f"fold-{fold}", inside, cache=cache)
             for fold in range(dataset.folds)

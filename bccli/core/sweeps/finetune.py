@@ -9,7 +9,7 @@ from bccli.core.files import file_hash
 from bccli.core.runs.run_folder import Run
 from bccli.core.sweeps.sweep import Member, Rules, Sweep, run_sweep
 from bccli.core.training.design import Design
-from bccli.core.training.network import Surroundings, train
+from bccli.core.training.network import RunContext, train
 
 
 def finetune_all(
@@ -17,7 +17,7 @@ def finetune_all(
     designs: Sequence[Design],
     dataset: Dataset,
     root: Path,
-    surroundings: Surroundings,
+    context: RunContext,
     *,
     cache: Path | None = None,
     reject_overfit: bool = False,
@@ -25,7 +25,7 @@ def finetune_all(
 ) -> Sweep:
     """Fine-tune from several layers, each in a folder of its own with a name like vgg16-10-FT."""
     settings = {"command": "finetune", "base": file_hash(base.part("model.keras")), "data": dataset.hash}
-    inside = replace(surroundings, overwrite=False)
+    inside = replace(context, overwrite=False)
 
     def member(design: Design) -> Member:
         assert design.tuning is not None
@@ -40,7 +40,7 @@ def finetune_all(
         root,
         [member(design) for design in designs],
         settings,
-        Rules(reject_overfit, keep_all, surroundings.recipe),
-        overwrite=surroundings.overwrite,
-        watcher=surroundings.watcher,
+        Rules(reject_overfit, keep_all, context.recipe),
+        overwrite=context.overwrite,
+        watcher=context.watcher,
     )

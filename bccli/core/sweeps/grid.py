@@ -16,7 +16,7 @@ from bccli.core.runs.run_folder import Run
 from bccli.core.sweeps.cross_validation import train_folds
 from bccli.core.sweeps.sweep import Member, Rules, Sweep, run_sweep
 from bccli.core.training.design import DENSE, NO_BACKBONE, WORDS, Design, default_cache
-from bccli.core.training.network import Surroundings, train
+from bccli.core.training.network import RunContext, train
 from bccli.core.training.plots import draw
 from bccli.core.workers import Team
 
@@ -55,7 +55,7 @@ def train_grid(
     designs: Sequence[Design],
     dataset: Dataset,
     root: Path,
-    surroundings: Surroundings,
+    context: RunContext,
     *,
     folds: bool = False,
     seeded: bool = False,
@@ -67,8 +67,8 @@ def train_grid(
     Members of earlier calls with the same settings stay. Raises what `sweep.run_sweep` raises.
     """
     cache = cache or default_cache(dataset, root)
-    painter = Team(draw, 1)
-    inside = replace(surroundings, overwrite=False, open_images=Opener(), bases={}, painter=painter)
+    plot_pool = Team(draw, 1)
+    inside = replace(context, overwrite=False, open_images=Opener(), bases={}, plot_pool=plot_pool)
 
     def member(design: Design) -> Member:
         def make(place: Path, kept: bool) -> Run:
@@ -82,15 +82,15 @@ def train_grid(
         }
         return Member(name_of(design, seeded=seeded), facts, make, name_of(design, seeded=False))
 
-    with painter:
+    with plot_pool:
         return run_sweep(
             root,
             [member(design) for design in designs],
             _settings(designs[0], dataset, folds),
-            Rules(keep_all=keep_all, recipe=surroundings.recipe),
+            Rules(keep_all=keep_all, recipe=context.recipe),
             extendable=designs[0].schedule.extendable,
-            overwrite=surroundings.overwrite,
-            watcher=surroundings.watcher,
+            overwrite=context.overwrite,
+            watcher=context.watcher,
         )
 
 

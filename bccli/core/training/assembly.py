@@ -13,7 +13,7 @@ from bccli.core.models.extractors import EXTRACTORS, build_features
 from bccli.core.models.heads import HEADS, build_head
 from bccli.core.models.inference_mode import in_inference_mode
 from bccli.core.models.splitting import Halves, split
-from bccli.core.models.tflite_export import Moulds
+from bccli.core.models.tflite_export import HeadTemplates
 from bccli.core.models.weights import Weights
 from bccli.core.runs.run_folder import load_run
 from bccli.core.training.design import Job, Tuning
@@ -39,7 +39,7 @@ class Built:
     stored: Any
     tail: Any
     depths: dict[int, int]
-    moulds: Moulds = field(default_factory=dict)
+    templates: HeadTemplates = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class _Base:
     network: Any
     maps: Any
     extractor: Any
-    moulds: Moulds = field(default_factory=dict)
+    templates: HeadTemplates = field(default_factory=dict)
 
 
 Bases = dict[Any, _Base]
@@ -92,7 +92,7 @@ def build(
         if frozen and not job.fixed:
             features = build_features(job.backbone, network, kind, preprocess=preprocess, frozen=True)
             live = keras.Model(features.input, head(features.output))
-        return Built(maps, extractor, head, scoring, live, stored, head, {}, base.moulds)
+        return Built(maps, extractor, head, scoring, live, stored, head, {}, base.templates)
     depths = _free(network, design.tuning)
     halves = split(maps, network.layers[: design.tuning.from_layer])
     join = EXTRACTORS[kind].join

@@ -10,7 +10,7 @@ from typing import Any
 
 from bccli.core.catalog import find_backbone, nearest
 from bccli.core.data.dataset import Dataset, load_dataset
-from bccli.core.data.node_subset import VIEW, seen_by_node
+from bccli.core.data.node_subset import SUBSET, dataset_of_node
 from bccli.core.errors import DataError, UsageError
 from bccli.core.files import file_hash
 from bccli.core.models import backend
@@ -40,14 +40,14 @@ def data_of(base: Run, given: Path | None) -> Dataset:
     Of a run that is the node of a tree, it is what belongs under the node. Raises DataError where there is
     none, where it has changed, or has other classes than the run.
     """
-    view = base.info["data"].get(VIEW)
+    view = base.info["data"].get(SUBSET)
     if given is None:
         known = base.info["data"].get("path")
         root = (base.root / known).resolve() if known else None
         if root is None or not root.is_dir():
             where = f"is not at {root} any more" if root else "is not named in run.json"
             raise DataError(f"{base.root}: the data it was trained on {where}; say --data DATA")
-        dataset = seen_by_node(load_dataset(root), view)
+        dataset = dataset_of_node(load_dataset(root), view)
         if dataset.hash != base.info["data"]["hash"]:
             raise DataError(
                 f"{root}: has changed since {base.root} was trained on it; name it with --data if you mean it"
@@ -55,7 +55,7 @@ def data_of(base: Run, given: Path | None) -> Dataset:
         return dataset
     dataset = load_dataset(given)
     if dataset.classes != base.classes:
-        dataset = seen_by_node(dataset, view)
+        dataset = dataset_of_node(dataset, view)
     if dataset.classes != base.classes:
         raise DataError(
             f"{given}: has the classes {', '.join(dataset.classes)}, and {base.root} knows "

@@ -28,7 +28,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Course:
+class RateSchedule:
     """What multiplies the learning rate after some epochs; whether it needs a decay, or knows the end."""
 
     factor: Callable[[Rates, float], float]
@@ -51,10 +51,10 @@ def _step(rates: Rates, passed: float) -> float:
 
 DECAY, DECAY_EPOCHS = 0.1, 10.0
 SCHEDULES = {
-    "constant": Course(lambda rates, passed: 1.0),
-    "cosine": Course(_cosine, ends=True),
-    "exponential": Course(_exponential, decays=True),
-    "step": Course(_step, decays=True),
+    "constant": RateSchedule(lambda rates, passed: 1.0),
+    "cosine": RateSchedule(_cosine, ends=True),
+    "exponential": RateSchedule(_exponential, decays=True),
+    "step": RateSchedule(_step, decays=True),
 }
 
 

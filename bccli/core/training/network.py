@@ -53,7 +53,7 @@ _STORED, _LIVE = "stored", "live"
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunContext:
     """Where and how a run is made, none of which changes its results.
 
     `log` opens a run's log.txt for what the watcher hears; `workers` processes augment images;
@@ -76,30 +76,30 @@ class Surroundings:
     kept: bool = True
     light: bool = True
     networks: dict[Path, tuple[Any, Any]] | None = None
-    painter: Team | None = None
+    plot_pool: Team | None = None
 
 
 def train(
-    design: Design, dataset: Dataset, root: Path, surroundings: Surroundings, *, cache: Path | None = None
+    design: Design, dataset: Dataset, root: Path, context: RunContext, *, cache: Path | None = None
 ) -> Run:
     """Train one network, or continue or recognise the run `root`.
 
     Raises LeakageError, DataError, TrainingError, SettingsError, and Stopped after a signal.
     """
-    watcher, overwrite = surroundings.watcher, surroundings.overwrite
+    watcher, overwrite = context.watcher, context.overwrite
     job = plan_job(design, dataset, cache or default_cache(dataset, root), watcher)
     if design.base:
         _check_base(job, load_run(design.base), watcher)
     settings = {**job.design.to_json(job.weights), "data": dataset.hash}
     extendable = job.design.schedule.extendable
     kind = _kind(design)
-    make: Callable[[Job, Run, Surroundings], Run] = imported(KINDS[kind].trainer)
+    make: Callable[[Job, Run, RunContext], Run] = imported(KINDS[kind].trainer)
     with open_run(root, kind, settings, overwrite=overwrite, extendable=extendable, later=LATER) as run:
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
-        with surroundings.log(root / "log.txt"):
-            return make(job, run, surroundings)
+        with context.log(root / "log.txt"):
+            return make(job, run, context)
 
 
 def _kind(design: Design) -> str:
@@ -114,7 +114,7 @@ def _check_base(job: Job, base: Run, watcher: Watcher) -> None:
     if same_split(base, job):
         return
     leak = audit_against(base, job.dataset, chosen=job.parts == TEST)
-    if not leak.serious:
+    if not leak.blocking:
         return
     said = f"{base.root} was trained on what is test here: {leak_sentences({'test': leak.to_json()})[0]}"
     if not (job.design.allow_leakage or job.dataset.allows_leakage):
@@ -124,10 +124,10 @@ def _check_base(job: Job, base: Run, watcher: Watcher) -> None:
     watcher.warn(said)
 
 
-def train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
+def train_network(job: Job, run: Run, context: RunContext) -> Run:
     """Train the network of a job and fill its run. Raises what `train` raises."""
-    watcher, design = surroundings.watcher, job.design
-    tf = backend.start(surroundings.device, verbose=surroundings.verbose)
+    watcher, design = context.watcher, job.design
+    tf = backend.start(context.device, verbose=context.verbose)
     import keras
 
     command = "finetune" if design.tuning else "train"
@@ -138,15 +138,15 @@ def train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
     keras.backend.clear_session(free_memory=False)  # `build` does so where it builds a backbone
     keras.utils.set_random_seed(design.schedule.seed)
     used = np.flatnonzero(job.parts >= 0)
-    images = surroundings.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
+    images = context.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
     parts = job.parts[used]
     norm = input_norm(job, images, parts)
-    built = build(job, images.size, job.weights, norm, surroundings.bases)
+    built = build(job, images.size, job.weights, norm, context.bases)
     if design.tuning:
         take_over(design.tuning, built)
     stores = _stores(job, built, images, run, watcher)
     labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
-    with _inputs(job, images, parts, built if stores else None, norm, surroundings) as inputs:
+    with _inputs(job, images, parts, built if stores else None, norm, context) as inputs:
         examples = Examples(
             inputs,
             labels,
@@ -160,7 +160,7 @@ def train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
         fit = Fit(
             twin, examples, design.schedule, run.root / STATE,
             watcher=watcher, on_state=Curves(run.root),
-            on_epoch=EventFile(run.root / FOLDER) if surroundings.tensorboard else None,
+            on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
             depths=[depths.get(id(variable), 0) for variable in twin.trainable_variables],
         )  # fmt: skip
         try:
@@ -169,20 +169,20 @@ def train_network(job: Job, run: Run, surroundings: Surroundings) -> Run:
             raise _with_good_weights(error, job, run, built, fit, trainee) from None
         fit.hand_over(trainee)
         # A mould is of use where other heads on the same backbone may follow.
-        casts = stores and not design.tuning and surroundings.bases is not None
+        casts = stores and not design.tuning and context.bases is not None
         networks = Networks(
             built.scoring,
             assemble(built.extractor, built.head, design.head.output),
-            kept=surroundings.kept or not stores,
-            light=surroundings.light,
+            kept=context.kept or not stores,
+            light=context.light,
             head=built.head if casts else None,
-            moulds=built.moulds,
+            templates=built.templates,
         )
-        if surroundings.networks is not None and design.trainable == "none" and not design.tuning:
-            surroundings.networks[run.root] = built.extractor, built.head
-        facts = {"recipe": surroundings.recipe or None, "norm": asdict(norm) if norm else None}
+        if context.networks is not None and design.trainable == "none" and not design.tuning:
+            context.networks[run.root] = built.extractor, built.head
+        facts = {"recipe": context.recipe or None, "norm": asdict(norm) if norm else None}
         done = finish(
-            job, run, networks, fit, images, parts, facts=facts, watcher=watcher, painter=surroundings.painter
+            job, run, networks, fit, images, parts, facts=facts, watcher=watcher, plot_pool=context.plot_pool
         )
     if stores and design.tuning:
         shutil.rmtree(job.cache / "features" / feature_key(job, images.size, norm, built).name)
@@ -252,7 +252,7 @@ def _inputs(
     parts: np.ndarray,
     stored: Built | None,
     norm: Norm | None,
-    surroundings: Surroundings,
+    context: RunContext,
 ) -> Iterator[Inputs]:
     """What the trainee is fed: images, fresh children of them, or what the `stored` part makes of either."""
     design = job.design
@@ -260,9 +260,9 @@ def _inputs(
     def features(source: ImageSource) -> Any:
         assert stored is not None
         key = feature_key(job, images.size, norm, stored)
-        return compute_features(source, stored.stored, key, job.cache, watcher=surroundings.watcher)
+        return compute_features(source, stored.stored, key, job.cache, watcher=context.watcher)
 
-    seed, workers = design.schedule.seed, surroundings.workers
+    seed, workers = design.schedule.seed, context.workers
     if stored:
         values, first = with_views(design, images, parts, workers, features)
         yield Features(values) if first is None else FeatureViews(values, first, design.views or 1, seed)

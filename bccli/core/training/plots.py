@@ -35,16 +35,16 @@ def draw(drawing: Drawing) -> None:
 
 
 @contextmanager
-def drawn(drawing: Drawing, painter: Team | None) -> Iterator[None]:
+def drawn(drawing: Drawing, plot_pool: Team | None) -> Iterator[None]:
     """At the end of the block all is drawn: by the painter meanwhile, where there is one, or here."""
-    if painter is None:
+    if plot_pool is None:
         yield
         draw(drawing)
         return
     number = next(_NUMBERS)
-    begun = _survives(painter, lambda team: team.give(number, drawing))
+    begun = _survives(plot_pool, lambda team: team.give(number, drawing))
     yield
-    if not (begun and _survives(painter, lambda team: _wait_for(number, team))):
+    if not (begun and _survives(plot_pool, lambda team: _wait_for(number, team))):
         draw(drawing)
 
 

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from bccli.core.augmentation import Policy, built_in
-from bccli.core.data.audit import looks_of
+from bccli.core.data.audit import hashes_of
 from bccli.core.data.image_batches import Images
 from bccli.core.data.manifest import SPLITS, Sample
-from bccli.core.data.node_subset import VIEW
+from bccli.core.data.node_subset import SUBSET
 from bccli.core.evaluation.evaluate import figures_json, figures_of
-from bccli.core.evaluation.external import SEEN, seen_by, write_seen
+from bccli.core.evaluation.external import TRAINING_IMAGES, training_images_of, write_training_images
 from bccli.core.evaluation.overfitting import accuracies
 from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
 from bccli.core.metrics.figures import Figures
-from bccli.core.models.tflite_export import Moulds, Variant, export
+from bccli.core.models.tflite_export import HeadTemplates, HeadVariant, export
 from bccli.core.models.weights import Weights
 from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import read_any, write_predictions
@@ -51,10 +51,10 @@ class Networks:
     kept: bool = True
     light: bool = True
     head: Any = None
-    moulds: Moulds = field(default_factory=dict)
+    templates: HeadTemplates = field(default_factory=dict)
 
 
-NOT_LIGHT_YET = {"error": "the tree around it is unfinished"}
+NOT_EXPORTED_YET = {"error": "the tree around it is unfinished"}
 """What run.json says of a run whose form for LiteRT comes later."""
 
 
@@ -125,7 +125,7 @@ def finish(
     *,
     facts: dict[str, Any],
     watcher: Watcher,
-    painter: Team | None = None,
+    plot_pool: Team | None = None,
 ) -> Run:
     """Predict, measure, draw, export, and complete the run; `images` and `parts` (n,) are its examples.
 
@@ -148,7 +148,7 @@ def finish(
     }
     preliminary = Run(run.root, {**run.info, **facts})
     write_figures(preliminary)
-    with drawn(Drawing(preliminary, fit.progress), painter):
+    with drawn(Drawing(preliminary, fit.progress), plot_pool):
         kept = _keep(run.root, networks, images, fit, watcher) if networks.kept else {"network_kept": False}
     return complete_run(run, {**facts, **kept})
 
@@ -159,23 +159,23 @@ def _keep(root: Path, networks: Networks, images: Images, fit: Fit, watcher: Wat
         networks.whole.save(temporary)
     draw_network(root, networks.whole.layers)
     if not networks.light:
-        return {"litert": NOT_LIGHT_YET}
+        return {"litert": NOT_EXPORTED_YET}
     variant = None
     if networks.head is not None:
         places = some_places(images)
         features = next(iter(fit.examples.inputs.batches(places, len(places))))
-        variant = Variant(networks.head, features, networks.moulds)
-    return {"litert": export_light(networks.scoring, images, root, watcher, variant=variant)}
+        variant = HeadVariant(networks.head, features, networks.templates)
+    return {"litert": export_tflite(networks.scoring, images, root, watcher, variant=variant)}
 
 
-def export_light(
+def export_tflite(
     model: Any,
     images: Images,
     root: Path,
     watcher: Watcher,
     stem: str = "model",
     *,
-    variant: Variant | None = None,
+    variant: HeadVariant | None = None,
 ) -> dict[str, Any]:
     """STEM.tflite of a Keras model of RGB 0–255; returns what run.json says of it. Where it cannot be made,
     the watcher hears."""
@@ -204,17 +204,17 @@ def keep_extractor(root: Path, extractor: Any, images: Images, watcher: Watcher)
     """Store what makes features of images in both forms; returns what run.json says of it."""
     with replacing_file(root / "extractor.keras") as temporary:
         extractor.save(temporary)
-    return {"exports": {"extractor": export_light(extractor, images, root, watcher, "extractor")}}
+    return {"exports": {"extractor": export_tflite(extractor, images, root, watcher, "extractor")}}
 
 
 def write_origins(job: Job, run: Run) -> None:
     """seen.csv, all that the run and those before it were made with, and recipe.toml."""
-    looks = looks_of(job.dataset, job.cache)
+    looks = hashes_of(job.dataset, job.cache)
     seen = [(place, part) for place, part in enumerate(job.parts.tolist()) if part in (TRAIN, VAL)]
     rows = [(job.dataset.samples[place], SPLITS[part], *looks[place].tolist()) for place, part in seen]
     if job.design.base and not same_split(base := load_run(job.design.base), job):
-        rows += seen_by(base)
-    write_seen(run.root / SEEN, rows)
+        rows += training_images_of(base)
+    write_training_images(run.root / TRAINING_IMAGES, rows)
     write_text(run.root / "recipe.toml", to_recipe(job.design, job.weights, job.design.fold))
 
 
@@ -243,7 +243,7 @@ def facts_of(job: Job, root: Path) -> dict[str, Any]:
             "hash": job.dataset.hash,
             "images": len(job.dataset.samples),
             "path": os.path.relpath(job.dataset.root, root),
-            **({VIEW: info[VIEW]} if VIEW in info else {}),
+            **({SUBSET: info[SUBSET]} if SUBSET in info else {}),
         },
         "leakage": {part: leak.to_json() for part, leak in job.leaks.items()},
         "seed": job.design.schedule.seed,

@@ -9,7 +9,7 @@ from typing import Any
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.label_tree import Tree
 from bccli.core.data.manifest import SPLITS
-from bccli.core.data.node_subset import view_of
+from bccli.core.data.node_subset import subset_of
 from bccli.core.errors import UsageError
 from bccli.core.files import to_toml
 from bccli.core.runs.run_folder import Run
@@ -28,7 +28,7 @@ class Second:
 
 
 @dataclass(frozen=True)
-class Course:
+class NodeSettings:
     """How a node is trained."""
 
     design: Design
@@ -54,7 +54,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Graft:
+class ReusedRun:
     """A run in a node's place; its images are those of `data`, where it is not the tree's."""
 
     run: Run
@@ -73,41 +73,41 @@ class Plan:
     the own ones were made from; grafts are not trained."""
 
     tree: Tree
-    course: Course
+    node_settings: NodeSettings
     decide: str = "greedy"
-    own: Mapping[str, Course] = field(default_factory=dict)
+    own: Mapping[str, NodeSettings] = field(default_factory=dict)
     recipes: Mapping[str, str] = field(default_factory=dict)
-    grafts: Mapping[str, Graft] = field(default_factory=dict)
+    reused_runs: Mapping[str, ReusedRun] = field(default_factory=dict)
 
-    def course_of(self, name: str) -> Course:
+    def settings_of(self, name: str) -> NodeSettings:
         """How a node is trained."""
-        return self.own.get(name, self.course)
+        return self.own.get(name, self.node_settings)
 
     @property
     def trained(self) -> tuple[Tree, ...]:
         """The nodes that are trained."""
-        return tuple(node for node in self.tree.inner if node.name not in self.grafts)
+        return tuple(node for node in self.tree.inner if node.name not in self.reused_runs)
 
     def to_json(self) -> dict[str, Any]:
         """The settings by which two runs are the same."""
-        common = self.course.to_json()
+        common = self.node_settings.to_json()
         changes = {}
-        for name, course in self.own.items():
-            settings = course.to_json()
+        for name, node_settings in self.own.items():
+            settings = node_settings.to_json()
             changes[name] = {key: value for key, value in settings.items() if common.get(key) != value}
         return {
             "tree": str(self.tree),
             "decide": self.decide,
             **common,
             **{f"node {name}": json.dumps(changed, sort_keys=True) for name, changed in changes.items()},
-            **{f"compose {name}": graft.identity for name, graft in self.grafts.items()},
+            **{f"compose {name}": reused.identity for name, reused in self.reused_runs.items()},
         }
 
 
 def to_recipe(plan: Plan, dataset: Dataset) -> str:
     """The [hierarchy] table that repeats the run; composed nodes are in the folders beside it."""
-    resolved, _, weights = resolve(plan.course.design)
-    second = plan.course.second
+    resolved, _, weights = resolve(plan.node_settings.design)
+    second = plan.node_settings.second
     values = {
         "tree": str(plan.tree),
         "decide": plan.decide,
@@ -118,8 +118,8 @@ def to_recipe(plan: Plan, dataset: Dataset) -> str:
         "train-batch-norm": second.train_batch_norm if second else None,
         "node": [f"{name}={recipe}" for name, recipe in plan.recipes.items()] or None,
         "compose": [
-            f"{name}={name}" + (f"@{graft.data.root.resolve()}" if graft.data else "")
-            for name, graft in plan.grafts.items()
+            f"{name}={name}" + (f"@{reused.data.root.resolve()}" if reused.data else "")
+            for name, reused in plan.reused_runs.items()
         ]
         or None,
     }
@@ -128,11 +128,11 @@ def to_recipe(plan: Plan, dataset: Dataset) -> str:
 
 def preview(plan: Plan, dataset: Dataset) -> list[dict[str, Any]]:
     """The table of a dry run: images and patients per node, part and child."""
-    parts = parts_of(dataset, plan.course.design.fold)
+    parts = parts_of(dataset, plan.node_settings.design.fold)
     rows = []
     for node in plan.tree.inner:
-        view, places = view_of(dataset, plan.tree, node)
-        if node.name not in plan.grafts:
+        view, places = subset_of(dataset, plan.tree, node)
+        if node.name not in plan.reused_runs:
             check_parts(view, parts[places])
         for part, name in enumerate(SPLITS):
             for child in node.names:
@@ -157,10 +157,10 @@ def preview(plan: Plan, dataset: Dataset) -> list[dict[str, Any]]:
 def check_plan(plan: Plan) -> None:
     """Find the weights of all nodes before any data is read. Raises UsageError, WeightsError."""
     for node in plan.trained:
-        course = plan.course_of(node.name)
-        resolved, _, _ = resolve(course.design)
-        if course.second and resolved.trainable != "none":
+        node_settings = plan.settings_of(node.name)
+        resolved, _, _ = resolve(node_settings.design)
+        if node_settings.second and resolved.trainable != "none":
             raise UsageError(
-                f"--from-layer {course.second.from_layer}: is about a backbone that is frozen at first, and "
-                "this one learns from the start; leave it out, or say --trainable none"
+                f"--from-layer {node_settings.second.from_layer}: is about a backbone that is frozen at "
+                "first, and this one learns from the start; leave it out, or say --trainable none"
             )

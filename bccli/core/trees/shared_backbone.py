@@ -10,10 +10,10 @@ from bccli.core.data.image_batches import Images
 from bccli.core.files import file_hash, replacing_file, write_json
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.models.heads import units
-from bccli.core.prediction.run_predictor import form_of
+from bccli.core.prediction.run_predictor import input_spec_of
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run
-from bccli.core.training.run_contents import NOT_LIGHT_YET, export_light
+from bccli.core.training.run_contents import NOT_EXPORTED_YET, export_tflite
 from bccli.core.trees.node_predictions import Networks, frozen_key
 from bccli.core.trees.predictor import JOINT
 
@@ -54,7 +54,7 @@ def join(
     groups: dict[Any, dict[str, Run]] = {}
     for name, node in nodes.items():
         key = frozen_key(node)
-        if key is not None and form_of(node) == (preparation, images.size):
+        if key is not None and input_spec_of(node) == (preparation, images.size):
             groups.setdefault(key, {})[name] = node
     group = max(groups.values(), key=len, default={})
     if len(group) < 2:
@@ -62,7 +62,7 @@ def join(
     model = _joined(list(group.values()), networks)
     with replacing_file(root / f"{JOINT}.keras") as temporary:
         model.save(temporary)
-    return Joint(group, export_light(model, images, root, watcher, JOINT))
+    return Joint(group, export_tflite(model, images, root, watcher, JOINT))
 
 
 def _joined(runs: Sequence[Run], networks: Networks) -> Any:
@@ -77,7 +77,7 @@ def _joined(runs: Sequence[Run], networks: Networks) -> Any:
     return keras.Model(extractor.input, keras.layers.Concatenate(name="all_scores")(scores), name=JOINT)
 
 
-def give_light_forms(
+def export_tflite_of_nodes(
     root: Path,
     nodes: Mapping[str, Run],
     joint: Joint,
@@ -88,7 +88,7 @@ def give_light_forms(
     """Give each node that waits for it its form for LiteRT, and so a run that can be moved: a copy of the
     joint one, of which it takes its own scores, or one of its own."""
     for name, node in nodes.items():
-        if node.info.get("litert") != NOT_LIGHT_YET:
+        if node.info.get("litert") != NOT_EXPORTED_YET:
             continue
         if name in joint.nodes and joint.export and "error" not in joint.export:
             with replacing_file(node.root / _LIGHT) as temporary:
@@ -99,7 +99,7 @@ def give_light_forms(
 
             extractor, head = networks.of(node)
             scoring = keras.Model(extractor.input, head(extractor.output))
-            made = export_light(scoring, images, node.root, watcher)
+            made = export_tflite(scoring, images, node.root, watcher)
         files = dict(node.info["files"])
         if "error" not in made:
             files[_LIGHT] = file_hash(node.root / _LIGHT)

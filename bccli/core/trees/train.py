@@ -16,15 +16,21 @@ import numpy as np
 
 import bccli
 from bccli.core.catalog import find_backbone
-from bccli.core.data.audit import audit, keep_looks, looks_of, looks_path, refuse_leakage
+from bccli.core.data.audit import audit, hashes_of, hashes_path, refuse_leakage, store_hashes
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import open_images
 from bccli.core.data.label_tree import Tree
 from bccli.core.data.leakage import Leak, leak_sentences
 from bccli.core.data.manifest import SPLITS, Sample
-from bccli.core.data.node_subset import view_of
+from bccli.core.data.node_subset import subset_of
 from bccli.core.errors import DataError, LeakageError, UsageError
-from bccli.core.evaluation.external import SEEN, audit_against, check_form, seen_by, write_seen
+from bccli.core.evaluation.external import (
+    TRAINING_IMAGES,
+    audit_against,
+    check_input_spec,
+    training_images_of,
+    write_training_images,
+)
 from bccli.core.evaluation.overfitting import accuracies
 from bccli.core.evaluation.tree_decisions import DECISIONS, columns_of, leaf_probabilities, to_columns
 from bccli.core.files import is_temporary, read_json, write_text
@@ -37,12 +43,12 @@ from bccli.core.runs.predictions import write_predictions
 from bccli.core.runs.run_folder import Run, complete_run, load_run, open_run
 from bccli.core.training import finetune as finetuning
 from bccli.core.training.design import LATER, TEST, TRAIN, VAL, check_parts, default_cache, parts_of, resolve
-from bccli.core.training.network import Surroundings, train
+from bccli.core.training.network import RunContext, train
 from bccli.core.training.run_contents import write_results
 from bccli.core.trees.node_predictions import Networks, Place, answers_of_run
-from bccli.core.trees.plan import Graft, Plan, to_recipe
+from bccli.core.trees.plan import Plan, ReusedRun, to_recipe
 from bccli.core.trees.predictor import JOINT
-from bccli.core.trees.shared_backbone import give_light_forms, join
+from bccli.core.trees.shared_backbone import export_tflite_of_nodes, join
 from bccli.core.trees.train_region_finder import Films, make_locators
 
 FROZEN = "frozen"
@@ -50,7 +56,7 @@ FROZEN = "frozen"
 
 
 @dataclass(frozen=True)
-class Ground:
+class TreeData:
     """What a tree is grown on: the data, each image's part (0 train, 1 val, 2 test, -1 unused), the cache."""
 
     dataset: Dataset
@@ -69,41 +75,43 @@ class Ground:
         return [self.dataset.samples[place] for place in self.used]
 
 
-def grow(
-    plan: Plan, dataset: Dataset, root: Path, surroundings: Surroundings, *, cache: Path | None = None
+def train_tree(
+    plan: Plan, dataset: Dataset, root: Path, context: RunContext, *, cache: Path | None = None
 ) -> Run:
     """Train or compose a tree, or continue or recognise the run `root`.
 
     Raises what `network.train` raises.
     """
-    watcher = surroundings.watcher
-    _refuse_own_parts(plan, root, overwrite=surroundings.overwrite)
-    ground = _prepare_ground(plan, dataset, cache or default_cache(dataset, root), watcher)
+    watcher = context.watcher
+    _refuse_own_parts(plan, root, overwrite=context.overwrite)
+    tree_data = _prepare_tree_data(plan, dataset, cache or default_cache(dataset, root), watcher)
     settings = {**plan.to_json(), "data": dataset.hash}
-    extendable = all(plan.course_of(node.name).extendable for node in plan.tree.inner)
+    extendable = all(plan.settings_of(node.name).extendable for node in plan.tree.inner)
     later = {**LATER, "tune_epochs": None, "tune_lr": None}
     with open_run(
-        root, "tree", settings, overwrite=surroundings.overwrite, extendable=extendable, later=later
+        root, "tree", settings, overwrite=context.overwrite, extendable=extendable, later=later
     ) as run:
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
-        with surroundings.log(root / "log.txt"):
+        with context.log(root / "log.txt"):
             watcher.note(
                 f"bccli {bccli.__version__} hierarchy {plan.tree}: {len(plan.trained)} nodes to train, "
                 f"{dataset.root} → {root}"
             )
-            _share_looks(plan, ground)
+            _share_hashes(plan, tree_data)
             networks = Networks()
-            inside = replace(surroundings, overwrite=False, recipe="", bases={}, networks=networks.known)
-            nodes = {node.name: _make_node(node, plan, ground, root, inside) for node in plan.tree.inner}
-            return _finish(plan, ground, run, nodes, networks, surroundings)
+            inside = replace(context, overwrite=False, recipe="", bases={}, networks=networks.known)
+            nodes = {node.name: _make_node(node, plan, tree_data, root, inside) for node in plan.tree.inner}
+            return _finish(plan, tree_data, run, nodes, networks, context)
 
 
 def _refuse_own_parts(plan: Plan, root: Path, *, overwrite: bool) -> None:
     """Raises UsageError where a run is to be composed of one that lies in it, and is about to be replaced."""
     inside = [
-        graft.run.root for graft in plan.grafts.values() if root.resolve() in graft.run.root.resolve().parents
+        reused.run.root
+        for reused in plan.reused_runs.values()
+        if root.resolve() in reused.run.root.resolve().parents
     ]
     if inside and (overwrite or not Run(root, read_json(root / "run.json")).complete):
         raise UsageError(
@@ -111,32 +119,34 @@ def _refuse_own_parts(plan: Plan, root: Path, *, overwrite: bool) -> None:
         )
 
 
-def _prepare_ground(plan: Plan, dataset: Dataset, cache: Path, watcher: Watcher) -> Ground:
+def _prepare_tree_data(plan: Plan, dataset: Dataset, cache: Path, watcher: Watcher) -> TreeData:
     """What can be checked before anything is trained. Raises DataError, UsageError, LeakageError."""
-    parts = parts_of(dataset, plan.course.design.fold)
+    parts = parts_of(dataset, plan.node_settings.design.fold)
     if not (parts >= 0).any():
         raise DataError(f"{dataset.root}: no image is in train, val or test; prepare it with other --ratios")
     size = open_images(dataset.root, [dataset.samples[place] for place in np.flatnonzero(parts >= 0)]).size
     for node in plan.trained:
-        view, places = view_of(dataset, plan.tree, node)
+        view, places = subset_of(dataset, plan.tree, node)
         check_parts(view, parts[places])
-        design = plan.course_of(node.name).design
+        design = plan.settings_of(node.name).design
         units(design.head.output, len(node.children))
         check_size(find_backbone(design.backbone), size)
     leaks = audit(dataset, parts, cache)
-    allowed = plan.course.design.allow_leakage or dataset.allows_leakage
+    allowed = plan.node_settings.design.allow_leakage or dataset.allows_leakage
     refuse_leakage(leaks, dataset, allowed=allowed)
     for sentence in leak_sentences({part: leak.to_json() for part, leak in leaks.items()}):
         watcher.warn(sentence)
-    ground = Ground(dataset, parts, leaks, cache)
+    tree_data = TreeData(dataset, parts, leaks, cache)
     for node in plan.tree.inner:
-        if node.name in plan.grafts:
-            _check_graft(node, plan.grafts[node.name], ground, allowed=allowed, watcher=watcher)
-    return ground
+        if node.name in plan.reused_runs:
+            _check_reused(node, plan.reused_runs[node.name], tree_data, allowed=allowed, watcher=watcher)
+    return tree_data
 
 
-def _check_graft(node: Tree, graft: Graft, ground: Ground, *, allowed: bool, watcher: Watcher) -> None:
-    run, dataset = graft.run, ground.dataset
+def _check_reused(
+    node: Tree, reused: ReusedRun, tree_data: TreeData, *, allowed: bool, watcher: Watcher
+) -> None:
+    run, dataset = reused.run, tree_data.dataset
     if set(run.classes) != set(node.names):
         raise DataError(
             f"{run.root}: has the classes {', '.join(run.classes)}, and the node {node.name} has "
@@ -149,11 +159,11 @@ def _check_graft(node: Tree, graft: Graft, ground: Ground, *, allowed: bool, wat
             f"{run.root}: answers for all patches of an image together, and a node for each of its images; "
             "compose it of another run"
         )
-    check_form(run, graft.data or dataset, watcher)
-    if graft.data:
-        counterparts(node, graft.data, ground)
-    leak = audit_against(run, dataset, chosen=ground.parts == TEST)
-    if leak.serious:
+    check_input_spec(run, reused.data or dataset, watcher)
+    if reused.data:
+        matching_images(node, reused.data, tree_data)
+    leak = audit_against(run, dataset, chosen=tree_data.parts == TEST)
+    if leak.blocking:
         said = f"{run.root} was trained on what is test here: {leak_sentences({'test': leak.to_json()})[0]}"
         if not allowed:
             raise LeakageError(
@@ -162,7 +172,7 @@ def _check_graft(node: Tree, graft: Graft, ground: Ground, *, allowed: bool, wat
         watcher.warn(said)
 
 
-def counterparts(node: Tree, data: Dataset, ground: Ground) -> list[Sample | None]:
+def matching_images(node: Tree, data: Dataset, tree_data: TreeData) -> list[Sample | None]:
     """For each used image the one of the same source in a node's own data, None where that has none.
 
     Raises DataError where an image under the node has none, or one of another label.
@@ -175,65 +185,67 @@ def counterparts(node: Tree, data: Dataset, ground: Ground) -> list[Sample | Non
                 "compose it of data without patches"
             )
     found = []
-    for sample in ground.samples:
+    for sample in tree_data.samples:
         other = by_source.get(sample.source) if sample.variant == 0 else None
         child = node.child_of(sample.label)
         if child is not None and sample.variant == 0:
             if other is None:
                 raise DataError(
                     f"{data.root}: has no image of {sample.source}, which is {sample.label} in "
-                    f"{ground.dataset.root}; prepare both from the same source"
+                    f"{tree_data.dataset.root}; prepare both from the same source"
                 )
             if other.label not in (sample.label, child):
                 raise DataError(
                     f"{data.root}: {sample.source} is {other.label} there and {sample.label} in "
-                    f"{ground.dataset.root}; prepare both from the same source"
+                    f"{tree_data.dataset.root}; prepare both from the same source"
                 )
         found.append(other)
     return found
 
 
-def _share_looks(plan: Plan, ground: Ground) -> None:
+def _share_hashes(plan: Plan, tree_data: TreeData) -> None:
     """Give each node's audit the perceptual hashes that the whole one has made."""
-    looks = looks_of(ground.dataset, ground.cache)
+    looks = hashes_of(tree_data.dataset, tree_data.cache)
     for node in plan.trained:
-        view, places = view_of(ground.dataset, plan.tree, node)
-        path = looks_path(ground.cache, view.hash)
+        view, places = subset_of(tree_data.dataset, plan.tree, node)
+        path = hashes_path(tree_data.cache, view.hash)
         if not path.exists():
             with suppress(PermissionError):
-                keep_looks(path, looks["perceptual"][places], looks["blank"][places])
+                store_hashes(path, looks["perceptual"][places], looks["blank"][places])
 
 
-def _make_node(node: Tree, plan: Plan, ground: Ground, root: Path, surroundings: Surroundings) -> Run:
-    place, watcher = root / node.name, surroundings.watcher
-    if node.name in plan.grafts:
-        watcher.note(f"{node.name} ({', '.join(node.names)}): from {plan.grafts[node.name].run.root}")
-        return _copy(plan.grafts[node.name].run, place)
+def _make_node(node: Tree, plan: Plan, tree_data: TreeData, root: Path, context: RunContext) -> Run:
+    place, watcher = root / node.name, context.watcher
+    if node.name in plan.reused_runs:
+        watcher.note(f"{node.name} ({', '.join(node.names)}): from {plan.reused_runs[node.name].run.root}")
+        return _copy(plan.reused_runs[node.name].run, place)
     watcher.note(f"{node.name}: {', '.join(node.names)}")
-    view, _ = view_of(ground.dataset, plan.tree, node)
-    course = plan.course_of(node.name)
-    if course.second is None:
-        frozen = resolve(course.design)[0].trainable == "none"
-        inside = replace(surroundings, light=not frozen)
-        return train(course.design, view, place, inside, cache=ground.cache)
-    base = train(course.design, view, root / f"{node.name}.{FROZEN}", surroundings, cache=ground.cache)
+    view, _ = subset_of(tree_data.dataset, plan.tree, node)
+    node_settings = plan.settings_of(node.name)
+    if node_settings.second is None:
+        frozen = resolve(node_settings.design)[0].trainable == "none"
+        inside = replace(context, light=not frozen)
+        return train(node_settings.design, view, place, inside, cache=tree_data.cache)
+    base = train(node_settings.design, view, root / f"{node.name}.{FROZEN}", context, cache=tree_data.cache)
     (layer,) = finetuning.find_layers(
         base,
-        layers=(course.second.from_layer,),
+        layers=(node_settings.second.from_layer,),
         blocks=None,
         whole=False,
-        device=surroundings.device,
-        verbose=surroundings.verbose,
+        device=context.device,
+        verbose=context.verbose,
     )
-    schedule = replace(course.design.schedule, epochs=course.second.epochs, lr=course.second.lr)
+    schedule = replace(
+        node_settings.design.schedule, epochs=node_settings.second.epochs, lr=node_settings.second.lr
+    )
     design = finetuning.design_of(
         base,
-        replace(course.design, schedule=schedule),
+        replace(node_settings.design, schedule=schedule),
         layer,
         head=None,
-        train_batch_norm=course.second.train_batch_norm,
+        train_batch_norm=node_settings.second.train_batch_norm,
     )
-    return train(design, view, place, surroundings, cache=ground.cache)
+    return train(design, view, place, context, cache=tree_data.cache)
 
 
 def _copy(run: Run, place: Path) -> Run:
@@ -252,32 +264,34 @@ def _copy(run: Run, place: Path) -> Run:
 
 def _finish(
     plan: Plan,
-    ground: Ground,
+    tree_data: TreeData,
     run: Run,
     nodes: Mapping[str, Run],
     networks: Networks,
-    surroundings: Surroundings,
+    context: RunContext,
 ) -> Run:
     """The answers of all nodes to all images, and what a run folder holds of them."""
-    tree, classes, used = plan.tree, ground.dataset.classes, ground.used
+    tree, classes, used = plan.tree, tree_data.dataset.classes, tree_data.used
     answers = {
         node.name: _answers_of(
-            node, plan.grafts.get(node.name), nodes[node.name], ground, networks, surroundings
+            node, plan.reused_runs.get(node.name), nodes[node.name], tree_data, networks, context
         )
         for node in tree.inner
     }
     probabilities = leaf_probabilities(tree, answers, classes)
     chosen = DECISIONS[plan.decide](tree, answers, classes)
-    dataset, watcher = ground.dataset, surroundings.watcher
-    images = open_images(dataset.root, ground.samples)
+    dataset, watcher = tree_data.dataset, context.watcher
+    images = open_images(dataset.root, tree_data.samples)
     joint = join(run.root, nodes, dataset.preparation, images, networks, watcher)
-    give_light_forms(run.root, nodes, joint, images, networks, watcher)
-    parts = ground.parts[used]
-    wanted = [name for name, graft in plan.grafts.items() if graft.data and graft.data.preparation.region]
+    export_tflite_of_nodes(run.root, nodes, joint, images, networks, watcher)
+    parts = tree_data.parts[used]
+    wanted = [
+        name for name, reused in plan.reused_runs.items() if reused.data and reused.data.preparation.region
+    ]
     films = Films(images, dataset.preparation, parts == TRAIN)
     located = make_locators(run.root, tree, wanted, nodes, films, networks, watcher)
     shown = np.concatenate([np.flatnonzero(parts == VAL), np.flatnonzero(parts == TEST)])
-    samples = ground.samples
+    samples = tree_data.samples
     write_predictions(
         run.root / "predictions.csv",
         [(samples[place], SPLITS[parts[place]]) for place in shown],
@@ -288,12 +302,12 @@ def _finish(
             name: values[shown] for name, values in {**to_columns(tree, answers), **located.columns}.items()
         },
     )
-    _write_seen(run, ground, [nodes[name] for name in plan.grafts])
-    write_text(run.root / "recipe.toml", to_recipe(plan, ground.dataset))
+    _write_training_images(run, tree_data, [nodes[name] for name in plan.reused_runs])
+    write_text(run.root / "recipe.toml", to_recipe(plan, tree_data.dataset))
     labels = np.array([classes.index(sample.label) for sample in samples])
     facts = {
-        **_facts(plan, ground, run.root, nodes),
-        "recipe": surroundings.recipe or None,
+        **_facts(plan, tree_data, run.root, nodes),
+        "recipe": context.recipe or None,
         JOINT: list(joint.nodes),
         FOLDER: located.facts,
         "exports": {**({JOINT: joint.export} if joint.export else {}), **located.exports},
@@ -305,58 +319,60 @@ def _finish(
 
 def _answers_of(
     node: Tree,
-    graft: Graft | None,
+    reused: ReusedRun | None,
     run: Run,
-    ground: Ground,
+    tree_data: TreeData,
     networks: Networks,
-    surroundings: Surroundings,
+    context: RunContext,
 ) -> np.ndarray:
     """A node's probabilities (used images, children); where it has no image of its own for one, the shares of
     its children in train."""
-    own = graft.data if graft else None
+    own = reused.data if reused else None
     place = Place(
-        own.root if own else ground.dataset.root,
-        ground.cache,
+        own.root if own else tree_data.dataset.root,
+        tree_data.cache,
         networks,
-        surroundings.device,
-        surroundings.workers,
-        surroundings.verbose,
-        surroundings.watcher,
+        context.device,
+        context.workers,
+        context.verbose,
+        context.watcher,
     )
     order = [run.classes.index(name) for name in node.names]
     if own is None:
-        return answers_of_run(run, ground.samples, place)[:, order]
-    found = counterparts(node, own, ground)
-    answers = np.tile(shares_in_train(node, ground), (len(found), 1))
+        return answers_of_run(run, tree_data.samples, place)[:, order]
+    found = matching_images(node, own, tree_data)
+    answers = np.tile(shares_in_train(node, tree_data), (len(found), 1))
     there = [number for number, sample in enumerate(found) if sample is not None]
     samples = [sample for sample in found if sample is not None]
     answers[there] = answers_of_run(run, samples, place)[:, order]
     return answers
 
 
-def shares_in_train(node: Tree, ground: Ground) -> np.ndarray:
+def shares_in_train(node: Tree, tree_data: TreeData) -> np.ndarray:
     """How the images under a node are spread over its children in train (children,)."""
     counts = np.zeros(len(node.children))
-    for place in np.flatnonzero(ground.parts == TRAIN):
-        child = node.child_of(ground.dataset.samples[place].label)
+    for place in np.flatnonzero(tree_data.parts == TRAIN):
+        child = node.child_of(tree_data.dataset.samples[place].label)
         if child is not None:
             counts[node.names.index(child)] += 1
     return counts / counts.sum() if counts.sum() else np.full(len(counts), 1 / len(counts))
 
 
-def _write_seen(run: Run, ground: Ground, grafted: Sequence[Run]) -> None:
-    dataset, looks = ground.dataset, looks_of(ground.dataset, ground.cache)
+def _write_training_images(run: Run, tree_data: TreeData, grafted: Sequence[Run]) -> None:
+    dataset, looks = tree_data.dataset, hashes_of(tree_data.dataset, tree_data.cache)
     rows = [
         (dataset.samples[place], SPLITS[part], *looks[place].tolist())
-        for place, part in enumerate(ground.parts.tolist())
+        for place, part in enumerate(tree_data.parts.tolist())
         if part in (TRAIN, VAL)
     ]
-    write_seen(run.root / SEEN, [*rows, *(row for other in grafted for row in seen_by(other))])
+    write_training_images(
+        run.root / TRAINING_IMAGES, [*rows, *(row for other in grafted for row in training_images_of(other))]
+    )
 
 
-def _facts(plan: Plan, ground: Ground, root: Path, nodes: Mapping[str, Run]) -> dict[str, Any]:
+def _facts(plan: Plan, tree_data: TreeData, root: Path, nodes: Mapping[str, Run]) -> dict[str, Any]:
     """What run.json says of the data and the nodes, beyond the settings."""
-    dataset, info = ground.dataset, ground.dataset.info
+    dataset, info = tree_data.dataset, tree_data.dataset.info
     classes = list(dataset.classes)
     return {
         "tree": str(plan.tree),
@@ -377,8 +393,8 @@ def _facts(plan: Plan, ground: Ground, root: Path, nodes: Mapping[str, Run]) -> 
             "images": len(dataset.samples),
             "path": os.path.relpath(dataset.root, root),
         },
-        "leakage": {part: leak.to_json() for part, leak in ground.leaks.items()},
-        "seed": plan.course.design.schedule.seed,
-        "size": list(open_images(dataset.root, ground.samples).size),
+        "leakage": {part: leak.to_json() for part, leak in tree_data.leaks.items()},
+        "seed": plan.node_settings.design.schedule.seed,
+        "size": list(open_images(dataset.root, tree_data.samples).size),
         "parameters": sum(node.info.get("parameters", 0) for node in nodes.values()),
     }

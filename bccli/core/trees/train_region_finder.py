@@ -26,10 +26,10 @@ from bccli.core.prediction.class_activation import (
     peak_of,
 )
 from bccli.core.prediction.region_finder import FOLDER
-from bccli.core.prediction.run_predictor import form_of
+from bccli.core.prediction.run_predictor import input_spec_of
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run
-from bccli.core.training.run_contents import export_light
+from bccli.core.training.run_contents import export_tflite
 from bccli.core.trees.node_predictions import Networks
 
 _STEP = 8
@@ -78,12 +78,12 @@ def make_locators(
     leaves = {node.name: node.leaves for node in tree.inner}
     for parent, names in below.items():
         extractor, head = networks.of(nodes[parent])
-        seer = _Seer(*with_maps(extractor), dense_head(head))
-        found.exports[f"{FOLDER}/{parent}"] = _store(root, parent, seer, films, watcher)
+        region_model = _RegionModel(*with_maps(extractor), dense_head(head))
+        found.exports[f"{FOLDER}/{parent}"] = _store(root, parent, region_model, films, watcher)
         for name in names:
             number = nodes[parent].classes.index(name)
-            share, columns = _measure(name, leaves[name], seer, number, films)
-            shapes = [list(shape) for shape in seer.shapes]
+            share, columns = _measure(name, leaves[name], region_model, number, films)
+            shapes = [list(shape) for shape in region_model.shapes]
             found.facts[name] = {"by": parent, "number": number, "shapes": shapes, "share": share}
             found.columns |= columns
     return found
@@ -96,17 +96,17 @@ def _obstacle(
     if above is None:
         return "there is no node above it to find its regions"
     run, form = nodes[above.name], (films.preparation, films.images.size)
-    if run.info["kind"] != "network" or form_of(run) != form:
+    if run.info["kind"] != "network" or input_spec_of(run) != form:
         return f"{above.name} is no network that sees the images of the tree"
     if films.preparation.region or films.preparation.patches:
         return "the tree sees regions or patches itself"
-    if any(form_of(nodes[other]) == form_of(nodes[name]) for other in wanted if other != name):
+    if any(input_spec_of(nodes[other]) == input_spec_of(nodes[name]) for other in wanted if other != name):
         return "another node sees regions of the same form"
     return ""
 
 
 @dataclass(frozen=True)
-class _Seer:
+class _RegionModel:
     """A network that others are located by: the model from images to features and maps, these maps' shapes,
     and its head."""
 
@@ -122,7 +122,7 @@ class _Seer:
 
 
 def _measure(
-    name: str, leaves: Sequence[str], seer: _Seer, number: int, films: Films
+    name: str, leaves: Sequence[str], region_model: _RegionModel, number: int, films: Films
 ) -> tuple[float, dict[str, Floats]]:
     """The share whose boxes overlap most with the true ones in train, without any the least, which Zhou et
     al. take; and the columns that say how well regions are found with it."""
@@ -130,7 +130,7 @@ def _measure(
     places = np.array(sorted(boxes), np.int64)
     hits = np.full(len(films.images.samples), np.nan)
     overlaps = np.full((len(hits), len(SHARES)), np.nan)
-    for place, found in zip(places.tolist(), seer.maps(films.images, places, number), strict=True):
+    for place, found in zip(places.tolist(), region_model.maps(films.images, places, number), strict=True):
         (column, row), box = peak_of(found), boxes[place]
         hits[place] = box.left <= column < box.right and box.top <= row < box.bottom
         overlaps[place] = [overlap(box_in(found, share), box) for share in SHARES]
@@ -140,15 +140,17 @@ def _measure(
     return SHARES[best], dict(zip(columns_of_regions(name), columns, strict=True))
 
 
-def _store(root: Path, above: str, seer: _Seer, films: Films, watcher: Watcher) -> dict[str, Any]:
+def _store(
+    root: Path, above: str, region_model: _RegionModel, films: Films, watcher: Watcher
+) -> dict[str, Any]:
     """Write the model in both forms; what run.json says of that for LiteRT."""
     folder = root / FOLDER
     folder.mkdir(exist_ok=True)
     with replacing_file(folder / f"{above}.keras") as temporary:
-        seer.model.save(temporary)
+        region_model.model.save(temporary)
     with replacing(folder / f"{above}.npz") as stream:
-        np.savez(stream, **seer.head.to_arrays())  # type: ignore[arg-type]
-    made = export_light(seer.model, films.images, folder, watcher, above)
+        np.savez(stream, **region_model.head.to_arrays())  # type: ignore[arg-type]
+    made = export_tflite(region_model.model, films.images, folder, watcher, above)
     return made if "error" in made else {**made, "file": f"{FOLDER}/{made['file']}"}
 
 

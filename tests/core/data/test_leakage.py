@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bccli.core.data.leakage import NEAR_DUPLICATE_BITS, Leak, Traits, audit_folds, audit_splits, find_leak
+from bccli.core.data.leakage import (
+    NEAR_DUPLICATE_BITS,
+    ImageFacts,
+    Leak,
+    audit_folds,
+    audit_splits,
+    find_leak,
+)
 from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
 
 REAL = Path(os.environ.get("BCCLI_REAL_DATA") or Path(__file__).parents[4] / "shared/data")
@@ -21,7 +28,7 @@ def eight_images():
     """Eight images of eight patients that have nothing in common; hashes differ in 32 bits."""
     hashes = [0x0000FFFF0000FFFF, 0xFFFF0000FFFF0000, 0x00FF00FF00FF00FF, 0xFF00FF00FF00FF00]
     hashes += [0x0F0F0F0F0F0F0F0F, 0xF0F0F0F0F0F0F0F0, 0x3333333333333333, 0xCCCCCCCCCCCCCCCC]
-    return Traits(
+    return ImageFacts(
         patients=np.arange(8, dtype=np.int32),
         pixels=np.arange(100, 108, dtype=np.uint64),
         perceptual=np.array(hashes, dtype=np.uint64),
@@ -40,9 +47,9 @@ def planted(**cells):
     return replace(eight_images(), **columns)
 
 
-def leak_of(traits):
+def leak_of(facts):
     inside = np.isin(np.arange(8), INSIDE)
-    return find_leak(traits, inside, ~inside)
+    return find_leak(facts, inside, ~inside)
 
 
 def flipped(value, bits):
@@ -52,14 +59,14 @@ def flipped(value, bits):
 
 def test_images_with_nothing_in_common_do_not_leak():
     assert leak_of(eight_images()) == Leak(0, 0, 0, 0, ())
-    assert not leak_of(eight_images()).serious
+    assert not leak_of(eight_images()).blocking
 
 
 def test_a_shared_patient_counts_once():
     leak = leak_of(planted(patients={1: 0, 4: 0, 5: 0}))
     assert leak.to_json() == {"patients": 1, "identical": 0, "near_duplicates": 0, "children": 0}
     assert leak.examples == ((0, 4), (1, 4))
-    assert leak.serious
+    assert leak.blocking
 
 
 def test_unknown_patients_are_not_the_same_patient():
@@ -70,14 +77,14 @@ def test_identical_pixels_are_not_near_duplicates_too():
     same = int(eight_images().perceptual[6])
     leak = leak_of(planted(pixels={2: 106}, perceptual={2: same}))
     assert leak == Leak(0, 1, 0, 0, ((2, 6),))
-    assert leak.serious
+    assert leak.blocking
 
 
 def test_hashes_near_each_other_are_near_duplicates_up_to_the_limit():
     hashes = eight_images().perceptual
     near = leak_of(planted(perceptual={3: flipped(hashes[7], NEAR_DUPLICATE_BITS)}))
     assert near == Leak(0, 0, 1, 0, ((3, 7),))
-    assert not near.serious
+    assert not near.blocking
     assert leak_of(planted(perceptual={3: flipped(hashes[7], NEAR_DUPLICATE_BITS + 1)})) == Leak(
         0, 0, 0, 0, ()
     )
@@ -92,8 +99,8 @@ def test_blank_images_are_neither_identical_nor_alike(blank):
 
 
 def test_blank_images_still_share_patients_and_parents():
-    traits = planted(patients={4: 0}, parents={1: 5}, blank=dict.fromkeys(range(8), True))
-    assert leak_of(traits) == Leak(1, 0, 0, 1, ((1, 5), (0, 4)))
+    facts = planted(patients={4: 0}, parents={1: 5}, blank=dict.fromkeys(range(8), True))
+    assert leak_of(facts) == Leak(1, 0, 0, 1, ((1, 5), (0, 4)))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +116,7 @@ def test_blank_images_still_share_patients_and_parents():
 def test_children_apart_from_their_family_are_found(parents, children, examples):
     leak = leak_of(planted(parents=parents))
     assert (leak.children, leak.examples) == (children, examples)
-    assert leak.serious == bool(children)
+    assert leak.blocking == bool(children)
 
 
 def test_parents_in_a_circle_end():
@@ -119,15 +126,15 @@ def test_parents_in_a_circle_end():
 def test_without_perceptual_hashes_near_duplicates_are_unknown():
     leak = leak_of(replace(eight_images(), perceptual=None))
     assert leak.near_duplicates is None
-    assert not leak.serious
+    assert not leak.blocking
 
 
 def test_examples_are_five_and_serious_ones_come_first():
     hashes = eight_images().perceptual
-    traits = planted(
+    facts = planted(
         perceptual={0: flipped(hashes[4], 2)}, pixels={1: 105}, parents={2: 6}, patients={3: 7, 2: 4, 1: 4}
     )
-    assert leak_of(traits).examples == ((1, 5), (2, 6), (1, 4), (2, 4), (3, 7))
+    assert leak_of(facts).examples == ((1, 5), (2, 6), (1, 4), (2, 4), (3, 7))
 
 
 def test_nothing_outside_is_no_leak():
@@ -157,7 +164,7 @@ def random_traits(rng, n):
         hashes ^= np.uint64(1) << rng.integers(0, 64, n, dtype=np.uint64)
     parents = np.where(rng.random(n) < 0.3, rng.integers(0, n // 2, n), -1)
     parents[: n // 2] = -1
-    return Traits(
+    return ImageFacts(
         rng.integers(-1, 40, n).astype(np.int32),
         rng.integers(0, 3 * n, n, dtype=np.uint64),
         hashes,
@@ -166,23 +173,21 @@ def random_traits(rng, n):
     )
 
 
-def brute_force(traits, inside, outside):
+def brute_force(facts, inside, outside):
     """The four counts by comparing every pair, as the contract words them."""
     patients, identical, near, children = set(), set(), set(), set()
-    family = [row if parent < 0 else parent for row, parent in enumerate(traits.parents.tolist())]
+    family = [row if parent < 0 else parent for row, parent in enumerate(facts.parents.tolist())]
     for row in np.flatnonzero(inside).tolist():
         for other in np.flatnonzero(outside).tolist():
-            if traits.patients[row] >= 0 and traits.patients[row] == traits.patients[other]:
-                patients.add(int(traits.patients[row]))
+            if facts.patients[row] >= 0 and facts.patients[row] == facts.patients[other]:
+                patients.add(int(facts.patients[row]))
             if family[row] == family[other]:
                 children.add(row)
-            if traits.blank[row] or traits.blank[other]:
+            if facts.blank[row] or facts.blank[other]:
                 continue
-            if traits.pixels[row] == traits.pixels[other]:
+            if facts.pixels[row] == facts.pixels[other]:
                 identical.add(row)
-            if (
-                int(traits.perceptual[row]) ^ int(traits.perceptual[other])
-            ).bit_count() <= NEAR_DUPLICATE_BITS:
+            if (int(facts.perceptual[row]) ^ int(facts.perceptual[other])).bit_count() <= NEAR_DUPLICATE_BITS:
                 near.add(row)
     return len(patients), len(identical), len(near - identical), len(children)
 
@@ -190,22 +195,22 @@ def brute_force(traits, inside, outside):
 @pytest.mark.parametrize("seed", range(5))
 def test_counts_equal_those_of_brute_force(seed):
     rng = np.random.default_rng(seed)
-    traits = random_traits(rng, 200)
+    facts = random_traits(rng, 200)
     splits = rng.choice(3, 200, p=[0.7, 0.2, 0.1])
-    leaks = audit_splits(traits, splits)
-    assert tuple(leaks["test"].to_json().values()) == brute_force(traits, splits == 2, splits < 2)
-    assert tuple(leaks["val"].to_json().values()) == brute_force(traits, splits == 1, splits == 0)
+    leaks = audit_splits(facts, splits)
+    assert tuple(leaks["test"].to_json().values()) == brute_force(facts, splits == 2, splits < 2)
+    assert tuple(leaks["val"].to_json().values()) == brute_force(facts, splits == 1, splits == 0)
     assert all(leaks["val"].to_json().values()), "each kind must occur, or this compares zeros"
 
 
 def test_folds_equal_brute_force():
     rng = np.random.default_rng(9)
-    traits, folds = random_traits(rng, 120), rng.integers(0, 4, 120)
-    counts = [brute_force(traits, folds == fold, folds != fold) for fold in range(4)]
-    found = tuple(audit_folds(traits, folds).to_json().values())
+    facts, folds = random_traits(rng, 120), rng.integers(0, 4, 120)
+    counts = [brute_force(facts, folds == fold, folds != fold) for fold in range(4)]
+    found = tuple(audit_folds(facts, folds).to_json().values())
     assert found[1:] == tuple(np.sum(counts, axis=0)[1:])
     owners = {}
-    for patient, fold in zip(traits.patients.tolist(), folds.tolist(), strict=True):
+    for patient, fold in zip(facts.patients.tolist(), folds.tolist(), strict=True):
         owners.setdefault(patient, set()).add(fold)
     assert found[0] == sum(len(where) > 1 for patient, where in owners.items() if patient >= 0)
 
@@ -279,9 +284,9 @@ def real_images(pattern):
     return paths, [np.asarray(Image.open(path).convert("RGB")) for path in paths]
 
 
-def traits_of(patients, images):
+def facts_of(patients, images):
     n = len(images)
-    return Traits(
+    return ImageFacts(
         np.unique(patients, return_inverse=True)[1].astype(np.int32),
         np.array([int(pixel_hash(image)[:16], 16) for image in images], dtype=np.uint64),
         np.array([perceptual_hash(image) for image in images], dtype=np.uint64),
@@ -300,9 +305,9 @@ def traits_of(patients, images):
 )
 def test_real_patients_do_not_look_alike_and_their_copies_do(pattern, patient):
     paths, images = real_images(pattern)
-    traits = traits_of([patient(path) for path in paths], images)
-    assert not traits.blank.any()
-    leak = audit_folds(traits, traits.patients)
+    facts = facts_of([patient(path) for path in paths], images)
+    assert not facts.blank.any()
+    leak = audit_folds(facts, facts.patients)
     assert leak.to_json() == {"patients": 0, "identical": 0, "near_duplicates": 0, "children": 0}
 
     some = images[:: max(1, len(images) // 20)]

@@ -9,7 +9,7 @@ import pytest
 from bccli.core.models import tflite_export as exporting
 from bccli.core.models.heads import Head, build_head
 from bccli.core.models.runtimes import LiteRT
-from bccli.core.models.tflite_export import Mould, Moulds, Variant, export
+from bccli.core.models.tflite_export import HeadTemplate, HeadTemplates, Variant, export
 
 SIZE = (32, 32, 3)
 
@@ -54,14 +54,16 @@ def made(extractor: Any, head: Head, seed: int, classes: int = 3) -> Any:
     return model
 
 
-def exported(extractor: Any, head: Any, images: np.ndarray, place: Path, moulds: Moulds) -> np.ndarray:
+def exported(
+    extractor: Any, head: Any, images: np.ndarray, place: Path, templates: HeadTemplates
+) -> np.ndarray:
     """The scores that the stored form makes of the images; they are Keras's."""
     import keras
 
     place.mkdir()
     model = keras.Model(extractor.input, head(extractor.output))
     features = extractor(images.astype(np.float32)).numpy()
-    result = export(model, images, place, variant=Variant(head, features, moulds))
+    result = export(model, images, place, variant=Variant(head, features, templates))
     assert not result.error
     assert result.difference <= exporting.TOLERANCE
     scores = LiteRT(place / "model.tflite", 1).scores(images)
@@ -77,11 +79,11 @@ HEADS = [Head(), Head((16, 4), 0.5), Head(output="sigmoid")]
 def test_a_second_head_of_the_same_shapes_is_cast(
     extractor: Any, images: np.ndarray, conversions: list[Any], tmp_path: Path, head: Head
 ) -> None:
-    moulds: Moulds = {}
+    templates: HeadTemplates = {}
     classes = 2 if head.output == "sigmoid" else 3
     heads = [made(extractor, head, seed, classes) for seed in range(3)]
     first, second, _ = (
-        exported(extractor, one, images, tmp_path / str(place), moulds) for place, one in enumerate(heads)
+        exported(extractor, one, images, tmp_path / str(place), templates) for place, one in enumerate(heads)
     )
     assert len(conversions) == 1
     assert np.abs(first - second).max() > 0.1
@@ -90,10 +92,10 @@ def test_a_second_head_of_the_same_shapes_is_cast(
 def test_heads_of_other_shapes_have_moulds_of_their_own(
     extractor: Any, images: np.ndarray, conversions: list[Any], tmp_path: Path
 ) -> None:
-    moulds: Moulds = {}
+    templates: HeadTemplates = {}
     for number, head in enumerate((Head(), Head((5,)), Head(), Head((5,)))):
-        exported(extractor, made(extractor, head, number), images, tmp_path / str(number), moulds)
-    assert len(conversions) == len(moulds) == 2
+        exported(extractor, made(extractor, head, number), images, tmp_path / str(number), templates)
+    assert len(conversions) == len(templates) == 2
 
 
 @pytest.mark.parametrize("what", ["normalised", "zeros"])
@@ -101,25 +103,27 @@ def test_what_cannot_be_found_in_a_form_is_converted_each_time(
     extractor: Any, images: np.ndarray, conversions: list[Any], tmp_path: Path, what: str
 ) -> None:
     """Batch norms become parts of dense layers; zeros are everywhere."""
-    moulds: Moulds = {}
+    templates: HeadTemplates = {}
     for number in range(2):
         head = made(extractor, Head((10,), kind="thesis") if what == "normalised" else Head(), number)
         if what == "zeros":
             head.set_weights([head.get_weights()[0], np.zeros(3)])
-        exported(extractor, head, images, tmp_path / str(number), moulds)
+        exported(extractor, head, images, tmp_path / str(number), templates)
     assert len(conversions) == 2
-    assert not moulds
+    assert not templates
 
 
 def test_a_mould_that_makes_other_numbers_is_thrown_away(
     extractor: Any, images: np.ndarray, conversions: list[Any], tmp_path: Path
 ) -> None:
-    moulds: Moulds = {}
-    exported(extractor, made(extractor, Head(), 0), images, tmp_path / "0", moulds)
-    ((shapes, mould),) = moulds.items()
-    kernel, bias = mould.places
-    moulds[shapes] = Mould(mould.form, (kernel, slice(kernel.start, kernel.start + bias.stop - bias.start)))
-    exported(extractor, made(extractor, Head(), 1), images, tmp_path / "1", moulds)
+    templates: HeadTemplates = {}
+    exported(extractor, made(extractor, Head(), 0), images, tmp_path / "0", templates)
+    ((shapes, template),) = templates.items()
+    kernel, bias = template.places
+    templates[shapes] = HeadTemplate(
+        template.form, (kernel, slice(kernel.start, kernel.start + bias.stop - bias.start))
+    )
+    exported(extractor, made(extractor, Head(), 1), images, tmp_path / "1", templates)
     assert len(conversions) == 2
-    exported(extractor, made(extractor, Head(), 2), images, tmp_path / "2", moulds)
+    exported(extractor, made(extractor, Head(), 2), images, tmp_path / "2", templates)
     assert len(conversions) == 2

@@ -19,7 +19,7 @@ from bccli.core.training.settings import Schedule
 TRAIN, VAL = np.arange(40), np.arange(40, 60)
 
 
-class Pieces(Features):
+class ImagePatches(Features):
     """Features of which so many batches are taken at once."""
 
     def __init__(self, values: np.ndarray, together: int) -> None:
@@ -30,7 +30,7 @@ class Pieces(Features):
         return int(self.pieces)  # type: ignore[attr-defined]
 
 
-class Interrupted(Pieces):
+class Interrupted(ImagePatches):
     """Features that send a signal before the piece of this number, counted over training and validation."""
 
     def __init__(self, values: np.ndarray, at: int, together: int = 1) -> None:
@@ -86,7 +86,7 @@ def test_a_signal_before_any_batch_changes_nothing(
     with pytest.raises(Stopped):
         fit_to(tmp_path / "b.npz", Interrupted(values, at, together)).run()
     interruption.forget()
-    continued = fit_to(tmp_path / "b.npz", Pieces(values, 3 - together))
+    continued = fit_to(tmp_path / "b.npz", ImagePatches(values, 3 - together))
     assert outcome(continued, continued.run()) == expected
 
 

@@ -42,9 +42,9 @@ def test_a_painter_draws_what_would_be_drawn_here(drawing: Drawing) -> None:
     assert sorted(expected) == [
         "confusion_test.png", "confusion_val.png", "curves.png", "roc_test.png", "roc_val.png",
     ]  # fmt: skip
-    with Team(draw, 1) as painter:
+    with Team(draw, 1) as plot_pool:
         for _ in range(2):
-            with drawn(drawing, painter):
+            with drawn(drawing, plot_pool):
                 pass
             assert plots(drawing) == expected
     with drawn(drawing, None):
@@ -56,14 +56,14 @@ def test_a_painter_that_was_killed_is_replaced_by_this_process(drawing: Drawing)
     """Before it is given something, and in the middle of it."""
     draw(drawing)
     expected = plots(drawing)
-    with Team(draw, 1) as painter:
-        with drawn(drawing, painter):
-            (process,) = painter._processes
+    with Team(draw, 1) as plot_pool:
+        with drawn(drawing, plot_pool):
+            (process,) = plot_pool._processes
             os.kill(process.pid, signal.SIGKILL)
             process.join()
         drawing.run.root.joinpath("plots").mkdir(exist_ok=True)
         assert {name: content for name, content in plots(drawing).items() if ".tmp" not in name} == expected
         for _ in range(2):
-            with drawn(drawing, painter):
+            with drawn(drawing, plot_pool):
                 pass
             assert plots(drawing) == expected

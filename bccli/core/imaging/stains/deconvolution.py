@@ -32,9 +32,9 @@ def separate(image: np.ndarray, matrix: Floats = RUIFROK) -> NDArray[np.float32]
     return densities_of(image).astype(np.float32) @ np.linalg.pinv(matrix).T.astype(np.float32)
 
 
-def combine(amounts: np.ndarray, matrix: Floats = RUIFROK) -> NDArray[np.uint8]:
+def combine(concentrations: np.ndarray, matrix: Floats = RUIFROK) -> NDArray[np.uint8]:
     """The uint8 RGB image of amounts (height, width, stains); with three stains the inverse of `separate`."""
-    densities = amounts.astype(np.float32) @ matrix.T.astype(np.float32)
+    densities = concentrations.astype(np.float32) @ matrix.T.astype(np.float32)
     with np.errstate(over="ignore"):  # endlessly bright is white
         levels = np.float32(LIGHT) * np.exp(-densities) - 1
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)

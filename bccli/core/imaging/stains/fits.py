@@ -71,7 +71,9 @@ def is_enough(tissue: np.ndarray, pixels: np.ndarray) -> bool:
     return len(tissue) >= max(LEAST_PIXELS, LEAST_SHARE * len(pixels))
 
 
-def fit_stains(first: Floats, second: Floats, amounts_by: Callable[[Floats], Floats]) -> StainFit | None:
+def fit_stains(
+    first: Floats, second: Floats, concentrations_by: Callable[[Floats], Floats]
+) -> StainFit | None:
     """Two unit vectors put in order and measured; None where they are too alike or one is too weak.
 
     `amounts_by` takes a stain matrix (3 × 2) and returns the amounts (pixels, 2). Of the two,
@@ -80,7 +82,7 @@ def fit_stains(first: Floats, second: Floats, amounts_by: Callable[[Floats], Flo
     stains = (first, second) if first[0] > second[0] else (second, first)
     if np.degrees(np.arccos(np.clip(first @ second, -1, 1))) < LEAST_ANGLE:
         return None
-    maxima = np.percentile(amounts_by(np.stack(stains, axis=1)), STRONG, axis=0)
+    maxima = np.percentile(concentrations_by(np.stack(stains, axis=1)), STRONG, axis=0)
     return StainFit.of(*stains, maxima) if maxima.min() >= LEAST_AMOUNT else None
 
 

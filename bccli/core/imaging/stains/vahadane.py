@@ -34,7 +34,7 @@ def measure_vahadane(image: np.ndarray) -> StainFit | None:
     if not is_enough(tissue, densities):
         return None
     first, second = _learn(tissue)
-    return fit_stains(first, second, lambda stains: _amounts(densities, stains))
+    return fit_stains(first, second, lambda stains: _concentrations(densities, stains))
 
 
 def normalise_vahadane(image: np.ndarray, source: StainFit, target: StainFit) -> np.ndarray:
@@ -48,8 +48,8 @@ def normalise_vahadane(image: np.ndarray, source: StainFit, target: StainFit) ->
 
     def change(negated: Block) -> Block:
         glare = np.maximum(negated, 0)
-        amounts = _amounts(np.maximum(-negated, 0), stains)
-        return glare - amounts @ back
+        concentrations = _concentrations(np.maximum(-negated, 0), stains)
+        return glare - concentrations @ back
 
     return map_densities(image, change)
 
@@ -62,8 +62,8 @@ def _learn(tissue: Floats) -> Floats:
     """
     stains = np.array([REFERENCE.haematoxylin, REFERENCE.eosin])
     for _ in range(STEPS):
-        amounts = _amounts(tissue, stains.T, SPARSITY)
-        gram, target, before = amounts.T @ amounts, amounts.T @ tissue, stains.copy()
+        concentrations = _concentrations(tissue, stains.T, SPARSITY)
+        gram, target, before = concentrations.T @ concentrations, concentrations.T @ tissue, stains.copy()
         for number in np.flatnonzero(gram.diagonal() > 0):
             best = stains[number] + (target[number] - gram[number] @ stains) / gram[number, number]
             length = np.linalg.norm(np.maximum(best, 0))
@@ -74,7 +74,7 @@ def _learn(tissue: Floats) -> Floats:
     return stains
 
 
-def _amounts(densities: np.ndarray, stains: np.ndarray, sparsity: float = 0.0) -> np.ndarray:
+def _concentrations(densities: np.ndarray, stains: np.ndarray, sparsity: float = 0.0) -> np.ndarray:
     """Amounts c ≥ 0 (pixels, 2) that minimise ½‖density - stains · c‖² + sparsity · Σc; `stains` is 3 × 2.
 
     No element of `stains` is negative. So where one amount of the unconstrained minimum is negative, it is
@@ -82,5 +82,5 @@ def _amounts(densities: np.ndarray, stains: np.ndarray, sparsity: float = 0.0) -
     """
     alone = densities @ stains - np.asarray(sparsity, stains.dtype)
     both = alone @ np.linalg.pinv(stains.T @ stains)
-    amounts = np.where(both[:, ::-1] < 0, alone, both)
-    return np.maximum(amounts, 0, out=amounts)
+    concentrations = np.where(both[:, ::-1] < 0, alone, both)
+    return np.maximum(concentrations, 0, out=concentrations)

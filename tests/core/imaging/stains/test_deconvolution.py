@@ -23,11 +23,11 @@ def test_what_is_taken_apart_goes_together_again() -> None:
 
 
 def test_amounts_are_what_was_put_in() -> None:
-    amounts = draw_amounts(0)
-    found = separate(stain(amounts, PINK), PINK.matrix)
-    assert found.shape == amounts.shape
+    concentrations = draw_amounts(0)
+    found = separate(stain(concentrations, PINK), PINK.matrix)
+    assert found.shape == concentrations.shape
     assert found.dtype == np.float32
-    assert found == pytest.approx(amounts * PINK.maxima, abs=0.03)
+    assert found == pytest.approx(concentrations * PINK.maxima, abs=0.03)
 
 
 def test_two_stains_without_the_rest() -> None:
@@ -48,10 +48,10 @@ def test_scaling_is_taking_apart_multiplying_and_joining(factors: tuple[float, f
 
 
 def test_more_haematoxylin_darkens_nuclei_only() -> None:
-    amounts = draw_amounts(0)
-    image = stain(amounts, PINK)
+    concentrations = draw_amounts(0)
+    image = stain(concentrations, PINK)
     darker = image.astype(int) - scale_stains(image, (1.3, 1.0), PINK.matrix)
-    nuclei, rest = amounts[..., 0] > 0, amounts[..., 0] == 0
+    nuclei, rest = concentrations[..., 0] > 0, concentrations[..., 0] == 0
     assert darker[nuclei].mean() > 10
     assert abs(darker[rest]).max() <= 2
 

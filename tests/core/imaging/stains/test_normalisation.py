@@ -102,13 +102,13 @@ def test_reinhard_gives_the_target_s_means_and_deviations() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_glass_stays_white_and_nuclei_bluer_than_stroma(method: str) -> None:
-    amounts = draw_amounts(0)
-    image = stain(amounts, PURPLE)
+    concentrations = draw_amounts(0)
+    image = stain(concentrations, PURPLE)
     image[:8] = 255
     result, done = normalise_stain(image, method, measured(stain(draw_amounts(1), PINK), method))
     assert done
     assert result[:8].min() >= 235
-    nuclei, stroma = (amounts[8:, :, k] > 0.6 for k in (0, 1))
+    nuclei, stroma = (concentrations[8:, :, k] > 0.6 for k in (0, 1))
     red, _, blue = result[8:][nuclei].mean(axis=0)
     assert blue > red
     assert result[8:][stroma].mean(axis=0)[0] > red + 30
