@@ -72,6 +72,8 @@ def intervals(
         return Intervals(None, {"ci": f"only {shown}; intervals need {FEWEST}"})
     limits: dict[str, Limits | None] = {}
     reasons: dict[str, str] = {}
+    if material.sums.surplus is not None:
+        limits["ece"], reasons["ece"] = None, _LEFT_OUT["ece"]
     found = spreads([material], rounds=rounds, seed=seed)[0]
     for name, spread in found.items():
         clusters = clusters_behind(name, material)
@@ -293,9 +295,7 @@ def _beyond(share: float, clusters: int) -> Limits:
 
 def clusters_behind(name: str, material: Material) -> int:
     """How many clusters a measure rests on: those of the class that it is about, or of its rarest class."""
-    cells = material.sums.cells
-    having, claimed = cells.sum(axis=2) > 0, cells.sum(axis=1) > 0
-    own = having.sum(axis=0).tolist()
+    own, others, claimed, either = material.holders.tolist()
     measure, _, number = name.partition(".")
     if measure in _OF_ALL:
         return material.clusters
@@ -304,14 +304,8 @@ def clusters_behind(name: str, material: Material) -> int:
     if not number:
         return min((count for count in own if count), default=material.clusters)
     chosen = int(number)
-    others = int(np.delete(having, chosen, axis=1).any(axis=1).sum())
-    ways = {
-        "sensitivity": own[chosen],
-        "specificity": others,
-        "precision": int(claimed[:, chosen].sum()),
-        "f1": int((having | claimed)[:, chosen].sum()),
-    }
-    return ways.get(measure, min(own[chosen], others))
+    ways = {"sensitivity": own, "specificity": others, "precision": claimed, "f1": either}
+    return int(ways[measure][chosen] if measure in ways else min(own[chosen], others[chosen]))
 
 
 def needed(name: str, material: Material) -> int:
