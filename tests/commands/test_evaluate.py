@@ -109,7 +109,7 @@ def test_another_positive_class_turns_the_rates_round(bccli: Bccli, tmp_path: Pa
 def test_a_table_comes_from_standard_input(bccli: Bccli, tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text(GOOD)
     (expected,) = figures(bccli, tmp_path / "p.csv")
-    for text in (GOOD, "\ufeff" + GOOD.replace("\n", "\r\n"), GOOD.encode().replace(b"1.png", b"\xff.png")):
+    for text in (GOOD, "\ufeff" + GOOD.replace("\n", "\r\n"), GOOD.encode().replace(b"1.png", b"1\xff.png")):
         (entry,) = figures(bccli, "-", input=text)
         assert entry == {**expected, "name": "-"}
 

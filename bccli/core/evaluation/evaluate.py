@@ -26,6 +26,7 @@ from bccli.core.runs.aggregation import (
     holds_patches,
     holds_pieces,
     image_keys,
+    in_order,
     merged_in_words,
     mixed_patients,
     refuse_contradictions,
@@ -269,6 +270,7 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
                 f"--calibrate: {subject.name} has a temperature for images; leave --level patch out"
             )
         subject = subject.patches
+    subject = _in_order(subject)
     temperature = _temperature(subject, terms, watcher)
     rows = with_owners(_tempered(subject.predictions, temperature), pieces=subject.pieces)
     val = _tempered(subject.val, temperature) if subject.val is not None and len(subject.val) else None
@@ -301,6 +303,16 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
         units,
         temperature,
         _val_loss(val),
+    )
+
+
+def _in_order(subject: Subject) -> Subject:
+    """The subject with its rows sorted by their names, so that nothing rests on how a table has them."""
+    return replace(
+        subject,
+        predictions=in_order(subject.predictions),
+        val=subject.val and in_order(subject.val),
+        patches=subject.patches and _in_order(subject.patches),
     )
 
 

@@ -69,6 +69,8 @@ def intervals(
         return Intervals(None, {"ci": f"only {shown}; intervals need {FEWEST}"})
     limits: dict[str, Limits | None] = {}
     reasons: dict[str, str] = {}
+    if material.sums.surplus is not None:
+        limits["ece"], reasons["ece"] = None, _LEFT_OUT["ece"]
     found, behind = spreads([material], rounds=rounds, seed=seed)[0], supports(material)
     for name, spread in found.items():
         limits[name], why = None, ""

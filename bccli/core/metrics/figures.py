@@ -145,7 +145,7 @@ def measure(
         patients=len(known) or None,
         classes=list(classes),
         positive=None if material.positive is None else classes[material.positive],
-        confusion_matrix=material.sums.cells.sum(axis=0).astype(np.int64).tolist(),
+        confusion_matrix=material.confusion.tolist(),
         per_class=per_class,
         calibration=_picked(found, ("ece", "brier")) if probabilities is not None else None,
         kappa_weights="quadratic" if are_grades(classes) else "none",
@@ -215,7 +215,7 @@ def _per_class(
     material: Material, found: Mapping[str, float | None], classes: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Each class against the rest, in the order of `classes`."""
-    counts = material.sums.cells.sum(axis=(0, 2)).astype(int).tolist()
+    counts = material.confusion.sum(axis=1).tolist()
     return {
         name: {"n": counts[number], **{measure: found.get(f"{measure}.{number}") for measure in PER_CLASS}}
         for number, name in enumerate(classes)

@@ -169,7 +169,7 @@ def _side_by_side(first: Material, second: Material) -> Material:
     shared = [name for name in first.sums.means if name in second.sums.means]
     means = {name: np.concatenate([first.sums.means[name], second.sums.means[name]]) for name in shared}
     right = None if first.sums.right is None else both("right")
-    return replace(first, sums=Sums(both("cells"), means, None, right), rankings={})
+    return replace(first, sums=Sums(both("counts"), both("distance"), means, None, right), rankings={})
 
 
 def _difference(both: Material, weights: Floats) -> dict[str, Floats]:

@@ -39,8 +39,9 @@ def supports(material: Material) -> Mapping[str, Support]:
     them. A measure of a single class needs FEWEST clusters, as few of them lie: of 100 studies with two
     patients, 20.
     """
-    classes = [_of_class(material, number) for number in range(material.classes)]
-    every = equally_large(material.sums.cells.sum(axis=(1, 2)))
+    total = material.sums.counts[:, 0].sum(axis=1)
+    every = equally_large(total)
+    classes = [_of_class(material, number, total, every) for number in range(material.classes)]
     present = [found for found in classes if found["sensitivity"].clusters]
     rarest = min((found["sensitivity"].clusters for found in present), default=0)
     least = min((found["roc_auc"].equal for found in present), default=every)
@@ -69,18 +70,12 @@ def equally_large(counts: Floats) -> float:
     return float(counts.sum() ** 2 / np.square(counts).sum()) if counts.any() else 0.0
 
 
-def _of_class(material: Material, number: int) -> dict[str, Support]:
-    """What the measures of one class rest on."""
-    cells = material.sums.cells
-    total, own, claimed = (
-        cells.sum(axis=(1, 2)),
-        cells[:, number].sum(axis=1),
-        cells[:, :, number].sum(axis=1),
-    )
+def _of_class(material: Material, number: int, total: Floats, every: float) -> dict[str, Support]:
+    """What the measures of one class rest on, where clusters have `total` images (C,)."""
+    own, claimed = material.sums.counts[:, :2, number].T
     rest = total - own
     of_own, of_rest = equally_large(own), equally_large(rest)
     both = 2 * of_own * of_rest / (of_own + of_rest) if of_own and of_rest else 0.0
-    every = equally_large(total)
 
     def support(having: Bools, equal: float, hull: float) -> Support:
         return Support(int(having.sum()), equal, FEWEST, hull)

@@ -3,11 +3,12 @@
 n images belong to C clusters (patients) and have one of K classes. A weighting says how often each
 cluster counts; R of them have shape (R, C), and each measure then has shape (R,). What is not defined
 (a ratio whose denominator is zero) is NaN. Counts and sums are added up per cluster once; images are
-sorted by their scores once. Memory is that of a chunk of weightings.
+sorted by their scores once. Memory is that of a chunk of weightings, and grows with K, not with its square.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +21,42 @@ CALIBRATION_BINS = 15
 """Guo et al. 2017, "On Calibration of Modern Neural Networks", table 1."""
 
 CELLS = 1 << 22
-"""So many numbers at most are in an array of weightings by images, 32 MB, unless one weighting has more."""
+"""So many numbers at most are in an array of weightings by clusters, 32 MB, unless one weighting has more."""
+IN_CACHE = 1 << 17
+"""So many numbers at most are in an array of weightings by images, 1 MB, which a processor keeps at hand."""
 
 
 @dataclass(frozen=True)
 class Sums:
     """What one or more measures need: a column of sums per cluster (C,) or (C, …) under each name.
 
-    `cells` (C, K, K) counts images by true and predicted class; `means` has the sum of each quantity that
-    is averaged over images; `surplus` (C, bins) that of confidence less correctness, None without
-    probabilities; `right` (C, 2) sums the shares of right images over a cluster's patients and counts
+    `counts` (C, 3, K) has the images that are of each class, those that are predicted to be, and those of
+    which both is true; `distance` (C,) sums how far the two are apart (see `collect`); `means` has the sum of
+    each quantity that is averaged over images; `surplus` (C, bins) that of confidence less correctness, None
+    without probabilities; `right` (C, 2) sums the shares of right images over a cluster's patients and counts
     these, None where no patient is known.
     """
 
-    cells: Floats
+    counts: Floats
+    distance: Floats
     means: Mapping[str, Floats]
     surplus: Floats | None
     right: Floats | None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Where areas grow: at each positive, or, with ties, at each of the S scores that positives have.
+
+    Owners of the positives and of the negatives, by falling score; how many negatives are `above` a step
+    (S,) and how many above or `level` with it (S,); its `last` positive (S,), None where there are no ties.
+    """
+
+    positives: Integers
+    negatives: Integers
+    above: Integers
+    level: Integers
+    last: Integers | None
 
 
 @dataclass(frozen=True)
@@ -47,26 +67,43 @@ class Ranking:
     positives: Bools
     ends: Integers | None
 
+    @cached_property
+    def steps(self) -> Steps:
+        """Where the areas under the curves grow."""
+        owners = self.owners[self.positives], self.owners[~self.positives]
+        if self.ends is None:
+            above = np.flatnonzero(self.positives) - np.arange(len(owners[0]))
+            return Steps(*owners, above, above, None)
+        ends = self.ends + 1
+        found = np.append(0, np.cumsum(self.positives))[np.append(0, ends)]
+        passed = np.append(0, ends) - found
+        there = found[1:] > found[:-1]
+        return Steps(*owners, passed[:-1][there], passed[1:][there], found[1:][there] - 1)
+
 
 @dataclass(frozen=True)
 class Material:
-    """Images as the measures want them; `positive` is a class number, or None with more than two classes."""
+    """Images as the measures want them; `positive` is a class number, or None with more than two classes.
+
+    `confusion` (K, K) counts images by true and predicted class; `quadratic` is how far classes are apart.
+    """
 
     classes: int
     positive: int | None
     sums: Sums
     rankings: Mapping[int, Ranking]
-    disagreement: Floats = field(repr=False)
+    confusion: Integers
+    quadratic: bool = False
 
     @property
     def clusters(self) -> int:
         """How many clusters there are."""
-        return len(self.sums.cells)
+        return len(self.sums.counts)
 
     @property
     def images(self) -> int:
         """How many images there are."""
-        return int(self.sums.cells.sum())
+        return int(self.confusion.sum())
 
 
 def collect(
@@ -87,26 +124,30 @@ def collect(
     disagreement for Cohen's κ by the square of the distance between classes.
     """
     count = int(owners.max(initial=-1)) + 1
-    cells = _per_cluster(owners, labels * classes + predicted, count, classes**2)
-    right = None if patients is None else _shares_right(labels == predicted, patients, owners, count)
+    hits = labels == predicted
+    right = None if patients is None else _shares_right(hits, patients, owners, count)
     surplus = None
     if probabilities is not None:
         confidence = np.take_along_axis(probabilities, predicted[:, None], axis=1)[:, 0]
         surplus = _per_cluster(
-            owners, bins_of(confidence), count, CALIBRATION_BINS, weights=confidence - (labels == predicted)
+            owners, bins_of(confidence), count, CALIBRATION_BINS, weights=confidence - hits
         )
-    means: dict[str, Floats] = {
-        name: np.bincount(owners, values, count).astype(np.float64) for name, values in per_image.items()
-    }
-    distance = np.subtract.outer(np.arange(classes), np.arange(classes))
+    means = {name: _summed(owners, values, count) for name, values in per_image.items()}
+    counts = np.zeros((count, 3, classes))
+    for row, (among, numbers) in enumerate(
+        [(owners, labels), (owners, predicted), (owners[hits], labels[hits])]
+    ):
+        counts[:, row] = _per_cluster(among, numbers, count, classes)
+    apart = _summed(owners, (labels - predicted) ** 2 if quadratic else ~hits, count)
     return Material(
         classes,
         positive,
-        Sums(cells.reshape(count, classes, classes), means, surplus, right),
+        Sums(counts, apart, means, surplus, right),
         {}
         if probabilities is None
         else {k: rank(labels == k, probabilities[:, k], owners) for k in range(classes)},
-        (distance**2 if quadratic else distance != 0).astype(np.float64),
+        np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes),
+        quadratic,
     )
 
 
@@ -123,12 +164,17 @@ def bins_of(confidence: Floats) -> Integers:
     return np.digitize(confidence, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1], right=True)
 
 
+def _summed(owners: Integers, values: Floats | Integers | Bools, count: int) -> Floats:
+    """Sums by cluster, (count,)."""
+    return np.bincount(owners, values, count).astype(np.float64, copy=False)
+
+
 def _per_cluster(
     owners: Integers, columns: Integers, count: int, width: int, weights: Floats | None = None
 ) -> Floats:
     """Sums by cluster and column, (count, width)."""
     table = np.bincount(owners * width + columns, weights=weights, minlength=count * width)
-    return table.astype(np.float64).reshape(count, width)
+    return table.astype(np.float64, copy=False).reshape(count, width)
 
 
 def rank(positives: Bools, scores: Floats, owners: Integers) -> Ranking:
@@ -148,38 +194,51 @@ def areas(ranking: Ranking, weights: Floats) -> tuple[Floats, Floats]:
     10.1148/radiology.143.1.7063747); the second is average precision, Σ (recall gained × precision), as in
     scikit-learn, without interpolation.
     """
+    steps = ranking.steps
     roc, precision = np.empty((2, len(weights)))
-    for part in chunks(len(weights), len(ranking.owners)):
-        counted = weights[part][:, ranking.owners]
-        seen = np.cumsum(counted, axis=1)
-        hits = np.cumsum(np.where(ranking.positives, counted, 0.0), axis=1)
-        if ranking.ends is not None:
-            seen, hits = seen[:, ranking.ends], hits[:, ranking.ends]
+    for part in chunks(len(weights), len(ranking.owners), IN_CACHE):
+        gained = np.take(weights[part], steps.positives, axis=1)
+        hits = np.cumsum(gained, axis=1)
+        if steps.last is not None:
+            hits = np.take(hits, steps.last, axis=1)
+            gained = hits.copy()
+            gained[:, 1:] -= hits[:, :-1]
+        misses = np.zeros((len(gained), len(steps.negatives) + 1))
+        np.cumsum(np.take(weights[part], steps.negatives, axis=1), axis=1, out=misses[:, 1:])
+        above = level = np.take(misses, steps.above, axis=1)
+        if steps.last is not None:
+            level = np.take(misses, steps.level, axis=1)
+            above = (above + level) / 2  # of negatives that a positive is tied with, half are above it
+        positives, negatives = gained.sum(axis=1), misses[:, -1]
+        pairs = positives * negatives
         with np.errstate(divide="ignore", invalid="ignore"):
-            shares = np.where(seen > 0, hits / seen, 0.0)
-            positives = hits[:, -1] if hits.shape[1] else np.zeros(len(hits))
-            negatives = (seen[:, -1] if seen.shape[1] else np.zeros(len(seen))) - positives
-            gained = np.diff(hits, axis=1, prepend=0.0)
-            lost = np.diff(seen, axis=1, prepend=0.0) - gained
-            # Each negative counts the positives above it, and half of those it is tied with.
-            roc[part] = ((hits - gained / 2) * lost).sum(axis=1) / (positives * negatives)
-            precision[part] = (shares * gained).sum(axis=1) / positives
+            roc[part] = (pairs - np.einsum("rs,rs->r", gained, above)) / pairs
+            # Before the first weight there is neither a hit nor a miss, and nothing is gained.
+            shares = hits / np.maximum(hits + level, _SMALLEST)
+            precision[part] = np.einsum("rs,rs->r", gained, shares) / positives
     return roc, precision
 
 
-def chunks(rounds: int, width: int) -> list[slice]:
-    """Slices of rounds, each with at most CELLS numbers (or one round)."""
-    step = max(1, CELLS // max(width, 1))
+_SMALLEST = float(np.finfo(np.float64).tiny)
+
+
+def chunks(rounds: int, width: int, most: int | None = None) -> list[slice]:
+    """Slices of rounds, each with at most so many numbers (CELLS by default), or one round."""
+    step = max(1, (most or CELLS) // max(width, 1))
     return [slice(start, min(start + step, rounds)) for start in range(0, rounds, step)]
 
 
 def measures(material: Material, weights: Floats, *, every_class: bool = True) -> dict[str, Floats]:
     """Every measure (R,) for weightings (R, C), by its name in the contract; per class as `f1.NUMBER`.
 
-    Without `every_class`, areas of single classes are left out where the headline does not need them.
+    Without `every_class`, what has no interval is left out: areas of single classes where the headline does
+    not need them, and the calibration error, which resampling itself makes larger.
     """
-    cells = np.tensordot(weights, material.sums.cells, axes=1)
-    found = {**_from_counts(cells, material), **_from_sums(material.sums, weights, cells)}
+    counts = np.tensordot(weights, material.sums.counts, axes=1)
+    found = {
+        **_from_counts(counts, weights @ material.sums.distance, material),
+        **_from_sums(material.sums, weights, counts[:, 0].sum(axis=1), calibration=every_class),
+    }
     wanted = (
         [material.positive] if material.positive is not None and not every_class else range(material.classes)
     )
@@ -189,10 +248,10 @@ def measures(material: Material, weights: Floats, *, every_class: bool = True) -
     return {**found, **_headline(found, material)}
 
 
-def _from_counts(cells: Floats, material: Material) -> dict[str, Floats]:
-    """What confusion matrices (R, K, K) say."""
-    total, hits = cells.sum(axis=(1, 2)), np.diagonal(cells, axis1=1, axis2=2)
-    actual, claimed = cells.sum(axis=2), cells.sum(axis=1)
+def _from_counts(counts: Floats, distance: Floats, material: Material) -> dict[str, Floats]:
+    """What the counts of each class (R, 3, K) and the distances between truth and prediction (R,) say."""
+    actual, claimed, hits = np.moveaxis(counts, 1, 0)
+    total = actual.sum(axis=1)
     rest = total[:, None] - actual
     with np.errstate(divide="ignore", invalid="ignore"):
         per_class = {
@@ -201,7 +260,6 @@ def _from_counts(cells: Floats, material: Material) -> dict[str, Floats]:
             "precision": hits / claimed,
             "f1": 2 * hits / (actual + claimed),
         }
-        chance = actual[:, :, None] * claimed[:, None, :] / total[:, None, None]
         spread = (total**2 - (claimed**2).sum(axis=1)) * (total**2 - (actual**2).sum(axis=1))
         whole = {
             "accuracy": hits.sum(axis=1) / total,
@@ -210,21 +268,32 @@ def _from_counts(cells: Floats, material: Material) -> dict[str, Floats]:
             # Gorodkin 2004, DOI 10.1016/j.compbiolchem.2004.09.006, for any number of classes.
             "mcc": (total * hits.sum(axis=1) - (actual * claimed).sum(axis=1)) / np.sqrt(spread),
             # Cohen 1968, DOI 10.1037/h0026256.
-            "kappa": 1
-            - (cells * material.disagreement).sum(axis=(1, 2))
-            / (chance * material.disagreement).sum(axis=(1, 2)),
+            "kappa": 1 - distance * total / _by_chance(actual, claimed, quadratic=material.quadratic),
         }
     for name, values in per_class.items():
         whole |= {f"{name}.{number}": values[:, number] for number in range(material.classes)}
     return {name: np.where(np.isinf(values), np.nan, values) for name, values in whole.items()}
 
 
-def _from_sums(sums: Sums, weights: Floats, cells: Floats) -> dict[str, Floats]:
-    """What is a mean over images or patients."""
-    total = cells.sum(axis=(1, 2))
+def _by_chance(actual: Floats, claimed: Floats, *, quadratic: bool) -> Floats:
+    """The distances between all truths and all predictions, each image's with each image's, (R,).
+
+    Not added up over pairs of classes (i, j): of those i ≠ j, all less the equal ones; of (i - j)², i² and j²
+    less twice their product. In whole numbers both are exact.
+    """
+    total, told = actual.sum(axis=1), claimed.sum(axis=1)
+    if not quadratic:
+        return total * told - (actual * claimed).sum(axis=1)
+    place = np.arange(actual.shape[1], dtype=np.float64)
+    squares = actual @ place**2 * told + claimed @ place**2 * total
+    return squares - 2 * (actual @ place) * (claimed @ place)
+
+
+def _from_sums(sums: Sums, weights: Floats, total: Floats, *, calibration: bool) -> dict[str, Floats]:
+    """What is a mean over images or patients; `total` (R,) counts images."""
     with np.errstate(divide="ignore", invalid="ignore"):
         found = {name: weights @ values / total for name, values in sums.means.items()}
-        if sums.surplus is not None:
+        if sums.surplus is not None and calibration:
             found["ece"] = np.abs(weights @ sums.surplus).sum(axis=1) / total
         if sums.right is not None:
             shares = weights @ sums.right

@@ -2,6 +2,9 @@
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
+from operator import lt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,20 +48,37 @@ def refuse_contradictions(predictions: Predictions, where: str, *, labels: bool 
                 )
 
 
+def in_order(predictions: Predictions) -> Predictions:
+    """The predictions sorted by what names a row of a table: in whatever order it has them, the last digit of
+    a sum is the same, and so is what is drawn."""
+    paths = predictions.paths
+    if all(map(lt, paths, islice(paths, 1, None))):
+        return predictions
+    keys: Sequence[Any] = paths
+    if len(set(paths)) < len(paths):
+        corners = (predictions.traits.get(name) for name in ("fold", "row", "col"))
+        keys = list(zip(paths, *filter(None, (predictions.splits, *corners)), strict=True))
+    return predictions.taken(np.array(sorted(range(len(keys)), key=lambda place: keys[place]), np.int64))
+
+
 def with_owners(predictions: Predictions, *, pieces: bool) -> Predictions:
     """The predictions with the numbers of what may not be separated when intervals draw again.
 
-    That is a patient; an image of an unknown one, with all its rows; and what the column `group` joins.
+    That is a patient; an image of an unknown one, with all its rows; and what the column `group` joins. They
+    are numbered by their names: known patients first, then images.
     """
-    known = np.array([bool(patient) for patient in predictions.patients], bool)
-    columns = [_numbered(predictions.patients, known)]
+    own = _known(predictions.patients)
+    unknown = np.flatnonzero(own < 0)
+    if len(unknown):
+        images = image_keys(predictions) if pieces else predictions.paths
+        own[unknown] = own.max() + 1 + _numbered([images[place] for place in unknown.tolist()])
     groups = predictions.traits.get("group", ())
     if any(groups):
-        columns.append(_numbered(groups, np.array([bool(group) for group in groups], bool)))
-    if not known.all():
-        images = image_keys(predictions) if pieces else predictions.paths
-        columns.append(_numbered(images, ~known))
-    return replace(predictions, owners=joined(columns))
+        together = joined([own, _known(groups)])
+        first = np.full(len(own), own.max() + 1)
+        np.minimum.at(first, together, own)
+        own = first[together]
+    return replace(predictions, owners=own)
 
 
 def drawn_again(predictions: Predictions) -> str:
@@ -90,11 +110,15 @@ def joined(columns: Iterable[Integers]) -> Integers:
             return owners
 
 
-def _numbered(names: Sequence[str], known: np.ndarray) -> Integers:
-    """The numbers of names (n,), -1 where they are not known."""
-    numbers: dict[str, int] = {}
-    found = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
-    return np.where(known, found, -1)
+def _numbered(names: Sequence[str]) -> Integers:
+    """The places of names (n,) among all of them, sorted."""
+    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    return np.fromiter(map(numbers.__getitem__, names), np.int64, len(names))
+
+
+def _known(names: Sequence[str]) -> Integers:
+    """The same of those that are known, -1 for an empty one, which is sorted first."""
+    return _numbered(names) - ("" in names)
 
 
 def merged_in_words(

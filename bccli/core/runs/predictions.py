@@ -6,8 +6,8 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from itertools import compress, islice
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
@@ -63,20 +63,26 @@ class Predictions:
 
     def where(self, chosen: np.ndarray) -> "Predictions":
         """Those that a boolean mask (n,) chooses."""
-        picked = {
-            entry.name: tuple(compress(value, chosen.tolist()))
-            for entry in fields(self)
-            if entry.name in ("splits", "patients", "paths", "sources")
-            and (value := getattr(self, entry.name))
-        }
+        return self.taken(np.flatnonzero(chosen))
+
+    def taken(self, places: np.ndarray) -> "Predictions":
+        """Those at some places (m,), in their order."""
+        numbers = places.tolist()
+
+        def of(values: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(map(values.__getitem__, numbers)) if values else ()
+
         return replace(
             self,
-            **picked,
-            labels=self.labels[chosen],
-            predicted=self.predicted[chosen],
-            probabilities=None if self.probabilities is None else self.probabilities[chosen],
-            owners=None if self.owners is None else self.owners[chosen],
-            traits={name: tuple(compress(values, chosen.tolist())) for name, values in self.traits.items()},
+            splits=of(self.splits),
+            patients=of(self.patients),
+            paths=of(self.paths),
+            sources=of(self.sources),
+            labels=self.labels[places],
+            predicted=self.predicted[places],
+            probabilities=None if self.probabilities is None else self.probabilities[places],
+            owners=None if self.owners is None else self.owners[places],
+            traits={name: of(values) for name, values in self.traits.items()},
         )
 
 
@@ -191,27 +197,33 @@ def _read_table(lines: Iterable[str], name: str) -> _Table:
         header = _headings(next(reader, []))
         scored = _check_header(header, name)
         texts = [(key, place) for place, key in enumerate(header) if not key.startswith(_PREFIX)]
-        places = [(key, header.index(_PREFIX + key)) for key in scored]
+        places = [header.index(_PREFIX + key) for key in scored]
         label, path = header.index("label"), header.index("path")
         unlabelled = _NO_LABEL - {key.casefold() for key in scored}
         columns: dict[str, list[str]] = {key: [] for key, _ in texts}
+        own = [(columns[key].append, place) for key, place in texts if key in ("path", "source")]
+        common = [(columns[key].append, place) for key, place in texts if key not in ("path", "source")]
+        labelled: set[str] = set()
         for number, row in enumerate(reader, 2):
             if not any(row):
                 continue
             if len(row) != len(header):
                 row = _of_length(row, len(header), f"{name}: row {number}", separator)
-            if row[label].strip().casefold() in unlabelled:
-                without.append(row[path])
-                continue
+            if row[label] not in labelled:
+                if row[label].strip().casefold() in unlabelled:
+                    without.append(row[path])
+                    continue
+                labelled.add(row[label])
             rows.append(number)
-            for key, place in texts:
-                if key in ("path", "source"):
-                    columns[key].append(row[place])
-                else:
-                    cell = row[place].strip()
-                    columns[key].append(shared.setdefault(cell, cell))
-            for key, place in places:
-                probabilities.append(_probability(row[place], separator, f"{name}: {_PREFIX}{key}", number))
+            for append, place in own:
+                append(row[place])
+            for append, place in common:
+                cell = row[place].strip()
+                append(shared.setdefault(cell, cell))
+            cells = [row[place] for place in places]
+            probabilities.extend(
+                _plain_numbers(cells) or _probabilities(cells, scored, separator, name, number)
+            )
     except csv.Error as error:
         raise DataError(f"{name}: not valid CSV after row {number} ({error}); {_WANTED}") from None
     if not rows:
@@ -300,11 +312,12 @@ def _two_of(scored: str, named: set[str], name: str) -> list[str]:
 def _numbers(table: _Table, column: str, order: Sequence[str], name: str) -> np.ndarray:
     """The class numbers of a column."""
     numbers = {label: number for number, label in enumerate(order)}
-    for row, value in zip(table.rows, table.columns[column], strict=True):
-        if value not in numbers:
-            found = f"{name}: {column} {value!r}" if value else f"{name}: {column} (empty)"
-            raise DataError(f"{found} in row {row} is none of the classes {', '.join(numbers)}; correct it")
-    return np.array([numbers[value] for value in table.columns[column]], np.int64)
+    values = table.columns[column]
+    if unknown := set(values) - set(numbers):
+        row, value = next(pair for pair in zip(table.rows, values, strict=True) if pair[1] in unknown)
+        found = f"{name}: {column} {value!r}" if value else f"{name}: {column} (empty)"
+        raise DataError(f"{found} in row {row} is none of the classes {', '.join(numbers)}; correct it")
+    return np.fromiter(map(numbers.__getitem__, values), np.int64, len(values))
 
 
 def _in_order(table: _Table, order: Sequence[str], name: str) -> tuple[np.ndarray, list[str]]:
@@ -361,6 +374,25 @@ def _check_range(table: _Table, values: np.ndarray, name: str) -> None:
         raise _no_probability(text, f"{name}: {_PREFIX}{label}", table.rows[row])
 
 
+def _plain_numbers(cells: Sequence[str]) -> list[float]:
+    """The numbers in cells, if all are finite and written as Python writes them; none if one is not."""
+    try:
+        found = [float(cell) for cell in cells]
+    except ValueError:
+        return []
+    return found if math.isfinite(sum(found)) else []
+
+
+def _probabilities(
+    cells: Sequence[str], scored: Sequence[str], separator: str, name: str, row: int
+) -> list[float]:
+    """The numbers in the cells of a row, one for each scored class."""
+    return [
+        _probability(cell, separator, f"{name}: {_PREFIX}{key}", row)
+        for cell, key in zip(cells, scored, strict=True)
+    ]
+
+
 def _probability(text: str, separator: str, where: str, row: int) -> float:
     """The number in a cell, not yet known to be one from 0 to 1."""
     try:
@@ -385,17 +417,17 @@ def _splits(table: _Table, name: str) -> list[str]:
     if given is None or not any(given):
         return [""] * len(table.rows)
     known = {text: split_of(text) for text in set(given)}
-    for row, text in zip(table.rows, given, strict=True):
-        if not known[text]:
-            found = f"split {text!r} in row {row}" if text else f"split (empty) in row {row}"
-            raise DataError(
-                f"{name}: {found} is none of train, val and test; correct it or remove the column"
-            )
+    if not all(known.values()):
+        row, text = next(pair for pair in zip(table.rows, given, strict=True) if not known[pair[1]])
+        found = f"split {text!r} in row {row}" if text else f"split (empty) in row {row}"
+        raise DataError(f"{name}: {found} is none of train, val and test; correct it or remove the column")
     return [known[text] for text in given]
 
 
 def _refuse_twice(table: _Table, name: str) -> None:
     """An image may be there once in each split and fold, and its patches by their corners."""
+    if len(set(table.columns["path"])) == len(table.rows):
+        return
     keys = [table.columns[key] for key in ("path", "split", "fold", "row", "col") if key in table.columns]
     rows: dict[tuple[str, ...], int] = {}
     for row, key in zip(table.rows, zip(*keys, strict=True), strict=True):

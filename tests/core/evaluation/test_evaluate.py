@@ -7,11 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bccli.core.evaluation.evaluate import Evaluation, Terms, evaluate, subject_of_table
+from bccli.core.evaluation.evaluate import (
+    Evaluation,
+    Terms,
+    evaluate,
+    figures_json,
+    subject_of_table,
+)
 from bccli.core.metrics.figures import Figures
+from bccli.core.runs.aggregation import with_owners
 from bccli.core.runs.predictions import Predictions, parse_predictions
 
 CLASSES = ("benign", "malignant")
@@ -149,6 +156,58 @@ def test_log_loss_and_loss_take_rounded_shares_alike() -> None:
     figures = figures_of("path,label,p_a,p_b,p_c\n1,a,0.33,0.33,0.33\n2,b,0.17,0.66,0.16\n")
     assert figures.log_loss == pytest.approx(figures.loss)
     assert figures.loss == pytest.approx(-(np.log(1 / 3) + np.log(0.66 / 0.99)) / 2)
+
+
+@st.composite
+def shuffled(draw) -> tuple[Predictions, Predictions]:
+    """A table with val and test, whose patients and groups may be unknown, and its rows in another order."""
+    table = draw(tables())
+    rows = len(table)
+    several = st.lists(st.sampled_from(("", "g1", "g2")), min_size=rows, max_size=rows)
+    known = draw(st.lists(st.booleans(), min_size=rows, max_size=rows))
+    images = table.sources or table.paths
+    hidden = {image for image, is_known in zip(images, known, strict=True) if not is_known}
+    pairs = zip(images, table.patients, strict=True)
+    table = replace(
+        table,
+        splits=tuple(draw(st.lists(st.sampled_from(("val", "test")), min_size=rows, max_size=rows))),
+        patients=tuple("" if image in hidden else patient for image, patient in pairs),
+        traits={**table.traits, "group": tuple(draw(several))},
+    )
+    return table, table.taken(np.array(draw(st.permutations(range(rows)))))
+
+
+def measured_as_json(table: Predictions, terms: Terms) -> dict:
+    subject = subject_of_table(table, "table", None, level=terms.level)
+    return figures_json(evaluate(replace(subject, val=table.of_split("val")), terms).figures)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [Terms("image", by="magnification"), Terms("patient"), Terms("image", calibrate=True)],
+    ids=["groups", "patients", "calibrated"],
+)
+@given(tables=shuffled())
+@settings(max_examples=30)
+def test_the_order_of_rows_changes_no_digit(tables: tuple[Predictions, Predictions], terms: Terms) -> None:
+    assume("val" in tables[0].splits)
+    first, second = (measured_as_json(table, replace(terms, rounds=20)) for table in tables)
+    assert first == second
+
+
+def test_clusters_are_numbered_by_their_names() -> None:
+    table = Predictions(
+        classes=CLASSES,
+        splits=("",) * 5,
+        patients=("q", "", "p", "", "q"),
+        labels=np.zeros(5, np.int64),
+        predicted=np.zeros(5, np.int64),
+        probabilities=None,
+        paths=("1.png", "c.png", "2.png", "b.png", "3.png"),
+    )
+    assert with_owners(table, pieces=False).owners.tolist() == [1, 3, 0, 2, 1]
+    grouped = replace(table, traits={"group": ("", "x", "", "", "x")})
+    assert with_owners(grouped, pieces=False).owners.tolist() == [1, 1, 0, 2, 1]
 
 
 def test_groups_of_images_are_drawn_as_one() -> None:
