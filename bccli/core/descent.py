@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from bccli.core.numerals import real
 from bccli.core.taxonomy import Tree
 from bccli.core.weighting import Floats, Integers
 
@@ -92,7 +93,7 @@ def from_columns(tree: Tree, columns: Mapping[str, Sequence[str]]) -> dict[str, 
     try:
         return {
             node.name: np.array(
-                [[float(value) for value in columns[f"{node.name}:{child}"]] for child in node.names]
+                [[real(value) for value in columns[f"{node.name}:{child}"]] for child in node.names]
             ).T.reshape(-1, len(node.children))
             for node in tree.inner
         }

@@ -5,6 +5,7 @@ from typing import Any
 
 from bccli.core.descent import DECISIONS, answers_behind, from_columns, hierarchical, truth_at
 from bccli.core.metrics import measure
+from bccli.core.numerals import real
 from bccli.core.predictions import Predictions
 from bccli.core.taxonomy import Tree
 from bccli.core.weighting import Floats
@@ -37,9 +38,13 @@ def answers_in(tree: Tree, units: Predictions, *, merged: bool) -> dict[str, Flo
 def _located(node: str, units: Predictions) -> dict[str, float | int] | None:
     """How well a node's regions are found where masks show them: how often the map's peak lies in the true
     box, and the mean overlap of the boxes. None where that is not known."""
-    values = [
-        [float(text) for text in units.traits.get(column, ()) if text] for column in columns_of_regions(node)
-    ]
+    try:
+        values = [
+            [real(text) for text in units.traits.get(column, ()) if text]
+            for column in columns_of_regions(node)
+        ]
+    except ValueError:  # another tool's columns of these names
+        return None
     if not all(values):
         return None
     hits, overlaps = values

@@ -13,6 +13,7 @@ from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.indexes import TABLES, Line, path_inside, plain, read_index
 from bccli.core.datasets.walking import image_files
 from bccli.core.errors import DataError, SourceError
+from bccli.core.numerals import real
 from bccli.core.records import Sample, join_masks
 
 _NEEDED = ("fullPath", "View", "Side", "Status", "Tumour_Contour")
@@ -125,7 +126,7 @@ def _breast(line: Line) -> tuple[str, str]:
 def _age(line: Line) -> int | None:
     """The patient's age in years, None where it is not given."""
     try:
-        age = int(float(line.get("Age")))
+        age = int(real(line.get("Age")))
     except (ValueError, OverflowError):
         return None
     return age if 0 < age < 120 else None

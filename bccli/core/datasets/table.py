@@ -18,6 +18,7 @@ from bccli.core.datasets.indexes import Line, not_unicode, read_index
 from bccli.core.datasets.named_after import NamedAfter
 from bccli.core.errors import DataError
 from bccli.core.foreign import split_of
+from bccli.core.numerals import whole
 from bccli.core.records import MOST_FOLDS, SPLITS, Sample
 
 _NEEDED = ("path", "label")
@@ -110,9 +111,14 @@ def _split(line: Line) -> str:
 def _fold(line: Line) -> int | None:
     text = _value(line, "fold")
     number = text.removesuffix(".0")
-    if text and not (number.isdecimal() and int(number) < MOST_FOLDS):
-        raise DataError(f"{line.where}: fold {text!r} is no number from 0 to {MOST_FOLDS - 1}; correct it")
-    return int(number) if text else None
+    if not text:
+        return None
+    try:
+        if 0 <= (fold := whole(number)) < MOST_FOLDS:
+            return fold
+    except ValueError:
+        pass
+    raise DataError(f"{line.where}: fold {text!r} is no number from 0 to {MOST_FOLDS - 1}; correct it")
 
 
 def _place(text: str, column: str, where: str, folder: str) -> str:
