@@ -742,8 +742,8 @@ def test_output_goes_beside_files_of_other_names(bccli: Bccli, tmp_path: Path) -
     assert (tmp_path / "out" / "figures.json").exists()
 
 
-def test_an_audit_overwrites_nothing_of_others(bccli: Bccli, others: Path, tmp_path: Path) -> None:
-    data = Path(shutil.copytree(others / "data", tmp_path / "data"))
+def test_an_audit_overwrites_nothing_of_others(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
+    data = prepared
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "audit.csv").write_text("image,finding\n")
     (data / "audit.csv").write_text("the dataset's own\n")
