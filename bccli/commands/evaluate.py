@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from bccli.core.errors import UsageError
+from bccli.core.errors import DataError, UsageError
 from bccli.options import common as options
 from bccli.terminal import console
 
@@ -40,7 +40,7 @@ from bccli.terminal import console
 )
 @click.option(
     "--bootstrap",
-    type=click.IntRange(0, 1_000_000),
+    type=options.RoundsType(0, 1_000_000),
     metavar="N",
     default=None,
     help="Rounds for the 95 % intervals; 0 for none.  [default: 1,000 to 20,000, as their digits need]",
@@ -59,12 +59,14 @@ from bccli.terminal import console
 )
 @click.option(
     "--by",
+    type=options.NameType(),
     metavar="COLUMN",
     default=None,
     help="Break down by magnification, subtype, view or another column.",
 )
 @click.option(
     "--positive",
+    type=options.NameType(),
     metavar="NAME",
     default=None,
     help="The positive class.  [default: the run's, or the graver one as the names say, or the last]",
@@ -107,9 +109,12 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
         settings["calibrate"],
         settings["by"],
     )
+    if settings["output"]:
+        _refuse_foreign(settings["output"], audit=False)
     paths, unfinished = _expanded(runs)
     subjects = evaluation.with_trees(list(_subjects(paths, screen, settings)))
     done = evaluation.leaderboard([evaluation.evaluate(subject, terms, screen) for subject in subjects])
+    done = evaluation.with_remarks_on_images(done)
     if settings["calibrate"]:
         for entry in done:
             evaluation.keep_temperature(entry)
@@ -188,6 +193,17 @@ def _table(path: Path, split: str, screen: console.Console, settings: dict[str, 
     return subject
 
 
+def _refuse_foreign(folder: Path, *, audit: bool) -> None:
+    """Raises DataError where `--output` would overwrite what evaluate has not written."""
+    from bccli.core.evaluation.figure_folder import foreign_audit, foreign_figures
+
+    foreign = foreign_audit(folder) if audit else foreign_figures(folder)
+    if foreign:
+        raise DataError(
+            f"{foreign}: is there already, and evaluate did not write it; name another folder with --output"
+        )
+
+
 def _write(folder: Path, done: Sequence[Any], found: dict[str, Any], screen: console.Console) -> None:
     from bccli.core.evaluation.plots import draw_all
     from bccli.core.files import write_json
@@ -206,6 +222,8 @@ def _audit(paths: tuple[Path, ...], screen: console.Console, settings: dict[str,
 
     if settings["data"]:
         raise UsageError("--audit takes prepared datasets where runs stand otherwise; leave --data out")
+    if settings["output"]:
+        _refuse_foreign(settings["output"], audit=True)
     findings = list(audit_all([load_dataset(path) for path in paths]))
     rows = [finding.to_row() for finding in findings]
     if pairs := [pair for finding in findings for pair in finding.pairs]:

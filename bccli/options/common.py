@@ -19,6 +19,9 @@ Decorator = Callable[[Function], Function]
 # A side of a prepared image in pixels; whole mammograms have about 6,000.
 MAX_SIDE = 16_384
 
+# Of fewer rounds not one lies beyond a limit that 2.5 % of them are beyond.
+FEWEST_ROUNDS = 40
+
 
 class SizeType(click.ParamType):
     """WxH in pixels, or one of some names."""
@@ -35,6 +38,32 @@ class SizeType(click.ParamType):
         if max(int(width), int(height)) > MAX_SIDE:
             self.fail(f"{value!r} has a side of more than {MAX_SIDE:,} pixels", param, ctx)
         return int(width), int(height)
+
+
+class NameType(click.ParamType):
+    """A name, which has to be there."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value).strip():
+            self.fail("is empty; give a name or leave the option out", param, ctx)
+        return value
+
+
+class RoundsType(click.IntRange):
+    """How often something is drawn anew for 95 % intervals: not at all, or often enough for their limits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        rounds = super().convert(value, param, ctx)
+        if 0 < rounds < FEWEST_ROUNDS:
+            self.fail(
+                f"{rounds} rounds are too few for 95 % intervals, with 2.5 % of them beyond each limit: "
+                f"give {FEWEST_ROUNDS} or more, or 0 for no intervals",
+                param,
+                ctx,
+            )
+        return rounds
 
 
 class RangeType(click.ParamType):

@@ -208,7 +208,7 @@ def show_figures(
     if chosen == "json":
         show_json(figures)
     elif chosen == "csv":
-        show_rows(figures_table.flat_rows(figures), "csv")
+        show_rows(figures_table.flat_rows(figures, comparison), "csv")
     elif chosen == "table":
         for table in figures_table.tables(figures, comparison):
             show_rows(table, "table")
@@ -282,7 +282,7 @@ def write_figures(
     from bccli.terminal import figures_table
 
     with _destination(folder / "figures.csv") as stream:
-        WRITERS["csv"](figures_table.flat_rows(figures), stream, "")
+        WRITERS["csv"](figures_table.flat_rows(figures, comparison), stream, "")
     for format, ending in (("markdown", "md"), ("latex", "tex")):
         with _destination(folder / f"figures.{ending}") as stream:
             for table in figures_table.published(figures, comparison):

@@ -58,8 +58,12 @@ _NAMES = {
 }
 
 
-def flat_rows(figures: Sequence[Figures]) -> list[Row]:
-    """A row per run: all that fits into a cell, then the limits of the intervals."""
+def flat_rows(figures: Sequence[Figures], comparison: Mapping[str, Any] | None = None) -> list[Row]:
+    """A row per run: all that fits into a cell, then the limits of the intervals.
+
+    Of a comparison only that there can be none.
+    """
+    versus = comparison if comparison and not comparison["n"] else None
     ways = dict.fromkeys(way for row in figures for way in row["fusion"] or {})
     limited = dict.fromkeys(name for row in figures for name in row["ci"] or {} if "." not in name)
     more = ["ece", "brier", *(_HIERARCHICAL if any(row.get("tree") for row in figures) else ())]
@@ -81,7 +85,7 @@ def flat_rows(figures: Sequence[Figures]) -> list[Row]:
                 for name in folded
                 for part in ("mean", "sd")
             },
-            "remarks": "; ".join(remarks([row], None)),
+            "remarks": "; ".join(remarks([row], versus)),
         }
         for row in figures
     ]

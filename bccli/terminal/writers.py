@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any
@@ -71,7 +72,7 @@ def _as_markdown(rows: Rows, stream: IO[str], title: str) -> None:
     names, lines = _cells(rows)
     numeric = _numeric(lines)
     for line in (names, [("---", "---:")[right] for right in numeric], *lines):
-        stream.write("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |\n")
+        stream.write("| " + " | ".join(_one_line(text).replace("|", "\\|") for text in line) + " |\n")
 
 
 def _as_latex(rows: Rows, stream: IO[str], title: str) -> None:
@@ -87,20 +88,34 @@ def _as_latex(rows: Rows, stream: IO[str], title: str) -> None:
 _LATEX = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "–": "--", "−": "$-$", "β": r"$\beta$", "γ": r"$\gamma$", "κ": r"$\kappa$",
+    "|": r"\textbar{}", "–": "--", "−": "$-$", "β": r"$\beta$", "γ": r"$\gamma$", "κ": r"$\kappa$",
     "±": r"$\pm$", "×": r"$\times$", "²": r"$^2$", "<": "$<$", ">": "$>$", "≥": r"$\geq$", "χ": r"$\chi$",
 }  # fmt: skip
 
 
 REMARKS: dict[str, Callable[[str], str]] = {
-    "markdown": lambda line: f"* {line}\n",
+    "markdown": lambda line: f"* {_one_line(line)}\n",
     "latex": lambda line: f"\\par\\noindent {_for_latex(line)}\n",
 }
 """A line of text below a table, for each format that papers are written in."""
 
 
+_JOINED = re.compile("[-–](?=[-–])|,(?=,)|'(?=')|[`?!](?=`)")
+"""Marks that fonts draw as one with the next: two hyphens as a dash."""
+_OPTIONAL = ("[", "*")
+"""What LaTeX takes for an option of the line's end that stands before a cell."""
+
+
 def _for_latex(text: str) -> str:
-    return "".join(_LATEX.get(mark, mark) for mark in text)
+    line = _one_line(text)
+    joined = {match.start() for match in _JOINED.finditer(line)}
+    marks = (_LATEX.get(mark, mark) + "{}" * (place in joined) for place, mark in enumerate(line))
+    return "{}" * line.startswith(_OPTIONAL) + "".join(marks)
+
+
+def _one_line(text: str) -> str:
+    """A text without ends of lines and other marks that nobody can print, bytes that are no text included."""
+    return "".join(mark if mark.isprintable() else " " if mark.isspace() else "?" for mark in text)
 
 
 def _cells(rows: Rows) -> tuple[list[str], list[list[str]]]:

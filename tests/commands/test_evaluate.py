@@ -672,3 +672,105 @@ def test_a_sweep_is_a_leaderboard_of_its_members(bccli: Bccli, run: Path, tmp_pa
     for name in ("a", "b"):
         change(sweep / name, status="running")
     refused(bccli("evaluate", sweep, exit=3), "no member", "bccli train")
+
+
+def test_too_few_rounds_for_an_interval_are_refused(bccli: Bccli) -> None:
+    for rounds in (1, 2, 39):
+        refused(
+            bccli("evaluate", "-", "--bootstrap", rounds, exit=2, input=GOOD),
+            "--bootstrap", f"{rounds} rounds are too few", "40 or more", "0 for no intervals",
+        )  # fmt: skip
+    (entry,) = figures(bccli, "-", "--bootstrap", 40, input=table_of())
+    assert entry["rounds"] == 40
+    assert entry["ci"]["accuracy"]
+
+
+@pytest.mark.parametrize("option", ["--by", "--positive"])
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_refused(bccli: Bccli, option: str, name: str) -> None:
+    refused(bccli("evaluate", "-", option, name, exit=2, input=GOOD), option, "is empty")
+
+
+def test_columns_to_break_down_by_are_known_whatever_their_capitals(bccli: Bccli) -> None:
+    for column, asked in (("magnification", "Magnification"), ("Scanner", "scanner"), ("SITE", " Site")):
+        entries = figures(bccli, "-", "--bootstrap", 0, "--by", asked, input=table_of(columns=column))
+        assert [entry["group"] for entry in entries] == [None, f"{column} 40", f"{column} 100"]
+    text = table_of(columns="Scanner")
+    refused(bccli("evaluate", "-", "--by", "scaner", exit=3, input=text), "did you mean 'Scanner'")
+    both = "path,label,p_a,p_b,Site,site\n1,a,1,0,x,y\n2,b,0,1,z,y\n"
+    assert figures(bccli, "-", "--by", "site", input=both)[1]["group"] == "site y"
+    refused(bccli("evaluate", "-", "--by", "SITE", exit=3, input=both), "SITE", "--by can be Site")
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "json", "markdown", "latex"])
+def test_tables_of_other_images_are_told_apart(bccli: Bccli, tmp_path: Path, format: str) -> None:
+    paths = write_tables(
+        tmp_path,
+        one=GOOD,
+        two=GOOD,
+        other=GOOD.replace(".png", ".jpg"),
+        third=GOOD.replace(".png", ".tif"),
+    )
+    shown = bccli("evaluate", paths[0], paths[2], "--bootstrap", 0, "--format", format).stdout
+    assert "no image in common" in shown
+    shown = bccli("evaluate", *paths, "--bootstrap", 0, "--format", format).stdout
+    assert shown.count("has no image in common with") == 4
+    same = bccli("evaluate", *paths[:2], paths[0], "--bootstrap", 0, "--format", format).stdout
+    assert "in common" not in same
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["figures.json", "figures.csv", "figures.md", "figures.tex", "roc.png", "confusion.svg", "01/roc.svg"],
+)
+def test_output_overwrites_nothing_of_others(bccli: Bccli, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    for content in ("", "[1, 2]", '{"runs": []}', '{"runs": "mine"}', "anything"):
+        path.write_text(content)
+        refused(
+            bccli("evaluate", "-", "--bootstrap", 0, "--output", tmp_path / "out", exit=3, input=GOOD),
+            str(path), "evaluate did not write it", "--output",
+        )  # fmt: skip
+        assert tree(tmp_path / "out") == {name: content.encode()}
+
+
+def test_output_goes_beside_files_of_other_names(bccli: Bccli, tmp_path: Path) -> None:
+    save(tmp_path / "out" / "figure.png", draw(0, 0))
+    for _ in range(2):
+        bccli("evaluate", "-", "--bootstrap", 0, "--output", tmp_path / "out", input=GOOD)
+    assert (tmp_path / "out" / "figures.json").exists()
+
+
+def test_an_audit_overwrites_nothing_of_others(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
+    data = prepared
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "audit.csv").write_text("image,finding\n")
+    (data / "audit.csv").write_text("the dataset's own\n")
+    for folder in (tmp_path / "out", data):
+        refused(
+            bccli("evaluate", data, data, "--audit", "--output", folder, exit=3),
+            str(folder / "audit.csv"), "evaluate did not write it",
+        )  # fmt: skip
+    for _ in range(2):
+        bccli("evaluate", data, data, "--audit", "--output", tmp_path / "new")
+
+
+MARKS = r"a&b%c$d#e_f{g}h~i^j\k|l"
+
+
+def test_every_name_is_safe_in_latex(bccli: Bccli, tmp_path: Path) -> None:
+    """Names of runs, classes and groups, in tables and below them, with every mark that means something."""
+    paths = write_tables(
+        tmp_path, **{f"{start}{MARKS}{number}": (
+            f"path,label,p_{MARKS},p_[x],{MARKS}\n1,{MARKS},0.9,0.1,*{MARKS}\n2,[x],0.2,0.8,[{MARKS}\n"
+        ) for number, start in enumerate("[*")}
+    )  # fmt: skip
+    for level in ("image", "patient"):
+        printed = bccli("evaluate", *paths, "--by", MARKS, "--level", level, "--format", "latex").stdout
+        bare = re.sub(
+            r"\\[&%$#_{}]|\\text[a-z]+\{\}|\$[-<>]\$|\\(begin|end)\{tabular\}(\{[lr]+\})?", "", printed
+        )
+        bare = re.sub(r"\\\\$|\\hline|\\par\\noindent |\{\}| & |\$\\[a-z]+\$", "", bare, flags=re.MULTILINE)
+        assert not set("&%$#_{}~^\\") & set(bare)
+        assert not re.search(r"\\\\\n\s*[\[*]", printed)

@@ -271,3 +271,130 @@ def test_patients_whose_numbers_differ_in_zeros_are_one(bccli: Bccli) -> None:
     entry = entry_of(result)
     assert entry["patients"] == 2
     assert any("differ in zeros only" in remark for remark in entry["remarks"])
+
+
+# Odd tables: what each gives. None is read as fewer rows than it has without a word.
+
+
+def r_table(separator: str) -> str:
+    """As R's write.table has it: names of rows without a heading."""
+    header, *rows = table().splitlines()
+    lines = [header.split(","), *([str(number), *row.split(",")] for number, row in enumerate(rows, 1))]
+    return "\n".join(separator.join(f'"{cell}"' for cell in line) for line in lines) + "\n"
+
+
+MANY = {
+    name: f"path,label,{name},p_benign,p_malignant\n"
+    + "".join(f"{k}.png,{('benign', 'malignant')[k % 2]},c{k // 4},0.8,0.2\n" for k in range(80))
+    for name in (
+        "patient_id", "PatientID", "patient id", "Patient-No", "anonymized_patient_id", "case_id", "subject",
+        "Subject ID", "MRN", "participant_id",
+    )
+}  # fmt: skip
+"""80 images of 20 patients."""
+
+# Each with the exit code, how many rows count and what is said on stdout or stderr.
+ODD: dict[str, tuple[str, int, int, tuple[str, ...]]] = {
+    **{f"the column {name}": (MANY[name], 0, 80, (f"patients are those of the column {name}",))
+       for name in ("patient_id", "PatientID", "patient id", "Patient-No", "anonymized_patient_id")},
+    **{f"the column {name}": (MANY[name], 0, 80, (f"the column {name} may say whose images are",))
+       for name in ("case_id", "subject", "Subject ID", "MRN", "participant_id")},
+    "two columns of patients": (
+        with_column("patient_id,PatientName", *["7,x"] * 4), 0, 4,
+        ("the columns patient_id and PatientName may say whose",)),
+    "an empty column of patients, and a full one": (
+        with_column("patient,patient_id", *[",7"] * 4), 0, 4, ("the column patient_id may say whose",)),
+    "a split by another name": (
+        with_column("subset", "train", "train", "test", "test"), 0, 4, ("the column subset seems to be",)),
+    "a p value": (with_column("p_value", "0.2", "0.01", "0.9", "1"), 0, 4, ("p_value names no class",)),
+    "p values of zero": (with_column("p_value", *"0000"), 0, 4, ("p_value names no class",)),
+    "p values in words": (with_column("p_Value", "n.s.", "", "*", "**"), 0, 4, ("p_Value names no class",)),
+    "ids that begin with p": (with_column("P_id", *"abcd"), 0, 4, ("p_id names no class",)),
+    "two other columns that begin with p": (
+        with_column("p_adj_x,p_tail", *["0.1,0.2"] * 4), 0, 4, ("p_adj_x and p_tail names no class",)),
+    "a p value beside one column of probabilities": (
+        "path,label,p_malignant,p_value\n" + "".join(
+            f"{path},{label},{1 - benign:.1f},0.3\n" for path, label, benign in ROWS
+        ), 0, 4, ("p_value names no class", "p_benign is what p_malignant leaves")),
+    "a class that nobody has": (with_column("p_normal", *"0000"), 0, 4, ()),
+    "a column group of two values": (
+        with_column("group", *["case", "control"] * 2), 0, 4, ("rows of one group, of which there are 2,",)),
+    "R, names of rows": (r_table(","), 3, 0, ("row 2 has 5 cells", "row.names=FALSE")),
+    "R, names of rows and blanks": (r_table(" "), 3, 0, ("'path'", 'sep=",", row.names=FALSE')),
+    "blanks between cells": (table(separator=" "), 3, 0, ("'path'", "blanks part its headings")),
+    "R, a heading for the names of rows": (
+        "\n".join(f'"{number or ""}",{row}' for number, row in enumerate(table().splitlines())), 0, 4, ()),
+    "an index as pandas writes it": (
+        "\n".join(f'{number - 1 if number else "Unnamed: 0"},{row}'
+                  for number, row in enumerate(table().splitlines())), 0, 4, ()),
+    "underscores in numbers": (table().replace("0.9", "0_0.9"), 3, 0, ("p_benign", "row 2", "0_0.9")),
+    "thousands with underscores": (table().replace("0.9", "1_000"), 3, 0, ("row 2", "1_000")),
+    "infinity": (table().replace("0.9", "infinity"), 3, 0, ("row 2", "infinity")),
+    "digits of full width": (table().replace("0.9", "０.９"), 3, 0, ("row 2", "not a probability")),
+    "Arabic digits": (table().replace("0.9", "٠.٩"), 3, 0, ("row 2", "not a probability")),
+    "numbers with exponents": (table().replace("0.9", "9.0E-1").replace("0.1", "+.1"), 0, 4, ()),
+    "headings again": (table() + table(), 3, 0, ("row 6 repeats the headings",)),
+    "headings again among classes": (
+        "path,label,predicted\n1,a,a\npath,label,predicted\n2,b,b\n", 3, 0, ("row 3 repeats",)),
+    "an open quotation mark": (table().replace("3.png", '"3.png'), 3, 0, ("row 4", "quotation mark")),
+    "an open quotation mark in a class": (
+        'path,label,predicted\n1,a,"a\n2,b,b\n3,b,b\n', 3, 0, ("row 2", "quotation mark")),
+    "two open quotation marks": (
+        'path,label,predicted\n"1,a,a\n2,b,b\n"3,b,b\n', 3, 0, ("row 2", "quotation mark")),
+    "an open quotation mark in the last row": (
+        table().replace("4.png", '"4.png'), 3, 0, ("row 5", "quotation mark")),
+    "a path of two lines": (table().replace("3.png", '"3\n.png"'), 0, 4, ()),
+    "labels as R writes none": (
+        table().replace("2.png,malignant", "2.png,NA"), 4, 3, ("1 rows have no label",)),
+    "a sum below": (table() + "Total,,2.4,1.6\n", 4, 4, ("1 rows have no label and were left out (Total)",)),
+    "a remark below": (table() + "# made by a tool\n", 4, 4, ("were left out (# made by a tool)",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_an_odd_table_gives_what_it_should(bccli: Bccli, kind: str) -> None:
+    text, exit, number, fragments = ODD[kind]
+    result = bccli("evaluate", "-", "--format", "json", "--bootstrap", 0, input=text, exit=exit)
+    if exit == 3:
+        refused(result, *fragments)
+        return
+    entry = entry_of(result)
+    assert entry["n"] == number
+    for fragment in fragments:
+        assert any(fragment in line for line in [*(entry["remarks"] or ()), *result.stderr.splitlines()])
+    if not fragments:
+        assert entry["remarks"] is None
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "markdown"])
+def test_every_format_says_whose_images_may_be_meant(bccli: Bccli, format: str) -> None:
+    for name, said in (("patient_id", "those of the column"), ("case_id", "may say whose images are")):
+        shown = bccli("evaluate", "-", "--bootstrap", 0, "--format", format, input=MANY[name]).stdout
+        assert said in shown
+
+
+def test_patients_of_another_name_are_patients(bccli: Bccli) -> None:
+    (expected,) = json.loads(
+        bccli("evaluate", "-", "--format", "json", input=MANY["patient_id"].replace("_id", "")).stdout
+    )["runs"]
+    entry = entry_of(bccli("evaluate", "-", "--format", "json", input=MANY["patient_id"]))
+    assert (entry["patients"], entry["resampled"]) == (20, "patients")
+    assert entry["ci"] == expected["ci"]
+
+
+def test_a_class_that_no_label_has_stays_a_class(bccli: Bccli) -> None:
+    text = "path,label,p_a,p_b,p_rare\n1,a,0.6,0.2,0.2\n2,b,0.1,0.8,0.1\n"
+    entry = entry_of(bccli("evaluate", "-", "--format", "json", input=text))
+    assert entry["classes"] == ["a", "b", "rare"]
+
+
+def test_our_own_groups_are_not_explained(bccli: Bccli) -> None:
+    """Tables that bccli wrote have all of its columns."""
+    header = (
+        "path,split,fold,patient,source,label,predicted,p_a,p_b,"
+        "magnification,subtype,view,variant,row,col,group"
+    )
+    rows = [f"{k}.png,test,,,{k}.png,{'ab'[k % 2]},a,0.6,0.4,,,,0,,,g{k // 2}" for k in range(20)]
+    entry = entry_of(bccli("evaluate", "-", "--format", "json", input="\n".join([header, *rows])))
+    assert entry["resampled"].startswith("groups of like images")
+    assert entry["remarks"] is None

@@ -302,7 +302,7 @@ def test_names_of_classes_that_are_not_utf8_work_to_the_end(bccli: Bccli, tmp_pa
     assert b"b\xf6sartig" in (data / "manifest.csv").read_bytes()
     bccli("augment", data, tmp_path / "more", "--policy", "table5", "--preview", tmp_path / "sheet.png")
     bccli("train", data, run, "--epochs", 1, "--batch-size", 8)
-    bccli("evaluate", run, "--split", "test", "--output", tmp_path / "figures", "--bootstrap", 20)
+    bccli("evaluate", run, "--split", "test", "--output", tmp_path / "figures", "--bootstrap", 40)
     classes = [os.fsdecode(b"b\xf6sartig"), os.fsdecode(b"gut\xe4rtig")]
     assert (
         sorted(json.loads((run / "run.json").read_bytes().decode("utf-8", "surrogateescape"))["classes"])

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bccli.terminal.writers import WRITERS
+from bccli.terminal.writers import REMARKS, WRITERS
 
 ROWS: list[dict[str, Any]] = [
     {"path": "a.png", "predicted": "benign", "p_benign": 0.75, "error": None},
@@ -103,3 +106,74 @@ def test_a_closed_pipe_ends_a_table_quietly(tmp_path: Path) -> None:
             check=False,
         )
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+# LaTeX: what is written reads back as what was meant, and nothing in it is a command of somebody else.
+
+_TEXT = {
+    r"\textbackslash": "\\", r"\textasciitilde": "~", r"\textasciicircum": "^", r"\textbar": "|",
+    r"\beta": "β", r"\gamma": "γ", r"\kappa": "κ", r"\pm": "±", r"\times": "×", r"\geq": "≥", r"\chi": "χ",
+}  # fmt: skip
+_TOKEN = re.compile(r"\\[a-z]+|\\.|\^2|--|.", re.DOTALL)
+
+
+def _read_back(latex: str) -> str:
+    """What a LaTeX text prints; fails at a mark that would do something instead."""
+    found = []
+    for token in _TOKEN.findall(latex):
+        if token in _TEXT:
+            found.append(_TEXT[token])
+        elif token in ("{", "}", "$"):
+            pass
+        elif len(token) == 2 and token[0] == "\\":
+            assert token[1] in "&%$#_{}", latex
+            found.append(token[1])
+        elif token == "^2":
+            found.append("²")
+        elif token == "--":
+            found.append("–")
+        else:
+            assert token not in "&%#_~^\\", latex
+            found.append(token.replace("−", "-"))
+    return "".join(found)
+
+
+_MARKS = "&%$#_{}~^\\[]*-,`'?!<>|\"–−β±×²≥ab1 é"
+_NAMES = st.text(st.sampled_from(_MARKS), min_size=1, max_size=8).map(str.strip).filter(bool)
+
+
+@given(st.lists(st.tuples(_NAMES, _NAMES), min_size=1, max_size=3), _NAMES)
+def test_latex_prints_every_name_as_it_is(cells: list[tuple[str, str]], heading: str) -> None:
+    rows = [{heading: one, "other/": two} for one, two in cells]
+    lines = written("latex", rows).split("\n")
+    assert lines[0] in (r"\begin{tabular}{ll}", r"\begin{tabular}{lr}", r"\begin{tabular}{rl}",
+                        r"\begin{tabular}{rr}")  # fmt: skip
+    assert lines[1] == lines[3] == lines[-3] == r"\hline"
+    for line, meant in zip(
+        [lines[2], *lines[4:-3]], [(heading.replace("_", " "), "other/"), *cells], strict=True
+    ):
+        assert not line.startswith(("[", "*"))  # the end of the line before would take it for its option
+        told = re.split(r"(?<!\\) & ", line.removesuffix(r" \\"))
+        assert [_read_back(text).replace("−", "-") for text in told] == [
+            text.replace("−", "-") for text in meant
+        ]
+
+
+@given(_NAMES)
+def test_latex_joins_no_marks(name: str) -> None:
+    (line,) = [text for text in REMARKS["latex"](name).split("\n") if text]
+    text = line.removeprefix(r"\par\noindent ")
+    assert _read_back(text).replace("−", "-") == name.replace("−", "-")
+    assert not re.search(r",,|''|[`?!]`", text)
+    assert text.count("--") == name.count("–")
+    assert "---" not in text
+
+
+@pytest.mark.parametrize("mark", ["\n", "\r", "\t", "\x00", "\x1b", "\u2028", "\udcff"])
+@pytest.mark.parametrize("format", ["latex", "markdown"])
+def test_a_name_stays_in_its_line(format: str, mark: str) -> None:
+    rows = [{"run": f"a{mark}b", "n": 1}]
+    lines = written(format, rows).split("\n")
+    assert len(lines) == {"latex": 8, "markdown": 4}[format]
+    assert mark not in lines[-4 if format == "latex" else 2]
+    assert mark not in REMARKS[format](f"a{mark}b").removesuffix("\n")

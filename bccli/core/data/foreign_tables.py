@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from typing import BinaryIO, TextIO
 
+from bccli.core.data.numerals import real
 from bccli.core.data.patients import known_patient, plain_number
 from bccli.core.errors import DataError
 
@@ -113,10 +114,10 @@ def number_in(text: str, separator: str) -> float:
     Raises ValueError for what is none.
     """
     try:
-        return float(text)
+        return real(text)
     except ValueError:
         bare = text.strip()
         percent = bare.endswith("%")
         if separator != ",":
             bare = bare.replace(",", ".")
-        return float(bare.removesuffix("%")) / (100 if percent else 1)
+        return real(bare.removesuffix("%")) / (100 if percent else 1)

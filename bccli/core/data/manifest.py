@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from bccli.core.data.numerals import whole
 from bccli.core.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -88,7 +89,7 @@ def sample_from_row(row: dict[str, str], where: str) -> Sample:
     for column in _NUMBERS:
         text = values[column]
         try:
-            values[column] = int(str(text)) if text != "" else None
+            values[column] = whole(str(text)) if text != "" else None
         except ValueError:
             raise DataError(
                 f"{where}: {column} {text!r} is not a whole number; prepare the dataset again"

@@ -105,7 +105,7 @@ def _add(film: _Film, words: list[str], where: str) -> None:
     film.kinds.append(kind)
     film.label = max(film.label, _SEVERITIES[severity], key=_ORDER.index)
     circle = words[3:6]
-    if len(circle) == 3 and all(word.isdecimal() for word in circle):
+    if len(circle) == 3 and all(word.isascii() and word.isdecimal() for word in circle):
         x, y, radius = map(int, circle)
         film.boxes.append(f"{x - radius},{SIDE - y - radius},{x + radius},{SIDE - y + radius}")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bccli.core.data.manifest import Sample, join_masks
+from bccli.core.data.numerals import real
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.layout.image_files import image_files
 from bccli.core.datasets.layout.indexes import TABLES, Line, path_inside, plain, read_index
@@ -125,7 +126,7 @@ def _breast(line: Line) -> tuple[str, str]:
 def _age(line: Line) -> int | None:
     """The patient's age in years, None where it is not given."""
     try:
-        age = int(float(line.get("Age")))
+        age = int(real(line.get("Age")))
     except (ValueError, OverflowError):
         return None
     return age if 0 < age < 120 else None

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from bccli.core.data.foreign_tables import split_of
 from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Sample
+from bccli.core.data.numerals import whole
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.layout.class_names import DistinctNames
 from bccli.core.datasets.layout.indexes import Line, not_unicode, read_index
@@ -110,9 +111,14 @@ def _split(line: Line) -> str:
 def _fold(line: Line) -> int | None:
     text = _value(line, "fold")
     number = text.removesuffix(".0")
-    if text and not (number.isdecimal() and int(number) < MOST_FOLDS):
-        raise DataError(f"{line.where}: fold {text!r} is no number from 0 to {MOST_FOLDS - 1}; correct it")
-    return int(number) if text else None
+    if not text:
+        return None
+    try:
+        if 0 <= (fold := whole(number)) < MOST_FOLDS:
+            return fold
+    except ValueError:
+        pass
+    raise DataError(f"{line.where}: fold {text!r} is no number from 0 to {MOST_FOLDS - 1}; correct it")
 
 
 def _place(text: str, column: str, where: str, folder: str) -> str:

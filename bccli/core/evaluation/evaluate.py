@@ -2,14 +2,16 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bccli.core.catalog import nearest
 from bccli.core.data.label_tree import Tree, parse_tree
+from bccli.core.data.numerals import real
 from bccli.core.data.positive_class import GIVEN, UNKNOWN, find_positive
 from bccli.core.errors import DataError, UsageError
 from bccli.core.evaluation.published import beside
@@ -17,7 +19,7 @@ from bccli.core.evaluation.tree_figures import decided, measure_tree
 from bccli.core.files import file_hash, locked, read_json, write_json
 from bccli.core.metrics.figures import Figures, mean_loss, measure, with_overfitting
 from bccli.core.metrics.folds import over_folds
-from bccli.core.metrics.significance import Side, compare
+from bccli.core.metrics.significance import Side, compare, images_apart
 from bccli.core.metrics.thresholds import Rule, choose_threshold, decide
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.aggregation import (
@@ -518,12 +520,13 @@ def _of_units(patches: Predictions, images: Predictions) -> Predictions:
 
 def _groups(asked: _Asked, rows: Predictions) -> tuple[Figures, ...]:
     """The figures of each value of a trait, numbers in their order: rows are chosen, then merged."""
-    name, subject = str(asked.terms.by), asked.subject
-    if name not in rows.traits or not any(rows.traits[name]):
-        telling = (key for key, values in rows.traits.items() if ":" not in key and len(set(values)) > 1)
-        known = ", ".join(sorted(telling))
+    subject, traits = asked.subject, rows.traits
+    name = _column_meant(str(asked.terms.by), traits)
+    if name not in traits or not any(traits[name]):
+        telling = sorted(key for key, values in traits.items() if ":" not in key and len(set(values)) > 1)
         raise DataError(
-            f"{subject.name}: does not say the {name} of its images; --by can be {known or 'nothing here'}"
+            f"{subject.name}: does not say the {name} of its images{nearest(name, telling)}; --by can be "
+            f"{', '.join(telling) or 'nothing here'}"
         )
     values = np.array(rows.traits[name], object)
     return tuple(
@@ -532,9 +535,19 @@ def _groups(asked: _Asked, rows: Predictions) -> tuple[Figures, ...]:
     )
 
 
+def _column_meant(name: str, columns: Collection[str]) -> str:
+    """A column that has this name, or the only one that differs from it in capitals and blanks alone."""
+
+    def plain(text: str) -> str:
+        return text.strip().casefold()
+
+    alike = [column for column in columns if plain(column) == plain(name)]
+    return alike[0] if name not in columns and len(alike) == 1 else name
+
+
 def _as_number(text: str) -> tuple[float, str]:
     try:
-        return float(text), text
+        return real(text), text
     except ValueError:
         return math.inf, text
 
@@ -568,6 +581,23 @@ def leaderboard(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
         return (math.inf, 0.0) if accuracy is None else (-accuracy, entry.val_loss)
 
     return sorted(evaluations, key=place)
+
+
+def with_remarks_on_images(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """The same; of more than two, each says with which others it has no image in common."""
+    if len(evaluations) < 3:
+        return list(evaluations)  # the comparison of two says it
+    apart = images_apart([entry.units for entry in evaluations])
+    return [
+        _remarking(entry, [evaluations[place].whole.name or "" for place in others]) if others else entry
+        for entry, others in zip(evaluations, apart, strict=True)
+    ]
+
+
+def _remarking(entry: Evaluation, others: Sequence[str]) -> Evaluation:
+    named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    remark = f"has no image in common with {named}: their figures cannot be compared"
+    return replace(entry, whole=replace(entry.whole, remarks=[*(entry.whole.remarks or ()), remark]))
 
 
 def comparison(evaluations: Sequence[Evaluation], terms: Terms) -> dict[str, Any] | None:

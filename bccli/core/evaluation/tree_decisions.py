@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from bccli.core.data.label_tree import Tree
+from bccli.core.data.numerals import real
 from bccli.core.metrics.weighted import Floats, Integers
 
 Answers = Mapping[str, Floats]
@@ -92,7 +93,7 @@ def from_columns(tree: Tree, columns: Mapping[str, Sequence[str]]) -> dict[str, 
     try:
         return {
             node.name: np.array(
-                [[float(value) for value in columns[f"{node.name}:{child}"]] for child in node.names]
+                [[real(value) for value in columns[f"{node.name}:{child}"]] for child in node.names]
             ).T.reshape(-1, len(node.children))
             for node in tree.inner
         }

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from bccli.core.data.label_tree import Tree
+from bccli.core.data.numerals import real
 from bccli.core.evaluation.tree_decisions import (
     DECISIONS,
     answers_behind,
@@ -43,9 +44,13 @@ def answers_in(tree: Tree, units: Predictions, *, merged: bool) -> dict[str, Flo
 def _located(node: str, units: Predictions) -> dict[str, float | int] | None:
     """How well a node's regions are found where masks show them: how often the map's peak lies in the true
     box, and the mean overlap of the boxes. None where that is not known."""
-    values = [
-        [float(text) for text in units.traits.get(column, ()) if text] for column in columns_of_regions(node)
-    ]
+    try:
+        values = [
+            [real(text) for text in units.traits.get(column, ()) if text]
+            for column in columns_of_regions(node)
+        ]
+    except ValueError:  # another tool's columns of these names
+        return None
     if not all(values):
         return None
     hits, overlaps = values

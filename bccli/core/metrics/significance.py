@@ -264,6 +264,19 @@ def _common(first: Predictions, second: Predictions) -> tuple[Predictions | None
     return a, b, ""
 
 
+def images_apart(sides: Sequence[Predictions]) -> list[list[int]]:
+    """For each, the places of those that have no image in common with it, by source or by path."""
+    named = [(set(_names(side)), set(side.paths)) for side in sides]
+    return [
+        [
+            place
+            for place, other in enumerate(named)
+            if all(mine.isdisjoint(theirs) for mine, theirs in zip(own, other, strict=True))
+        ]
+        for own in named
+    ]
+
+
 def _of_one_patient(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
     """Both with the patients that either knows, and what neither may separate."""
     owners = [

@@ -5,7 +5,7 @@ import io
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from bccli.core.data.column_meanings import owners_hint, patients_in, splits_hint
 from bccli.core.data.foreign_tables import number_in, patients_named, records, split_of, text_of
 from bccli.core.data.manifest import Sample
 from bccli.core.data.patients import plain_number
@@ -28,7 +29,7 @@ patches, and to draw those together that may not be separated."""
 _PREFIX = "p_"
 _WANTED = "give a CSV with the columns path,label and either p_<class>… or predicted"
 _ROUNDING = 1e-6
-_NO_LABEL = frozenset({"", "nan", "<na>", "#n/a"})
+_NO_LABEL = frozenset({"", "na", "n/a", "nan", "<na>", "#n/a", "null"})
 """What other tools write where there is no label."""
 
 
@@ -139,10 +140,15 @@ def read_predictions(path: Path, classes: Sequence[str] = ()) -> Predictions:
 def parse_predictions(lines: Iterable[str], name: str, classes: Sequence[str] = ()) -> Predictions:
     """`read_predictions` for lines that come from elsewhere; `name` stands for it in messages."""
     table = _read_table(lines, name)
+    notes: list[str] = []
+    if not classes:
+        table, notes = _of_classes(table)
+    _refuse_unreadable(table)
     columns = table.columns
     order = list(classes) or _order(table, name)
     labels = _numbers(table, "label", order, name)
-    probabilities, notes = _in_order(table, order, name) if table.scored else (None, [])
+    probabilities, more = _in_order(table, order, name) if table.scored else (None, [])
+    notes += more
     predicted = (
         _numbers(table, "predicted", order, name)
         if probabilities is None or "predicted" in columns
@@ -150,10 +156,13 @@ def parse_predictions(lines: Iterable[str], name: str, classes: Sequence[str] = 
     )
     _refuse_twice(table, name)
     columns["split"] = _splits(table, name)
-    columns["patient"], several = patients_named(columns.get("patient") or [""] * len(labels))
+    found, told = patients_in(columns)
+    columns["patient"], several = patients_named(found or [""] * len(labels))
     if several:
         shown = "; ".join(" and ".join(found) for found in list(several.values())[:3])
         notes.append(f"patients whose numbers differ in zeros only are one ({shown})")
+    if not classes:
+        notes += [*told, *splits_hint(columns), *([] if _is_ours(columns) else owners_hint(columns))]
 
     def column(key: str) -> tuple[str, ...]:
         return tuple(columns[key]) if key in columns else ("",) * len(labels)
@@ -177,7 +186,8 @@ def parse_predictions(lines: Iterable[str], name: str, classes: Sequence[str] = 
 class _Table:
     """A table by columns: text by name, and the probabilities (rows × scored classes) row after row.
 
-    `rows` are the numbers of the rows in the file, those without a label left out.
+    `rows` are the numbers of the rows in the file, those without a label left out. `unreadable` has, of each
+    class, the first cell that is no number, by its row, and what is wrong with it; its value is NaN.
     """
 
     columns: dict[str, list[str]]
@@ -185,6 +195,7 @@ class _Table:
     probabilities: "array[float]"
     rows: "array[int]"
     without_truth: tuple[str, ...]
+    unreadable: Mapping[str, tuple[int, DataError]] = field(default_factory=dict)
 
 
 def _read_table(lines: Iterable[str], name: str) -> _Table:
@@ -192,9 +203,20 @@ def _read_table(lines: Iterable[str], name: str) -> _Table:
     separator, reader = records(lines, name, ("path", "label"))
     shared: dict[str, str] = {}  # one string for each patient, split and label, however often it comes
     probabilities, rows, without = array("d"), array("q"), []
+    unreadable: dict[str, tuple[int, DataError]] = {}
     number = 1
+
+    def read_one_by_one(cells: Sequence[str], row: int) -> Iterator[float]:
+        for key, cell in zip(scored, cells, strict=True):
+            try:
+                yield _probability(cell, separator, f"{name}: {_PREFIX}{key}", row)
+            except DataError as error:
+                unreadable.setdefault(key, (row, error))
+                yield math.nan
+
     try:
-        header = _headings(next(reader, []))
+        first = next(reader, [])
+        header = _headings(first)
         scored = _check_header(header, name)
         texts = [(key, place) for place, key in enumerate(header) if not key.startswith(_PREFIX)]
         places = [header.index(_PREFIX + key) for key in scored]
@@ -207,8 +229,13 @@ def _read_table(lines: Iterable[str], name: str) -> _Table:
         for number, row in enumerate(reader, 2):
             if not any(row):
                 continue
+            if any("\n" in cell for cell in row):
+                _refuse_swallowed(row, separator, len(header), f"{name}: row {number}")
             if len(row) != len(header):
-                row = _of_length(row, len(header), f"{name}: row {number}", separator)
+                where = f"{name}: row {number}"
+                row = _of_length(row, len(header), where, separator, first=not rows)
+            if row == first:
+                raise DataError(f"{name}: row {number} repeats the headings; remove it")
             if row[label] not in labelled:
                 if row[label].strip().casefold() in unlabelled:
                     without.append(row[path])
@@ -221,15 +248,72 @@ def _read_table(lines: Iterable[str], name: str) -> _Table:
                 cell = row[place].strip()
                 append(shared.setdefault(cell, cell))
             cells = [row[place] for place in places]
-            probabilities.extend(
-                _plain_numbers(cells) or _probabilities(cells, scored, separator, name, number)
-            )
+            probabilities.extend(_plain_numbers(cells) or read_one_by_one(cells, number))
     except csv.Error as error:
         raise DataError(f"{name}: not valid CSV after row {number} ({error}); {_WANTED}") from None
     if not rows:
         which = "no row has a label" if without else "has no rows"
         raise DataError(f"{name}: {which}; there is nothing to evaluate")
-    return _Table(columns, scored, probabilities, rows, tuple(without))
+    return _Table(columns, scored, probabilities, rows, tuple(without), unreadable)
+
+
+def _of_classes(table: _Table) -> tuple[_Table, list[str]]:
+    """The table without p_ columns that are no class's probabilities, such as p_value, and which they are.
+
+    A column is one if no label has its name, and the others sum to 1 without it and not with it.
+    """
+    named = {*table.columns["label"], *table.columns.get("predicted", ())} - {""}
+    values = np.frombuffer(table.probabilities, np.float64).reshape(-1, len(table.scored) or 1)
+    extra = [key for key in table.scored if key not in named]
+    known = [key for key in extra if key.casefold() in _STATISTICS]
+    others = [[key] for key in extra] + ([extra] if len(extra) > 1 else [])
+    for passed in [known] if known else [] if _are_shares(values, named) else others:
+        places = [place for place, key in enumerate(table.scored) if key not in passed]
+        rest = values[:, places]
+        if known or (places and _are_shares(rest, named)):
+            note = f"{' and '.join(_PREFIX + key for key in passed)} names no class and is passed over"
+            scored = [table.scored[place] for place in places]
+            left = {key: found for key, found in table.unreadable.items() if key in scored}
+            return replace(table, scored=scored, probabilities=array("d", rest.tobytes()), unreadable=left), [
+                note
+            ]
+    return table, []
+
+
+_STATISTICS = frozenset({"value", "val", "adj", "adjusted", "fdr"})
+"""What follows p_ in the names of columns of tests."""
+
+
+def _are_shares(values: np.ndarray, named: set[str]) -> bool:
+    """Whether rows (n, classes) sum to 1 or to 100; one column does for two classes."""
+    if np.isnan(values).any() or not values.shape[1]:
+        return False
+    if values.shape[1] == 1:
+        return len(named) == 2
+    if _are_percentages(values):
+        return True
+    return bool((np.abs(values.sum(axis=1) - 1) <= _off_by(values) + _ROUNDING).all())
+
+
+def _refuse_unreadable(table: _Table) -> None:
+    """Raises DataError for the first cell of probabilities that is no number."""
+    if table.unreadable:
+        raise min(table.unreadable.values(), key=lambda found: found[0])[1]
+
+
+def _refuse_swallowed(row: Sequence[str], separator: str, columns: int, where: str) -> None:
+    """Raises DataError for a row with rows of the table in a cell, which an open quotation mark joins."""
+    for cell in row:
+        if any(line.count(separator) >= max(columns - 2, 1) for line in cell.split("\n")):
+            raise DataError(
+                f"{where} has several rows in one cell ({cell[:40]!r}); look for a quotation mark that "
+                "nothing closes"
+            )
+
+
+def _is_ours(columns: Mapping[str, Sequence[str]]) -> bool:
+    """Whether bccli wrote the table, which then has all columns that it writes."""
+    return {*_IDENTITY, *TRAITS} <= set(columns)
 
 
 def _headings(cells: Sequence[str]) -> list[str]:
@@ -244,8 +328,17 @@ def _headings(cells: Sequence[str]) -> list[str]:
     ]
 
 
-def _of_length(row: list[str], length: int, where: str, separator: str) -> list[str]:
-    """The cells of a row, made as many as the header has. Raises DataError where something would be lost."""
+def _of_length(row: list[str], length: int, where: str, separator: str, *, first: bool) -> list[str]:
+    """The cells of a row, made as many as the header has. Raises DataError where something would be lost.
+
+    R's write.table names rows in a column that has no heading, so that its `first` row is longer by one.
+    """
+    if first and len(row) == length + 1 and row[-1]:
+        raise DataError(
+            f"{where} has {len(row)} cells, and the header has {length}: write it without the names of rows "
+            f"(in R write.table(..., row.names=FALSE)), or put cells that contain {separator!r} in quotation "
+            "marks"
+        )
     if any(row[length:]):
         raise DataError(
             f"{where} has {len(row)} cells, and the header has {length}; "
@@ -259,13 +352,26 @@ def _check_header(header: Sequence[str], name: str) -> list[str]:
     scored = [column[len(_PREFIX) :] for column in header if column.startswith(_PREFIX)]
     for column in ("path", "label"):
         if column not in header:
-            raise DataError(f"{name}: has no column {column!r}; {_WANTED}")
+            wanted = _BY_BLANKS if _parted_by_blanks(header) else _WANTED
+            raise DataError(f"{name}: has no column {column!r}; {wanted}")
     for column, times in Counter(header).items():
         if times > 1 and column:
             raise DataError(f"{name}: has the column {column!r} twice; remove one of the two")
     if not scored and "predicted" not in header:
         raise DataError(f"{name}: has neither p_<class> columns nor a column 'predicted'; {_WANTED}")
     return scored
+
+
+_BY_BLANKS = (
+    "blanks part its headings, which paths may hold, too: write it with commas (in R "
+    'write.table(..., sep=",", row.names=FALSE))'
+)
+
+
+def _parted_by_blanks(header: Sequence[str]) -> bool:
+    """Whether the headings stand in one cell, or few, with blanks between them."""
+    words = [word.strip('"').casefold() for cell in header for word in cell.split()]
+    return "path" in words and "label" in words and len(words) > len(header)
 
 
 def _order(table: _Table, name: str) -> list[str]:
@@ -375,22 +481,15 @@ def _check_range(table: _Table, values: np.ndarray, name: str) -> None:
 
 
 def _plain_numbers(cells: Sequence[str]) -> list[float]:
-    """The numbers in cells, if all are finite and written as Python writes them; none if one is not."""
+    """The numbers in cells, if all are finite and as `real` wants them; none if one is not."""
+    together = "".join(cells)
+    if "_" in together or not together.isascii():
+        return []
     try:
         found = [float(cell) for cell in cells]
     except ValueError:
         return []
     return found if math.isfinite(sum(found)) else []
-
-
-def _probabilities(
-    cells: Sequence[str], scored: Sequence[str], separator: str, name: str, row: int
-) -> list[float]:
-    """The numbers in the cells of a row, one for each scored class."""
-    return [
-        _probability(cell, separator, f"{name}: {_PREFIX}{key}", row)
-        for cell, key in zip(cells, scored, strict=True)
-    ]
 
 
 def _probability(text: str, separator: str, where: str, row: int) -> float:
