@@ -290,8 +290,10 @@ def few_patients(seed: int, patients: int):
     return labels, np.stack([1 - positive, positive], axis=1), [f"p{owner}" for owner in owners]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("patients", [13, 18, 30])
+@pytest.mark.parametrize(
+    "patients",
+    [pytest.param(13, marks=pytest.mark.slow), *(pytest.param(k, marks=pytest.mark.full) for k in (18, 30))],
+)
 def test_intervals_of_few_patients_cover_the_truth_too(patients):
     """400 simulated studies; where a measure has no interval, the reason is there."""
     names = "accuracy", "roc_auc", "f1", "precision.malignant", "tpr"
