@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from hypothesis import settings
 from PIL import Image
 
 from bccli.cli import cli
+from tests import placeholders
+from tests.library import Library, bccli_in
+from tests.needs import mark_tensorflow
 
 REPOSITORY = Path(__file__).parent.parent
 REAL_DATA = Path(os.environ.get("BCCLI_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -27,8 +31,25 @@ settings.register_profile("bccli", deadline=None)  # no test measures time: othe
 settings.load_profile("bccli")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that need TensorFlow, which takes seconds, where somebody asks for the mark."""
+    if "tensorflow" in config.getoption("markexpr"):
+        mark_tensorflow(items)
+
+
 @pytest.fixture
-def bccli() -> Bccli:
+def stand_ins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures and .tflite files are stand-ins, unless the test is marked `pictures` or `exports`."""
+    if not request.node.get_closest_marker("pictures"):
+        placeholders.no_pictures(monkeypatch)
+    if not request.node.get_closest_marker("exports"):
+        placeholders.no_exports(monkeypatch)
+    placeholders.nobody_opens_them(monkeypatch)
+
+
+@pytest.fixture
+def bccli(stand_ins: None) -> Bccli:
     """Run `bccli ARGS…` in this process; `exit` is the exit code that is expected, None for any.
 
     The result has `stdout`, `stderr` and `exit_code`. TensorFlow is imported once for all tests.
@@ -83,25 +104,29 @@ def save(path: Path, pixels: np.ndarray) -> Path:
     return path
 
 
+def draw_folder(
+    root: Path,
+    *,
+    classes: Sequence[str] = ("benign", "malignant"),
+    patients: int = 6,
+    images: int = 4,
+    size: tuple[int, int] = (24, 24),
+) -> Path:
+    """A raw dataset `root/CLASS/patient_number.png`, each patient with images of one class."""
+    for patient in range(patients):
+        label = patient % len(classes)
+        for number in range(images):
+            pixels = draw(label, patient * 1000 + number, size)
+            save(root / classes[label] / f"p{patient}_{number}.png", pixels)
+    return root
+
+
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Callable[..., Path]:
     """Make a raw dataset `raw/CLASS/patient_number.png`, each patient with images of one class."""
 
-    def make(
-        name: str = "raw",
-        *,
-        classes: Sequence[str] = ("benign", "malignant"),
-        patients: int = 6,
-        images: int = 4,
-        size: tuple[int, int] = (24, 24),
-    ) -> Path:
-        root = tmp_path / name
-        for patient in range(patients):
-            label = patient % len(classes)
-            for number in range(images):
-                pixels = draw(label, patient * 1000 + number, size)
-                save(root / classes[label] / f"p{patient}_{number}.png", pixels)
-        return root
+    def make(name: str = "raw", **options: Any) -> Path:
+        return draw_folder(tmp_path / name, **options)
 
     return make
 
@@ -109,11 +134,34 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
 PATIENT = "--patient-regex", r"/(p\d+)_"
 
 
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """Datasets and runs that are made once for all workers."""
+    return Library(tmp_path_factory, shared="PYTEST_XDIST_WORKER" in os.environ)
+
+
+def fill_prepared(place: Path, *, size: tuple[int, int] = (24, 24)) -> None:
+    """`raw`, and `data` prepared of it with splits 2/2/2 patients."""
+    raw = draw_folder(place / "raw", size=size)
+    bccli_in("prepare", "folder", raw, place / "data", *PATIENT, "--ratios", "1/1/1")
+
+
 @pytest.fixture
-def prepared(bccli: Bccli, make_folder: Callable[..., Path], tmp_path: Path) -> Path:
-    """A small prepared dataset with splits 2/2/2 patients."""
-    bccli("prepare", "folder", make_folder(), tmp_path / "data", *PATIENT, "--ratios", "1/1/1")
-    return tmp_path / "data"
+def prepared(library: Library, tmp_path: Path) -> Path:
+    """A small prepared dataset with splits 2/2/2 patients, beside its raw images."""
+    return library.copy("prepared", fill_prepared, tmp_path) / "data"
+
+
+def fill_finished(place: Path) -> None:
+    """What `fill_prepared` makes, and `run`, trained on it for one epoch."""
+    fill_prepared(place)
+    bccli_in("train", place / "data", place / "run", "--epochs", 1, "--batch-size", 8)
+
+
+@pytest.fixture
+def finished(library: Library, tmp_path: Path) -> Path:
+    """A complete run of one epoch on what `prepared` gives, made with `--epochs 1 --batch-size 8`."""
+    return library.copy("finished", fill_finished, tmp_path) / "run"
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import Bccli, read_rows
 
+pytestmark = pytest.mark.exports
+
 
 def auc_of_test(bccli: Bccli, run: Path) -> float:
     found = bccli("evaluate", run, "--split", "test", "--format", "json").stdout

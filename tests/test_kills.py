@@ -277,10 +277,15 @@ def test_prepare_survives_kills(start: Start, raw: Path, tmp_path: Path) -> None
     assert tree(out) == tree(tmp_path / "plain")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["folder", "phantom"])
-def test_prepare_survives_many_kills(start: Start, raw: Path, tmp_path: Path, kind: str) -> None:
-    assert kill_prepare(start, kind, raw, tmp_path, kills=20, seed=2) > 0
+@pytest.mark.parametrize(
+    ("kind", "kills"),
+    [
+        pytest.param("phantom", 5, marks=pytest.mark.slow),
+        *(pytest.param(kind, 20, marks=pytest.mark.full) for kind in ("folder", "phantom")),
+    ],
+)
+def test_prepare_survives_many_kills(start: Start, raw: Path, tmp_path: Path, kind: str, kills: int) -> None:
+    assert kill_prepare(start, kind, raw, tmp_path, kills=kills, seed=2) > 0
 
 
 @pytest.fixture(scope="module")
@@ -310,12 +315,12 @@ def test_augment_survives_a_kill(start: Start, few: Path, tmp_path: Path) -> Non
     assert names(out) == names(plain)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_augment_survives_many_kills(start: Start, few: Path, tmp_path: Path) -> None:
     assert kill_prepare(start, "augment", few, tmp_path, kills=10, seed=3) > 0
 
 
-@pytest.mark.parametrize("fraction", [0.15, 0.3, 0.8])
+@pytest.mark.parametrize("fraction", [0.15, 0.3, pytest.param(0.8, marks=pytest.mark.slow)])
 def test_workers_end_with_their_parent(start: Start, raw: Path, tmp_path: Path, fraction: float) -> None:
     work = start(*preparing("folder", raw, tmp_path / "out"))
     work.wait_for(lambda: len(session(work.pid)) > 1)
@@ -337,7 +342,13 @@ def test_a_killed_worker_ends_prepare_with_a_sentence(start: Start, raw: Path, t
 
 
 @pytest.mark.parametrize(
-    ("when", "to_group"), [("survey", False), ("start", True), ("work", False), ("work", True)]
+    ("when", "to_group"),
+    [
+        ("survey", False),
+        ("start", True),
+        ("work", True),
+        pytest.param("work", False, marks=pytest.mark.slow),
+    ],
 )
 def test_prepare_stops_at_sigterm_and_continues(
     start: Start, raw: Path, tmp_path: Path, when: str, to_group: bool
@@ -554,9 +565,16 @@ def test_a_schedule_survives_a_kill_in_the_middle_of_an_epoch(
     check_same(torn / "run", whole / "run")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "seed"), [("frozen", 1), ("frozen", 2), ("frozen", 3), ("plain", 4), ("plain", 5)]
+    ("kind", "seed"),
+    [
+        pytest.param("frozen", 1, marks=pytest.mark.slow),
+        pytest.param("plain", 4, marks=pytest.mark.slow),
+        *(
+            pytest.param(*each, marks=pytest.mark.full)
+            for each in (("frozen", 2), ("frozen", 3), ("plain", 5))
+        ),
+    ],
 )
 def test_train_survives_many_kills(
     start: Start,
@@ -604,8 +622,10 @@ def chain_of_signals(
     check_same(run, expected)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["frozen", "plain"])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param("plain", marks=pytest.mark.slow), pytest.param("frozen", marks=pytest.mark.full)],
+)
 def test_train_stops_at_signals_and_continues(
     start: Start, datasets: dict[str, Path], undisturbed: Callable[[str], Path], tmp_path: Path, kind: str
 ) -> None:
@@ -613,8 +633,17 @@ def test_train_stops_at_signals_and_continues(
     chain_of_signals(start, datasets, tmp_path, undisturbed(kind), signals, kind)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10))
+WHEREVER = (1, 4, 9)
+"""Of ten seeds, one for each phase: imports, the network, the end."""
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(seed, marks=pytest.mark.slow if seed in WHEREVER else pytest.mark.full)
+        for seed in range(10)
+    ],
+)
 def test_train_stops_wherever_the_signal_comes(
     start: Start,
     datasets: dict[str, Path],
@@ -639,8 +668,14 @@ def test_train_stops_wherever_the_signal_comes(
     check_same(tmp_path / "run", expected)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("step", [0, 2, 4])
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(0, marks=pytest.mark.full),
+        pytest.param(2, marks=pytest.mark.slow),
+        pytest.param(4, marks=pytest.mark.slow),
+    ],
+)
 def test_training_continues_after_any_step(
     bccli: Bccli,
     datasets: dict[str, Path],
@@ -681,15 +716,17 @@ cli.main(sys.argv[4:])
 """
 
 
-@pytest.mark.slow
-def test_ten_signals_in_random_steps_of_an_augmented_training_change_nothing(
-    datasets: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize(
+    "count", [pytest.param(2, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.full)]
+)
+def test_signals_in_random_steps_of_an_augmented_training_change_nothing(
+    datasets: dict[str, Path], tmp_path: Path, count: int
 ) -> None:
     """SIGKILL and SIGTERM in turn, each in a process of its own, all on one run."""
     options = "--augment", "zoom", "--steps-per-epoch", 7, "--schedule", "cosine"
     arguments = [str(part) for part in (*training("plain", datasets, tmp_path), *options)]
     rng = random.Random(5)
-    places = sorted(divmod(place, 7) for place in rng.sample(range(7 * PLAIN_EPOCHS), 10))
+    places = sorted(divmod(place, 7) for place in rng.sample(range(7 * PLAIN_EPOCHS), count))
     for turn, (epoch, step) in enumerate(places):
         number = signal.SIGTERM if turn % 2 else signal.SIGKILL
         words = map(str, (epoch, step, int(number)))

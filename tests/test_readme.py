@@ -102,6 +102,8 @@ def test_each_entry_is_of_one_block() -> None:
         for text in blocks_of(README.read_text())
     ],
 )
+@pytest.mark.exports
+@pytest.mark.pictures
 def test_a_block_of_commands_runs(
     bccli: Bccli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:

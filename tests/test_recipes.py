@@ -553,9 +553,15 @@ def test_the_protocol_of_the_data_decides_over_the_tables_of_train(
     refused(bccli("train", tmp_path / "none", tmp_path / "run", "--recipe", path, exit=3), "no such folder")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("protocol", ["honest", "paper"])
-@pytest.mark.parametrize(("name", "dataset"), [("bcnet", "databiox"), ("resnet50-breakhis", "breakhis")])
+@pytest.mark.parametrize(
+    ("name", "dataset", "protocol"),
+    [
+        pytest.param("bcnet", "databiox", "paper", marks=pytest.mark.slow),
+        pytest.param("resnet50-breakhis", "breakhis", "honest", marks=pytest.mark.slow),
+        pytest.param("bcnet", "databiox", "honest", marks=pytest.mark.full),
+        pytest.param("resnet50-breakhis", "breakhis", "paper", marks=pytest.mark.full),
+    ],
+)
 def test_both_recipes_run_on_the_raw_layout(
     bccli: Bccli, tmp_path: Path, name: str, dataset: str, protocol: str
 ) -> None:

@@ -356,6 +356,7 @@ def test_the_built_in_policies_are_listed(bccli: Bccli) -> None:
     assert all(row["title"] and row["operations"] and row["paper"] for row in rows)
 
 
+@pytest.mark.exports
 def test_an_augmented_dataset_trains_predicts_and_says_what_is_augmented(
     bccli: Bccli, films: Path, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def probabilities(rows: list[dict[str, str]]) -> dict[str, list[float]]:
     return {Path(row["path"]).name: [float(row[name]) for name in named] for row in rows}
 
 
+@pytest.mark.exports
 def test_every_classifier_and_the_network_side_by_side(bccli: Bccli, data: Path, tmp_path: Path) -> None:
     every = [word for name in ("dense", *FITTED, "bovw") for word in ("--classifier", name)]
     rows = rows_of(
@@ -94,6 +95,7 @@ def test_views_are_examples_of_train_alone(bccli: Bccli, data: Path, tmp_path: P
     assert f"to {2 * train} vectors" in result.stderr
 
 
+@pytest.mark.exports
 def test_folds_share_the_answer(bccli: Bccli, make_folder: Callable[..., Path], tmp_path: Path) -> None:
     data, run = tmp_path / "data", tmp_path / "out"
     bccli("prepare", "folder", make_folder(patients=8), data, *PATIENT, "--folds", 3)
@@ -123,6 +125,7 @@ def test_words_are_learned_and_told_without_tensorflow(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.exports
 def test_moved_runs_answer_without_data(bccli: Bccli, data: Path, tmp_path: Path) -> None:
     bccli("train", data, tmp_path / "out", *FROZEN, "--classifier", "forest")
     expected = probabilities(read_rows(tmp_path / "out" / "predictions.csv"))
@@ -144,6 +147,7 @@ def test_patients_too_few_for_folds_are_said(
     assert "too few patients of each class for svm" in result.stderr
 
 
+@pytest.mark.exports
 def test_only_the_chosen_one_is_kept(bccli: Bccli, data: Path, tmp_path: Path) -> None:
     three = [word for name in ("svm", "forest", "bovw") for word in ("--classifier", name)]
     rows = rows_of(bccli("train", data, tmp_path / "out", *FROZEN, *three, "--save", "best").stdout)

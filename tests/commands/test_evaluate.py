@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import PATIENT, Bccli, draw, rows_of, save, tree
+from tests.library import Library, bccli_in
 from tests.sentences import refused
 
 GOOD = "path,label,p_a,p_b\n1.png,a,0.9,0.1\n2.png,b,0.2,0.8\n3.png,b,0.6,0.4\n4.png,a,0.7,0.3\n"
@@ -25,13 +26,12 @@ KEYS = [
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(library: Library) -> Path:
     """A complete run, to be copied before it is changed."""
-    from click.testing import CliRunner
+    return library.folder("evaluate", fill) / "run"
 
-    from bccli.cli import cli
 
-    root = tmp_path_factory.mktemp("evaluate")
+def fill(root: Path) -> None:
     for patient in range(6):
         for number in range(3):
             label = ("benign", "malignant")[patient % 2]
@@ -40,8 +40,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("prepare", "folder", root / "raw", root / "data", *PATIENT, "--ratios", "1/1/1"),
         ("train", root / "data", root / "run", "--epochs", 1, "--batch-size", 8),
     ):
-        assert CliRunner().invoke(cli, [str(part) for part in command]).exit_code == 0
-    return root / "run"
+        bccli_in(*command)
+    fill_others(root)
 
 
 @pytest.fixture
@@ -225,11 +225,10 @@ def test_a_run_can_be_moved_and_renamed(bccli: Bccli, run: Path, tmp_path: Path)
 @pytest.fixture(scope="module")
 def others(finished: Path) -> Path:
     """The folder of `finished` with more datasets: other patients, other sizes, other classes."""
-    from click.testing import CliRunner
+    return finished.parent
 
-    from bccli.cli import cli
 
-    root = finished.parent
+def fill_others(root: Path) -> None:
     for patient in range(6, 9):
         for number in range(3):
             label = ("benign", "malignant")[patient % 2]
@@ -239,9 +238,7 @@ def others(finished: Path) -> Path:
                 root / "third" / ("normal", label)[number % 2] / f"p{patient}_{number}.png", draw(0, patient)
             )
     for name in ("new", "large", "third"):
-        command = ("prepare", "folder", root / name, root / f"{name}_data", *PATIENT, "--ratios", "1/0/0")
-        assert CliRunner().invoke(cli, [str(part) for part in command]).exit_code == 0
-    return root
+        bccli_in("prepare", "folder", root / name, root / f"{name}_data", *PATIENT, "--ratios", "1/0/0")
 
 
 def test_other_data_is_taken_whole_and_computed_anew(bccli: Bccli, run: Path, others: Path) -> None:
@@ -570,6 +567,7 @@ def test_tables_for_papers(bccli: Bccli, tmp_path: Path) -> None:
     assert not re.search(r"(?<!\\)[_%]", latex)
 
 
+@pytest.mark.pictures
 def test_output_holds_tables_and_plots_twice(bccli: Bccli, run: Path, tmp_path: Path) -> None:
     bccli("evaluate", run, "--output", tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}

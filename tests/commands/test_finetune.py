@@ -109,6 +109,7 @@ def test_it_starts_where_the_run_ended_and_a_fresh_head_does_not(
     assert (kept["dense"], kept["fresh_head"], fresh["dense"], fresh["fresh_head"]) == ([6], False, [6], True)
 
 
+@pytest.mark.exports
 def test_stored_activations_give_the_predictions_of_the_whole_network(
     bccli: Bccli, base: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,22 +1,27 @@
 """Cross-validation through the command line."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import PATIENT, Bccli, read_rows, rows_of
+from tests.conftest import PATIENT, Bccli, draw_folder, read_rows, rows_of
+from tests.library import Library, bccli_in
 
 TRAIN = "--backbone", "mobilenet-0.25", "--weights", "none", "--trainable", "none", "--epochs", 3
 
 
 @pytest.fixture
-def folded(bccli: Bccli, make_folder: Callable[..., Path], tmp_path: Path) -> Path:
-    raw = make_folder(patients=8, size=(32, 32))
-    bccli("prepare", "folder", raw, tmp_path / "folded", *PATIENT, "--folds", 4)
-    return tmp_path / "folded"
+def folded(library: Library, tmp_path: Path) -> Path:
+    """A prepared dataset with four folds, beside its raw images and `run`, which was trained on all folds."""
+    return library.copy("folded", fill, tmp_path) / "folded"
+
+
+def fill(place: Path) -> None:
+    raw = draw_folder(place / "raw", patients=8, size=(32, 32))
+    bccli_in("prepare", "folder", raw, place / "folded", *PATIENT, "--folds", 4)
+    bccli_in("train", place / "folded", place / "run", *TRAIN, "--fold", "all")
 
 
 def test_every_patient_has_one_fold(folded: Path) -> None:
@@ -27,10 +32,10 @@ def test_every_patient_has_one_fold(folded: Path) -> None:
 
 
 def test_a_fold_is_tested_and_the_next_validates(bccli: Bccli, folded: Path, tmp_path: Path) -> None:
-    bccli("train", folded, tmp_path / "run", *TRAIN, "--fold", 3)
+    bccli("train", folded, tmp_path / "third", *TRAIN, "--fold", 3)
     by_split = {
         split: {
-            row["fold"] for row in read_rows(tmp_path / "run" / "predictions.csv") if row["split"] == split
+            row["fold"] for row in read_rows(tmp_path / "third" / "predictions.csv") if row["split"] == split
         }
         for split in ("val", "test")
     }
@@ -39,7 +44,6 @@ def test_a_fold_is_tested_and_the_next_validates(bccli: Bccli, folded: Path, tmp
 
 def test_all_folds_are_pooled_and_predict_averages_them(bccli: Bccli, folded: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    bccli("train", folded, run, *TRAIN, "--fold", "all")
     tested = [row for row in read_rows(run / "predictions.csv") if row["split"] == "test"]
     assert sorted(row["path"] for row in tested) == sorted(
         row["path"] for row in read_rows(folded / "manifest.csv")
@@ -62,7 +66,6 @@ def test_all_folds_are_pooled_and_predict_averages_them(bccli: Bccli, folded: Pa
 
 
 def test_finished_folds_are_not_trained_again(bccli: Bccli, folded: Path, tmp_path: Path) -> None:
-    bccli("train", folded, tmp_path / "run", *TRAIN, "--fold", "all")
     before = (tmp_path / "run" / "fold-2" / "model.keras").stat().st_mtime_ns
     again = bccli("train", folded, tmp_path / "run", *TRAIN, "--fold", "all")
     assert "nothing to do" in again.stderr

@@ -97,6 +97,7 @@ def figures_of(bccli: Bccli, *words: object) -> dict[str, Any]:
 # What it makes of patches
 
 
+@pytest.mark.exports
 def test_all_ways_share_the_features(bccli: Bccli, place: Path, tmp_path: Path) -> None:
     """Each makes a run that predicts from raw images what it has stored."""
     raw = sorted((place / "raw").rglob("*.png"))
@@ -138,6 +139,7 @@ def test_one_recipe_fits_all_ways(bccli: Bccli, place: Path, tmp_path: Path, nam
         refused(bccli(*command, *more, exit=2), "1 layer")
 
 
+@pytest.mark.exports
 def test_seeds_make_a_sweep(bccli: Bccli, place: Path, tmp_path: Path) -> None:
     """A run for each, by which means and deviations are known, and of which val chooses one."""
     command = "train", place / "data", tmp_path / "sweep", "--features-from", place / "patches"
@@ -170,8 +172,10 @@ def test_the_arrangement_of_patches_is_told(bccli: Bccli, tmp_path: Path) -> Non
     assert abs(accuracy["mean"] - 0.5) < 0.12
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed",
+    [pytest.param(0, marks=pytest.mark.slow), *(pytest.param(k, marks=pytest.mark.full) for k in (1, 2))],
+)
 def test_the_arrangement_proof(bccli: Bccli, tmp_path: Path, seed: int) -> None:
     """2,000 images, of which 300 are test: standard error 0.03 at chance."""
     data, patches = tmp_path / "data", tmp_path / "patches"
@@ -336,6 +340,7 @@ def test_tensorflow_gives_the_same(bccli: Bccli, place: Path, fused: Path, tmp_p
         assert float(one["p_apart"]) == pytest.approx(float(two["p_apart"]), abs=1e-5)
 
 
+@pytest.mark.exports
 def test_views_and_ensembles(bccli: Bccli, place: Path, fused: Path, tmp_path: Path) -> None:
     mean = tmp_path / "mean"
     bccli("train", place / "data", mean, "--head", "mean", "--features-from", place / "patches")
@@ -393,6 +398,7 @@ def test_bad_images_are_rows(bccli: Bccli, fused: Path, place: Path, tmp_path: P
         assert not any(row["error"] for row in rows[1:])
 
 
+@pytest.mark.exports
 def test_images_with_unequal_numbers_of_patches(bccli: Bccli, tmp_path: Path) -> None:
     """Blank patches are left out, and an image without tissue altogether; all ways fuse what is left."""
     raw, data = tmp_path / "raw", tmp_path / "data"
@@ -418,6 +424,7 @@ def test_images_with_unequal_numbers_of_patches(bccli: Bccli, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.exports
 def test_the_recipe_from_tiff_to_label(bccli: Bccli, tmp_path: Path) -> None:
     """BACH's layout and size through both stages, as they are but for a small backbone and fewer epochs."""
     source = iciar(tmp_path / "bach", 3)

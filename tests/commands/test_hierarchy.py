@@ -12,6 +12,7 @@ from bccli.core import interruption
 from bccli.core.training.loop import Fit
 from tests.commands.mammograms import mini_ddsm
 from tests.conftest import PATIENT, Bccli, draw, read_rows, rows_of, save
+from tests.library import bccli_in
 from tests.sentences import refused
 
 TREE = "normal, tumor(benign, cancer)"
@@ -39,23 +40,19 @@ def module_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("hierarchy")
 
 
-@pytest.fixture
-def three(bccli: Bccli, module_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def three(module_path: Path) -> Path:
     """A prepared dataset of three classes, made once."""
-    data = module_path / "data"
-    if not data.exists():
-        raw = make_three(module_path / "raw")
-        bccli("prepare", "folder", raw, data, *PATIENT, "--ratios", "1/1/1")
+    data, raw = module_path / "data", make_three(module_path / "raw")
+    bccli_in("prepare", "folder", raw, data, *PATIENT, "--ratios", "1/1/1")
     return data
 
 
-@pytest.fixture
-def tree_run(bccli: Bccli, three: Path, module_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def tree_run(three: Path, module_path: Path) -> Path:
     """A run of kind tree, made once."""
-    run = module_path / "run"
-    if not run.exists():
-        bccli("hierarchy", three, run, *SHORT)
-    return run
+    bccli_in("hierarchy", three, module_path / "run", *SHORT)
+    return module_path / "run"
 
 
 def info_of(run: Path) -> dict:
@@ -160,6 +157,7 @@ def test_ensembles_and_views_take_trees(bccli: Bccli, tree_run: Path, module_pat
 
 
 @pytest.mark.slow
+@pytest.mark.exports
 def test_one_unit_stands_for_two_children(
     bccli: Bccli, three: Path, module_path: Path, tmp_path: Path
 ) -> None:
@@ -174,6 +172,7 @@ def test_one_unit_stands_for_two_children(
             assert float(answer[column]) == pytest.approx(float(row[column]), abs=1e-4)
 
 
+@pytest.mark.exports
 def test_runs_are_composed_into_a_tree(
     bccli: Bccli, three: Path, tree_run: Path, module_path: Path, tmp_path: Path
 ) -> None:
@@ -207,6 +206,7 @@ def test_a_node_may_have_a_recipe_of_its_own(bccli: Bccli, three: Path, tmp_path
     refused(result, "fold", "no setting of a part")
 
 
+@pytest.mark.exports
 def test_the_backbone_learns_from_a_layer_on_in_a_second_stage(
     bccli: Bccli, three: Path, tmp_path: Path
 ) -> None:
@@ -233,6 +233,7 @@ def test_what_was_interrupted_is_continued(bccli: Bccli, three: Path, tree_run: 
     assert (run / "predictions.csv").read_bytes() == (tree_run / "predictions.csv").read_bytes()
 
 
+@pytest.mark.exports
 def test_a_signal_stops_a_tree_and_the_same_command_ends_it(
     bccli: Bccli, three: Path, tree_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,6 +274,7 @@ def test_a_node_is_a_run_of_its_own(
     assert "nothing to do" in bccli("finetune", node, tmp_path / "tuned", "--data", three, *tuning).stderr
 
 
+@pytest.mark.exports
 def test_a_node_sees_other_images_of_the_same_sources(
     bccli: Bccli, three: Path, tree_run: Path, module_path: Path, tmp_path: Path
 ) -> None:

@@ -291,6 +291,7 @@ def test_names_that_differ_in_more_are_left_alone(bccli: Bccli, tmp_path: Path) 
     bccli("prepare", "folder", tmp_path / "raw", tmp_path / "data")
 
 
+@pytest.mark.exports
 def test_names_of_classes_that_are_not_utf8_work_to_the_end(bccli: Bccli, tmp_path: Path) -> None:
     raw, data, run = tmp_path / "raw", tmp_path / "data", tmp_path / "run"
     for label, name in enumerate((b"b\xf6sartig", b"gut\xe4rtig")):

@@ -154,6 +154,7 @@ def test_a_damaged_image_is_named_from_a_worker(bccli: Bccli, prepared: Path, tm
 # The norm of the input
 
 
+@pytest.mark.exports
 def test_the_norm_is_that_of_the_training_pixels_and_inside_the_model(
     bccli: Bccli, prepared: Path, tmp_path: Path
 ) -> None:
@@ -301,6 +302,7 @@ def test_fewer_images_than_a_batch_are_one_batch(bccli: Bccli, prepared: Path, t
     assert len(read_rows(tmp_path / "run" / "history.csv")) == 2
 
 
+@pytest.mark.exports
 def test_images_of_train_alone_make_a_run_without_figures(
     bccli: Bccli, make_folder: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -760,6 +760,7 @@ def test_keep_thins_a_class_in_train_only(prepare: Prepare, bccli: Bccli, tmp_pa
     assert "such as normal=0.25" in bccli(*command, "normal", exit=2).stderr
 
 
+@pytest.mark.pictures
 def test_ages_are_in_the_statistics_and_nowhere_else(prepare: Prepare, tmp_path: Path) -> None:
     source = mini_ddsm(tmp_path / "raw").write()
     rows = prepare("mini-ddsm", source)

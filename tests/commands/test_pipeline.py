@@ -8,6 +8,8 @@ import pytest
 
 from tests.conftest import Bccli, read_rows, rows_of
 
+pytestmark = pytest.mark.exports
+
 
 def test_tiny_images_become_a_classifier_and_labels(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"

@@ -16,13 +16,17 @@ from PIL import Image
 
 from bccli.cli import cli
 from tests.conftest import PATIENT, Bccli, draw, rows_of, save
+from tests.library import Library, bccli_in
 from tests.sentences import refused
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(library: Library) -> Path:
     """A folder with raw images and two complete runs: `sized` prepares to 24×24, `plain` keeps sizes."""
-    root = tmp_path_factory.mktemp("predict")
+    return library.folder("predict", fill)
+
+
+def fill(root: Path) -> None:
     for patient in range(6):
         for number in range(2):
             label = ("benign", "malignant")[patient % 2]
@@ -32,8 +36,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("prepare", "folder", root / "raw", root / f"{name}_data", *PATIENT, "--ratios", "1/1/1", *size),
             ("train", root / f"{name}_data", root / name, "--epochs", 1, "--batch-size", 8),
         ):
-            assert CliRunner().invoke(cli, [str(part) for part in command]).exit_code == 0
-    return root
+            bccli_in(*command)
 
 
 @pytest.fixture
@@ -464,6 +467,7 @@ def test_a_run_without_a_form_for_litert_starts_tensorflow(bccli: Bccli, run: Pa
         assert float(one["p_benign"]) == pytest.approx(float(other["p_benign"]), abs=1e-5)
 
 
+@pytest.mark.exports
 def test_a_failed_export_is_said_and_stored(
     bccli: Bccli, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -479,6 +483,7 @@ def test_a_failed_export_is_said_and_stored(
     assert "no such operation" in bccli("predict", tmp_path / "run", root / "raw").stderr
 
 
+@pytest.mark.exports
 def test_an_export_with_other_scores_is_not_kept(
     bccli: Bccli, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

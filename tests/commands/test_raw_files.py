@@ -136,6 +136,7 @@ def test_files_with_an_image_s_name_that_are_none_go_to_the_quarantine(
     assert bad == {f"benign/x{name}" for name in names}
 
 
+@pytest.mark.exports
 def test_predict_reads_in_folders_what_prepare_reads(
     bccli: Bccli, prepared: Path, make_folder: Any, tmp_path: Path
 ) -> None:

@@ -23,9 +23,10 @@ def whole(bccli: Bccli, tmp_path: Path) -> Path:
 
 
 def orders() -> Iterator[object]:
-    """All orders in which three shards can run, all but one of them for the slow tests."""
+    """All orders in which three shards can run: one always, one more in CI, the others on demand."""
+    marks = {(3, 1, 2): (), (1, 2, 3): pytest.mark.slow}
     for order in itertools.permutations((1, 2, 3)):
-        yield pytest.param(order, marks=() if order == (3, 1, 2) else pytest.mark.slow)
+        yield pytest.param(order, marks=marks.get(order, pytest.mark.full))
 
 
 @pytest.mark.parametrize("order", list(orders()))
@@ -75,6 +76,7 @@ def test_the_whole_goes_on_where_shards_ended(bccli: Bccli, whole: Path, tmp_pat
     assert "nothing to do" in bccli(*COMMAND, out, *OPTIONS, "--shard", "1/2").stderr
 
 
+@pytest.mark.pictures
 def test_shards_at_the_same_time(whole: Path, tmp_path: Path) -> None:
     """Three processes at once: one plans, all work, one merges."""
     out = tmp_path / "out"

@@ -133,6 +133,7 @@ def test_a_target_can_be_a_file_or_the_reference(bccli: Bccli, slides: Path, tmp
     refused(result, "stain-target", "--overwrite")
 
 
+@pytest.mark.exports
 def test_predict_takes_the_same_steps(bccli: Bccli, slides: Path, tmp_path: Path) -> None:
     """The probability of an image is the mean over its patches, which are those of `prepare`."""
     data, run = tmp_path / "data", tmp_path / "run"

@@ -33,6 +33,7 @@ def by_name(rows: list[dict[str, str]]) -> dict[str, dict[str, str]]:
     return {row["name"]: row for row in rows}
 
 
+@pytest.mark.pictures
 def test_backbones_and_seeds_make_a_leaderboard_in_the_order_of_val(
     sweep: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def test_another_list_adds_to_a_sweep_and_keeps_the_old(sweep: Callable[..., Any
     assert by_name(rows_of(longer.stdout))["cnn-15"]["epochs_trained"] == "3"
 
 
+@pytest.mark.exports
 def test_only_the_chosen_network_is_kept_where_that_is_asked_for(
     sweep: Callable[..., Any], bccli: Bccli, tmp_path: Path
 ) -> None:

@@ -350,10 +350,9 @@ def test_a_cache_that_is_a_file_is_refused(bccli: Bccli, make_folder: MakeFolder
 
 
 @pytest.fixture
-def run(bccli: Bccli, prepared: Path, tmp_path: Path) -> Path:
-    """A complete run of one epoch."""
-    bccli("train", prepared, tmp_path / "run", *SHORT)
-    return tmp_path / "run"
+def run(prepared: Path, finished: Path) -> Path:
+    """A complete run of one epoch on the prepared dataset."""
+    return finished
 
 
 def test_a_run_is_done_continued_refused_or_replaced(
@@ -468,6 +467,7 @@ def check_predicts_as_stored(bccli: Bccli, data: Path, run: Path) -> None:
         pytest.param("blocks", "all", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.exports
 def test_every_head_learns_and_predicts(
     bccli: Bccli, larger: Path, tmp_path: Path, head: str, trainable: str
 ) -> None:
@@ -606,6 +606,7 @@ def test_runs_from_before_there_was_a_choice_are_the_same(bccli: Bccli, prepared
 
 
 @pytest.mark.parametrize("trainable", ["all", pytest.param("none", marks=pytest.mark.slow)])
+@pytest.mark.exports
 def test_mixed_precision_ends_in_32_bits(
     bccli: Bccli, prepared: Path, tmp_path: Path, trainable: str
 ) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Bccli, read_rows, rows_of, save
+from tests.library import bccli_in
 from tests.sentences import refused
 
 TREE = "normal, tumor(benign, cancer)"
@@ -54,21 +55,18 @@ def module_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tumours")
 
 
-@pytest.fixture
-def composed(bccli: Bccli, module_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def composed(module_path: Path) -> Path:
     """A tree whose second stage was trained on crops, made once."""
-    run = module_path / "run"
-    if not run.exists():
-        raw = draw_films(module_path / "raw")
-        crops = module_path / "crops"
-        bccli("prepare", "csv", raw / "all.csv", module_path / "data")
-        bccli(
-            *("prepare", "csv", raw / "tumours.csv", crops, "--roi", "crop", "--margin", MARGIN),
-            *("--size", "32x32"),
-        )
-        bccli("train", crops, module_path / "second", *SECOND)
-        node = f"tumor={module_path / 'second'}@{crops}"
-        bccli("hierarchy", module_path / "data", run, *TRAIN, "--tree", TREE, "--compose", node)
+    run, crops, raw = module_path / "run", module_path / "crops", draw_films(module_path / "raw")
+    bccli_in("prepare", "csv", raw / "all.csv", module_path / "data")
+    bccli_in(
+        *("prepare", "csv", raw / "tumours.csv", crops, "--roi", "crop", "--margin", MARGIN),
+        *("--size", "32x32"),
+    )
+    bccli_in("train", crops, module_path / "second", *SECOND)
+    node = f"tumor={module_path / 'second'}@{crops}"
+    bccli_in("hierarchy", module_path / "data", run, *TRAIN, "--tree", TREE, "--compose", node)
     return run
 
 

@@ -14,9 +14,10 @@ from tests.core.models.networks import build, disturb, pixels, settle
 
 SIDE = 32
 
-# Each family by what tells it from the others; Keras's smallest of the first two, whose statistics and
-# dropouts are easily lost; of the others those of which there are trained weights.
+# What tells the families from each other, at first all of it together. Keras's smallest of those whose
+# statistics and dropouts are easily lost; of the others those of which there are trained weights.
 TINY = {
+    "tiny-both": {"normalised": 1, "dropped": 1, "batch_norms": 1},
     "tiny-normalised": {"normalised": 1, "dropped": 0, "batch_norms": 1},
     "tiny-dropped": {"normalised": 0, "dropped": 1, "batch_norms": 1},
     "tiny-batch-norms": {"normalised": 0, "dropped": 0, "batch_norms": 1},
@@ -66,7 +67,7 @@ def weights_of(name: str, folder: Path) -> Path:
 
     backbone = find_backbone(name)
     network = disturb(build(backbone, (SIDE, SIDE)))
-    if name == "tiny-normalised":  # which has no rescaling before it
+    if TINY.get(name, {}).get("normalised"):  # which has no rescaling before it
         layer = next(layer for layer in network.layers if type(layer).__name__ == "Normalization")
         layer.set_weights([np.array((120, 110, 100)), np.array((3000, 2500, 2000)), np.array(0)])
         layer.finalize_state()

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bccli.cli import cli
-from tests.conformance.families import LARGER, TINY, TRAINED, prepare_all, register, weights_of
+from tests.conformance.families import LARGER, TRAINED, prepare_all, register, weights_of
 from tests.conftest import read_rows, rows_of
 
 CLOSE = 1e-4
@@ -82,8 +82,10 @@ WAYS = {
 }
 FEW = ("frozen, stored", "frozen, live", "standing still, mixed precision", "mixed precision")
 
-# The families that batch norms and convolutions alone do not stand for.
+# The families that batch norms and convolutions alone do not stand for, and one that has what both have:
+# it goes every way in CI, and they on demand.
 ERRING = ("tiny-normalised", "tiny-dropped")
+BOTH = "tiny-both"
 
 # What another program does with model.keras: nothing of bccli is imported.
 _ELSEWHERE = """
@@ -228,25 +230,35 @@ def go(name: str, ways: tuple[str, ...], place: Path, at: Path, weights: Path | 
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in ERRING else pytest.param(name, marks=pytest.mark.slow) for name in TINY]
+    "name",
+    [
+        BOTH,
+        pytest.param("tiny-plain", marks=pytest.mark.slow),
+        *(pytest.param(name, marks=pytest.mark.full) for name in (*ERRING, "tiny-batch-norms")),
+    ],
 )
 def test_each_family_answers_alike(name: str, place: Path, tmp_path: Path) -> None:
     go(name, FEW, place, tmp_path)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ERRING)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(BOTH, marks=pytest.mark.slow),
+        *(pytest.param(name, marks=pytest.mark.full) for name in ERRING),
+    ],
+)
 def test_every_way_to_a_run_answers_alike(name: str, place: Path, tmp_path: Path) -> None:
     go(name, tuple(WAYS), place, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("name", LARGER)
 def test_networks_of_keras_answer_alike(name: str, place: Path, tmp_path: Path) -> None:
     go(name, FEW, place, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("name", TRAINED)
 def test_trained_weights_answer_alike(name: str, place: Path, tmp_path: Path) -> None:
     if not TRAINED[name].is_file():

@@ -304,8 +304,15 @@ ALIKE = {"prevalence": 0.5, "apart": 1.5, "sizes": poisson_sizes}
 UNEQUAL = {"prevalence": 0.3, "apart": 3.3, "sizes": log_normal_sizes}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("patients", "kind"), [(13, ALIKE), (18, UNEQUAL), (30, ALIKE), (30, UNEQUAL)])
+@pytest.mark.parametrize(
+    ("patients", "kind"),
+    [
+        pytest.param(13, ALIKE, marks=pytest.mark.full),
+        pytest.param(18, UNEQUAL, marks=pytest.mark.slow),
+        pytest.param(30, ALIKE, marks=pytest.mark.full),
+        pytest.param(30, UNEQUAL, marks=pytest.mark.full),
+    ],
+)
 def test_intervals_of_few_patients_cover_the_truth_too(patients, kind):
     """400 simulated studies; where a measure has no interval, the reason is there."""
     names = "accuracy", "roc_auc", "f1", "precision.malignant", "tpr"

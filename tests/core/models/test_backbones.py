@@ -26,8 +26,17 @@ from tests.core.models.networks import (
 QUICK = ("cnn-15", "mobilenet-0.25")
 
 
-def slow(*names: str) -> list[Any]:
-    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
+SLOW = ("nasnet-mobile", "convnext-tiny", "resnet50v2", "mobilenet-v3-small")
+
+
+def marked(*names: str, slow: tuple[str, ...]) -> list[Any]:
+    """All names as parameters: the quick ones always, `slow` ones in CI, the others on demand."""
+    return [
+        name
+        if name in QUICK
+        else pytest.param(name, marks=pytest.mark.slow if name in slow else pytest.mark.full)
+        for name in names
+    ]
 
 
 def test_a_set_has_the_twenty_networks_of_the_paper() -> None:
@@ -50,7 +59,7 @@ def test_preprocessing_is_that_of_keras(name: str) -> None:
     assert difference(PREPROCESSING[backbone.preprocessing](images), expected) < 1e-6
 
 
-@pytest.mark.parametrize("name", slow(*(name for name in BACKBONES if name not in LARGEST)))
+@pytest.mark.parametrize("name", marked(*(name for name in BACKBONES if name not in LARGEST), slow=()))
 def test_every_network_is_its_row_at_224_and_runs_as_fast_as_exported(name: str, tmp_path: Path) -> None:
     """Layers, parameters, a batch, and LiteRT's features of it."""
     from bccli.core.models.backbones import build_extractor
@@ -73,7 +82,7 @@ def test_every_network_is_its_row_at_224_and_runs_as_fast_as_exported(name: str,
         assert made.difference <= TOLERANCE
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("name", LARGEST)
 def test_the_largest_networks_are_their_rows(name: str) -> None:
     """Without an export: the converter wants more memory than many machines have."""
@@ -92,7 +101,7 @@ NOT_EXPORTED = ("resnext50", "resnext101")
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        *(pytest.param(name, (320, 320), marks=pytest.mark.slow) for name in SETS["cbis-20"]),
+        *(pytest.param(name, (320, 320), marks=pytest.mark.full) for name in SETS["cbis-20"]),
         pytest.param("resnet50", (144, 96), marks=pytest.mark.slow),
         pytest.param("efficientnet-b0", (252, 252), marks=pytest.mark.slow),
         pytest.param("inception-v3", (512, 512), marks=pytest.mark.slow),
@@ -114,15 +123,21 @@ def run(extractor: Any, size: tuple[int, int]) -> np.ndarray:
     return features
 
 
-@pytest.mark.parametrize("name", slow("cnn-15", *FAMILIES))
+@pytest.mark.parametrize("name", marked("cnn-15", *FAMILIES, slow=FAMILIES))
 def test_the_smallest_size_works_and_is_saved_whole(name: str, tmp_path: Path) -> None:
-    """As in model.keras: safe mode, nothing that only this process knows. A smaller size is refused."""
+    """As in model.keras: safe mode, nothing that only this process knows. A smaller size is refused.
+
+    The network is its row.
+    """
     keras = start()
     from bccli.core.models.backbones import build_extractor
 
     backbone = BACKBONES[name]
     size = (backbone.smallest, backbone.smallest + 30)
-    extractor = build_extractor(backbone, disturb(build(backbone, size)))
+    network = disturb(build(backbone, size))
+    assert len(network.layers) == backbone.layers
+    assert network.count_params() == backbone.parameters
+    extractor = build_extractor(backbone, network)
     extractor.save(tmp_path / "model.keras")
     features = np.asarray(extractor(pixels(size), training=False))
     assert np.isfinite(features).all()
@@ -147,7 +162,7 @@ def test_nasnet_takes_any_size(size: tuple[int, int]) -> None:
     [
         "efficientnet-b0",
         *(
-            pytest.param(name, marks=pytest.mark.slow)
+            pytest.param(name, marks=pytest.mark.slow if name in SLOW else pytest.mark.full)
             for name in FAMILIES
             if name not in ("efficientnet-b0", "resnext50")
         ),

@@ -38,7 +38,7 @@ def test_a_grouped_convolution_is_what_loops_compute(stride: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "with_top"),
-    [("resnext50", 25_097_128), pytest.param("resnext101", 44_315_560, marks=pytest.mark.slow)],
+    [("resnext50", 25_097_128), pytest.param("resnext101", 44_315_560, marks=pytest.mark.full)],
 )
 def test_layers_are_those_of_the_published_files(name: str, with_top: int) -> None:
     """Parameters as keras-applications' documentation lists them, with a top of 1,000 classes."""

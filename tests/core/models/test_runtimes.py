@@ -15,6 +15,7 @@ from tests.core.models.networks import FAMILIES
 TOLERANCE = 1e-4
 QUICK = ("cnn-15", "mobilenet-0.25")
 # Larger networks of a family have more of the same layers.
+BETWEEN = tuple(f"cnn-{layers}" for layers in range(16, 30))
 KINDS = (*(f"cnn-{layers}" for layers in range(15, 31)), *(name for name in FAMILIES if name != "resnext50"))
 
 
@@ -36,7 +37,13 @@ def scoring(backbone: Backbone, size: tuple[int, int], weights: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in KINDS]
+    "name",
+    [
+        name
+        if name in QUICK
+        else pytest.param(name, marks=pytest.mark.full if name in BETWEEN else pytest.mark.slow)
+        for name in KINDS
+    ],
 )
 def test_scores_are_those_of_keras(name: str, tmp_path: Path) -> None:
     from bccli.core.models.tflite_export import export

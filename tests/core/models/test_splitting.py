@@ -22,11 +22,21 @@ from tests.core.models.networks import FAMILIES, build, difference, disturb, pix
 QUICK = ("cnn-15", "mobilenet-0.25")
 
 
-def slow(*names: str) -> list[Any]:
-    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
+# Each joins its branches in a way of its own; the others do as one of these.
+BRANCHED = ("resnet50", "densenet121", "nasnet-mobile", "efficientnet-b0", "convnext-tiny")
 
 
-@pytest.mark.parametrize("name", slow("cnn-15", *FAMILIES))
+def marked(*names: str, slow: tuple[str, ...]) -> list[Any]:
+    """All names as parameters: the quick ones always, `slow` ones in CI, the others on demand."""
+    return [
+        name
+        if name in QUICK
+        else pytest.param(name, marks=pytest.mark.slow if name in slow else pytest.mark.full)
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize("name", marked("cnn-15", *FAMILIES, slow=BRANCHED))
 def test_both_halves_are_the_whole(name: str) -> None:
     """Also through residual blocks, where several tensors cross."""
     backbone = find_backbone(name)
@@ -128,7 +138,7 @@ def changed(layers: list[Any], before: dict[str, np.ndarray]) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", slow("cnn-15", *FAMILIES))
+@pytest.mark.parametrize("name", marked("cnn-15", *FAMILIES, slow=("resnet50", "efficientnet-b0")))
 def test_a_step_changes_nothing_before_gamma_and_what_learns_behind_it(name: str, tmp_path: Path) -> None:
     """Before γ not a bit, moving averages included; behind it every weight that has a gradient."""
     check_a_step(name, False, tmp_path)

@@ -18,6 +18,8 @@ HISTORY = [
     for epoch in (1, 2, 3)
 ]
 
+pytestmark = pytest.mark.pictures
+
 
 @pytest.fixture
 def drawing(bccli: Bccli, prepared: Path, tmp_path: Path) -> Drawing:

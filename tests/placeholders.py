@@ -1,0 +1,92 @@
+"""Stand-ins for what nearly every training of a test makes and few tests open: pictures, and .tflite files.
+
+They have the names of the real ones, so that run.json lists them and folders compare as ever; they take a
+third of a small training's time. A test about the real ones is marked `exports` or `pictures`; without the
+mark, whoever opens a stand-in fails the test.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bccli.core.files import replacing_file
+
+TFLITE = b"a stand-in: mark the test with @pytest.mark.exports"
+
+
+def _pixel() -> bytes:
+    stream = io.BytesIO()
+    Image.new("1", (1, 1)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+PIXEL = _pixel()
+
+
+def no_pictures(patch: pytest.MonkeyPatch) -> None:
+    """Plots and pictures of networks are one pixel large, and a digest of what they would show."""
+
+    def save(figure: Any, target: Any, **options: Any) -> None:
+        _write(target, b"".join(_contents(figure)))
+
+    def draw_layers(layers: Any, target: Any) -> None:
+        _write(target, repr(list(layers)).encode())
+
+    patch.setattr("matplotlib.figure.Figure.savefig", save)
+    patch.setattr("bccli.core.training.plots._survives", lambda *_: False)  # so that no process is started
+    patch.setattr("bccli.core.models.drawing.draw_layers", draw_layers)
+
+
+def _write(target: Any, contents: bytes) -> None:
+    picture = PIXEL + hashlib.sha256(contents).digest()
+    if hasattr(target, "write"):
+        target.write(picture)
+    else:
+        Path(target).write_bytes(picture)
+
+
+def _contents(figure: Any) -> Iterator[bytes]:
+    """The words, lines, surfaces and images of a figure."""
+    for artist in figure.findobj():
+        if hasattr(artist, "get_text"):
+            yield str(artist.get_text()).encode()
+        if hasattr(artist, "get_xydata"):
+            yield np.asarray(artist.get_xydata(), dtype=np.float64).tobytes()
+        if hasattr(artist, "get_patch_transform"):
+            yield artist.get_patch_transform().transform_path(artist.get_path()).vertices.tobytes()
+        if hasattr(artist, "get_array") and artist.get_array() is not None:
+            yield np.asarray(artist.get_array()).tobytes()
+        if hasattr(artist, "get_offsets"):
+            yield np.asarray(artist.get_offsets()).tobytes()
+
+
+def no_exports(patch: pytest.MonkeyPatch) -> None:
+    """.tflite files are a line of text."""
+    from bccli.core.models import tflite_export
+
+    def export(_: Any, inputs: np.ndarray, file: Path, *rest: Any) -> tflite_export.Export:
+        with replacing_file(file) as temporary:
+            temporary.write_bytes(TFLITE)
+        return tflite_export.Export(file.name, 0.0, 1.0)
+
+    patch.setattr(tflite_export, "_export", export)
+
+
+def nobody_opens_them(patch: pytest.MonkeyPatch) -> None:
+    """Whoever has LiteRT open such a line fails the test, before TensorFlow answers in its place."""
+    from bccli.core.models import runtimes
+
+    start = runtimes.LiteRT.__init__
+
+    def opened(self: runtimes.LiteRT, file: Path, *rest: Any, **options: Any) -> None:
+        if file.read_bytes() == TFLITE:
+            pytest.fail(f"{file} is {TFLITE.decode()}")
+        start(self, file, *rest, **options)
+
+    patch.setattr(runtimes.LiteRT, "__init__", opened)
