@@ -7,12 +7,14 @@ import click
 
 from bccli.core.catalog import BACKBONES
 from bccli.core.errors import UsageError
+from bccli.core.models.heads import HEADS as HEAD_KINDS
+from bccli.core.models.heads import Head
 from bccli.options import common as options
 from bccli.recipes import built_in, is_given, left_to_recipe, value_in_recipe
 from bccli.terminal import console
 from bccli.terminal.console import Console
 
-HEADS = ("gap", "blocks", "thesis")
+HEADS = tuple(HEAD_KINDS)
 FUSIONS = ("bilstm", "attention", "vote", "mean", "svm", "blocks-2x2")
 CLASSIFIERS = ("dense", "svm", "forest", "logistic", "boosting", "bovw")
 LOSSES = ("categorical_crossentropy", "binary_crossentropy", "mse", "focal")
@@ -324,11 +326,8 @@ def schedule_of(settings: dict[str, Any], *, output: str, loss: str | None, lr: 
 
 def head_of(settings: dict[str, Any], *, output: str) -> Any:
     """The head that the options describe."""
-    from bccli.core.models.heads import HEADS as KINDS
-    from bccli.core.models.heads import Head
-
     name = settings["head"] or HEADS[0]
-    kind = KINDS[name]
+    kind = HEAD_KINDS[name]
     return Head(
         dense=kind.dense if settings["dense"] is None else settings["dense"],
         dropout=kind.dropout if settings["dropout"] is None else settings["dropout"],
