@@ -481,6 +481,7 @@ def test_options_that_the_patch_run_has_decided_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.exports
 def test_a_run_that_is_no_patch_run_is_refused(
     bccli: Bccli, place: Path, fused: Path, make_folder: Callable[..., Path], tmp_path: Path
 ) -> None:

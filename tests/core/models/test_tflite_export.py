@@ -9,7 +9,7 @@ import pytest
 from bccli.core.models import tflite_export as exporting
 from bccli.core.models.heads import Head, build_head
 from bccli.core.models.runtimes import LiteRT
-from bccli.core.models.tflite_export import HeadTemplate, HeadTemplates, Variant, export
+from bccli.core.models.tflite_export import HeadTemplate, HeadTemplates, HeadVariant, export
 
 SIZE = (32, 32, 3)
 
@@ -63,7 +63,7 @@ def exported(
     place.mkdir()
     model = keras.Model(extractor.input, head(extractor.output))
     features = extractor(images.astype(np.float32)).numpy()
-    result = export(model, images, place, variant=Variant(head, features, templates))
+    result = export(model, images, place, variant=HeadVariant(head, features, templates))
     assert not result.error
     assert result.difference <= exporting.TOLERANCE
     scores = LiteRT(place / "model.tflite", 1).scores(images)
