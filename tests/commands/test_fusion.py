@@ -498,7 +498,7 @@ def test_a_run_that_is_no_patch_run_is_refused(
     refused(bccli(*command, fused, exit=3), "kind fusion", "takes a network")
     raw = make_folder(patients=8)
     bccli("prepare", "folder", raw, tmp_path / "whole")
-    bccli("train", tmp_path / "whole", tmp_path / "network", "--epochs", 1)
+    bccli("train", tmp_path / "whole", tmp_path / "network", "--epochs", 1, "--trainable", "none")
     refused(bccli(*command, tmp_path / "network", exit=3), "whole images", "--patch")
     result = bccli("predict", tmp_path / "network", *raw.rglob("*_0.png"), "--level", "patch", exit=2)
     refused(result, "--level patch", "whole images")

@@ -315,7 +315,7 @@ def test_images_of_train_alone_make_a_run_without_figures(
 ) -> None:
     data, run = tmp_path / "data", tmp_path / "run"
     bccli("prepare", "folder", make_folder(), data, *PATIENT, "--ratios", "1/0/0")
-    result = bccli("train", data, run, "--epochs", 1, "--batch-size", 8)
+    result = bccli("train", data, run, "--epochs", 1, "--batch-size", 8, "--trainable", "none")
     assert result.stdout == ""
     assert "no val images" in result.stderr
     assert json.loads((run / "metrics.json").read_text())["runs"] == []
