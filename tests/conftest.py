@@ -153,14 +153,15 @@ def prepared(library: Library, tmp_path: Path) -> Path:
 
 
 def fill_finished(place: Path) -> None:
-    """What `fill_prepared` makes, and `run`, trained on it for one epoch."""
+    """What `fill_prepared` makes, and `run`, whose head was trained on it for one epoch."""
     fill_prepared(place)
-    bccli_in("train", place / "data", place / "run", "--epochs", 1, "--batch-size", 8)
+    head = "--epochs", 1, "--batch-size", 8, "--trainable", "none"
+    bccli_in("train", place / "data", place / "run", *head)
 
 
 @pytest.fixture
 def finished(library: Library, tmp_path: Path) -> Path:
-    """A complete run of one epoch on what `prepared` gives, made with `--epochs 1 --batch-size 8`."""
+    """A complete run on what `prepared` gives: `--epochs 1 --batch-size 8 --trainable none`."""
     return library.copy("finished", fill_finished, tmp_path) / "run"
 
 

@@ -12,13 +12,14 @@ from bccli.cli import cli
 from tests import placeholders
 
 
-def bccli_in(*args: object) -> str:
+def bccli_in(*args: object, pictures: bool = False) -> str:
     """Run `bccli ARGS…` in this process where no test has begun; it has to end well. Returns stdout.
 
-    Pictures are stand-ins, .tflite files are real ones.
+    .tflite files are real ones, pictures are stand-ins unless they are asked for.
     """
     with pytest.MonkeyPatch.context() as patch:
-        placeholders.no_pictures(patch)
+        if not pictures:
+            placeholders.no_pictures(patch)
         result = CliRunner().invoke(cli, [str(arg) for arg in args])
     assert result.exit_code == 0, f"{args}: exit {result.exit_code}\n{result.stderr}"
     return result.stdout

@@ -30,7 +30,7 @@ PIXEL = _pixel()
 
 
 def no_pictures(patch: pytest.MonkeyPatch) -> None:
-    """Plots and pictures of networks are one pixel large, and a digest of what they would show."""
+    """Pictures of figures, networks and datasets have one pixel, and a digest of what most would show."""
 
     def save(figure: Any, target: Any, **options: Any) -> None:
         _write(target, b"".join(_contents(figure)))
@@ -38,17 +38,25 @@ def no_pictures(patch: pytest.MonkeyPatch) -> None:
     def draw_layers(layers: Any, target: Any) -> None:
         _write(target, repr(list(layers)).encode())
 
+    def draw_preview(root: Path, selection: Any) -> bytes:
+        return _picture(repr([selection.samples(label) for label in selection.classes]).encode())
+
     patch.setattr("matplotlib.figure.Figure.savefig", save)
+    patch.setattr("bccli.core.preparation.merge.draw_preview", draw_preview)
+    patch.setattr("bccli.core.preparation.merge.draw_stats", lambda *_: PIXEL)
     patch.setattr("bccli.core.training.plots._survives", lambda *_: False)  # so that no process is started
     patch.setattr("bccli.core.models.drawing.draw_layers", draw_layers)
 
 
+def _picture(contents: bytes) -> bytes:
+    return PIXEL + hashlib.sha256(contents).digest()
+
+
 def _write(target: Any, contents: bytes) -> None:
-    picture = PIXEL + hashlib.sha256(contents).digest()
     if hasattr(target, "write"):
-        target.write(picture)
+        target.write(_picture(contents))
     else:
-        Path(target).write_bytes(picture)
+        Path(target).write_bytes(_picture(contents))
 
 
 def _contents(figure: Any) -> Iterator[bytes]:

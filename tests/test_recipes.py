@@ -262,6 +262,7 @@ def test_the_recipe_of_a_run_repeats_it(bccli: Bccli, folds: Path, tmp_path: Pat
         *("--fold", 1, "--epochs", 2, "--batch-size", 4, "--dense", "8,4", "--dropout", 0.25, "--seed", 11),
         *("--output", "sigmoid", "--loss", "mse", "--optimizer", "rmsprop", "--lr", 0.002, "--patience", 5),
         *("--monitor", "val_accuracy", "--stop-at", "val_accuracy=0.99", "--class-weights", "balanced"),
+        *("--trainable", "none"),
     )
     first, second = tmp_path / "first", tmp_path / "second"
     bccli("train", folds, first, *options)

@@ -129,6 +129,7 @@ def test_stored_activations_give_the_predictions_of_the_whole_network(
     np.testing.assert_allclose([row["p_malignant"] for row in answers], left, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_continued_run_keeps_to_what_it_did_whatever_room_there_is(
     bccli: Bccli, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,6 +207,7 @@ def test_a_node_may_have_a_recipe_of_its_own(bccli: Bccli, three: Path, tmp_path
 
 
 @pytest.mark.exports
+@pytest.mark.slow
 def test_the_backbone_learns_from_a_layer_on_in_a_second_stage(
     bccli: Bccli, three: Path, tmp_path: Path
 ) -> None:

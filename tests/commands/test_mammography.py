@@ -921,7 +921,7 @@ def region_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     write_table(root / "raw" / "table.csv", table)
     commands = (
         ("prepare", "csv", root / "raw" / "table.csv", root / "data", *REGION, "--ratios", "1/1/1"),
-        ("train", root / "data", root / "run", "--weights", "none", "--epochs", 1, "--backbone", "cnn-15"),
+        ("train", root / "data", root / "run", "--trainable", "none", "--epochs", 1, "--backbone", "cnn-15"),
     )
     for command in commands:
         result = CliRunner().invoke(cli, [str(part) for part in command])

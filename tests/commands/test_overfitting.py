@@ -35,6 +35,7 @@ def figures(bccli: Bccli, place: Path, label_of: Callable[[int], int], *options:
     return val
 
 
+@pytest.mark.slow
 def test_labels_of_chance_are_remembered_but_not_learned(bccli: Bccli, tmp_path: Path) -> None:
     chance = np.random.default_rng(0).integers(2, size=TRAIN + VAL)
     val = figures(bccli, tmp_path, lambda number: int(chance[number]))

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import PATIENT, Bccli, rows_of
 from tests.sentences import refused
 
-QUICK = "--epochs", 1, "--batch-size", 8
+QUICK = "--epochs", 1, "--batch-size", 8, "--trainable", "none"
 MakeFolder = Callable[..., Path]
 
 

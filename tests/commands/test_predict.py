@@ -475,7 +475,7 @@ def test_a_failed_export_is_said_and_stored(
         raise RuntimeError("no such operation\nand more")
 
     monkeypatch.setattr("bccli.core.models.tflite_export.convert", fail)
-    result = bccli("train", root / "sized_data", tmp_path / "run", "--epochs", 1, "--batch-size", 8)
+    result = bccli("train", root / "sized_data", tmp_path / "run", "--epochs", 1, "--trainable", "none")
     assert "Warning: predict will have to start TensorFlow" in result.stderr
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     assert info["litert"] == {"error": "RuntimeError: no such operation"}
@@ -488,7 +488,7 @@ def test_an_export_with_other_scores_is_not_kept(
     bccli: Bccli, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bccli.core.models.tflite_export.TOLERANCE", -1.0)
-    bccli("train", root / "sized_data", tmp_path / "run", "--epochs", 1, "--batch-size", 8)
+    bccli("train", root / "sized_data", tmp_path / "run", "--epochs", 1, "--trainable", "none")
     assert "differ from Keras's" in json.loads((tmp_path / "run" / "run.json").read_text())["litert"]["error"]
     assert not list((tmp_path / "run").glob("*.tflite"))
 

@@ -136,11 +136,9 @@ def test_files_with_an_image_s_name_that_are_none_go_to_the_quarantine(
     assert bad == {f"benign/x{name}" for name in names}
 
 
-@pytest.mark.exports
 def test_predict_reads_in_folders_what_prepare_reads(
-    bccli: Bccli, prepared: Path, make_folder: Any, tmp_path: Path
+    bccli: Bccli, finished: Path, make_folder: Any, tmp_path: Path
 ) -> None:
-    bccli("train", prepared, tmp_path / "run", "--epochs", 1, "--batch-size", 8)
     folder = tmp_path / "new"
     for ending, kind in ENDINGS.items():
         folder.mkdir(exist_ok=True)
@@ -152,17 +150,17 @@ def test_predict_reads_in_folders_what_prepare_reads(
     save(folder / "b.png", draw(0, 1))
     save(folder / "b_mask.png", draw(0, 1)[:, :, 0])
     (folder / "notes.txt").write_text("x")
-    result = bccli("predict", tmp_path / "run", folder, "--format", "csv")
+    result = bccli("predict", finished, folder, "--format", "csv")
     paths = [line.split(",")[0] for line in result.stdout.splitlines()[1:]]
     expected = {*(f"a{ending[1:]}{ending}" for ending in ENDINGS), "IM0001", "b.png"}
     assert {Path(path).name for path in paths} == expected
     assert "1 file is no image by its ending and was passed over (1 .txt)" in result.stderr
     assert f"2 masks beside images were passed over ({folder / 'IM0001_mask.png'})" in result.stderr
-    named = bccli("predict", tmp_path / "run", folder / "b_mask.png", "--format", "csv").stdout
+    named = bccli("predict", finished, folder / "b_mask.png", "--format", "csv").stdout
     assert len(named.splitlines()) == 2
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "a.svs").write_bytes(b"x")
-    refused(bccli("predict", tmp_path / "run", tmp_path / "none", exit=3), "no images were found", "1 .svs")
+    refused(bccli("predict", finished, tmp_path / "none", exit=3), "no images were found", "1 .svs")
 
 
 BREAKHIS = [

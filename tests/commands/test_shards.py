@@ -9,17 +9,23 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Bccli, tree
+from tests.library import Library, bccli_in
 from tests.sentences import refused
 
+pytestmark = pytest.mark.pictures
+
 COMMAND = "prepare", "phantom", "histology"
-OPTIONS = "--count", 40, "--patients", 10, "--stain", "macenko", "--patch", 60, "--size", "24x24"
+OPTIONS = "--count", 24, "--patients", 8, "--stain", "macenko", "--patch", 60, "--size", "24x24"
 
 
-@pytest.fixture
-def whole(bccli: Bccli, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole(library: Library) -> Path:
     """What an unsharded `prepare` makes."""
-    bccli(*COMMAND, tmp_path / "whole", *OPTIONS)
-    return tmp_path / "whole"
+    return library.folder("shards", fill) / "whole"
+
+
+def fill(place: Path) -> None:
+    bccli_in(*COMMAND, place / "whole", *OPTIONS, pictures=True)
 
 
 def orders() -> Iterator[object]:
@@ -76,7 +82,6 @@ def test_the_whole_goes_on_where_shards_ended(bccli: Bccli, whole: Path, tmp_pat
     assert "nothing to do" in bccli(*COMMAND, out, *OPTIONS, "--shard", "1/2").stderr
 
 
-@pytest.mark.pictures
 def test_shards_at_the_same_time(whole: Path, tmp_path: Path) -> None:
     """Three processes at once: one plans, all work, one merges."""
     out = tmp_path / "out"

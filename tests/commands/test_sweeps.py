@@ -98,6 +98,7 @@ def test_too_many_pixels_are_decoded_for_each(
         assert held["predictions.csv"] == streamed["predictions.csv"]
 
 
+@pytest.mark.slow
 def test_another_list_adds_to_a_sweep_and_keeps_the_old(sweep: Callable[..., Any], tmp_path: Path) -> None:
     sweep("--backbone", "mobilenet-0.25", "--backbone", "mobilenet-0.25", "--seeds", 1)
     before = tree(tmp_path / "sweep" / "mobilenet-0.25-seed0")

@@ -17,6 +17,7 @@ from rich.cells import cell_len
 
 from bccli.terminal.capabilities import wrapped
 from tests.conftest import PATIENT, REPOSITORY, Bccli, draw, save
+from tests.library import Library, bccli_in
 
 WIDTHS = 60, 80, 120
 WIDE = 1000
@@ -87,30 +88,36 @@ def check(shown: str, reference: str, width: int, *, whole: bool = True) -> None
     assert not whole or {word for word in wanted if NUMBER.fullmatch(word)} <= found, shown
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the module, which is the current one, so that paths are short."""
-    return tmp_path_factory.mktemp("terminals")
-
-
 @pytest.fixture
-def made(bccli: Bccli, place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Prepared and augmented data, a sweep with seeds, a tree, and folds; made once, without TensorFlow."""
+def made(library: Library, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that `fill` fills, which is the current one, so that paths are short."""
+    place = library.folder("terminals", fill)
     monkeypatch.chdir(place)
-    if (place / "folds").exists():
-        return place
+    return place
+
+
+def fill(place: Path) -> None:
+    """Prepared and augmented data, a sweep with seeds, a tree, and folds, all without TensorFlow; what every
+    command prints, by width, in shown.json."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        make()
+        shown = {width: on_terminal(COMMANDS, width) for width in (*WIDTHS, WIDE)}
+    (place / "shown.json").write_text(json.dumps(shown))
+
+
+def make() -> None:
     for patient in range(12):
         for number in range(3):
             pixels = draw(patient % 2, 10 * patient + number, (32, 32))
-            save(place / "raw" / ("normal", "carcinoma")[patient % 2] / f"p{patient}_{number}.png", pixels)
-    bccli("prepare", "folder", "raw", "data", *PATIENT, "--ratios", "1/1/1")
-    bccli("prepare", "folder", "raw", "folded", *PATIENT, "--folds", 3)
-    bccli("augment", "data", "more", "--policy", "flips", "--per-image", 1)
-    bccli("train", "more", "sweep", "--classifier", "bovw", "--seeds", 3)
-    bccli("train", "data", "run", "--classifier", "bovw")
-    bccli("hierarchy", "data", "tree", "--tree", "normal, carcinoma", "--compose", "root=run")
-    bccli("train", "folded", "folds", "--classifier", "bovw", "--fold", "all")
-    return place
+            save(Path("raw", ("normal", "carcinoma")[patient % 2], f"p{patient}_{number}.png"), pixels)
+    bccli_in("prepare", "folder", "raw", "data", *PATIENT, "--ratios", "1/1/1")
+    bccli_in("prepare", "folder", "raw", "folded", *PATIENT, "--folds", 3)
+    bccli_in("augment", "data", "more", "--policy", "flips", "--per-image", 1)
+    bccli_in("train", "more", "sweep", "--classifier", "bovw", "--seeds", 3)
+    bccli_in("train", "data", "run", "--classifier", "bovw")
+    bccli_in("hierarchy", "data", "tree", "--tree", "normal, carcinoma", "--compose", "root=run")
+    bccli_in("train", "folded", "folds", "--classifier", "bovw", "--fold", "all")
 
 
 COMMANDS: list[Sequence[object]] = [
@@ -136,14 +143,9 @@ COMMANDS: list[Sequence[object]] = [
 
 
 @pytest.fixture
-def shown(made: Path, place: Path) -> dict[int, list[str]]:
+def shown(made: Path) -> dict[int, list[str]]:
     """What every command prints, by width."""
-    if place not in _SHOWN:
-        _SHOWN[place] = {width: on_terminal(COMMANDS, width) for width in (*WIDTHS, WIDE)}
-    return _SHOWN[place]
-
-
-_SHOWN: dict[Path, dict[int, list[str]]] = {}
+    return {int(width): texts for width, texts in json.loads((made / "shown.json").read_text()).items()}
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -165,8 +167,9 @@ def test_a_sweep_ends_with_the_table_of_evaluate(shown: dict[int, list[str]], wi
 
 @pytest.mark.slow
 def test_a_sweep_of_layers_ends_with_that_table_too(
-    bccli: Bccli, made: Path, monkeypatch: pytest.MonkeyPatch
+    bccli: Bccli, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(library.copy("terminals", fill, tmp_path))
     bccli("train", "data", "base", "--backbone", "cnn-15", "--epochs", 1)
     command = ("finetune", "base", "tuned", "--from-layer", 3, "--from-layer", 6, "--epochs", 1)
     bccli(*command)
