@@ -204,7 +204,7 @@ def test_a_norm_of_one_colour_divides_by_one(bccli: Bccli, tmp_path: Path) -> No
 def test_a_training_says_beta_its_time_and_its_pace_and_tensorboard_gets_its_history(
     bccli: Bccli, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bccli.core.training._WORTH_SAYING", 0)
+    monkeypatch.setattr("bccli.core.training.loop._WORTH_SAYING", 0)
     run = tmp_path / "run"
     options = "--epochs", 3, "--batch-size", 4, "--patience", 3, "--tensorboard"
     said = bccli("train", prepared, run, *options).stderr
