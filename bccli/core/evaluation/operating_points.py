@@ -52,7 +52,8 @@ def temperature_for(subject: Subject, terms: Terms, watcher: Watcher) -> float |
     temperature = fit_temperature(val.labels, val.probabilities, subject.name)
     if not 1.01 * COLDEST < temperature < 0.99 * HOTTEST:
         watcher.warn(
-            f"{subject.name}: val is classified too well or too badly to calibrate by; T ends at {temperature:.3g}"
+            f"{subject.name}: val is classified too well or too badly to calibrate by; T ends at "
+            f"{temperature:.3g}"
         )
     return temperature
 
