@@ -232,7 +232,7 @@ def break_evaluate(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], Non
         def fail(*arguments: object, **options: object) -> None:
             raise error
 
-        monkeypatch.setattr("bccli.core.evaluation.evaluate.subject_of_table", fail)
+        monkeypatch.setattr("bccli.core.evaluation.subjects.subject_of_table", fail)
 
     return install
 

@@ -97,11 +97,20 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     if settings["audit"]:
         _audit(runs, screen, settings)
         return 0
-    from bccli.core.evaluation import evaluate as evaluation
+    from bccli.core.evaluation.evaluate import evaluate as measured
+    from bccli.core.evaluation.leaderboard import (
+        comparison,
+        figures_json,
+        leaderboard,
+        with_remarks_on_images,
+    )  # fmt: skip
+    from bccli.core.evaluation.run_figures import store_temperature
+    from bccli.core.evaluation.subjects import with_trees
+    from bccli.core.evaluation.terms import Terms
 
     if settings["data"] and settings["split"]:
         raise UsageError("--split is for a run's own images, and --data takes all of DATA; leave one out")
-    terms = evaluation.Terms(
+    terms = Terms(
         settings["level"],
         settings["positive"],
         settings["bootstrap"],
@@ -112,15 +121,13 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     if settings["output"]:
         _refuse_foreign(settings["output"], audit=False)
     paths, unfinished = _expanded(runs)
-    subjects = evaluation.with_trees(list(_subjects(paths, screen, settings)))
-    done = evaluation.leaderboard([evaluation.evaluate(subject, terms, screen) for subject in subjects])
-    done = evaluation.with_remarks_on_images(done)
-    if settings["calibrate"]:
-        for entry in done:
-            evaluation.keep_temperature(entry)
-    versus = evaluation.comparison(done, terms)
-    figures = [figures for entry in done for figures in entry.figures]
-    found = evaluation.figures_json(figures, versus)
+    subjects = with_trees(list(_subjects(paths, screen, settings)))
+    done = leaderboard([measured(subject, terms, screen) for subject in subjects])
+    for entry in done if settings["calibrate"] else ():
+        store_temperature(entry, terms)
+    done = with_remarks_on_images(done)
+    versus = comparison(done, terms)
+    found = figures_json([figures for entry in done for figures in entry.figures], versus)
     if settings["output"]:
         _write(settings["output"], done, found, screen)
     if settings["format"] == "json":
@@ -133,7 +140,7 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
 
 def _expanded(runs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """The paths with sweeps replaced by their complete members, and the members that are not complete."""
-    from bccli.core.evaluation.evaluate import runs_at
+    from bccli.core.evaluation.subjects import runs_at
 
     pairs = [runs_at(path) for path in runs]
     return [path for done, _ in pairs for path in done], [path for _, others in pairs for path in others]
@@ -154,7 +161,7 @@ def _subjects(runs: Sequence[Path], screen: console.Console, settings: dict[str,
     """What is to be measured, for each path: a run or a table."""
     from bccli.core.cores import available_cores
     from bccli.core.data.dataset import load_dataset
-    from bccli.core.evaluation.evaluate import subject_of_run
+    from bccli.core.evaluation.subjects import subject_of_run
     from bccli.core.runs.run_folder import load_run
 
     split = settings["split"] or "test"
@@ -177,7 +184,7 @@ def _subjects(runs: Sequence[Path], screen: console.Console, settings: dict[str,
 def _table(path: Path, split: str, screen: console.Console, settings: dict[str, Any]) -> Any:
     """What is to be measured of a table; which of its rows are not is said."""
     from bccli.core.data.foreign_tables import text_of
-    from bccli.core.evaluation.evaluate import about_table, subject_of_table
+    from bccli.core.evaluation.subjects import about_table, subject_of_table
     from bccli.core.runs.predictions import parse_predictions, read_predictions
 
     if str(path) == "-":

@@ -82,7 +82,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     and run in inference mode. Prints the figures of val and test; for several layers the leaderboard.
     """
     from bccli.core.data.positive_class import positive_sentence
-    from bccli.core.evaluation.evaluate import figures_json
+    from bccli.core.evaluation.leaderboard import figures_json
     from bccli.core.sweeps.finetune import finetune_all
     from bccli.core.training import finetune as finetuning
     from bccli.core.training import network as experiments

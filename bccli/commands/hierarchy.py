@@ -111,7 +111,7 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     from bccli.core.data.dataset import load_dataset
     from bccli.core.data.label_tree import find_tree, match_tree
     from bccli.core.data.positive_class import positive_sentence
-    from bccli.core.evaluation.evaluate import figures_json
+    from bccli.core.evaluation.leaderboard import figures_json
     from bccli.core.training import design as designs
     from bccli.core.training import run_contents as results
     from bccli.core.trees import plan as tree_plans

@@ -83,7 +83,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     """
     from bccli.core.data.dataset import load_dataset
     from bccli.core.data.positive_class import positive_sentence
-    from bccli.core.evaluation.evaluate import figures_json
+    from bccli.core.evaluation.leaderboard import figures_json
     from bccli.core.sweeps import cross_validation as crossvalidation
     from bccli.core.sweeps import grid as grids
     from bccli.core.training import design as designs

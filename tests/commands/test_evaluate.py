@@ -612,6 +612,33 @@ def test_a_temperature_is_stored_and_predict_uses_it(bccli: Bccli, run: Path, ot
     (val,) = figures(bccli, run, "--split", "val")
     (plain_val,) = figures(bccli, run, "--split", "val", "--no-calibrate")
     assert val["log_loss"] <= plain_val["log_loss"]
+    assert json.loads((run / "metrics.json").read_text())["runs"] == [val, after]
+
+
+@pytest.mark.parametrize("further", [[], ["--by", "group"]], ids=["plain", "by"])
+def test_calibrating_reads_the_predictions_once(
+    bccli: Bccli, run: Path, monkeypatch: pytest.MonkeyPatch, further: list[str]
+) -> None:
+    from bccli.core.runs import predictions
+
+    reads = []
+    read = predictions.read_predictions
+    for module in ("subjects", "run_figures"):
+        monkeypatch.setattr(
+            f"bccli.core.evaluation.{module}.read_predictions",
+            lambda *arguments: reads.append(arguments[0].name) or read(*arguments),
+        )
+    bccli("evaluate", run, "--calibrate", *further)
+    assert reads == ["predictions.csv"]
+
+
+def test_what_calibrating_stores_does_not_depend_on_what_is_shown(bccli: Bccli, run: Path) -> None:
+    bccli("evaluate", run, "--calibrate")
+    stored = (run / "metrics.json").read_bytes()
+    for others in (["--split", "val"], ["--level", "patient"], ["--bootstrap", 0], ["--threshold", "youden"]):
+        (run / "metrics.json").write_bytes(stored.replace(b"0", b"1"))
+        bccli("evaluate", run, "--calibrate", *others)
+        assert (run / "metrics.json").read_bytes() == stored
 
 
 def test_a_tables_temperature_is_for_its_figures_only(bccli: Bccli) -> None:

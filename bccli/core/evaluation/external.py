@@ -13,7 +13,7 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.data.leakage import Leak, leak_sentences
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
-from bccli.core.evaluation.evaluate import Subject, subject_of
+from bccli.core.evaluation.subjects import Subject, subject_of
 from bccli.core.files import write_text
 from bccli.core.kinds import KINDS, imported
 from bccli.core.prediction.predictor import Predictor, load_predictor, predict

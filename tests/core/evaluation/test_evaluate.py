@@ -10,13 +10,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bccli.core.evaluation.evaluate import (
-    Evaluation,
-    Terms,
-    evaluate,
-    figures_json,
-    subject_of_table,
-)
+from bccli.core.evaluation.evaluate import Evaluation, evaluate
+from bccli.core.evaluation.leaderboard import figures_json
+from bccli.core.evaluation.subjects import subject_of_table
+from bccli.core.evaluation.terms import Terms
 from bccli.core.metrics.figures import Figures
 from bccli.core.runs.aggregation import with_owners
 from bccli.core.runs.predictions import Predictions, parse_predictions

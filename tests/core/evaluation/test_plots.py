@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from bccli.core.evaluation.evaluate import Evaluation, Terms, evaluate, subject_of_table
+from bccli.core.evaluation.evaluate import Evaluation, evaluate
 from bccli.core.evaluation.plots import draw_all
+from bccli.core.evaluation.subjects import subject_of_table
+from bccli.core.evaluation.terms import Terms
 from bccli.core.metrics.plots import BLUE, COLOURS, VERMILLION
 from bccli.core.runs.predictions import parse_predictions
 

@@ -1,0 +1,50 @@
+"""The figures that are stored with a run, as `evaluate` measures them by default."""
+
+from dataclasses import replace
+
+from bccli.core.evaluation.evaluate import Evaluation, evaluate
+from bccli.core.evaluation.leaderboard import figures_json
+from bccli.core.evaluation.subjects import subject_of
+from bccli.core.evaluation.terms import Terms
+from bccli.core.files import file_hash, locked, write_json
+from bccli.core.metrics.figures import Figures
+from bccli.core.runs.predictions import Predictions, read_predictions
+from bccli.core.runs.run_folder import Run
+
+STORED = ("val", "test")
+"""The splits whose figures are in metrics.json."""
+
+
+def figures_of(run: Run, predictions: Predictions, split: str, *, positive: str | None = None) -> Figures:
+    """Measure one split of a run's predictions as `evaluate` does unless it is told otherwise."""
+    return evaluate(subject_of(run, predictions, split), Terms(positive=positive)).whole
+
+
+def store_temperature(evaluation: Evaluation, terms: Terms) -> None:
+    """Store a temperature that was fitted by these `terms` with its run, for predict, and in metrics.json."""
+    run, val = evaluation.subject.run, evaluation.subject.val
+    if run is None or val is None or evaluation.temperature is None:
+        return
+    with locked(run.root):
+        calibration = {"method": "temperature", "temperature": evaluation.temperature, "images": len(val)}
+        calibrated = Run(run.root, {**run.info, "calibration": calibration})
+        measured = _measured_already(evaluation, terms) or _measured_anew(calibrated)
+        write_json(run.root / "metrics.json", figures_json(measured))
+        files = {**run.info["files"], "metrics.json": file_hash(run.root / "metrics.json")}
+        write_json(run.root / "run.json", {**calibrated.info, "files": files})
+
+
+def _measured_already(evaluation: Evaluation, terms: Terms) -> list[Figures]:
+    """The figures to be stored, those of test as just measured; none where they were measured otherwise."""
+    subject = evaluation.subject
+    borrowed = subject.run is not None and bool(subject.tree) != ("tree" in subject.run.info)
+    if subject.split != "test" or borrowed or replace(terms, calibrate=None, by=None) != Terms():
+        return []
+    on_val = replace(subject.on_val(), temperature=evaluation.temperature)
+    return [evaluate(on_val, Terms()).whole, evaluation.whole]
+
+
+def _measured_anew(run: Run) -> list[Figures]:
+    """The figures to be stored, from the predictions of the run."""
+    predictions = read_predictions(run.part("predictions.csv"), run.classes)
+    return [figures_of(run, predictions, split) for split in STORED if split in predictions.splits]

@@ -1,0 +1,224 @@
+"""Whose predictions are measured: those of a run, or a table of predictions that stands alone."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bccli.core.data.label_tree import Tree, parse_tree
+from bccli.core.data.positive_class import UNKNOWN, find_positive
+from bccli.core.errors import DataError
+from bccli.core.files import read_json
+from bccli.core.runs.aggregation import (
+    holds_patches,
+    holds_pieces,
+    in_order,
+    refuse_contradictions,
+    repeats,
+)
+from bccli.core.runs.predictions import Predictions, read_predictions
+from bccli.core.runs.run_folder import COMPLETE, Run
+from bccli.core.runs.temperature import temperature_of
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose predictions are measured: those of one split, and what is known beside them.
+
+    `val` are the predictions that thresholds, temperatures and leaderboards rest on. `pieces` says that rows
+    of one image become one: patches, or, without `cut`, what repeated folds say of it. Where rows are images
+    that a fusion made of patches, `patches` is what it knew of these. `facts` are fields of `Figures`; train
+    and val accuracy are those of the network. `tree` is that of the labels, if there is one, and `decide`
+    how a run of kind tree chooses among them.
+    """
+
+    name: str
+    predictions: Predictions
+    val: Predictions | None
+    pieces: bool
+    split: str | None = None
+    cut: bool = True
+    positive: str | None = None
+    positive_origin: str = UNKNOWN
+    loss: str = "categorical_crossentropy"
+    label_smoothing: float = 0.0
+    temperature: float | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    run: Run | None = None
+    patches: "Subject | None" = None
+    tree: Tree | None = None
+    decide: str | None = None
+
+    def merges(self, level: str) -> bool:
+        """Whether a unit of this level is made of several predictions."""
+        return level == "patient" or (level == "image" and self.pieces)
+
+    def on_val(self) -> "Subject":
+        """The same run on its images of val."""
+        leakage = {"leakage": self.run.info["leakage"].get("val")} if self.run else {}
+        return replace(
+            self,
+            predictions=self.val or self.predictions.of_split("val"),
+            split="val",
+            facts={**self.facts, **leakage},
+            patches=self.patches and self.patches.on_val(),
+        )
+
+
+PATCHES = "patches.csv"
+"""What a fusion's patch run says of each patch, beside its predictions.csv of images."""
+
+
+def subject_of(run: Run, predictions: Predictions, split: str) -> Subject:
+    """One split of a run's predictions, with what run.json knows."""
+    subject = _subject(run, predictions, split)
+    if run.info["kind"] != "fusion":
+        return subject
+    path = run.part(PATCHES) if run.complete else run.root / PATCHES
+    return replace(subject, patches=_of_patches(subject, run, read_predictions(path, run.classes), split))
+
+
+def _of_patches(subject: Subject, run: Run, patches: Predictions, split: str) -> Subject:
+    """The same with the patches that images were fused from."""
+    return replace(
+        _subject(run, patches, split),
+        pieces=True,
+        temperature=None,
+        facts={**subject.facts, **run.info["patches"]},
+    )
+
+
+def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
+    info = run.info
+    return Subject(
+        name=run.name,
+        predictions=predictions.of_split(split),
+        val=predictions.of_split("val"),
+        pieces=run.preparation.patches is not None and holds_pieces(predictions),
+        split=split,
+        positive=info["positive"],
+        positive_origin=_origin(info),
+        loss=info.get("loss") or info["settings"]["loss"],
+        # unknown to older runs
+        label_smoothing=info.get("label_smoothing", info["settings"].get("label_smoothing", 0.0)),
+        temperature=temperature_of(run),
+        facts={
+            "kind": info["kind"],
+            "backbone": info["backbone"],
+            "dataset": info["dataset"],
+            "protocol": info["protocol"],
+            "leakage": info["leakage"].get(split),
+            "train_accuracy": info["train_accuracy"],
+            "val_accuracy": info["val_accuracy"],
+            "beta_rows": info.get("beta_rows"),
+            "recipe": info.get("recipe") or None,  # unknown to older runs
+        },
+        run=run,
+        tree=parse_tree(info["tree"], str(run.root)) if "tree" in info else None,
+        decide=info.get("decide"),
+    )
+
+
+def _origin(info: Mapping[str, Any]) -> str:
+    """How a run's positive class came about."""
+    ordered = info["dataset"] not in _NAMED_BY_USERS
+    return str(info.get("positive_origin") or find_positive(info["classes"], ordered=ordered).origin)
+
+
+_NAMED_BY_USERS = ("folder", "csv")
+"""Datasets whose classes have any names."""
+
+
+def runs_at(path: Path) -> tuple[list[Path], list[Path]]:
+    """The folder of a run, or those of a sweep's members: the complete ones, and the others."""
+    if not (path / "run.json").is_file() or read_json(path / "run.json").get("kind") != "sweep":
+        return [path], []
+    found: tuple[list[Path], list[Path]] = [], []
+    for marker in sorted(path.glob("*/run.json")):
+        found[read_json(marker).get("status") != COMPLETE].append(marker.parent)
+    if not found[0]:
+        raise DataError(f"{path}: no member of this sweep is complete; run the same bccli train again")
+    return found
+
+
+def subject_of_run(run: Run, split: str) -> Subject:
+    """One split of a run. Raises DataError where the run has no predictions of it."""
+    path = run.part("predictions.csv")
+    predictions = read_predictions(path, run.classes)
+    if split not in predictions.splits:
+        there = ", ".join(sorted(set(predictions.splits))) or "none"
+        raise DataError(f"{path}: has no images of {split}; it has {there}")
+    return subject_of(run, predictions, split)
+
+
+def subject_of_table(
+    predictions: Predictions, name: str, split: str | None, *, level: str | None = None
+) -> Subject:
+    """Predictions that stand alone; `split` None takes all rows, as does a table without splits.
+
+    Only rows with a corner in their image are patches, unless the `level` that was asked for says so, as
+    image says that what several folds say of an image is averaged.
+    """
+    cut = holds_patches(predictions) or (level == "patch" and holds_pieces(predictions))
+    pieces = cut or (level == "image" and repeats(predictions))
+    if pieces and not cut and len(set(predictions.sources)) < len(set(predictions.paths)):
+        predictions = replace(predictions, sources=())  # what several images share names none of them
+    val = predictions.of_split("val") if any(predictions.splits) else None
+    if split is not None and val is not None:
+        chosen = predictions.of_split(split)
+        if not len(chosen):
+            raise DataError(f"{name}: has no images of {split}; choose another --split")
+    else:
+        split, chosen = None, predictions
+    if pieces:
+        refuse_contradictions(predictions, name, labels=level != "patch")
+    accuracy = float((val.predicted == val.labels).mean()) if val is not None and len(val) else None
+    facts = {"val_accuracy": accuracy}
+    positive = find_positive(predictions.classes)
+    return Subject(name, chosen, val, pieces, split, cut, positive.name, positive.origin, facts=facts)
+
+
+def about_table(subject: Subject, table: Predictions) -> list[str]:
+    """What has to be said of the rows of a table: those that are not measured, and those that look alike."""
+    rows = subject.predictions
+    sentences = []
+    others = Counter(table.splits) - Counter(rows.splits)
+    if others:
+        named = " and ".join(f"{number:,} of {split}" for split, number in sorted(others.items()))
+        sentences.append(f"{len(rows):,} rows of {subject.split} are measured; {named} are not")
+    if subject.pieces:
+        return sentences
+    images = len(set(rows.paths))
+    if images < len(rows):
+        sentences.append(
+            f"{len(rows):,} predictions of {images:,} images in several folds count one by one; "
+            "--level image averages those of one image"
+        )
+    elif (found := len(set(rows.sources) - {""})) and found < len(rows):
+        sentences.append(
+            f"{len(rows):,} rows have {found:,} values of source, and each row counts as an image; with the "
+            "columns row and col, or --level patch, they are patches"
+        )
+    return sentences
+
+
+def with_trees(subjects: Sequence[Subject]) -> list[Subject]:
+    """The subjects, those without a tree with the first other one's of the same labels, to be measured by."""
+
+    def tree_for(subject: Subject) -> Tree | None:
+        labels = set(subject.predictions.classes)
+        fitting = (other.tree for other in subjects if other.tree and set(other.tree.leaves) == labels)
+        return subject.tree or next(fitting, None)
+
+    return [replace(subject, tree=tree_for(subject)) for subject in subjects]
+
+
+def in_order_of_names(subject: Subject) -> Subject:
+    """The subject with its rows sorted by their names, so that nothing rests on how a table has them."""
+    return replace(
+        subject,
+        predictions=in_order(subject.predictions),
+        val=subject.val and in_order(subject.val),
+        patches=subject.patches and in_order_of_names(subject.patches),
+    )
