@@ -38,6 +38,7 @@ from bccli.core.runs.aggregation import (
 )
 from bccli.core.runs.predictions import Predictions, read_predictions
 from bccli.core.runs.run_folder import COMPLETE, Run
+from bccli.core.runs.run_info import RunInfo
 from bccli.core.runs.temperature import COLDEST, HOTTEST, fit_temperature, temper, temperature_of
 
 FORMAT = 1
@@ -118,7 +119,7 @@ PATCHES = "patches.csv"
 def subject_of(run: Run, predictions: Predictions, split: str) -> Subject:
     """One split of a run's predictions, with what run.json knows."""
     subject = _subject(run, predictions, split)
-    if run.info["kind"] != "fusion":
+    if run.info.kind != "fusion":
         return subject
     path = run.part(PATCHES) if run.complete else run.root / PATCHES
     return replace(subject, patches=_of_patches(subject, run, read_predictions(path, run.classes), split))
@@ -130,7 +131,7 @@ def _of_patches(subject: Subject, run: Run, patches: Predictions, split: str) ->
         _subject(run, patches, split),
         pieces=True,
         temperature=None,
-        facts={**subject.facts, **run.info["patches"]},
+        facts={**subject.facts, **run.info.patches},
     )
 
 
@@ -142,33 +143,34 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
         val=predictions.of_split("val"),
         pieces=run.preparation.patches is not None and holds_pieces(predictions),
         split=split,
-        positive=info["positive"],
+        positive=info.positive,
         positive_origin=_origin(info),
-        loss=info.get("loss") or info["settings"]["loss"],
-        # unknown to older runs
-        label_smoothing=info.get("label_smoothing", info["settings"].get("label_smoothing", 0.0)),
+        loss=info.loss or info.settings["loss"],
+        label_smoothing=info.settings["label_smoothing"]
+        if info.label_smoothing is None
+        else info.label_smoothing,
         temperature=temperature_of(run),
         facts={
-            "kind": info["kind"],
-            "backbone": info["backbone"],
-            "dataset": info["dataset"],
-            "protocol": info["protocol"],
-            "leakage": info["leakage"].get(split),
-            "train_accuracy": info["train_accuracy"],
-            "val_accuracy": info["val_accuracy"],
-            "beta_rows": info.get("beta_rows"),
-            "recipe": info.get("recipe") or None,  # unknown to older runs
+            "kind": info.kind,
+            "backbone": info.backbone,
+            "dataset": info.dataset,
+            "protocol": info.protocol,
+            "leakage": info.leakage.get(split),
+            "train_accuracy": info.train_accuracy,
+            "val_accuracy": info.val_accuracy,
+            "beta_rows": info.beta_rows,
+            "recipe": info.recipe,
         },
         run=run,
-        tree=parse_tree(info["tree"], str(run.root)) if "tree" in info else None,
-        decide=info.get("decide"),
+        tree=parse_tree(info.tree, str(run.root)) if info.tree else None,
+        decide=info.decide or None,
     )
 
 
-def _origin(info: Mapping[str, Any]) -> str:
+def _origin(info: RunInfo) -> str:
     """How a run's positive class came about."""
-    ordered = info["dataset"] not in _NAMED_BY_USERS
-    return str(info.get("positive_origin") or find_positive(info["classes"], ordered=ordered).origin)
+    ordered = info.dataset not in _NAMED_BY_USERS
+    return str(info.positive_origin or find_positive(info.classes, ordered=ordered).origin)
 
 
 _NAMED_BY_USERS = ("folder", "csv")
@@ -559,15 +561,15 @@ def keep_temperature(evaluation: Evaluation) -> None:
         return
     with locked(run.root):
         calibration = {"method": "temperature", "temperature": evaluation.temperature, "images": len(val)}
-        calibrated = Run(run.root, {**run.info, "calibration": calibration})
+        calibrated = run.with_facts(calibration=calibration)
         predictions = read_predictions(run.part("predictions.csv"), run.classes)
         present = [split for split in ("val", "test") if split in predictions.splits]
         write_json(
             run.root / "metrics.json",
             figures_json([figures_of(calibrated, predictions, split) for split in present]),
         )
-        files = {**run.info["files"], "metrics.json": file_hash(run.root / "metrics.json")}
-        write_json(run.root / "run.json", {**calibrated.info, "files": files})
+        files = {**run.info.files, "metrics.json": file_hash(run.root / "metrics.json")}
+        calibrated.with_facts(files=files).write_info()
 
 
 def leaderboard(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
