@@ -124,8 +124,8 @@ def augment(screen: console.Console, data: Path, out: Path, **settings: Any) -> 
     screen.note(f"bccli {__version__} augment {policy}: {data} → {out}, {workers} workers")
     info = augmenting.augment(work, overwrite=settings["overwrite"])
     if info is not None:
-        console.show_counts(info["counts"])
-        for sentence in leak_sentences(info["audit"]):
+        console.show_counts(info.counts)
+        for sentence in leak_sentences(info.audit):
             screen.warn(sentence)
     return 0
 

@@ -118,7 +118,7 @@ def _designs(base: Any, screen: console.Console, settings: dict[str, Any]) -> li
 
     if settings["fold"] == "all":
         raise UsageError("--fold all: a run is of one fold, and so is what comes of it; leave it out")
-    known = base.info["settings"]
+    known = base.info.settings
     output = settings["output"] or known["output"]
     fresh = any(is_given(name) for name in ("head", "dense", "dropout", "output"))
     kept = {"head": known.get("head"), "dense": tuple(known["dense"]), "dropout": known["dropout"]}

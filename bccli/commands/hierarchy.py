@@ -122,7 +122,7 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     designs.resolve(design_of(settings, settings["backbone"]))
     dataset = load_dataset(data)
     screen.note(positive_sentence(dataset.classes, dataset.positive))
-    tree = find_tree(settings["tree"], built_in_tree(dataset.info["dataset"], dataset.classes))
+    tree = find_tree(settings["tree"], built_in_tree(dataset.info.dataset, dataset.classes))
     match_tree(tree, dataset.classes, str(data))
     plan = _plan(tree, settings)
     if settings["dry_run"]:

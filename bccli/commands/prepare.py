@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from bccli.core.errors import UsageError
 from bccli.options import common as options
 from bccli.recipes import RecipeCommand, is_given
 from bccli.terminal import console
+
+if TYPE_CHECKING:
+    from bccli.core.data.dataset import DatasetInfo
 
 
 class PatientsType(click.Path):
@@ -259,7 +262,7 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     )
     if info is None:
         return 0
-    console.show_counts(info["counts"])
+    console.show_counts(info.counts)
     return _closing(screen, info, out, settings["skip_bad"])
 
 
@@ -427,36 +430,36 @@ def _check_patients(dataset: str, patients: int | Path) -> None:
         raise UsageError(f"--patients {patients}: {dataset} takes {wanted}")
 
 
-def _closing(screen: console.Console, info: dict[str, Any], out: Path, skip_bad: bool) -> int:
+def _closing(screen: console.Console, info: "DatasetInfo", out: Path, skip_bad: bool) -> int:
     from bccli.core.data.leakage import leak_sentences
     from bccli.core.data.remarks import Remarks
     from bccli.core.preparation.merge import EXCLUSIONS
     from bccli.core.preparation.verification import MADE, Remark
 
     _tell_conflicts(screen, info, out)
-    for sentence in leak_sentences(info["audit"]):
+    for sentence in leak_sentences(info.audit):
         screen.warn(sentence)
-    if unstained := info.get("unstained"):
+    if unstained := info.unstained:
         screen.warn(f"{unstained} images have too little stained tissue and keep their colours")
-    if blank := info.get("blank"):
+    if blank := info.blank:
         screen.warn(f"{Remarks(**blank)}; see whether such belong in the dataset")
     for kind in MADE:
-        if found := info.get("remarks", {}).get(kind):
+        if found := info.remarks.get(kind):
             screen.warn(Remark(kind, **found).sentence())
-    for kind, number in info.get("excluded", {}).items():
+    for kind, number in info.excluded.items():
         if kind in EXCLUSIONS:
             screen.warn(f"{number} images {EXCLUSIONS[kind]}, and are left out")
-    if not info["quarantined"]:
+    if not info.quarantined:
         return 0
-    bad, total = info["quarantined"], info["quarantined"] + info["sources"]
+    bad, total = info.quarantined, info.quarantined + info.sources
     screen.warn(f"{bad} of {total} images could not be read; {out / 'quarantine.csv'} says which and why")
     return 0 if skip_bad else 4
 
 
-def _tell_conflicts(screen: console.Console, info: dict[str, Any], out: Path) -> None:
+def _tell_conflicts(screen: console.Console, info: "DatasetInfo", out: Path) -> None:
     from bccli.core.data.audit_pairs import conflict_sentence
 
-    conflicts = info.get("conflicts", {})
+    conflicts = info.conflicts
     if not conflicts.get("pairs"):
         return
     listed = f"{out / 'audit.csv'} lists them"
@@ -468,5 +471,5 @@ def _tell_conflicts(screen: console.Console, info: dict[str, Any], out: Path) ->
         what = f"they are left out, but for {kept} that are of known patients and merely alike"
     screen.warn(conflict_sentence(conflicts, f"{what}, and {listed}"))
     for label, number in conflicts["left_out"].items():
-        kept = sum(row["images"] for row in info["counts"] if row["label"] == label)
+        kept = sum(row["images"] for row in info.counts if row["label"] == label)
         screen.warn(f"{label}: {kept + number:,} images with contradictions, {kept:,} without")

@@ -380,7 +380,7 @@ def fusion_design(settings: dict[str, Any]) -> Any:
     output = settings["output"] or "softmax"
     schedule = schedule_of(settings, output=output, loss=settings["loss"], lr=settings["lr"])
     design = Design(
-        backbone=base.info["backbone"],
+        backbone=base.info.backbone,
         fusing=fusing,
         schedule=schedule,
         **design_options(settings),

@@ -597,22 +597,6 @@ def test_a_run_says_with_what_it_was_made_and_is_the_same_whatever_that_was(
     assert "nothing to do" in bccli("train", prepared, run, *HEAD).stderr
 
 
-def test_runs_from_before_there_was_a_choice_are_the_same(bccli: Bccli, prepared: Path, run: Path) -> None:
-    from bccli.core.training.design import LATER
-
-    info = json.loads((run / "run.json").read_text())
-    assert LATER.items() <= info["settings"].items()
-    older = {key: value for key, value in info["settings"].items() if key not in LATER}
-    rewrite_info(run / "run.json", settings=older)
-    assert "nothing to do" in bccli("train", prepared, run, *HEAD).stderr
-    assert bccli("evaluate", run).stdout
-    refused(bccli("train", prepared, run, *HEAD, "--schedule", "step", exit=3), "schedule constant, now step")
-    assert (
-        "continuing after 1"
-        in bccli("train", prepared, run, *FROZEN, "--epochs", 2, "--batch-size", 8).stderr
-    )
-
-
 @pytest.mark.parametrize("trainable", ["all", pytest.param("none", marks=pytest.mark.slow)])
 @pytest.mark.exports
 def test_mixed_precision_ends_in_32_bits(

@@ -16,7 +16,7 @@ def load_classified(run: Run, engine: Engine) -> Network:
     classifier = load_classifier(run.part(CLASSIFIER))
     features: Network = (
         load_vocabulary(run.part(VOCABULARY)).of_images
-        if run.info["settings"]["classifier"] == WORDS
+        if run.info.settings["classifier"] == WORDS
         else engine.outputs(run, "extractor")
     )
     return lambda images: classifier.probabilities(features(images))

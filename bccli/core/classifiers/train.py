@@ -76,9 +76,9 @@ def classify(job: Job, run: Run, context: RunContext) -> Run:
         "parameters": eye.parameters + sum(array.size for array in classifier.arrays.values()),
         "fitted": dict(classifier.settings),
         **kept,
-        **accuracies(answers.argmax(axis=1) == labels, images.samples, parts, job.dataset.info["protocol"]),
+        **accuracies(answers.argmax(axis=1) == labels, images.samples, parts, job.dataset.info.protocol),
     }
-    write_results(Run(run.root, {**run.info, **facts}))
+    write_results(run.with_facts(**facts))
     return complete_run(run, facts)
 
 

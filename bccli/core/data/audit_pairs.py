@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def conflicts_json(pairs: Sequence[Pair]) -> dict[str, Any]:
     }
 
 
-def conflict_sentence(conflicts: dict[str, Any], where: str) -> str:
+def conflict_sentence(conflicts: Mapping[str, Any], where: str) -> str:
     """The contradictions in words; `where` lists them."""
     number = conflicts["pairs"]
     pairs = "1 pair of images shows" if number == 1 else f"{number} pairs of images show"

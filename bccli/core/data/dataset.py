@@ -1,51 +1,88 @@
 """A prepared dataset on the disk: its marker, its settings, its samples."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Sample, content_hash, read_rows
-from bccli.core.data.positive_class import UNKNOWN, Positive
+from bccli.core.data.positive_class import Positive
+from bccli.core.data.stored_info import StoredInfo
 from bccli.core.errors import DataError
 from bccli.core.files import leaves_folder, read_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
 
-FORMAT = 1
-MARKER = "bccli"
-
 _PATHS = ("path", "parent", "mask")
 """The columns of a manifest that name files of the dataset."""
-_NEEDED = ("classes", "preparation", "dataset", "protocol", "positive")
 _SHA256 = re.compile("[0-9a-f]{64}")
 _MAX_SIDE = 2**28
 
 
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo(StoredInfo):
+    """The facts of a prepared dataset.
+
+    `settings` are what two calls are the same by, `preparation` the steps that made its images;
+    `audit` has the leak of each split, `counts` the images of each split and class, `blank` those of one
+    colour. `patients` is None where none is known. Only an augmented dataset has `prepared`, the settings of
+    the dataset that it was made of, and `augmentation`; only a dataset in memory that is what a tree's node
+    sees of another has a `subset`, which names tree and node.
+    """
+
+    REMEDY: ClassVar[str] = "prepare the dataset again"
+
+    version: str
+    dataset: str
+    protocol: str
+    settings: Mapping[str, Any]
+    preparation: dict[str, Any]
+    classes: tuple[str, ...]
+    positive: str
+    positive_origin: str
+    patients: int | None
+    notes: tuple[str, ...]
+    counts: tuple[dict[str, Any], ...]
+    sources: int
+    quarantined: int
+    excluded: Mapping[str, int]
+    unstained: int
+    blank: Mapping[str, Any] | None
+    remarks: Mapping[str, Mapping[str, Any]]
+    audit: Mapping[str, Mapping[str, int | None]]
+    conflicts: Mapping[str, Any]
+    content_hash: str
+    ages: tuple[dict[str, Any], ...] = ()
+    verification: Mapping[str, Any] | None = None
+    prepared: Mapping[str, Any] | None = None
+    augmentation: Mapping[str, Any] | None = None
+    subset: dict[str, Any] | None = None
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """A complete prepared dataset; `hash` covers the manifest as it is now."""
+    """A complete prepared dataset: `info` is what dataset.json holds, `hash` covers the manifest."""
 
     root: Path
-    info: dict[str, Any]
+    info: DatasetInfo
     samples: tuple[Sample, ...]
     hash: str
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in order."""
-        return tuple(self.info["classes"])
+        return self.info.classes
 
     @property
     def preparation(self) -> Preparation:
         """What a raw image has to go through to look like these."""
-        return preparation_from_json(self.info["preparation"])
+        return preparation_from_json(self.info.preparation)
 
     @property
     def positive(self) -> Positive:
         """The positive class, and how it came about."""
-        return Positive(self.info["positive"], self.info.get("positive_origin", UNKNOWN))
+        return Positive(self.info.positive, self.info.positive_origin)
 
     @property
     def positive_facts(self) -> dict[str, str | None]:
@@ -57,7 +94,7 @@ class Dataset:
     @property
     def allows_leakage(self) -> bool:
         """Whether it was made by the paper's protocol: who chooses that insists on what it leaks."""
-        return str(self.info["protocol"]).startswith("paper")
+        return self.info.protocol.startswith("paper")
 
     @property
     def folds(self) -> int:
@@ -66,7 +103,7 @@ class Dataset:
 
 
 def load_dataset(root: Path) -> Dataset:
-    """Read a prepared dataset. Raises DataError where it is none, unfinished, or of a newer format."""
+    """Read a prepared dataset. Raises DataError where it is none, unfinished, or of another format."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; make it with bccli prepare")
     if not (root / "dataset.json").exists():
@@ -74,11 +111,11 @@ def load_dataset(root: Path) -> Dataset:
         advice = f"run the same {_maker(root)} again" if unfinished else "make one with bccli prepare"
         state = "its preparation is unfinished" if unfinished else "is not a prepared dataset"
         raise DataError(f"{root}: {state} (it has no dataset.json); {advice}")
-    info = read_info(root / "dataset.json", FORMAT, _NEEDED, "prepare the dataset again")
+    info = DatasetInfo.read(root / "dataset.json")
     samples = tuple(read_rows(root / "manifest.csv"))
     paths: set[str] = set()
     for sample in samples:
-        if fault := _fault(sample, info["classes"], paths):
+        if fault := _fault(sample, info.classes, paths):
             where = f"{root / 'manifest.csv'}: {sample.path or 'a row'}"
             raise DataError(f"{where} {fault}; correct it or prepare the dataset again")
         paths.add(sample.path)
@@ -98,27 +135,7 @@ def _maker(root: Path) -> str:
     return "bccli prepare"
 
 
-def read_info(path: Path, format: int, needed: Iterable[str], remedy: str) -> dict[str, Any]:
-    """What bccli wrote in a dataset.json or run.json of this `format`, or of an earlier one.
-
-    Raises DataError where somebody else wrote it, a newer bccli, or where a key of `needed` is missing.
-    """
-    info = read_json(path)
-    if not isinstance(info, dict) or info.get("tool") != MARKER:
-        raise DataError(f"{path}: was not written by bccli; name a folder that bccli made")
-    if not isinstance(info.get("format"), int):
-        raise DataError(f"{path}: has no format number; {remedy}")
-    if info["format"] > format:
-        raise DataError(
-            f"{path}: was written by a newer bccli (format {info['format']}, not {format}); update this one"
-        )
-    for key in needed:
-        if key not in info:
-            raise DataError(f"{path}: has no {key!r}; {remedy}")
-    return info
-
-
-def _fault(sample: Sample, classes: list[str], paths: set[str]) -> str:
+def _fault(sample: Sample, classes: Sequence[str], paths: set[str]) -> str:
     """What is wrong with a row of the manifest, in words that follow its path; empty where nothing is."""
     if not sample.path:
         return "has an empty path"
@@ -141,7 +158,7 @@ def _fault(sample: Sample, classes: list[str], paths: set[str]) -> str:
     return ""
 
 
-def first_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
+def first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """The first setting that differs, as `key VALUE, now VALUE`; empty where none does."""
     for key in [*here, *(key for key in there if key not in here)]:
         if there.get(key) != here.get(key):

@@ -1,5 +1,6 @@
 """What a node of a tree sees of a prepared dataset."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +10,6 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.data.label_tree import Tree, find_node, parse_tree
 from bccli.core.data.manifest import content_hash
 from bccli.core.data.positive_class import GIVEN, find_positive
-
-SUBSET = "view"
-"""Where a view, and the `data` of a run that was trained on one, say which tree and node it is of."""
 
 
 def subset_of(dataset: Dataset, tree: Tree, node: Tree) -> tuple[Dataset, np.ndarray]:
@@ -23,22 +21,20 @@ def subset_of(dataset: Dataset, tree: Tree, node: Tree) -> tuple[Dataset, np.nda
     )
     given = dataset.positive.name if dataset.positive.origin == GIVEN else None
     positive = find_positive(node.names, given if given in node.names else None)
-    info = {
-        **dataset.info,
-        "classes": list(node.names),
-        "positive": positive.name,
-        "positive_origin": positive.origin,
-        SUBSET: {"tree": str(tree), "node": node.name},
-    }
+    info = dataset.info.with_facts(
+        classes=list(node.names),
+        positive=positive.name,
+        positive_origin=positive.origin,
+        subset={"tree": str(tree), "node": node.name},
+    )
     return Dataset(dataset.root, info, samples, content_hash(samples)), places
 
 
-def dataset_of_node(dataset: Dataset, view: dict[str, Any] | None) -> Dataset:
-    """The dataset as a run's `view` has it; itself where there is none, or where it has other labels than the
-    tree's."""
-    if view is None:
+def dataset_of_node(dataset: Dataset, subset: Mapping[str, Any] | None) -> Dataset:
+    """The images under the node that `subset` names; all where there is none or labels are not the tree's."""
+    if subset is None:
         return dataset
-    tree = parse_tree(view["tree"])
+    tree = parse_tree(subset["tree"])
     if not set(dataset.classes) <= set(tree.leaves):
         return dataset
-    return subset_of(dataset, tree, find_node(tree, view["node"], "the node"))[0]
+    return subset_of(dataset, tree, find_node(tree, subset["node"], "the node"))[0]

@@ -39,7 +39,7 @@ def write_training_images(path: Path, rows: Iterable[tuple[Sample, str, int, boo
 
 def _read_training_images(run: Run) -> Iterator[dict[str, str]]:
     """The rows of a run's seen.csv, or of those of its folds."""
-    for part in [run] if TRAINING_IMAGES in run.info["files"] else networks_of(run):
+    for part in [run] if TRAINING_IMAGES in run.info.files else networks_of(run):
         with part.part(TRAINING_IMAGES).open(
             newline="", encoding="utf-8", errors="surrogateescape"
         ) as stream:
@@ -71,21 +71,21 @@ def subject_on(
     watcher.note(
         f"evaluating {run.root} on {len(dataset.samples)} images of {dataset.root}: {predictor.device}"
     )
-    answer = imported(KINDS[run.info["kind"]].on_dataset)
+    answer = imported(KINDS[run.info.kind].on_dataset)
     answers, samples, of_patches = answer(predictor, dataset, workers, watcher)
     predictions = _table(run, samples, answers)
     own = subject_of(run, read_predictions(run.part("predictions.csv"), run.classes), "val")
-    protocol: str = dataset.info["protocol"]
+    protocol: str = dataset.info.protocol
     facts = {
         **own.facts,
-        "dataset": dataset.info["dataset"],
-        "protocol": "paper" if run.info["protocol"].startswith("paper") else protocol,
+        "dataset": dataset.info.dataset,
+        "protocol": "paper" if run.info.protocol.startswith("paper") else protocol,
         "leakage": leak.to_json(),
     }
     patches = own.patches
     if patches and of_patches is not None:
         table = _table(run, dataset.samples, most_probable(of_patches))
-        facts_of_patches = {**facts, **run.info["patches"]}
+        facts_of_patches = {**facts, **run.info.patches}
         patches = replace(patches, predictions=table, split=None, facts=facts_of_patches)
     pieces = dataset.preparation.patches is not None and not patches
     return replace(own, predictions=predictions, split=None, pieces=pieces, facts=facts, patches=patches)
@@ -136,7 +136,7 @@ def _check(run: Run, dataset: Dataset, watcher: Watcher) -> None:
 
 def check_input_spec(run: Run, dataset: Dataset, watcher: Watcher) -> None:
     """Raises DataError for images of a size that a run does not know; warns of another preparation."""
-    width, height = run.info["size"]
+    width, height = run.info.size
     for sample in dataset.samples:
         if (sample.width, sample.height) != (width, height):
             raise DataError(

@@ -284,7 +284,7 @@ def _draw_beta(evaluation: Evaluation) -> "Figure | None":
             epochs, ratios, color=COLOURS[place % len(COLOURS)], linestyle=DASHES[place % len(DASHES)],
             marker="o" if len(epochs) <= 40 else "", markersize=3.5, label=part.name,
         )  # fmt: skip
-        kept = part.info.get("kept_epoch")
+        kept = part.info.kept_epoch
         if kept is not None and len(networks) == 1:
             axes.axvline(kept, color=GREY, linestyle=":", label=f"kept: epoch {kept}")
     if not any(np.size(handle.get_xdata()) for handle in handles):

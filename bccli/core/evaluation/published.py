@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bccli.core.metrics.figures import Figures
+from bccli.core.runs.run_info import RunInfo
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ _LAYERS = {("efficientnet-b0", "top_conv"): 234}
 """What trees call a layer by, where they were told its name."""
 
 
-def beside(figures: Figures, info: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+def beside(figures: Figures, info: RunInfo) -> list[dict[str, Any]] | None:
     """The paper's figures of what a run is by its run.json, with what was measured; None where it has none.
 
     A run of a paper's recipe that is another model, or another level or split of it, or of other data, has
@@ -253,13 +254,13 @@ def beside(figures: Figures, info: Mapping[str, Any]) -> list[dict[str, Any]] | 
     ] or None
 
 
-def is_of(model: Model, info: Mapping[str, Any]) -> bool:
+def is_of(model: Model, info: RunInfo) -> bool:
     """Whether a run, by its run.json, is the model of a paper."""
-    settings = info["settings"]
+    settings = info.settings
     known: dict[str, tuple[Any, Any]] = {
-        "backbone": (model.backbone, info["backbone"]),
+        "backbone": (model.backbone, info.backbone),
         "kind": (model.kind, _kind(info)),
-        "gamma": (model.gamma, _gamma(info["backbone"], settings)),
+        "gamma": (model.gamma, _gamma(info.backbone, settings)),
         "trainable": (model.trainable, _trainable(model, settings)),
         "tree": (model.tree, settings.get("tree", "")),
         "head": (model.head, settings.get("head")),
@@ -274,16 +275,16 @@ def is_of(model: Model, info: Mapping[str, Any]) -> bool:
     )
 
 
-def _kind(info: Mapping[str, Any]) -> str:
+def _kind(info: RunInfo) -> str:
     """What kind of model a run is; of folds, what each of them is. "" for what no paper has."""
-    settings = info["settings"]
+    settings = info.settings
     if any(key.startswith(("node ", "compose ")) for key in settings):
         return ""
     if settings.get("classifier", "dense") != "dense":
         return "classifier"
-    if info["kind"] == "folds":
+    if info.kind == "folds":
         return "fusion" if settings.get("features_from") else "network"
-    return str(info["kind"])
+    return str(info.kind)
 
 
 def _gamma(backbone: str, settings: Mapping[str, Any]) -> Any:

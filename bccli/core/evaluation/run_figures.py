@@ -27,17 +27,17 @@ def store_temperature(evaluation: Evaluation, terms: Terms) -> None:
         return
     with locked(run.root):
         calibration = {"method": "temperature", "temperature": evaluation.temperature, "images": len(val)}
-        calibrated = Run(run.root, {**run.info, "calibration": calibration})
+        calibrated = run.with_facts(calibration=calibration)
         measured = _measured_already(evaluation, terms) or _measured_anew(calibrated)
         write_json(run.root / "metrics.json", figures_json(measured))
-        files = {**run.info["files"], "metrics.json": file_hash(run.root / "metrics.json")}
-        write_json(run.root / "run.json", {**calibrated.info, "files": files})
+        files = {**run.info.files, "metrics.json": file_hash(run.root / "metrics.json")}
+        calibrated.with_facts(files=files).write_info()
 
 
 def _measured_already(evaluation: Evaluation, terms: Terms) -> list[Figures]:
     """The figures to be stored, those of test as just measured; none where they were measured otherwise."""
     subject = evaluation.subject
-    borrowed = subject.run is not None and bool(subject.tree) != ("tree" in subject.run.info)
+    borrowed = subject.run is not None and bool(subject.tree) != bool(subject.run.info.tree)
     if subject.split != "test" or borrowed or replace(terms, calibrate=None, by=None) != Terms():
         return []
     on_val = replace(subject.on_val(), temperature=evaluation.temperature)

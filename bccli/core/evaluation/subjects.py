@@ -19,6 +19,7 @@ from bccli.core.runs.aggregation import (
 )
 from bccli.core.runs.predictions import Predictions, read_predictions
 from bccli.core.runs.run_folder import COMPLETE, Run
+from bccli.core.runs.run_info import RunInfo
 from bccli.core.runs.temperature import temperature_of
 
 
@@ -56,7 +57,7 @@ class Subject:
 
     def on_val(self) -> "Subject":
         """The same run on its images of val."""
-        leakage = {"leakage": self.run.info["leakage"].get("val")} if self.run else {}
+        leakage = {"leakage": self.run.info.leakage.get("val")} if self.run else {}
         return replace(
             self,
             predictions=self.val or self.predictions.of_split("val"),
@@ -73,7 +74,7 @@ PATCHES = "patches.csv"
 def subject_of(run: Run, predictions: Predictions, split: str) -> Subject:
     """One split of a run's predictions, with what run.json knows."""
     subject = _subject(run, predictions, split)
-    if run.info["kind"] != "fusion":
+    if run.info.kind != "fusion":
         return subject
     path = run.part(PATCHES) if run.complete else run.root / PATCHES
     return replace(subject, patches=_of_patches(subject, run, read_predictions(path, run.classes), split))
@@ -85,7 +86,7 @@ def _of_patches(subject: Subject, run: Run, patches: Predictions, split: str) ->
         _subject(run, patches, split),
         pieces=True,
         temperature=None,
-        facts={**subject.facts, **run.info["patches"]},
+        facts={**subject.facts, **run.info.patches},
     )
 
 
@@ -97,33 +98,35 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
         val=predictions.of_split("val"),
         pieces=run.preparation.patches is not None and holds_pieces(predictions),
         split=split,
-        positive=info["positive"],
+        positive=info.positive,
         positive_origin=_origin(info),
-        loss=info.get("loss") or info["settings"]["loss"],
+        loss=info.loss or info.settings["loss"],
         # unknown to older runs
-        label_smoothing=info.get("label_smoothing", info["settings"].get("label_smoothing", 0.0)),
+        label_smoothing=info.settings["label_smoothing"]
+        if info.label_smoothing is None
+        else info.label_smoothing,
         temperature=temperature_of(run),
         facts={
-            "kind": info["kind"],
-            "backbone": info["backbone"],
-            "dataset": info["dataset"],
-            "protocol": info["protocol"],
-            "leakage": info["leakage"].get(split),
-            "train_accuracy": info["train_accuracy"],
-            "val_accuracy": info["val_accuracy"],
-            "beta_rows": info.get("beta_rows"),
-            "recipe": info.get("recipe") or None,  # unknown to older runs
+            "kind": info.kind,
+            "backbone": info.backbone,
+            "dataset": info.dataset,
+            "protocol": info.protocol,
+            "leakage": info.leakage.get(split),
+            "train_accuracy": info.train_accuracy,
+            "val_accuracy": info.val_accuracy,
+            "beta_rows": info.beta_rows,
+            "recipe": info.recipe,
         },
         run=run,
-        tree=parse_tree(info["tree"], str(run.root)) if "tree" in info else None,
-        decide=info.get("decide"),
+        tree=parse_tree(info.tree, str(run.root)) if info.tree else None,
+        decide=info.decide or None,
     )
 
 
-def _origin(info: Mapping[str, Any]) -> str:
+def _origin(info: RunInfo) -> str:
     """How a run's positive class came about."""
-    ordered = info["dataset"] not in _NAMED_BY_USERS
-    return str(info.get("positive_origin") or find_positive(info["classes"], ordered=ordered).origin)
+    ordered = info.dataset not in _NAMED_BY_USERS
+    return str(info.positive_origin or find_positive(info.classes, ordered=ordered).origin)
 
 
 _NAMED_BY_USERS = ("folder", "csv")

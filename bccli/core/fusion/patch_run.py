@@ -20,9 +20,9 @@ from bccli.core.training.settings import Schedule
 def load_base(root: Path) -> tuple[Run, Fusing]:
     """The patch run in a folder. Raises DataError where its features cannot be fused."""
     run = load_run(root)
-    if run.info["kind"] != "network":
+    if run.info.kind != "network":
         raise DataError(
-            f"{root}: is a run of kind {run.info['kind']}, and --features-from takes a network; "
+            f"{root}: is a run of kind {run.info.kind}, and --features-from takes a network; "
             "name a run that bccli train or finetune made of one network"
         )
     if run.preparation.patches is None:
@@ -30,7 +30,7 @@ def load_base(root: Path) -> tuple[Run, Fusing]:
             f"{root}: was trained on whole images, and there is nothing to fuse; "
             "name a run that was trained on patches (bccli prepare --patch)"
         )
-    return run, Fusing(root, run.info["files"].get("model.keras", ""))
+    return run, Fusing(root, run.info.files.get("model.keras", ""))
 
 
 def check_base(base: Run, job: Job, size: tuple[int, int], watcher: Watcher) -> None:
@@ -45,8 +45,8 @@ def check_base(base: Run, job: Job, size: tuple[int, int], watcher: Watcher) -> 
             f"{base.root}: knows the classes {', '.join(base.classes)}, and {data.root} has "
             f"{', '.join(data.classes)}; name a patch run of the same classes"
         )
-    if size != tuple(base.info["size"]):
-        wanted, found = "×".join(map(str, base.info["size"])), "×".join(map(str, size))
+    if size != tuple(base.info.size):
+        wanted, found = "×".join(map(str, base.info.size)), "×".join(map(str, size))
         raise DataError(
             f"{data.root}: its patches are {found}, and {base.root} knows only {wanted}; prepare them alike"
         )
@@ -78,7 +78,7 @@ def load_patch_network(base: Run) -> PatchNetwork:
     )
     extractor = keras.Model(whole.input, features, name="extractor")
     layers, arrays = head_arrays(head)
-    patch_head = PatchHead(tuple(layers), base.info["settings"]["output"], arrays)
+    patch_head = PatchHead(tuple(layers), base.info.settings["output"], arrays)
     key = _key(base, extractor)
     extractor.trainable = False
     return PatchNetwork(extractor, patch_head, key)
@@ -89,10 +89,10 @@ def _key(base: Run, extractor: Any) -> FeatureKey:
     weights."""
     from bccli.core.catalog import find_backbone
 
-    settings, norm = base.info["settings"], base.info.get("norm")
-    backbone = find_backbone(base.info["backbone"])
+    settings, norm = base.info.settings, base.info.norm
+    backbone = find_backbone(base.info.backbone)
     kind = HEADS[settings.get("head", "gap")].features
-    size = (base.info["size"][0], base.info["size"][1])
+    size = base.info.size
     if settings["trainable"] == "none" and not norm:
         weights = settings["weights_hash"] or f"random {settings['seed']}"
     else:

@@ -253,7 +253,7 @@ def _finish(material: Material, learned: Learned, run: Run, context: RunContext)
     learned.stored.write(run.root)
     kept = keep_extractor(run.root, patch.extractor, material.images, context.watcher)
     write_origins(job, run)
-    protocol = job.dataset.info["protocol"]
+    protocol = job.dataset.info.protocol
     of_samples = np.array([job.dataset.classes.index(sample.label) for sample in samples])
     facts = {
         **facts_of(job, run.root),
@@ -266,7 +266,7 @@ def _finish(material: Material, learned: Learned, run: Run, context: RunContext)
         **accuracies(fused.argmax(axis=1) == material.labels, images, material.parts, protocol),
         **learned.facts,
     }
-    write_results(Run(run.root, {**run.info, **facts}))
+    write_results(run.with_facts(**facts))
     if learned.progress:
         draw_curves(run.root, learned.progress)
     draw_network(run.root, [*patch.extractor.layers, *learned.layers])

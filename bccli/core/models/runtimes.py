@@ -110,7 +110,7 @@ class TfliteRuntime:
 
     def network(self, run: Run) -> Network:
         """The network of a run, from images to class probabilities."""
-        made, activate = run.info.get("litert"), OUTPUTS[run.info["settings"]["output"]]
+        made, activate = run.info.litert, OUTPUTS[run.info.settings["output"]]
         model = self._load(run, made)
         # Of a tree's node, the file may have the scores of other nodes, too.
         columns = (made or {}).get("columns", slice(None))
@@ -118,7 +118,7 @@ class TfliteRuntime:
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Another model of a run."""
-        return self._load(run, run.info.get("exports", {}).get(stem)).scores
+        return self._load(run, run.info.exports.get(stem)).scores
 
     def _load(self, run: Run, made: Mapping[str, Any] | None) -> LiteRT:
         made = made or {"error": "an earlier bccli trained it"}
@@ -143,7 +143,7 @@ class KerasEngine:
         """The network of a run, from images to class probabilities."""
         import keras
 
-        whole, activate = _load_keras(run, "model"), OUTPUTS[run.info["settings"]["output"]]
+        whole, activate = _load_keras(run, "model"), OUTPUTS[run.info.settings["output"]]
         head = whole.get_layer("head")
         inside = {id(node.operation): node for nodes in whole._nodes_by_depth.values() for node in nodes}
         scores = self._compiled(keras.Model(whole.input, inside[id(head)].outputs))

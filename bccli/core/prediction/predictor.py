@@ -196,11 +196,11 @@ def load_predictor(
         members = [load_run_predictor(run, engine, tempered=tempered) for run in runs]
     if by_patch:
         _check_patches(runs, members)
-    contours = any(row.contours for run in runs if (row := DATASETS.get(run.info["dataset"])) is not None)
-    columns = tuple(runs[0].info.get("columns", ())) if len(runs) == 1 else ()
+    contours = any(row.contours for run in runs if (row := DATASETS.get(run.info.dataset)) is not None)
+    columns = tuple(runs[0].info.columns) if len(runs) == 1 else ()
     return Predictor(
         runs[0].classes, tuple(members), engine.device, tta, step,
-        contours=contours, by_patch=by_patch, columns=columns, positive=runs[0].info["positive"],
+        contours=contours, by_patch=by_patch, columns=columns, positive=runs[0].info.positive,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ around what the class-activation map of the node above shows, see `class_activat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -60,9 +60,8 @@ class LocatingPredictor(RunPredictor, Protocol):
 
 def load_locators(run: Run, engine: Engine) -> dict[InputSpec, Locator]:
     """A tree's locators by the form whose boxes they find."""
-    known: Mapping[str, Any] = run.info.get(FOLDER, {})
     found = {}
-    for name, facts in known.items():
+    for name, facts in run.info.locators.items():
         stem = f"{FOLDER}/{facts['by']}"
         with np.load(run.part(f"{stem}.npz"), allow_pickle=False) as arrays:
             head = head_from_arrays(dict(arrays))

@@ -115,7 +115,7 @@ class Averaging:
 
 def input_spec_of(run: Run) -> InputSpec:
     """How a raw image reaches a run's network."""
-    return run.preparation, (run.info["size"][0], run.info["size"][1])
+    return run.preparation, run.info.size
 
 
 def load_network(run: Run, engine: Engine) -> Network:
@@ -125,15 +125,15 @@ def load_network(run: Run, engine: Engine) -> Network:
 
 def load_networks(run: Run, engine: Engine, tempered: bool) -> RunPredictor:
     """What answers for a run that is one network or classifier, or one for each fold."""
-    networks = tuple(imported(KINDS[part.info["kind"]].network)(part, engine) for part in networks_of(run))
+    networks = tuple(imported(KINDS[part.info.kind].network)(part, engine) for part in networks_of(run))
     return Averaging(run.classes, input_spec_of(run), networks, temperature_of(run) if tempered else None)
 
 
 def load_run_predictor(run: Run, engine: Engine, *, tempered: bool = True) -> RunPredictor:
     """What answers for a run. Raises DataError where nothing can."""
-    if run.info["kind"] not in KINDS:
+    if run.info.kind not in KINDS:
         raise DataError(
-            f"{run.root}: is a {run.info['kind']}, which this bccli cannot predict with; name another run"
+            f"{run.root}: is a {run.info.kind}, which this bccli cannot predict with; name another run"
         )
-    load: Loader = imported(KINDS[run.info["kind"]].predictor)
+    load: Loader = imported(KINDS[run.info.kind].predictor)
     return load(run, engine, tempered)

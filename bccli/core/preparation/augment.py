@@ -10,7 +10,7 @@ import numpy as np
 from bccli import __version__
 from bccli.core.augmentation.policy_sheet import draw_sheet
 from bccli.core.data.audit_pairs import part_of
-from bccli.core.data.dataset import Dataset, load_dataset
+from bccli.core.data.dataset import Dataset, DatasetInfo, load_dataset
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import BccliError
 from bccli.core.preparation.augment_chunk import (
@@ -38,6 +38,10 @@ _WORTH_WORKERS = 400
 _MOST_CLASSES = 4
 
 
+_OF_RAW_IMAGES = ("sources", "quarantined", "excluded", "unstained", "blank", "remarks", "conflicts")
+"""Facts about raw images, which an augmented dataset has of the one that it was made of."""
+
+
 @dataclass(frozen=True)
 class Augmentation(Making):
     """What is asked, of what, and what it comes to."""
@@ -55,29 +59,27 @@ class Augmentation(Making):
         return IMAGES
 
     def learn(self) -> dict[str, Any]:
-        return self.dataset.info["preparation"]
+        return self.dataset.info.preparation
 
     def work_on(self, preparation: dict[str, Any]) -> Generator[tuple[int, int], None, None]:
         numbers = (number for number in range(self.chunks) if self.shard.has(number))
         return in_order(augment_chunk, map(self._chunk, numbers), self.sensible_workers)
 
-    def complete(self, preparation: dict[str, Any]) -> dict[str, Any]:
-        found, info = self.dataset.info, dict(self.dataset.info)
-        samples = self.dataset.samples
-        seen = survey(lambda tally: iter(samples), self.dataset.classes, lambda sample: 0)
-        info |= merge(self.out, seen, self.watcher)
-        children = {(row["part"], row["label"]): row["children"] for row in self.counts()}
-        # which are about raw images
-        kept = ("sources", "quarantined", "excluded", "unstained", "blank", "remarks", "conflicts")
-        return info | {key: found[key] for key in kept if key in found} | {
-            "version": __version__,
-            "protocol": self.request.protocol_of(self.dataset),
-            "settings": self.settings,
-            "prepared": found.get("settings"),
-            "augmentation": self.request.description(),
-            "notes": [*found.get("notes", ()), *self.parts.notes],
-            "counts": [row | {"children": children[row["part"], row["label"]]} for row in info["counts"]],
-        }  # fmt: skip
+    def complete(self, preparation: dict[str, Any]) -> DatasetInfo:
+        before, samples = self.dataset.info, self.dataset.samples
+        rows = survey(lambda tally: iter(samples), self.dataset.classes, lambda sample: 0)
+        found = merge(self.out, rows, self.watcher)
+        copies = {(row["part"], row["label"]): row["children"] for row in self.counts()}
+        found["counts"] = [row | {"children": copies[row["part"], row["label"]]} for row in found["counts"]]
+        found |= {key: value for key, value in before.facts().items() if key in _OF_RAW_IMAGES}
+        return before.with_facts(**found).with_facts(
+            version=__version__,
+            protocol=self.request.protocol_of(self.dataset),
+            settings=self.settings,
+            prepared=before.settings,
+            augmentation=self.request.description(),
+            notes=[*before.notes, *self.parts.notes],
+        )
 
     @property
     def sensible_workers(self) -> int:
@@ -183,7 +185,7 @@ def preview(work: Augmentation) -> bytes:
     return draw_sheet(work.request.policy, list(images.values()), seed=work.request.seed)
 
 
-def augment(work: Augmentation, *, overwrite: bool = False) -> dict[str, Any] | None:
+def augment(work: Augmentation, *, overwrite: bool = False) -> DatasetInfo | None:
     """Make, continue or recognise the larger dataset; returns what dataset.json holds.
 
     With a shard, its part of the work: None where others are still to be done. Raises as `resumable.make`,

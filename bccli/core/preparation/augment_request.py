@@ -48,7 +48,7 @@ class Request:
         if self.protocol == "paper":
             return "paper"
         augmented = () if dataset.folds else self.measured
-        return ", augmented ".join((dataset.info["protocol"], *augmented))
+        return ", augmented ".join((dataset.info.protocol, *augmented))
 
     def to_json(self, dataset: Dataset) -> dict[str, Any]:
         """The settings by which two calls are the same: a policy by its content, not by its name."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from bccli import __version__
 from bccli.core.data.audit_pairs import Pair
-from bccli.core.data.dataset import FORMAT, MARKER
+from bccli.core.data.dataset import DatasetInfo
 from bccli.core.data.lookalikes import Lookalikes, find_lookalikes, join_groups
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.splits import TRAIN
@@ -80,29 +80,27 @@ class _Work(Making):
         jobs = (chunk for chunk in _chunks(self, steps) if self.shard.has(chunk.number))
         return in_order(prepare_chunk, jobs, sensible_workers(steps, self.images, self.workers))
 
-    def complete(self, preparation: dict[str, Any]) -> dict[str, Any]:
+    def complete(self, preparation: dict[str, Any]) -> DatasetInfo:
         request = self.request
         positive = positive_in(request, self.found)
-        info: dict[str, Any] = {
-            "format": FORMAT,
-            "tool": MARKER,
-            "version": __version__,
-            "dataset": request.dataset,
-            "protocol": request.division.protocol,
-            "settings": self.settings,
-            "preparation": preparation,
-            "classes": list(self.found.classes),
-            "positive": positive.name,
-            "positive_origin": positive.origin,
-            "patients": len(self.found.names) or None,
-            "notes": list(self.parts.notes),
-        }
-        info |= merge(self.out, self.found, self.watcher, tuple(_pairs(self)))
-        if self.request.division.conflicts == "drop":
-            info["conflicts"] = {**info["conflicts"], "left_out": self.contradicting}
+        found = merge(self.out, self.found, self.watcher, tuple(_pairs(self)))
+        if request.division.conflicts == "drop":
+            found["conflicts"] = {**found["conflicts"], "left_out": self.contradicting}
         if verification := verification_of(request, self.found):
-            info["verification"] = verification.to_json() | {"unreadable": info["quarantined"]}
-        return info
+            found["verification"] = verification.to_json() | {"unreadable": found["quarantined"]}
+        return DatasetInfo.of(
+            version=__version__,
+            dataset=request.dataset,
+            protocol=request.division.protocol,
+            settings=self.settings,
+            preparation=preparation,
+            classes=list(self.found.classes),
+            positive=positive.name,
+            positive_origin=positive.origin,
+            patients=len(self.found.names) or None,
+            notes=list(self.parts.notes),
+            **found,
+        )
 
 
 def prepare(
@@ -113,7 +111,7 @@ def prepare(
     shard: Shard = WHOLE,
     overwrite: bool = False,
     watcher: Watcher = SILENT,
-) -> dict[str, Any] | None:
+) -> DatasetInfo | None:
     """Make, continue or recognise the prepared dataset `out`; returns what dataset.json holds.
 
     With a shard, its part of the work: None where others are still to be done. Raises as `resumable.make`.
@@ -142,13 +140,13 @@ def prepare(
     return make(anew, overwrite=True)
 
 
-def _can_part_anew(request: Request, found: Survey, done: dict[str, Any]) -> bool:
+def _can_part_anew(request: Request, found: Survey, done: DatasetInfo) -> bool:
     """Whether identical pixels stand on two sides since only equal files were looked for."""
     division = request.division
     looked_at_all = bool((found.patients < 0).any()) or division.conflicts == "drop"
     if looked_at_all or takes_own_split(found, division) or not division.keeps_groups:
         return False
-    return any(leak["identical"] for leak in done["audit"].values())
+    return any(leak["identical"] for leak in done.audit.values())
 
 
 def _look_for_copies(

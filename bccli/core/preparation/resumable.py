@@ -5,14 +5,15 @@
 
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bccli.core import interruption
-from bccli.core.data.dataset import MARKER, first_difference
+from bccli.core.data.dataset import DatasetInfo, first_difference
+from bccli.core.data.stored_info import written_by_bccli
 from bccli.core.errors import DataError, LockedError, SettingsError
 from bccli.core.files import inside, locked, read_json, sweep, write_json
 from bccli.core.preparation.chunks import JOURNALS
@@ -67,7 +68,7 @@ class Making(ABC):
         """Do the shard's chunks; yields for each its images, and how many were ready before."""
 
     @abstractmethod
-    def complete(self, preparation: dict[str, Any]) -> dict[str, Any]:
+    def complete(self, preparation: dict[str, Any]) -> DatasetInfo:
         """Merge what all chunks left; returns what dataset.json is to hold."""
 
     @property
@@ -76,7 +77,7 @@ class Making(ABC):
         return -(-self.images // self.size)
 
 
-def make(making: Making, *, overwrite: bool = False) -> dict[str, Any] | None:
+def make(making: Making, *, overwrite: bool = False) -> DatasetInfo | None:
     """Make, continue or recognise the dataset `making.out`; returns what dataset.json holds.
 
     With a shard, its part of the work: None where others are still to be done. Raises SettingsError where
@@ -90,7 +91,7 @@ def make(making: Making, *, overwrite: bool = False) -> dict[str, Any] | None:
     return _make_whole(making, overwrite) if making.shard == WHOLE else _make_shard(making)
 
 
-def _make_whole(making: Making, overwrite: bool) -> dict[str, Any]:
+def _make_whole(making: Making, overwrite: bool) -> DatasetInfo:
     with held(making.out, making.shard, making.watcher):
         if done := finished(making.out, making.settings, overwrite):  # by another process, since we looked
             return done
@@ -99,7 +100,7 @@ def _make_whole(making: Making, overwrite: bool) -> dict[str, Any]:
         return _seal(making, preparation)
 
 
-def _make_shard(making: Making) -> dict[str, Any] | None:
+def _make_shard(making: Making) -> DatasetInfo | None:
     """Do the shard's chunks while others do theirs; None where some of these are left."""
     with held(making.out, making.shard, making.watcher):
         if done := finished(making.out, making.settings, False):
@@ -117,11 +118,11 @@ def _make_shard(making: Making) -> dict[str, Any] | None:
         return _seal(making, preparation)
 
 
-def _seal(making: Making, preparation: dict[str, Any]) -> dict[str, Any]:
+def _seal(making: Making, preparation: dict[str, Any]) -> DatasetInfo:
     """Say that the dataset is complete."""
     sweep(making.out)
     info = making.complete(preparation)
-    write_json(making.out / "dataset.json", info)
+    info.write(making.out / "dataset.json")
     shutil.rmtree(making.out / JOURNALS, ignore_errors=True)
     return info
 
@@ -132,9 +133,7 @@ def keep_apart(source: Path, out: Path) -> None:
         raise DataError(f"{out}: lies inside the source {source}; choose a folder outside of it")
 
 
-def recognised(
-    out: Path, settings: dict[str, Any], overwrite: bool, watcher: Watcher
-) -> dict[str, Any] | None:
+def recognised(out: Path, settings: dict[str, Any], overwrite: bool, watcher: Watcher) -> DatasetInfo | None:
     """What dataset.json holds where there is nothing to do, which is said. Raises as `finished`."""
     done = finished(out, settings, overwrite)
     if done:
@@ -143,7 +142,7 @@ def recognised(
     return done
 
 
-def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
+def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> DatasetInfo | None:
     """dataset.json if `out` is complete with these settings, None where there is work to do.
 
     Raises SettingsError naming the first setting that differs, DataError for a folder of somebody else.
@@ -153,12 +152,13 @@ def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> dict[str, 
     if not out.is_dir():
         raise DataError(f"{out}: is not a folder; name another place for the prepared dataset")
     if (out / "dataset.json").exists():
-        info = read_json(out / "dataset.json")
-        if not isinstance(info, dict) or info.get("tool") != MARKER:
+        found = read_json(out / "dataset.json")
+        if not written_by_bccli(found):
             raise DataError(f"{out}: its dataset.json was not written by bccli; choose another folder")
         if overwrite:
             return None
-        _refuse_others(out, info.get("settings", {}), settings, "choose another folder or pass --overwrite")
+        info = DatasetInfo.from_json(found, out / "dataset.json")
+        _refuse_others(out, info.settings, settings, "choose another folder or pass --overwrite")
         return info
     started = out / JOURNALS / "settings.json"
     if started.exists():
@@ -177,7 +177,7 @@ def _tidy(out: Path) -> None:
             shutil.rmtree(out / JOURNALS, ignore_errors=True)
 
 
-def _refuse_others(out: Path, there: dict[str, Any], here: dict[str, Any], advice: str) -> None:
+def _refuse_others(out: Path, there: Mapping[str, Any], here: dict[str, Any], advice: str) -> None:
     if difference := first_difference(there, here):
         raise SettingsError(f"{out}: was prepared with {difference}; {advice}")
 

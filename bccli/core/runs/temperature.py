@@ -52,5 +52,4 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray, where: str) -
 
 def temperature_of(run: Run) -> float | None:
     """The temperature that was stored with a run, None where none was."""
-    value = run.info.get("calibration", {}).get("temperature")
-    return None if value is None else float(value)
+    return float(run.info.calibration["temperature"]) if run.info.calibration else None

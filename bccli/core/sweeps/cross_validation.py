@@ -1,5 +1,6 @@
 """`--fold all`: a run per fold, and their out-of-fold predictions pooled."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.errors import UsageError
 from bccli.core.files import write_text
 from bccli.core.runs.run_folder import Run, complete_run, load_run, open_run
-from bccli.core.training.design import LATER, Design, default_cache, resolve
+from bccli.core.training.design import Design, default_cache, resolve
 from bccli.core.training.network import RunContext, train
 from bccli.core.training.run_contents import stored_figures, to_recipe, write_results
 
@@ -30,7 +31,7 @@ def train_folds(
     settings = {**resolved.to_json(weights), "fold": "all", "data": dataset.hash}
     cache, overwrite = cache or default_cache(dataset, root), context.overwrite
     extendable = resolved.schedule.extendable
-    with open_run(root, "folds", settings, overwrite=overwrite, extendable=extendable, later=LATER) as run:
+    with open_run(root, "folds", settings, overwrite=overwrite, extendable=extendable) as run:
         if run is None:
             context.watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
@@ -46,7 +47,7 @@ def train_folds(
 
 def _pool(run: Run, members: list[Run]) -> Run:
     """The run of kind folds: predictions of each image by the fold that did not see it."""
-    first = members[0].info
+    first = members[0].info.facts()
     pooled: list[str] = []
     for number, member in enumerate(members):
         header, *lines = (
@@ -69,23 +70,23 @@ def _pool(run: Run, members: list[Run]) -> Run:
         "seed",
         "recipe",
     )
-    facts = {key: first.get(key) for key in shared}  # older runs do not name their recipe
+    facts = {key: first[key] for key in shared}
     facts |= {
         "parts": [member.root.name for member in members],
         "train_accuracy": _mean(members, "train_accuracy"),
         "val_accuracy": _mean(members, "val_accuracy"),
-        "leakage": _summed([member.info["leakage"] for member in members]),
+        "leakage": _summed([member.info.leakage for member in members]),
         "spread": _spread(members),
     }
-    write_results(Run(run.root, {**run.info, **facts}))
+    write_results(run.with_facts(**facts))
     return complete_run(run, facts)
 
 
 def _mean(members: list[Run], key: str) -> float:
-    return float(np.mean([member.info[key] for member in members]))
+    return float(np.mean([getattr(member.info, key) for member in members]))
 
 
-def _summed(leaks: list[dict[str, dict[str, int | None]]]) -> dict[str, dict[str, int | None]]:
+def _summed(leaks: Sequence[Mapping[str, Mapping[str, int | None]]]) -> dict[str, dict[str, int | None]]:
     return {
         part: {kind: sum(leak[part][kind] or 0 for leak in leaks) for kind in leaks[0][part]}
         for part in leaks[0]

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from bccli.core.errors import BccliError, LeakageError, LockedError, UsageError
-from bccli.core.files import read_json, replacing
+from bccli.core.files import replacing
 from bccli.core.metrics.figures import Figures
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import Run, complete_run, load_run, networks_of, open_run, reopen
+from bccli.core.runs.run_info import RunInfo
 from bccli.core.sweeps.plots import plot_sweep
 from bccli.core.training.run_contents import forget_network, keeps_network, stored_figures, write_table
 
@@ -78,7 +79,7 @@ def run_sweep(
     the table. Raises what is no member's own fault, and Stopped after a signal.
     """
     with open_run(root, "sweep", settings, overwrite=overwrite, extendable=extendable) as run:
-        run = run or Run(root, read_json(root / "run.json"))
+        run = run or Run(root, RunInfo.read(root / "run.json"))
         reasons: dict[str, str] = {}
         for number, member in enumerate(members, 1):
             watcher.note(f"{member.name} ({number} of {len(members)})")
@@ -173,21 +174,23 @@ def _rank(row: dict[str, Any], rules: Rules) -> tuple[float, float, float]:
 
 def _row(root: Path, member: Member | None, keys: Sequence[str], reason: str) -> dict[str, Any]:
     figures: dict[str | None, Any] = {}
-    info: dict[str, Any] = {}
+    info: RunInfo | None = None
     try:
         if not reason:
             run = load_run(root)
             info, figures = run.info, {one.split: one for one in stored_figures(run)}
     except BccliError as error:
         reason = str(error)
-    known_facts = member.facts if member else {**info.get("settings", {}), "backbone": info.get("backbone")}
+    known_facts = member.facts if member else {**info.settings, "backbone": info.backbone} if info else {}
     row: dict[str, Any] = {"name": root.name, "chosen": False, "status": "failed" if reason else "complete"}
     row |= {key: known_facts.get(key) for key in keys}
     for split, names in (("val", _ON_VAL), ("test", _ON_TEST)):
         row |= {f"{split}_{name}": getattr(figures.get(split), name, None) for name in names}
     known = figures.get("test") or figures.get("val")
     row |= {name: getattr(known, name, None) for name in _OVERFITTING}
-    row |= {name: info.get(name) for name in ("protocol", "parameters", "kept_epoch", "epochs_trained")}
+    row |= {
+        name: getattr(info, name, None) for name in ("protocol", "parameters", "kept_epoch", "epochs_trained")
+    }
     seconds = root / _TIMES
     row["seconds"] = float(seconds.read_text("ascii")) if seconds.is_file() else None
     return row | {"reason": reason}

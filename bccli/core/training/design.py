@@ -122,32 +122,6 @@ def _content(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-LATER = {
-    "head": "gap",
-    "label_smoothing": 0.0,
-    "schedule": "constant",
-    "warmup": 0.0,
-    "decay": None,
-    "decay_epochs": None,
-    "clip_norm": None,
-    "mixed_precision": False,
-    "steps_per_epoch": None,
-    "input_norm": "backbone",
-    "augment": None,
-    "augment_hash": "",
-    "views": None,
-    "augment_val": False,
-    "head_epochs": 0,
-    "layer_decay": 1.0,
-    "from_layer": None,
-    "fresh_head": False,
-    "train_batch_norm": False,
-    "features_from": "",
-    "classifier": DENSE,
-}
-"""What settings were in runs that were made before there was a choice."""
-
-
 def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
     """Fill in what depends on the backbone, and find its weights before any data is read.
 
@@ -344,5 +318,5 @@ def _without_val(schedule: Schedule, parts: np.ndarray, watcher: Watcher) -> Sch
 
 def same_split(base: Run, job: Job) -> bool:
     """Whether a job has the data and the fold of the run that it starts from."""
-    same_fold = base.info["settings"].get("fold") == job.design.fold
-    return bool(base.info["data"]["hash"] == job.dataset.hash) and same_fold
+    same_fold = base.info.settings.get("fold") == job.design.fold
+    return bool(base.info.data.hash == job.dataset.hash) and same_fold

@@ -10,7 +10,7 @@ from typing import Any
 
 from bccli.core.catalog import find_backbone, nearest
 from bccli.core.data.dataset import Dataset, load_dataset
-from bccli.core.data.node_subset import SUBSET, dataset_of_node
+from bccli.core.data.node_subset import dataset_of_node
 from bccli.core.errors import DataError, UsageError
 from bccli.core.files import file_hash
 from bccli.core.models import backend
@@ -26,11 +26,11 @@ from bccli.core.training.input_norm import Norm
 def load_base(root: Path) -> Run:
     """The run to start from. Raises DataError where it has no network of its own."""
     run = load_run(root)
-    if run.info["kind"] == "folds":
-        parts = ", ".join(run.info["parts"])
+    if run.info.kind == "folds":
+        parts = ", ".join(run.info.parts)
         raise DataError(f"{root}: has a network for each fold; name one of them ({parts})")
-    if run.info["kind"] != "network":
-        raise DataError(f"{root}: is a {run.info['kind']} without a backbone to train; name a network's run")
+    if run.info.kind != "network":
+        raise DataError(f"{root}: is a {run.info.kind} without a backbone to train; name a network's run")
     return run
 
 
@@ -40,15 +40,15 @@ def data_of(base: Run, given: Path | None) -> Dataset:
     Of a run that is the node of a tree, it is what belongs under the node. Raises DataError where there is
     none, where it has changed, or has other classes than the run.
     """
-    view = base.info["data"].get(SUBSET)
+    view = base.info.data.subset
     if given is None:
-        known = base.info["data"].get("path")
+        known = base.info.data.path
         root = (base.root / known).resolve() if known else None
         if root is None or not root.is_dir():
             where = f"is not at {root} any more" if root else "is not named in run.json"
             raise DataError(f"{base.root}: the data it was trained on {where}; say --data DATA")
         dataset = dataset_of_node(load_dataset(root), view)
-        if dataset.hash != base.info["data"]["hash"]:
+        if dataset.hash != base.info.data.hash:
             raise DataError(
                 f"{root}: has changed since {base.root} was trained on it; name it with --data if you mean it"
             )
@@ -73,7 +73,7 @@ def find_layers(
     """
     if (bool(layers), blocks is not None, whole).count(True) != 1:
         raise UsageError("say what is to learn: --from-layer GAMMA, --blocks N or --all, one of them")
-    row = find_backbone(base.info["backbone"])
+    row = find_backbone(base.info.backbone)
     numbers = [int(text) if text.lstrip("-").isdecimal() else None for text in layers]
     for number in numbers:
         if number is not None and not 0 <= number < row.layers:
@@ -86,7 +86,7 @@ def find_layers(
     import keras
 
     keras.backend.clear_session()  # or layers without names of their own would have others than in the run
-    size = (base.info["size"][0], base.info["size"][1])
+    size = base.info.size
     network = build_backbone(row, size, Weights("none"))
     if blocks is not None:
         return [_first_of_last_blocks(network, blocks)]
@@ -118,7 +118,7 @@ def design_of(
 ) -> Design:
     """The design of a fine-tuning: `design` with the base's network, and its head unless one is given, which
     is a fresh one even if it is alike."""
-    settings, norm = base.info["settings"], base.info.get("norm")
+    settings, norm = base.info.settings, base.info.norm
     own = Head(tuple(settings["dense"]), settings["dropout"], settings["output"], settings.get("head", "gap"))
     tuning = Tuning(
         base=base.root,
@@ -130,7 +130,7 @@ def design_of(
     )
     return replace(
         design,
-        backbone=base.info["backbone"],
+        backbone=base.info.backbone,
         head=head or own,
         input_norm=settings.get("input_norm", "backbone"),
         tuning=tuning,

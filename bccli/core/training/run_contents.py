@@ -15,7 +15,6 @@ from bccli.core.augmentation import Policy, built_in
 from bccli.core.data.audit import hashes_of
 from bccli.core.data.image_batches import Images
 from bccli.core.data.manifest import SPLITS, Sample
-from bccli.core.data.node_subset import SUBSET
 from bccli.core.evaluation.external import TRAINING_IMAGES, training_images_of, write_training_images
 from bccli.core.evaluation.leaderboard import figures_json
 from bccli.core.evaluation.overfitting import accuracies
@@ -27,6 +26,7 @@ from bccli.core.models.weights import Weights
 from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import read_any, write_predictions
 from bccli.core.runs.run_folder import STATE, Run, complete_run, load_run, networks_of
+from bccli.core.runs.run_info import TrainingData
 from bccli.core.training.design import DENSE, TEST, TRAIN, VAL, WORDS, Design, Fusing, Job, same_split
 from bccli.core.training.loop import Fit, Progress
 from bccli.core.training.plots import Drawing, draw_curves, draw_results, drawn
@@ -73,7 +73,7 @@ _NETWORK = (
 
 def keeps_network(run: Run) -> bool:
     """Whether a run, or each of its folds, can still answer for images."""
-    return all(part.info.get("network_kept", True) for part in networks_of(run))
+    return all(part.info.network_kept for part in networks_of(run))
 
 
 def forget_network(run: Run) -> None:
@@ -82,10 +82,10 @@ def forget_network(run: Run) -> None:
     The state of a head on a frozen backbone stays, too: it is small, and enough to make the network again.
     """
     for part in networks_of(run):
-        if part.info.get("network_kept", True):
-            gone = _NETWORK if part.info["settings"].get("trainable") == "none" else (*_NETWORK, STATE)
-            files = {name: digest for name, digest in part.info["files"].items() if name not in gone}
-            write_json(part.root / "run.json", {**part.info, "files": files, "network_kept": False})
+        if part.info.network_kept:
+            gone = _NETWORK if part.info.settings.get("trainable") == "none" else (*_NETWORK, STATE)
+            files = {name: digest for name, digest in part.info.files.items() if name not in gone}
+            part.with_facts(files=files, network_kept=False).write_info()
             for name in gone:
                 (part.root / name).unlink(missing_ok=True)
 
@@ -144,10 +144,10 @@ def finish(
         "kept_epoch": fit.progress.kept_epoch,
         "epochs_trained": fit.progress.epoch,
         **accuracies(
-            probabilities.argmax(axis=1) == fit.examples.labels, samples, parts, job.dataset.info["protocol"]
+            probabilities.argmax(axis=1) == fit.examples.labels, samples, parts, job.dataset.info.protocol
         ),
     }
-    preliminary = Run(run.root, {**run.info, **facts})
+    preliminary = run.with_facts(**facts)
     write_figures(preliminary)
     with drawn(Drawing(preliminary, fit.progress), plot_pool):
         kept = _keep(run.root, networks, images, fit, watcher) if networks.kept else {"network_kept": False}
@@ -235,17 +235,14 @@ def facts_of(job: Job, root: Path) -> dict[str, Any]:
     info = job.dataset.info
     return {
         "backbone": job.backbone.name,
-        "dataset": info["dataset"],
-        "protocol": info["protocol"],
+        "dataset": info.dataset,
+        "protocol": info.protocol,
         "classes": list(job.dataset.classes),
         **job.dataset.positive_facts,
-        "preparation": info["preparation"],
-        "data": {
-            "hash": job.dataset.hash,
-            "images": len(job.dataset.samples),
-            "path": os.path.relpath(job.dataset.root, root),
-            **({SUBSET: info[SUBSET]} if SUBSET in info else {}),
-        },
+        "preparation": info.preparation,
+        "data": TrainingData(
+            job.dataset.hash, len(job.dataset.samples), os.path.relpath(job.dataset.root, root), info.subset
+        ).to_json(),
         "leakage": {part: leak.to_json() for part, leak in job.leaks.items()},
         "seed": job.design.schedule.seed,
     }

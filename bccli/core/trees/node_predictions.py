@@ -50,16 +50,16 @@ class Place:
 
 def frozen_key(run: Run) -> FeatureKey | None:
     """What the features of a run's frozen backbone are kept under; None for all other runs."""
-    info, settings = run.info, run.info["settings"]
-    if info["kind"] != "network" or settings.get("trainable") != "none" or info.get("norm"):
+    info, settings = run.info, run.info.settings
+    if info.kind != "network" or settings.get("trainable") != "none" or info.norm:
         return None
     if settings.get("from_layer") is not None:
         return None
     return FeatureKey(
-        info["backbone"],
+        info.backbone,
         settings["weights_hash"] or f"random {settings['seed']}",
-        find_backbone(info["backbone"]).preprocessing,
-        (info["size"][0], info["size"][1]),
+        find_backbone(info.backbone).preprocessing,
+        info.size,
         HEADS[settings.get("head", "gap")].features,
     )
 
@@ -93,6 +93,6 @@ def answers_of_run(run: Run, samples: Sequence[Sample], place: Place) -> np.ndar
     features = compute_features(
         open_images(place.root, samples), extractor, key, place.cache, watcher=place.watcher
     )
-    activate = OUTPUTS[run.info["settings"]["output"]]
+    activate = OUTPUTS[run.info.settings["output"]]
     steps = [np.arange(start, min(start + _STEP, len(samples))) for start in range(0, len(samples), _STEP)]
     return np.concatenate([activate(head(features[step], training=False).numpy()) for step in steps])

@@ -63,7 +63,7 @@ class ReusedRun:
     @property
     def identity(self) -> str:
         """A hash of the run's files and of its data."""
-        known = [sorted(self.run.info["files"].items()), self.data.hash if self.data else ""]
+        known = [sorted(self.run.info.files.items()), self.data.hash if self.data else ""]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 

@@ -96,9 +96,9 @@ def _single_pieces(images: Sequence[ImagePatches]) -> list[ImagePatches]:
 
 def load_tree(run: Run, engine: Engine, tempered: bool) -> TreePredictor:
     """A run of kind tree; its nodes are never tempered for themselves."""
-    tree = parse_tree(run.info["tree"], f"{run.root}")
+    tree = parse_tree(run.info.tree, f"{run.root}")
     node_predictors = []
-    if joint := run.info["joint"]:
+    if joint := run.info.joint:
         node_predictors.append(_load_joint(run, engine, tree, joint))
     for node in tree.inner:
         if node.name not in joint:
@@ -107,7 +107,7 @@ def load_tree(run: Run, engine: Engine, tempered: bool) -> TreePredictor:
             node_predictors.append(NodePredictor(predictor, ((node.name, order),)))
     temperature = temperature_of(run) if tempered else None
     return TreePredictor(
-        tree, run.classes, run.info["decide"], input_spec_of(run), tuple(node_predictors), temperature,
+        tree, run.classes, run.info.decide, input_spec_of(run), tuple(node_predictors), temperature,
         load_locators(run, engine),
     )  # fmt: skip
 
@@ -118,7 +118,7 @@ def _load_joint(run: Run, engine: Engine, tree: Tree, names: Sequence[str]) -> N
     by_name = {node.name: node for node in tree.inner}
     for name in names:
         part = load_run(run.root / name)
-        output = part.info["settings"]["output"]
+        output = part.info.settings["output"]
         parts.append((OUTPUTS[output], 1 if output == "sigmoid" else len(part.classes)))
         nodes.append((name, tuple(first + part.classes.index(child) for child in by_name[name].names)))
         first += len(part.classes)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bccli.core.data.image_batches import Images
-from bccli.core.files import file_hash, replacing_file, write_json
+from bccli.core.files import file_hash, replacing_file
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.models.heads import units
 from bccli.core.prediction.run_predictor import input_spec_of
@@ -32,7 +32,7 @@ class Joint:
         """Which scores are whose."""
         found, first = {}, 0
         for name, run in self.nodes.items():
-            width = units(run.info["settings"]["output"], len(run.classes))
+            width = units(run.info.settings["output"], len(run.classes))
             found[name] = list(range(first, first + width))
             first += width
         return found
@@ -88,7 +88,7 @@ def export_tflite_of_nodes(
     """Give each node that waits for it its form for LiteRT, and so a run that can be moved: a copy of the
     joint one, of which it takes its own scores, or one of its own."""
     for name, node in nodes.items():
-        if node.info.get("litert") != NOT_EXPORTED_YET:
+        if node.info.litert != NOT_EXPORTED_YET:
             continue
         if name in joint.nodes and joint.export and "error" not in joint.export:
             with replacing_file(node.root / _LIGHT) as temporary:
@@ -100,7 +100,7 @@ def export_tflite_of_nodes(
             extractor, head = networks.of(node)
             scoring = keras.Model(extractor.input, head(extractor.output))
             made = export_tflite(scoring, images, node.root, watcher)
-        files = dict(node.info["files"])
+        files = dict(node.info.files)
         if "error" not in made:
             files[_LIGHT] = file_hash(node.root / _LIGHT)
-        write_json(node.root / "run.json", {**node.info, "litert": made, "files": files})
+        node.with_facts(litert=made, files=files).write_info()

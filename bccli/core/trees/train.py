@@ -41,8 +41,9 @@ from bccli.core.prediction.region_finder import FOLDER
 from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import write_predictions
 from bccli.core.runs.run_folder import Run, complete_run, load_run, open_run
+from bccli.core.runs.run_info import TrainingData
 from bccli.core.training import finetune as finetuning
-from bccli.core.training.design import LATER, TEST, TRAIN, VAL, check_parts, default_cache, parts_of, resolve
+from bccli.core.training.design import TEST, TRAIN, VAL, check_parts, default_cache, parts_of, resolve
 from bccli.core.training.network import RunContext, train
 from bccli.core.training.run_contents import write_results
 from bccli.core.trees.node_predictions import Networks, Place, answers_of_run
@@ -87,10 +88,7 @@ def train_tree(
     tree_data = _prepare_tree_data(plan, dataset, cache or default_cache(dataset, root), watcher)
     settings = {**plan.to_json(), "data": dataset.hash}
     extendable = all(plan.settings_of(node.name).extendable for node in plan.tree.inner)
-    later = {**LATER, "tune_epochs": None, "tune_lr": None}
-    with open_run(
-        root, "tree", settings, overwrite=context.overwrite, extendable=extendable, later=later
-    ) as run:
+    with open_run(root, "tree", settings, overwrite=context.overwrite, extendable=extendable) as run:
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
@@ -152,9 +150,9 @@ def _check_reused(
             f"{run.root}: has the classes {', '.join(run.classes)}, and the node {node.name} has "
             f"{', '.join(node.names)} below it; compose it of a run of these"
         )
-    if run.info["kind"] not in KINDS:
-        raise DataError(f"{run.root}: is a {run.info['kind']}, which cannot be a node; name another run")
-    if run.info["kind"] == "fusion":
+    if run.info.kind not in KINDS:
+        raise DataError(f"{run.root}: is a {run.info.kind}, which cannot be a node; name another run")
+    if run.info.kind == "fusion":
         raise DataError(
             f"{run.root}: answers for all patches of an image together, and a node for each of its images; "
             "compose it of another run"
@@ -311,9 +309,9 @@ def _finish(
         JOINT: list(joint.nodes),
         FOLDER: located.facts,
         "exports": {**({JOINT: joint.export} if joint.export else {}), **located.exports},
-        **accuracies(chosen == labels, samples, parts, dataset.info["protocol"]),
+        **accuracies(chosen == labels, samples, parts, dataset.info.protocol),
     }
-    write_results(Run(run.root, {**run.info, **facts}))
+    write_results(run.with_facts(**facts))
     return complete_run(run, facts)
 
 
@@ -382,19 +380,17 @@ def _facts(plan: Plan, tree_data: TreeData, root: Path, nodes: Mapping[str, Run]
         # what probabilities of leaves are measured by, whatever the nodes were trained on
         "loss": "categorical_crossentropy",
         "label_smoothing": 0.0,
-        "backbone": ", ".join(dict.fromkeys(node.info["backbone"] for node in nodes.values())),
-        "dataset": info["dataset"],
-        "protocol": info["protocol"],
+        "backbone": ", ".join(dict.fromkeys(node.info.backbone for node in nodes.values())),
+        "dataset": info.dataset,
+        "protocol": info.protocol,
         "classes": classes,
         **dataset.positive_facts,
-        "preparation": info["preparation"],
-        "data": {
-            "hash": dataset.hash,
-            "images": len(dataset.samples),
-            "path": os.path.relpath(dataset.root, root),
-        },
+        "preparation": info.preparation,
+        "data": TrainingData(
+            dataset.hash, len(dataset.samples), os.path.relpath(dataset.root, root)
+        ).to_json(),
         "leakage": {part: leak.to_json() for part, leak in tree_data.leaks.items()},
         "seed": plan.node_settings.design.schedule.seed,
         "size": list(open_images(dataset.root, tree_data.samples).size),
-        "parameters": sum(node.info.get("parameters", 0) for node in nodes.values()),
+        "parameters": sum(node.info.parameters or 0 for node in nodes.values()),
     }

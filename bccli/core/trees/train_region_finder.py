@@ -96,7 +96,7 @@ def _obstacle(
     if above is None:
         return "there is no node above it to find its regions"
     run, form = nodes[above.name], (films.preparation, films.images.size)
-    if run.info["kind"] != "network" or input_spec_of(run) != form:
+    if run.info.kind != "network" or input_spec_of(run) != form:
         return f"{above.name} is no network that sees the images of the tree"
     if films.preparation.region or films.preparation.patches:
         return "the tree sees regions or patches itself"

@@ -10,6 +10,7 @@ import pytest
 
 from bccli.core.evaluation.published import PAPERS, beside
 from bccli.core.metrics.figures import Figures
+from bccli.core.runs.run_info import RunInfo
 from bccli.recipes import load_recipe
 
 Printed = dict[tuple[str, str], float]
@@ -35,9 +36,14 @@ def run_of(recipe: str, *tables: str, kind: str = "network", **changes: Any) -> 
     return {"kind": kind, "backbone": settings["backbone"], "recipe": recipe, "settings": settings}
 
 
+def record(info: dict[str, Any]) -> RunInfo:
+    """The same as it is read."""
+    return RunInfo.of(version="0.1.0", status="complete", **info)
+
+
 def printed(info: dict[str, Any], level: str = "image", split: str = "test") -> Printed:
     """What stands beside a run, by measure and place in the paper."""
-    rows = beside(Figures(recipe=info["recipe"], level=level, split=split), info) or []
+    rows = beside(Figures(recipe=info["recipe"], level=level, split=split), record(info)) or []
     found = {(row["measure"], row["where"]): row["paper"] for row in rows}
     assert len(found) == len(rows)
     return found
@@ -218,13 +224,13 @@ def test_another_level_or_split_has_none() -> None:
         assert printed(transfer("vgg16"), level) == {}
     assert printed(transfer("vgg16"), split="val") == {}
     of_other_data = Figures(recipe="bcnet", level="image", split=None)
-    assert beside(of_other_data, run_of("bcnet", "train")) is None
+    assert beside(of_other_data, record(run_of("bcnet", "train"))) is None
 
 
 def test_numbers_of_images_and_remarks_stand_beside_the_figures() -> None:
     def rows(info: dict[str, Any], level: str = "image") -> list[tuple[Any, str]]:
         figures = Figures(recipe=info["recipe"], level=level, split="test")
-        return [(row["n"], row["remark"]) for row in beside(figures, info) or ()]
+        return [(row["n"], row["remark"]) for row in beside(figures, record(info)) or ()]
 
     assert {n for n, _ in rows(transfer("vgg16")) + rows(tuned("vgg16", 10))} == {6000}
     assert "all images called malignant" in rows(tuned("resnet50", 173))[0][1]
