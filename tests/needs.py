@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 
 TRAINING = {"train", "finetune", "hierarchy"}
-HEAVY = ("tensorflow", "keras", "bccli.core.models")
+HEAVY = (
+    *("tensorflow", "keras", "bccli.core.models"),
+    *("bccli.core.images", "bccli.core.live", "bccli.core.training", "bccli.core.building"),
+    "bccli.core.fusion.networks",
+)
 LIGHT = ("bccli.core.models.tflite_export", "bccli.core.models.drawing", "bccli.core.models.weights")
 """Of those, what can be imported without."""
 
@@ -53,17 +57,18 @@ def _reaches(file: str, name: str) -> bool:
 @cache
 def _functions(file: str) -> dict[str, tuple[bool, tuple[tuple[str, str], ...]]]:
     """Each function and constant of a module of the tests: whether it needs TensorFlow, and what it uses."""
-    if not file.startswith(str(Path(__file__).parent)):
-        return {}
+    if not file.startswith(str(Path(__file__).parent)) or not Path(file).is_file():
+        return {}  # of others, or a package of ours
     tree = ast.parse(Path(file).read_text(encoding="utf-8"))
     places = dict(_imports(tree))
+    heavy = {name for node in tree.body if _imports_heavy(node) for name in _bound(node)}
     names = {name for node in tree.body for name in _names(node)}
     places |= {name: (file, name) for name in names}
     found = {}
     for node in tree.body:
         used = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
         called = tuple(places[name] for name in used & places.keys())
-        own = any(map(_is_heavy, ast.walk(node)))
+        own = bool(used & heavy) or any(map(_is_heavy, ast.walk(node)))
         for name in _names(node):
             found[name] = own, called
     return found
@@ -86,11 +91,21 @@ def _imports(tree: ast.Module) -> Iterator[tuple[str, tuple[str, str]]]:
                 yield each.asname or each.name, (str(file), each.name)
 
 
-def _is_heavy(node: ast.AST) -> bool:
+def _imports_heavy(node: ast.AST) -> bool:
     if isinstance(node, ast.Import):
         return any(_is_heavy_name(each.name) for each in node.names)
-    if isinstance(node, ast.ImportFrom):
-        return _is_heavy_name(node.module or "")
+    return isinstance(node, ast.ImportFrom) and _is_heavy_name(node.module or "")
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """The names that an import binds."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (each.asname or each.name.partition(".")[0] for each in node.names)
+
+
+def _is_heavy(node: ast.AST) -> bool:
+    if _imports_heavy(node):
+        return True
     words = node.args if isinstance(node, ast.Call) else node.elts if isinstance(node, ast.Tuple) else []
     return len(words) > 1 and isinstance(words[0], ast.Constant) and words[0].value in TRAINING
 

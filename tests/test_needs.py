@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests import conftest
 from tests.commands import test_finetune, test_prepare, test_train
-from tests.needs import needs_tensorflow
+from tests.needs import mark_tensorflow, needs_tensorflow
 
 
 def trains(bccli: conftest.Bccli) -> None:
@@ -35,6 +37,10 @@ def test_what_trains_needs_it() -> None:
         assert needs_tensorflow(function), function.__name__
     assert not needs_tensorflow(speaks_of_train)
     assert not needs_tensorflow(Path.exists)
+
+
+def test_every_test_can_be_asked(request: pytest.FixtureRequest) -> None:
+    mark_tensorflow(request.session.items)
 
 
 def test_functions_of_other_files_are_followed() -> None:

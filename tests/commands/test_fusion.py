@@ -552,6 +552,7 @@ def test_the_same_command_does_nothing_and_the_recipe_repeats(
     assert (tmp_path / "again" / "predictions.csv").read_bytes() == before["predictions.csv"]
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on(bccli: Bccli, place: Path, tmp_path: Path) -> None:
     light = "--head", "attention", "--dense", 4
     command = "train", place / "data", tmp_path / "out", "--features-from", place / "patches", *light

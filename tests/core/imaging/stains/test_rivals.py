@@ -50,7 +50,8 @@ def test_torchstain_on_real_slides(torchstain: Any, real_data: Path) -> None:
             assert levels <= 1, file
 
 
-@pytest.mark.parametrize("label", ["benign", pytest.param("malignant", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("label", ["benign", "malignant"])
 def test_torchstain_on_a_large_phantom(torchstain: Any, label: str) -> None:
     image, _ = draw_phantom("histology", label, seed=0, patient=1, slide=1, number=1, size=(2048, 1536))
     angle, levels = compare(torchstain, image, None)
