@@ -16,7 +16,8 @@ import pytest
 TRAINING = {"train", "finetune", "hierarchy"}
 HEAVY = (
     *("tensorflow", "keras", "bccli.core.models"),
-    *("bccli.core.images", "bccli.core.live", "bccli.core.training", "bccli.core.building"),
+    *("bccli.core.data.image_batches", "bccli.core.training.live_augmentation"),
+    *("bccli.core.training.loop", "bccli.core.training.assembly"),
     "bccli.core.fusion.networks",
 )
 LIGHT = ("bccli.core.models.tflite_export", "bccli.core.models.drawing", "bccli.core.models.weights")
