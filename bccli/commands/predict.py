@@ -12,6 +12,7 @@ from typing import Any, cast
 import click
 
 from bccli import __version__
+from bccli.core.cores import available_cores
 from bccli.core.errors import DataError, UsageError
 from bccli.options import common as options
 from bccli.terminal import console
@@ -65,44 +66,25 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     exactly the preparation that the run was trained on. An image that cannot be read is a row with its
     error.
     """
-    from bccli.core.cores import available_cores
     from bccli.core.data.remarks import Remarks
-    from bccli.core.prediction import predictor as inference
+    from bccli.core.prediction.file_predictions import predict as predict_files
+    from bccli.core.prediction.file_predictions import remarked, to_rows
+    from bccli.core.prediction.image_paths import LeftOut
 
-    output = settings["output"]
-    if inputs.count("-") > 1:
-        raise UsageError("standard input (-) can be named only once")
-    if not output.parent.is_dir():
-        raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
-    left_out = inference.LeftOut()
-    images = inference.find_images(_names(inputs, settings["null"]), left_out)
-    first = list(islice(images, 2))
-    if not first:
-        others = f" ({'; '.join(left_out.sentences())})" if left_out.others else ""
-        raise DataError(
-            f"no images were found in {', '.join(inputs)}{others}; name images or folders that hold some"
-        )
-    predictor = inference.load_predictor(
-        (run, *settings["ensemble"]),
-        device=settings["device"],
-        tta=settings["tta"],
-        step=settings["batch_size"],
-        single=len(first) == 1,
-        by_patch=settings["level"] == "patch",
-        verbose=screen.verbose,
-        watcher=screen,
-    )
-    predictor = _with_masks(screen, predictor, run, settings["mask_dir"])
-    runs = " + ".join(map(str, (run, *settings["ensemble"])))
-    target = "stdout" if str(output) == "-" else output
+    output, runs, remarks, left_out = settings["output"], (run, *settings["ensemble"]), Remarks(), LeftOut()
+    _check(inputs, output)
+    first, images = _find(inputs, left_out, null=settings["null"])
+    predictor = _with_masks(screen, _load(screen, runs, len(first), settings), run, settings["mask_dir"])
     classes = ", ".join(predictor.classes)
-    screen.note(f"bccli {__version__} predict: {predictor.device}, {runs} → {target}, classes {classes}")
+    target = "stdout" if str(output) == "-" else output
+    screen.note(
+        f"bccli {__version__} predict: {predictor.device}, {' + '.join(map(str, runs))} → {target}, "
+        f"classes {classes}"
+    )
     started = time.monotonic()
-    workers = settings["workers"] or available_cores()
-    answers = inference.predict(predictor, chain(first, images), workers=workers)
-    remarks = Remarks()
-    rows = inference.to_rows(
-        inference.remarked(answers, remarks),
+    answers = predict_files(predictor, images, workers=settings["workers"] or available_cores())
+    rows = to_rows(
+        remarked(answers, remarks),
         predictor.classes,
         settings["top"],
         by_patch=predictor.by_patch,
@@ -116,21 +98,57 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     if len(first) > 1:
         what = "patches" if predictor.by_patch else "images"
         screen.note(f"{counted.total} {what} in {seconds:.2f} s ({counted.total / seconds:.0f} a second)")
-    if remarks.count:
-        screen.warn(f"{remarks}; look at what is answered for such")
-    _say_scaled(screen, predictor)
-    for sentence in left_out.sentences():
+    for sentence in (*_remarks_of(predictor, remarks), *left_out.sentences()):
         screen.warn(sentence)
     if counted.errors:
         screen.warn(f"{counted.errors} of {counted.total} images have no label; their rows say why")
     return 4 if counted.errors and not settings["skip_bad"] else 0
 
 
-def _say_scaled(screen: console.Console, predictor: Any) -> None:
+def _check(inputs: tuple[str, ...], output: Path) -> None:
+    if inputs.count("-") > 1:
+        raise UsageError("standard input (-) can be named only once")
+    if not output.parent.is_dir():
+        raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
+
+
+def _find(inputs: tuple[str, ...], left_out: Any, *, null: bool) -> tuple[list[str], Iterator[str]]:
+    """The first two images at most, and all of them. Raises DataError where there is none."""
+    from bccli.core.prediction.image_paths import find_images
+
+    images = find_images(_names(inputs, null), left_out)
+    first = list(islice(images, 2))
+    if not first:
+        others = f" ({'; '.join(left_out.sentences())})" if left_out.others else ""
+        raise DataError(
+            f"no images were found in {', '.join(inputs)}{others}; name images or folders that hold some"
+        )
+    return first, chain(first, images)
+
+
+def _load(screen: console.Console, runs: tuple[Path, ...], count: int, settings: dict[str, Any]) -> Any:
+    """The predictor of the runs; `count` is 1 where there is only one image."""
+    from bccli.core.prediction.predictor import load_predictor
+
+    predictor = load_predictor(
+        runs,
+        device=settings["device"],
+        single=count == 1 and not settings["tta"],
+        by_patch=settings["level"] == "patch",
+        verbose=screen.verbose,
+        watcher=screen,
+    )
+    return replace(predictor, tta=settings["tta"], step=settings["batch_size"])
+
+
+def _remarks_of(predictor: Any, remarks: Any) -> Iterator[str]:
+    """What to warn of once all images have been answered for."""
     from bccli.core.preparation.verification import Remark
 
+    if remarks.count:
+        yield f"{remarks}; look at what is answered for such"
     if predictor.masks and (scaled := predictor.masks.scaled):
-        screen.warn(Remark("mask_scaled", len(scaled), scaled[:3]).sentence())
+        yield Remark("mask_scaled", len(scaled), scaled[:3]).sentence()
 
 
 def _with_masks(screen: console.Console, predictor: Any, run: Path, folder: Path | None) -> Any:
@@ -142,7 +160,7 @@ def _with_masks(screen: console.Console, predictor: Any, run: Path, folder: Path
             screen.warn(f"{run} was trained without masks; --mask-dir is not used")
         return predictor
     if folder is None and predictor.finds_regions:
-        screen.note(f"{run} sees regions of images; they are looked for, as no --mask-dir shows them")
+        screen.note(f"{run} classifies regions of images; it looks for them, as no --mask-dir shows them")
         return predictor
     if folder is None:
         raise UsageError(
@@ -153,7 +171,7 @@ def _with_masks(screen: console.Console, predictor: Any, run: Path, folder: Path
 
 
 def _names(inputs: tuple[str, ...], null: bool) -> Iterator[str]:
-    from bccli.core.prediction.predictor import names_from
+    from bccli.core.prediction.image_paths import names_from
 
     for name in inputs:
         yield from names_from(cast(BufferedReader, sys.stdin.buffer), null=null) if name == "-" else [name]

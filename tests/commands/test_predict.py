@@ -1,5 +1,6 @@
 """`bccli predict` on runs and images as people have them."""
 
+import dataclasses
 import io
 import json
 import os
@@ -252,7 +253,7 @@ def test_an_output_file_is_whole_or_not_there(
     def fail(*arguments: object, **options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("bccli.core.prediction.predictor.to_rows", fail)
+    monkeypatch.setattr("bccli.core.prediction.file_predictions.to_rows", fail)
     refused(bccli("predict", run, mixed, "--output", output, exit=3), "out of memory", "--batch-size")
     assert output.read_text() == printed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "mixed", "run"]
@@ -380,7 +381,8 @@ def test_formats_names_and_folders_of_all_kinds(bccli: Bccli, run: Path, tmp_pat
 
 def test_no_more_images_are_read_ahead_than_two_steps_need(run: Path, root: Path) -> None:
     """A million files need no more memory than sixteen."""
-    from bccli.core.prediction.predictor import load_predictor, predict
+    from bccli.core.prediction.file_predictions import predict
+    from bccli.core.prediction.predictor import load_predictor
 
     taken = 0
 
@@ -390,7 +392,7 @@ def test_no_more_images_are_read_ahead_than_two_steps_need(run: Path, root: Path
             taken += 1
             yield str(root / "raw" / "benign" / "p0_0.png")
 
-    answers = predict(load_predictor([run], step=4), endless())
+    answers = predict(dataclasses.replace(load_predictor([run]), step=4), endless())
     for number in range(1, 41):
         next(answers)
         assert taken <= number + 8

@@ -94,7 +94,7 @@ def test_predict_finds_the_regions_of_images_without_a_mask(
     stored = {row["source"]: row for row in read_rows(composed / "predictions.csv")}
     files = [raw / name for name in stored]
     result = bccli("predict", composed, *files)
-    assert "looked for" in result.stderr
+    assert "looks for" in result.stderr
     assert "LiteRT" in result.stderr
     near = []
     for answer, (name, row) in zip(rows_of(result.stdout), stored.items(), strict=True):

@@ -16,8 +16,9 @@ from bccli.core.errors import DataError
 from bccli.core.evaluation.subjects import Subject, subject_of
 from bccli.core.files import write_text
 from bccli.core.kinds import KINDS, imported
-from bccli.core.prediction.predictor import Predictor, load_predictor, predict
-from bccli.core.prediction.run_predictor import Decided
+from bccli.core.prediction.file_predictions import predict
+from bccli.core.prediction.predictor import Predictor, load_predictor
+from bccli.core.prediction.run_predictor import Prediction, most_probable
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.predictions import TRAITS, Predictions, read_predictions
 from bccli.core.runs.run_folder import Run, networks_of
@@ -63,7 +64,7 @@ def subject_on(
     for sentence in leak_sentences({"data": leak.to_json()}):
         watcher.warn(f"{dataset.root}: {sentence}")
     predictor = load_predictor([run.root], device=device, tempered=False, watcher=watcher)
-    if len(predictor.forms) > 1:
+    if len(predictor.specs) > 1:
         raise DataError(
             f"{run.root}: its nodes see images in several preparations, and {dataset.root} has one of them; "
             "evaluate it on its own images, or label raw ones with bccli predict"
@@ -91,18 +92,13 @@ def subject_on(
     return replace(own, predictions=predictions, split=None, pieces=pieces, facts=facts, patches=patches)
 
 
-def most_probable(probabilities: np.ndarray) -> Decided:
-    """Probabilities (n, classes) with the most probable class of each row as its label."""
-    return Decided(probabilities, probabilities.argmax(axis=1), {})
-
-
-def _table(run: Run, samples: Sequence[Sample], answers: Decided) -> Predictions:
+def _table(run: Run, samples: Sequence[Sample], answers: Prediction) -> Predictions:
     return Predictions(
         classes=run.classes,
         splits=("",) * len(samples),
         patients=tuple(sample.patient for sample in samples),
         labels=np.array([run.classes.index(sample.label) for sample in samples]),
-        predicted=answers.chosen,
+        predicted=answers.labels,
         probabilities=answers.probabilities,
         paths=tuple(sample.path for sample in samples),
         sources=tuple(sample.source for sample in samples),
@@ -119,7 +115,7 @@ def _text(value: object) -> str:
 
 def answers_of_rows(
     predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher
-) -> tuple[Decided, Sequence[Sample], np.ndarray | None]:
+) -> tuple[Prediction, Sequence[Sample], np.ndarray | None]:
     """Answers and their rows, which are the dataset's own, and no probabilities of patches behind them."""
     found = answers_to(predictor, dataset.root, dataset.samples, workers=workers, watcher=watcher)
     return found, dataset.samples, None
@@ -175,11 +171,11 @@ def answers_to(
     *,
     workers: int = 2,
     watcher: Watcher = SILENT,
-) -> Decided:
+) -> Prediction:
     """Answers to prepared images below `root`, which need no preparation. Raises DataError for a bad one."""
     paths = [str(root / sample.path) for sample in samples]
     probabilities = np.empty((len(paths), len(predictor.classes)))
-    chosen = np.empty(len(paths), np.int64)
+    labels = np.empty(len(paths), np.int64)
     columns = {name: np.empty(len(paths)) for name in predictor.columns}
     with watcher.track(len(paths), "images") as advance:
         for place, answer in enumerate(predict(replace(predictor, prepared=True), paths, workers=workers)):
@@ -188,8 +184,8 @@ def answers_to(
                     f"{answer.path}: {answer.error}; restore the file or prepare the dataset again"
                 )
             probabilities[place] = answer.probabilities
-            chosen[place] = answer.probabilities.argmax() if answer.chosen is None else answer.chosen
+            labels[place] = answer.probabilities.argmax() if answer.label is None else answer.label
             for name in columns:
                 columns[name][place] = float(answer.columns[name])
             advance(1)
-    return Decided(probabilities, chosen, columns)
+    return Prediction(probabilities, labels, columns)

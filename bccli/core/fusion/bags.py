@@ -20,7 +20,7 @@ class Bag:
 
     features: np.ndarray
     probabilities: np.ndarray
-    places: np.ndarray
+    positions: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def group(samples: Sequence[Sample], parts: np.ndarray) -> Grouping:
         key = image_key(sample.source, str(sample.variant), sample.path)
         found.setdefault(key, []).append(position)
     for key, positions in found.items():
-        positions.sort(key=lambda position: place_of(samples[position]))
+        positions.sort(key=lambda position: position_of(samples[position]))
         _check(key, [samples[position] for position in positions], parts[positions])
     members = np.full((len(found), max(map(len, found.values()), default=0)), -1)
     for row, positions in zip(members, found.values(), strict=True):
@@ -60,7 +60,7 @@ def group(samples: Sequence[Sample], parts: np.ndarray) -> Grouping:
     return Grouping(tuple(found), members, members[:, 0])
 
 
-def place_of(sample: Sample) -> tuple[int, int]:
+def position_of(sample: Sample) -> tuple[int, int]:
     """The row and column of a patch in its image, in pixels."""
     return sample.row or 0, sample.col or 0
 
@@ -70,5 +70,5 @@ def _check(key: str, patches: Sequence[Sample], parts: np.ndarray) -> None:
         raise DataError(f"{key}: its patches are in several splits; prepare the dataset again")
     if len({patch.label for patch in patches}) > 1:
         raise DataError(f"{key}: its patches have several labels; prepare the dataset again")
-    if len({place_of(patch) for patch in patches}) < len(patches):
+    if len({position_of(patch) for patch in patches}) < len(patches):
         raise DataError(f"{key}: two of its patches lie in the same place; prepare the dataset again")

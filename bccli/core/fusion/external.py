@@ -11,17 +11,17 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import decode_prepared
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
-from bccli.core.evaluation.external import most_probable
-from bccli.core.fusion.bags import group, place_of
+from bccli.core.fusion.bags import group, position_of
 from bccli.core.fusion.predictor import Fusion
+from bccli.core.prediction.flips import as_is
 from bccli.core.prediction.predictor import Predictor
-from bccli.core.prediction.run_predictor import Decided, ImagePatches
+from bccli.core.prediction.run_predictor import ImagePatches, Prediction, most_probable
 from bccli.core.progress import Watcher
 
 
 def answers_of_images(
     predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher
-) -> tuple[Decided, list[Sample], np.ndarray]:
+) -> tuple[Prediction, list[Sample], np.ndarray]:
     """Answers for the images of a dataset, the images as rows, and probabilities (patches, classes) of each
     patch by itself, in the order of the manifest.
 
@@ -41,7 +41,7 @@ def answers_of_images(
 
     def load(positions: Sequence[int]) -> ImagePatches:
         images = [decode_prepared(dataset.root / samples[position].path) for position in positions]
-        return ImagePatches(np.stack(images), tuple(place_of(samples[position]) for position in positions))
+        return ImagePatches(np.stack(images), tuple(position_of(samples[position]) for position in positions))
 
     with (
         interruption.deferred(),
@@ -51,14 +51,14 @@ def answers_of_images(
         for start in range(0, len(grouping.keys), step):
             images = range(start, min(start + step, len(grouping.keys)))
             members = [grouping.of(image) for image in images]
-            bags = fusion.bags(list(pool.map(load, members)), lambda pieces: pieces, step)
+            bags = fusion.bags(list(pool.map(load, members)), as_is, step)
             fused[images.start : images.stop] = fusion.fuser(bags)
             for positions, bag in zip(members, bags, strict=True):
                 patches[positions] = bag.probabilities
                 advance(len(positions))
             interruption.stop_if_requested()
     rows = [
-        replace(samples[place], path=key, row=None, col=None)
-        for key, place in zip(grouping.keys, grouping.first.tolist(), strict=True)
+        replace(samples[index], path=key, row=None, col=None)
+        for key, index in zip(grouping.keys, grouping.first.tolist(), strict=True)
     ]
     return most_probable(fused), rows, patches

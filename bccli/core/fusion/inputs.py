@@ -22,7 +22,7 @@ class BagInputs:
     values: np.ndarray | StoredFeatures
     grouping: Grouping
     first: np.ndarray | None = None
-    views: int = 1
+    copies: int = 1
     seed: int = 0
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
@@ -37,7 +37,7 @@ class BagInputs:
             return
         for start in range(0, len(order), batch_size):
             here = slice(start, start + batch_size)
-            yield self._padded(self._children(order[here], self._drawn(order[here], turns[here])))
+            yield self._padded(self._copies(order[here], self._drawn(order[here], turns[here])))
 
     def signature(self) -> Any:
         """The TensorSpec of a batch."""
@@ -49,21 +49,21 @@ class BagInputs:
         """One."""
         return 1
 
-    def rows(self, image: int, view: int = 0) -> np.ndarray:
+    def rows(self, image: int, copy: int = 0) -> np.ndarray:
         """The rows of an image's patches, or of a view of it from 1 on."""
         members = self.grouping.of(image)
-        return members if not view or self.first is None else self.first[members] + view - 1
+        return members if not copy or self.first is None else self.first[members] + copy - 1
 
     def _drawn(self, order: np.ndarray, turns: np.ndarray) -> np.ndarray:
         """Which view each image shows in its turn."""
         drawn = np.empty(len(order), np.int64)
         for turn in np.unique(turns):
-            views = np.random.default_rng([self.seed, int(turn)])
-            chosen = views.integers(self.views, size=len(self.grouping.keys))
+            copies = np.random.default_rng([self.seed, int(turn)])
+            chosen = copies.integers(self.copies, size=len(self.grouping.keys))
             drawn[turns == turn] = chosen[order[turns == turn]]
         return drawn
 
-    def _children(self, order: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    def _copies(self, order: np.ndarray, drawn: np.ndarray) -> np.ndarray:
         assert self.first is not None
         members = self.grouping.members[order]
         return np.where(members >= 0, self.first[members] + drawn[:, None], -1)

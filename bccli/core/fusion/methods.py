@@ -124,10 +124,10 @@ def joined(bag: Bag, geometry: Geometry) -> np.ndarray:
     Where an image has fewer patches than others, the mean of its patches stands in the places behind them;
     of one with more, as many as there are places count, evenly spread.
     """
-    features, places = bag.features, geometry.patches
-    if len(features) > places:
-        features = features[np.linspace(0, len(features) - 1, places).round().astype(int)]
-    fill = np.repeat(features.mean(axis=0, keepdims=True), places - len(features), axis=0)
+    features, positions = bag.features, geometry.patches
+    if len(features) > positions:
+        features = features[np.linspace(0, len(features) - 1, positions).round().astype(int)]
+    fill = np.repeat(features.mean(axis=0, keepdims=True), positions - len(features), axis=0)
     return np.concatenate([features, fill]).reshape(1, -1)
 
 
@@ -138,7 +138,7 @@ def blocks(bag: Bag, geometry: Geometry) -> np.ndarray:
     Where an image has none that is whole, the fullest ones count, and the mean of their patches stands for
     what they lack.
     """
-    at = {(int(row), int(col)): number for number, (row, col) in enumerate(bag.places)}
+    at = {(int(row), int(col)): number for number, (row, col) in enumerate(bag.positions)}
     steps = [(down * geometry.stride, right * geometry.stride) for down in (0, 1) for right in (0, 1)]
     corners = {(row - down, col - right) for row, col in at for down, right in steps}
     found = [[at.get((row + down, col + right)) for down, right in steps] for row, col in sorted(corners)]

@@ -4,16 +4,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bccli.core.catalog import find_backbone
 from bccli.core.errors import DataError, UsageError
 from bccli.core.fusion.fusion_file import PatchHead
 from bccli.core.fusion.methods import FUSIONS, Classified, Network
 from bccli.core.fusion.networks import head_arrays
-from bccli.core.models.heads import HEADS, Head
+from bccli.core.models.graph import extractor_and_head, load_model
+from bccli.core.models.heads import Head
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run, load_run
 from bccli.core.training.assembly import weights_hash
 from bccli.core.training.design import Design, Fusing, Job
-from bccli.core.training.features import FeatureKey
+from bccli.core.training.features import FeatureKey, frozen_key_of, key_of
+from bccli.core.training.input_norm import Norm
 from bccli.core.training.settings import Schedule
 
 
@@ -66,38 +69,24 @@ class PatchNetwork:
 
 def load_patch_network(base: Run) -> PatchNetwork:
     """The network of a patch run. Raises DataError where its file is missing or damaged."""
-    import keras
-
-    whole = keras.saving.load_model(base.part("model.keras"), compile=False, safe_mode=True)
-    head = whole.get_layer("head")
-    (features,) = (
-        node.input_tensors[0]
-        for nodes in whole._nodes_by_depth.values()
-        for node in nodes
-        if node.operation is head
-    )
-    extractor = keras.Model(whole.input, features, name="extractor")
+    extractor, head = extractor_and_head(load_model(base.part("model.keras")))
     layers, arrays = head_arrays(head)
     patch_head = PatchHead(tuple(layers), base.info.settings["output"], arrays)
-    key = _key(base, extractor)
+    # The features of a backbone that stayed as it was have been computed with the patch run.
+    key = frozen_key_of(base) or _key_by_weights(base, extractor)
     extractor.trainable = False
     return PatchNetwork(extractor, patch_head, key)
 
 
-def _key(base: Run, extractor: Any) -> FeatureKey:
-    """A backbone that stayed as it was has had its features computed with the patch run; others by their
-    weights."""
-    from bccli.core.catalog import find_backbone
-
-    settings, norm = base.info.settings, base.info.norm
-    backbone = find_backbone(base.info.backbone)
-    kind = HEADS[settings.get("head", "gap")].features
-    size = base.info.size
-    if settings["trainable"] == "none" and not norm:
-        weights = settings["weights_hash"] or f"random {settings['seed']}"
-    else:
-        weights = weights_hash(extractor)
-    return FeatureKey(backbone.name, weights, f"{norm}" if norm else backbone.preprocessing, size, kind)
+def _key_by_weights(base: Run, extractor: Any) -> FeatureKey:
+    norm, size = base.info.norm, (base.info.size[0], base.info.size[1])
+    return key_of(
+        find_backbone(base.info.backbone),
+        weights_hash(extractor),
+        size,
+        head=base.info.settings["head"],
+        norm=Norm(tuple(norm["mean"]), tuple(norm["deviation"])) if norm else None,
+    )
 
 
 def design_of(

@@ -9,7 +9,8 @@ from bccli.core.fusion.bags import Bag
 from bccli.core.fusion.fusion_file import PatchHead, load_fuser
 from bccli.core.fusion.methods import Fuser
 from bccli.core.models.runtimes import Engine, Network
-from bccli.core.prediction.run_predictor import ImagePatches, InputSpec, RunPredictor, View, input_spec_of
+from bccli.core.prediction.flips import Flip
+from bccli.core.prediction.run_predictor import ImagePatches, InputSpec, RunPredictor, input_spec_of
 from bccli.core.runs.run_folder import Run
 from bccli.core.runs.temperature import temper, temperature_of
 
@@ -19,64 +20,64 @@ class Fusion:
     """An extractor of features, the patch run's head, and a way from patches to images."""
 
     classes: tuple[str, ...]
-    form: InputSpec
+    spec: InputSpec
     extract: Network
     head: PatchHead
     fuser: Fuser
     temperature: float | None = None
 
     @property
-    def forms(self) -> tuple[InputSpec, ...]:
-        """The one form."""
-        return (self.form,)
+    def specs(self) -> tuple[InputSpec, ...]:
+        """The one spec."""
+        return (self.spec,)
 
     def __call__(
-        self, images: Sequence[Sequence[ImagePatches]], views: Sequence[View], step: int
+        self, images: Sequence[Sequence[ImagePatches]], flips: Sequence[Flip], step: int
     ) -> np.ndarray:
-        """Probabilities (n, classes) of n images, each the mean over the views of it.
+        """Probabilities (n, classes) of n images, each the mean over its flips.
 
-        In a view of an image its patches are turned and change places.
+        Where an image is flipped, its patches are flipped and change their positions.
         """
         (entries,) = images
-        answers = [self.fuser(self.bags(entries, view, step)) for view in views]
+        answers = [self.fuser(self.bags(entries, flip, step)) for flip in flips]
         return np.mean([temper(answer, self.temperature) for answer in answers], axis=0)
 
-    def of_patches(self, pieces: np.ndarray, views: Sequence[View], step: int) -> np.ndarray:
+    def of_patches(self, patches: np.ndarray, flips: Sequence[Flip], step: int) -> np.ndarray:
         """Probabilities (n, classes) of n patches uint8 (n, height, width, 3), each for itself."""
-        return np.mean([self.head(self._features(pieces, view, step)) for view in views], axis=0)
+        return np.mean([self.head(self._features(patches, flip, step)) for flip in flips], axis=0)
 
-    def _features(self, pieces: np.ndarray, view: View, step: int) -> np.ndarray:
-        steps = np.split(pieces, range(step, len(pieces), step))
+    def _features(self, patches: np.ndarray, flip: Flip, step: int) -> np.ndarray:
+        steps = np.split(patches, range(step, len(patches), step))
         # LiteRT may give out memory that it writes to again.
-        return np.concatenate([np.array(self.extract(view(images))) for images in steps])
+        return np.concatenate([np.array(self.extract(flip(images))) for images in steps])
 
-    def bags(self, entries: Sequence[ImagePatches], view: View, step: int) -> list[Bag]:
-        """Images in a view of them as their patches, row by row."""
-        features = self._features(np.concatenate([entry.images for entry in entries]), view, step)
+    def bags(self, entries: Sequence[ImagePatches], flip: Flip, step: int) -> list[Bag]:
+        """Images, flipped, as their patches, row by row."""
+        features = self._features(np.concatenate([entry.images for entry in entries]), flip, step)
         probabilities = self.head(features)
         ends = np.cumsum([len(entry.images) for entry in entries])[:-1]
-        parts = zip(entries, np.split(features, ends), np.split(probabilities, ends), strict=True)
-        return [_bag(entry, mine, answers, view) for entry, mine, answers in parts]
+        images = zip(entries, np.split(features, ends), np.split(probabilities, ends), strict=True)
+        return [_bag(entry, mine, answers, flip) for entry, mine, answers in images]
 
 
-def _bag(entry: ImagePatches, features: np.ndarray, probabilities: np.ndarray, view: View) -> Bag:
-    places = [place or (0, number) for number, place in enumerate(entry.places)]
-    order, places = _viewed(places, view)
-    return Bag(features[order], probabilities[order], np.array(places))
+def _bag(entry: ImagePatches, features: np.ndarray, probabilities: np.ndarray, flip: Flip) -> Bag:
+    positions = [position or (0, number) for number, position in enumerate(entry.positions)]
+    order, positions = _flipped(positions, flip)
+    return Bag(features[order], probabilities[order], np.array(positions))
 
 
-def _viewed(places: Sequence[tuple[int, int]], view: View) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """In which order patches follow each other in a view of their image, and the place of each there.
+def _flipped(positions: Sequence[tuple[int, int]], flip: Flip) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """In which order patches follow each other in their flipped image, and the position of each there.
 
-    The view of a small image whose pixels are the patches' numbers shows where they go.
+    A small image whose pixels are the patches' numbers, flipped, shows where they go.
     """
-    at = np.array(places)
+    at = np.array(positions)
     steps = at - at.min(axis=0)
     unit = max(int(np.gcd.reduce(steps, axis=None)), 1)
     cells = steps // unit
     numbers = np.full((1, *(cells.max(axis=0) + 1), 1), -1)
     numbers[0, cells[:, 0], cells[:, 1], 0] = np.arange(len(at))
-    turned = view(numbers)[0, :, :, 0]
+    turned = flip(numbers)[0, :, :, 0]
     found = np.argwhere(turned >= 0)
     return turned[tuple(found.T)], [(int(row), int(col)) for row, col in found * unit]
 

@@ -13,7 +13,7 @@ from bccli.core.data.image_batches import Images, ImageSource
 from bccli.core.errors import DivergedError, TrainingError
 from bccli.core.evaluation.overfitting import accuracies
 from bccli.core.files import replacing_file
-from bccli.core.fusion.bags import Bag, group, place_of
+from bccli.core.fusion.bags import Bag, group, position_of
 from bccli.core.fusion.fusion_file import Stored
 from bccli.core.fusion.inputs import BagInputs
 from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Geometry, Network, Rule
@@ -63,12 +63,12 @@ class Material:
     labels: np.ndarray
     patch: PatchNetwork
 
-    def bag(self, image: int, view: int = 0) -> Bag:
+    def bag(self, image: int, copy: int = 0) -> Bag:
         """One image, or a view of it."""
-        features = self.inputs.values[self.inputs.rows(image, view)]
+        features = self.inputs.values[self.inputs.rows(image, copy)]
         members = self.inputs.grouping.of(image).tolist()
-        places = np.array([place_of(self.images.samples[member]) for member in members])
-        return Bag(features, self.patch.head(features), places)
+        positions = np.array([position_of(self.images.samples[member]) for member in members])
+        return Bag(features, self.patch.head(features), positions)
 
     @property
     def geometry(self) -> Geometry:
@@ -152,8 +152,8 @@ def _classify(way: Classified, material: Material, run: Run, context: RunContext
     several, labels, groups = [], [], []
     for image in np.flatnonzero(material.parts == TRAIN).tolist():
         owner = material.images.samples[material.inputs.grouping.first[image]].owner
-        for view in range(1, material.inputs.views + 1) if material.inputs.first is not None else (0,):
-            vectors = way.vectors(material.bag(image, view), geometry)
+        for copy in range(1, material.inputs.copies + 1) if material.inputs.first is not None else (0,):
+            vectors = way.vectors(material.bag(image, copy), geometry)
             several.append(vectors)
             labels += [material.labels[image]] * len(vectors)
             groups += [owner] * len(vectors)

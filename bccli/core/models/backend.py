@@ -35,7 +35,7 @@ def start(device: str = "auto", *, verbose: bool = False) -> Any:
 
 
 def _devices(tf: Any) -> list[Any]:
-    """The GPUs, told to take memory as they need it."""
+    """The GPUs, set to take memory as they need it."""
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         try:

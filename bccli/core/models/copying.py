@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from bccli.core.models.graph import layers_in
+
 
 def put_weights(model: Any, arrays: Sequence[np.ndarray]) -> None:
     """Give a Keras model weights in the order of `model.get_weights()`."""
@@ -23,6 +25,6 @@ def finalise(model: Any) -> None:
     Keras's Normalization computes with copies of its mean and variance, which stay 0 and 1 whatever
     `set_weights` makes of these (keras.layers.Normalization.finalize_state).
     """
-    for layer in model._flatten_layers():
+    for layer in layers_in(model):
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()

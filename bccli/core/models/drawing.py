@@ -146,9 +146,9 @@ def _draw_box(
     fill = NO_WEIGHTS if not box.parameters else TRAINABLE if box.trainable else FROZEN
     pen.rounded_rectangle(corners, radius=8, fill=fill, outline=INK, width=2)
     for number, line in enumerate(lines):
-        place = ((left + right) // 2, top + PADDING + LINE * number + LINE // 2)
+        middle = ((left + right) // 2, top + PADDING + LINE * number + LINE // 2)
         text = _shorten(line, font, right - left - 2 * PADDING)
-        pen.text(place, text, fill=INK, font=font, anchor="mm")
+        pen.text(middle, text, fill=INK, font=font, anchor="mm")
 
 
 def _draw_arrow(pen: ImageDraw.ImageDraw, center: int, top: int, bottom: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
 from bccli.core.models.backbones import build_extractor
+from bccli.core.models.graph import nodes_of
 from bccli.core.models.inference_mode import in_inference_mode
 
 
@@ -124,19 +125,15 @@ def _halved(before: Any, after: Any) -> bool:
 
 def _trunk(network: Any) -> list[Any]:
     """The nodes of a graph that lie on every way from its input to its output, in their order."""
-    nodes = [
-        node
-        for depth in sorted(network._nodes_by_depth, reverse=True)
-        for node in network._nodes_by_depth[depth]
-    ]
-    places = {id(node): place for place, node in enumerate(nodes)}
+    nodes = nodes_of(network)
+    indices = {id(node): index for index, node in enumerate(nodes)}
     reach = list(range(len(nodes)))  # the last node that uses what a node makes
-    for place, node in enumerate(nodes):
+    for index, node in enumerate(nodes):
         for parent in node.parent_nodes:
-            reach[places[id(parent)]] = max(reach[places[id(parent)]], place)
+            reach[indices[id(parent)]] = max(reach[indices[id(parent)]], index)
     trunk, furthest = [], 0
-    for place, node in enumerate(nodes):
-        if furthest <= place:
+    for index, node in enumerate(nodes):
+        if furthest <= index:
             trunk.append(node)
-        furthest = max(furthest, reach[place])
+        furthest = max(furthest, reach[index])
     return trunk

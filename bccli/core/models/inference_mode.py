@@ -1,7 +1,9 @@
-"""Parts of a network that run in inference mode whatever the network around them does."""
+"""Layers of a network that run in inference mode whatever the network around them does."""
 
 from collections.abc import Iterator
 from typing import Any
+
+from bccli.core.models.graph import layers_in
 
 
 def in_inference_mode(model: Any, x: Any) -> Any:
@@ -33,11 +35,8 @@ def in_inference_mode(model: Any, x: Any) -> Any:
 
 def drawing_layers(network: Any) -> Iterator[Any]:
     """Yield the layers of a Keras model that draw random numbers while it is trained."""
-    layers = list(network._flatten_layers())
+    layers = layers_in(network)
     resting = {
-        id(inside)
-        for layer in layers
-        if hasattr(layer, "inference_mode")
-        for inside in layer._flatten_layers()
+        id(inside) for layer in layers if hasattr(layer, "inference_mode") for inside in layers_in(layer)
     }
     yield from (layer for layer in layers if hasattr(layer, "seed_generator") and id(layer) not in resting)

@@ -35,6 +35,6 @@ def _share(convolutions: int, stage: int) -> int:
     the others alike, later stages first with the rest."""
     if stage == 0:
         return 1
-    later = len(WIDTHS) - 1
-    each, rest = divmod(convolutions - 1, later)
-    return each + (stage > later - rest)
+    others = len(WIDTHS) - 1
+    each, rest = divmod(convolutions - 1, others)
+    return each + (stage > others - rest)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bccli.core.cores import available_cores
+from bccli.core.models.graph import load_model, scoring_of
 from bccli.core.models.stderr import quiet_stderr
 from bccli.core.runs.run_folder import Run
 
@@ -67,7 +68,7 @@ class LiteRT:
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Scores float32 (n, units) of images uint8 or float32 (n, height, width, 3), or other inputs."""
         if images.shape != self._shape:
-            with quiet_stderr():  # at the first time LiteRT tells of its ways
+            with quiet_stderr():  # at the first time LiteRT says which kernels it uses
                 self._interpreter.resize_tensor_input(self._input, images.shape, strict=True)
                 self._interpreter.allocate_tensors()
             self._shape = images.shape
@@ -98,7 +99,7 @@ class Engine(Protocol):
 class TfliteRuntime:
     """LiteRT on all cores; `single` says that one image is all there will be.
 
-    Raises NoLightFormError.
+    Raises NoTfliteError.
     """
 
     single: bool = False
@@ -121,9 +122,9 @@ class TfliteRuntime:
         return self._load(run, run.info.exports.get(stem)).scores
 
     def _load(self, run: Run, made: Mapping[str, Any] | None) -> LiteRT:
-        made = made or {"error": "an earlier bccli trained it"}
+        made = made or {"error": "none was made"}
         if "error" in made:
-            raise NoTfliteError(f"{run.root}: has no form for LiteRT ({made['error']})")
+            raise NoTfliteError(f"{run.root}: has no .tflite ({made['error']})")
         file = run.part(made["file"])
         packed = not self.single or made["multiply_adds"] > PACKING_PAYS
         try:
@@ -141,17 +142,13 @@ class KerasEngine:
 
     def network(self, run: Run) -> Network:
         """The network of a run, from images to class probabilities."""
-        import keras
-
-        whole, activate = _load_keras(run, "model"), OUTPUTS[run.info.settings["output"]]
-        head = whole.get_layer("head")
-        inside = {id(node.operation): node for nodes in whole._nodes_by_depth.values() for node in nodes}
-        scores = self._compiled(keras.Model(whole.input, inside[id(head)].outputs))
+        activate = OUTPUTS[run.info.settings["output"]]
+        scores = self._compiled(scoring_of(load_model(run.part("model.keras"))))
         return lambda images: activate(scores(images))
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Any model of a run."""
-        return self._compiled(_load_keras(run, stem))
+        return self._compiled(load_model(run.part(f"{stem}.keras")))
 
     def _compiled(self, model: Any) -> Network:
         import tensorflow as tf
@@ -166,15 +163,9 @@ class KerasEngine:
         return lambda inputs: step(tf.cast(inputs, tf.float32)).numpy()
 
 
-def _load_keras(run: Run, stem: str) -> Any:
-    import keras
-
-    return keras.saving.load_model(run.part(f"{stem}.keras"), compile=False, safe_mode=True)
-
-
-def start_engine(device: str, *, light: bool, single: bool = False, verbose: bool = False) -> Engine:
-    """LiteRT where a `light` one will do, else TensorFlow on `device`."""
-    if light:
+def start_engine(device: str, *, tflite: bool, single: bool = False, verbose: bool = False) -> Engine:
+    """LiteRT where a .tflite will do, else TensorFlow on `device`."""
+    if tflite:
         return TfliteRuntime(single)
     from bccli.core.models import backend
 

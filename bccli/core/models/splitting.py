@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bccli.core.models.graph import nodes_of
+
 
 @dataclass(frozen=True)
 class Halves:
     """Two Keras models that share a network's layers: `front` from its input to the frontier's tensors,
     `back` from there on to those outputs of the network that are not in the frontier.
 
-    `order` has for each output of the network its place among the frontier's tensors or, behind them,
+    `order` has for each output of the network its index among the frontier's tensors or, behind them,
     among `back`'s outputs. `back` is None where nothing comes after the cut.
     """
 
@@ -38,9 +40,9 @@ class Halves:
         """The network's outputs from the frontier's tensors, one tensor or a list of them."""
         import keras
 
-        later = [] if self.back is None else keras.tree.flatten(self.back(list(frontier)))
-        found = [*frontier, *later]
-        outputs = [found[place] for place in self.order]
+        behind = [] if self.back is None else keras.tree.flatten(self.back(list(frontier)))
+        found = [*frontier, *behind]
+        outputs = [found[index] for index in self.order]
         return outputs[0] if len(outputs) == 1 else outputs
 
     def flat(self, x: Any) -> Any:
@@ -67,27 +69,24 @@ def split(maps: Any, before: Sequence[Any]) -> Halves:
     """Cut a functional Keras model behind the layers `before`, the first ones of its backbone."""
     import keras
 
-    kept = {id(layer) for layer in before}
-    nodes = [
-        node for depth in sorted(maps._nodes_by_depth, reverse=True) for node in maps._nodes_by_depth[depth]
-    ]
+    first = {id(layer) for layer in before}
     front = {id(tensor) for tensor in maps.inputs}
     crossing: dict[int, Any] = {}
-    for node in nodes:
+    for node in nodes_of(maps):
         inside = all(id(tensor) in front for tensor in node.input_tensors)
         # What is no layer, such as a reshape, has no weights and goes with what it is made of.
         if node.is_input or (
-            inside and (id(node.operation) in kept or not isinstance(node.operation, keras.Layer))
+            inside and (id(node.operation) in first or not isinstance(node.operation, keras.Layer))
         ):
             front |= {id(tensor) for tensor in node.outputs}
         else:
             crossing |= {id(tensor): tensor for tensor in node.input_tensors if id(tensor) in front}
     crossing |= {id(tensor): tensor for tensor in maps.outputs if id(tensor) in front}
-    later = [tensor for tensor in maps.outputs if id(tensor) not in front]
-    places = {key: place for place, key in enumerate([*crossing, *(id(tensor) for tensor in later)])}
+    behind = [tensor for tensor in maps.outputs if id(tensor) not in front]
+    indices = {key: index for index, key in enumerate([*crossing, *(id(tensor) for tensor in behind)])}
     frontier = list(crossing.values())
     return Halves(
         front=keras.Model(maps.input, frontier, name="front"),
-        back=keras.Model(frontier, later, name="back") if later else None,
-        order=tuple(places[id(tensor)] for tensor in maps.outputs),
+        back=keras.Model(frontier, behind, name="back") if behind else None,
+        order=tuple(indices[id(tensor)] for tensor in maps.outputs),
     )

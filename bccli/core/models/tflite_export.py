@@ -1,4 +1,4 @@
-"""A Keras model in LiteRT's form, which runs without TensorFlow; checked against Keras when it is made."""
+"""A Keras model as a .tflite, which runs without TensorFlow; checked against Keras when it is made."""
 
 import math
 import warnings
@@ -12,6 +12,7 @@ import numpy as np
 from bccli.core import interruption
 from bccli.core.cores import available_cores
 from bccli.core.files import replacing_file
+from bccli.core.models.graph import layers_in
 from bccli.core.models.runtimes import LiteRT
 from bccli.core.models.stderr import quiet_stderr
 
@@ -48,30 +49,30 @@ class Export:
 
 @dataclass(frozen=True)
 class HeadTemplate:
-    """A network's form for LiteRT, and where in it the weights of its head lie: which bytes are whose."""
+    """A network's .tflite, and the slices of its bytes in which the weights of its head lie."""
 
-    form: bytes
-    places: tuple[slice, ...]
+    tflite: bytes
+    slices: tuple[slice, ...]
 
-    def cast(self, weights: Sequence[np.ndarray]) -> bytes:
-        """The form of the network with another head, of the same shapes."""
-        form = bytearray(self.form)
-        for place, weight in zip(self.places, weights, strict=True):
-            form[place] = _as_stored(weight)
-        return bytes(form)
+    def with_head(self, weights: Sequence[np.ndarray]) -> bytes:
+        """The .tflite of the network with another head, of the same shapes."""
+        tflite = bytearray(self.tflite)
+        for where, weight in zip(self.slices, weights, strict=True):
+            tflite[where] = _as_stored(weight)
+        return bytes(tflite)
 
 
 HeadTemplates = dict[tuple[tuple[int, ...], ...], HeadTemplate]
-"""Forms of networks on the same frozen extractor, by the shapes of their heads' weights: the converter
+"""Templates of networks on the same frozen extractor, by the shapes of their heads' weights: the converter
 takes seconds for what is the same in all of them."""
 
 
 @dataclass(frozen=True)
-class HeadVariant:
+class ReplaceableHead:
     """What an export needs to know of a network that differs from others in its head only.
 
-    `head` goes from `features` (n, width), which the extractor made of the inputs, to scores; `moulds`
-    has the others' forms, and gets this one's.
+    `head` goes from `features` (n, width), which the extractor made of the inputs, to scores; `templates`
+    has those of the others, and gets this one's.
     """
 
     head: Any
@@ -85,23 +86,29 @@ class HeadVariant:
 
 
 def export(
-    model: Any, inputs: np.ndarray, root: Path, stem: str = "model", *, variant: HeadVariant | None = None
+    model: Any,
+    inputs: np.ndarray,
+    root: Path,
+    stem: str = "model",
+    *,
+    replaceable: ReplaceableHead | None = None,
 ) -> Export:
     """Write `root/STEM.tflite`, unless it makes other numbers of the inputs (n, …) than Keras does.
 
-    `model` is the Keras model, such as that from RGB 0–255 to scores, which sees the inputs as float32. A
-    `variant` is cast in the mould of another. A failure is no error: `predict` can do without the file.
+    `model` is the Keras model, such as that from RGB 0–255 to scores, which takes the inputs as float32.
+    A `replaceable` head is put into the template of another. A failure is no error: `predict` can do without
+    the file.
     """
     file = root / f"{stem}.tflite"
     file.unlink(missing_ok=True)
     try:
         with interruption.deferred():
-            if variant and variant.shapes in variant.templates:
+            if replaceable and replaceable.shapes in replaceable.templates:
                 try:
-                    return _cast(model, inputs, file, variant)
+                    return _from_template(model, inputs, file, replaceable)
                 except (ValueError, RuntimeError):  # the numbers differ: its weights lie elsewhere
-                    del variant.templates[variant.shapes]
-            return _export(model, inputs, file, variant)
+                    del replaceable.templates[replaceable.shapes]
+            return _export(model, inputs, file, replaceable)
     except OSError:
         raise
     except Exception as error:  # of many kinds: converter and runtime lack an operation of the network
@@ -109,57 +116,57 @@ def export(
         return Export(error=f"{type(error).__name__}: {first[:200]}")
 
 
-def _cast(model: Any, inputs: np.ndarray, file: Path, variant: HeadVariant) -> Export:
-    form = variant.templates[variant.shapes].cast(variant.head.get_weights())
-    expected = variant.head(variant.features.astype(np.float32), training=False).numpy()
-    # What the plain kernels make of the layers below is known of the mould.
-    return _write(model, form, inputs, expected, file, kernels=(True,))
+def _from_template(model: Any, inputs: np.ndarray, file: Path, replaceable: ReplaceableHead) -> Export:
+    tflite = replaceable.templates[replaceable.shapes].with_head(replaceable.head.get_weights())
+    expected = replaceable.head(replaceable.features.astype(np.float32), training=False).numpy()
+    # The plain kernels have been checked on the layers below when the template was made.
+    return _write(model, tflite, inputs, expected, file, kernels=(True,))
 
 
 def _as_stored(weight: np.ndarray) -> bytes:
-    """A weight's bytes in LiteRT's form, where the units of dense layers come first."""
+    """A weight's bytes in a .tflite, where the units of dense layers come first."""
     return np.ascontiguousarray(weight.T).tobytes()
 
 
-def _template(form: bytes, weights: Sequence[np.ndarray]) -> HeadTemplate | None:
+def _template(tflite: bytes, weights: Sequence[np.ndarray]) -> HeadTemplate | None:
     """None where it is not clear where the weights lie, such as where the converter made others of them."""
-    places: dict[int, int] = {}
+    slices: dict[int, int] = {}
     for weight in weights:
         stored = _as_stored(weight)
-        start = form.find(stored)
-        if start < 0 or start in places or form.find(stored, start + 1) >= 0:
+        start = tflite.find(stored)
+        if start < 0 or start in slices or tflite.find(stored, start + 1) >= 0:
             return None
-        places[start] = start + len(stored)
-    return HeadTemplate(form, tuple(slice(start, end) for start, end in places.items()))
+        slices[start] = start + len(stored)
+    return HeadTemplate(tflite, tuple(slice(start, end) for start, end in slices.items()))
 
 
-def _export(model: Any, inputs: np.ndarray, file: Path, variant: HeadVariant | None) -> Export:
+def _export(model: Any, inputs: np.ndarray, file: Path, replaceable: ReplaceableHead | None) -> Export:
     import tensorflow as tf
 
     _check_depthwise(model)
     signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="inputs")
     step = tf.function(lambda x: model(x, training=False), input_signature=[signature], autograph=False)
     expected = step(inputs.astype(np.float32)).numpy()
-    form = convert(step.get_concrete_function())
-    made = _write(model, form, inputs, expected, file)
-    if variant and (template := _template(form, variant.head.get_weights())):
-        variant.templates[variant.shapes] = template
+    tflite = convert(step.get_concrete_function())
+    made = _write(model, tflite, inputs, expected, file)
+    if replaceable and (template := _template(tflite, replaceable.head.get_weights())):
+        replaceable.templates[replaceable.shapes] = template
     return made
 
 
 def _write(
     model: Any,
-    form: bytes,
+    tflite: bytes,
     inputs: np.ndarray,
     expected: np.ndarray,
     file: Path,
     *,
     kernels: tuple[bool, ...] = (True, False),
 ) -> Export:
-    """Write a model's form. Raises ValueError where it makes something else of the inputs than expected, in
-    the fast kernels or in the plain ones."""
+    """Write a model's .tflite. Raises ValueError where it makes something else of the inputs than expected,
+    in the fast kernels or in the plain ones."""
     with replacing_file(file) as temporary:
-        temporary.write_bytes(form)
+        temporary.write_bytes(tflite)
         difference = max(
             largest_difference(LiteRT(temporary, available_cores(), packed=packed).scores(inputs), expected)
             for packed in kernels
@@ -170,7 +177,7 @@ def _write(
 
 
 def _check_depthwise(scoring: Any) -> None:
-    for layer in scoring._flatten_layers(include_self=False, recursive=True):
+    for layer in layers_in(scoring)[1:]:
         channels = layer.output.shape[-1] if type(layer).__name__ == "DepthwiseConv2D" else 0
         if channels > _WIDEST_DEPTHWISE:
             raise ValueError(f"LiteRT cannot compute {layer.name}, a depthwise convolution to {channels:,}")
@@ -197,7 +204,7 @@ def largest_difference(scores: np.ndarray, expected: np.ndarray) -> float:
 def multiply_adds(network: Any) -> int:
     """How many multiplications and additions the convolutions and dense layers of a Keras model take."""
     total = 0
-    for layer in network._flatten_layers(include_self=False, recursive=True):
+    for layer in layers_in(network)[1:]:
         kernels = [value for value in layer.weights if "kernel" in value.name]
         if kernels and not hasattr(layer, "layers"):
             total += math.prod(layer.output.shape[1:-1]) * sum(math.prod(kernel.shape) for kernel in kernels)

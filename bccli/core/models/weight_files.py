@@ -142,21 +142,21 @@ def _read_layers(group: Any) -> Iterator[_Stored]:
 def _names(group: Any, attribute: str) -> list[str]:
     """A list of names; one too long for an attribute goes on in attributes with numbers."""
     if attribute in group.attrs:
-        parts = [group.attrs[attribute]]
+        lists = [group.attrs[attribute]]
     else:
         numbers = range(len(group.attrs))
-        parts = [group.attrs[f"{attribute}{n}"] for n in numbers if f"{attribute}{n}" in group.attrs]
-    return [name.decode() if isinstance(name, bytes) else str(name) for part in parts for name in part]
+        lists = [group.attrs[f"{attribute}{n}"] for n in numbers if f"{attribute}{n}" in group.attrs]
+    return [name.decode() if isinstance(name, bytes) else str(name) for names in lists for name in names]
 
 
 def _inside(group: Any, path: str) -> Any:
     """What lies at a path; raises _UnfitError where that is in another file."""
     import h5py
 
-    for part in path.split("/"):
-        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
+    for name in path.split("/"):
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise _UnfitError(f"it names {path}, which is not in it")
-        group = group[part]
+        group = group[name]
     if getattr(group, "external", None):
         raise _UnfitError(f"{path} is in another file")
     return group

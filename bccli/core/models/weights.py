@@ -30,7 +30,7 @@ def find_weights(backbone: Backbone, choice: str) -> Weights:
     """Find the file of the weights before any data is read.
 
     `choice` is imagenet, none, or the path of a file. Downloads ImageNet weights only where Keras has
-    none yet and a network exists; raises WeightsError naming the file and its place otherwise, or what
+    none yet and a network exists; raises WeightsError naming the file and its folder otherwise, or what
     the file is if it holds no weights.
     """
     if choice == "none":

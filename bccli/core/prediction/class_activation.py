@@ -3,7 +3,7 @@
 Of maps whose averages a dense layer weighs they are those of Zhou et al. 2016, "Learning Deep Features for
 Discriminative Localization", DOI 10.1109/CVPR.2016.319. Where hidden layers follow, a map's weight is the
 score's derivative by its average (Grad-CAM, Selvaraju et al. 2017, DOI 10.1109/ICCV.2017.74); where the head
-sees each place for itself, each place has a weight of its own.
+sees each position for itself, each position has a weight of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,8 +49,8 @@ class DenseHead:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """As stored in a file."""
         return {
-            f"{name}_{place}": array
-            for place, layer in enumerate(self.layers)
+            f"{name}_{index}": array
+            for index, layer in enumerate(self.layers)
             for name, array in zip(("kernel", "bias"), layer, strict=True)
         }
 
@@ -58,7 +58,7 @@ class DenseHead:
 def head_from_arrays(arrays: Mapping[str, Any]) -> DenseHead:
     """Read what `DenseHead.to_arrays` wrote."""
     count = sum(name.startswith("kernel") for name in arrays)
-    return DenseHead(tuple((arrays[f"kernel_{place}"], arrays[f"bias_{place}"]) for place in range(count)))
+    return DenseHead(tuple((arrays[f"kernel_{index}"], arrays[f"bias_{index}"]) for index in range(count)))
 
 
 Shapes = Sequence[tuple[int, int, int]]
@@ -72,7 +72,7 @@ def activation_map(
 
     `outputs` (n,) are the head's features and, behind them, maps of these `shapes`: what the features are
     the averages of, in their order, or one that is itself the features. Of several maps, all count: the sum
-    is what they add to the score, place by place.
+    is what they add to the score, position by position.
     """
     lengths = [rows * columns * channels for rows, columns, channels in shapes]
     features, *maps = np.split(outputs, np.cumsum([len(outputs) - sum(lengths), *lengths[:-1]]))
@@ -88,14 +88,14 @@ def activation_map(
 
 
 def _enlarged(found: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map at a size (width, height), linear between the middles of its places."""
+    """A map at a size (width, height), linear between the middles of its cells."""
     cv2 = load_cv2()
     larger: np.ndarray = cv2.resize(found.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     return larger
 
 
 def box_in(found: Floats, share: float) -> Box:
-    """The box around the largest connected part of a map that reaches so large a share of its maximum; the
+    """The box around the largest connected area of a map that reaches so large a share of its maximum; the
     whole map where nothing speaks for the class."""
     height, width = found.shape
     if found.max() <= 0:

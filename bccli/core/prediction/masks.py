@@ -39,7 +39,7 @@ class Masks:
         return tuple(sorted(self._scaled))
 
     def load(self, image: str, shape: tuple[int, int]) -> np.ndarray:
-        """The mask, or all masks together, of an image of this shape (height, width), uint8 of 0 and 255.
+        """The mask, or the union of all masks, of an image of this shape (height, width), uint8 of 0 and 255.
 
         Raises ImageError where there is none, in several folders, or none that can be used.
         """
@@ -49,8 +49,8 @@ class Masks:
             found.append(mask)
             if scaled:
                 self._scaled.add(name)
-        mask = np.maximum.reduce(found)
-        return mask
+        union: np.ndarray = np.maximum.reduce(found)
+        return union
 
     def _find(self, image: str) -> list[str]:
         """The masks of an image; of those in several folders the ones in the folder most like its own."""

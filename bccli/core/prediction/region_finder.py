@@ -1,4 +1,4 @@
-"""Where a node of a tree looks when no mask says so: at what the node above it has seen.
+"""Regions that a node of a tree needs and no mask marks: found in what the node above it shows.
 
 A stand-in for the learned detector that the Mini-DDSM thesis leaves to future work: the crop is the box
 around what the class-activation map of the node above shows, see `class_activation`.
@@ -25,14 +25,14 @@ node that others are located by."""
 
 @dataclass(frozen=True)
 class Locator:
-    """Finds the box in a raw image that `node` is to see.
+    """Finds the box in a raw image that `node` is to classify.
 
-    `network` makes features and maps of `shapes` of images in `form`; class `number` of `head` is what is
-    looked for, from `share` of the map's maximum on.
+    `network` makes features and maps of `shapes` of images prepared by `spec`; class `number` of `head` is
+    what is looked for, from `share` of the map's maximum on.
     """
 
     node: str
-    form: InputSpec
+    spec: InputSpec
     network: Network
     head: DenseHead
     shapes: Shapes
@@ -40,11 +40,11 @@ class Locator:
     share: float
     _lock: Lock = field(default_factory=Lock, compare=False, repr=False)
 
-    def __call__(self, pieces: ImagePatches, shape: tuple[int, int]) -> Box:
-        """The box in a raw image of this shape (height, width), of which `pieces` has the locator's form."""
-        preparation, size = self.form
+    def __call__(self, patches: ImagePatches, shape: tuple[int, int]) -> Box:
+        """The box in a raw image of this shape (height, width), which is `patches` by the locator's spec."""
+        preparation, size = self.spec
         with self._lock:  # images are prepared in several threads
-            (outputs,) = self.network(pieces.images)
+            (outputs,) = self.network(patches.images)
         found = activation_map(outputs, self.head, self.shapes, self.number, size)
         return raw_box(box_in(found, self.share), preparation, shape)
 
@@ -55,11 +55,16 @@ class LocatingPredictor(RunPredictor, Protocol):
 
     @property
     def locators(self) -> Mapping[InputSpec, Locator]:
-        """What finds them, by the forms of the regions."""
+        """What finds them, by the specs of the regions."""
+
+
+def box_columns(node: str) -> tuple[str, str]:
+    """The columns that show a node's box, and whether a map or a mask marks it."""
+    return f"{node}_box", f"{node}_box_from"
 
 
 def load_locators(run: Run, engine: Engine) -> dict[InputSpec, Locator]:
-    """A tree's locators by the form whose boxes they find."""
+    """A tree's locators by the spec whose boxes they find."""
     found = {}
     for name, facts in run.info.locators.items():
         stem = f"{FOLDER}/{facts['by']}"

@@ -1,7 +1,7 @@
-"""What answers for one run, by its kind: raw images in the forms that it wants, class probabilities out."""
+"""What answers for one run, by its kind: raw images in, prepared as it wants them, and probabilities out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,37 +11,40 @@ from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.kinds import KINDS, imported
 from bccli.core.models.runtimes import Engine, Network
+from bccli.core.prediction.flips import Flip
 from bccli.core.runs.run_folder import Run, networks_of
 from bccli.core.runs.temperature import temper, temperature_of
 
 InputSpec = tuple[Preparation, tuple[int, int]]
-"""How a raw image becomes pieces, and the size of these, width and height."""
-
-View = Callable[[np.ndarray], np.ndarray]
-"""A flip or turn of images (n, height, width, 3)."""
+"""How a raw image is prepared, and the size of what comes of it, width and height."""
 
 
 @dataclass(frozen=True)
 class ImagePatches:
-    """A raw image in one form: itself, or its patches.
+    """A raw image, prepared by one spec: itself as a single patch, or its patches.
 
-    `images` is uint8 (pieces, height, width, 3), `places` has the row and column in pixels of each patch;
-    `box` is where a region was in the raw image.
+    `images` is uint8 (patches, height, width, 3), `positions` has the row and column in pixels of each patch,
+    None for a whole image; `box` is where a region was in the raw image.
     """
 
     images: np.ndarray
-    places: tuple[tuple[int, int] | None, ...]
+    positions: tuple[tuple[int, int] | None, ...]
     box: Box | None = None
 
 
 @dataclass(frozen=True)
-class Decided:
-    """More than probabilities (n, classes) of n images: their labels as class numbers (n,), which need not be
-    the most probable ones, and numbers (n,) for further columns by their names."""
+class Prediction:
+    """Probabilities (n, classes) of n images, their labels as class numbers (n,), which need not be the most
+    probable ones, and numbers (n,) for further columns by their names."""
 
     probabilities: np.ndarray
-    chosen: np.ndarray
-    columns: Mapping[str, np.ndarray]
+    labels: np.ndarray
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def most_probable(probabilities: np.ndarray) -> Prediction:
+    """Probabilities (n, classes) with the most probable class of each row as its label."""
+    return Prediction(probabilities, probabilities.argmax(axis=1))
 
 
 class RunPredictor(Protocol):
@@ -52,15 +55,15 @@ class RunPredictor(Protocol):
         """The names of the classes, in the order of the probabilities."""
 
     @property
-    def forms(self) -> tuple[InputSpec, ...]:
-        """The forms in which it wants images."""
+    def specs(self) -> tuple[InputSpec, ...]:
+        """The ways in which it wants images prepared."""
 
     def __call__(
-        self, images: Sequence[Sequence[ImagePatches]], views: Sequence[View], step: int
-    ) -> np.ndarray | Decided:
-        """Probabilities (n, classes) of n images, each the mean over the views of it.
+        self, images: Sequence[Sequence[ImagePatches]], flips: Sequence[Flip], step: int
+    ) -> np.ndarray | Prediction:
+        """Probabilities (n, classes) of n images, each the mean over its flips.
 
-        For each of `forms`, `images` has the pieces of each image. At most `step` pieces go through a
+        For each of `specs`, `images` has the patches of each image. At most `step` patches go through a
         network at a time.
         """
 
@@ -69,8 +72,8 @@ class RunPredictor(Protocol):
 class PatchPredictor(RunPredictor, Protocol):
     """What answers for patches, too."""
 
-    def of_patches(self, pieces: np.ndarray, views: Sequence[View], step: int) -> np.ndarray:
-        """Probabilities (n, classes) of n pieces uint8 (n, height, width, 3), each for itself."""
+    def of_patches(self, patches: np.ndarray, flips: Sequence[Flip], step: int) -> np.ndarray:
+        """Probabilities (n, classes) of n patches uint8 (n, height, width, 3), each for itself."""
 
 
 Loader = Callable[[Run, Engine, bool], RunPredictor]
@@ -79,37 +82,37 @@ Loader = Callable[[Run, Engine, bool], RunPredictor]
 
 @dataclass(frozen=True)
 class Averaging:
-    """Networks of one form, whose answers are averaged over networks, views and the pieces of an image.
+    """Networks of one spec, whose answers are averaged over networks, flips and the patches of an image.
 
     Each answer is tempered before any are averaged.
     """
 
     classes: tuple[str, ...]
-    form: InputSpec
+    spec: InputSpec
     networks: tuple[Network, ...]
     temperature: float | None = None
 
     @property
-    def forms(self) -> tuple[InputSpec, ...]:
-        """The one form."""
-        return (self.form,)
+    def specs(self) -> tuple[InputSpec, ...]:
+        """The one spec."""
+        return (self.spec,)
 
     def __call__(
-        self, images: Sequence[Sequence[ImagePatches]], views: Sequence[View], step: int
+        self, images: Sequence[Sequence[ImagePatches]], flips: Sequence[Flip], step: int
     ) -> np.ndarray:
         """Probabilities (n, classes) of n images."""
         (entries,) = images
-        answers = self.of_patches(np.concatenate([entry.images for entry in entries]), views, step)
+        answers = self.of_patches(np.concatenate([entry.images for entry in entries]), flips, step)
         counts = np.array([len(entry.images) for entry in entries])
         return np.add.reduceat(answers, np.cumsum([0, *counts[:-1]])) / counts[:, None]
 
-    def of_patches(self, pieces: np.ndarray, views: Sequence[View], step: int) -> np.ndarray:
-        """Probabilities (n, classes) of n pieces uint8 (n, height, width, 3), each for itself."""
-        steps = np.split(pieces, range(step, len(pieces), step))
-        return np.concatenate([self._answer(images, views) for images in steps])
+    def of_patches(self, patches: np.ndarray, flips: Sequence[Flip], step: int) -> np.ndarray:
+        """Probabilities (n, classes) of n patches uint8 (n, height, width, 3), each for itself."""
+        steps = np.split(patches, range(step, len(patches), step))
+        return np.concatenate([self._answer(images, flips) for images in steps])
 
-    def _answer(self, images: np.ndarray, views: Sequence[View]) -> np.ndarray:
-        answers = (network(view(images)) for view in views for network in self.networks)
+    def _answer(self, images: np.ndarray, flips: Sequence[Flip]) -> np.ndarray:
+        answers = (network(flip(images)) for flip in flips for network in self.networks)
         return np.mean([temper(answer, self.temperature) for answer in answers], axis=0)
 
 
@@ -125,7 +128,7 @@ def load_network(run: Run, engine: Engine) -> Network:
 
 def load_networks(run: Run, engine: Engine, tempered: bool) -> RunPredictor:
     """What answers for a run that is one network or classifier, or one for each fold."""
-    networks = tuple(imported(KINDS[part.info.kind].network)(part, engine) for part in networks_of(run))
+    networks = tuple(imported(KINDS[fold.info.kind].network)(fold, engine) for fold in networks_of(run))
     return Averaging(run.classes, input_spec_of(run), networks, temperature_of(run) if tempered else None)
 
 

@@ -15,10 +15,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from bccli.core import interruption
+from bccli.core.catalog import Backbone, find_backbone
 from bccli.core.data.image_batches import ImageSource
 from bccli.core.errors import DataError
 from bccli.core.files import replacing, sweep
+from bccli.core.models.heads import HEADS
 from bccli.core.progress import SILENT, Watcher
+from bccli.core.runs.run_folder import Run
+from bccli.core.training.input_norm import Norm
 
 # A chunk is kept after so many images, or after so many seconds where a network is slow.
 CHUNK, CHUNK_SECONDS = 512, 60
@@ -49,6 +53,44 @@ class FeatureKey:
         parts = [self.backbone, self.weights, self.preprocessing, self.size]
         text = json.dumps(parts if self.kind == "average" else [*parts, self.kind])
         return f"{self.backbone}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def key_of(
+    backbone: Backbone,
+    weights: str,
+    size: tuple[int, int],
+    *,
+    head: str,
+    norm: Norm | None = None,
+    before_layer: int | None = None,
+) -> FeatureKey:
+    """The key of what a backbone makes of images for a kind of `head`, or what its layers before one make.
+
+    `weights` tells its weights from others: their hash, or the seed of random ones.
+    """
+    kind = HEADS[head].features
+    return FeatureKey(
+        backbone.name,
+        weights,
+        f"{norm}" if norm else backbone.preprocessing,
+        size,
+        kind if before_layer is None else f"{kind} before layer {before_layer}",
+    )
+
+
+def frozen_key_of(run: Run) -> FeatureKey | None:
+    """The key of the features that the head of a network's run was trained on.
+
+    None where its backbone learned, too, or has its input normalised by the run's own images.
+    """
+    info, settings = run.info, run.info.settings
+    if info.kind != "network" or settings["trainable"] != "none" or info.norm:
+        return None
+    if settings["from_layer"] is not None:
+        return None
+    weights = settings["weights_hash"] or f"random {settings['seed']}"
+    size = info.size
+    return key_of(find_backbone(info.backbone), weights, size, head=settings["head"])
 
 
 class FeatureStore:

@@ -16,6 +16,7 @@ from bccli.core.files import file_hash
 from bccli.core.models import backend
 from bccli.core.models.backbones import build_backbone
 from bccli.core.models.extractors import block_outputs
+from bccli.core.models.graph import operation_of
 from bccli.core.models.heads import Head
 from bccli.core.models.weights import Weights
 from bccli.core.runs.run_folder import Run, load_run
@@ -110,7 +111,7 @@ def _first_of_last_blocks(network: Any, blocks: int) -> int:
     if blocks == len(ends):
         return 0
     numbers = {id(layer): number for number, layer in enumerate(network.layers)}
-    return numbers[id(ends[-blocks - 1]._keras_history.operation)] + 1
+    return numbers[id(operation_of(ends[-blocks - 1]))] + 1
 
 
 def design_of(

@@ -12,15 +12,14 @@ import numpy as np
 import bccli
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import Images, ImageSource, open_images
-from bccli.core.data.leakage import leak_sentences
 from bccli.core.data.manifest import Sample
-from bccli.core.errors import DivergedError, LeakageError
-from bccli.core.evaluation.external import audit_against
+from bccli.core.errors import DivergedError
+from bccli.core.evaluation.reused_runs import check_test_is_new
 from bccli.core.files import replacing_file, write_text
 from bccli.core.kinds import KINDS, imported
 from bccli.core.models import backend
 from bccli.core.models.copying import copy_weights
-from bccli.core.models.heads import HEADS, assemble
+from bccli.core.models.heads import assemble
 from bccli.core.models.weights import Weights
 from bccli.core.preparation.estimate import space_words
 from bccli.core.progress import SILENT, Watcher
@@ -37,7 +36,7 @@ from bccli.core.training.design import (
     plan_job,
     same_split,
 )
-from bccli.core.training.features import FeatureKey, compute_features
+from bccli.core.training.features import FeatureKey, compute_features, key_of
 from bccli.core.training.input_norm import Norm, learn_norm
 from bccli.core.training.inputs import Features, FeatureViews, Inputs
 from bccli.core.training.live_augmentation import live_images, with_views
@@ -112,15 +111,8 @@ def _check_base(job: Job, base: Run, watcher: Watcher) -> None:
     """Raises LeakageError where test is not new to the run that is built upon."""
     if same_split(base, job):
         return
-    leak = audit_against(base, job.dataset, chosen=job.parts == TEST)
-    if not leak.blocking:
-        return
-    said = f"{base.root} was trained on what is test here: {leak_sentences({'test': leak.to_json()})[0]}"
-    if not (job.design.allow_leakage or job.dataset.allows_leakage):
-        raise LeakageError(
-            f"{job.dataset.root}: {said}; keep those patients out of test, or insist with --allow-leakage"
-        )
-    watcher.warn(said)
+    allowed = job.design.allow_leakage or job.dataset.allows_leakage
+    check_test_is_new(base, job.dataset, job.parts == TEST, allowed=allowed, watcher=watcher)
 
 
 def train_network(job: Job, run: Run, context: RunContext) -> Run:
@@ -274,12 +266,15 @@ def _inputs(
 
 def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built) -> FeatureKey:
     """By what the features of a job's frozen layers are kept."""
-    preprocessing = f"{norm}" if norm else job.backbone.preprocessing
-    kind = HEADS[job.design.head.kind].features
-    if job.design.tuning:
-        kind = f"{kind} before layer {job.design.tuning.from_layer}"
-        return FeatureKey(job.backbone.name, weights_hash(built.stored), preprocessing, size, kind)
-    return FeatureKey(job.backbone.name, job.weights_identity, preprocessing, size, kind)
+    tuning = job.design.tuning
+    return key_of(
+        job.backbone,
+        weights_hash(built.stored) if tuning else job.weights_identity,
+        size,
+        head=job.design.head.kind,
+        norm=norm,
+        before_layer=tuning.from_layer if tuning else None,
+    )
 
 
 def _twin(

@@ -21,7 +21,7 @@ from bccli.core.evaluation.overfitting import accuracies
 from bccli.core.evaluation.run_figures import figures_of
 from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
 from bccli.core.metrics.figures import Figures
-from bccli.core.models.tflite_export import HeadTemplates, HeadVariant, export
+from bccli.core.models.tflite_export import HeadTemplates, ReplaceableHead, export
 from bccli.core.models.weights import Weights
 from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import read_any, write_predictions
@@ -161,12 +161,12 @@ def _keep(root: Path, networks: Networks, images: Images, fit: Fit, watcher: Wat
     draw_network(root, networks.whole.layers)
     if not networks.light:
         return {"litert": NOT_EXPORTED_YET}
-    variant = None
+    replaceable = None
     if networks.head is not None:
         places = some_places(images)
         features = next(iter(fit.examples.inputs.batches(places, len(places))))
-        variant = HeadVariant(networks.head, features, networks.templates)
-    return {"litert": export_tflite(networks.scoring, images, root, watcher, variant=variant)}
+        replaceable = ReplaceableHead(networks.head, features, networks.templates)
+    return {"litert": export_tflite(networks.scoring, images, root, watcher, replaceable=replaceable)}
 
 
 def export_tflite(
@@ -176,11 +176,11 @@ def export_tflite(
     watcher: Watcher,
     stem: str = "model",
     *,
-    variant: HeadVariant | None = None,
+    replaceable: ReplaceableHead | None = None,
 ) -> dict[str, Any]:
     """STEM.tflite of a Keras model of RGB 0–255; returns what run.json says of it. Where it cannot be made,
     the watcher hears."""
-    exported = export(model, some_images(images), root, stem, variant=variant)
+    exported = export(model, some_images(images), root, stem, replaceable=replaceable)
     if exported.error:
         watcher.warn(
             f"predict will have to start TensorFlow: no {stem}.tflite could be made ({exported.error})"

@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from bccli.core.catalog import find_backbone
 from bccli.core.data.image_batches import open_images
 from bccli.core.data.manifest import Sample
 from bccli.core.evaluation.external import answers_to
-from bccli.core.models.heads import HEADS
+from bccli.core.models.graph import extractor_and_head, load_model
 from bccli.core.models.runtimes import OUTPUTS
 from bccli.core.prediction.predictor import load_predictor
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import Run
-from bccli.core.training.features import FeatureKey, compute_features
+from bccli.core.training.features import compute_features, frozen_key_of
 
 _STEP = 512
 
@@ -28,9 +27,9 @@ class Networks:
     known: dict[Path, tuple[Any, Any]] = field(default_factory=dict)
 
     def of(self, run: Run) -> tuple[Any, Any]:
-        """The Keras models of a run, as `parts_of_network` has them."""
+        """The Keras models of a network's run: from RGB 0–255 to features, and from these to scores."""
         if run.root not in self.known:
-            self.known[run.root] = parts_of_network(run)
+            self.known[run.root] = extractor_and_head(load_model(run.part("model.keras")))
         return self.known[run.root]
 
 
@@ -48,36 +47,9 @@ class Place:
     watcher: Watcher = SILENT
 
 
-def frozen_key(run: Run) -> FeatureKey | None:
-    """What the features of a run's frozen backbone are kept under; None for all other runs."""
-    info, settings = run.info, run.info.settings
-    if info.kind != "network" or settings.get("trainable") != "none" or info.norm:
-        return None
-    if settings.get("from_layer") is not None:
-        return None
-    return FeatureKey(
-        info.backbone,
-        settings["weights_hash"] or f"random {settings['seed']}",
-        find_backbone(info.backbone).preprocessing,
-        info.size,
-        HEADS[settings.get("head", "gap")].features,
-    )
-
-
-def parts_of_network(run: Run) -> tuple[Any, Any]:
-    """The Keras models of a network's run: from RGB 0–255 to features, and from these to scores."""
-    import keras
-
-    whole = keras.saving.load_model(run.part("model.keras"), compile=False, safe_mode=True)
-    head = whole.get_layer("head")
-    inside = {id(node.operation): node for nodes in whole._nodes_by_depth.values() for node in nodes}
-    (features,) = inside[id(head)].input_tensors
-    return keras.Model(whole.input, features), head
-
-
 def answers_of_run(run: Run, samples: Sequence[Sample], place: Place) -> np.ndarray:
     """Probabilities (n, classes) of prepared images, in the order of the run's classes."""
-    key = frozen_key(run)
+    key = frozen_key_of(run)
     if key is None:
         predictor = load_predictor(
             [run.root], device=place.device, tempered=False, verbose=place.verbose, watcher=place.watcher

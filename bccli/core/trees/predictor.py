@@ -1,7 +1,7 @@
-"""What answers for a tree of classifiers: all nodes, and what becomes of their answers.
+"""What answers for a tree of classifiers: all its nodes, and the decision among their answers.
 
 Nodes on the same frozen backbone are one model, `joint`: it makes the features once and the scores of all
-these nodes of them. Other nodes answer for themselves.
+these nodes of them. Each other node is a model of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ import numpy as np
 from bccli.core.data.label_tree import Tree, parse_tree
 from bccli.core.evaluation.tree_decisions import DECISIONS, answers_behind, leaf_probabilities, to_columns
 from bccli.core.models.runtimes import OUTPUTS, Engine, Network
+from bccli.core.prediction.flips import Flip
 from bccli.core.prediction.region_finder import Locator, load_locators
 from bccli.core.prediction.run_predictor import (
     Averaging,
-    Decided,
     ImagePatches,
     InputSpec,
+    Prediction,
     RunPredictor,
-    View,
     input_spec_of,
     load_run_predictor,
 )
@@ -31,7 +31,7 @@ JOINT = "joint"
 
 @dataclass(frozen=True)
 class NodePredictor:
-    """What answers for one node or several: for each of them, the columns of its children."""
+    """What answers for one node or several, and in which columns the children of each are."""
 
     predictor: RunPredictor
     nodes: tuple[tuple[str, tuple[int, ...]], ...]
@@ -39,58 +39,58 @@ class NodePredictor:
 
 @dataclass(frozen=True)
 class TreePredictor:
-    """A tree at work. `form` is that of its data; with patches, each of them descends the tree for itself.
+    """A tree of classifiers. `spec` is that of its data; of an image in patches, each descends the tree.
 
-    `locators` find what nodes see of images without a mask, by the nodes' forms.
+    `locators` find the regions of images without a mask, by the specs of the nodes that classify them.
     """
 
     tree: Tree
     classes: tuple[str, ...]
     decide: str
-    form: InputSpec
+    spec: InputSpec
     node_predictors: tuple[NodePredictor, ...]
     temperature: float | None = None
     locators: Mapping[InputSpec, Locator] = field(default_factory=dict)
 
     @property
-    def forms(self) -> tuple[InputSpec, ...]:
+    def specs(self) -> tuple[InputSpec, ...]:
         """Those of all nodes."""
-        return tuple(
-            dict.fromkeys(
-                [
-                    self.form,
-                    *(f for node_predictor in self.node_predictors for f in node_predictor.predictor.forms),
-                ]
-            )
-        )
+        of_nodes = (spec for several in self.node_predictors for spec in several.predictor.specs)
+        return tuple(dict.fromkeys([self.spec, *of_nodes]))
 
-    def __call__(self, images: Sequence[Sequence[ImagePatches]], views: Sequence[View], step: int) -> Decided:
-        """The leaves' probabilities and the chosen ones, and the answers of each node."""
+    def __call__(
+        self, images: Sequence[Sequence[ImagePatches]], flips: Sequence[Flip], step: int
+    ) -> Prediction:
+        """The leaves' probabilities, the labels among them, and the answers of each node."""
         counts = [len(entry.images) for entry in images[0]]
-        in_patches = max(counts) > 1 and len(self.forms) == 1
-        given = [_single_pieces(images[0])] if in_patches else images
-        by_spec = dict(zip(self.forms, given, strict=True))
-        answers: dict[str, np.ndarray] = {}
-        for node_predictor in self.node_predictors:
-            found = node_predictor.predictor(
-                [by_spec[form] for form in node_predictor.predictor.forms], views, step
-            )
-            shares = found.probabilities if isinstance(found, Decided) else found
-            answers |= {name: shares[:, list(places)] for name, places in node_predictor.nodes}
+        in_patches = max(counts) > 1 and len(self.specs) == 1
+        answers = self._of_nodes([_single_patches(images[0])] if in_patches else images, flips, step)
         probabilities = leaf_probabilities(self.tree, answers, self.classes)
         if in_patches:
             sums = np.add.reduceat(probabilities, np.cumsum([0, *counts[:-1]]))
             probabilities = sums / np.array(counts)[:, None]
             answers = answers_behind(self.tree, probabilities, self.classes)
-        chosen = DECISIONS[self.decide](self.tree, answers, self.classes)
-        return Decided(temper(probabilities, self.temperature), chosen, to_columns(self.tree, answers))
+        labels = DECISIONS[self.decide](self.tree, answers, self.classes)
+        return Prediction(temper(probabilities, self.temperature), labels, to_columns(self.tree, answers))
+
+    def _of_nodes(
+        self, images: Sequence[Sequence[ImagePatches]], flips: Sequence[Flip], step: int
+    ) -> dict[str, np.ndarray]:
+        """The probabilities (n, children) of each node."""
+        by_spec = dict(zip(self.specs, images, strict=True))
+        answers: dict[str, np.ndarray] = {}
+        for several in self.node_predictors:
+            found = several.predictor([by_spec[spec] for spec in several.predictor.specs], flips, step)
+            shares = found.probabilities if isinstance(found, Prediction) else found
+            answers |= {name: shares[:, list(columns)] for name, columns in several.nodes}
+        return answers
 
 
-def _single_pieces(images: Sequence[ImagePatches]) -> list[ImagePatches]:
+def _single_patches(images: Sequence[ImagePatches]) -> list[ImagePatches]:
     return [
-        ImagePatches(entry.images[place : place + 1], entry.places[place : place + 1])
+        ImagePatches(entry.images[index : index + 1], entry.positions[index : index + 1])
         for entry in images
-        for place in range(len(entry.images))
+        for index in range(len(entry.images))
     ]
 
 
@@ -114,19 +114,19 @@ def load_tree(run: Run, engine: Engine, tempered: bool) -> TreePredictor:
 
 def _load_joint(run: Run, engine: Engine, tree: Tree, names: Sequence[str]) -> NodePredictor:
     """The nodes on one backbone, in the order of their scores."""
-    parts, nodes, first = [], [], 0
+    outputs, nodes, first = [], [], 0
     by_name = {node.name: node for node in tree.inner}
     for name in names:
-        part = load_run(run.root / name)
-        output = part.info.settings["output"]
-        parts.append((OUTPUTS[output], 1 if output == "sigmoid" else len(part.classes)))
-        nodes.append((name, tuple(first + part.classes.index(child) for child in by_name[name].names)))
-        first += len(part.classes)
+        node = load_run(run.root / name)
+        output = node.info.settings["output"]
+        outputs.append((OUTPUTS[output], 1 if output == "sigmoid" else len(node.classes)))
+        nodes.append((name, tuple(first + node.classes.index(child) for child in by_name[name].names)))
+        first += len(node.classes)
     scores = engine.outputs(run, JOINT)
 
     def network(images: np.ndarray) -> np.ndarray:
         found, shares, start = scores(images), [], 0
-        for activate, width in parts:
+        for activate, width in outputs:
             shares.append(activate(found[:, start : start + width]))
             start += width
         return np.concatenate(shares, axis=1)

@@ -13,8 +13,9 @@ from bccli.core.models.heads import units
 from bccli.core.prediction.run_predictor import input_spec_of
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run
+from bccli.core.training.features import frozen_key_of
 from bccli.core.training.run_contents import NOT_EXPORTED_YET, export_tflite
-from bccli.core.trees.node_predictions import Networks, frozen_key
+from bccli.core.trees.node_predictions import Networks
 from bccli.core.trees.predictor import JOINT
 
 _LIGHT = "model.tflite"
@@ -53,7 +54,7 @@ def join(
     """
     groups: dict[Any, dict[str, Run]] = {}
     for name, node in nodes.items():
-        key = frozen_key(node)
+        key = frozen_key_of(node)
         if key is not None and input_spec_of(node) == (preparation, images.size):
             groups.setdefault(key, {})[name] = node
     group = max(groups.values(), key=len, default={})

@@ -23,15 +23,15 @@ from bccli.core.data.label_tree import Tree
 from bccli.core.data.leakage import Leak, leak_sentences
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.node_subset import subset_of
-from bccli.core.errors import DataError, LeakageError, UsageError
+from bccli.core.errors import DataError, UsageError
 from bccli.core.evaluation.external import (
     TRAINING_IMAGES,
-    audit_against,
     check_input_spec,
     training_images_of,
     write_training_images,
 )
 from bccli.core.evaluation.overfitting import accuracies
+from bccli.core.evaluation.reused_runs import check_test_is_new
 from bccli.core.evaluation.tree_decisions import DECISIONS, columns_of, leaf_probabilities, to_columns
 from bccli.core.files import is_temporary, write_text
 from bccli.core.kinds import KINDS
@@ -160,14 +160,7 @@ def _check_reused(
     check_input_spec(run, reused.data or dataset, watcher)
     if reused.data:
         matching_images(node, reused.data, tree_data)
-    leak = audit_against(run, dataset, chosen=tree_data.parts == TEST)
-    if leak.blocking:
-        said = f"{run.root} was trained on what is test here: {leak_sentences({'test': leak.to_json()})[0]}"
-        if not allowed:
-            raise LeakageError(
-                f"{dataset.root}: {said}; keep those patients out of test, or insist with --allow-leakage"
-            )
-        watcher.warn(said)
+    check_test_is_new(run, dataset, tree_data.parts == TEST, allowed=allowed, watcher=watcher)
 
 
 def matching_images(node: Tree, data: Dataset, tree_data: TreeData) -> list[Sample | None]:

@@ -16,6 +16,7 @@ from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.imaging.regions import bounding_box
 from bccli.core.metrics.weighted import Floats
+from bccli.core.models.graph import inputs_of, operation_of
 from bccli.core.prediction.class_activation import (
     SHARES,
     DenseHead,
@@ -95,8 +96,8 @@ def _obstacle(
     """Why a node cannot be located; nothing where it can."""
     if above is None:
         return "there is no node above it to find its regions"
-    run, form = nodes[above.name], (films.preparation, films.images.size)
-    if run.info.kind != "network" or input_spec_of(run) != form:
+    run, spec = nodes[above.name], (films.preparation, films.images.size)
+    if run.info.kind != "network" or input_spec_of(run) != spec:
         return f"{above.name} is no network that sees the images of the tree"
     if films.preparation.region or films.preparation.patches:
         return "the tree sees regions or patches itself"
@@ -160,23 +161,13 @@ def with_maps(extractor: Any) -> tuple[Any, Shapes]:
     import keras
 
     tensors = [extractor.output]
-    while _kind(tensors[0]) not in ("GlobalAveragePooling2D", "Flatten"):
-        tensors = _behind(tensors[0])
-    maps = [_behind(tensor)[0] for tensor in tensors]
-    flat = [keras.layers.Flatten(name=f"maps_{place}")(each) for place, each in enumerate(maps)]
+    while type(operation_of(tensors[0])).__name__ not in ("GlobalAveragePooling2D", "Flatten"):
+        tensors = inputs_of(tensors[0])
+    maps = [inputs_of(tensor)[0] for tensor in tensors]
+    flat = [keras.layers.Flatten(name=f"maps_{number}")(each) for number, each in enumerate(maps)]
     outputs = keras.layers.Concatenate(name="features_and_maps")([extractor.output, *flat])
     shapes = [(each.shape[1], each.shape[2], each.shape[3]) for each in maps]
     return keras.Model(extractor.input, outputs, name="locator"), shapes
-
-
-def _kind(tensor: Any) -> str:
-    return type(tensor._keras_history.operation).__name__
-
-
-def _behind(tensor: Any) -> list[Any]:
-    """What a tensor was made of."""
-    history = tensor._keras_history
-    return list(history.operation._inbound_nodes[history.node_index].input_tensors)
 
 
 def dense_head(head: Any) -> DenseHead:

@@ -8,15 +8,15 @@ from hypothesis.extra.numpy import arrays
 
 from bccli.core.fusion.bags import Bag
 from bccli.core.fusion.methods import FUSIONS, Classified, Geometry, blocks, joined, mean, vote
-from bccli.core.fusion.predictor import _viewed
-from bccli.core.prediction.predictor import views_of
+from bccli.core.fusion.predictor import _flipped
+from bccli.core.prediction.flips import flips_of
 
 GRID = [(row, col) for row in range(3) for col in range(4)]
 
 
-def bag(places: list[tuple[int, int]]) -> Bag:
+def bag(positions: list[tuple[int, int]]) -> Bag:
     """Patches 10 pixels apart whose only feature is 10 · row + column."""
-    at = np.array(places)
+    at = np.array(positions)
     features = (10 * at[:, :1] + at[:, 1:]).astype(np.float32)
     return Bag(features, np.full((len(at), 2), 0.5), 10 * at)
 
@@ -80,11 +80,11 @@ def test_what_votes_has_several_vectors() -> None:
     assert answers[1].tolist() == pytest.approx([1, 0])
 
 
-def test_in_a_view_of_an_image_patches_change_places() -> None:
-    places = [(10 * row, 10 * col) for row, col in GRID]
+def test_in_a_flipped_image_patches_change_their_positions() -> None:
+    positions = [(10 * row, 10 * col) for row, col in GRID]
     orders = {}
-    for number, view in enumerate(views_of((8, 8))):
-        order, seen = _viewed(places, view)
+    for number, flip in enumerate(flips_of((8, 8))):
+        order, seen = _flipped(positions, flip)
         assert sorted(order.tolist()) == list(range(12))
         assert seen == sorted(seen)
         orders[number] = order.tolist(), max(seen)

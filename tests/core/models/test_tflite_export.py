@@ -1,4 +1,4 @@
-"""Forms for LiteRT: heads on the same extractor are cast in one mould, and each makes Keras's numbers."""
+"""Exports: heads on the same extractor share one template, and each makes Keras's numbers."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from bccli.core.models import tflite_export as exporting
 from bccli.core.models.heads import Head, build_head
 from bccli.core.models.runtimes import LiteRT
-from bccli.core.models.tflite_export import HeadTemplate, HeadTemplates, HeadVariant, export
+from bccli.core.models.tflite_export import HeadTemplate, HeadTemplates, ReplaceableHead, export
 
 SIZE = (32, 32, 3)
 
@@ -55,18 +55,18 @@ def made(extractor: Any, head: Head, seed: int, classes: int = 3) -> Any:
 
 
 def exported(
-    extractor: Any, head: Any, images: np.ndarray, place: Path, templates: HeadTemplates
+    extractor: Any, head: Any, images: np.ndarray, folder: Path, templates: HeadTemplates
 ) -> np.ndarray:
-    """The scores that the stored form makes of the images; they are Keras's."""
+    """The scores that the stored .tflite makes of the images; they are Keras's."""
     import keras
 
-    place.mkdir()
+    folder.mkdir()
     model = keras.Model(extractor.input, head(extractor.output))
     features = extractor(images.astype(np.float32)).numpy()
-    result = export(model, images, place, variant=HeadVariant(head, features, templates))
+    result = export(model, images, folder, replaceable=ReplaceableHead(head, features, templates))
     assert not result.error
     assert result.difference <= exporting.TOLERANCE
-    scores = LiteRT(place / "model.tflite", 1).scores(images)
+    scores = LiteRT(folder / "model.tflite", 1).scores(images)
     expected = head(features).numpy()
     assert exporting.largest_difference(scores, expected) <= exporting.TOLERANCE
     return scores
@@ -76,20 +76,21 @@ HEADS = [Head(), Head((16, 4), 0.5), Head(output="sigmoid")]
 
 
 @pytest.mark.parametrize("head", HEADS, ids=["linear", "dense", "sigmoid"])
-def test_a_second_head_of_the_same_shapes_is_cast(
+def test_a_second_head_of_the_same_shapes_is_put_into_the_template(
     extractor: Any, images: np.ndarray, conversions: list[Any], tmp_path: Path, head: Head
 ) -> None:
     templates: HeadTemplates = {}
     classes = 2 if head.output == "sigmoid" else 3
     heads = [made(extractor, head, seed, classes) for seed in range(3)]
     first, second, _ = (
-        exported(extractor, one, images, tmp_path / str(place), templates) for place, one in enumerate(heads)
+        exported(extractor, one, images, tmp_path / str(number), templates)
+        for number, one in enumerate(heads)
     )
     assert len(conversions) == 1
     assert np.abs(first - second).max() > 0.1
 
 
-def test_heads_of_other_shapes_have_moulds_of_their_own(
+def test_heads_of_other_shapes_have_templates_of_their_own(
     extractor: Any, images: np.ndarray, conversions: list[Any], tmp_path: Path
 ) -> None:
     templates: HeadTemplates = {}
@@ -99,7 +100,7 @@ def test_heads_of_other_shapes_have_moulds_of_their_own(
 
 
 @pytest.mark.parametrize("what", ["normalised", "zeros"])
-def test_what_cannot_be_found_in_a_form_is_converted_each_time(
+def test_what_cannot_be_found_in_a_tflite_is_converted_each_time(
     extractor: Any, images: np.ndarray, conversions: list[Any], tmp_path: Path, what: str
 ) -> None:
     """Batch norms become parts of dense layers; zeros are everywhere."""
@@ -113,15 +114,15 @@ def test_what_cannot_be_found_in_a_form_is_converted_each_time(
     assert not templates
 
 
-def test_a_mould_that_makes_other_numbers_is_thrown_away(
+def test_a_template_that_makes_other_numbers_is_thrown_away(
     extractor: Any, images: np.ndarray, conversions: list[Any], tmp_path: Path
 ) -> None:
     templates: HeadTemplates = {}
     exported(extractor, made(extractor, Head(), 0), images, tmp_path / "0", templates)
     ((shapes, template),) = templates.items()
-    kernel, bias = template.places
+    kernel, bias = template.slices
     templates[shapes] = HeadTemplate(
-        template.form, (kernel, slice(kernel.start, kernel.start + bias.stop - bias.start))
+        template.tflite, (kernel, slice(kernel.start, kernel.start + bias.stop - bias.start))
     )
     exported(extractor, made(extractor, Head(), 1), images, tmp_path / "1", templates)
     assert len(conversions) == 2

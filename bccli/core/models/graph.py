@@ -1,0 +1,57 @@
+"""Keras models taken apart. No other module touches what Keras keeps to itself about a model's graph."""
+
+from pathlib import Path
+from typing import Any
+
+
+def load_model(file: Path) -> Any:
+    """A Keras model for inference, without running any code that the file may bring along."""
+    import keras
+
+    return keras.saving.load_model(file, compile=False, safe_mode=True)
+
+
+def extractor_and_head(whole: Any) -> tuple[Any, Any]:
+    """The Keras models from RGB 0–255 to features, and from these to scores, of a network in `model.keras`.
+
+    They share their layers with the `whole` one, which `models.heads.assemble` built.
+    """
+    import keras
+
+    head = whole.get_layer("head")
+    (features,) = _call_of(whole, head).input_tensors
+    return keras.Model(whole.input, features, name="extractor"), head
+
+
+def scoring_of(whole: Any) -> Any:
+    """The Keras model from RGB 0–255 to scores in a network in `model.keras`: all but the last activation."""
+    import keras
+
+    return keras.Model(whole.input, _call_of(whole, whole.get_layer("head")).outputs)
+
+
+def _call_of(model: Any, layer: Any) -> Any:
+    """The node in which a model calls one of its layers, for the last time."""
+    return {id(node.operation): node for node in nodes_of(model)}[id(layer)]
+
+
+def nodes_of(model: Any) -> list[Any]:
+    """The nodes of a functional Keras model, each behind those that it uses."""
+    by_depth = model._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def layers_in(model: Any) -> list[Any]:
+    """A Keras model or layer itself, and all layers inside, those of nested models included."""
+    return list(model._flatten_layers())
+
+
+def operation_of(tensor: Any) -> Any:
+    """The layer or function that made a symbolic tensor."""
+    return tensor._keras_history.operation
+
+
+def inputs_of(tensor: Any) -> list[Any]:
+    """The symbolic tensors that a symbolic tensor was made of."""
+    history = tensor._keras_history
+    return list(history.operation._inbound_nodes[history.node_index].input_tensors)

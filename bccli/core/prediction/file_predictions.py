@@ -1,0 +1,144 @@
+"""One answer for each file: raw images through a predictor, batch by batch, and the rows of `predict`."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from bccli.core import interruption
+from bccli.core.data.remarks import Remarks
+from bccli.core.prediction.predictor import Predictor
+from bccli.core.prediction.prepared_files import PreparedFile, prepare_file
+from bccli.core.prediction.run_predictor import Prediction
+
+
+@dataclass(frozen=True)
+class FilePrediction:
+    """The answer for an image or a patch: probabilities (classes,), or the error why there is none.
+
+    `label` is the number of the class that it is labelled with, None for the most probable one; `columns`
+    are further values by name. Of a patch, `position` is the row and column in its image, in pixels.
+    `remark` says what is odd about the image, such as `nearly black`; of patches the first has it.
+    """
+
+    path: str
+    probabilities: np.ndarray | None
+    error: str = ""
+    position: tuple[int, int] | None = None
+    label: int | None = None
+    columns: Mapping[str, float | str] = field(default_factory=dict)
+    remark: str = ""
+
+
+def predict(predictor: Predictor, paths: Iterable[str], *, workers: int = 2) -> Iterator[FilePrediction]:
+    """Yield an answer per path, in order; images are decoded ahead in threads.
+
+    A signal is obeyed between two batches: in the midst of a network it would break what it hits.
+    """
+    waiting: deque[Future[PreparedFile]] = deque()
+    names = iter(paths)
+    with interruption.deferred(), ThreadPoolExecutor(workers) as pool:
+        while True:
+            interruption.stop_if_requested()
+            for name in islice(names, 2 * predictor.step - len(waiting)):
+                waiting.append(pool.submit(prepare_file, predictor, name))
+            if not waiting:
+                return
+            batch = [waiting.popleft().result() for _ in range(min(predictor.step, len(waiting)))]
+            yield from (_of_patches if predictor.by_patch else _of_images)(predictor, batch)
+
+
+def _of_images(predictor: Predictor, batch: Sequence[PreparedFile]) -> Iterator[FilePrediction]:
+    """An answer for each image."""
+    good = [entry.patches for entry in batch if not entry.error]
+    answers = iter(_by_image(predictor.answer(list(zip(*good, strict=True)))) if good else ())
+    for entry in batch:
+        if entry.error:
+            yield FilePrediction(entry.path, None, entry.error)
+        else:
+            probabilities, label, columns = next(answers)
+            shown: dict[str, float | str] = {**columns, **entry.columns}
+            yield FilePrediction(entry.path, probabilities, label=label, columns=shown, remark=entry.remark)
+
+
+def _by_image(answers: Prediction) -> Iterator[tuple[np.ndarray, int, dict[str, float]]]:
+    for index, (probabilities, label) in enumerate(zip(answers.probabilities, answers.labels, strict=True)):
+        columns = {name: float(values[index]) for name, values in answers.columns.items()}
+        yield probabilities, int(label), columns
+
+
+def _of_patches(predictor: Predictor, batch: Sequence[PreparedFile]) -> Iterator[FilePrediction]:
+    """An answer for each patch of each image."""
+    for entry in batch:
+        if entry.error:
+            yield FilePrediction(entry.path, None, entry.error)
+            continue
+        (patches,) = entry.patches
+        answers = predictor.of_patches(patches.images)
+        for number, (position, answer) in enumerate(zip(patches.positions, answers, strict=True)):
+            remark = "" if number else entry.remark
+            yield FilePrediction(entry.path, answer, position=position, remark=remark)
+
+
+def remarked(answers: Iterable[FilePrediction], remarks: Remarks) -> Iterator[FilePrediction]:
+    """Yield the answers, and count those that there is something to say about."""
+    for answer in answers:
+        if answer.remark:
+            remarks.add(answer.path, answer.remark)
+        yield answer
+
+
+def to_rows(
+    answers: Iterable[FilePrediction],
+    classes: Sequence[str],
+    top: int | None,
+    *,
+    by_patch: bool = False,
+    columns: Sequence[str] = (),
+) -> Iterator[dict[str, Any]]:
+    """Answers as rows of the contract, with further `columns` behind the probabilities.
+
+    With `top`, the most probable classes by rank instead of all, its label first, and nothing else. With
+    `by_patch`, the row and column of each patch come behind the path.
+    """
+    for answer in answers:
+        values, order = answer.probabilities, _ranked(answer)
+        yield {
+            "path": answer.path,
+            **(dict(zip(("row", "col"), answer.position or (None, None), strict=True)) if by_patch else {}),
+            "predicted": classes[order[0]] if order else None,
+            "probability": float(values[order[0]]) if values is not None else None,
+            **(_all_classes(answer, classes, columns) if top is None else {}),
+            **(_next_ranks(answer, classes, order, top) if top is not None else {}),
+            "error": answer.error or None,
+        }
+
+
+def _ranked(answer: FilePrediction) -> list[int]:
+    """The classes by their probabilities, but the label first; none where there is an error."""
+    if answer.probabilities is None:
+        return []
+    order: list[int] = np.argsort(-answer.probabilities, kind="stable").tolist()
+    return order if answer.label is None else sorted(order, key=lambda number: number != answer.label)
+
+
+def _all_classes(answer: FilePrediction, classes: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
+    values = answer.probabilities
+    shares = {f"p_{name}": None if values is None else float(values[k]) for k, name in enumerate(classes)}
+    return shares | {name: answer.columns.get(name) for name in columns}
+
+
+def _next_ranks(
+    answer: FilePrediction, classes: Sequence[str], order: Sequence[int], top: int
+) -> dict[str, Any]:
+    """The second class by rank and all others up to the last of `top`."""
+    row: dict[str, Any] = {}
+    values = answer.probabilities
+    for rank in range(1, min(top, len(classes))):
+        row[f"predicted_{rank + 1}"] = None if values is None else classes[order[rank]]
+        row[f"probability_{rank + 1}"] = None if values is None else float(values[order[rank]])
+    return row
