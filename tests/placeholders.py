@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bccli.core import engines
 from bccli.core.files import replacing_file
+from bccli.core.models import exporting
 
+EXPORT = exporting._export
 TFLITE = b"a stand-in: mark the test with @pytest.mark.exports"
 
 
@@ -76,7 +79,6 @@ def _contents(figure: Any) -> Iterator[bytes]:
 
 def no_exports(patch: pytest.MonkeyPatch) -> None:
     """.tflite files are a line of text."""
-    from bccli.core.models import exporting
 
     def export(_: Any, inputs: np.ndarray, file: Path, *rest: Any) -> exporting.Export:
         with replacing_file(file) as temporary:
@@ -86,10 +88,13 @@ def no_exports(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(exporting, "_export", export)
 
 
+def real_exports(patch: pytest.MonkeyPatch) -> None:
+    """.tflite files are real ones, also where they were not."""
+    patch.setattr(exporting, "_export", EXPORT)
+
+
 def nobody_opens_them(patch: pytest.MonkeyPatch) -> None:
     """Whoever has LiteRT open such a line fails the test, before TensorFlow answers in its place."""
-    from bccli.core import engines
-
     start = engines.LiteRT.__init__
 
     def opened(self: engines.LiteRT, file: Path, *rest: Any, **options: Any) -> None:
