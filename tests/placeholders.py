@@ -16,7 +16,9 @@ import pytest
 from PIL import Image
 
 from bccli.core.files import replacing_file
+from bccli.core.models import runtimes, tflite_export
 
+EXPORT = tflite_export._export
 TFLITE = b"a stand-in: mark the test with @pytest.mark.exports"
 
 
@@ -76,7 +78,6 @@ def _contents(figure: Any) -> Iterator[bytes]:
 
 def no_exports(patch: pytest.MonkeyPatch) -> None:
     """.tflite files are a line of text."""
-    from bccli.core.models import tflite_export
 
     def export(_: Any, inputs: np.ndarray, file: Path, *rest: Any) -> tflite_export.Export:
         with replacing_file(file) as temporary:
@@ -86,10 +87,13 @@ def no_exports(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tflite_export, "_export", export)
 
 
+def real_exports(patch: pytest.MonkeyPatch) -> None:
+    """.tflite files are real ones, also where they were not."""
+    patch.setattr(tflite_export, "_export", EXPORT)
+
+
 def nobody_opens_them(patch: pytest.MonkeyPatch) -> None:
     """Whoever has LiteRT open such a line fails the test, before TensorFlow answers in its place."""
-    from bccli.core.models import runtimes
-
     start = runtimes.LiteRT.__init__
 
     def opened(self: runtimes.LiteRT, file: Path, *rest: Any, **options: Any) -> None:
