@@ -195,9 +195,10 @@ def _table(path: Path, split: str, screen: console.Console, settings: dict[str, 
     given = click.get_current_context().get_parameter_source("level") != ParameterSource.DEFAULT
     level = settings["level"] if given else None
     subject = subject_of_table(predictions, str(path), split, level=level)
-    for sentence in about_table(subject, predictions):
+    sentences = about_table(subject, predictions)
+    for sentence in sentences:
         screen.note(f"{path}: {sentence}")
-    return subject
+    return subject.remarking(sentences)
 
 
 def _refuse_foreign(folder: Path, *, audit: bool) -> None:

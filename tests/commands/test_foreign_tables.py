@@ -398,3 +398,76 @@ def test_our_own_groups_are_not_explained(bccli: Bccli) -> None:
     entry = entry_of(bccli("evaluate", "-", "--format", "json", input="\n".join([header, *rows])))
     assert entry["resampled"].startswith("groups of like images")
     assert entry["remarks"] is None
+
+
+def evaluated(bccli: Bccli, *tables: Path, options: tuple[str, ...] = ()) -> list[dict]:
+    """What evaluate says of tables, as JSON."""
+    result = bccli("evaluate", *tables, "--bootstrap", 0, "--format", "json", *options)
+    return json.loads(result.stdout)["runs"]
+
+
+@pytest.mark.parametrize("nothing", ["", "NA", "NaN", "None", "null", "#N/A", "?", "-"])
+def test_a_prediction_that_is_missing_is_no_class(bccli: Bccli, tmp_path: Path, nothing: str) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text(f"path,label,predicted\n1.png,benign,benign\n2.png,malignant,{nothing}\n")
+    refused(bccli("evaluate", file, exit=3), "predicted (empty) in row 3", "correct it")
+
+
+def test_a_class_that_is_called_none_is_one(bccli: Bccli, tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text("path,label,predicted\n1.png,none,none\n2.png,some,none\n3.png,some,some\n")
+    (run,) = evaluated(bccli, file)
+    assert sorted(run["classes"]) == ["none", "some"]
+
+
+def test_the_order_of_columns_decides_nothing(bccli: Bccli, tmp_path: Path) -> None:
+    for name, header, swapped in (("a", "p_0,p_1", False), ("b", "p_1,p_0", True)):
+        rows = [("1", 0, 0.9), ("2", 1, 0.2), ("3", 1, 0.6), ("4", 0, 0.7), ("5", 0, 0.4)]
+        cells = [
+            (f"{1 - p:.1f},{p}" if swapped else f"{p},{1 - p:.1f}", path, label) for path, label, p in rows
+        ]
+        lines = [f"{path}.png,{label},{both}" for both, path, label in cells]
+        (tmp_path / name).write_text("\n".join([f"path,label,{header}", *lines]))
+    first, second = evaluated(bccli, tmp_path / "a", tmp_path / "b")
+    for run in (first, second):
+        run.pop("name")
+    assert first == second
+    assert first["positive"] == "1"
+
+
+def test_what_contradicts_itself_is_said(bccli: Bccli, tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text(with_column("predicted", "malignant", "malignant", "benign", "benign"))
+    (run,) = evaluated(bccli, file)
+    assert any("1 of 4 rows predict another class than the most probable" in said for said in run["remarks"])
+    file.write_text(
+        "path,label,predicted\n1.png,benign,benign\n2.png,malign,malignant\n3.png,malignant,benign\n"
+    )
+    (run,) = evaluated(bccli, file)
+    assert any("malign is the label of 1 row and never the prediction" in said for said in run["remarks"])
+    header, *rows = table().splitlines()
+    cells = zip(rows, ("a,1", "a,2", "b,1", "b,2"), strict=True)
+    file.write_text("\n".join([f"{header},patient,patient_id", *(f"{row},{both}" for row, both in cells)]))
+    (run,) = evaluated(bccli, file)
+    assert run["patients"] == 2
+    assert any("patient_id names others" in said for said in run["remarks"])
+    file.write_text(with_column("patient", "1.23457E+11", "1.23457E+11", "7", "8"))
+    (run,) = evaluated(bccli, file)
+    assert any("1.23457E+11 are numbers that a spreadsheet has shortened" in said for said in run["remarks"])
+
+
+def test_what_a_table_keeps_from_the_figures_is_in_every_format(bccli: Bccli, tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text(with_column("patient,split", "a,test", "a,test", "b,val", "b,test"))
+    options = "--level", "patient", "--bootstrap", "0"
+    for form in ("json", "csv", "markdown", "latex"):
+        said = bccli("evaluate", file, *options, "--format", form).stdout
+        assert "3 rows of test are measured" in said, form
+        assert "1 patient has images of several classes" in said, form
+
+
+def test_groups_of_unknown_value_are_one(bccli: Bccli, tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text(with_column("site", "", "unknown", "NA", "north"))
+    groups = [run["group"] for run in evaluated(bccli, file, options=("--by", "site"))]
+    assert groups[1:] == ["site north", "site unknown"] or groups[1:] == ["site unknown", "site north"]

@@ -31,7 +31,7 @@ def patients_in(columns: Columns) -> tuple[Sequence[str] | None, list[str]]:
     """
     given = columns.get("patient")
     if given is not None and any(map(known_patient, given)):
-        return given, []
+        return given, [*_contradicted(given, columns), *_shortened(given)]
     there = [name for name, cells in columns.items() if name != "patient" and any(map(known_patient, cells))]
     sure = [name for name in there if _PATIENT.fullmatch(_bare(name))]
     if len(sure) == 1 and given is None:
@@ -45,6 +45,28 @@ def patients_in(columns: Columns) -> tuple[Sequence[str] | None, list[str]]:
         "patients patient"
     )
     return given, [hint]
+
+
+def _contradicted(given: Sequence[str], columns: Columns) -> Iterator[str]:
+    """Which other column of patients groups rows otherwise than `patient` does."""
+    for name, cells in columns.items():
+        if name == "patient" or not _PATIENT.fullmatch(_bare(name)) or not any(map(known_patient, cells)):
+            continue
+        pairs = len(set(zip(given, cells, strict=True)))
+        if pairs > min(len(set(given)), len(set(cells))):
+            yield f"patients are those of the column patient, and {name} names others for some rows"
+
+
+def _shortened(patients: Sequence[str]) -> Iterator[str]:
+    """That a spreadsheet has cut the numbers of patients, so that several may have become one."""
+    if found := next((patient for patient in patients if _SHORTENED.fullmatch(patient.strip())), ""):
+        yield (
+            f"patients such as {found} are numbers that a spreadsheet has shortened, and one may stand for "
+            "several: export them as text"
+        )
+
+
+_SHORTENED = re.compile(r"[0-9][.,][0-9]+E\+[0-9]+", re.IGNORECASE)
 
 
 def splits_hint(columns: Columns) -> Iterator[str]:

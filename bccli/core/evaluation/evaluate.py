@@ -9,6 +9,7 @@ import numpy as np
 
 from bccli.core.catalog import nearest
 from bccli.core.data.numerals import real
+from bccli.core.data.patients import known_patient
 from bccli.core.data.positive_class import GIVEN
 from bccli.core.errors import DataError, UsageError
 from bccli.core.evaluation.operating_points import (
@@ -69,8 +70,11 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
     temperature = temperature_for(subject, terms, watcher)
     rows = with_owners(tempered(subject.predictions, temperature), pieces=subject.pieces)
     val = tempered(subject.val, temperature) if subject.val is not None and len(subject.val) else None
-    if terms.level == "patient" and (mixed := mixed_patients(rows)):
-        watcher.warn(f"{subject.name}: {mixed} patients have images of several classes; the last one counts")
+    mixed = mixed_patients(rows) if terms.level == "patient" else 0
+    having = "patient has" if mixed == 1 else "patients have"
+    several = [f"{mixed:,} {having} images of several classes; the last one counts"] * bool(mixed)
+    for sentence in several:
+        watcher.warn(f"{subject.name}: {sentence}")
     asked = Measurement(subject, terms, terms.positive or subject.positive)
     if terms.threshold:
         asked = replace(asked, threshold=threshold_for(asked, rows, val))
@@ -89,7 +93,7 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
     overlap = overlap_with_val(subject, terms)
     for sentence in overlap if chosen_on_val(terms) else ():
         watcher.warn(f"{subject.name}: {sentence}")
-    remarks = [*subject.predictions.notes, *overlap]
+    remarks = [*subject.predictions.notes, *several, *overlap]
     whole = replace(whole, **shared, remarks=remarks or None)
     return Evaluation(
         subject,
@@ -199,7 +203,7 @@ def _groups(asked: Measurement, rows: Predictions) -> tuple[Figures, ...]:
             f"{subject.name}: does not say the {name} of its images{nearest(name, telling)}; --by can be "
             f"{', '.join(telling) or 'nothing here'}"
         )
-    values = np.array(rows.traits[name], object)
+    values = np.array([value if known_patient(value) else "" for value in rows.traits[name]], object)
     return tuple(
         replace(_figures(asked, rows.where(values == value))[1], group=f"{name} {value or 'unknown'}")
         for value in sorted(set(values.tolist()), key=_as_number)

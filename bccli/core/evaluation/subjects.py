@@ -1,7 +1,7 @@
 """Whose predictions are measured: those of a run, or a table of predictions that stands alone."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,11 @@ class Subject:
     patches: "Subject | None" = None
     tree: Tree | None = None
     decide: str | None = None
+
+    def remarking(self, sentences: Iterable[str]) -> "Subject":
+        """The same with more that has to be said in every format."""
+        rows = self.predictions
+        return replace(self, predictions=replace(rows, notes=(*rows.notes, *sentences)))
 
     def merges(self, level: str) -> bool:
         """Whether a unit of this level is made of several predictions."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bccli.core.metrics.weighted import Bools, Floats, Material
+from bccli.core.metrics.weighted import Floats, Material
 
 FEWEST = 5
 """With fewer patients there are no intervals (contract, section 2)."""
@@ -36,8 +36,9 @@ def supports(material: Material) -> Mapping[str, Support]:
 
     A share rests on the clusters of its class. Where a class is compared with the rest, as by areas, the
     harmonic mean of both sides counts. The others add up images of all clusters, precision and F1 among
-    them. A measure of a single class needs FEWEST clusters, as few of them lie: of 100 studies with two
-    patients, 20.
+    them, whose clusters are nevertheless those of their class. A measure of a single class, or of two of
+    which one is positive, needs FEWEST clusters of it, as few of them lie: of 100 studies with two patients,
+    20.
     """
     total = material.sums.counts[:, 0].sum(axis=1)
     every = equally_large(total)
@@ -45,13 +46,14 @@ def supports(material: Material) -> Mapping[str, Support]:
     present = [found for found in classes if found["sensitivity"].clusters]
     rarest = min((found["sensitivity"].clusters for found in present), default=0)
     least = min((found["roc_auc"].equal for found in present), default=every)
+    needed = 2 if material.positive is None else FEWEST
     whole = {
         **dict.fromkeys(_OF_ALL, Support(material.clusters, every)),
         "accuracy": Support(material.clusters, every, hull=1.0),
         "patient_accuracy": Support(material.clusters, float(material.clusters), hull=1.0),
         "f1": Support(rarest, every, hull=0.5),
-        **dict.fromkeys(("balanced_accuracy", "auc_paper"), Support(rarest, least, hull=0.0)),
-        **dict.fromkeys(("mcc", "kappa"), Support(rarest, (least + every) / 2)),
+        **dict.fromkeys(("balanced_accuracy", "auc_paper"), Support(rarest, least, needed, hull=0.0)),
+        **dict.fromkeys(("mcc", "kappa"), Support(rarest, (least + every) / 2, needed)),
         **dict.fromkeys(("roc_auc", "pr_auc"), Support(rarest, least, hull=0.5)),
     }
     if material.positive is not None:
@@ -77,15 +79,13 @@ def _of_class(material: Material, number: int, total: Floats, every: float) -> d
     of_own, of_rest = equally_large(own), equally_large(rest)
     both = 2 * of_own * of_rest / (of_own + of_rest) if of_own and of_rest else 0.0
 
-    def support(having: Bools, equal: float, hull: float) -> Support:
-        return Support(int(having.sum()), equal, FEWEST, hull)
-
-    areas = Support(min(int((own > 0).sum()), int((rest > 0).sum())), both, FEWEST, hull=0.5)
+    having, others, predicted = (int((counts > 0).sum()) for counts in (own, rest, claimed))
+    areas = Support(min(having, others), both, FEWEST, hull=0.5)
     return {
-        "sensitivity": support(own > 0, of_own, 0.25),
-        "specificity": support(rest > 0, of_rest, 0.25),
-        "precision": support(claimed > 0, every, 0.5),
-        "f1": support((own > 0) | (claimed > 0), every, 0.5),
+        "sensitivity": Support(having, of_own, FEWEST, hull=0.25),
+        "specificity": Support(others, of_rest, FEWEST, hull=0.25),
+        "precision": Support(min(having, predicted), every, FEWEST, hull=0.5),
+        "f1": Support(having, every, FEWEST, hull=0.5),
         "roc_auc": areas,
         "pr_auc": areas,
     }

@@ -5,7 +5,7 @@ import io
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from bccli.core.data.column_meanings import owners_hint, patients_in, splits_hin
 from bccli.core.data.foreign_tables import number_in, patients_named, records, split_of, text_of
 from bccli.core.data.manifest import Sample
 from bccli.core.data.patients import plain_number
-from bccli.core.data.positive_class import class_order, positive_of, severity
+from bccli.core.data.positive_class import class_order, severity
 from bccli.core.errors import DataError
 from bccli.core.files import write_text
 
@@ -31,6 +31,7 @@ _WANTED = "give a CSV with the columns path,label and either p_<class>… or pre
 _ROUNDING = 1e-6
 _NO_LABEL = frozenset({"", "na", "n/a", "nan", "<na>", "#n/a", "null"})
 """What other tools write where there is no label."""
+_NO_PREDICTION = _NO_LABEL | {"none", "?", "-"}
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,8 @@ def parse_predictions(lines: Iterable[str], name: str, classes: Sequence[str] = 
         table, notes = _of_classes(table)
     _refuse_unreadable(table)
     columns = table.columns
+    if "predicted" in columns:
+        columns["predicted"] = _without_none(columns["predicted"], {*columns["label"], *classes})
     order = list(classes) or _order(table, name)
     labels = _numbers(table, "label", order, name)
     probabilities, more = _in_order(table, order, name) if table.scored else (None, [])
@@ -163,6 +166,9 @@ def parse_predictions(lines: Iterable[str], name: str, classes: Sequence[str] = 
         notes.append(f"patients whose numbers differ in zeros only are one ({shown})")
     if not classes:
         notes += [*told, *splits_hint(columns), *([] if _is_ours(columns) else owners_hint(columns))]
+        notes += [] if table.scored else _one_sided(columns["label"], columns["predicted"])
+    if not _is_ours(columns) and "predicted" in columns and probabilities is not None:
+        notes += _other_than_most_probable(predicted, probabilities)
 
     def column(key: str) -> tuple[str, ...]:
         return tuple(columns[key]) if key in columns else ("",) * len(labels)
@@ -311,6 +317,32 @@ def _refuse_swallowed(row: Sequence[str], separator: str, columns: int, where: s
             )
 
 
+def _without_none(cells: list[str], classes: Collection[str]) -> list[str]:
+    """What is predicted, empty where a program says that nothing is."""
+    nothing = {cell for cell in set(cells) - set(classes) if cell.casefold() in _NO_PREDICTION}
+    return ["" if cell in nothing else cell for cell in cells] if nothing else cells
+
+
+def _one_sided(labels: Sequence[str], predicted: Sequence[str]) -> Iterator[str]:
+    """Which classes are only labels or only predicted: in a table without probabilities, perhaps slips."""
+    for what, one, other in (("label", labels, predicted), ("prediction", predicted, labels)):
+        if alone := sorted(set(one) - set(other)):
+            rows, named = sum(map(Counter(one).__getitem__, alone)), ", ".join(alone[:3])
+            never = "prediction" if what == "label" else "label"
+            counted = f"{rows:,} row{'s' * (rows != 1)}"
+            yield f"{named} is the {what} of {counted} and never the {never}; correct it if it is no class"
+
+
+def _other_than_most_probable(predicted: np.ndarray, probabilities: np.ndarray) -> Iterator[str]:
+    """In how many rows another class is predicted than the most probable one."""
+    chosen = np.take_along_axis(probabilities, predicted[:, None], axis=1)[:, 0]
+    if others := int((chosen < probabilities.max(axis=1)).sum()):
+        yield (
+            f"{others:,} of {len(predicted):,} rows predict another class than the most probable: accuracy "
+            "and F1 are those of the column predicted, areas and losses those of the probabilities"
+        )
+
+
 def _is_ours(columns: Mapping[str, Sequence[str]]) -> bool:
     """Whether bccli wrote the table, which then has all columns that it writes."""
     return {*_IDENTITY, *TRAITS} <= set(columns)
@@ -375,15 +407,14 @@ def _parted_by_blanks(header: Sequence[str]) -> bool:
 
 
 def _order(table: _Table, name: str) -> list[str]:
-    """The classes by their severity where their names say it, else as their columns stand."""
+    """The classes by severity where their names say it, else by name, in whatever order the columns are."""
     named = {*table.columns["label"], *table.columns.get("predicted", ())} - {""}
     if not table.scored:
         _refuse_other_names(table, name)
     classes = table.scored or class_order(named)
     if len(table.scored) == 1:
         classes = _two_of(table.scored[0], named, name)
-    known = positive_of(classes) or None not in map(severity, classes)
-    return list(class_order(classes) if known or not table.scored else classes)
+    return list(class_order(classes))
 
 
 def _refuse_other_names(table: _Table, name: str) -> None:

@@ -203,11 +203,19 @@ def test_beyond_three_in_ten_rounds_there_is_no_interval_but_a_reason():
 def test_what_rests_on_fewer_than_five_patients_has_no_interval(count):
     labels, probabilities, patients = of_classes(20, count)
     figures = measure(labels, probabilities, BINARY, patients=patients, rounds=300)
-    for name in ("tpr", "roc_auc", "sensitivity.malignant"):
+    for name in (
+        "tpr",
+        "roc_auc",
+        "sensitivity.malignant",
+        "f1",
+        "precision.malignant",
+        "mcc",
+        "balanced_accuracy",
+    ):
         assert figures.ci[name] is None
         assert figures.reasons[f"ci.{name}"] == f"rests on {count} patients; its interval needs 5"
     assert figures.ci["tnr"]
-    assert figures.ci["balanced_accuracy"]
+    assert figures.ci["accuracy"]
 
 
 def test_there_are_as_many_rounds_as_the_digits_need():
