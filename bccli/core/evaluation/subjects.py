@@ -10,6 +10,7 @@ from bccli.core.data.label_tree import Tree, parse_tree
 from bccli.core.data.positive_class import UNKNOWN, find_positive
 from bccli.core.errors import DataError
 from bccli.core.files import read_json
+from bccli.core.metrics.losses import CROSS_ENTROPY, Loss
 from bccli.core.runs.aggregation import (
     holds_patches,
     holds_pieces,
@@ -41,8 +42,7 @@ class Subject:
     cut: bool = True
     positive: str | None = None
     positive_origin: str = UNKNOWN
-    loss: str = "categorical_crossentropy"
-    label_smoothing: float = 0.0
+    loss: Loss = CROSS_ENTROPY
     temperature: float | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     run: Run | None = None
@@ -99,9 +99,7 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
         split=split,
         positive=info["positive"],
         positive_origin=_origin(info),
-        loss=info.get("loss") or info["settings"]["loss"],
-        # unknown to older runs
-        label_smoothing=info.get("label_smoothing", info["settings"].get("label_smoothing", 0.0)),
+        loss=_loss(info),
         temperature=temperature_of(run),
         facts={
             "kind": info["kind"],
@@ -112,12 +110,18 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
             "train_accuracy": info["train_accuracy"],
             "val_accuracy": info["val_accuracy"],
             "beta_rows": info.get("beta_rows"),
-            "recipe": info.get("recipe") or None,  # unknown to older runs
+            "recipe": info.get("recipe") or None,
         },
         run=run,
         tree=parse_tree(info["tree"], str(run.root)) if "tree" in info else None,
         decide=info.get("decide"),
     )
+
+
+def _loss(info: Mapping[str, Any]) -> Loss:
+    """The loss that a run was trained on; where its settings do not name one, it stands beside them."""
+    name = info.get("loss") or info["settings"]["loss"]
+    return Loss(name, info.get("label_smoothing", info["settings"].get("label_smoothing", 0.0)))
 
 
 def _origin(info: Mapping[str, Any]) -> str:
