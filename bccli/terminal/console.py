@@ -202,17 +202,18 @@ def show_figures(
     comparison: Mapping[str, Any] | None = None,
 ) -> None:
     """Print figures of the contract: tables for people and papers, one flat table as CSV."""
-    from bccli.terminal import figures_table
+    from bccli.terminal import figure_rows, figures_table
+    from bccli.terminal.figure_remarks import remarks
 
     chosen = _resolved(format, sys.stdout)
     if chosen == "json":
         show_json(figures)
     elif chosen == "csv":
-        show_rows(figures_table.flat_rows(figures, comparison), "csv")
+        show_rows(figure_rows.flat_rows(figures, comparison), "csv")
     elif chosen == "table":
         for table in figures_table.tables(figures, comparison):
             show_rows(table, "table")
-        _show_lines(figures_table.remarks(figures, comparison))
+        _show_lines(remarks(figures, comparison))
     else:
         for number, table in enumerate(figures_table.published(figures, comparison)):
             print(end="\n" * (number > 0))
@@ -222,10 +223,10 @@ def show_figures(
 
 def _below(figures: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] | None, format: str) -> str:
     """What has to be known about tables for a paper, below them."""
-    from bccli.terminal import figures_table
+    from bccli.terminal.figure_remarks import remarks
     from bccli.terminal.writers import REMARKS
 
-    return "\n" + "".join(REMARKS[format](line) for line in figures_table.remarks(figures, comparison))
+    return "\n" + "".join(REMARKS[format](line) for line in remarks(figures, comparison))
 
 
 def show_sweep(rows: Sequence[Mapping[str, Any]], figures: Sequence[Mapping[str, Any]]) -> None:
@@ -279,10 +280,10 @@ def write_figures(
     folder: Path, figures: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] | None
 ) -> None:
     """Write the figures as CSV, and as tables for a paper."""
-    from bccli.terminal import figures_table
+    from bccli.terminal import figure_rows, figures_table
 
     with _destination(folder / "figures.csv") as stream:
-        WRITERS["csv"](figures_table.flat_rows(figures, comparison), stream, "")
+        WRITERS["csv"](figure_rows.flat_rows(figures, comparison), stream, "")
     for format, ending in (("markdown", "md"), ("latex", "tex")):
         with _destination(folder / f"figures.{ending}") as stream:
             for table in figures_table.published(figures, comparison):

@@ -6,7 +6,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bccli.terminal import figures_table
+from bccli.terminal import figure_remarks, figures_table
 from bccli.terminal.writers import cell
 
 Row = Mapping[str, Any]
@@ -68,4 +68,4 @@ def remarks(rows: Sequence[Row], figures: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         if row["status"] == "failed":
             yield f"{row['name']} failed: {row['reason']}"
-    yield from figures_table.remarks(figures, None)
+    yield from figure_remarks.remarks(figures, None)

@@ -14,7 +14,7 @@ from bccli.core.classifiers.run_files import CLASSIFIER, VOCABULARY
 from bccli.core.classifiers.visual_words import learn_vocabulary, load_vocabulary, save_vocabulary
 from bccli.core.data.image_batches import Images, ImageSource
 from bccli.core.errors import DataError
-from bccli.core.evaluation.overfitting import accuracies
+from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models import backend
 from bccli.core.runs.run_folder import Run, complete_run
 from bccli.core.training.assembly import build

@@ -2,5 +2,5 @@
 
 `subjects` are whose predictions are measured, `terms` how, `operating_points` what is chosen on val,
 `leaderboard` several side by side, `run_figures` what a run stores; `published` has the papers' figures,
-`overfitting` says what β is measured on, and `tree_figures` and `tree_decisions` are for trees.
+which `paper_comparison` puts beside a run's, and `tree_figures` and `tree_decisions` are for trees.
 """

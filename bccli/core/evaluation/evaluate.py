@@ -19,12 +19,13 @@ from bccli.core.evaluation.operating_points import (
     threshold_for,
     val_loss_of,
 )
-from bccli.core.evaluation.published import beside
+from bccli.core.evaluation.paper_comparison import beside
 from bccli.core.evaluation.subjects import Subject, in_order_of_names
 from bccli.core.evaluation.terms import Measurement, Terms, chosen_on, chosen_on_val
 from bccli.core.evaluation.tree_figures import measure_tree
-from bccli.core.metrics.figures import Figures, measure, with_overfitting
+from bccli.core.metrics.figures import Figures, measure
 from bccli.core.metrics.folds import over_folds
+from bccli.core.metrics.overfitting import with_overfitting
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.aggregation import (
     at_level,
@@ -131,7 +132,6 @@ def _measured_plainly(asked: Measurement, units: Predictions, *, rounds: int | N
         owners=units.owners,
         resampled=drawn_again(units),
         loss=asked.subject.loss,
-        label_smoothing=asked.subject.label_smoothing,
         predicted=units.predicted,
         rounds=rounds,
     )

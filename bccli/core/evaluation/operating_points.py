@@ -9,7 +9,7 @@ from bccli.core.data.positive_class import UNKNOWN
 from bccli.core.errors import DataError, UsageError
 from bccli.core.evaluation.subjects import Subject
 from bccli.core.evaluation.terms import Measurement, Terms, chosen_on_val, number_of_positive
-from bccli.core.metrics.figures import mean_loss
+from bccli.core.metrics.losses import mean_loss
 from bccli.core.metrics.thresholds import Rule, choose_threshold
 from bccli.core.progress import Watcher
 from bccli.core.runs.aggregation import at_level

@@ -6,10 +6,6 @@ section 2): a run is comparable with them under `--protocol paper` only.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from bccli.core.metrics.figures import Figures
-from bccli.core.runs.run_info import RunInfo
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,6 @@ _TRANSFER = (
     ("vgg16", (0.644, 0.654, 0.644), (0.65, 0.64, 1.01)),
     ("vgg19", (0.629, 0.659, 0.629), (0.64, 0.63, 1.02)),
 )
-
 _ALL_MALIGNANT, _ALL_BENIGN = "all images called malignant", "all images called benign"
 # Section 5.3, table 9: backbone, γ, (AUC, F1, accuracy), and what follows from an AUC of ½ and its F1.
 _TUNED = (
@@ -159,13 +154,10 @@ _FALCONI = (
     # Figure 8: of 3,000 images of each class 2,547 true and 652 false positives, 2,348 true negatives.
     *_cbis(_CHOSEN, "figure 8", {"tpr": 0.849, "fpr": 0.217, "tnr": 0.782}),
 )
-
 # Hallaj Zavareh et al. 2021, sections 3.4 (the model), 3.3 (21 images held out) and 3.6 (the figures).
 _BCNET = Model("vgg16", "softmax", dense=(1024, 1024))
-
 # Abu Al-Haija and Adebanjo 2020, sections 2.3 and 2.4 (the model); table I: 1,995 images at 40×, the test.
 _RESNET = Model("resnet50", "sigmoid", dense=(1024,), dropout=0.4, trainable="all")
-
 # Yan et al. 2018, sections IV.B and IV.C (the models); V.B: 10 % of 400 images are test.
 _PATCHES = Model("inception-v3", "softmax", trainable="all")
 _LSTM = Model("inception-v3", "softmax", head="bilstm", dense=None, layers=3, kind="fusion")
@@ -222,87 +214,3 @@ PAPERS: dict[str, tuple[PaperFigure, ...]] = {
     ),
 }
 """By the recipe's name."""
-
-_LAYERS = {("efficientnet-b0", "top_conv"): 234}
-"""What trees call a layer by, where they were told its name."""
-
-
-def beside(figures: Figures, info: RunInfo) -> list[dict[str, Any]] | None:
-    """The paper's figures of what a run is by its run.json, with what was measured; None where it has none.
-
-    A run of a paper's recipe that is another model, or another level or split of it, or of other data, has
-    none.
-    """
-    fitting = [
-        row
-        for row in PAPERS.get(figures.recipe or "", ())
-        if figures.split
-        and row.split in ("", figures.split)
-        and row.level == figures.level
-        and is_of(row.model, info)
-    ]
-    return [
-        {
-            "measure": row.measure,
-            "paper": row.value,
-            "measured": _measured(figures, row.measure),
-            "n": row.n,
-            "where": row.where,
-            "remark": row.remark,
-        }
-        for row in fitting
-    ] or None
-
-
-def is_of(model: Model, info: RunInfo) -> bool:
-    """Whether a run, by its run.json, is the model of a paper."""
-    settings = info.settings
-    known: dict[str, tuple[Any, Any]] = {
-        "backbone": (model.backbone, info.backbone),
-        "kind": (model.kind, _kind(info)),
-        "gamma": (model.gamma, _gamma(info.backbone, settings)),
-        "trainable": (model.trainable, _trainable(model, settings)),
-        "tree": (model.tree, settings.get("tree", "")),
-        "head": (model.head, settings.get("head")),
-        "output": (model.output, settings.get("output")),
-        "dense": (model.dense, tuple(settings.get("dense") or ())),
-        "layers": (model.layers, len(settings.get("dense") or ())),
-        "dropout": (model.dropout, settings.get("dropout")),
-    }
-    unsaid = {name for name in ("dense", "layers", "dropout") if getattr(model, name) is None}
-    return not settings.get("head_epochs") and all(
-        wanted == found for name, (wanted, found) in known.items() if name not in unsaid
-    )
-
-
-def _kind(info: RunInfo) -> str:
-    """What kind of model a run is; of folds, what each of them is. "" for what no paper has."""
-    settings = info.settings
-    if any(key.startswith(("node ", "compose ")) for key in settings):
-        return ""
-    if settings.get("classifier", "dense") != "dense":
-        return "classifier"
-    if info.kind == "folds":
-        return "fusion" if settings.get("features_from") else "network"
-    return str(info.kind)
-
-
-def _gamma(backbone: str, settings: Mapping[str, Any]) -> Any:
-    """The layer from which a run was fine-tuned, as a number; trees have its name as it was given."""
-    layer = settings.get("from_layer")
-    if isinstance(layer, str):
-        return int(layer) if layer.isdecimal() else _LAYERS.get((backbone, layer), layer)
-    return layer
-
-
-def _trainable(model: Model, settings: Mapping[str, Any]) -> Any:
-    """Which layers learned from the start; only γ says it where a run goes on with another's network."""
-    goes_on = settings.get("features_from") or (settings.get("from_layer") is not None and not model.tree)
-    return model.trainable if goes_on else settings.get("trainable")
-
-
-def _measured(figures: Figures, measure: str) -> Any:
-    name, _, label = measure.partition(".")
-    if name == "node":
-        return ((figures.tree or {}).get("nodes", {}).get(label) or {}).get("accuracy")
-    return (figures.per_class or {}).get(label, {}).get(name) if label else getattr(figures, name)

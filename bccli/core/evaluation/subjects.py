@@ -10,6 +10,7 @@ from bccli.core.data.label_tree import Tree, parse_tree
 from bccli.core.data.positive_class import UNKNOWN, find_positive
 from bccli.core.errors import DataError
 from bccli.core.files import read_json
+from bccli.core.metrics.losses import CROSS_ENTROPY, Loss
 from bccli.core.runs.aggregation import (
     holds_patches,
     holds_pieces,
@@ -42,8 +43,7 @@ class Subject:
     cut: bool = True
     positive: str | None = None
     positive_origin: str = UNKNOWN
-    loss: str = "categorical_crossentropy"
-    label_smoothing: float = 0.0
+    loss: Loss = CROSS_ENTROPY
     temperature: float | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     run: Run | None = None
@@ -105,11 +105,7 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
         split=split,
         positive=info.positive,
         positive_origin=_origin(info),
-        loss=info.loss or info.settings["loss"],
-        # unknown to older runs
-        label_smoothing=info.settings["label_smoothing"]
-        if info.label_smoothing is None
-        else info.label_smoothing,
+        loss=_loss(info),
         temperature=temperature_of(run),
         facts={
             "kind": info.kind,
@@ -125,6 +121,14 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
         run=run,
         tree=parse_tree(info.tree, str(run.root)) if info.tree else None,
         decide=info.decide or None,
+    )
+
+
+def _loss(info: RunInfo) -> Loss:
+    """The loss that a run was trained on; where its settings do not name one, it stands beside them."""
+    name = info.loss or info.settings["loss"]
+    return Loss(
+        name, info.settings["label_smoothing"] if info.label_smoothing is None else info.label_smoothing
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bccli.core.data.label_tree import Tree
 from bccli.core.data.numerals import real
-from bccli.core.metrics.weighted import Floats, Integers
+from bccli.core.metrics.material import Floats, Integers
 
 Answers = Mapping[str, Floats]
 

@@ -13,7 +13,7 @@ from bccli.core.evaluation.tree_decisions import (
     truth_at,
 )
 from bccli.core.metrics.figures import measure
-from bccli.core.metrics.weighted import Floats
+from bccli.core.metrics.material import Floats
 from bccli.core.runs.predictions import Predictions
 
 _OF_A_NODE = (

@@ -11,7 +11,6 @@ from bccli.core import interruption
 from bccli.core.classifiers.run_files import CLASSIFIER
 from bccli.core.data.image_batches import Images, ImageSource
 from bccli.core.errors import DivergedError, TrainingError
-from bccli.core.evaluation.overfitting import accuracies
 from bccli.core.files import replacing_file
 from bccli.core.fusion.bags import Bag, group, position_of
 from bccli.core.fusion.fusion_file import Stored
@@ -19,6 +18,7 @@ from bccli.core.fusion.inputs import BagInputs
 from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Geometry, Network, Rule
 from bccli.core.fusion.networks import standardise_by
 from bccli.core.fusion.patch_run import PatchNetwork, check_base, load_patch_network
+from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models import backend
 from bccli.core.models.heads import OUTPUTS, units
 from bccli.core.models.tflite_export import TOLERANCE, largest_difference

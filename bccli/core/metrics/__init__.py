@@ -1,6 +1,7 @@
 """Arrays of labels and probabilities in, figures out: `figures` has the measures of the contract, section 4.
 
-`bootstrap` has their intervals, `support` what they rest on, `significance` compares two classifiers,
-`thresholds` has operating points, `folds` sums folds up, `plots` draws curves;
-`weighted` computes them all for many weightings at once.
+`cases` checks what comes in, `material` adds it up and sorts it once, `weighted` measures it for many
+weightings at once. `bootstrap` draws these and `limits` makes intervals of them, `support` says what they
+rest on. `significance` compares two classifiers, `thresholds` has operating points, `folds` sums folds up,
+`losses` and `overfitting` are those of training, `roc` and `plots` draw curves.
 """

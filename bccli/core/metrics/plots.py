@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bccli.core.metrics.figures import roc_auc, roc_curve
+from bccli.core.metrics.roc import roc_auc, roc_curve
 from bccli.core.wording import drawable
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from bccli.core.metrics.bootstrap import spreads
-from bccli.core.metrics.figures import material_of
+from bccli.core.metrics.cases import material_of
+from bccli.core.metrics.material import Floats, Integers, Material, Sums
 from bccli.core.metrics.support import FEWEST, supports
-from bccli.core.metrics.weighted import CELLS, Floats, Integers, Material, Sums, measures
+from bccli.core.metrics.weighted import CELLS, measures
 from bccli.core.runs.aggregation import drawn_again, joined, with_owners
 from bccli.core.runs.predictions import Predictions
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bccli.core.metrics.weighted import Floats, Material
+from bccli.core.metrics.material import Floats, Material
 
 FEWEST = 5
 """With fewer patients there are no intervals (contract, section 2)."""

@@ -7,8 +7,8 @@ import numpy as np
 
 from bccli.core.catalog import nearest
 from bccli.core.errors import DataError
-from bccli.core.metrics.figures import roc_curve
-from bccli.core.metrics.weighted import Floats
+from bccli.core.metrics.material import Floats
+from bccli.core.metrics.roc import roc_curve
 
 
 @dataclass(frozen=True)

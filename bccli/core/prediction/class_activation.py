@@ -14,7 +14,7 @@ import numpy as np
 
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.opencv import load_cv2
-from bccli.core.metrics.weighted import Floats
+from bccli.core.metrics.material import Floats
 
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """From which share of its largest value on a map can count as the object."""

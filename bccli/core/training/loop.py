@@ -386,7 +386,7 @@ class Fit:
         )
 
     def _validate(self) -> dict[str, Any]:
-        from bccli.core.metrics.figures import mean_loss
+        from bccli.core.metrics.losses import mean_loss
 
         val, inputs, size = self.examples.val, self.examples.inputs, self.schedule.batch_size * self.together
         batches = (

@@ -17,10 +17,10 @@ from bccli.core.data.image_batches import Images
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.evaluation.external import TRAINING_IMAGES, training_images_of, write_training_images
 from bccli.core.evaluation.leaderboard import figures_json
-from bccli.core.evaluation.overfitting import accuracies
 from bccli.core.evaluation.run_figures import figures_of
 from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
 from bccli.core.metrics.figures import Figures
+from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models.tflite_export import HeadTemplates, ReplaceableHead, export
 from bccli.core.models.weights import Weights
 from bccli.core.progress import Watcher

@@ -30,11 +30,11 @@ from bccli.core.evaluation.external import (
     training_images_of,
     write_training_images,
 )
-from bccli.core.evaluation.overfitting import accuracies
 from bccli.core.evaluation.reused_runs import check_test_is_new
 from bccli.core.evaluation.tree_decisions import DECISIONS, columns_of, leaf_probabilities, to_columns
 from bccli.core.files import is_temporary, write_text
 from bccli.core.kinds import KINDS
+from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import units
 from bccli.core.prediction.region_finder import FOLDER

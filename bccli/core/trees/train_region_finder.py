@@ -15,7 +15,7 @@ from bccli.core.files import replacing, replacing_file
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.imaging.regions import bounding_box
-from bccli.core.metrics.weighted import Floats
+from bccli.core.metrics.material import Floats
 from bccli.core.models.graph import inputs_of, operation_of
 from bccli.core.prediction.class_activation import (
     SHARES,

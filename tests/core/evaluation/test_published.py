@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bccli.core.evaluation.published import PAPERS, beside
+from bccli.core.evaluation.paper_comparison import beside
+from bccli.core.evaluation.published import PAPERS
 from bccli.core.metrics.figures import Figures
 from bccli.core.runs.run_info import RunInfo
 from bccli.recipes import load_recipe

@@ -10,9 +10,10 @@ import sklearn.metrics as judge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bccli.core.metrics import bootstrap as intervals
-from bccli.core.metrics import weighted as weighting
-from bccli.core.metrics.figures import material_of, measure
+from bccli.core.metrics import bootstrap, weighted
+from bccli.core.metrics.cases import material_of
+from bccli.core.metrics.figures import measure
+from bccli.core.metrics.limits import student
 from bccli.core.metrics.weighted import measures
 
 BINARY = ["benign", "malignant"]
@@ -120,8 +121,8 @@ def test_intervals_hold_the_figure_and_are_the_same_each_time():
 def test_the_number_of_rounds_at_a_time_changes_nothing(monkeypatch):
     labels, probabilities, patients = study(1, patients=30)
     whole = measure(labels, probabilities, BINARY, patients=patients, rounds=50)
-    monkeypatch.setattr(weighting, "CELLS", 200)
-    monkeypatch.setattr(intervals, "CELLS", 200)
+    monkeypatch.setattr(weighted, "CELLS", 200)
+    monkeypatch.setattr(bootstrap, "CELLS", 200)
     parts = measure(labels, probabilities, BINARY, patients=patients, rounds=50)
     for name, limits in whole.ci.items():
         assert parts.ci[name] == (limits and pytest.approx(limits)), name
@@ -153,7 +154,7 @@ def test_all_patients_are_drawn_together_so_that_the_mix_of_classes_varies():
     labels, probabilities, patients = study(4, patients=12)
     labels = np.repeat(np.arange(12) < 6, 5).astype(int)
     material = material_of(labels, probabilities, BINARY, patients=patients)
-    (found,) = intervals.spreads([material], rounds=400)
+    (found,) = bootstrap.spreads([material], rounds=400)
     mix = found["majority_accuracy"].values
     assert np.ptp(mix) > 0.2
     expected = np.abs(np.random.default_rng(1).binomial(12, 0.5, 10_000) / 12 - 0.5) + 0.5
@@ -161,9 +162,9 @@ def test_all_patients_are_drawn_together_so_that_the_mix_of_classes_varies():
 
 
 def test_weightings_are_the_same_however_many_come_at_once(monkeypatch):
-    whole = np.concatenate(list(intervals.draws(np.random.default_rng(3), 7, rounds=40)))
-    monkeypatch.setattr(intervals, "CELLS", 20)
-    parts = np.concatenate(list(intervals.draws(np.random.default_rng(3), 7, rounds=40)))
+    whole = np.concatenate(list(bootstrap.draws(np.random.default_rng(3), 7, rounds=40)))
+    monkeypatch.setattr(bootstrap, "CELLS", 20)
+    parts = np.concatenate(list(bootstrap.draws(np.random.default_rng(3), 7, rounds=40)))
     assert (whole == parts).all()
     assert (whole.sum(axis=1) == 7).all()
 
@@ -221,7 +222,7 @@ def test_what_rests_on_fewer_than_five_patients_has_no_interval(count):
 def test_there_are_as_many_rounds_as_the_digits_need():
     few = measure(*study(7, patients=30)[:2], BINARY, patients=study(7, patients=30)[2], rounds=None)
     many = measure(*study(7, patients=3000)[:2], BINARY, patients=study(7, patients=3000)[2], rounds=None)
-    assert few.rounds == intervals.MOST_ROUNDS
+    assert few.rounds == bootstrap.MOST_ROUNDS
     assert many.rounds < few.rounds / 2
     assert few.ci_error["accuracy"] < 0.005  # half of the second decimal, which is the last one that is shown
 
@@ -231,7 +232,7 @@ def test_the_error_of_limits_is_what_other_rounds_make_of_them():
     material = material_of(labels, probabilities, BINARY, patients=patients)
     lows, errors = [], []
     for seed in range(40):
-        limits = intervals.intervals(material, rounds=500, seed=seed).limits["roc_auc"]
+        limits = bootstrap.intervals(material, rounds=500, seed=seed).limits["roc_auc"]
         lows.append(limits.low)
         errors.append(limits.error)
     assert 0.6 < np.median(errors) / np.std(lows) < 1.8
@@ -262,7 +263,7 @@ def test_no_mistake_among_some_patients_is_not_certainty():
 @given(st.integers(1, 1000))
 @settings(max_examples=50)
 def test_students_t_is_scipys(freedom):
-    assert intervals.student(0.975, freedom) == pytest.approx(scipy.stats.t.ppf(0.975, freedom), abs=0.02)
+    assert student(0.975, freedom) == pytest.approx(scipy.stats.t.ppf(0.975, freedom), abs=0.02)
 
 
 SHARE = 0.93, 0.97

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bccli.core.errors import DataError, UsageError
-from bccli.core.metrics import figures as metrics
 from bccli.core.metrics.figures import Figures, measure
+from bccli.core.metrics.losses import EPSILON, LOSSES, Loss, mean_loss
+from bccli.core.metrics.overfitting import beta, overfits, with_overfitting
+from bccli.core.metrics.roc import roc_auc, roc_curve
 
 BINARY = ["benign", "malignant"]
 GRADES = ["I", "II", "III"]
@@ -121,22 +123,22 @@ def test_each_class_against_the_rest_is_scikit_learns(split):
 @given(splits(class_counts=(2,)))
 def test_the_roc_curve_is_scikit_learns_and_its_area_is_the_auc(split):
     labels, probabilities = split
-    curve = metrics.roc_curve(labels == 1, probabilities[:, 1])
+    curve = roc_curve(labels == 1, probabilities[:, 1])
     expected = judge.roc_curve(labels, probabilities[:, 1], drop_intermediate=False)
     for ours, theirs in zip(curve, expected, strict=True):
         np.testing.assert_allclose(ours, theirs)
     area = np.trapezoid(curve[1], curve[0])
-    assert metrics.roc_auc(labels == 1, probabilities[:, 1]) == pytest.approx(area)
+    assert roc_auc(labels == 1, probabilities[:, 1]) == pytest.approx(area)
 
 
 @given(splits())
 def test_the_loss_of_a_softmax_is_scikit_learns_log_loss(split):
     labels, probabilities = split
-    clipped = np.clip(probabilities, metrics.EPSILON, 1 - metrics.EPSILON)
+    clipped = np.clip(probabilities, EPSILON, 1 - EPSILON)
     expected = -np.log(clipped[np.arange(len(labels)), labels]).mean()
     assert measure(labels, probabilities, names(probabilities.shape[1])).loss == pytest.approx(expected)
     inner = 0.9 * probabilities + 0.1 / probabilities.shape[1]
-    assert metrics.mean_loss(labels, inner, "categorical_crossentropy") == pytest.approx(
+    assert mean_loss(labels, inner, "categorical_crossentropy") == pytest.approx(
         judge.log_loss(labels, inner)
     )
 
@@ -144,25 +146,25 @@ def test_the_loss_of_a_softmax_is_scikit_learns_log_loss(split):
 def test_losses_by_hand():
     labels, probabilities = np.array([0, 1]), np.array([[0.8, 0.2], [0.4, 0.6]])
     entropy = -(np.log(0.8) + np.log(0.6)) / 2
-    assert metrics.mean_loss(labels, probabilities, "categorical_crossentropy") == pytest.approx(entropy)
-    assert metrics.mean_loss(labels, probabilities, "binary_crossentropy") == pytest.approx(entropy)
-    assert metrics.mean_loss(labels, probabilities, "mse") == pytest.approx((0.04 + 0.16) / 2)
+    assert mean_loss(labels, probabilities, "categorical_crossentropy") == pytest.approx(entropy)
+    assert mean_loss(labels, probabilities, "binary_crossentropy") == pytest.approx(entropy)
+    assert mean_loss(labels, probabilities, "mse") == pytest.approx((0.04 + 0.16) / 2)
 
 
 def test_losses_are_clipped_where_keras_clips_them():
     labels, certain_and_wrong = np.array([0]), np.array([[0.0, 1.0]])
     for name in ("categorical_crossentropy", "binary_crossentropy"):
-        assert metrics.mean_loss(labels, certain_and_wrong, name) == pytest.approx(-np.log(1e-7))
+        assert mean_loss(labels, certain_and_wrong, name) == pytest.approx(-np.log(1e-7))
 
 
 def test_crossentropy_normalises_the_rows_of_a_sigmoid_as_keras_does():
     sigmoids = np.array([[0.9, 0.9, 0.0], [0.0, 0.0, 0.0]])
-    losses = metrics.LOSSES["categorical_crossentropy"](np.eye(3)[[0, 0]], sigmoids)
+    losses = LOSSES["categorical_crossentropy"](np.eye(3)[[0, 0]], sigmoids)
     np.testing.assert_allclose(losses, [-np.log(0.5), -np.log(1e-7)])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", metrics.LOSSES)
+@pytest.mark.parametrize("name", LOSSES)
 def test_losses_are_keras_losses(name):
     import keras
 
@@ -171,7 +173,7 @@ def test_losses_are_keras_losses(name):
     outputs[0] = [0, 0, 1]
     keras_name = {"focal": "categorical_focal_crossentropy"}.get(name, name)
     keras_mean = float(keras.losses.get(keras_name)(np.eye(3)[labels], outputs).numpy().mean())
-    assert metrics.mean_loss(labels, outputs, name) == pytest.approx(keras_mean, rel=1e-5)
+    assert mean_loss(labels, outputs, name) == pytest.approx(keras_mean, rel=1e-5)
 
 
 def test_patient_accuracy_is_the_mean_over_patients():
@@ -273,27 +275,27 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
 
 
 def test_beta_and_overfitting():
-    assert metrics.beta(1.0, 0.86) == pytest.approx(1.163, abs=1e-3)
-    assert metrics.beta(0.9, 0.0) is metrics.beta(0.9, None) is metrics.beta(None, 0.9) is None
-    assert metrics.overfits(0.96, 0.85) is True
-    assert metrics.overfits(0.8, 0.9) is False
-    assert metrics.overfits(None, 0.9) is metrics.overfits(0.9, None) is None
+    assert beta(1.0, 0.86) == pytest.approx(1.163, abs=1e-3)
+    assert beta(0.9, 0.0) is beta(0.9, None) is beta(None, 0.9) is None
+    assert overfits(0.96, 0.85) is True
+    assert overfits(0.8, 0.9) is False
+    assert overfits(None, 0.9) is overfits(0.9, None) is None
 
 
 @pytest.mark.parametrize("tenths", range(10))
 def test_exactly_ten_points_are_no_overfitting(tenths):
-    assert metrics.overfits((tenths + 1) / 10, tenths / 10) is False
+    assert overfits((tenths + 1) / 10, tenths / 10) is False
 
 
 def test_overfitting_is_measured_against_val_and_as_in_the_paper_against_test():
-    figures = metrics.with_overfitting(golden(), 1.0, 0.95, 0.8)
+    figures = with_overfitting(golden(), 1.0, 0.95, 0.8)
     assert figures.train_accuracy == 1
     assert figures.val_accuracy == 0.95
     assert figures.beta == pytest.approx(1 / 0.95)
     assert figures.beta_paper == 1.25
     assert figures.overfit is False
     assert figures.overfit_paper is True
-    unknown = metrics.with_overfitting(golden(), None, 0.95, None)
+    unknown = with_overfitting(golden(), None, 0.95, None)
     assert unknown.val_accuracy == 0.95
     assert unknown.beta is unknown.beta_paper is unknown.overfit is unknown.overfit_paper is None
 
@@ -342,7 +344,7 @@ def test_inputs_that_do_not_fit_together_are_data_errors(labels, probabilities, 
         measure(labels, probabilities, BINARY, **options)
 
 
-@pytest.mark.parametrize("options", [{"positive": "cancer"}, {"loss": "hinge"}])
+@pytest.mark.parametrize("options", [{"positive": "cancer"}, {"loss": Loss("hinge")}])
 def test_unknown_names_are_usage_errors_that_list_the_known_ones(options):
     with pytest.raises(UsageError, match=r"choose one of (benign, malignant|categorical_crossentropy, )"):
         measure([0, 1], np.eye(2), BINARY, **options)

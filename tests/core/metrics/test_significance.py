@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bccli.core.metrics import significance as comparing
-from bccli.core.metrics.figures import material_of, measure
+from bccli.core.metrics.cases import material_of
+from bccli.core.metrics.figures import measure
 from bccli.core.metrics.significance import EXACT, Side, compare, delong, mcnemar, swapped
 from bccli.core.runs.predictions import Predictions
 

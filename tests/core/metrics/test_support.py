@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bccli.core.metrics.bootstrap import spreads
-from bccli.core.metrics.figures import material_of
+from bccli.core.metrics.cases import material_of
 from bccli.core.metrics.support import Support, equally_large, supports
 
 BINARY = ["benign", "malignant"]

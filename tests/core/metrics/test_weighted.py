@@ -8,9 +8,10 @@ import sklearn.metrics as judge
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bccli.core.metrics import weighted as weighting
-from bccli.core.metrics.figures import material_of, measure
-from bccli.core.metrics.weighted import areas, collect, measures, rank
+from bccli.core.metrics.cases import material_of
+from bccli.core.metrics.figures import measure
+from bccli.core.metrics.material import Cases, collect, rank
+from bccli.core.metrics.weighted import IN_CACHE, areas, measures
 
 
 @st.composite
@@ -48,7 +49,11 @@ def test_sums_per_class_say_what_the_confusion_matrix_does(images, quadratic):
     classes, labels, predicted, owners, weights = images
     weights = weights[:, : owners.max() + 1]
     material = collect(
-        labels, predicted, None, owners, classes=classes, positive=None, per_image={}, quadratic=quadratic
+        Cases(labels, predicted, None, owners),
+        classes=classes,
+        positive=None,
+        per_image={},
+        quadratic=quadratic,
     )
     found = measures(material, weights)
     apart = np.subtract.outer(np.arange(classes), np.arange(classes))
@@ -138,4 +143,4 @@ def test_memory_grows_with_the_classes_and_not_with_their_square():
     measures(material, weights)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 16e6 + 8 * weighting.IN_CACHE * 8
+    assert peak < 16e6 + 8 * IN_CACHE * 8

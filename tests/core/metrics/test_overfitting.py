@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bccli.core.data.manifest import Sample
-from bccli.core.evaluation.overfitting import ALL, ORIGINALS, accuracies
+from bccli.core.metrics.overfitting import ALL, ORIGINALS, accuracies
 
 TRAIN, VAL, TEST, UNUSED = 0, 1, 2, -1
 # (part, is a copy, is classified correctly)
