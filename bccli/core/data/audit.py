@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.data.audit_pairs import Pair, crossing_pairs
-from bccli.core.data.dataset import Dataset
+from bccli.core.data.dataset import CACHE_FOLDER, Dataset
 from bccli.core.data.image_batches import decode_prepared
 from bccli.core.data.leakage import (
     OTHER_SIDE,
@@ -85,7 +85,7 @@ def audit_all(datasets: Sequence[Dataset]) -> Iterator[Finding]:
         yield from _audit_inside(dataset)
     for place, dataset in enumerate(datasets):
         for other in datasets[:place]:
-            leak, facts = _between(dataset, other.samples, hashes_of(other, other.root / ".cache"))
+            leak, facts = _between(dataset, other.samples, hashes_of(other, other.root / CACHE_FOLDER))
             samples = (*dataset.samples, *other.samples)
             examples = _pairs(leak, [sample.path for sample in samples])
             pairs = crossing_pairs(leak, facts, samples, dataset.root, other.root)
@@ -93,7 +93,7 @@ def audit_all(datasets: Sequence[Dataset]) -> Iterator[Finding]:
 
 
 def _audit_inside(dataset: Dataset) -> Iterator[Finding]:
-    facts = facts_of(dataset.samples, hashes_of(dataset, dataset.root / ".cache"))
+    facts = facts_of(dataset.samples, hashes_of(dataset, dataset.root / CACHE_FOLDER))
     paths = [sample.path for sample in dataset.samples]
     if dataset.folds:
         folds = np.array([-1 if sample.fold is None else sample.fold for sample in dataset.samples])
@@ -130,7 +130,7 @@ def _between(
     ours = [replace(sample, patient=_whose(sample)) for sample in dataset.samples]
     theirs = [Sample(patient=_whose(sample), sha256=sample.sha256) for sample in others]
     inside = np.arange(len(ours) + len(theirs)) < len(ours)
-    both = np.concatenate([hashes_of(dataset, dataset.root / ".cache"), image_hashes])
+    both = np.concatenate([hashes_of(dataset, dataset.root / CACHE_FOLDER), image_hashes])
     counted = inside.copy()
     if chosen is not None:
         counted[: len(ours)] = chosen
@@ -180,7 +180,7 @@ def hashes_path(cache: Path, content: str) -> Path:
 
 def hashes_of(dataset: Dataset, cache: Path) -> np.ndarray:
     """The looks of a dataset's images, as `table_of_looks` makes them, from the cache or from the pixels."""
-    for folder in (cache, dataset.root / ".cache"):
+    for folder in (cache, dataset.root / CACHE_FOLDER):
         try:
             table = np.load(hashes_path(folder, dataset.hash), allow_pickle=False)
         except (OSError, ValueError, EOFError):

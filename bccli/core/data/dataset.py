@@ -14,6 +14,12 @@ from bccli.core.errors import DataError
 from bccli.core.files import leaves_folder, read_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
 
+DATASET_FILE, MANIFEST_FILE = "dataset.json", "manifest.csv"
+AUDIT_FILE, QUARANTINE_FILE = "audit.csv", "quarantine.csv"
+PREVIEW_FILE, STATS_FILE = "preview.png", "stats.png"
+IMAGES_FOLDER, MASKS_FOLDER, CACHE_FOLDER = "images", "masks", ".cache"
+JOURNALS_FOLDER, JOURNALS_SETTINGS_FILE = ".unfinished", "settings.json"
+
 _PATHS = ("path", "parent", "mask")
 """The columns of a manifest that name files of the dataset."""
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -106,22 +112,22 @@ def load_dataset(root: Path) -> Dataset:
     """Read a prepared dataset. Raises DataError where it is none, unfinished, or of another format."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; make it with bccli prepare")
-    if not (root / "dataset.json").exists():
-        unfinished = (root / ".unfinished").exists()
+    if not (root / DATASET_FILE).exists():
+        unfinished = (root / JOURNALS_FOLDER).exists()
         advice = f"run the same {_maker(root)} again" if unfinished else "make one with bccli prepare"
         state = "its preparation is unfinished" if unfinished else "is not a prepared dataset"
         raise DataError(f"{root}: {state} (it has no dataset.json); {advice}")
-    info = DatasetInfo.read(root / "dataset.json")
-    samples = tuple(read_rows(root / "manifest.csv"))
+    info = DatasetInfo.read(root / DATASET_FILE)
+    samples = tuple(read_rows(root / MANIFEST_FILE))
     paths: set[str] = set()
     for sample in samples:
         if fault := _fault(sample, info.classes, paths):
-            where = f"{root / 'manifest.csv'}: {sample.path or 'a row'}"
+            where = f"{root / MANIFEST_FILE}: {sample.path or 'a row'}"
             raise DataError(f"{where} {fault}; correct it or prepare the dataset again")
         paths.add(sample.path)
     if twice := next((sample for sample in samples if sample.mask in paths), None):
         raise DataError(
-            f"{root / 'manifest.csv'}: {twice.path} has a mask ({twice.mask}) that is another row's image; "
+            f"{root / MANIFEST_FILE}: {twice.path} has a mask ({twice.mask}) that is another row's image; "
             "correct it or prepare the dataset again"
         )
     return Dataset(root, info, samples, content_hash(samples))
@@ -130,7 +136,7 @@ def load_dataset(root: Path) -> Dataset:
 def _maker(root: Path) -> str:
     """The command that was at work on an unfinished dataset."""
     with suppress(DataError, TypeError):
-        if "per_image" in read_json(root / ".unfinished" / "settings.json"):
+        if "per_image" in read_json(root / JOURNALS_FOLDER / JOURNALS_SETTINGS_FILE):
             return "bccli augment"
     return "bccli prepare"
 

@@ -1,50 +1,24 @@
 """External validation: a run on another prepared dataset, audited against what the run has seen."""
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from bccli.core.data.audit import audit_between, hash_table
 from bccli.core.data.dataset import Dataset
-from bccli.core.data.leakage import Leak, leak_sentences
+from bccli.core.data.leakage import leak_sentences
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
 from bccli.core.evaluation.subjects import Subject, subject_of
-from bccli.core.files import write_text
 from bccli.core.kinds import KINDS, imported
 from bccli.core.prediction.file_predictions import predict
 from bccli.core.prediction.predictor import Predictor, load_predictor
 from bccli.core.prediction.run_predictor import Prediction, most_probable
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.predictions import TRAITS, Predictions, read_predictions
-from bccli.core.runs.run_folder import Run, networks_of
-
-TRAINING_IMAGES = "seen.csv"
-_COLUMNS = ("path", "split", "dataset", "patient", "sha256", "perceptual", "blank")
-
-
-def write_training_images(path: Path, rows: Iterable[tuple[Sample, str, int, bool]]) -> None:
-    """What a run was made with: each image of train and val, its split in this run, and its looks."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for sample, split, perceptual, blank in rows:
-        identity = sample.path, split, sample.dataset, sample.patient, sample.sha256
-        writer.writerow([*identity, f"{perceptual:016x}", int(blank)])
-    write_text(path, stream.getvalue())
-
-
-def _read_training_images(run: Run) -> Iterator[dict[str, str]]:
-    """The rows of a run's seen.csv, or of those of its folds."""
-    for part in [run] if TRAINING_IMAGES in run.info.files else networks_of(run):
-        with part.part(TRAINING_IMAGES).open(
-            newline="", encoding="utf-8", errors="surrogateescape"
-        ) as stream:
-            yield from csv.DictReader(stream)
+from bccli.core.runs.run_folder import Run
+from bccli.core.runs.training_images import audit_against
 
 
 def subject_on(
@@ -141,27 +115,6 @@ def check_input_spec(run: Run, dataset: Dataset, watcher: Watcher) -> None:
             )
     if dataset.preparation != run.preparation:
         watcher.warn(f"{dataset.root}: was prepared otherwise than what {run.root} was trained on")
-
-
-def training_images_of(run: Run) -> list[tuple[Sample, str, int, bool]]:
-    """What a run was made with, as `write_seen` takes it."""
-    return [
-        (
-            Sample(patient=row["patient"], dataset=row["dataset"], sha256=row["sha256"], path=row["path"]),
-            row["split"],
-            int(row["perceptual"], 16),
-            row["blank"] == "1",
-        )
-        for row in _read_training_images(run)
-    ]
-
-
-def audit_against(run: Run, dataset: Dataset, *, chosen: np.ndarray | None = None) -> Leak:
-    """What a dataset, or its `chosen` images (images,), shares with those that a run was trained on or
-    chosen by."""
-    seen = training_images_of(run)
-    looks = hash_table([row[2] for row in seen], [row[3] for row in seen])
-    return audit_between(dataset, [row[0] for row in seen], looks, chosen=chosen)[0]
 
 
 def answers_to(

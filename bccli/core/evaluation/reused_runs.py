@@ -5,9 +5,9 @@ import numpy as np
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.leakage import leak_sentences
 from bccli.core.errors import LeakageError
-from bccli.core.evaluation.external import audit_against
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run
+from bccli.core.runs.training_images import audit_against
 
 
 def check_test_is_new(

@@ -22,7 +22,7 @@ from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models import backend
 from bccli.core.models.heads import OUTPUTS, units
 from bccli.core.models.tflite_export import TOLERANCE, largest_difference
-from bccli.core.runs.run_folder import STATE, Run, complete_run, load_run
+from bccli.core.runs.run_folder import STATE_FILE, Run, complete_run, load_run
 from bccli.core.training.design import TRAIN, VAL, Job
 from bccli.core.training.features import CHUNK, StoredFeatures, compute_features
 from bccli.core.training.live_augmentation import with_views
@@ -181,7 +181,7 @@ def _train(way: Network, material: Material, run: Run, context: RunContext) -> L
         np.flatnonzero(material.parts == TRAIN), np.flatnonzero(material.parts == VAL), design.augment_val,
     )  # fmt: skip
     fit = Fit(
-        network, examples, design.schedule, run.root / STATE,
+        network, examples, design.schedule, run.root / STATE_FILE,
         watcher=context.watcher, on_state=Curves(run.root),
         on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
     )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from bccli import __version__
 from bccli.core.augmentation.policy_sheet import draw_sheet
 from bccli.core.data.audit_pairs import part_of
-from bccli.core.data.dataset import Dataset, DatasetInfo, load_dataset
+from bccli.core.data.dataset import JOURNALS_FOLDER, Dataset, DatasetInfo, load_dataset
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import BccliError
 from bccli.core.preparation.augment_chunk import (
@@ -22,7 +22,6 @@ from bccli.core.preparation.augment_chunk import (
     read_pixels,
 )
 from bccli.core.preparation.augment_request import Outcome, Request, plan_outcome
-from bccli.core.preparation.chunks import JOURNALS
 from bccli.core.preparation.estimate import Estimate, estimate
 from bccli.core.preparation.merge import merge
 from bccli.core.preparation.resumable import Making, finished, keep_apart, make
@@ -127,7 +126,7 @@ class Augmentation(Making):
 
     def check_space(self) -> None:
         """Raises BccliError where the disk has too little room for what is still to be written."""
-        ready = sum(path.stem.isdecimal() for path in (self.out / JOURNALS).glob("*.json"))
+        ready = sum(path.stem.isdecimal() for path in (self.out / JOURNALS_FOLDER).glob("*.json"))
         if ready >= self.chunks:
             return
         whole = self.foresee()

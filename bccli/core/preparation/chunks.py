@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core import interruption
+from bccli.core.data.dataset import IMAGES_FOLDER, JOURNALS_FOLDER, MASKS_FOLDER
 from bccli.core.data.manifest import MANIFEST, Sample, sample_from_row
 from bccli.core.datasets import Reading
 from bccli.core.datasets.loading import load_raw, root_of
@@ -29,7 +30,6 @@ PER_FOLDER = 1000
 # Images in a chunk: few where each gives many patches or is a whole mammogram, so that little is done twice
 # after a kill, and all workers have something to do.
 _IMAGES, _CUT_IMAGES, _LARGE_IMAGES = 128, 4, 16
-JOURNALS = ".unfinished"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def chunk_size(preparation: Preparation) -> int:
 
 def journal_path(out: Path, number: int) -> Path:
     """Where the results of a chunk are entered."""
-    return out / JOURNALS / f"{number:07d}.json"
+    return out / JOURNALS_FOLDER / f"{number:07d}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Entries:
     remarked: list[tuple[str, str]]
 
 
-def image_path(number: int, patch: int | None = None, folder: str = "images") -> str:
+def image_path(number: int, patch: int | None = None, folder: str = IMAGES_FOLDER) -> str:
     """The place of image `number`, or of one of its patches, in a prepared dataset: 1,000 to a folder."""
     image = f"{folder}/{number // PER_FOLDER:03d}/{number:06d}"
     if patch is None:
@@ -184,7 +184,7 @@ def _write_piece(out: Path, sample: Sample, piece: Piece, number: int, patch: in
     )
     if piece.mask is not None:
         box = ",".join(map(str, piece.box)) if piece.box else box_of(piece.mask)
-        sample = replace(sample, mask=image_path(number, patch, "masks"), box=box)
+        sample = replace(sample, mask=image_path(number, patch, MASKS_FOLDER), box=box)
         write_png(out, sample.mask, piece.mask)
     size = write_png(out, sample.path, image)
     return [sample.cells(MANIFEST), size, perceptual_hash(image), is_blank(image)]

@@ -14,13 +14,22 @@ import numpy as np
 
 from bccli.core.data.audit import hashes_path, store_hashes
 from bccli.core.data.audit_pairs import NEAR, Pair, conflicts_json, part_of, registered, write_pairs
+from bccli.core.data.dataset import (
+    AUDIT_FILE,
+    CACHE_FOLDER,
+    JOURNALS_FOLDER,
+    MANIFEST_FILE,
+    PREVIEW_FILE,
+    QUARANTINE_FILE,
+    STATS_FILE,
+)
 from bccli.core.data.leakage import ImageFacts, Leak, audit_folds, audit_splits
 from bccli.core.data.lookalikes import IDENTICAL
 from bccli.core.data.manifest import MANIFEST, SPLITS, ContentHash, Sample
 from bccli.core.data.remarks import Remarks
 from bccli.core.errors import DataError
 from bccli.core.files import replacing, write_bytes
-from bccli.core.preparation.chunks import JOURNALS, read_entries
+from bccli.core.preparation.chunks import read_entries
 from bccli.core.preparation.counts import Background, Census
 from bccli.core.preparation.preview_png import Selection, draw_preview
 from bccli.core.preparation.stats_png import draw_stats
@@ -93,17 +102,17 @@ def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = 
     for label in found.classes:
         if not any(count for (_, name), count in tally.census.images.items() if name == label):
             raise DataError(f"{out}: no image of class {label} {_why_none(out, left_out)}")
-    write_bytes(out / "preview.png", draw_preview(out, selection))
+    write_bytes(out / PREVIEW_FILE, draw_preview(out, selection))
     background = found.background()
-    write_bytes(out / "stats.png", draw_stats(tally.census, found.classes, background))
+    write_bytes(out / STATS_FILE, draw_stats(tally.census, found.classes, background))
     excluded = {remark.kind: remark.count for remark in found.tally.remarked() if remark.kind in _LEFT_OUT}
     excluded |= {kind: left_out[kind] for kind in EXCLUSIONS if left_out[kind]}
     facts = tally.facts()
     leaks = audit_of(facts, np.array(tally.part, np.int32), folds=tally.folds)
     pairs = (*_placed(out, pairs), *_prepared_pairs(out, facts, leaks, pairs))
     if pairs:
-        write_pairs(out / "audit.csv", pairs)
-    image_hashes = hashes_path(out / ".cache", tally.content.hexdigest())
+        write_pairs(out / AUDIT_FILE, pairs)
+    image_hashes = hashes_path(out / CACHE_FOLDER, tally.content.hexdigest())
     store_hashes(image_hashes, np.array(tally.perceptual, np.uint64), facts.blank)
     return {
         "counts": _counts(tally, found.classes),
@@ -214,7 +223,7 @@ def _counts(tally: _Tally, classes: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _journals(out: Path) -> Iterator[Path]:
-    yield from sorted(path for path in (out / JOURNALS).glob("*.json") if path.stem.isdecimal())
+    yield from sorted(path for path in (out / JOURNALS_FOLDER).glob("*.json") if path.stem.isdecimal())
 
 
 def _write_tables(out: Path, tally: _Tally, selection: Selection, remarked: Tally) -> Counter[str]:
@@ -224,7 +233,7 @@ def _write_tables(out: Path, tally: _Tally, selection: Selection, remarked: Tall
     """
     left_out: Counter[str] = Counter()
     with ExitStack() as stack:
-        manifest = _writer(stack, out / "manifest.csv", MANIFEST)
+        manifest = _writer(stack, out / MANIFEST_FILE, MANIFEST)
         quarantine = None
         for journal in _journals(out):
             entries = read_entries(journal)
@@ -233,7 +242,7 @@ def _write_tables(out: Path, tally: _Tally, selection: Selection, remarked: Tall
                 tally.add(prepared.sample, prepared.perceptual, prepared.blank)
                 selection.add(prepared.sample)
             if entries.bad and quarantine is None:
-                quarantine = _writer(stack, out / "quarantine.csv", ("path", "reason"))
+                quarantine = _writer(stack, out / QUARANTINE_FILE, ("path", "reason"))
             if quarantine is not None:
                 quarantine.writerows(entries.bad)
             for source, what in entries.blank:

@@ -12,11 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from bccli.core import interruption
-from bccli.core.data.dataset import DatasetInfo, first_difference
+from bccli.core.data.dataset import (
+    AUDIT_FILE,
+    CACHE_FOLDER,
+    DATASET_FILE,
+    IMAGES_FOLDER,
+    JOURNALS_FOLDER,
+    JOURNALS_SETTINGS_FILE,
+    MANIFEST_FILE,
+    MASKS_FOLDER,
+    PREVIEW_FILE,
+    QUARANTINE_FILE,
+    STATS_FILE,
+    DatasetInfo,
+    first_difference,
+)
 from bccli.core.data.stored_info import written_by_bccli
 from bccli.core.errors import DataError, LockedError, SettingsError
 from bccli.core.files import inside, locked, read_json, sweep, write_json
-from bccli.core.preparation.chunks import JOURNALS
 from bccli.core.preparation.shards import (
     WHOLE,
     Shard,
@@ -31,7 +44,7 @@ from bccli.core.preparation.shards import (
 from bccli.core.preparation.split_plan import Plan
 from bccli.core.progress import Watcher
 
-_FOLDERS = ("images", "masks")
+_FOLDERS = (IMAGES_FOLDER, MASKS_FOLDER)
 """What a prepared dataset keeps its files in."""
 
 
@@ -86,7 +99,7 @@ def make(making: Making, *, overwrite: bool = False) -> DatasetInfo | None:
     if done := recognised(making.out, making.settings, overwrite, making.watcher):
         return done
     making.out.mkdir(parents=True, exist_ok=True)
-    for name in (JOURNALS, *_FOLDERS):
+    for name in (JOURNALS_FOLDER, *_FOLDERS):
         inside(making.out, f"{name}/file")
     return _make_whole(making, overwrite) if making.shard == WHOLE else _make_shard(making)
 
@@ -122,8 +135,8 @@ def _seal(making: Making, preparation: dict[str, Any]) -> DatasetInfo:
     """Say that the dataset is complete."""
     sweep(making.out)
     info = making.complete(preparation)
-    info.write(making.out / "dataset.json")
-    shutil.rmtree(making.out / JOURNALS, ignore_errors=True)
+    info.write(making.out / DATASET_FILE)
+    shutil.rmtree(making.out / JOURNALS_FOLDER, ignore_errors=True)
     return info
 
 
@@ -151,30 +164,30 @@ def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> DatasetInf
         return None
     if not out.is_dir():
         raise DataError(f"{out}: is not a folder; name another place for the prepared dataset")
-    if (out / "dataset.json").exists():
-        found = read_json(out / "dataset.json")
+    if (out / DATASET_FILE).exists():
+        found = read_json(out / DATASET_FILE)
         if not written_by_bccli(found):
             raise DataError(f"{out}: its dataset.json was not written by bccli; choose another folder")
         if overwrite:
             return None
-        info = DatasetInfo.from_json(found, out / "dataset.json")
+        info = DatasetInfo.from_json(found, out / DATASET_FILE)
         _refuse_others(out, info.settings, settings, "choose another folder or pass --overwrite")
         return info
-    started = out / JOURNALS / "settings.json"
+    started = out / JOURNALS_FOLDER / JOURNALS_SETTINGS_FILE
     if started.exists():
         _refuse_others(
             out, read_json(started), settings, "it is unfinished; remove it or choose another folder"
         )
-    elif any(path.name != ".lock" for path in out.iterdir() if path.name != JOURNALS):
+    elif any(path.name != ".lock" for path in out.iterdir() if path.name != JOURNALS_FOLDER):
         raise DataError(f"{out}: is not empty and was not made by bccli; choose another folder")
     return None
 
 
 def _tidy(out: Path) -> None:
     """Remove what was left by a process killed after its last word, where the folder can be written."""
-    if (out / JOURNALS).exists() or (out / ".lock").exists():
+    if (out / JOURNALS_FOLDER).exists() or (out / ".lock").exists():
         with suppress(OSError, LockedError), locked(out):
-            shutil.rmtree(out / JOURNALS, ignore_errors=True)
+            shutil.rmtree(out / JOURNALS_FOLDER, ignore_errors=True)
 
 
 def _refuse_others(out: Path, there: Mapping[str, Any], here: dict[str, Any], advice: str) -> None:
@@ -195,20 +208,20 @@ def _begin(making: Making) -> dict[str, Any]:
 
 def _mark(out: Path, settings: dict[str, Any]) -> None:
     """Mark the folder as unfinished before anything else in it changes, then clear what is outdated."""
-    journals = out / JOURNALS
+    journals = out / JOURNALS_FOLDER
     journals.mkdir(exist_ok=True)
-    if (out / "dataset.json").exists():
+    if (out / DATASET_FILE).exists():
         for journal in journals.glob("*.json"):
             journal.unlink()
-    write_json(journals / "settings.json", settings)
+    write_json(journals / JOURNALS_SETTINGS_FILE, settings)
     if are_shards(out):
         return
     sweep(out)
-    (out / "dataset.json").unlink(missing_ok=True)
-    for name in ("manifest.csv", "quarantine.csv", "audit.csv", "preview.png", "stats.png"):
+    (out / DATASET_FILE).unlink(missing_ok=True)
+    for name in (MANIFEST_FILE, QUARANTINE_FILE, AUDIT_FILE, PREVIEW_FILE, STATS_FILE):
         (out / name).unlink(missing_ok=True)
     if not any(path.stem.isdecimal() for path in journals.glob("*.json")):
-        for name in (*_FOLDERS, ".cache"):
+        for name in (*_FOLDERS, CACHE_FOLDER):
             with suppress(FileNotFoundError):
                 shutil.rmtree(out / name)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bccli.core import interruption
+from bccli.core.data.dataset import JOURNALS_FOLDER
 from bccli.core.errors import LockedError, SettingsError
 from bccli.core.files import locked, read_json, write_json
-from bccli.core.preparation.chunks import JOURNALS
 from bccli.core.preparation.split_plan import Plan
 from bccli.core.progress import Watcher
 
@@ -61,7 +61,7 @@ def held(out: Path, shard: Shard, watcher: Watcher) -> Iterator[None]:
                 interruption.stop_if_requested()
                 time.sleep(_POLL)
         if shard == WHOLE:
-            for folder in sorted((out / JOURNALS).glob("shard-*")):
+            for folder in sorted((out / JOURNALS_FOLDER).glob("shard-*")):
                 with locked(folder):
                     pass
         yield
@@ -85,17 +85,17 @@ def enter(out: Path, shard: Shard) -> None:
 
 def are_shards(out: Path) -> bool:
     """Whether shards of `out` are at work, or were and left something to go on with."""
-    return any((out / JOURNALS).glob("shard-*"))
+    return any((out / JOURNALS_FOLDER).glob("shard-*"))
 
 
 def _folder(out: Path, shard: Shard) -> Path:
-    return out / JOURNALS / f"shard-{shard.number}-of-{shard.count}"
+    return out / JOURNALS_FOLDER / f"shard-{shard.number}-of-{shard.count}"
 
 
 def keep_plan(out: Path, shard: Shard, parts: Plan, preparation: dict[str, Any]) -> None:
     """Store what all shards have to agree on besides the settings."""
     plan = {"parts": _hash(parts), "preparation": preparation, "shards": shard.count}
-    write_json(out / JOURNALS / "plan.json", plan)
+    write_json(out / JOURNALS_FOLDER / "plan.json", plan)
 
 
 def kept_plan(out: Path, shard: Shard, parts: Plan) -> dict[str, Any] | None:
@@ -103,7 +103,7 @@ def kept_plan(out: Path, shard: Shard, parts: Plan) -> dict[str, Any] | None:
 
     Raises SettingsError where it is for other shards or other splits.
     """
-    path = out / JOURNALS / "plan.json"
+    path = out / JOURNALS_FOLDER / "plan.json"
     if not path.exists():
         return None
     plan = read_json(path)
@@ -123,7 +123,7 @@ def kept_plan(out: Path, shard: Shard, parts: Plan) -> dict[str, Any] | None:
 
 def missing_shards(out: Path, chunks: int, shard: Shard) -> list[str]:
     """Which shards have chunks to do yet, in words."""
-    journals = {int(path.stem) for path in (out / JOURNALS).glob("*.json") if path.stem.isdecimal()}
+    journals = {int(path.stem) for path in (out / JOURNALS_FOLDER).glob("*.json") if path.stem.isdecimal()}
     numbers = {chunk % shard.count + 1 for chunk in range(chunks) if chunk not in journals}
     return [f"{number}/{shard.count}" for number in sorted(numbers)]
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.catalog import DATASETS
+from bccli.core.data.dataset import JOURNALS_FOLDER
 from bccli.core.data.lookalikes import ImageHashes, Lookalikes
 from bccli.core.data.manifest import Sample
 from bccli.core.datasets import Reading
@@ -30,7 +31,6 @@ from bccli.core.files import file_hash, write_bytes
 from bccli.core.imaging.formats.decoding import decode_deep, to_rgb
 from bccli.core.imaging.hashes import grey_image, is_blank, pixel_hash
 from bccli.core.imaging.likeness import SIDE, WINDOWS, probe_hashes, small_grey
-from bccli.core.preparation.chunks import JOURNALS
 from bccli.core.preparation.shards import Shard
 from bccli.core.progress import Watcher
 from bccli.core.workers import in_order
@@ -70,7 +70,7 @@ class Pass:
 
 def hashes_folder(out: Path) -> Path:
     """Where the hashes of the dataset in the making `out` are kept."""
-    return out / JOURNALS / "hashes"
+    return out / JOURNALS_FOLDER / "hashes"
 
 
 def hash_images(work: Pass, shard: Shard, workers: int, watcher: Watcher) -> ImageHashes:

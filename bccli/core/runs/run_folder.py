@@ -8,23 +8,37 @@ from pathlib import Path
 from typing import Any
 
 from bccli import __version__
-from bccli.core.data.dataset import first_difference
+from bccli.core.data.dataset import CACHE_FOLDER, first_difference
 from bccli.core.errors import DataError, SettingsError
 from bccli.core.files import file_hash, is_temporary, locked, read_json, sweep, write_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
 from bccli.core.runs.provenance import provenance
 from bccli.core.runs.run_info import CLEARING, COMPLETE, RUNNING, SWEEP, RunInfo
 
-STATE, ACTIVATIONS = "state.npz", ".activations"
+RUN_FILE = "run.json"
+MODEL_FILE, TFLITE_FILE, DIAGRAM_FILE = "model.keras", "model.tflite", "model.png"
+HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE = "history.csv", "metrics.json", "predictions.csv"
+TRAINING_IMAGES_FILE, RECIPE_FILE, LOG_FILE = "seen.csv", "recipe.toml", "log.txt"
+STATE_FILE, ACTIVATIONS_FOLDER = "state.npz", ".activations"
+PLOTS_FOLDER, TENSORBOARD_FOLDER = "plots", "tensorboard"
+PATCHES_FILE, FUSION_FILE, FUSION_MODEL_FILE = "patches.csv", "fusion.npz", "fusion.keras"
+EXTRACTOR_FILE, EXTRACTOR_TFLITE_FILE = "extractor.keras", "extractor.tflite"
+CLASSIFIER_FILE, VOCABULARY_FILE = "classifier.npz", "words.npz"
+JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER = "joint.keras", "joint.tflite", "locators"
+LEADERBOARD_FILE, SECONDS_FILE = "leaderboard.csv", ".seconds"
 
-# What a run folder may hold while it is not complete, besides its members' folders.
-_OWN = (
-    "model.keras", "model.tflite", "history.csv", "metrics.json", "predictions.csv", "seen.csv",
-    "recipe.toml", "model.png", "log.txt", STATE, "plots", "tensorboard", ".cache",
-    "leaderboard.csv", ".seconds", ACTIVATIONS, "patches.csv", "extractor.keras", "extractor.tflite",
-    "fusion.npz", "fusion.keras", "classifier.npz", "words.npz", "joint.keras", "joint.tflite",
-    "locators",
+NETWORK_FILES = (
+    MODEL_FILE, TFLITE_FILE, EXTRACTOR_FILE, EXTRACTOR_TFLITE_FILE, FUSION_FILE, FUSION_MODEL_FILE,
+    CLASSIFIER_FILE, VOCABULARY_FILE,
 )  # fmt: skip
+"""What a run needs to answer for images, but not for its figures."""
+
+_OWN = (
+    *NETWORK_FILES, DIAGRAM_FILE, HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE, TRAINING_IMAGES_FILE,
+    RECIPE_FILE, LOG_FILE, STATE_FILE, ACTIVATIONS_FOLDER, PLOTS_FOLDER, TENSORBOARD_FOLDER, CACHE_FOLDER,
+    PATCHES_FILE, JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER, LEADERBOARD_FILE, SECONDS_FILE,
+)  # fmt: skip
+"""What a run folder may hold besides run.json and its members' folders."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +74,7 @@ class Run:
 
     def write_info(self) -> None:
         """Write run.json."""
-        self.info.write(self.root / "run.json")
+        self.info.write(self.root / RUN_FILE)
 
     def part(self, name: str) -> Path:
         """A file of the run, checked against its hash. Raises DataError where it is missing or changed."""
@@ -79,12 +93,12 @@ class Run:
 
 def load_run(root: Path) -> Run:
     """Read a complete run. Raises DataError for none, an unfinished one, or one of another format."""
-    if not (root / "run.json").is_file():
+    if not (root / RUN_FILE).is_file():
         if members := _members(root):
             raise DataError(f"{root}: holds several runs and is none itself; name one of them ({members})")
         what = "no such file or folder" if not root.exists() else "is not a run (it has no run.json)"
         raise DataError(f"{root}: {what}; name a folder that bccli train made")
-    run = Run(root, RunInfo.read(root / "run.json"))
+    run = Run(root, RunInfo.read(root / RUN_FILE))
     if run.info.kind == SWEEP:
         raise DataError(f"{root}: is a sweep of several runs; name one of them ({_members(root)})")
     if not run.complete:
@@ -99,7 +113,7 @@ def networks_of(run: Run) -> list[Run]:
 
 def _members(root: Path) -> str:
     """The runs right below a folder, by name, the first five of them."""
-    names = sorted(path.parent.name for path in root.glob("*/run.json"))
+    names = sorted(path.parent.name for path in root.glob(f"*/{RUN_FILE}"))
     return ", ".join(names[:5] + ["…"] * (len(names) > 5))
 
 
@@ -126,7 +140,7 @@ def open_run(
             yield None
             return
         sweep(root)
-        sweep(root / "plots")
+        sweep(root / PLOTS_FOLDER)
         run = Run(root, RunInfo.of(version=__version__, kind=kind, status=RUNNING, settings=settings))
         run.write_info()
         yield run
@@ -134,13 +148,13 @@ def open_run(
 
 def _is_done(root: Path, settings: dict[str, Any], overwrite: bool, extendable: bool) -> bool:
     """Whether the run is complete with these settings; clears the folder where it is to be replaced."""
-    if not (root / "run.json").exists():
+    if not (root / RUN_FILE).exists():
         own = (".lock", *_OWN)
         strangers = [path.name for path in root.iterdir() if path.name not in own and not is_temporary(path)]
         if strangers:
             raise DataError(f"{root}: is not empty and holds no run ({strangers[0]}); choose another folder")
         return False
-    info = RunInfo.read(root / "run.json")
+    info = RunInfo.read(root / RUN_FILE)
     complete = info.status == COMPLETE
     if info.status == CLEARING or (complete and overwrite):
         clear(root)
@@ -157,8 +171,8 @@ def _is_done(root: Path, settings: dict[str, Any], overwrite: bool, extendable: 
 
 def _holds_nothing(root: Path) -> bool:
     """Whether a run ended before its first result, so that other settings lose nothing."""
-    return not any((root / name).exists() for name in (STATE, "history.csv")) and not any(
-        root.glob("*/run.json")
+    return not any((root / name).exists() for name in (STATE_FILE, HISTORY_FILE)) and not any(
+        root.glob(f"*/{RUN_FILE}")
     )
 
 
@@ -167,8 +181,8 @@ def clear(root: Path) -> None:
 
     The marker says so first and goes last: whoever opens a half-cleared run clears the rest.
     """
-    write_json(root / "run.json", {**read_json(root / "run.json"), "status": CLEARING})
-    members = [path.parent for path in root.glob("*/run.json")]
+    write_json(root / RUN_FILE, {**read_json(root / RUN_FILE), "status": CLEARING})
+    members = [path.parent for path in root.glob(f"*/{RUN_FILE}")]
     for member in members:
         clear(member)
     for path in [root / name for name in _OWN] + members:
@@ -176,7 +190,7 @@ def clear(root: Path) -> None:
             shutil.rmtree(path) if path not in members else _remove_if_empty(path)
         else:
             path.unlink(missing_ok=True)
-    (root / "run.json").unlink()
+    (root / RUN_FILE).unlink()
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -189,14 +203,14 @@ def complete_run(run: Run, facts: dict[str, Any]) -> Run:
 
     Runs inside this one know their own files.
     """
-    inner = {path.parent for path in run.root.glob("*/run.json")}
+    inner = {path.parent for path in run.root.glob(f"*/{RUN_FILE}")}
     hashed = {
         str(path.relative_to(run.root)): file_hash(path)
         for path in sorted(run.root.rglob("*"))
         if path.is_file()
         and inner.isdisjoint(path.parents)
         and not any(part.startswith(".") for part in path.relative_to(run.root).parts)
-        and path.name not in ("run.json", "log.txt")
+        and path.name not in (RUN_FILE, LOG_FILE)
     }
     complete = run.with_facts(**{**facts, "status": COMPLETE, **provenance(), "files": hashed})
     complete.write_info()

@@ -23,7 +23,7 @@ from bccli.core.models.heads import assemble
 from bccli.core.models.weights import Weights
 from bccli.core.preparation.estimate import space_words
 from bccli.core.progress import SILENT, Watcher
-from bccli.core.runs.run_folder import ACTIVATIONS, STATE, Run, load_run, open_run
+from bccli.core.runs.run_folder import ACTIVATIONS_FOLDER, STATE_FILE, Run, load_run, open_run
 from bccli.core.training.assembly import Bases, Built, build, take_over, weights_hash
 from bccli.core.training.design import (
     DENSE,
@@ -149,7 +149,7 @@ def train_network(job: Job, run: Run, context: RunContext) -> Run:
         trainee = built.tail if stores else built.live
         twin, depths = _twin(job, images.size, built, norm, stores)
         fit = Fit(
-            twin, examples, design.schedule, run.root / STATE,
+            twin, examples, design.schedule, run.root / STATE_FILE,
             watcher=watcher, on_state=Curves(run.root),
             on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
             depths=[depths.get(id(variable), 0) for variable in twin.trainable_variables],
@@ -216,7 +216,7 @@ def _stores(job: Job, built: Built, images: Images, run: Run, watcher: Watcher) 
         return False
     if not job.design.tuning:
         return True
-    decided = run.root / ACTIVATIONS
+    decided = run.root / ACTIVATIONS_FOLDER
     if not decided.is_file():
         write_text(decided, _STORED if _fits(job, built, images, watcher) else _LIVE)
     return decided.read_text("ascii") == _STORED

@@ -15,7 +15,6 @@ from bccli.core.augmentation import Policy, built_in
 from bccli.core.data.audit import hashes_of
 from bccli.core.data.image_batches import Images
 from bccli.core.data.manifest import SPLITS, Sample
-from bccli.core.evaluation.external import TRAINING_IMAGES, training_images_of, write_training_images
 from bccli.core.evaluation.leaderboard import figures_json
 from bccli.core.evaluation.run_figures import figures_of
 from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
@@ -25,9 +24,10 @@ from bccli.core.models.tflite_export import HeadTemplates, ReplaceableHead, expo
 from bccli.core.models.weights import Weights
 from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import read_any, write_predictions
-from bccli.core.runs.run_folder import STATE, Run, complete_run, load_run, networks_of
+from bccli.core.runs.run_folder import NETWORK_FILES, STATE_FILE, Run, complete_run, load_run, networks_of
 from bccli.core.runs.run_info import TrainingData
-from bccli.core.training.design import DENSE, TEST, TRAIN, VAL, WORDS, Design, Fusing, Job, same_split
+from bccli.core.runs.training_images import training_images_in, training_images_of, write_training_images
+from bccli.core.training.design import DENSE, TEST, VAL, WORDS, Design, Fusing, Job, same_split
 from bccli.core.training.loop import Fit, Progress
 from bccli.core.training.plots import Drawing, draw_curves, draw_results, drawn
 from bccli.core.workers import Team
@@ -64,13 +64,6 @@ def stored_figures(run: Run) -> list[Figures]:
     return [Figures(**row) for row in read_json(run.part("metrics.json"))["runs"]]
 
 
-# What a run needs to answer for images, but not for its figures.
-_NETWORK = (
-    "model.keras", "model.tflite", "extractor.keras", "extractor.tflite", "fusion.npz", "fusion.keras",
-    "classifier.npz", "words.npz",
-)  # fmt: skip
-
-
 def keeps_network(run: Run) -> bool:
     """Whether a run, or each of its folds, can still answer for images."""
     return all(part.info.network_kept for part in networks_of(run))
@@ -83,7 +76,11 @@ def forget_network(run: Run) -> None:
     """
     for part in networks_of(run):
         if part.info.network_kept:
-            gone = _NETWORK if part.info.settings.get("trainable") == "none" else (*_NETWORK, STATE)
+            gone = (
+                NETWORK_FILES
+                if part.info.settings.get("trainable") == "none"
+                else (*NETWORK_FILES, STATE_FILE)
+            )
             files = {name: digest for name, digest in part.info.files.items() if name not in gone}
             part.with_facts(files=files, network_kept=False).write_info()
             for name in gone:
@@ -210,12 +207,10 @@ def keep_extractor(root: Path, extractor: Any, images: Images, watcher: Watcher)
 
 def write_origins(job: Job, run: Run) -> None:
     """seen.csv, all that the run and those before it were made with, and recipe.toml."""
-    looks = hashes_of(job.dataset, job.cache)
-    seen = [(place, part) for place, part in enumerate(job.parts.tolist()) if part in (TRAIN, VAL)]
-    rows = [(job.dataset.samples[place], SPLITS[part], *looks[place].tolist()) for place, part in seen]
+    rows = training_images_in(job.dataset.samples, job.parts, hashes_of(job.dataset, job.cache))
     if job.design.base and not same_split(base := load_run(job.design.base), job):
         rows += training_images_of(base)
-    write_training_images(run.root / TRAINING_IMAGES, rows)
+    write_training_images(run, rows)
     write_text(run.root / "recipe.toml", to_recipe(job.design, job.weights, job.design.fold))
 
 

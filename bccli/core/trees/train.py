@@ -24,12 +24,7 @@ from bccli.core.data.leakage import Leak, leak_sentences
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.node_subset import subset_of
 from bccli.core.errors import DataError, UsageError
-from bccli.core.evaluation.external import (
-    TRAINING_IMAGES,
-    check_input_spec,
-    training_images_of,
-    write_training_images,
-)
+from bccli.core.evaluation.external import check_input_spec
 from bccli.core.evaluation.reused_runs import check_test_is_new
 from bccli.core.evaluation.tree_decisions import DECISIONS, columns_of, leaf_probabilities, to_columns
 from bccli.core.files import is_temporary, write_text
@@ -42,6 +37,11 @@ from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import write_predictions
 from bccli.core.runs.run_folder import Run, complete_run, load_run, open_run
 from bccli.core.runs.run_info import COMPLETE, RunInfo, TrainingData
+from bccli.core.runs.training_images import (
+    training_images_in,
+    training_images_of,
+    write_training_images,
+)
 from bccli.core.training import finetune as finetuning
 from bccli.core.training.design import TEST, TRAIN, VAL, check_parts, default_cache, parts_of, resolve
 from bccli.core.training.network import RunContext, train
@@ -350,15 +350,9 @@ def shares_in_train(node: Tree, tree_data: TreeData) -> np.ndarray:
 
 
 def _write_training_images(run: Run, tree_data: TreeData, grafted: Sequence[Run]) -> None:
-    dataset, looks = tree_data.dataset, hashes_of(tree_data.dataset, tree_data.cache)
-    rows = [
-        (dataset.samples[place], SPLITS[part], *looks[place].tolist())
-        for place, part in enumerate(tree_data.parts.tolist())
-        if part in (TRAIN, VAL)
-    ]
-    write_training_images(
-        run.root / TRAINING_IMAGES, [*rows, *(row for other in grafted for row in training_images_of(other))]
-    )
+    hashes = hashes_of(tree_data.dataset, tree_data.cache)
+    rows = training_images_in(tree_data.dataset.samples, tree_data.parts, hashes)
+    write_training_images(run, [*rows, *(row for other in grafted for row in training_images_of(other))])
 
 
 def _facts(plan: Plan, tree_data: TreeData, root: Path, nodes: Mapping[str, Run]) -> dict[str, Any]:

@@ -1,0 +1,83 @@
+"""seen.csv: the images that a run was trained on or chosen by, and what another dataset shares with them."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bccli.core.data.audit import audit_between, hash_table
+from bccli.core.data.dataset import Dataset
+from bccli.core.data.leakage import Leak
+from bccli.core.data.manifest import SPLITS, Sample
+from bccli.core.files import write_text
+from bccli.core.runs.run_folder import TRAINING_IMAGES_FILE, Run, networks_of
+
+_COLUMNS = ("path", "split", "dataset", "patient", "sha256", "perceptual", "blank")
+_USED = ("train", "val")
+
+
+@dataclass(frozen=True)
+class TrainingImage:
+    """An image of train or val, its split in the run, and its `perceptual` hash; a `blank` one is empty."""
+
+    sample: Sample
+    split: str
+    perceptual: int
+    blank: bool
+
+
+def training_images_in(
+    samples: Sequence[Sample], split_codes: np.ndarray, hashes: np.ndarray
+) -> list[TrainingImage]:
+    """The images of train and val among samples (n,), by the codes of their splits (n,).
+
+    `hashes` (n,) are their image hashes as `audit.hashes_of` gives them.
+    """
+    return [
+        TrainingImage(samples[index], SPLITS[code], *hashes[index].tolist())
+        for index, code in enumerate(split_codes.tolist())
+        if code >= 0 and SPLITS[code] in _USED
+    ]
+
+
+def write_training_images(run: Run, images: Iterable[TrainingImage]) -> None:
+    """Write the seen.csv of a run."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for image in images:
+        sample = image.sample
+        identity = sample.path, image.split, sample.dataset, sample.patient, sample.sha256
+        writer.writerow([*identity, f"{image.perceptual:016x}", int(image.blank)])
+    write_text(run.root / TRAINING_IMAGES_FILE, stream.getvalue())
+
+
+def training_images_of(run: Run) -> list[TrainingImage]:
+    """The images that a run, or the networks of its folds, were trained on or chosen by."""
+    return [
+        TrainingImage(
+            Sample(patient=row["patient"], dataset=row["dataset"], sha256=row["sha256"], path=row["path"]),
+            row["split"],
+            int(row["perceptual"], 16),
+            row["blank"] == "1",
+        )
+        for row in _read_rows(run)
+    ]
+
+
+def _read_rows(run: Run) -> Iterator[dict[str, str]]:
+    """The rows of a run's seen.csv, or of those of its folds."""
+    for member in [run] if TRAINING_IMAGES_FILE in run.info.files else networks_of(run):
+        path = member.part(TRAINING_IMAGES_FILE)
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            yield from csv.DictReader(stream)
+
+
+def audit_against(run: Run, dataset: Dataset, *, chosen: np.ndarray | None = None) -> Leak:
+    """What a dataset, or its `chosen` images (images,), shares with those that a run was trained on or
+    chosen by."""
+    images = training_images_of(run)
+    hashes = hash_table([image.perceptual for image in images], [image.blank for image in images])
+    return audit_between(dataset, [image.sample for image in images], hashes, chosen=chosen)[0]
