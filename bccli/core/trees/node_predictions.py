@@ -1,21 +1,25 @@
-"""What runs say to prepared images of a tree's data: from kept features where their backbone is frozen."""
+"""What nodes answer to the prepared images of a tree: from stored features where their backbone is frozen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bccli.core.data.image_batches import open_images
+from bccli.core.data.label_tree import Tree
 from bccli.core.data.manifest import Sample
 from bccli.core.evaluation.external import answers_to
 from bccli.core.models.graph import extractor_and_head, load_model
 from bccli.core.models.runtimes import OUTPUTS
 from bccli.core.prediction.predictor import load_predictor
-from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import Run
 from bccli.core.training.features import compute_features, frozen_key_of
+from bccli.core.training.network import RunContext
+from bccli.core.trees.plan import ReusedRun
+from bccli.core.trees.tree_data import TreeData, matching_images, shares_in_train
 
 _STEP = 512
 
@@ -33,38 +37,47 @@ class Networks:
         return self.known[run.root]
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a run's answers are computed: prepared images below `root`, kept features in `cache`, with
-    `networks` that may be there already."""
+def answers_of_node(
+    node: Tree,
+    reused: ReusedRun | None,
+    run: Run,
+    tree_data: TreeData,
+    networks: Networks,
+    context: RunContext,
+) -> np.ndarray:
+    """A node's probabilities (used images, children); where it has no image of its own for one, the shares of
+    its children in train."""
+    ask = partial(answers_of_run, run, cache=tree_data.cache, networks=networks, context=context)
+    order = [run.classes.index(name) for name in node.names]
+    if reused is None or reused.data is None:
+        return ask(tree_data.samples, tree_data.dataset.root)[:, order]
+    found = matching_images(node, reused.data, tree_data)
+    answers = np.tile(shares_in_train(node, tree_data), (len(found), 1))
+    there = [number for number, sample in enumerate(found) if sample is not None]
+    samples = [sample for sample in found if sample is not None]
+    answers[there] = ask(samples, reused.data.root)[:, order]
+    return answers
 
-    root: Path
-    cache: Path
-    networks: Networks
-    device: str = "auto"
-    workers: int = 1
-    verbose: bool = False
-    watcher: Watcher = SILENT
 
+def answers_of_run(
+    run: Run, samples: Sequence[Sample], root: Path, *, cache: Path, networks: Networks, context: RunContext
+) -> np.ndarray:
+    """Probabilities (n, classes) of prepared images below `root`, in the order of the run's classes.
 
-def answers_of_run(run: Run, samples: Sequence[Sample], place: Place) -> np.ndarray:
-    """Probabilities (n, classes) of prepared images, in the order of the run's classes."""
-    key = frozen_key_of(run)
+    The features of a frozen backbone are kept in `cache`, its extractor and head in `networks`.
+    """
+    key, watcher = frozen_key_of(run), context.watcher
     if key is None:
         predictor = load_predictor(
-            [run.root], device=place.device, tempered=False, verbose=place.verbose, watcher=place.watcher
+            [run.root], device=context.device, tempered=False, verbose=context.verbose, watcher=watcher
         )
-        place.watcher.note(f"{run.root} answers to {len(samples)} images: {predictor.device}")
-        return answers_to(
-            predictor, place.root, samples, workers=place.workers, watcher=place.watcher
-        ).probabilities
+        watcher.note(f"{run.root} answers to {len(samples)} images: {predictor.device}")
+        return answers_to(predictor, root, samples, workers=context.workers, watcher=watcher).probabilities
     from bccli.core.models import backend
 
-    backend.start(place.device, verbose=place.verbose)
-    extractor, head = place.networks.of(run)
-    features = compute_features(
-        open_images(place.root, samples), extractor, key, place.cache, watcher=place.watcher
-    )
+    backend.start(context.device, verbose=context.verbose)
+    extractor, head = networks.of(run)
+    features = compute_features(open_images(root, samples), extractor, key, cache, watcher=watcher)
     activate = OUTPUTS[run.info.settings["output"]]
     steps = [np.arange(start, min(start + _STEP, len(samples))) for start in range(0, len(samples), _STEP)]
     return np.concatenate([activate(head(features[step], training=False).numpy()) for step in steps])

@@ -1,10 +1,12 @@
-"""How a tree of classifiers is to be trained or composed: a course for each node, as the settings say."""
+"""How a tree of classifiers is to be trained or composed: settings for each node."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.label_tree import Tree
@@ -35,7 +37,7 @@ class NodeSettings:
     second: Second | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The settings by which two courses are the same."""
+        """The settings by which two nodes are trained alike."""
         resolved, _, weights = resolve(self.design)
         settings = {**resolved.to_json(weights), "tune_epochs": None, "tune_lr": None}
         if self.second:
@@ -55,7 +57,7 @@ class NodeSettings:
 
 @dataclass(frozen=True)
 class ReusedRun:
-    """A run in a node's place; its images are those of `data`, where it is not the tree's."""
+    """A run that is a node of another tree; its images are those of `data`, where that is not the tree's."""
 
     run: Run
     data: Dataset | None = None
@@ -69,8 +71,8 @@ class ReusedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """A tree to be trained: `course` is that of all nodes without one of their `own`; `recipes` name what
-    the own ones were made from; grafts are not trained."""
+    """A tree to be trained: `node_settings` are those of all nodes without their `own`; `recipes` name what
+    the own ones were made from; `reused_runs` take the place of nodes that are not trained."""
 
     tree: Tree
     node_settings: NodeSettings
@@ -104,7 +106,7 @@ class Plan:
         }
 
 
-def to_recipe(plan: Plan, dataset: Dataset) -> str:
+def to_recipe(plan: Plan) -> str:
     """The [hierarchy] table that repeats the run; composed nodes are in the folders beside it."""
     resolved, _, weights = resolve(plan.node_settings.design)
     second = plan.node_settings.second
@@ -127,31 +129,30 @@ def to_recipe(plan: Plan, dataset: Dataset) -> str:
 
 
 def preview(plan: Plan, dataset: Dataset) -> list[dict[str, Any]]:
-    """The table of a dry run: images and patients per node, part and child."""
-    parts = parts_of(dataset, plan.node_settings.design.fold)
+    """The table of a dry run: images and patients per node, split and child."""
+    codes = parts_of(dataset, plan.node_settings.design.fold)
     rows = []
     for node in plan.tree.inner:
-        view, places = subset_of(dataset, plan.tree, node)
+        subset, indices = subset_of(dataset, plan.tree, node)
         if node.name not in plan.reused_runs:
-            check_parts(view, parts[places])
-        for part, name in enumerate(SPLITS):
-            for child in node.names:
-                here = [
-                    sample
-                    for sample, code in zip(view.samples, parts[places], strict=True)
-                    if code == part and sample.label == child
-                ]
-                patients = {sample.patient for sample in here if sample.patient}
-                rows.append(
-                    {
-                        "node": node.name,
-                        "part": name,
-                        "label": child,
-                        "images": len(here),
-                        "patients": len(patients) or None,
-                    }
-                )
+            check_parts(subset, codes[indices])
+        rows += [
+            {"node": node.name, "part": split, "label": child, **_counts(subset, codes[indices], code, child)}
+            for code, split in enumerate(SPLITS)
+            for child in node.names
+        ]
     return rows
+
+
+def _counts(subset: Dataset, codes: np.ndarray, wanted: int, label: str) -> dict[str, int | None]:
+    """How many images of a label are in a split, and of how many patients."""
+    here = [
+        sample
+        for sample, code in zip(subset.samples, codes, strict=True)
+        if code == wanted and sample.label == label
+    ]
+    patients = {sample.patient for sample in here if sample.patient}
+    return {"images": len(here), "patients": len(patients) or None}
 
 
 def check_plan(plan: Plan) -> None:

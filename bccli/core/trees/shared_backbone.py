@@ -1,4 +1,4 @@
-"""The nodes of a tree on one frozen backbone as one model, and every node's form for LiteRT."""
+"""The nodes of a tree on one frozen backbone as one model, and the .tflite of every node."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ from bccli.core.training.run_contents import NOT_EXPORTED_YET, export_tflite
 from bccli.core.trees.node_predictions import Networks
 from bccli.core.trees.predictor import JOINT
 
-_LIGHT = "model.tflite"
+_TFLITE = "model.tflite"
 
 
 @dataclass(frozen=True)
 class Joint:
-    """Nodes by name in the order of their scores, and what run.json says of the model's form for LiteRT."""
+    """Nodes by name in the order of their scores, and what run.json says of the model's .tflite."""
 
     nodes: Mapping[str, Run]
     export: dict[str, Any] | None = None
@@ -86,15 +86,15 @@ def export_tflite_of_nodes(
     networks: Networks,
     watcher: Watcher,
 ) -> None:
-    """Give each node that waits for it its form for LiteRT, and so a run that can be moved: a copy of the
-    joint one, of which it takes its own scores, or one of its own."""
+    """Give each node that waits for it its .tflite, and so a run that can be moved: a copy of the joint one,
+    of which it takes its own scores, or one of its own."""
     for name, node in nodes.items():
         if node.info.litert != NOT_EXPORTED_YET:
             continue
         if name in joint.nodes and joint.export and "error" not in joint.export:
-            with replacing_file(node.root / _LIGHT) as temporary:
+            with replacing_file(node.root / _TFLITE) as temporary:
                 shutil.copyfile(root / joint.export["file"], temporary)
-            made = {**joint.export, "file": _LIGHT, "columns": joint.columns[name]}
+            made = {**joint.export, "file": _TFLITE, "columns": joint.columns[name]}
         else:
             import keras
 
@@ -103,5 +103,5 @@ def export_tflite_of_nodes(
             made = export_tflite(scoring, images, node.root, watcher)
         files = dict(node.info.files)
         if "error" not in made:
-            files[_LIGHT] = file_hash(node.root / _LIGHT)
+            files[_TFLITE] = file_hash(node.root / _TFLITE)
         node.with_facts(litert=made, files=files).write_info()

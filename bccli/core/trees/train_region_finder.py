@@ -47,7 +47,7 @@ class Films:
 
 @dataclass
 class Locators:
-    """What run.json says of them, by node, and of their forms for LiteRT; `columns` (n,) have for each node
+    """What run.json says of them, by node, and of their .tflite; `columns` (n,) have for each node
     whether the map's peak lies in the true box, and the overlap of the boxes, NaN where there is no mask."""
 
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -64,9 +64,9 @@ def make_locators(
     networks: Networks,
     watcher: Watcher,
 ) -> Locators:
-    """Let the `wanted` nodes, which see regions, be located by the nodes above them, where these can do it.
+    """Let the nodes above them find the regions that the `wanted` nodes classify.
 
-    The watcher hears where they cannot.
+    Where they cannot, the reason is logged.
     """
     found = Locators()
     above = {child.name: node for node in tree.inner for child in node.children}
@@ -98,11 +98,11 @@ def _obstacle(
         return "there is no node above it to find its regions"
     run, spec = nodes[above.name], (films.preparation, films.images.size)
     if run.info.kind != "network" or input_spec_of(run) != spec:
-        return f"{above.name} is no network that sees the images of the tree"
+        return f"{above.name} is no network of the images of the tree"
     if films.preparation.region or films.preparation.patches:
-        return "the tree sees regions or patches itself"
+        return "the tree itself classifies regions or patches"
     if any(input_spec_of(nodes[other]) == input_spec_of(nodes[name]) for other in wanted if other != name):
-        return "another node sees regions of the same form"
+        return "another node has regions of the same preparation and size"
     return ""
 
 
@@ -115,9 +115,9 @@ class _RegionModel:
     shapes: Shapes
     head: DenseHead
 
-    def maps(self, images: Images, places: np.ndarray, number: int) -> Iterator[Floats]:
-        """Yield the maps of a class for the images at these positions."""
-        for batch in images.batches(places, _STEP):
+    def maps(self, images: Images, indices: np.ndarray, number: int) -> Iterator[Floats]:
+        """Yield the maps of a class for the images of these indices."""
+        for batch in images.batches(indices, _STEP):
             for row in self.model(batch, training=False).numpy():
                 yield activation_map(row, self.head, self.shapes, number, images.size)
 
@@ -128,13 +128,13 @@ def _measure(
     """The share whose boxes overlap most with the true ones in train, without any the least, which Zhou et
     al. take; and the columns that say how well regions are found with it."""
     boxes = _true_boxes(films.images, leaves)
-    places = np.array(sorted(boxes), np.int64)
+    indices = np.array(sorted(boxes), np.int64)
     hits = np.full(len(films.images.samples), np.nan)
     overlaps = np.full((len(hits), len(SHARES)), np.nan)
-    for place, found in zip(places.tolist(), region_model.maps(films.images, places, number), strict=True):
-        (column, row), box = peak_of(found), boxes[place]
-        hits[place] = box.left <= column < box.right and box.top <= row < box.bottom
-        overlaps[place] = [overlap(box_in(found, share), box) for share in SHARES]
+    for index, found in zip(indices.tolist(), region_model.maps(films.images, indices, number), strict=True):
+        (column, row), box = peak_of(found), boxes[index]
+        hits[index] = box.left <= column < box.right and box.top <= row < box.bottom
+        overlaps[index] = [overlap(box_in(found, share), box) for share in SHARES]
     known = overlaps[films.trained & ~np.isnan(hits)]
     best = int(known.mean(axis=0).argmax()) if len(known) else 0
     columns = hits, overlaps[:, best]
@@ -144,7 +144,7 @@ def _measure(
 def _store(
     root: Path, above: str, region_model: _RegionModel, films: Films, watcher: Watcher
 ) -> dict[str, Any]:
-    """Write the model in both forms; what run.json says of that for LiteRT."""
+    """Write the model as .keras and .tflite; what run.json says of the latter."""
     folder = root / FOLDER
     folder.mkdir(exist_ok=True)
     with replacing_file(folder / f"{above}.keras") as temporary:
@@ -189,12 +189,12 @@ def dense_head(head: Any) -> DenseHead:
 
 
 def _true_boxes(images: Images, leaves: Sequence[str]) -> dict[int, Box]:
-    """The box around the mask of each image of these labels that has one, by its position."""
+    """The box around the mask of each image of these labels that has one, by its index."""
     found = {}
-    for place, sample in enumerate(images.samples):
+    for index, sample in enumerate(images.samples):
         if sample.mask and sample.label in leaves:
             try:
-                found[place] = bounding_box(decode_prepared(images.root / sample.mask)[..., 0])
+                found[index] = bounding_box(decode_prepared(images.root / sample.mask)[..., 0])
             except ImageError:
                 continue  # nothing is left of a tiny one
     return found
