@@ -523,18 +523,12 @@ def test_training_options_that_contradict_are_refused(
 
 
 def test_the_choices_are_those_of_the_tables() -> None:
+    from bccli.core.classifiers.fitting import CLASSIFIERS
     from bccli.core.fusion.methods import FUSIONS
-    from bccli.core.models import heads
-    from bccli.core.training import learning_rate as rates
-    from bccli.core.training import loop as training
     from bccli.options import training as options
 
-    assert tuple(heads.HEADS) == options.HEADS
     assert tuple(FUSIONS) == options.FUSIONS
-    assert set(options.LOSSES) == {loss for loss, _ in heads.LOSSES}
-    assert tuple(rates.SCHEDULES) == options.SCHEDULES
-    assert set(options.OPTIMIZERS) == set(training.OPTIMIZERS)
-    assert set(options.MEASURES) == set(training.MEASURES)
+    assert {"dense", "bovw", *CLASSIFIERS} == set(options.CLASSIFIERS)
 
 
 FULL = (
@@ -588,21 +582,6 @@ def test_a_run_says_with_what_it_was_made_and_is_the_same_whatever_that_was(
         assert re.fullmatch("[0-9a-f]{40}", info["commit"])
     rewrite_info(run / "run.json", commit="0" * 40, versions={"python": "2"}, hardware={"cores": 1000})
     assert "nothing to do" in bccli("train", prepared, run, *SHORT).stderr
-
-
-def test_runs_from_before_there_was_a_choice_are_the_same(bccli: Bccli, prepared: Path, run: Path) -> None:
-    from bccli.core.training.design import LATER
-
-    info = json.loads((run / "run.json").read_text())
-    assert LATER.items() <= info["settings"].items()
-    older = {key: value for key, value in info["settings"].items() if key not in LATER}
-    rewrite_info(run / "run.json", settings=older)
-    assert "nothing to do" in bccli("train", prepared, run, *SHORT).stderr
-    assert bccli("evaluate", run).stdout
-    refused(
-        bccli("train", prepared, run, *SHORT, "--schedule", "step", exit=3), "schedule constant, now step"
-    )
-    assert "continuing after 1" in bccli("train", prepared, run, "--epochs", 2, "--batch-size", 8).stderr
 
 
 @pytest.mark.parametrize("trainable", ["all", pytest.param("none", marks=pytest.mark.slow)])

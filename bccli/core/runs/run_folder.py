@@ -1,11 +1,10 @@
 """The run folder: its marker run.json, its lock, and what decides between start, continue and done."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from bccli import __version__
@@ -120,19 +119,18 @@ def open_run(
     *,
     overwrite: bool = False,
     extendable: bool = True,
-    later: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Run | None]:
     """Start or continue the run `root` under its lock; None where all is done already.
 
     Settings are the same when they agree in all but `epochs`, which may grow where a run is `extendable`.
-    `later` holds what settings are in a run that does not name them. Raises SettingsError naming the first
-    difference, DataError for a folder that holds something else, LockedError.
+    Raises SettingsError naming the first difference, DataError for a folder that holds something else,
+    LockedError.
     """
     if root.exists() and not root.is_dir():
         raise DataError(f"{root}: is not a folder; name another place for the run")
     root.mkdir(parents=True, exist_ok=True)
     with locked(root):
-        if _is_done(root, settings, overwrite, extendable, later):
+        if _is_done(root, settings, overwrite, extendable):
             yield None
             return
         sweep(root)
@@ -149,9 +147,7 @@ def open_run(
         yield Run(root, info)
 
 
-def _is_done(
-    root: Path, settings: dict[str, Any], overwrite: bool, extendable: bool, later: Mapping[str, Any]
-) -> bool:
+def _is_done(root: Path, settings: dict[str, Any], overwrite: bool, extendable: bool) -> bool:
     """Whether the run is complete with these settings; clears the folder where it is to be replaced."""
     if not (root / "run.json").exists():
         own = (".lock", *_OWN)
@@ -166,7 +162,7 @@ def _is_done(
         return False
     longer = extendable and settings.get("epochs", 0) > info["settings"].get("epochs", 0)
     ignored = {"epochs": settings.get("epochs")} if longer else {}
-    if difference := first_difference({**later, **info["settings"], **ignored}, settings):
+    if difference := first_difference({**info["settings"], **ignored}, settings):
         if not complete and _holds_nothing(root):
             return False
         advice = "pass --overwrite" if complete else "it is unfinished, remove it"

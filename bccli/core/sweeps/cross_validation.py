@@ -9,9 +9,10 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.errors import UsageError
 from bccli.core.files import write_text
 from bccli.core.runs.run_folder import Run, complete_run, load_run, open_run
-from bccli.core.training.design import LATER, Design, default_cache, resolve
+from bccli.core.training.design import Design, default_cache, resolve
 from bccli.core.training.network import RunContext, train
-from bccli.core.training.run_contents import stored_figures, to_recipe, write_results
+from bccli.core.training.recipe import to_recipe
+from bccli.core.training.run_contents import stored_figures, write_results
 
 # What is also given as mean and standard deviation over the folds.
 _SPREAD = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "loss")
@@ -30,7 +31,7 @@ def train_folds(
     settings = {**resolved.to_json(weights), "fold": "all", "data": dataset.hash}
     cache, overwrite = cache or default_cache(dataset, root), context.overwrite
     extendable = resolved.schedule.extendable
-    with open_run(root, "folds", settings, overwrite=overwrite, extendable=extendable, later=LATER) as run:
+    with open_run(root, "folds", settings, overwrite=overwrite, extendable=extendable) as run:
         if run is None:
             context.watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
@@ -69,7 +70,7 @@ def _pool(run: Run, members: list[Run]) -> Run:
         "seed",
         "recipe",
     )
-    facts = {key: first.get(key) for key in shared}  # older runs do not name their recipe
+    facts = {key: first.get(key) for key in shared}
     facts |= {
         "parts": [member.root.name for member in members],
         "train_accuracy": _mean(members, "train_accuracy"),

@@ -28,7 +28,6 @@ from bccli.core.runs.run_folder import ACTIVATIONS, STATE, Run, load_run, open_r
 from bccli.core.training.assembly import Bases, Built, build, take_over, weights_hash
 from bccli.core.training.design import (
     DENSE,
-    LATER,
     TEST,
     TRAIN,
     VAL,
@@ -94,7 +93,7 @@ def train(
     extendable = job.design.schedule.extendable
     kind = _kind(design)
     make: Callable[[Job, Run, RunContext], Run] = imported(KINDS[kind].trainer)
-    with open_run(root, kind, settings, overwrite=overwrite, extendable=extendable, later=LATER) as run:
+    with open_run(root, kind, settings, overwrite=overwrite, extendable=extendable) as run:
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)

@@ -42,7 +42,7 @@ from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import write_predictions
 from bccli.core.runs.run_folder import Run, complete_run, load_run, open_run
 from bccli.core.training import finetune as finetuning
-from bccli.core.training.design import LATER, TEST, TRAIN, VAL, check_parts, default_cache, parts_of, resolve
+from bccli.core.training.design import TEST, TRAIN, VAL, check_parts, default_cache, parts_of, resolve
 from bccli.core.training.network import RunContext, train
 from bccli.core.training.run_contents import write_results
 from bccli.core.trees.node_predictions import Networks, Place, answers_of_run
@@ -87,10 +87,7 @@ def train_tree(
     tree_data = _prepare_tree_data(plan, dataset, cache or default_cache(dataset, root), watcher)
     settings = {**plan.to_json(), "data": dataset.hash}
     extendable = all(plan.settings_of(node.name).extendable for node in plan.tree.inner)
-    later = {**LATER, "tune_epochs": None, "tune_lr": None}
-    with open_run(
-        root, "tree", settings, overwrite=context.overwrite, extendable=extendable, later=later
-    ) as run:
+    with open_run(root, "tree", settings, overwrite=context.overwrite, extendable=extendable) as run:
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
