@@ -5,15 +5,10 @@ from typing import Any
 
 import click
 
+from bccli.core.training.setting_types import TUNING
 from bccli.options import common as options
-from bccli.options.training import (
-    context_of,
-    design_options,
-    head_of,
-    save,
-    schedule_of,
-    training_options,
-)
+from bccli.options.training import save, training_options
+from bccli.options.training_design import context_of, design_options, head_of, schedule_of
 from bccli.recipes import RecipeCommand, is_given
 from bccli.terminal import console
 
@@ -46,24 +41,11 @@ LR = 1e-5
     help="Batch norms from there on learn, too, and use each batch's statistics; else they stay as they are.",
 )
 @click.option(
-    "--head-epochs",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Only the head learns in the first N epochs.",
-)
-@click.option(
-    "--layer-decay",
-    type=options.FiniteType(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="The learning rate of each layer is that of the next one above times this.",
-)
-@click.option(
     "--reject-overfit/--no-reject-overfit",
     help="In a sweep, do not choose what exceeds val accuracy by more than 10 points in train.",
 )
 @training_options(
+    jobs=(TUNING,),
     head="RUN's, with its weights",
     dense="RUN's; what is given makes the head a fresh one",
     dropout="RUN's; what is given makes the head a fresh one",

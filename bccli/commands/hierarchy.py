@@ -8,15 +8,20 @@ import click
 
 from bccli.core.catalog import DATASETS
 from bccli.core.errors import UsageError
+from bccli.core.training.setting_types import NETWORK
+from bccli.core.training.settings import SETTINGS
 from bccli.options import common as options
-from bccli.options.training import context_of, design_of, network_options, training_options
+from bccli.options.training import network_options, training_options
+from bccli.options.training_design import context_of, design_of
 from bccli.recipes import RecipeCommand, built_in, settings_for
 from bccli.terminal import console
 
 TUNE_LR = 1e-5
 # What is one for all nodes, and so is no setting of a node's own recipe.
-_COMMON = ("fold", "device", "workers", "cache", "allow_leakage", "tensorboard", "tree", "decide", "nodes",
-           "composed", "overwrite", "dry_run", "recipe")  # fmt: skip
+_COMMON = (
+    "fold", "device", "workers", "tree", "decide", "nodes", "composed", "overwrite", "dry_run", "recipe",
+    *(row.name for row in SETTINGS if not row.changes_results),
+)  # fmt: skip
 
 
 def _list_trees() -> None:
@@ -66,6 +71,7 @@ def _list_trees() -> None:
 @click.option("--backbone", default="cnn-15", show_default=True, help="A network of --list-backbones.")
 @network_options
 @training_options(
+    jobs=(NETWORK,),
     head="gap",
     dense="none; thesis: 10",
     dropout="0; thesis: 0.2",

@@ -5,16 +5,10 @@ from typing import Any
 
 import click
 
+from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, WORDS
 from bccli.options import common as options
-from bccli.options.training import (
-    CLASSIFIERS,
-    context_of,
-    design_of,
-    fusion_design,
-    network_options,
-    save,
-    training_options,
-)
+from bccli.options.training import CLASSIFIERS, network_options, save, training_options
+from bccli.options.training_design import context_of, design_of, fusion_design
 from bccli.recipes import RecipeCommand
 from bccli.terminal import console
 
@@ -60,6 +54,7 @@ from bccli.terminal import console
     "become one answer.",
 )
 @training_options(
+    jobs=(NETWORK, FEATURES, WORDS, FUSION),
     fusions=True,
     head="gap; with --features-from bilstm",
     dense="none; thesis: 10; bilstm: 128,128,128, its layers in each direction; attention: 128",

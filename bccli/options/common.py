@@ -183,6 +183,19 @@ class ThresholdType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
+class FoldType(click.ParamType):
+    """The number of a fold, or all."""
+
+    name = "K|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if isinstance(value, int) or value == "all":
+            return value
+        if not str(value).isdecimal():
+            self.fail(f"{value!r} is neither a number from 0 on nor all", param, ctx)
+        return int(value)
+
+
 class FiniteType(click.FloatRange):
     """A number in a range; neither nan nor inf, which a comparison lets pass."""
 
@@ -323,9 +336,6 @@ device = click.option(
     default="auto",
     show_default=True,
     help="Where to compute; gpu fails where there is none.",
-)
-batch_size = click.option(
-    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Images per step."
 )
 
 

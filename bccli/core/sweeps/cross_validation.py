@@ -12,7 +12,8 @@ from bccli.core.files import write_text
 from bccli.core.runs.run_folder import Run, complete_run, load_run, open_run
 from bccli.core.training.design import Design, default_cache, resolve
 from bccli.core.training.network import RunContext, train
-from bccli.core.training.run_contents import stored_figures, to_recipe, write_results
+from bccli.core.training.recipe import to_recipe
+from bccli.core.training.run_contents import stored_figures, write_results
 
 # What is also given as mean and standard deviation over the folds.
 _SPREAD = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "loss")

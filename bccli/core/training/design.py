@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from bccli.core.models.weights import Weights, find_weights
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run
 from bccli.core.training.input_norm import Norm
-from bccli.core.training.settings import Schedule
+from bccli.core.training.settings import SETTINGS, Schedule
 
 _NAMED = ("imagenet", "none", "run")
 
@@ -88,23 +88,30 @@ class Design:
         start = self.tuning or self.fusing
         return start.base if start else None
 
+    def values(self, weights: Weights) -> dict[str, Any]:
+        """The value of each setting of the table, by its name; whatever else makes two runs the same is not
+        in it."""
+        known = {
+            **{one.name: getattr(self, one.name) for one in fields(self)},
+            **{one.name: getattr(self.schedule, one.name) for one in fields(self.schedule)},
+            "head": self.head.kind,
+            "dense": self.head.dense,
+            "dropout": self.head.dropout,
+            "weights": weights.name,
+            "augment": self.augment.name if self.augment else None,
+        }
+        return {row.name: known[row.name] for row in SETTINGS if row.name in known}
+
     def to_json(self, weights: Weights) -> dict[str, Any]:
         """The settings by which two runs are the same."""
-        head = asdict(self.head)
-        head["head"] = head.pop("kind")
+        values = self.values(weights)
         settings = {
             "backbone": self.backbone,
+            **{row.name: values[row.name] for row in SETTINGS if row.changes_results},
             "weights": weights.name if weights.name in _NAMED else "file",
             "weights_hash": weights.hash,
-            "trainable": self.trainable,
-            **head,
-            **asdict(self.schedule),
-            "fold": self.fold,
-            "input_norm": self.input_norm,
             "augment": _named(self.augment) if self.augment else None,
             "augment_hash": _content(self.augment.to_json()) if self.augment else "",
-            "views": self.views,
-            "augment_val": self.augment_val,
             "from_layer": self.tuning.from_layer if self.tuning else None,
             "fresh_head": bool(self.tuning and self.tuning.fresh_head),
             "train_batch_norm": bool(self.tuning and self.tuning.train_batch_norm),

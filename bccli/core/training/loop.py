@@ -28,6 +28,7 @@ from bccli.core.preparation.estimate import time_words
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.training.inputs import Inputs
 from bccli.core.training.learning_rate import learning_rate
+from bccli.core.training.order import order_of, turns_of
 from bccli.core.training.settings import MEASURES, OPTIMIZERS, Schedule
 
 # A state is written when this share of the time since the last one pays for it, and in long epochs at
@@ -325,8 +326,8 @@ class Fit:
 
     def _train_epoch(self) -> None:
         schedule, train, labels = self.schedule, self.examples.train, self.examples.labels
-        order = train[schedule.order(self.progress.epoch, len(train))]
-        turns = schedule.turns(self.progress.epoch, len(train))
+        order = train[order_of(schedule, self.progress.epoch, len(train))]
+        turns = turns_of(schedule, self.progress.epoch, len(train))
         steps = schedule.steps(len(train))
         if self.progress.step == 0:
             self.sums.assign(np.array([0.0, 0.0, 0.0, -1.0]))

@@ -11,25 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from bccli.core.augmentation import Policy, built_in
 from bccli.core.data.audit import hashes_of
 from bccli.core.data.image_batches import Images
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.evaluation.leaderboard import figures_json
 from bccli.core.evaluation.run_figures import figures_of
-from bccli.core.files import read_json, replacing, replacing_file, to_toml, write_json, write_text
+from bccli.core.files import read_json, replacing, replacing_file, write_json, write_text
 from bccli.core.metrics.figures import Figures
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models.tflite_export import HeadTemplates, ReplaceableHead, export
-from bccli.core.models.weights import Weights
 from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import read_any, write_predictions
 from bccli.core.runs.run_folder import NETWORK_FILES, STATE_FILE, Run, complete_run, load_run, networks_of
 from bccli.core.runs.run_info import TrainingData
 from bccli.core.runs.training_images import training_images_in, training_images_of, write_training_images
-from bccli.core.training.design import DENSE, TEST, VAL, WORDS, Design, Fusing, Job, same_split
+from bccli.core.training.design import TEST, VAL, Job, same_split
 from bccli.core.training.loop import Fit, Progress
 from bccli.core.training.plots import Drawing, draw_curves, draw_results, drawn
+from bccli.core.training.recipe import to_recipe
 from bccli.core.workers import Team
 
 # The curves are drawn anew while a network trains, but not more often than this.
@@ -276,90 +275,3 @@ def draw_network(root: Path, layers: Iterable[Any]) -> None:
     ]
     with replacing(root / "model.png") as stream:
         draw_layers(boxes, stream)
-
-
-def _weights_choice(weights: Weights) -> str:
-    """--weights as a recipe repeats it: a file by its full path, as recipes start from their own folder."""
-    return weights.name if weights.name in ("imagenet", "none") else str(Path(weights.name).resolve())
-
-
-def _policy_choice(policy: Policy) -> str:
-    """--augment as a recipe repeats it, like `_weights_choice`."""
-    return policy.name if policy.name in built_in() else str(Path(policy.name).resolve())
-
-
-def _fusion_recipe(fusing: Fusing, values: dict[str, Any]) -> dict[str, Any]:
-    """What of the options there is where features of patches are fused."""
-    for key in ("backbone", "weights", "trainable", "input-norm", "mixed-precision"):
-        del values[key]
-    return {**values, "features-from": str(fusing.base.resolve())}
-
-
-def _classifier_recipe(classifier: str, values: dict[str, Any]) -> dict[str, Any]:
-    """What of the options there is where features are classified."""
-    kept = ["augment", "views", "class-weights", "fold", "seed", "allow-leakage"]
-    if classifier != WORDS:
-        kept = ["backbone", "weights", "head", "input-norm", *kept]
-    return {"classifier": classifier, **{key: values[key] for key in kept}}
-
-
-def recipe_values(design: Design, weights: Weights, fold: int | str | None) -> dict[str, Any]:
-    """The options of `train` that a design came of, as a recipe spells them; `fold` is a number, all, or
-    None."""
-    schedule = design.schedule
-    return {
-        "backbone": design.backbone,
-        "weights": _weights_choice(weights),
-        "trainable": design.trainable,
-        "head": design.head.kind,
-        "dense": list(design.head.dense),
-        "dropout": design.head.dropout,
-        "output": design.head.output,
-        "loss": schedule.loss,
-        "label-smoothing": schedule.label_smoothing,
-        "optimizer": schedule.optimizer,
-        "lr": schedule.lr,
-        "schedule": schedule.schedule,
-        "warmup": schedule.warmup,
-        "decay": schedule.decay,
-        "decay-epochs": schedule.decay_epochs,
-        "clip-norm": schedule.clip_norm,
-        "batch-size": schedule.batch_size,
-        "epochs": schedule.epochs,
-        "steps-per-epoch": schedule.steps_per_epoch,
-        "patience": schedule.patience,
-        "monitor": schedule.monitor,
-        "stop-at": f"{schedule.stop_at[0]}={schedule.stop_at[1]}" if schedule.stop_at else None,
-        "class-weights": schedule.class_weights,
-        "mixed-precision": schedule.mixed_precision,
-        "input-norm": design.input_norm,
-        "augment": _policy_choice(design.augment) if design.augment else None,
-        "views": design.views,
-        "augment-val": design.augment_val or None,
-        "fold": fold,
-        "seed": schedule.seed,
-        "allow-leakage": design.allow_leakage or None,
-    }
-
-
-def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
-    """The [train] table that repeats a run, or [finetune] for one that came of another run."""
-    schedule, values = design.schedule, recipe_values(design, weights, fold)
-    if design.classifier != DENSE:
-        return to_toml("train", _classifier_recipe(design.classifier, values))
-    if design.fusing:
-        return to_toml("train", _fusion_recipe(design.fusing, values))
-    if not (tuning := design.tuning):
-        return to_toml("train", values)
-    for key in ("backbone", "weights", "trainable", "input-norm"):
-        del values[key]
-    if not tuning.fresh_head:
-        for key in ("head", "dense", "dropout", "output"):
-            del values[key]
-    tuned = {
-        "from-layer": [str(tuning.from_layer)],
-        "train-batch-norm": tuning.train_batch_norm,
-        "head-epochs": schedule.head_epochs,
-        "layer-decay": schedule.layer_decay,
-    }
-    return to_toml("finetune", values | tuned)

@@ -1,14 +1,38 @@
-"""How a network is trained: what decides its weights besides itself and the data."""
+"""The table of training settings: one row each, from which options, recipes and comparisons are made.
+
+A row is a field of `Schedule` where it is about the training of a network, and else one of `SETTINGS` below.
+This module imports nothing heavy, as `--help` needs it.
+"""
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from bccli.core.models.heads import find_loss
+from bccli.core.models.heads import HEADS, LOSSES, OUTPUTS, find_loss
 from bccli.core.training.learning_rate import SCHEDULES, Rates, check_rates
+from bccli.core.training.setting_types import (
+    ANY_JOB,
+    FEATURES,
+    FUSION,
+    NETWORK,
+    STEPS,
+    TUNING,
+    WORDS,
+    Choice,
+    FileOr,
+    Fold,
+    Folder,
+    Number,
+    PolicyFile,
+    Setting,
+    Sizes,
+    Switch,
+    Target,
+    Whole,
+    rows_of,
+    setting,
+)
 
 # What can be watched, and whether a larger value is better.
-MEASURES = {"loss": False, "accuracy": True, "val_loss": False, "val_accuracy": True}
+MEASURES = {"val_loss": False, "val_accuracy": True, "loss": False, "accuracy": True}
 OPTIMIZERS = {"adam": ("Adam", 1e-3), "rmsprop": ("RMSprop", 1e-3), "sgd": ("SGD", 1e-2)}
 
 
@@ -16,31 +40,99 @@ OPTIMIZERS = {"adam": ("Adam", 1e-3), "rmsprop": ("RMSprop", 1e-3), "sgd": ("SGD
 class Schedule:
     """How to train: everything that decides the weights, besides network and data."""
 
-    output: str = "softmax"
-    loss: str = "categorical_crossentropy"
-    optimizer: str = "adam"
-    lr: float = 1e-3
-    batch_size: int = 32
-    epochs: int = 50
-    patience: int | None = None
-    monitor: str = "val_loss"
-    stop_at: tuple[str, float] | None = None
-    class_weights: str = "none"
-    seed: int = 0
-    label_smoothing: float = 0.0
-    schedule: str = "constant"
-    warmup: float = 0.0
-    decay: float | None = None
-    decay_epochs: float | None = None
-    clip_norm: float | None = None
-    mixed_precision: bool = False
-    steps_per_epoch: int | None = None
-    head_epochs: int = 0
-    layer_decay: float = 1.0
+    output: str = setting(
+        "softmax",
+        Choice(tuple(OUTPUTS)),
+        "The last activation; sigmoid is one unit, for two classes.",
+        inferred=True,
+        jobs=STEPS,
+    )
+    loss: str = setting(
+        "categorical_crossentropy",
+        Choice(tuple(dict.fromkeys(loss for loss, _ in LOSSES))),
+        "What is minimised.",
+        inferred=True,
+        jobs=STEPS,
+    )
+    label_smoothing: float = setting(
+        0.0,
+        Number(0, 1, open_most=True),
+        "Share of each label that is spread evenly over all classes.",
+        jobs=STEPS,
+    )
+    optimizer: str = setting(
+        "adam", Choice(tuple(OPTIMIZERS)), "What turns gradients into steps.", jobs=STEPS
+    )
+    lr: float = setting(1e-3, Number(0, open_least=True), "Learning rate.", inferred=True, jobs=STEPS)
+    schedule: str = setting(
+        "constant",
+        Choice(tuple(SCHEDULES)),
+        "How the learning rate changes: cosine to 0 over all epochs; exponential and step by --decay, evenly "
+        "or at once.",
+        jobs=STEPS,
+    )
+    decay: float | None = setting(
+        None,
+        Number(0, 1, open_least=True, open_most=True),
+        "What exponential and step multiply the learning rate by.",
+        shown="0.1",
+        jobs=STEPS,
+    )
+    decay_epochs: float | None = setting(
+        None, Number(0, open_least=True), "In how many epochs they do so once.", shown="10", jobs=STEPS
+    )
+    warmup: float = setting(
+        0.0,
+        Number(0),
+        "In how many epochs the learning rate grows up to --lr, before its schedule begins.",
+        metavar="EPOCHS",
+        jobs=STEPS,
+    )
+    clip_norm: float | None = setting(
+        None,
+        Number(0, open_least=True),
+        "Shorten the gradient of a step to this norm, all weights taken together.",
+        jobs=STEPS,
+    )
+    head_epochs: int = setting(
+        0, Whole(0), "Only the head learns in the first N epochs.", metavar="N", jobs=frozenset({TUNING})
+    )
+    layer_decay: float = setting(
+        1.0,
+        Number(0, 1, open_least=True),
+        "The learning rate of each layer is that of the next one above times this.",
+        jobs=frozenset({TUNING}),
+    )
+    batch_size: int = setting(32, Whole(), "Images per step.")
+    epochs: int = setting(50, Whole(), "Passes over train; the best one by --monitor is kept.", jobs=STEPS)
+    steps_per_epoch: int | None = setting(
+        None,
+        Whole(),
+        "End an epoch after so many steps; the next one goes on where it ended.",
+        shown="one pass",
+        jobs=STEPS,
+    )
+    patience: int | None = setting(None, Whole(), "Stop after so many epochs without a gain.", jobs=STEPS)
+    monitor: str = setting("val_loss", Choice(tuple(MEASURES)), "Which epoch is best.", jobs=STEPS)
+    stop_at: tuple[str, float] | None = setting(
+        None, Target(tuple(MEASURES)), "Stop once exceeded, and keep that epoch.", jobs=STEPS
+    )
+    class_weights: str = setting(
+        "none",
+        Choice(("none", "balanced")),
+        "balanced: each class counts the same, however many images it has.",
+    )
+    mixed_precision: bool = setting(
+        False,
+        Switch(),
+        "Train in 16 bits where that is safe, which is faster on GPUs; the model is saved in 32.",
+        jobs=STEPS - {FUSION},
+    )
+    seed: int = setting(0, Whole(0, 2**32 - 1), "Start of all random draws.", metavar="N")
 
     @property
     def rates(self) -> Rates:
-        """The course of the learning rate."""
+        """The learning rates of all steps."""
         return Rates(self.lr, self.epochs, self.schedule, self.warmup, self.decay, self.decay_epochs)
 
     def check(self) -> None:
@@ -57,25 +149,103 @@ class Schedule:
         """How many steps an epoch has: one pass over so many training examples, unless said otherwise."""
         return self.steps_per_epoch or -(-examples // self.batch_size)
 
-    def order(self, epoch: int, examples: int) -> np.ndarray:
-        """The training examples of an epoch, one after the other, as numbers from 0 on.
 
-        With `steps_per_epoch`, an epoch is a piece of an endless sequence of passes, each shuffled anew.
-        """
-        if self.steps_per_epoch is None:
-            return self._shuffled(epoch, examples)
-        size = self.steps_per_epoch * self.batch_size
-        first, past = epoch * size // examples, -(-(epoch + 1) * size // examples)
-        passes = np.concatenate([self._shuffled(number, examples) for number in range(first, past)])
-        start = epoch * size - first * examples
-        return passes[start : start + size]
+OF_THE_BACKBONE = (
+    Setting(
+        "weights",
+        FileOr(("imagenet", "none")),
+        "Weights to start from.",
+        shown="imagenet where there are some",
+        metavar="imagenet|none|FILE",
+        jobs=frozenset({NETWORK, FEATURES}),
+    ),
+    Setting(
+        "trainable",
+        Choice(("none", "all")),
+        "Which layers of the backbone learn.",
+        shown="none with weights, all without",
+        jobs=frozenset({NETWORK, FEATURES, WORDS}),
+    ),
+    Setting(
+        "input_norm",
+        Choice(("backbone", "train")),
+        "How pixels reach the backbone: as it was trained with them, or with the mean and deviation of "
+        "train's channels taken out of them.",
+        default="backbone",
+        jobs=frozenset({NETWORK, FEATURES}),
+    ),
+)
 
-    def turns(self, epoch: int, examples: int) -> np.ndarray:
-        """For each place of `order`, how many passes over the training examples lie before it."""
-        if self.steps_per_epoch is None:
-            return np.full(examples, epoch)
-        size = self.steps_per_epoch * self.batch_size
-        return (epoch * size + np.arange(size)) // examples
+_OF_THE_HEAD = (
+    Setting(
+        "head",
+        Choice(tuple(HEADS)),
+        "What sits on the backbone: gap on the global average of its maps; blocks on those of all its "
+        "blocks, joined; thesis on the maps themselves, pooled 2×2, flattened and normalised by batch.",
+        jobs=ANY_JOB - {WORDS},
+    ),
+    Setting("dense", Sizes("1024,1024"), "Hidden layers of the head.", jobs=STEPS),
+    Setting(
+        "dropout",
+        Number(0, 1, open_most=True),
+        "Share of the last hidden layer's units that rest in a step.",
+        jobs=STEPS,
+    ),
+)
 
-    def _shuffled(self, number: int, examples: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, number]).permutation(examples)
+_OF_THE_DATA = (
+    Setting(
+        "augment",
+        PolicyFile(),
+        "Show training a fresh augmented copy of each image every time, by a policy that bccli augment "
+        "--list-policies names.",
+        metavar="POLICY|FILE",
+    ),
+    Setting(
+        "views",
+        Whole(),
+        "With --augment and a frozen backbone: compute the features of so many augmented copies of each "
+        "image once, and draw among these; an approximation of fresh copies.",
+    ),
+    Setting(
+        "augment_val",
+        Switch(),
+        "Watch val augmented, too, as Keras's generators do; final figures are of images as they are.",
+        default=False,
+        jobs=STEPS,
+    ),
+    Setting("fold", Fold(), "The fold to test on, or all in turn.", metavar="K|all"),
+)
+
+_OF_THE_WORK = (
+    Setting(
+        "cache",
+        Folder(),
+        "Where features are kept.",
+        shown="DATA/.cache, or RUN/.cache where DATA is read-only",
+        changes_results=False,
+        repeated=False,
+        environment=("BCCLI_TRAIN_CACHE", "BCCLI_CACHE"),
+    ),
+    Setting(
+        "allow_leakage",
+        Switch(),
+        "Train although test shares patients or images with train.",
+        default=False,
+        changes_results=False,
+    ),
+    Setting(
+        "tensorboard",
+        Switch(),
+        "Also write RUN/tensorboard.",
+        default=False,
+        jobs=STEPS,
+        changes_results=False,
+        repeated=False,
+    ),
+)
+
+SETTINGS: tuple[Setting, ...] = (
+    *OF_THE_BACKBONE, *_OF_THE_HEAD, *rows_of(Schedule), *_OF_THE_DATA, *_OF_THE_WORK,
+)  # fmt: skip
+"""All training settings, in the order in which `--help` and recipes name them."""

@@ -16,7 +16,7 @@ from bccli.core.errors import UsageError
 from bccli.core.files import to_toml
 from bccli.core.runs.run_folder import Run
 from bccli.core.training.design import Design, check_parts, parts_of, resolve
-from bccli.core.training.run_contents import recipe_values
+from bccli.core.training.recipe import recipe_values
 
 
 @dataclass(frozen=True)

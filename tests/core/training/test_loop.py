@@ -14,6 +14,7 @@ from bccli.core.models.heads import Head, build_head
 from bccli.core.training.features import FeatureStore
 from bccli.core.training.inputs import Features
 from bccli.core.training.loop import Examples, Fit, Progress
+from bccli.core.training.order import order_of
 from bccli.core.training.settings import Schedule
 
 TRAIN, VAL = np.arange(40), np.arange(40, 60)
@@ -149,15 +150,15 @@ def test_clipped_gradients_are_short(tmp_path: Path, values: np.ndarray) -> None
 def test_epochs_of_some_steps_follow_each_other_in_shuffled_passes() -> None:
     """Ten examples in epochs of 3 steps of 4: after five epochs each of them has had six turns."""
     schedule = Schedule(batch_size=4, steps_per_epoch=3, seed=5)
-    epochs = [schedule.order(epoch, 10) for epoch in range(5)]
+    epochs = [order_of(schedule, epoch, 10) for epoch in range(5)]
     assert [len(order) for order in epochs] == [12] * 5
     passes = np.concatenate(epochs).reshape(6, 10)
     assert all(sorted(turn) == list(range(10)) for turn in passes.tolist())
     assert len({tuple(turn) for turn in passes.tolist()}) == 6
     whole = Schedule(batch_size=4, seed=5)
-    assert [whole.order(epoch, 10).tolist() for epoch in range(6)] == passes.tolist()
+    assert [order_of(whole, epoch, 10).tolist() for epoch in range(6)] == passes.tolist()
     assert (whole.steps(10), schedule.steps(10)) == (3, 3)
-    assert len(Schedule(batch_size=4, steps_per_epoch=50).order(1, 10)) == 200
+    assert len(order_of(Schedule(batch_size=4, steps_per_epoch=50), 1, 10)) == 200
 
 
 def test_features_on_the_disk_train_like_those_in_memory(tmp_path: Path, values: np.ndarray) -> None:

@@ -1,0 +1,73 @@
+"""One row more in the table of training settings is an option, a recipe's key, and a part of run.json."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bccli.core.training import setting_types as types
+from bccli.core.training.settings import SETTINGS, Schedule, rows_of
+
+# bccli with one row more, and with a trainer that ends after what would be the first epoch.
+PROGRAM = """
+import sys
+from dataclasses import make_dataclass, replace
+from bccli.core import kinds
+from bccli.core.training import settings
+from bccli.core.training.setting_types import STEPS, Number, rows_of, setting
+
+row = setting(0.25, Number(0, 1), "How fast the example forgets.", jobs=STEPS)
+More = make_dataclass("Schedule", [("example_rate", float, row)], bases=(settings.Schedule,), frozen=True)
+older = set(rows_of(settings.Schedule))
+settings.SETTINGS = (*settings.SETTINGS, *(one for one in rows_of(More) if one not in older))
+settings.Schedule = More
+
+import bccli.core.training.network as network
+from bccli.core.training.recipe import to_recipe
+
+def train_network(job, run, context):
+    (run.root / "history.csv").write_text("")
+    (run.root / "recipe.toml").write_text(to_recipe(job.design, job.weights, None))
+    sys.exit(0)
+
+network.train_network = train_network
+from bccli.cli import cli
+cli.main(sys.argv[1:])
+"""
+
+
+def bccli_with_a_row(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run bccli in a fresh interpreter in which the table has one row more."""
+    command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", ["train", "finetune", "hierarchy"])
+def test_a_row_is_an_option(command: str) -> None:
+    shown = " ".join(bccli_with_a_row(command, "--help").stdout.split())
+    assert "--example-rate FLOAT RANGE How fast the example forgets. [default: 0.25; 0<=x<=1]" in shown
+
+
+def test_a_row_is_read_from_recipes_repeated_by_them_and_compared(prepared: Path, tmp_path: Path) -> None:
+    run, recipe = tmp_path / "run", tmp_path / "mine.toml"
+    recipe.write_text("[train]\nexample-rate = 0.5\n")
+    assert not bccli_with_a_row("train", prepared, run, "--recipe", recipe).returncode
+    assert '"example_rate": 0.5' in (run / "run.json").read_text()
+    assert "example-rate = 0.5" in (run / "recipe.toml").read_text()
+    assert not bccli_with_a_row("train", prepared, run, "--recipe", run / "recipe.toml").returncode
+    other = bccli_with_a_row("train", prepared, run)
+    assert other.returncode == 3
+    assert "example-rate 0.5, now 0.25" in other.stderr
+    useless = bccli_with_a_row(
+        "train", prepared, tmp_path / "svm", "--classifier", "svm", "--example-rate", 1
+    )
+    assert useless.returncode == 2
+    assert "--example-rate: --classifier svm has no use for it" in useless.stderr
+
+
+def test_names_are_single_and_every_field_of_the_schedule_is_a_row() -> None:
+    names = [row.name for row in SETTINGS]
+    assert len(names) == len(set(names))
+    assert {row.name for row in rows_of(Schedule)} <= set(names)
+    assert all(row.jobs and row.jobs <= types.ANY_JOB for row in SETTINGS)
