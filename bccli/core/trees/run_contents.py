@@ -110,7 +110,7 @@ def _write_predictions(run: Run, tree_data: TreeData, prediction: Prediction) ->
 
 
 def _write_training_images(run: Run, tree_data: TreeData, reused: Sequence[Run]) -> None:
-    """The tree's own images of train and val, and those of the runs that take a node's place."""
+    """The tree's own images of train and val, and those of the runs that are reused."""
     dataset, hashes = tree_data.dataset, hashes_of(tree_data.dataset, tree_data.cache)
     rows = [
         (dataset.samples[index], SPLITS[code], *hashes[index].tolist())

@@ -7,7 +7,7 @@ import pytest
 
 from bccli.core.catalog import find_backbone
 from bccli.core.errors import DataError
-from bccli.core.metrics import figures as metrics
+from bccli.core.metrics import figures
 from bccli.core.models.backbones import build_backbone
 from bccli.core.models.extractors import EXTRACTORS, block_outputs, build_features
 from bccli.core.models.graph import operation_of
@@ -160,5 +160,5 @@ def test_what_is_minimised_is_what_is_measured(loss: str, output: str, smoothing
     truth = np.eye(classes, dtype=np.float32)[labels]
     minimised = np.mean(find_loss(loss, output, label_smoothing=smoothing)(truth, scores))
     probabilities = np.asarray(OUTPUTS[output](scores), np.float64)
-    measured = metrics.mean_loss(labels, probabilities, loss, label_smoothing=smoothing)
+    measured = figures.mean_loss(labels, probabilities, loss, label_smoothing=smoothing)
     assert measured == pytest.approx(minimised, rel=1e-5)
