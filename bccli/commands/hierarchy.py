@@ -65,7 +65,7 @@ def _list_trees() -> None:
     "composed",
     type=options.AssignmentType("NODE=RUN[@DATA]"),
     multiple=True,
-    help="Take this run as the node's classifier; with DATA, it sees the images of that prepared dataset, "
+    help="Take this run as the node's classifier; with DATA, it takes the images of that prepared dataset, "
     "joined by their sources; repeatable.",
 )
 @click.option("--backbone", default="cnn-15", show_default=True, help="A network of --list-backbones.")
@@ -118,24 +118,24 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     from bccli.core.data.label_tree import find_tree, match_tree
     from bccli.core.data.positive_class import positive_sentence
     from bccli.core.evaluation.leaderboard import figures_json
-    from bccli.core.training import design as designs
-    from bccli.core.training import run_contents as results
-    from bccli.core.trees import plan as tree_plans
-    from bccli.core.trees import train as trees
+    from bccli.core.training.design import resolve
+    from bccli.core.training.run_contents import stored_figures
+    from bccli.core.trees.plan import preview
+    from bccli.core.trees.train import train_tree
 
     if settings["fold"] == "all":
         raise UsageError("--fold all: a tree is of one fold; name it, and run the command once for each")
-    designs.resolve(design_of(settings, settings["backbone"]))
+    resolve(design_of(settings, settings["backbone"]))
     dataset = load_dataset(data)
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     tree = find_tree(settings["tree"], built_in_tree(dataset.info.dataset, dataset.classes))
     match_tree(tree, dataset.classes, str(data))
     plan = _plan(tree, settings)
     if settings["dry_run"]:
-        console.show_rows(tree_plans.preview(plan, dataset))
+        console.show_rows(preview(plan, dataset))
         return
-    trained = trees.train_tree(plan, dataset, run, context_of(settings, screen), cache=settings["cache"])
-    console.show_figures(figures_json(results.stored_figures(trained))["runs"])
+    trained = train_tree(plan, dataset, run, context_of(settings, screen), cache=settings["cache"])
+    console.show_figures(figures_json(stored_figures(trained))["runs"])
 
 
 def _plan(tree: Any, settings: dict[str, Any]) -> Any:
@@ -170,7 +170,7 @@ def _by_node(tree: Any, pairs: Sequence[tuple[str, str]], option: str) -> Mappin
     for name, value in pairs:
         find_node(tree, name, option)
         if found.setdefault(name, value) != value:
-            raise UsageError(f"{option} {name}: is said twice; leave one out")
+            raise UsageError(f"{option} {name}: is given twice; leave one out")
     return found
 
 

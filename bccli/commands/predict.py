@@ -146,7 +146,7 @@ def _remarks_of(predictor: Any, remarks: Any) -> Iterator[str]:
     from bccli.core.preparation.verification import Remark
 
     if remarks.count:
-        yield f"{remarks}; look at what is answered for such"
+        yield f"{remarks}; look at their labels"
     if predictor.masks and (scaled := predictor.masks.scaled):
         yield Remark("mask_scaled", len(scaled), scaled[:3]).sentence()
 

@@ -1,4 +1,4 @@
-"""Bags: the patches of one image together, row by row, whatever order they come in."""
+"""Bags: the patches of one image, row by row, whatever order they come in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Bag:
     """One image as its n patches, row by row.
 
     `features` is float32 (n, width), `probabilities` (n, classes) what the patch run makes of each, and
-    `places` (n, 2) the row and column of each in the image, in pixels.
+    `positions` (n, 2) the row and column of each in the image, in pixels.
     """
 
     features: np.ndarray
@@ -41,11 +41,11 @@ class Grouping:
         return members[members >= 0]
 
 
-def group(samples: Sequence[Sample], parts: np.ndarray) -> Grouping:
-    """The images that prepared patches were cut from; children with the same variant form one image.
+def group(samples: Sequence[Sample], split_codes: np.ndarray) -> Grouping:
+    """The images that prepared patches were cut from; those of the same augmented copy form one image.
 
-    `parts` (samples,) says what each is for. Images are in the order in which they first come. Raises
-    DataError where the patches of one image have several parts or labels, or two of them the same place.
+    `split_codes` (samples,) are theirs. Images are in the order in which they first come. Raises DataError
+    where the patches of one image are in several splits, have several labels, or two of them one position.
     """
     found: dict[str, list[int]] = {}
     for position, sample in enumerate(samples):
@@ -53,7 +53,7 @@ def group(samples: Sequence[Sample], parts: np.ndarray) -> Grouping:
         found.setdefault(key, []).append(position)
     for key, positions in found.items():
         positions.sort(key=lambda position: position_of(samples[position]))
-        _check(key, [samples[position] for position in positions], parts[positions])
+        _check(key, [samples[position] for position in positions], split_codes[positions])
     members = np.full((len(found), max(map(len, found.values()), default=0)), -1)
     for row, positions in zip(members, found.values(), strict=True):
         row[: len(positions)] = positions
@@ -65,10 +65,10 @@ def position_of(sample: Sample) -> tuple[int, int]:
     return sample.row or 0, sample.col or 0
 
 
-def _check(key: str, patches: Sequence[Sample], parts: np.ndarray) -> None:
-    if len(set(parts.tolist())) > 1:
+def _check(key: str, patches: Sequence[Sample], split_codes: np.ndarray) -> None:
+    if len(set(split_codes.tolist())) > 1:
         raise DataError(f"{key}: its patches are in several splits; prepare the dataset again")
     if len({patch.label for patch in patches}) > 1:
         raise DataError(f"{key}: its patches have several labels; prepare the dataset again")
     if len({position_of(patch) for patch in patches}) < len(patches):
-        raise DataError(f"{key}: two of its patches lie in the same place; prepare the dataset again")
+        raise DataError(f"{key}: two of its patches lie at the same position; prepare the dataset again")

@@ -1,6 +1,6 @@
 """What the fusing networks compute, in NumPy: `predict` needs neither TensorFlow nor LiteRT for them.
 
-LiteRT has no form for a recurrence over any number of patches, and of a network that is a thousandth of
+LiteRT cannot compute a recurrence over any number of patches, and of a network that is a thousandth of
 its backbone the forward pass is small. Everything here is float32, as in Keras.
 """
 
@@ -53,7 +53,7 @@ def lstm(x: np.ndarray, arrays: Arrays, name: str) -> np.ndarray:
     Hochreiter and Schmidhuber 1997, DOI 10.1162/neco.1997.9.8.1735; gates are in the order input, forget,
     cell, output.
     """
-    kernel, recurrent, bias = (arrays[f"{name}/{part}"] for part in ("kernel", "recurrent", "bias"))
+    kernel, recurrent, bias = (arrays[f"{name}/{weight}"] for weight in ("kernel", "recurrent", "bias"))
     units = recurrent.shape[0]
     incoming = x @ kernel + bias
     hidden = cell = np.zeros((len(x), units), np.float32)
@@ -76,8 +76,8 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 def bilstm(x: np.ndarray, arrays: Arrays, layers: int) -> np.ndarray:
     """The scores (n, units) of `layers` bidirectional LSTMs over features (n, patches, width).
 
-    Yan et al. 2018, section IV.C: both directions are joined in each layer, and a dense layer sees where
-    each of the last layer's directions ends.
+    Yan et al. 2018, section IV.C: both directions are joined in each layer, and a dense layer takes the last
+    states of the last layer's directions.
     """
     x = standardise(x, arrays)
     for number in range(layers):

@@ -15,8 +15,8 @@ class BagInputs:
     """Images by their number in `grouping`, each float32 (patches, width + 1): features, and 1 where there
     is a patch.
 
-    `values` has a row per patch. Where training sees augmented children, their rows stand behind, `views`
-    for each patch from `first` (patches,) on; the patches of an image show the same child in each turn.
+    `values` has a row per patch. Where augmented copies are trained on, their rows stand behind, `copies` for
+    each patch from `first` (patches,) on; the patches of an image are of the same copy in each turn.
     """
 
     values: np.ndarray | StoredFeatures
@@ -31,13 +31,13 @@ class BagInputs:
             yield self._padded(self.grouping.members[order[start : start + batch_size]])
 
     def training_batches(self, order: np.ndarray, turns: np.ndarray, batch_size: int) -> Iterator[Any]:
-        """Yield the same, of children where there are some."""
+        """Yield the same, of augmented copies where there are some."""
         if self.first is None:
             yield from self.batches(order, batch_size)
             return
         for start in range(0, len(order), batch_size):
             here = slice(start, start + batch_size)
-            yield self._padded(self._copies(order[here], self._drawn(order[here], turns[here])))
+            yield self._padded(self._rows_of_copies(order[here], self._drawn(order[here], turns[here])))
 
     def signature(self) -> Any:
         """The TensorSpec of a batch."""
@@ -50,20 +50,20 @@ class BagInputs:
         return 1
 
     def rows(self, image: int, copy: int = 0) -> np.ndarray:
-        """The rows of an image's patches, or of a view of it from 1 on."""
+        """The rows of an image's patches, or from 1 on of an augmented copy of it."""
         members = self.grouping.of(image)
         return members if not copy or self.first is None else self.first[members] + copy - 1
 
     def _drawn(self, order: np.ndarray, turns: np.ndarray) -> np.ndarray:
-        """Which view each image shows in its turn."""
+        """Which copy of each image is taken in its turn."""
         drawn = np.empty(len(order), np.int64)
         for turn in np.unique(turns):
-            copies = np.random.default_rng([self.seed, int(turn)])
-            chosen = copies.integers(self.copies, size=len(self.grouping.keys))
+            rng = np.random.default_rng([self.seed, int(turn)])
+            chosen = rng.integers(self.copies, size=len(self.grouping.keys))
             drawn[turns == turn] = chosen[order[turns == turn]]
         return drawn
 
-    def _copies(self, order: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    def _rows_of_copies(self, order: np.ndarray, drawn: np.ndarray) -> np.ndarray:
         assert self.first is not None
         members = self.grouping.members[order]
         return np.where(members >= 0, self.first[members] + drawn[:, None], -1)

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bccli.core.fusion import forward_passes as passes
-from bccli.core.fusion import networks
+from bccli.core.fusion import forward_passes, networks
 from bccli.core.fusion.bags import Bag
 from bccli.core.models.runtimes import OUTPUTS
 
@@ -64,8 +63,8 @@ class Classified:
         def fuse(bags: Sequence[Bag]) -> np.ndarray:
             several = [self.vectors(bag, geometry) for bag in bags]
             answers = classifier.probabilities(np.concatenate(several))
-            parts = np.split(answers, np.cumsum([len(rows) for rows in several])[:-1])
-            return np.stack([rows[0] if len(rows) == 1 else vote(rows) for rows in parts])
+            images = np.split(answers, np.cumsum([len(rows) for rows in several])[:-1])
+            return np.stack([rows[0] if len(rows) == 1 else vote(rows) for rows in images])
 
         return fuse
 
@@ -93,10 +92,10 @@ class Network:
             found = [np.empty(0)] * len(bags)
             for count in np.unique(counts):
                 alike = np.flatnonzero(counts == count).tolist()
-                features = np.stack([bags[place].features for place in alike])
+                features = np.stack([bags[index].features for index in alike])
                 answers = OUTPUTS[output](self.compute(features, arrays, layers))
-                for place, answer in zip(alike, answers, strict=True):
-                    found[place] = answer
+                for index, answer in zip(alike, answers, strict=True):
+                    found[index] = answer
             return np.stack(found)
 
         return fuse
@@ -121,13 +120,13 @@ def mean(probabilities: np.ndarray) -> np.ndarray:
 def joined(bag: Bag, geometry: Geometry) -> np.ndarray:
     """The features of all patches row by row, one vector (1, patches · width).
 
-    Where an image has fewer patches than others, the mean of its patches stands in the places behind them;
-    of one with more, as many as there are places count, evenly spread.
+    Where an image has fewer patches than others, the mean of its patches stands for those that it lacks;
+    of one with more, only as many count, evenly spread.
     """
-    features, positions = bag.features, geometry.patches
-    if len(features) > positions:
-        features = features[np.linspace(0, len(features) - 1, positions).round().astype(int)]
-    fill = np.repeat(features.mean(axis=0, keepdims=True), positions - len(features), axis=0)
+    features, count = bag.features, geometry.patches
+    if len(features) > count:
+        features = features[np.linspace(0, len(features) - 1, count).round().astype(int)]
+    fill = np.repeat(features.mean(axis=0, keepdims=True), count - len(features), axis=0)
     return np.concatenate([features, fill]).reshape(1, -1)
 
 
@@ -153,9 +152,9 @@ def _filled(features: np.ndarray, block: Sequence[int | None]) -> np.ndarray:
 
 
 FUSIONS: dict[str, Rule | Classified | Network] = {
-    "bilstm": Network((128, 128, 128), networks.build_bilstm, networks.bilstm_arrays, passes.bilstm),
+    "bilstm": Network((128, 128, 128), networks.build_bilstm, networks.bilstm_arrays, forward_passes.bilstm),
     "attention": Network(
-        (128,), networks.build_attention, networks.attention_arrays, passes.attention, depth=1
+        (128,), networks.build_attention, networks.attention_arrays, forward_passes.attention, depth=1
     ),
     "vote": Rule(vote),
     "mean": Rule(mean),

@@ -76,8 +76,8 @@ def bilstm_arrays(network: Any) -> dict[str, np.ndarray]:
     stack = [layer for layer in network.layers if isinstance(layer, keras.layers.Bidirectional)]
     for number, layer in enumerate(stack):
         for name, half in (("forward", layer.forward_layer), ("backward", layer.backward_layer)):
-            for part, value in zip(("kernel", "recurrent", "bias"), half.get_weights(), strict=True):
-                arrays[f"lstm/{number}/{name}/{part}"] = value
+            for weight, value in zip(("kernel", "recurrent", "bias"), half.get_weights(), strict=True):
+                arrays[f"lstm/{number}/{name}/{weight}"] = value
     return arrays
 
 

@@ -1,4 +1,4 @@
-"""What a fusion starts from: a patch run that will do, its network in two halves, a design of the options."""
+"""What a fusion starts from: a patch run that will do, its extractor and head, a design of the options."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,7 +60,7 @@ def check_base(base: Run, job: Job, size: tuple[int, int], watcher: Watcher) -> 
 @dataclass(frozen=True)
 class PatchNetwork:
     """A patch run's network: the Keras model from RGB 0–255 to features, the head's weights, and the key by
-    which features are kept."""
+    which features are stored."""
 
     extractor: Any
     head: PatchHead

@@ -29,7 +29,7 @@ def start(device: str = "auto", *, verbose: bool = False) -> Any:
             _devices(tf)
     gpus = _devices(tf)
     if device == "gpu" and not gpus:
-        raise BccliError("--device gpu: TensorFlow sees no GPU here; install bccli[cuda] or say --device cpu")
+        raise BccliError("--device gpu: TensorFlow finds no GPU; install bccli[cuda] or say --device cpu")
     tf.config.experimental.enable_op_determinism()
     return tf
 

@@ -1,4 +1,4 @@
-"""The one place where a whole Keras model is given weights: what its layers derive from them follows."""
+"""Weights of whole Keras models; what the layers derive from them is derived anew."""
 
 from collections.abc import Sequence
 from typing import Any

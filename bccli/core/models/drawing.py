@@ -114,7 +114,7 @@ def _join(run: Sequence[LayerBox]) -> LayerBox:
 
 
 def _lines(box: LayerBox) -> list[str]:
-    """What a box says: name and kind, output, and (where there is anything to say) its parameters."""
+    """The lines in a box: name and kind, output, and the parameters if it has any."""
     title = f"{box.name}  ({box.kind})"
     lines = [title, f"output {_shape(box.output_shape)}"]
     facts = [f"{box.layers:,} layers"] if box.layers > 1 else []

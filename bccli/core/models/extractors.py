@@ -1,7 +1,7 @@
-"""What a head sees of a backbone: its maps' global average, those of all its blocks, or the maps themselves.
+"""A head's input from a backbone: its maps' global average, those of all its blocks, or the maps themselves.
 
 Each kind of features is a vector of numbers without weights of its own, so that those of a frozen
-backbone can be computed once and kept.
+backbone can be computed once and stored.
 """
 
 from collections.abc import Callable
@@ -99,7 +99,7 @@ def block_outputs(network: Any) -> list[Any]:
     A block ends where the maps get smaller by a third or more: with the pooling layer that does it (VGG's
     `block1_pool` … `block5_pool`), else with the last layer before (ResNet's `conv2_block3_out` …). Only
     the trunk counts, the layers through which everything flows; padding and what comes before the first
-    convolution do not. NASNet's cells, each of which also sees the one before the last, leave it two blocks.
+    convolution do not. NASNet's cells, each of which also takes the one before the last, leave it two blocks.
     """
     blocks: list[Any] = []
     before = None

@@ -133,7 +133,7 @@ def _focal_of(logarithms_of: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
 
         Lin et al. 2017, "Focal Loss for Dense Object Detection", DOI 10.1109/ICCV.2017.324, equation 5.
         α is the same for each class, one output or several, as in Keras's categorical form: the paper's
-        0.25 for the rare class would make light of the malignant images. --class-weights balances.
+        0.25 for the rare class would count malignant images less. --class-weights balances.
         """
         import keras
 
@@ -158,7 +158,7 @@ DEFAULT_LOSS = {"softmax": "categorical_crossentropy", "sigmoid": "binary_crosse
 
 
 def find_loss(loss: str, output: str, *, label_smoothing: float = 0.0) -> Callable[[Any, Any], Any]:
-    """The loss function for an output. Raises UsageError where the two do not go together.
+    """The loss function for an output. Raises UsageError where the two do not fit.
 
     `label_smoothing` is the share of the truth that is spread evenly over all classes (Szegedy et al.
     2016, "Rethinking the Inception Architecture", DOI 10.1109/CVPR.2016.308, section 7).

@@ -58,7 +58,7 @@ def _normalised(x: Any, name: str) -> Any:
 
 
 def grouped_convolution(x: Any, *, stride: int, name: str) -> Any:
-    """A 3×3 convolution without padding in which each of 32 groups of channels sees itself only.
+    """A 3×3 convolution without padding in which each of 32 groups of channels takes itself only.
 
     Output m of a group is the sum of the outputs m of a depthwise convolution over the group's channels;
     the kernel is (3, 3, channels, channels of a group).

@@ -21,7 +21,7 @@ _MEMBER = "model.weights.h5"  # where a .keras file has its weights
 
 # What a file is that is neither, by its first bytes that are not blank.
 _OTHERS = (
-    (b"<", "it is a web page or other markup, saved in place of the file"),
+    (b"<", "it is a web page or other markup, saved instead of the file"),
     (b"version https://git-lfs", "it is a pointer of Git LFS, not the file itself"),
     (b"\x80", "it is a pickle, which bccli never opens"),
     (b"", "it is neither HDF5 nor a .keras file"),

@@ -1,9 +1,9 @@
-"""Class-activation maps: where in an image a network sees what speaks for a class.
+"""Class-activation maps: where in an image a network finds what speaks for a class.
 
 Of maps whose averages a dense layer weighs they are those of Zhou et al. 2016, "Learning Deep Features for
 Discriminative Localization", DOI 10.1109/CVPR.2016.319. Where hidden layers follow, a map's weight is the
 score's derivative by its average (Grad-CAM, Selvaraju et al. 2017, DOI 10.1109/ICCV.2017.74); where the head
-sees each position for itself, each position has a weight of its own.
+takes each position for itself, each position has a weight of its own.
 """
 
 from collections.abc import Mapping, Sequence

@@ -25,7 +25,7 @@ from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import Run, load_run
 
 BATCH = 8
-"""Images per step: more of them make LiteRT no faster, and the first answer later."""
+"""Images per step: more of them make LiteRT no faster, and delay the first answer."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _check_patches(runs: Sequence[Run], members: Sequence[RunPredictor]) -> None
             raise UsageError(f"--level patch: {run.root} answers for images only; leave the option out")
         if member.specs != members[0].specs:
             raise UsageError(
-                f"--level patch: {run.root} and {runs[0].root} see different patches; leave --ensemble out"
+                f"--level patch: {run.root} and {runs[0].root} know different patches; leave --ensemble out"
             )
 
 

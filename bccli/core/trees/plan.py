@@ -72,7 +72,7 @@ class ReusedRun:
 @dataclass(frozen=True)
 class Plan:
     """A tree to be trained: `node_settings` are those of all nodes without their `own`; `recipes` name what
-    the own ones were made from; `reused_runs` take the place of nodes that are not trained."""
+    the own ones were made from; `reused_runs` stand for nodes that are not trained."""
 
     tree: Tree
     node_settings: NodeSettings

@@ -111,7 +111,7 @@ def _write_predictions(run: Run, tree_data: TreeData, prediction: Prediction) ->
 
 
 def _write_training_images(run: Run, tree_data: TreeData, reused: Sequence[Run]) -> None:
-    """The tree's own images of train and val, and those of the runs that take a node's place."""
+    """The tree's own images of train and val, and those of the runs that are reused."""
     hashes = hashes_of(tree_data.dataset, tree_data.cache)
     rows = training_images_in(tree_data.dataset.samples, tree_data.split_codes, hashes)
     others = [row for other in reused for row in training_images_of(other)]

@@ -1,4 +1,4 @@
-"""The run of one node of a tree: trained, in one stage or two, or copied from a run that takes its place."""
+"""The run of one node of a tree: trained, in one stage or two, or copied from a run that is reused."""
 
 import os
 import shutil

@@ -171,7 +171,7 @@ def with_maps(extractor: Any) -> tuple[Any, Shapes]:
 
 
 def dense_head(head: Any) -> DenseHead:
-    """The layers of a Keras head in inference; a batch norm becomes part of the layer that follows it."""
+    """The layers of a Keras head in inference; a batch norm is folded into the layer that follows it."""
     layers, scale, shift = [], np.float32(1), np.float32(0)
     for layer in head.layers:
         kind = type(layer).__name__

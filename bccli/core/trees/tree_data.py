@@ -97,7 +97,7 @@ def _check_reused(
         raise DataError(f"{run.root}: is a {run.info.kind}, which cannot be a node; name another run")
     if run.info.kind == "fusion":
         raise DataError(
-            f"{run.root}: answers for all patches of an image together, and a node for each of its images; "
+            f"{run.root}: answers for an image as a whole, and a node for each of its patches; "
             "compose it of another run"
         )
     check_input_spec(run, reused.data or dataset, watcher)
@@ -115,7 +115,7 @@ def matching_images(node: Tree, data: Dataset, tree_data: TreeData) -> list[Samp
     for sample in data.samples:
         if sample.variant == 0 and by_source.setdefault(sample.source, sample) is not sample:
             raise DataError(
-                f"{data.root}: has several images of {sample.source}, and a node sees one; "
+                f"{data.root}: has several images of {sample.source}, and a node takes one; "
                 "compose it of data without patches"
             )
     found = []

@@ -45,7 +45,7 @@ def test_a_permuted_manifest_gives_the_same_images(order: list[int]) -> None:
     ("change", "part", "fragment"),
     [
         ({"label": "b"}, 0, "several labels"),
-        ({"row": 512, "col": 0}, 0, "the same place"),
+        ({"row": 512, "col": 0}, 0, "the same position"),
         ({}, 1, "several splits"),
     ],
 )

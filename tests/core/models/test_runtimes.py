@@ -8,7 +8,6 @@ import pytest
 
 from bccli.core.catalog import BACKBONES, Backbone
 from bccli.core.models.runtimes import OUTPUTS, LiteRT
-from bccli.core.prediction.flips import flips_of
 from tests.conftest import draw
 from tests.core.models.networks import FAMILIES
 
@@ -103,15 +102,6 @@ def test_probabilities_are_those_of_the_heads_outputs() -> None:
         ours = OUTPUTS[output](given)
         np.testing.assert_allclose(ours, THEIRS[output](given), atol=1e-6)
         np.testing.assert_allclose(ours.sum(axis=1), 1, atol=1e-6)
-
-
-def test_squares_have_eight_flips_and_other_shapes_four() -> None:
-    for size, count in (((5, 5), 8), ((6, 4), 4)):
-        image = np.arange(size[0] * size[1] * 3, dtype=np.uint8).reshape(1, size[1], size[0], 3)
-        flipped = [flip(image) for flip in flips_of(size)]
-        assert all(each.shape == image.shape for each in flipped)
-        assert len({each.tobytes() for each in flipped}) == count
-        assert (flipped[0] == image).all()
 
 
 def test_multiply_adds_are_those_of_the_literature() -> None:

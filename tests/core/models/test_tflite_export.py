@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bccli.core.models import tflite_export as exporting
+from bccli.core.models import tflite_export
 from bccli.core.models.heads import Head, build_head
 from bccli.core.models.runtimes import LiteRT
 from bccli.core.models.tflite_export import HeadTemplate, HeadTemplates, ReplaceableHead, export
@@ -33,13 +33,13 @@ def images() -> np.ndarray:
 def conversions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """One entry for each time the converter is called."""
     calls: list[Any] = []
-    convert = exporting.convert
+    convert = tflite_export.convert
 
     def counted(function: Any) -> bytes:
         calls.append(function)
         return convert(function)
 
-    monkeypatch.setattr(exporting, "convert", counted)
+    monkeypatch.setattr(tflite_export, "convert", counted)
     return calls
 
 
@@ -65,10 +65,10 @@ def exported(
     features = extractor(images.astype(np.float32)).numpy()
     result = export(model, images, folder, replaceable=ReplaceableHead(head, features, templates))
     assert not result.error
-    assert result.difference <= exporting.TOLERANCE
+    assert result.difference <= tflite_export.TOLERANCE
     scores = LiteRT(folder / "model.tflite", 1).scores(images)
     expected = head(features).numpy()
-    assert exporting.largest_difference(scores, expected) <= exporting.TOLERANCE
+    assert tflite_export.largest_difference(scores, expected) <= tflite_export.TOLERANCE
     return scores
 
 

@@ -1,0 +1,67 @@
+"""What a fusion is learned from: the images of a job as bags of patches, with the features of a patch run."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bccli.core.data.image_batches import Images, ImageSource
+from bccli.core.fusion.bags import Bag, Grouping, position_of
+from bccli.core.fusion.inputs import BagInputs
+from bccli.core.fusion.methods import Geometry
+from bccli.core.fusion.patch_run import PatchNetwork
+from bccli.core.training.design import TRAIN, Job
+from bccli.core.training.features import StoredFeatures, compute_features
+from bccli.core.training.live_augmentation import with_views
+from bccli.core.training.network import RunContext
+
+
+@dataclass(frozen=True)
+class FusionData:
+    """The images of a job as bags, with their `split_codes` and `labels` (images,); `images` are patches."""
+
+    job: Job
+    images: Images
+    inputs: BagInputs
+    split_codes: np.ndarray
+    labels: np.ndarray
+    patch: PatchNetwork
+
+    def bag(self, image: int, copy: int = 0) -> Bag:
+        """One image, or from 1 on one of its augmented copies."""
+        features = self.inputs.values[self.inputs.rows(image, copy)]
+        members = self.inputs.grouping.of(image).tolist()
+        positions = np.array([position_of(self.images.samples[member]) for member in members])
+        return Bag(features, self.patch.head(features), positions)
+
+    def of_patches(self, values: np.ndarray) -> np.ndarray:
+        """What images have (images,), for each patch (patches,)."""
+        found = np.empty(len(self.images.samples), values.dtype)
+        for image, value in enumerate(values.tolist()):
+            found[self.inputs.grouping.of(image)] = value
+        return found
+
+    @property
+    def geometry(self) -> Geometry:
+        """What vectors of patches depend on."""
+        patches = self.job.dataset.preparation.patches
+        assert patches is not None
+        of_train = self.inputs.grouping.members[self.split_codes == TRAIN]
+        return Geometry(int((of_train >= 0).sum(axis=1).max()), patches.stride)
+
+
+def load_fusion_data(
+    job: Job, images: Images, grouping: Grouping, patch: PatchNetwork, context: RunContext
+) -> FusionData:
+    """Compute the features of all patches and of the job's augmented copies, or find them stored.
+
+    `images` are the patches of the job that are in a split.
+    """
+    codes, design = job.parts[job.parts >= 0], job.design
+
+    def features(source: ImageSource) -> np.ndarray | StoredFeatures:
+        return compute_features(source, patch.extractor, patch.key, job.cache, watcher=context.watcher)
+
+    values, first = with_views(design, images, codes, context.workers, features)
+    labels = [job.dataset.classes.index(images.samples[index].label) for index in grouping.first]
+    inputs = BagInputs(values, grouping, first, design.views or 1, design.schedule.seed)
+    return FusionData(job, images, inputs, codes[grouping.first], np.array(labels), patch)

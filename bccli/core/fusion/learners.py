@@ -1,0 +1,155 @@
+"""Learning to fuse patches: a rule needs nothing, a classifier is fitted, a network is trained."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bccli.core import interruption
+from bccli.core.classifiers.run_files import CLASSIFIER
+from bccli.core.errors import DivergedError, TrainingError
+from bccli.core.files import replacing_file
+from bccli.core.fusion.fusion_data import FusionData
+from bccli.core.fusion.fusion_file import Stored
+from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Network, Rule
+from bccli.core.fusion.networks import standardise_by
+from bccli.core.models.heads import OUTPUTS, units
+from bccli.core.models.tflite_export import TOLERANCE, largest_difference
+from bccli.core.runs.run_folder import STATE_FILE, Run
+from bccli.core.training.design import TRAIN, VAL
+from bccli.core.training.features import CHUNK
+from bccli.core.training.loop import Examples, Fit, Progress
+from bccli.core.training.network import RunContext
+from bccli.core.training.run_contents import Curves
+from bccli.core.training.tensorboard import FOLDER, EventFile
+
+# The network in NumPy is compared with Keras's on so many images.
+_COMPARED = 64
+
+# The deviation of a feature counts as no smaller than this share of the mean one: a filter that is nearly
+# always silent in train must not shout in test.
+_QUIETEST = 0.01
+
+# And as no smaller than this share of its own mean: what varies less is as much rounding as signal, and
+# LiteRT rounds otherwise than Keras.
+_STEADIEST = 1e-3
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A way to fuse after training: the fuser, what is stored of it, and its Keras layers."""
+
+    fuser: Fuser
+    stored: Stored
+    layers: Sequence[Any] = ()
+    parameters: int = 0
+    progress: Progress | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def learn(data: FusionData, run: Run, context: RunContext) -> Learned:
+    """Learn the way to fuse that a job's design names. Raises what `Fit.run` raises."""
+    way = FUSIONS[data.job.design.head.kind]
+    return _LEARNERS[type(way)](way, data, run, context)
+
+
+def _follow(way: Rule, data: FusionData, run: Run, context: RunContext) -> Learned:
+    """A rule needs nothing."""
+    return Learned(way, _stored(data))
+
+
+def _stored(data: FusionData, **learned: Any) -> Stored:
+    return Stored(data.job.design.head.kind, data.patch.head, data.geometry, **learned)
+
+
+def _classify(way: Classified, data: FusionData, run: Run, context: RunContext) -> Learned:
+    """Fit a classifier to the vectors of train; those of one patient stay in one fold."""
+    from bccli.core.classifiers.fitting import fit_classifier
+    from bccli.core.classifiers.models import save_classifier
+
+    schedule, geometry = data.job.design.schedule, data.geometry
+    several, labels, groups = [], [], []
+    for image in np.flatnonzero(data.split_codes == TRAIN).tolist():
+        owner = data.images.samples[data.inputs.grouping.first[image]].owner
+        for copy in range(1, data.inputs.copies + 1) if data.inputs.first is not None else (0,):
+            vectors = way.vectors(data.bag(image, copy), geometry)
+            several.append(vectors)
+            labels += [data.labels[image]] * len(vectors)
+            groups += [owner] * len(vectors)
+        interruption.stop_if_requested()
+    context.watcher.note(f"fitting {way.kind} to {len(labels)} vectors of {several[0].shape[1]} numbers")
+    classifier = fit_classifier(
+        way.kind, np.concatenate(several), np.array(labels), len(data.job.dataset.classes),
+        seed=schedule.seed, class_weights=schedule.class_weights, groups=groups,
+    )  # fmt: skip
+    save_classifier(run.root / CLASSIFIER, classifier)
+    return Learned(way.fuser(classifier, geometry), _stored(data))
+
+
+def _train(way: Network, data: FusionData, run: Run, context: RunContext) -> Learned:
+    """Train a network, as any other."""
+    import keras
+
+    design, inputs = data.job.design, data.inputs
+    classes, head = len(data.job.dataset.classes), design.head
+    sizes = head.dense
+    network = way.build(inputs.values.shape[1], sizes, head.dropout, units(head.output, classes))
+    standardise_by(network, *_statistics(data))
+    examples = Examples(
+        inputs,
+        data.labels,
+        classes,
+        np.flatnonzero(data.split_codes == TRAIN),
+        np.flatnonzero(data.split_codes == VAL),
+        design.augment_val,
+    )
+    fit = Fit(
+        network, examples, design.schedule, run.root / STATE_FILE,
+        watcher=context.watcher, on_state=Curves(run.root),
+        on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
+    )  # fmt: skip
+    try:
+        fit.run()
+    except DivergedError as error:
+        raise DivergedError(f"{run.root}: {error}", error.kept_epoch) from None
+    arrays = way.arrays(network)
+    fuser = way.fuser(arrays, len(sizes), head.output)
+    _check(fuser, fit, data)
+    whole = keras.Model(network.input, OUTPUTS[head.output](network.output), name="fusion")
+    with replacing_file(run.root / "fusion.keras") as temporary:
+        whole.save(temporary)
+    stored = _stored(data, arrays=arrays, layers=len(sizes), output=head.output)
+    facts = {"kept_epoch": fit.progress.kept_epoch, "epochs_trained": fit.progress.epoch}
+    return Learned(fuser, stored, whole.layers, int(whole.count_params()), fit.progress, facts)
+
+
+def _statistics(data: FusionData) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation (width,) of the features of train's patches, read a chunk at a time."""
+    members = data.inputs.grouping.members[data.split_codes == TRAIN]
+    rows = members[members >= 0]
+    values, width = data.inputs.values, data.inputs.values.shape[1]
+    sums, squares = np.zeros(width), np.zeros(width)
+    chunks = np.array_split(rows, -(-len(rows) // CHUNK))
+    for chunk in chunks:
+        sums += values[chunk].sum(axis=0, dtype=np.float64)
+    mean = sums / len(rows)
+    for chunk in chunks:
+        squares += ((values[chunk] - mean) ** 2).sum(axis=0)
+    deviation = np.sqrt(squares / len(rows))
+    deviation = np.maximum(deviation, np.maximum(_QUIETEST * deviation.mean(), _STEADIEST * np.abs(mean)))
+    return mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32)
+
+
+def _check(fuser: Fuser, fit: Fit, data: FusionData) -> None:
+    """What predict computes is what was trained. Raises TrainingError."""
+    few = np.unique(np.linspace(0, len(data.labels) - 1, _COMPARED).astype(int))
+    expected = fit.predict(few)
+    found = fuser([data.bag(image) for image in few.tolist()])
+    if (difference := largest_difference(found, expected)) > TOLERANCE:
+        raise TrainingError(
+            f"the fusion in NumPy differs from Keras's by {difference:.1e}; try a smaller --lr"
+        )
+
+
+_LEARNERS: dict[type, Callable[..., Learned]] = {Rule: _follow, Classified: _classify, Network: _train}
