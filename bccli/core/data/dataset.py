@@ -5,13 +5,16 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Sample, content_hash, read_rows
 from bccli.core.data.positive_class import UNKNOWN, Positive
 from bccli.core.errors import DataError
 from bccli.core.files import leaves_folder, read_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FORMAT = 1
 MARKER = "bccli"
@@ -58,6 +61,12 @@ class Dataset:
     def allows_leakage(self) -> bool:
         """Whether it was made by the paper's protocol: who chooses that insists on what it leaks."""
         return str(self.info["protocol"]).startswith("paper")
+
+    def frame(self) -> "DataFrame":
+        """The manifest as a frame of pandas: text is empty and numbers are NA where they are unknown."""
+        from bccli.core.data.frames import frame_of_samples
+
+        return frame_of_samples(self.samples)
 
     @property
     def folds(self) -> int:
