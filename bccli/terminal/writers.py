@@ -69,20 +69,26 @@ def _as_json_lines(rows: Rows, stream: IO[str], title: str) -> None:
 
 def _as_markdown(rows: Rows, stream: IO[str], title: str) -> None:
     """A table as GitHub and Pandoc read it."""
+    from bccli.terminal.paper_tables import to_markdown
+
     names, lines = _cells(rows)
     numeric = _numeric(lines)
-    for line in (names, [("---", "---:")[right] for right in numeric], *lines):
-        stream.write("| " + " | ".join(_one_line(text).replace("|", "\\|") for text in line) + " |\n")
+    stream.write(
+        to_markdown([*map(_for_markdown, names)], [[*map(_for_markdown, line)] for line in lines], numeric)
+    )
 
 
 def _as_latex(rows: Rows, stream: IO[str], title: str) -> None:
     """A tabular that needs no package."""
+    from bccli.terminal.paper_tables import to_latex
+
     names, lines = _cells(rows)
-    columns = "".join("lr"[right] for right in _numeric(lines))
-    stream.write(f"\\begin{{tabular}}{{{columns}}}\n\\hline\n")
-    for number, line in enumerate([names, *lines]):
-        stream.write(" & ".join(map(_for_latex, line)) + " \\\\\n" + "\\hline\n" * (number == 0))
-    stream.write("\\hline\n\\end{tabular}\n")
+    numeric = _numeric(lines)
+    stream.write(to_latex([*map(_for_latex, names)], [[*map(_for_latex, line)] for line in lines], numeric))
+
+
+def _for_markdown(text: str) -> str:
+    return _one_line(text).replace("|", "\\|")
 
 
 _LATEX = {

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas  # noqa: F401  # before examples are timed
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

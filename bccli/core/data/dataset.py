@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Sample, content_hash, read_rows
 from bccli.core.data.positive_class import Positive
@@ -13,6 +13,9 @@ from bccli.core.data.stored_info import StoredInfo
 from bccli.core.errors import DataError
 from bccli.core.files import leaves_folder, read_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 DATASET_FILE, MANIFEST_FILE = "dataset.json", "manifest.csv"
 AUDIT_FILE, QUARANTINE_FILE = "audit.csv", "quarantine.csv"
@@ -101,6 +104,12 @@ class Dataset:
     def allows_leakage(self) -> bool:
         """Whether it was made by the paper's protocol: who chooses that insists on what it leaks."""
         return self.info.protocol.startswith("paper")
+
+    def frame(self) -> "DataFrame":
+        """The manifest as a frame of pandas: text is empty and numbers are NA where they are unknown."""
+        from bccli.core.data.frames import frame_of_samples
+
+        return frame_of_samples(self.samples)
 
     @property
     def folds(self) -> int:

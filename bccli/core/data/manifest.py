@@ -75,7 +75,7 @@ COLUMNS = tuple(field.name for field in fields(Sample) if field.name not in ("gr
 """What a manifest must have, and what the content hash covers."""
 MANIFEST = (*COLUMNS, "group")
 """What bccli writes of it."""
-_NUMBERS = ("fold", "variant", "row", "col", "width", "height")
+NUMBERS = ("fold", "variant", "row", "col", "width", "height")
 
 
 def join_masks(names: Iterable[str]) -> str:
@@ -86,7 +86,7 @@ def join_masks(names: Iterable[str]) -> str:
 def sample_from_row(row: dict[str, str], where: str) -> Sample:
     """Read one manifest row; `where` names it in errors. Raises DataError for a cell that is no number."""
     values: dict[str, object] = {column: row.get(column) or "" for column in MANIFEST}
-    for column in _NUMBERS:
+    for column in NUMBERS:
         text = values[column]
         try:
             values[column] = whole(str(text)) if text != "" else None

@@ -2,6 +2,26 @@
 
 Everywhere: n images, `answers` has for each node with children its probabilities (n, children) in the
 order of these, `classes` are the labels of the whole in the order of its probabilities (n, classes).
+
+An image in the tree of the Mini-DDSM thesis: the root says tumour with 0.55, and the node below it says
+cancer with 0.6. Greedy decisions end at cancer, and yet normal is the most probable label:
+
+>>> tree = parse_tree("normal, tumor(benign, cancer)", "an example")
+>>> answers = {"root": np.array([[0.45, 0.55]]), "tumor": np.array([[0.4, 0.6]])}
+>>> classes = ["normal", "benign", "cancer"]
+>>> leaf_probabilities(tree, answers, classes).round(2).tolist()
+[[0.45, 0.22, 0.33]]
+>>> [classes[number] for number in greedy(tree, answers, classes)]
+['cancer']
+>>> [classes[number] for number in path(tree, answers, classes)]
+['normal']
+>>> columns_of(tree)
+('root:normal', 'root:tumor', 'tumor:benign', 'tumor:cancer')
+
+Taking cancer for benign is half right, as both are tumours:
+
+>>> hierarchical(tree, np.array([2]), np.array([1]), classes)
+{'precision': 0.5, 'recall': 0.5, 'f1': 0.5}
 """
 
 from collections.abc import Callable, Mapping, Sequence

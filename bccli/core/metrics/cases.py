@@ -66,7 +66,11 @@ def known_patients(patients: Sequence[str] | None) -> set[str]:
 
 
 def clusters_of(patients: Sequence[str] | None, count: int) -> Integers:
-    """The number of each image's patient, from 0; an image of an unknown patient is a patient of its own."""
+    """The number of each image's patient, from 0; an image of an unknown patient is a patient of its own.
+
+    >>> clusters_of(["p7", "", "p7", ""], 4).tolist()
+    [0, 1, 0, 2]
+    """
     owners = _owners(patients, count)
     numbers: dict[str | int, int] = {}
     return np.array(

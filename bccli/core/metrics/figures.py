@@ -128,6 +128,13 @@ def measure(
     but a macro `roc_auc` or `pr_auc` needs them all. An empty split has counts and nothing else.
 
     Raises DataError for inputs that do not fit together, UsageError for an unknown class or loss.
+
+    >>> probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])
+    >>> figures = measure([0, 0, 1, 1], probabilities, ["benign", "malignant"])
+    >>> figures.positive, figures.accuracy, figures.tpr, figures.fpr
+    ('malignant', 0.75, 0.5, 0.0)
+    >>> figures.roc_auc, figures.majority_accuracy, figures.confusion_matrix
+    (0.75, 0.5, [[2, 0], [1, 1]])
     """
     material = material_of(labels, probabilities, classes, patients=patients, **options)
     known = known_patients(patients)

@@ -149,6 +149,9 @@ def expanded_reach(clusters: float) -> float:
     """How many standard deviations the limits are from the middle: 1.96, and more where clusters are few.
 
     Fewer than two, as unequal ones may count, are taken as two.
+
+    >>> round(expanded_reach(math.inf), 2), round(expanded_reach(10), 2)
+    (1.96, 2.38)
     """
     if math.isinf(clusters):
         return NORMAL.inv_cdf((1 + LEVEL) / 2)

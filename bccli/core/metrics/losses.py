@@ -35,6 +35,10 @@ def mean_loss(
     clipped: the two differ where a probability is nearer than 1e-7 to 0 or 1.) `label_smoothing` is the
     share of the truth that is spread evenly over all classes. None for no images.
     Raises UsageError for an unknown name.
+
+    >>> probabilities = np.array([[0.5, 0.5], [0.25, 0.75]])
+    >>> round(mean_loss(np.array([0, 1]), probabilities, "categorical_crossentropy"), 4)
+    0.4904
     """
     values = losses(labels, probabilities, name, label_smoothing=label_smoothing)
     return float(values.mean()) if len(values) else None

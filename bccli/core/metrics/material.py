@@ -164,7 +164,11 @@ def _shares_right(hits: Bools, patients: Integers, owners: Integers, count: int)
 
 
 def bins_of(confidence: Floats) -> Integers:
-    """The bin ((m-1)/15, m/15] of each confidence, from 0 (Guo et al. 2017, equation 3)."""
+    """The bin ((m-1)/15, m/15] of each confidence, from 0 (Guo et al. 2017, equation 3).
+
+    >>> bins_of(np.array([0.0, 1 / 15, 0.07, 1.0])).tolist()
+    [0, 0, 1, 14]
+    """
     return np.digitize(confidence, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1], right=True)
 
 

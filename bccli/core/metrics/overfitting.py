@@ -23,6 +23,9 @@ def beta(train_accuracy: float | None, other_accuracy: float | None) -> float | 
 
     Falconí et al. 2020, DOI 10.25046/aj050220, section 5, equation 7 divides by validation accuracy;
     its tables 8 and 10 divide by test accuracy.
+
+    >>> round(beta(1.00, 0.86), 2)  # its ResNet50, table 8
+    1.16
     """
     if train_accuracy is None or not other_accuracy:
         return None
@@ -34,6 +37,9 @@ def overfits(train_accuracy: float | None, other_accuracy: float | None) -> bool
 
     Falconí et al. 2020, DOI 10.25046/aj050220, section 4.3.3. Exactly 10 points are not more, whatever
     0.4 - 0.3 is in binary, hence the rounding.
+
+    >>> overfits(0.4, 0.3), overfits(0.41, 0.3), overfits(0.41, None)
+    (False, True, None)
     """
     if train_accuracy is None or other_accuracy is None:
         return None

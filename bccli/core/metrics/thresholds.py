@@ -50,7 +50,11 @@ RULES: dict[str, Callable[[Floats, Floats, float], int]] = {
 
 
 def parse_rule(text: str) -> Rule:
-    """Read --threshold. Raises ValueError with what is wrong."""
+    """Read --threshold. Raises ValueError with what is wrong.
+
+    >>> parse_rule("sensitivity=0.95"), parse_rule("0.3")
+    (Rule(name='sensitivity', value=0.95), Rule(name='fixed', value=0.3))
+    """
     name, equals, number = text.partition("=")
     if name == "youden" and not equals:
         return Rule(name)
@@ -74,7 +78,15 @@ def _share(text: str, complaint: str) -> float:
 
 
 def choose_threshold(rule: Rule, is_positive: np.ndarray, scores: np.ndarray, where: str) -> float:
-    """The threshold that a rule finds on val; both arrays (n,). Raises DataError where it cannot."""
+    """The threshold that a rule finds on val; both arrays (n,). Raises DataError where it cannot.
+
+    >>> is_positive, scores = np.array([False, False, True, True]), np.array([0.1, 0.6, 0.4, 0.9])
+    >>> for rule in ("youden", "sensitivity=1", "specificity=0.5"):
+    ...     print(choose_threshold(parse_rule(rule), is_positive, scores, "run"))
+    0.9
+    0.4
+    0.4
+    """
     if rule.name == "fixed":
         return float(rule.value or 0.0)
     curve = roc_curve(is_positive, scores)
@@ -89,5 +101,9 @@ def choose_threshold(rule: Rule, is_positive: np.ndarray, scores: np.ndarray, wh
 
 
 def decide(scores: np.ndarray, threshold: float, positive: int) -> np.ndarray:
-    """Class numbers (n,) of two classes: `positive` at or above the threshold, the other one below."""
+    """Class numbers (n,) of two classes: `positive` at or above the threshold, the other one below.
+
+    >>> decide(np.array([0.2, 0.3, 0.4]), 0.3, positive=1).tolist()
+    [0, 1, 1]
+    """
     return np.where(scores >= threshold, positive, 1 - positive)

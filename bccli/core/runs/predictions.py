@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,12 +22,15 @@ from bccli.core.data.positive_class import class_order, severity
 from bccli.core.errors import DataError
 from bccli.core.files import write_text
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 _IDENTITY = ("path", "split", "fold", "patient", "source", "label", "predicted")
 TRAITS = ("magnification", "subtype", "view", "variant", "row", "col", "group")
 """What else is known of an image, behind the probabilities: to break figures down, to tell children and
 patches, and to draw those together that may not be separated."""
 
-_PREFIX = "p_"
+PREFIX = "p_"
 _WANTED = "give a CSV with the columns path,label and either p_<class>… or predicted"
 _ROUNDING = 1e-6
 _NO_LABEL = frozenset({"", "na", "n/a", "nan", "<na>", "#n/a", "null"})
@@ -58,6 +62,12 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def frame(self) -> "DataFrame":
+        """The same as a frame of pandas: probabilities are numbers, all else is text, empty if unknown."""
+        from bccli.core.runs.frames import frame_of_predictions
+
+        return frame_of_predictions(self)
 
     def of_split(self, split: str) -> "Predictions":
         """Those of one split."""
@@ -113,7 +123,7 @@ def write_predictions(
     chosen = probabilities.argmax(axis=1) if chosen is None else chosen
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*_IDENTITY, *(_PREFIX + name for name in classes), *TRAITS, *columns])
+    writer.writerow([*_IDENTITY, *(PREFIX + name for name in classes), *TRAITS, *columns])
     for place, ((sample, split), values) in enumerate(zip(rows, probabilities, strict=True)):
         predicted = classes[int(chosen[place])]
         fold = "" if sample.fold is None else sample.fold
@@ -215,7 +225,7 @@ def _read_table(lines: Iterable[str], name: str) -> _Table:
     def read_one_by_one(cells: Sequence[str], row: int) -> Iterator[float]:
         for key, cell in zip(scored, cells, strict=True):
             try:
-                yield _probability(cell, separator, f"{name}: {_PREFIX}{key}", row)
+                yield _probability(cell, separator, f"{name}: {PREFIX}{key}", row)
             except DataError as error:
                 unreadable.setdefault(key, (row, error))
                 yield math.nan
@@ -224,8 +234,8 @@ def _read_table(lines: Iterable[str], name: str) -> _Table:
         first = next(reader, [])
         header = _headings(first)
         scored = _check_header(header, name)
-        texts = [(key, place) for place, key in enumerate(header) if not key.startswith(_PREFIX)]
-        places = [header.index(_PREFIX + key) for key in scored]
+        texts = [(key, place) for place, key in enumerate(header) if not key.startswith(PREFIX)]
+        places = [header.index(PREFIX + key) for key in scored]
         label, path = header.index("label"), header.index("path")
         unlabelled = _NO_LABEL - {key.casefold() for key in scored}
         columns: dict[str, list[str]] = {key: [] for key, _ in texts}
@@ -277,7 +287,7 @@ def _of_classes(table: _Table) -> tuple[_Table, list[str]]:
         places = [place for place, key in enumerate(table.scored) if key not in passed]
         rest = values[:, places]
         if known or (places and _are_shares(rest, named)):
-            note = f"{' and '.join(_PREFIX + key for key in passed)} names no class and is passed over"
+            note = f"{' and '.join(PREFIX + key for key in passed)} names no class and is passed over"
             scored = [table.scored[place] for place in places]
             left = {key: found for key, found in table.unreadable.items() if key in scored}
             return replace(table, scored=scored, probabilities=array("d", rest.tobytes()), unreadable=left), [
@@ -353,8 +363,8 @@ def _headings(cells: Sequence[str]) -> list[str]:
     known = {name: name for name in (*_IDENTITY, *TRAITS, "side", "group")}
     bare = [cell.strip() for cell in cells]
     return [
-        _PREFIX + cell[len(_PREFIX) :]
-        if cell[: len(_PREFIX)].lower() == _PREFIX
+        PREFIX + cell[len(PREFIX) :]
+        if cell[: len(PREFIX)].lower() == PREFIX
         else known.get(cell.casefold(), cell)
         for cell in bare
     ]
@@ -381,7 +391,7 @@ def _of_length(row: list[str], length: int, where: str, separator: str, *, first
 
 def _check_header(header: Sequence[str], name: str) -> list[str]:
     """The classes that have a column of probabilities, in its order."""
-    scored = [column[len(_PREFIX) :] for column in header if column.startswith(_PREFIX)]
+    scored = [column[len(PREFIX) :] for column in header if column.startswith(PREFIX)]
     for column in ("path", "label"):
         if column not in header:
             wanted = _BY_BLANKS if _parted_by_blanks(header) else _WANTED
@@ -441,8 +451,8 @@ def _two_of(scored: str, named: set[str], name: str) -> list[str]:
         return [others[0], scored]
     found = ", ".join(sorted(named))
     raise DataError(
-        f"{name}: has one column of probabilities, {_PREFIX + scored}, and the classes {found}; one is "
-        f"enough for two classes, if it names one of them: give {_PREFIX}<class> for each class"
+        f"{name}: has one column of probabilities, {PREFIX + scored}, and the classes {found}; one is "
+        f"enough for two classes, if it names one of them: give {PREFIX}<class> for each class"
     )
 
 
@@ -469,10 +479,10 @@ def _in_order(table: _Table, order: Sequence[str], name: str) -> tuple[np.ndarra
     if len(scored) == 1 and len(order) == 2 and scored[0] in order:
         other = next(label for label in order if label != scored[0])
         found, scored = np.concatenate([found, 1 - found], axis=1), [scored[0], other]
-        notes.append(f"{_PREFIX}{other} is what {_PREFIX}{scored[0]} leaves")
+        notes.append(f"{PREFIX}{other} is what {PREFIX}{scored[0]} leaves")
     for label in order:
         if label not in scored:
-            raise DataError(f"{name}: has no column {_PREFIX + label!r} for the class {label!r}")
+            raise DataError(f"{name}: has no column {PREFIX + label!r} for the class {label!r}")
     sums = found.sum(axis=1)
     off = np.abs(sums - 1) > _off_by(found) + _ROUNDING
     if off.any():
@@ -508,7 +518,7 @@ def _check_range(table: _Table, values: np.ndarray, name: str) -> None:
     if outside.any():
         row, column = (int(place) for place in np.argwhere(outside)[0])
         text, label = f"{values[row, column]:.6g}", table.scored[column]
-        raise _no_probability(text, f"{name}: {_PREFIX}{label}", table.rows[row])
+        raise _no_probability(text, f"{name}: {PREFIX}{label}", table.rows[row])
 
 
 def _plain_numbers(cells: Sequence[str]) -> list[float]:

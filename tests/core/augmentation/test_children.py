@@ -20,10 +20,10 @@ from bccli.core.augmentation import (
     policy_from_json,
 )
 from bccli.core.errors import BccliError
-from bccli.core.imaging.stains.deconvolution import separate
+from bccli.core.imaging.stains.deconvolution import RUIFROK
 from bccli.core.imaging.stains.densities import TISSUE, densities_of
 from bccli.core.workers import in_order
-from tests.core.imaging.slides import PINK, draw_amounts, stain
+from tests.core.imaging.slides import PINK, amounts_in, draw_amounts, stain
 
 DRAWS = 2000
 FIVE_SIGMA = 5 / (2 * DRAWS**0.5)  # of a share, whatever it is
@@ -181,12 +181,12 @@ def test_jitter_moves_each_stain_by_its_factor_and_leaves_the_glass() -> None:
     strong = densities_of(image)[..., 1] > 2 * TISSUE
     assert glass.mean() > 0.05
     assert strong.mean() > 0.2
-    before = separate(image)
+    before = amounts_in(image, RUIFROK)
     for number in range(10):
         (one,) = draw(find_policy("he-jitter"), seed=0, image="a", number=number)
         moved = child(find_policy("he-jitter"), image, seed=0, image="a", number=number)
         assert (moved[glass] == image[glass]).all()
-        after = separate(moved)
+        after = amounts_in(moved, RUIFROK)
         visible = strong & (moved.min(axis=2) > 8) & (moved.max(axis=2) < 247)
         for stained, name in enumerate(("haematoxylin", "eosin")):
             much = visible & (before[..., stained] > 0.3)

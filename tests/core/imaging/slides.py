@@ -1,6 +1,7 @@
 """Slides made of known stains in known amounts, for the tests of stains and tissue."""
 
 import numpy as np
+from skimage.color import separate_stains
 
 from bccli.core.imaging.stains.fits import StainFit
 
@@ -23,6 +24,11 @@ def stain(amounts: np.ndarray, fit: StainFit) -> np.ndarray:
     """The uint8 RGB image of amounts that are 1 at most, by the law of Beer and Lambert."""
     densities = amounts * np.array(fit.maxima) @ fit.matrix.T
     return np.clip(np.rint(240 * np.exp(-densities) - 1), 0, 255).astype(np.uint8)
+
+
+def amounts_in(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The amounts of stain (height, width, stains) in an image, by scikit-image; what is below 0 is 0."""
+    return separate_stains((image + 1.0) / 240, np.linalg.pinv(matrix).T) * -np.log(1e-6)
 
 
 def degrees_between(first: object, second: object) -> float:

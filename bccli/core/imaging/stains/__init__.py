@@ -1,1 +1,1 @@
-"""The stains of histology: `normalisation` makes slides look alike, `deconvolution` takes stains apart."""
+"""The stains of histology: `normalisation` makes slides look alike, `deconvolution` changes amounts of stain."""

@@ -1,4 +1,4 @@
-"""Colour deconvolution: an image taken apart into amounts of stain, and put together again.
+"""Colour deconvolution: an image whose amounts of stain change, as if it were taken apart and put together.
 
 Ruifrok & Johnston, 2001, "Quantification of histochemical staining by color deconvolution", Anal. Quant.
 Cytol. Histol. 23(4), 291–299.
@@ -7,14 +7,11 @@ Cytol. Histol. 23(4), 291–299.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bccli.core.imaging.stains.densities import (
-    LIGHT,
     TISSUE,
     Block,
     Floats,
-    densities_of,
     map_densities,
     multiply_densities,
 )
@@ -22,22 +19,6 @@ from bccli.core.imaging.stains.densities import (
 _VECTORS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 RUIFROK: Floats = (_VECTORS / np.linalg.norm(_VECTORS, axis=1, keepdims=True)).T
 """The paper's stain matrix (3 × 3): haematoxylin, eosin, and diaminobenzidine, which takes up the rest."""
-
-
-def separate(image: np.ndarray, matrix: Floats = RUIFROK) -> NDArray[np.float32]:
-    """The amount of each stain in each pixel of a uint8 RGB image: (height, width, stains).
-
-    `matrix` is 3 × stains (two or three). Glass that is brighter than LIGHT has slightly negative amounts.
-    """
-    return densities_of(image).astype(np.float32) @ np.linalg.pinv(matrix).T.astype(np.float32)
-
-
-def combine(concentrations: np.ndarray, matrix: Floats = RUIFROK) -> NDArray[np.uint8]:
-    """The uint8 RGB image of amounts (height, width, stains); with three stains the inverse of `separate`."""
-    densities = concentrations.astype(np.float32) @ matrix.T.astype(np.float32)
-    with np.errstate(over="ignore"):  # endlessly bright is white
-        levels = np.float32(LIGHT) * np.exp(-densities) - 1
-    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
 
 
 def scale_stains(
