@@ -66,7 +66,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     error.
     """
     from bccli.core.cores import available_cores
-    from bccli.core.data.remarks import Remarks
+    from bccli.core.imaging.remarks import Remarks
     from bccli.core.prediction import predictor as inference
 
     output = settings["output"]

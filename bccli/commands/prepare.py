@@ -432,7 +432,7 @@ def _check_patients(dataset: str, patients: int | Path) -> None:
 
 def _closing(screen: console.Console, info: "DatasetInfo", out: Path, skip_bad: bool) -> int:
     from bccli.core.data.leakage import leak_sentences
-    from bccli.core.data.remarks import Remarks
+    from bccli.core.imaging.remarks import Remarks
     from bccli.core.preparation.merge import EXCLUSIONS
     from bccli.core.preparation.verification import MADE, Remark
 

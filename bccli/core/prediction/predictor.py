@@ -14,7 +14,6 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.catalog import DATASETS
-from bccli.core.data.remarks import Remarks
 from bccli.core.datasets.layout.image_files import PassedOverFiles, image_files
 from bccli.core.datasets.layout.masks_beside import MasksBeside
 from bccli.core.errors import DataError, ImageError, UsageError
@@ -22,6 +21,7 @@ from bccli.core.imaging.blankness import blankness_of
 from bccli.core.imaging.formats.decoding import decode_deep
 from bccli.core.imaging.formats.turns import one_large_at_a_time
 from bccli.core.imaging.preparation import Preparation, prepare_image
+from bccli.core.imaging.remarks import Remarks
 from bccli.core.models.runtimes import NoTfliteError, start_engine
 from bccli.core.prediction.masks import Masks
 from bccli.core.prediction.region_finder import LocatingPredictor, Locator, filled

@@ -7,17 +7,8 @@ import numpy as np
 from bccli.core.catalog import nearest
 from bccli.core.data.manifest import SPLITS
 from bccli.core.data.patients import spelled
-from bccli.core.data.splits import (
-    TEST,
-    TRAIN,
-    VAL,
-    assign_folds,
-    assign_splits,
-    draw_sample,
-    hold_out_groups,
-    hold_out_images,
-    split_images,
-)
+from bccli.core.data.sampling import draw_sample, hold_out_groups, hold_out_images
+from bccli.core.data.splits import TEST, TRAIN, VAL, assign_folds, assign_splits, split_images
 from bccli.core.errors import DataError, LeakageError, UsageError
 from bccli.core.preparation.survey import Survey
 

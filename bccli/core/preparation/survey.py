@@ -12,7 +12,7 @@ import numpy as np
 
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.positive_class import class_order
-from bccli.core.data.splits import Subtypes
+from bccli.core.data.split_table import Subtypes
 from bccli.core.errors import SourceError
 from bccli.core.preparation.counts import Background
 from bccli.core.preparation.verification import Tally

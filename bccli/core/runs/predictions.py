@@ -13,13 +13,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from bccli.core.data.column_meanings import owners_hint, patients_in, splits_hint
 from bccli.core.data.foreign_tables import number_in, patients_named, records, split_of, text_of
 from bccli.core.data.manifest import Sample
 from bccli.core.data.patients import plain_number
 from bccli.core.data.positive_class import class_order, positive_of, severity
 from bccli.core.errors import DataError
 from bccli.core.files import write_text
+from bccli.core.runs.column_meanings import owners_hint, patients_in, splits_hint
 
 _IDENTITY = ("path", "split", "fold", "patient", "source", "label", "predicted")
 TRAITS = ("magnification", "subtype", "view", "variant", "row", "col", "group")
