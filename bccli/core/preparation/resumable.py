@@ -163,7 +163,7 @@ def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> DatasetInf
     if not out.exists():
         return None
     if not out.is_dir():
-        raise DataError(f"{out}: is not a folder; name another place for the prepared dataset")
+        raise DataError(f"{out}: is not a folder; name another folder for the prepared dataset")
     if (out / DATASET_FILE).exists():
         found = read_json(out / DATASET_FILE)
         if not written_by_bccli(found):

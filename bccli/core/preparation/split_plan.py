@@ -89,10 +89,10 @@ def _thin(survey: Survey, parted: Plan, division: Division) -> tuple[Survey, Pla
         kept[rows] = False
         kept[rows[chosen]] = True
         notes.append(f"train keeps {number:,} of {len(rows):,} images of class {name} (--keep).")
-    places = np.flatnonzero(kept)
-    drawn = places if parted.drawn is None else parted.drawn[places]
-    thinned = replace(survey.take(places), before=_counts(survey, parted))
-    return thinned, Plan(parted.splits[places], parted.folds[places], tuple(notes), drawn)
+    indexes = np.flatnonzero(kept)
+    drawn = indexes if parted.drawn is None else parted.drawn[indexes]
+    thinned = replace(survey.take(indexes), before=_counts(survey, parted))
+    return thinned, Plan(parted.splits[indexes], parted.folds[indexes], tuple(notes), drawn)
 
 
 def _counts(survey: Survey, parted: Plan) -> tuple[tuple[str, int], ...]:
@@ -304,7 +304,7 @@ def few_sentence(survey: Survey, parted: Plan) -> str:
     by_fold = bool((parted.folds >= 0).any())
     codes = parted.folds if by_fold else parted.splits
     unit = "images" if (survey.patients < 0).all() else "patients"
-    told = []
+    sentences = []
     for code in sorted(set(codes.tolist()) - {-1} if by_fold else {VAL, TEST} & set(codes.tolist())):
         here = codes == code
         pairs = np.unique(np.stack([survey.labels[here], survey.groups[here]]), axis=1)
@@ -315,8 +315,8 @@ def few_sentence(survey: Survey, parted: Plan) -> str:
         if few:
             named = [f"{number} of {name}" for name, number in few[:_NAMED]]
             named += [f"few of {len(few) - _NAMED} more classes"] if len(few) > _NAMED else []
-            told.append(f"{f'fold {code}' if by_fold else SPLITS[code]} {', '.join(named)}")
-    if not told:
+            sentences.append(f"{f'fold {code}' if by_fold else SPLITS[code]} {', '.join(named)}")
+    if not sentences:
         return ""
-    shown = "; ".join(told[:_NAMED]) + ("; …" if len(told) > _NAMED else "")
+    shown = "; ".join(sentences[:_NAMED]) + ("; …" if len(sentences) > _NAMED else "")
     return f"fewer than {FEW} {unit} of a class are measured, and figures on so few say little: {shown}"

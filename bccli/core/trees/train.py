@@ -27,7 +27,7 @@ from bccli.core.errors import DataError, LeakageError, UsageError
 from bccli.core.evaluation.external import check_input_spec
 from bccli.core.evaluation.overfitting import accuracies
 from bccli.core.evaluation.tree_decisions import DECISIONS, columns_of, leaf_probabilities, to_columns
-from bccli.core.files import is_temporary, read_json, write_text
+from bccli.core.files import is_temporary, write_text
 from bccli.core.kinds import KINDS
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import units
@@ -35,7 +35,7 @@ from bccli.core.prediction.region_finder import FOLDER
 from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import write_predictions
 from bccli.core.runs.run_folder import Run, complete_run, load_run, open_run
-from bccli.core.runs.run_info import TrainingData
+from bccli.core.runs.run_info import RunInfo, TrainingData
 from bccli.core.runs.training_images import (
     audit_against,
     training_images_in,
@@ -111,7 +111,7 @@ def _refuse_own_parts(plan: Plan, root: Path, *, overwrite: bool) -> None:
         for reused in plan.reused_runs.values()
         if root.resolve() in reused.run.root.resolve().parents
     ]
-    if inside and (overwrite or not Run(root, read_json(root / "run.json")).complete):
+    if inside and (overwrite or not Run(root, RunInfo.read(root / "run.json")).complete):
         raise UsageError(
             f"--compose {inside[0]}: lies in {root}, which is to be made anew; copy it elsewhere"
         )
