@@ -30,6 +30,7 @@ from bccli.core.data.dataset import (
 from bccli.core.data.stored_info import written_by_bccli
 from bccli.core.errors import DataError, LockedError, SettingsError
 from bccli.core.files import inside, locked, read_json, sweep, write_json
+from bccli.core.preparation.division import Plan
 from bccli.core.preparation.shards import (
     WHOLE,
     Shard,
@@ -41,7 +42,6 @@ from bccli.core.preparation.shards import (
     missing_shards,
     working,
 )
-from bccli.core.preparation.split_plan import Plan
 from bccli.core.progress import Watcher
 
 _FOLDERS = (IMAGES_FOLDER, MASKS_FOLDER)
