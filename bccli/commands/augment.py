@@ -132,8 +132,8 @@ def augment(screen: console.Console, data: Path, out: Path, **settings: Any) -> 
 
 def _request(data: Path, settings: dict[str, Any]) -> Any:
     from bccli.core.augmentation import find_policy
+    from bccli.core.augmentation.child_counts import Amount
     from bccli.core.preparation.augment_request import Request
-    from bccli.core.preparation.child_counts import Amount
 
     given = [name for name in ("per_image", "total", "balance") if settings[name]]
     if len(given) > 1:

@@ -66,7 +66,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     exactly the preparation that the run was trained on. An image that cannot be read is a row with its
     error.
     """
-    from bccli.core.data.remarks import Remarks
+    from bccli.core.imaging.remarks import Remarks
     from bccli.core.prediction.file_predictions import predict as predict_files
     from bccli.core.prediction.file_predictions import remarked, to_rows
     from bccli.core.prediction.image_paths import LeftOut

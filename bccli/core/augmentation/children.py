@@ -72,7 +72,7 @@ def _chosen(group: Operation, rng: np.random.Generator) -> tuple[Operation, ...]
     if group.augmenter == "Sequential":
         return group.children
     number = 1 if group.augmenter == "OneOf" else min(_value(group.parameters["n"], True, rng), count)
-    return tuple(group.children[place] for place in sorted(rng.permutation(count)[:number].tolist()))
+    return tuple(group.children[index] for index in sorted(rng.permutation(count)[:number].tolist()))
 
 
 def _values(operation: Operation, rng: np.random.Generator) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Movements of an image, each as the matrix by which a resampled pixel finds its place in the old image.
+"""Movements of an image, each as the matrix by which a resampled pixel finds its position in the old image.
 
 Matrices are 3 × 3, float64, on (x, y, 1) in pixels with the first pixel's centre at 0. Those of movements
 that follow each other are multiplied, so that pixels are resampled once. Sizes are (width, height).

@@ -134,11 +134,11 @@ def apply(
 def _made(augmenter: str, parameters: Mapping[str, Any]) -> Any:
     """This thread's augmenter of these parameters."""
     key = f"{augmenter} {json.dumps(parameters, sort_keys=True)}"
-    kept: dict[str, Any] = _built.__dict__
-    if key not in kept:
+    chosen: dict[str, Any] = _built.__dict__
+    if key not in chosen:
         build = _MENDED[augmenter]() if augmenter in _MENDED else getattr(_load(), augmenter)
-        kept[key] = build(**{name: _to_imgaug(value) for name, value in parameters.items()}, seed=0)
-    return kept[key]
+        chosen[key] = build(**{name: _to_imgaug(value) for name, value in parameters.items()}, seed=0)
+    return chosen[key]
 
 
 def _to_imgaug(value: Any) -> Any:

@@ -45,7 +45,7 @@ class Picture:
         return self.pixels.shape[1], self.pixels.shape[0]
 
     def move(self, matrix: geometry.Matrix) -> None:
-        """Have a movement made, together with what was decided on before."""
+        """Have a movement made, in one step with what was decided on before."""
         self.pending = matrix if self.pending is None else self.pending @ matrix
 
     def settle(self) -> None:

@@ -58,12 +58,12 @@ def _draw_row(
     paper = ImageDraw.Draw(sheet)
     small = ImageFont.load_default(size=11)
     paper.text((_GAP, top), drawable(title), "black", font=ImageFont.load_default(size=14))
-    for place in range(1 + CHILDREN):
-        left = _GAP + place * (_SIDE + _GAP)
+    for index in range(1 + CHILDREN):
+        left = _GAP + index * (_SIDE + _GAP)
         shown, lines = pixels, ["original", _shorten(name, _CUT, end=True)]
-        if place:
-            shown = child(policy, pixels, seed=seed, image=name, number=place)
-            lines = _captions(draw(policy, seed=seed, image=name, number=place))
+        if index:
+            shown = child(policy, pixels, seed=seed, image=name, number=index)
+            lines = _captions(draw(policy, seed=seed, image=name, number=index))
         tile = ImageOps.contain(Image.fromarray(shown), (_SIDE, _SIDE))
         sheet.paste(tile, (left, top + _TITLE))
         for line, text in enumerate(lines):

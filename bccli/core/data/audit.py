@@ -30,18 +30,18 @@ from bccli.core.imaging.hashes import is_blank, perceptual_hash
 _HASHES = np.dtype([("perceptual", "<u8"), ("blank", "?")])
 
 
-def audit(dataset: Dataset, parts: np.ndarray, cache: Path) -> dict[str, Leak]:
-    """What crosses into test and val, for `parts` (images,) of 0 train, 1 val, 2 test, -1 unused.
+def audit(dataset: Dataset, split_codes: np.ndarray, cache: Path) -> dict[str, Leak]:
+    """What crosses into test and val, for the `split_codes` (images,) 0 train, 1 val, 2 test, -1 unused.
 
     The perceptual hashes are made once per content and kept in the cache.
     """
-    return audit_splits(facts_of(dataset.samples, hashes_of(dataset, cache)), parts)
+    return audit_splits(facts_of(dataset.samples, hashes_of(dataset, cache)), split_codes)
 
 
 def facts_of(samples: Sequence[Sample], image_hashes: np.ndarray) -> ImageFacts:
-    """What the audit compares, for samples and the looks of each."""
+    """What the audit compares, for samples and the image hashes of each."""
     numbers: dict[str, int] = {}
-    places = {sample.path: place for place, sample in enumerate(samples) if sample.path}
+    indexes = {sample.path: index for index, sample in enumerate(samples) if sample.path}
     return ImageFacts(
         patients=np.array(
             [numbers.setdefault(s.patient, len(numbers)) if s.patient else -1 for s in samples], np.int32
@@ -49,7 +49,7 @@ def facts_of(samples: Sequence[Sample], image_hashes: np.ndarray) -> ImageFacts:
         pixels=np.array([int(sample.sha256[:16], 16) for sample in samples], np.uint64),
         perceptual=image_hashes["perceptual"],
         blank=image_hashes["blank"],
-        parents=np.array([places.get(sample.parent, -1) for sample in samples], np.int32),
+        parents=np.array([indexes.get(sample.parent, -1) for sample in samples], np.int32),
     )
 
 
@@ -61,7 +61,7 @@ class Finding:
     """
 
     data: str
-    part: str
+    split: str
     against: str
     leak: Leak
     examples: tuple[tuple[str, str], ...]
@@ -71,7 +71,7 @@ class Finding:
         """As printed."""
         return {
             "data": self.data,
-            "part": self.part,
+            "part": self.split,
             "against": self.against,
             **self.leak.to_json(),
             "conflicts": sum(pair.conflict for pair in self.pairs),
@@ -83,8 +83,8 @@ def audit_all(datasets: Sequence[Dataset]) -> Iterator[Finding]:
     """Audit prepared datasets: each one's splits or folds, and each pair of datasets."""
     for dataset in datasets:
         yield from _audit_inside(dataset)
-    for place, dataset in enumerate(datasets):
-        for other in datasets[:place]:
+    for index, dataset in enumerate(datasets):
+        for other in datasets[:index]:
             leak, facts = _between(dataset, other.samples, hashes_of(other, other.root / CACHE_FOLDER))
             samples = (*dataset.samples, *other.samples)
             examples = _pairs(leak, [sample.path for sample in samples])
@@ -101,9 +101,9 @@ def _audit_inside(dataset: Dataset) -> Iterator[Finding]:
     else:
         splits = np.array([SPLITS.index(s.split) if s.split else -1 for s in dataset.samples])
         found = audit_splits(facts, splits)
-    for part, leak in found.items():
+    for split, leak in found.items():
         pairs = crossing_pairs(leak, facts, dataset.samples, dataset.root)
-        yield Finding(str(dataset.root), part, OTHER_SIDE[part], leak, _pairs(leak, paths), pairs)
+        yield Finding(str(dataset.root), split, OTHER_SIDE[split], leak, _pairs(leak, paths), pairs)
 
 
 def _pairs(leak: Leak, paths: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -150,7 +150,7 @@ def refuse_leakage(leaks: dict[str, Leak], dataset: Dataset, *, allowed: bool) -
         return
     example = ""
     if leak.examples:
-        inside, outside = (dataset.samples[place].path for place in leak.examples[0])
+        inside, outside = (dataset.samples[index].path for index in leak.examples[0])
         example = f" (such as {inside} and {outside})"
     raise LeakageError(
         f"{dataset.root}: {leak_sentences({'test': leak.to_json()})[0]}{example}; "
@@ -179,7 +179,7 @@ def hashes_path(cache: Path, content: str) -> Path:
 
 
 def hashes_of(dataset: Dataset, cache: Path) -> np.ndarray:
-    """The looks of a dataset's images, as `table_of_looks` makes them, from the cache or from the pixels."""
+    """The image hashes of a dataset, as `hash_table` makes them, from the cache or from the pixels."""
     for folder in (cache, dataset.root / CACHE_FOLDER):
         try:
             table = np.load(hashes_path(folder, dataset.hash), allow_pickle=False)

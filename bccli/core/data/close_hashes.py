@@ -77,7 +77,7 @@ def _distinct(probes: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray, n
 
 
 def _portions(counts: np.ndarray) -> Iterator[slice]:
-    """Slices of questions that have so few answers together that they fit the memory."""
+    """Slices of questions that have so few answers that they fit the memory."""
     ends = np.cumsum(counts)
     start = 0
     while start < len(counts):
@@ -99,6 +99,6 @@ def _compared(
     near = distances <= CLOSE_BITS
     question, others, distances = question[near], others[near], distances[near]
     ones = rows[question]
-    kept = (ones != others) & (wanted[ones] | wanted[others])
+    chosen = (ones != others) & (wanted[ones] | wanted[others])
     columns = (ones, others, windows[question], distances)
-    return np.stack([column[kept].astype(np.int64) for column in columns], axis=1)
+    return np.stack([column[chosen].astype(np.int64) for column in columns], axis=1)

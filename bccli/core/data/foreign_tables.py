@@ -60,8 +60,8 @@ def records(lines: Iterable[str], where: str, wanted: Sequence[str]) -> tuple[st
         )
     start = next((number for number, line in enumerate(first) if line.strip("\ufeff \t\r\n,;")), 0)
     first = [line.removeprefix("\ufeff") for line in first[start:]]
-    if first and (told := re.fullmatch(r"sep=(.)\s*", first[0])):
-        return told[1], csv.reader(_checked(chain(first[1:], rest), where), delimiter=told[1])
+    if first and (named := re.fullmatch(r"sep=(.)\s*", first[0])):
+        return named[1], csv.reader(_checked(chain(first[1:], rest), where), delimiter=named[1])
     separator = _separator(first[0] if first else "", wanted)
     return separator, csv.reader(_checked(chain(first, rest), where), delimiter=separator)
 
@@ -69,11 +69,11 @@ def records(lines: Iterable[str], where: str, wanted: Sequence[str]) -> tuple[st
 def _separator(header: str, wanted: Sequence[str]) -> str:
     """The one that parts the most of the wanted columns, or else the most columns."""
 
-    def place(separator: str) -> tuple[int, int]:
+    def index(separator: str) -> tuple[int, int]:
         cells = [cell.strip().casefold() for cell in next(csv.reader([header], delimiter=separator), [])]
         return sum(name in cells for name in wanted), len(cells)
 
-    return max(SEPARATORS, key=place)
+    return max(SEPARATORS, key=index)
 
 
 def _checked(lines: Iterable[str], where: str) -> Iterator[str]:

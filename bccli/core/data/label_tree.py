@@ -144,12 +144,12 @@ _Token = tuple[str, bool]  # a name, or a mark and True
 
 
 def _tokens(text: str, where: str) -> Iterator[_Token]:
-    place, end = 0, len(text.rstrip())
-    while place < end:
-        found = _TOKEN.match(text, place)
+    position, end = 0, len(text.rstrip())
+    while position < end:
+        found = _TOKEN.match(text, position)
         if not found or not found.group().strip():
-            raise UsageError(f"{where}: cannot be read from {text[place:].strip()[:20]!r} on; quote names")
-        place = found.end()
+            raise UsageError(f"{where}: cannot be read from {text[position:].strip()[:20]!r} on; quote names")
+        position = found.end()
         if found["mark"]:
             yield found["mark"], True
         elif found["quoted"] is not None:

@@ -188,9 +188,9 @@ def _equal(keys: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> _Pairs:
     if not len(others):
         return _Pairs(others, others)
     others = others[np.argsort(keys[others], kind="stable")]
-    places = np.searchsorted(keys[others], keys[rows]).clip(max=len(others) - 1)
-    hits = keys[others[places]] == keys[rows]
-    return _Pairs(rows[hits], others[places[hits]])
+    indexes = np.searchsorted(keys[others], keys[rows]).clip(max=len(others) - 1)
+    hits = keys[others[indexes]] == keys[rows]
+    return _Pairs(rows[hits], others[indexes[hits]])
 
 
 def _close(hashes: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> _Pairs:

@@ -92,8 +92,8 @@ def _first_of_equals(hashes: ImageHashes) -> np.ndarray:
     """For each image the first with its pixels."""
     rows = np.flatnonzero(hashes.usable)
     of = np.arange(len(hashes.usable))
-    _, first, places = np.unique(hashes.pixels[rows], return_index=True, return_inverse=True)
-    of[rows] = rows[first[places]]
+    _, first, indexes = np.unique(hashes.pixels[rows], return_index=True, return_inverse=True)
+    of[rows] = rows[first[indexes]]
     return of
 
 

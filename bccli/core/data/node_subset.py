@@ -14,10 +14,10 @@ from bccli.core.data.positive_class import GIVEN, find_positive
 
 def subset_of(dataset: Dataset, tree: Tree, node: Tree) -> tuple[Dataset, np.ndarray]:
     """The images that truly belong under a tree's node, labelled with its children, and their positions."""
-    pairs = [(place, node.child_of(sample.label)) for place, sample in enumerate(dataset.samples)]
-    places = np.array([place for place, child in pairs if child is not None], np.int64)
+    pairs = [(index, node.child_of(sample.label)) for index, sample in enumerate(dataset.samples)]
+    indexes = np.array([index for index, child in pairs if child is not None], np.int64)
     samples = tuple(
-        replace(dataset.samples[place], label=child) for place, child in pairs if child is not None
+        replace(dataset.samples[index], label=child) for index, child in pairs if child is not None
     )
     given = dataset.positive.name if dataset.positive.origin == GIVEN else None
     positive = find_positive(node.names, given if given in node.names else None)
@@ -27,7 +27,7 @@ def subset_of(dataset: Dataset, tree: Tree, node: Tree) -> tuple[Dataset, np.nda
         positive_origin=positive.origin,
         subset={"tree": str(tree), "node": node.name},
     )
-    return Dataset(dataset.root, info, samples, content_hash(samples)), places
+    return Dataset(dataset.root, info, samples, content_hash(samples)), indexes
 
 
 def dataset_of_node(dataset: Dataset, subset: Mapping[str, Any] | None) -> Dataset:

@@ -28,7 +28,7 @@ def plain_number(text: str) -> str:
 
 
 class Spellings:
-    """Gives all spellings of an id the first one; `met` is told each other one that is met, and the first."""
+    """Gives all spellings of an id the first one; `met` is called with each other one, and the first."""
 
     def __init__(self, met: Callable[[str, str], None] = lambda other, first: None) -> None:
         self._first: dict[str, str] = {}

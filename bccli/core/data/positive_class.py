@@ -161,9 +161,9 @@ _ORDERS = {
 
 def _natural(name: str) -> tuple[list[tuple[bool, int, str]], str]:
     """A key by which names sort with the numbers in them as numbers, whatever their length."""
-    pieces = re.split("([0-9]+)", name.casefold())
-    numbers = (piece.lstrip("0") for piece in pieces)
+    segments = re.split("([0-9]+)", name.casefold())
+    numbers = (piece.lstrip("0") for piece in segments)
     return [
-        (not place % 2, len(number) if place % 2 else 0, number if place % 2 else piece)
-        for place, (piece, number) in enumerate(zip(pieces, numbers, strict=True))
+        (not index % 2, len(number) if index % 2 else 0, number if index % 2 else piece)
+        for index, (piece, number) in enumerate(zip(segments, numbers, strict=True))
     ], name

@@ -1,11 +1,23 @@
-"""Which place (split or fold) each group goes to, so that every place has its share of every class.
+"""Which split (or fold) each group of images goes to, so that every split has its share of every class.
 
-For S places, G groups and F columns (classes, all images, subtypes), what is minimised is
+Group g has n[g, c] images of column c; the columns are the C classes, all images, and the subtypes. Split s
+is to have the share r[s] of the images, and has the priority p[s]. For an assignment s(g) of all groups,
 
-    Σ weight·(sum − target)²  +  Σ due·[sum = 0]  +  Σ own[group, its place],
+    sum[s, c] = Σ n[g, c] over the groups with s(g) = s,    target[s, c] = r[s] · Σ n[g, c] over all groups,
 
-the first two over places and columns: a chi-square statistic per image, the price of lacking a column, and
-what it costs that this group goes there. Groups have few of many columns, so that only entries are summed.
+and with N images in all, what is minimised is
+
+    Σ w[c] · (sum[s, c] − target[s, c])² / (N · target[s, c])  over s and c
+    + Σ due[s, c] · [sum[s, c] = 0]                            over s and c
+    + Σ own[g, s(g)]                                           over g.
+
+The first sum is a chi-square statistic per image; w is 1, and 0.1 for subtypes. The second is the price of
+what a split lacks: due is 10⁴ · p[s] for a class and 10⁵ · C for all images, both times C where the split
+needs every class; 0.05 · p[s] for a subtype. The third keeps a group from being most of a split that is to be
+spread: there own is 0.05 · max(n[g] / target[s] − 0.1, 0)² by all images, elsewhere 0.
+
+Groups have few of many columns, so that only entries that are not 0 are summed. The search is greedy from
+several random orders; then single groups move, and pairs swap, as long as the sum falls.
 """
 
 from collections.abc import Iterator
@@ -19,12 +31,12 @@ _EMPTY = 10.0
 _SECOND = 0.1
 """What deviations of subtypes cost, as a share of what those of classes do."""
 _LACKING = 0.05
-"""Cost of a subtype missing from a place of priority 1: as much as half a class that is."""
+"""Cost of a subtype missing from a split of priority 1: as much as half a class that is."""
 _CONCENTRATED = 0.05
 _PLENTY = 0.1
-"""Cost of the square of what a group has of a place, of those to be spread, beyond so large a share."""
+"""Cost of the square of what a group has of a split to be spread, beyond so large a share."""
 _STEPS = 4000
-"""Groups placed over all restarts, and thereby the time spent on restarts."""
+"""Groups assigned over all restarts, and thereby the time spent on restarts."""
 _RESTARTS = 20
 _MOVES = 200
 _MOVES_PER_COLUMN = 4
@@ -37,7 +49,7 @@ _GAIN = -1e-8
 
 @dataclass(frozen=True)
 class Goal:
-    """What a good placement of G groups in S places is.
+    """What a good assignment of G groups to S splits is.
 
     `rows`, `columns` and `values` (entries,) are the images per group and column that are not 0, group by
     group; `all` (G,) the images of each group. `targets`, `weights` and `due` are (S, F), `own` is (G, S).
@@ -63,7 +75,7 @@ class Goal:
         spread: np.ndarray,
         kinds: np.ndarray,
     ) -> "Goal":
-        """The goal for counts (G, classes) and, second to them, `kinds` (G, subtypes), in places with these
+        """The goal for counts (G, classes) and, second to them, `kinds` (G, subtypes), in splits with these
         shares (S,), which lack classes the less willingly the higher their priority (S,).
 
         The `needed` (S,) must have every class, whatever it costs the others; in those to be `spread` (S,)
@@ -83,16 +95,26 @@ class Goal:
         rows, columns = np.nonzero(table)
         return cls(rows, columns, table[rows, columns], sizes.astype(np.float64), targets, weights, due, own)
 
-    def cost(self, places: np.ndarray) -> float:
-        """What is minimised, for a placement (G,)."""
-        sums = self.sums(places)
-        deviations = (self.weights * (sums - self.targets) ** 2 + self.due * (sums == 0)).sum()
-        return float(deviations + self.own[np.arange(len(places)), places].sum())
+    def cost(self, assignment: np.ndarray) -> float:
+        """What is minimised, for an assignment (G,).
 
-    def sums(self, places: np.ndarray) -> np.ndarray:
-        """Images per place and column, (S, F), of a placement (G,)."""
+        Two groups of two images, one image of each class: one group for each split is as good as can be.
+
+        >>> counts, half, no = np.array([[1, 1], [1, 1]]), np.full(2, 0.5), np.zeros(2, bool)
+        >>> goal = Goal.of(counts, half, np.ones(2), needed=no, spread=no, kinds=np.zeros((2, 0)))
+        >>> goal.cost(np.array([0, 1]))
+        0.0
+        >>> goal.cost(np.array([0, 0]))  # two classes and all images are missing from the second split
+        220002.0
+        """
+        sums = self.sums(assignment)
+        deviations = (self.weights * (sums - self.targets) ** 2 + self.due * (sums == 0)).sum()
+        return float(deviations + self.own[np.arange(len(assignment)), assignment].sum())
+
+    def sums(self, assignment: np.ndarray) -> np.ndarray:
+        """Images per split and column, (S, F), of an assignment (G,)."""
         shape = self.targets.shape
-        cells = places[self.rows] * shape[1] + self.columns
+        cells = assignment[self.rows] * shape[1] + self.columns
         return np.bincount(cells, self.values, shape[0] * shape[1]).reshape(shape)
 
     def per_group(self, entries: np.ndarray) -> np.ndarray:
@@ -101,15 +123,15 @@ class Goal:
 
 
 def solve(goal: Goal, rng: np.random.Generator) -> np.ndarray:
-    """The best placement (G,) of several random starts, each greedy and then improved."""
+    """The best assignment (G,) of several random starts, each greedy and then improved."""
     best, lowest = np.zeros(0, dtype=np.int64), np.inf
     for restart in range(max(1, min(_RESTARTS, _STEPS // len(goal.all)))):
         jitter = 30 if restart else 1e-9  # largest first, and then nearly any order
         keys = goal.all * (1 + jitter * rng.random(len(goal.all)))
-        places = _improved(goal, _greedy(goal, np.argsort(-keys, kind="stable")))
-        cost = round(goal.cost(places), _ALIKE)
+        assignment = _improved(goal, _greedy(goal, np.argsort(-keys, kind="stable")))
+        cost = round(goal.cost(assignment), _ALIKE)
         if cost < lowest:
-            best, lowest = places, cost
+            best, lowest = assignment, cost
         if lowest == 0:
             break
     return best
@@ -117,78 +139,78 @@ def solve(goal: Goal, rng: np.random.Generator) -> np.ndarray:
 
 def _greedy(goal: Goal, order: np.ndarray) -> np.ndarray:
     """Put group after group where it deviates least; classes missing somewhere are left to `_improved`."""
-    places = np.zeros(len(goal.all), dtype=np.int64)
-    starts = np.searchsorted(goal.rows, np.arange(len(places) + 1))
+    assignment = np.zeros(len(goal.all), dtype=np.int64)
+    starts = np.searchsorted(goal.rows, np.arange(len(assignment) + 1))
     slope, step = -2 * goal.weights * goal.targets, 2 * goal.weights
     for group in order.tolist():
         entries = slice(starts[group], starts[group + 1])
         columns, values = goal.columns[entries], goal.values[entries]
         rise = (goal.weights[:, columns] * values + slope[:, columns]) * values
-        place = (rise.sum(axis=1) + goal.own[group]).argmin()
-        slope[place, columns] += step[place, columns] * values
-        places[group] = place
-    return places
+        split = (rise.sum(axis=1) + goal.own[group]).argmin()
+        slope[split, columns] += step[split, columns] * values
+        assignment[group] = split
+    return assignment
 
 
-def _improved(goal: Goal, places: np.ndarray) -> np.ndarray:
+def _improved(goal: Goal, assignment: np.ndarray) -> np.ndarray:
     """Move groups as long as that lowers the cost, and where no move does, swap two."""
-    places = places.copy()
+    assignment = assignment.copy()
     for _ in range(max(_MOVES, _MOVES_PER_COLUMN * goal.targets.shape[1])):
-        sums = goal.sums(places)
-        change = _move_costs(goal, places, sums)
-        group, place = np.unravel_index(change.argmin(), change.shape)
-        if change[group, place] < _GAIN:
-            places[group] = place
+        sums = goal.sums(assignment)
+        change = _move_costs(goal, assignment, sums)
+        group, split = np.unravel_index(change.argmin(), change.shape)
+        if change[group, split] < _GAIN:
+            assignment[group] = split
             continue
-        gain, swap = _best_swap(goal, places, sums, change)
+        gain, swap = _best_swap(goal, assignment, sums, change)
         if gain >= _GAIN:
             break
-        places[list(swap)] = places[list(swap[::-1])]
-    return places
+        assignment[list(swap)] = assignment[list(swap[::-1])]
+    return assignment
 
 
-def _move_costs(goal: Goal, places: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """The change in cost by moving each group to each place, (G, S)."""
+def _move_costs(goal: Goal, assignment: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """The change in cost by moving each group to each split, (G, S)."""
     columns, values, squares = goal.columns, goal.values, goal.values**2
     slope, absent = 2 * goal.weights * (sums - goal.targets), goal.due * (sums == 0)
     arriving = [
         goal.per_group(squares * weight[columns] + values * rise[columns] - gone[columns])
         for weight, rise, gone in zip(goal.weights, slope, absent, strict=True)
     ]
-    here = places[goal.rows], columns
+    here = assignment[goal.rows], columns
     leaving = squares * goal.weights[here] - values * slope[here]
     leaving += _only_bearers(goal, here, sums) * goal.due[here]
-    stay = np.arange(len(places)), places
+    stay = np.arange(len(assignment)), assignment
     change = np.stack(arriving, axis=1) + goal.own + (goal.per_group(leaving) - goal.own[stay])[:, None]
     change[stay] = 0
     return change
 
 
 def _only_bearers(goal: Goal, here: tuple[np.ndarray, np.ndarray], sums: np.ndarray) -> np.ndarray:
-    """Where a group has all images of a column that its place has, (entries,)."""
+    """Where a group has all images of a column that its split has, (entries,)."""
     only: np.ndarray = goal.values == sums[here]
     return only
 
 
 def _best_swap(
-    goal: Goal, places: np.ndarray, sums: np.ndarray, moves: np.ndarray
+    goal: Goal, assignment: np.ndarray, sums: np.ndarray, moves: np.ndarray
 ) -> tuple[float, tuple[int, int]]:
-    """The lowest change in cost by exchanging two groups of different places, and the two groups.
+    """The lowest change in cost by exchanging two groups of different splits, and the two groups.
 
     It is that of the two moves, less what they count twice: the squares' mixed terms, and a column
-    missing from a place that the other group brings back.
+    missing from a split that the other group brings back.
     """
-    if len(places) > _SWAPPABLE:
+    if len(assignment) > _SWAPPABLE:
         return 0.0, (0, 0)
-    change = moves[:, places]
-    here = places[goal.rows], goal.columns
+    change = moves[:, assignment]
+    here = assignment[goal.rows], goal.columns
     mixed = 2 * goal.values * goal.weights[here]
     owed = _only_bearers(goal, here, sums) * goal.due[here]
     for entries in _by_column(goal):
         rows, values = goal.rows[entries], goal.values[entries]
         change[np.ix_(rows, rows)] -= np.multiply.outer(mixed[entries], values) + owed[entries][:, None]
     change = change + change.T
-    change[places[:, None] == places[None, :]] = 0
+    change[assignment[:, None] == assignment[None, :]] = 0
     first, second = np.unravel_index(change.argmin(), change.shape)
     return float(change[first, second]), (int(first), int(second))
 

@@ -12,7 +12,7 @@ from bccli.core.data.patients import Spellings
 
 
 class Skip(Protocol):
-    """Is told what a reader noticed about a file, by its path relative to the source.
+    """Is called with what a reader noticed about a file, by its path relative to the source.
 
     `kind` is a row of `bccli.core.preparation.verification.REMARKS`, or "other" for a file that is no image
     by its ending; without one, the dataset's naming does not explain the file, and it is passed over.
@@ -23,7 +23,7 @@ class Skip(Protocol):
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader may be told: which images, what is asked of them, and how to find their patients.
+    """What a reader is given: which images, what is asked of them, and how to find their patients.
 
     Where it `needs_masks`, an image that lacks a mask cannot be used; elsewhere it does without.
     """

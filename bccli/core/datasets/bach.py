@@ -37,8 +37,8 @@ def read_bach(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
         folders = name.split("/")[:-1]
         if any(folder.lower() == _WHOLE_SLIDES for folder in folders):
             continue
-        listed, told = lists.find(name), _by_place(name)
-        label = listed or told
+        listed, label_of_path = lists.find(name), _label_of_path(name)
+        label = listed or label_of_path
         if not label:
             skip(name)
             continue
@@ -46,7 +46,7 @@ def read_bach(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
             skip(name, "copy")
             continue
         keys.add(key_of(name))
-        if told not in ("", label):
+        if label_of_path not in ("", label):
             skip(name, "contradiction")
         yield Sample(
             label=label,
@@ -62,7 +62,7 @@ def read_bach(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
         skip(name, "missing")
 
 
-def _by_place(name: str) -> str:
+def _label_of_path(name: str) -> str:
     """The class by the nearest folder that is called like one, else by the name's first letters."""
     *folders, _ = name.split("/")
     for folder in reversed(folders):

@@ -33,11 +33,11 @@ def breakhis_part(sample: Sample) -> str:
 
 
 def bach_part(sample: Sample) -> str:
-    """train or test of one of BACH's 400 photographs, by its place among all (folder by folder, from 0);
+    """train or test of one of BACH's 400 photographs, by its number among all (folder by folder, from 0);
     empty for any other image. 132 are test and 268 train.
     """
     match = _PHOTO.fullmatch(sample.source.rpartition("/")[2].rpartition(".")[0])
     if match is None or not 1 <= int(match["number"]) <= _PER_FOLDER:
         return ""
-    place = _FOLDERS.index(match["prefix"].lower()) * _PER_FOLDER + int(match["number"]) - 1
-    return "test" if any(first <= place <= last for first, last in _TESTED) else "train"
+    index = _FOLDERS.index(match["prefix"].lower()) * _PER_FOLDER + int(match["number"]) - 1
+    return "test" if any(first <= index <= last for first, last in _TESTED) else "train"

@@ -16,7 +16,7 @@ _LABELS = {"0": "no_idc", "1": "idc"}
 
 
 def read_idc(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
-    """Yield the patches, each once; the patient and the place in the slide are in the name."""
+    """Yield the patches, each once; the patient and the position in the slide are in the name."""
     copies = Copies()
     for name in dataset_files(source, skip):
         stem = stem_of(name)

@@ -39,24 +39,24 @@ def read_mini_ddsm(source: Path, reading: Reading, skip: Skip) -> Iterator[Sampl
     marked = {_breast(line) for line in lines if _contours(line)}
     seen: set[str] = set()
     for line in lines:
-        place = _place(line, "fullPath")
-        if place.lower() in seen or place.lower() not in files:
-            skip(place, "copy" if place.lower() in seen else "missing")
+        path = _path_in(line, "fullPath")
+        if path.lower() in seen or path.lower() not in files:
+            skip(path, "copy" if path.lower() in seen else "missing")
             continue
-        seen.add(place.lower())
+        seen.add(path.lower())
         contours = _contours(line)
         status = line.coded("Status", _STATUSES)
         if contours and status == "normal":
-            skip(place, "contradiction")
+            skip(path, "contradiction")
         label = status if contours else "normal"
         if not contours and reading.protocol == "honest" and _breast(line) in marked:
-            skip(place, "other_view")
+            skip(path, "other_view")
         elif label in _wanted(reading.task):
             yield Sample(
                 label=label,
                 patient=_patient(line),
                 dataset="mini-ddsm",
-                source=files[place.lower()],
+                source=files[path.lower()],
                 view=line.filled("View").upper(),
                 side=line.coded("Side", _SIDES),
                 mask=join_masks(_masks(contours, files, reading, skip)),
@@ -90,7 +90,7 @@ def _lines(source: Path, files: dict[str, str]) -> list[Line]:
         except DataError as error:
             reasons.append(str(error))
             continue
-        there = sum(_place(line, "fullPath").lower() in files for line in lines)
+        there = sum(_path_in(line, "fullPath").lower() in files for line in lines)
         read.append((there / max(len(lines), 1), len(lines), lines))
     if read:
         return max(read, key=lambda entry: entry[:2])[2]
@@ -102,10 +102,10 @@ def _lines(source: Path, files: dict[str, str]) -> list[Line]:
 def _contours(line: Line) -> list[str]:
     """The contours that a line names."""
     columns = [column for column in line.cells if column.startswith(_CONTOUR)]
-    return [_place(line, column) for column in columns if line.cells[column] not in _NONE]
+    return [_path_in(line, column) for column in columns if line.cells[column] not in _NONE]
 
 
-def _place(line: Line, column: str) -> str:
+def _path_in(line: Line, column: str) -> str:
     """A path below the folder of the index, whichever slashes it has, and at its beginning."""
     text = line.get(column).replace("\\", "/").lstrip("/")
     return path_inside(text, column, line.where)
@@ -113,7 +113,7 @@ def _place(line: Line, column: str) -> str:
 
 def _patient(line: Line) -> str:
     """Status and folder, since the numbers of folders repeat among Normal, Benign and Cancer."""
-    folders = _place(line, "fullPath").split("/")[:-1]
+    folders = _path_in(line, "fullPath").split("/")[:-1]
     if not folders:
         raise DataError(f"{line.where}: fullPath has no folder, which would be the patient; correct it")
     return f"{line.coded('Status', _STATUSES).capitalize()}_{folders[-1]}"

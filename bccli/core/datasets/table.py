@@ -89,8 +89,8 @@ def _to_sample(line: Line, folder: str) -> Sample:
         fold=_fold(line),
         patient=line.get("patient"),
         dataset="csv",
-        source=_place(line.get("path"), "path", where, folder),
-        mask=_place(mask, "mask", where, folder) if (mask := _value(line, "mask")) else "",
+        source=_relative_path(line.get("path"), "path", where, folder),
+        mask=_relative_path(mask, "mask", where, folder) if (mask := _value(line, "mask")) else "",
     )
 
 
@@ -121,7 +121,7 @@ def _fold(line: Line) -> int | None:
     raise DataError(f"{line.where}: fold {text!r} is no number from 0 to {MOST_FOLDS - 1}; correct it")
 
 
-def _place(text: str, column: str, where: str, folder: str) -> str:
+def _relative_path(text: str, column: str, where: str, folder: str) -> str:
     """A path with `/`, relative to the table's folder where it is in that. Raises DataError for none."""
     if "\0" in text:
         raise DataError(f"{where}: the {column} has a NUL in it; correct it")

@@ -16,7 +16,8 @@ from bccli.core.prediction.file_predictions import predict
 from bccli.core.prediction.predictor import Predictor, load_predictor
 from bccli.core.prediction.run_predictor import Prediction, most_probable
 from bccli.core.progress import SILENT, Watcher
-from bccli.core.runs.predictions import TRAITS, Predictions, read_predictions
+from bccli.core.runs.prediction_table import FURTHER_COLUMNS
+from bccli.core.runs.predictions import Predictions, read_predictions
 from bccli.core.runs.run_folder import Run
 from bccli.core.runs.training_images import audit_against
 
@@ -77,7 +78,7 @@ def _table(run: Run, samples: Sequence[Sample], answers: Prediction) -> Predicti
         paths=tuple(sample.path for sample in samples),
         sources=tuple(sample.source for sample in samples),
         traits={
-            **{name: tuple(_text(getattr(sample, name)) for sample in samples) for name in TRAITS},
+            **{name: tuple(_text(getattr(sample, name)) for sample in samples) for name in FURTHER_COLUMNS},
             **{name: tuple(map(repr, values.tolist())) for name, values in answers.columns.items()},
         },
     )

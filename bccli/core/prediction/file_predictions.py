@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core import interruption
-from bccli.core.data.remarks import Remarks
+from bccli.core.imaging.remarks import Remarks
 from bccli.core.prediction.predictor import Predictor
 from bccli.core.prediction.prepared_files import PreparedFile, prepare_file
 from bccli.core.prediction.run_predictor import Prediction

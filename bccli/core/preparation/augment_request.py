@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from bccli.core.augmentation import Policy
+from bccli.core.augmentation.child_counts import Amount, children_of, units_of
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.manifest import SPLITS
 from bccli.core.data.splits import split_images
 from bccli.core.errors import DataError, UsageError
-from bccli.core.preparation.child_counts import Amount, children_of, units_of
-from bccli.core.preparation.split_plan import Plan
+from bccli.core.preparation.division import Plan
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Chunk:
 
     @property
     def number(self) -> int:
-        """Its place among all chunks."""
+        """Its number among all chunks."""
         return self.first // chunk_size(self.preparation)
 
     @property
@@ -94,7 +94,7 @@ class Entries:
 
 
 def image_path(number: int, patch: int | None = None, folder: str = IMAGES_FOLDER) -> str:
-    """The place of image `number`, or of one of its patches, in a prepared dataset: 1,000 to a folder."""
+    """The path of image `number`, or of one of its patches, in a prepared dataset: 1,000 to a folder."""
     image = f"{folder}/{number // PER_FOLDER:03d}/{number:06d}"
     if patch is None:
         return f"{image}.png"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from bccli.core.data.manifest import SPLITS, Sample
 
 MOST_SIZES = 2048
-"""So many different image sizes are told apart; with more of them they are rounded."""
+"""So many different image sizes are counted apart; with more of them they are rounded."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What `prepare` will take: images, space and time, told from a handful of images prepared in memory."""
+"""What `prepare` will take: images, space and time, estimated from a handful of images prepared in memory."""
 
 import math
 import shutil
@@ -124,10 +124,10 @@ def estimate(
 def spread(samples: Iterable[Sample], total: int, number: int = HANDFUL) -> list[Sample]:
     """Some of `total` samples from everywhere among them, so ordered that its beginnings are, too."""
     number = min(number, total)
-    places = {(2 * place + 1) * total // (2 * number) for place in range(number)}
+    indexes = {(2 * index + 1) * total // (2 * number) for index in range(number)}
     picks = []
-    for place, sample in enumerate(samples):
-        if place in places:
+    for index, sample in enumerate(samples):
+        if index in indexes:
             picks.append(sample)
         if len(picks) == number:
             break

@@ -26,9 +26,9 @@ from bccli.core.data.dataset import (
 from bccli.core.data.leakage import ImageFacts, Leak, audit_folds, audit_splits
 from bccli.core.data.lookalikes import IDENTICAL
 from bccli.core.data.manifest import MANIFEST, SPLITS, ContentHash, Sample
-from bccli.core.data.remarks import Remarks
 from bccli.core.errors import DataError
 from bccli.core.files import replacing, write_bytes
+from bccli.core.imaging.remarks import Remarks
 from bccli.core.preparation.chunks import read_entries
 from bccli.core.preparation.counts import Background, Census
 from bccli.core.preparation.preview_png import Selection, draw_preview

@@ -17,6 +17,7 @@ from bccli.core.data.splits import TRAIN
 from bccli.core.errors import DataError
 from bccli.core.imaging.preparation import MEAN, Preparation, preparation_from_json
 from bccli.core.preparation.chunks import Chunk, chunk_size, image_path, prepare_chunk
+from bccli.core.preparation.division import Plan
 from bccli.core.preparation.learned import ENOUGH, Examples, learn_size, learn_stain, spread
 from bccli.core.preparation.merge import merge
 from bccli.core.preparation.request import (
@@ -38,7 +39,7 @@ from bccli.core.preparation.source_hashes import (
     read_lookalikes,
     write_lookalikes,
 )
-from bccli.core.preparation.split_plan import Plan, draw_and_plan, takes_own_split
+from bccli.core.preparation.split_plan import draw_and_plan, takes_own_split
 from bccli.core.preparation.survey import Survey
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.workers import in_order

@@ -24,23 +24,23 @@ class Selection:
     """Keeps a few samples per class, spread over the dataset and the same every time."""
 
     classes: tuple[str, ...]
-    _kept: dict[str, list[tuple[int, int, Sample]]] = field(default_factory=dict)
-    _seen: int = 0
+    _chosen: dict[str, list[tuple[int, int, Sample]]] = field(default_factory=dict)
+    _shown: int = 0
 
     def add(self, sample: Sample) -> None:
         """Consider one more sample."""
         rank = int.from_bytes(hashlib.sha256(sample.path.encode()).digest()[:8], "big")
-        self._seen += 1
-        kept = self._kept.setdefault(sample.label, [])
-        entry = (-rank, self._seen, sample)
-        if len(kept) < PER_CLASS:
-            heapq.heappush(kept, entry)
+        self._shown += 1
+        chosen = self._chosen.setdefault(sample.label, [])
+        entry = (-rank, self._shown, sample)
+        if len(chosen) < PER_CLASS:
+            heapq.heappush(chosen, entry)
         else:
-            heapq.heappushpop(kept, entry)
+            heapq.heappushpop(chosen, entry)
 
     def samples(self, label: str) -> list[Sample]:
         """The samples kept of one class, in the order in which they came."""
-        return [sample for _, _, sample in sorted(self._kept.get(label, []), key=lambda entry: entry[1])]
+        return [sample for _, _, sample in sorted(self._chosen.get(label, []), key=lambda entry: entry[1])]
 
 
 def draw_preview(root: Path, selection: Selection) -> bytes:
@@ -54,8 +54,8 @@ def draw_preview(root: Path, selection: Selection) -> bytes:
     top = _GAP
     for label, samples in rows:
         draw.text((_GAP, top), drawable(label), "black", font=title)
-        for place, sample in enumerate(samples):
-            left = _GAP + place * (_SIDE + _GAP)
+        for index, sample in enumerate(samples):
+            left = _GAP + index * (_SIDE + _GAP)
             tile = _tile(root, sample)
             sheet.paste(tile, (left + (_SIDE - tile.width) // 2, top + _LINE + (_SIDE - tile.height) // 2))
             part = sample.split or f"fold {sample.fold}"

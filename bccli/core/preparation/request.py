@@ -22,8 +22,9 @@ from bccli.core.imaging.formats.decoding import to_rgb
 from bccli.core.imaging.preparation import MEAN, Preparation, prepare_image
 from bccli.core.imaging.stains.normalisation import STAINS
 from bccli.core.preparation.chunks import chunk_size
+from bccli.core.preparation.division import Division, Plan, few_sentence
 from bccli.core.preparation.estimate import Estimate, estimate
-from bccli.core.preparation.split_plan import Division, Plan, draw_and_plan, few_sentence
+from bccli.core.preparation.split_plan import draw_and_plan
 from bccli.core.preparation.survey import Survey, survey
 from bccli.core.preparation.verification import Tally, Verification, verify
 from bccli.core.progress import SILENT, Watcher

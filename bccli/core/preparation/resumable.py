@@ -30,6 +30,7 @@ from bccli.core.data.dataset import (
 from bccli.core.data.stored_info import written_by_bccli
 from bccli.core.errors import DataError, LockedError, SettingsError
 from bccli.core.files import inside, locked, read_json, sweep, write_json
+from bccli.core.preparation.division import Plan
 from bccli.core.preparation.shards import (
     WHOLE,
     Shard,
@@ -41,7 +42,6 @@ from bccli.core.preparation.shards import (
     missing_shards,
     working,
 )
-from bccli.core.preparation.split_plan import Plan
 from bccli.core.progress import Watcher
 
 _FOLDERS = (IMAGES_FOLDER, MASKS_FOLDER)
@@ -163,7 +163,7 @@ def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> DatasetInf
     if not out.exists():
         return None
     if not out.is_dir():
-        raise DataError(f"{out}: is not a folder; name another place for the prepared dataset")
+        raise DataError(f"{out}: is not a folder; name another folder for the prepared dataset")
     if (out / DATASET_FILE).exists():
         found = read_json(out / DATASET_FILE)
         if not written_by_bccli(found):

@@ -16,7 +16,7 @@ from bccli.core import interruption
 from bccli.core.data.dataset import JOURNALS_FOLDER
 from bccli.core.errors import LockedError, SettingsError
 from bccli.core.files import locked, read_json, write_json
-from bccli.core.preparation.split_plan import Plan
+from bccli.core.preparation.division import Plan
 from bccli.core.progress import Watcher
 
 _POLL = 0.5

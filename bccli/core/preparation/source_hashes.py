@@ -179,13 +179,13 @@ def _hash_chunk(job: _Job) -> tuple[int, str, int]:
     name = f"{job.number:07d}-{_inputs_hash(job)}.npy"
     if not (job.folder / name).exists():
         table = np.zeros(len(job.samples), _ENTRY)
-        for place, sample in enumerate(job.samples):
+        for index, sample in enumerate(job.samples):
             interruption.stop_if_requested()
             try:
                 image = to_rgb(_load(sample, job))
             except ImageError:
                 continue
-            table[place] = _entry(image)
+            table[index] = _entry(image)
         stream = io.BytesIO()
         np.save(stream, table, allow_pickle=False)
         write_bytes(job.folder / name, stream.getvalue())

@@ -12,7 +12,7 @@ import numpy as np
 
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.positive_class import class_order
-from bccli.core.data.splits import Subtypes
+from bccli.core.data.split_table import Subtypes
 from bccli.core.errors import SourceError
 from bccli.core.preparation.counts import Background
 from bccli.core.preparation.verification import Tally
@@ -86,13 +86,13 @@ class Survey:
         """The survey of some images, which keeps its classes and its listing."""
         patients = self.patients[rows]
         kept = np.unique(patients[patients >= 0])
-        places = np.full(len(self.names) + 1, -1, np.int32)  # the last is where -1, unknown, leads
-        places[kept] = np.arange(len(kept))
+        indexes = np.full(len(self.names) + 1, -1, np.int32)  # the last is where -1, unknown, leads
+        indexes[kept] = np.arange(len(kept))
         return replace(
             self,
             names=tuple(self.names[number] for number in kept.tolist()),
             labels=self.labels[rows],
-            patients=places[patients],
+            patients=indexes[patients],
             splits=self.splits[rows],
             folds=self.folds[rows],
             zooms=self.zooms[rows],

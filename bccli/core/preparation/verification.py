@@ -11,7 +11,7 @@ from bccli.core.data.manifest import Sample
 from bccli.core.datasets.layout.image_files import PassedOverFiles, stem_of
 
 REMARKS = {
-    "unknown": "images whose place or name this dataset does not know were passed over",
+    "unknown": "images whose folder or name this dataset does not know were passed over",
     "renamed": "images that seem to have been renamed were passed over",
     "copy": "copies of images that are there already were passed over",
     "missing": "images that a list of the dataset names are not there",
@@ -226,12 +226,12 @@ def _signed(edition: Edition, stems: Sequence[str]) -> bool:
 
 
 def _found(tally: Tally, edition: Edition, where: str, label: str) -> int:
-    """Images of a class ("" for any) at a place ("" for any)."""
-    place = ("magnification", "split").index(edition.by)
+    """Images of a class ("" for any) at a magnification or in a split ("" for any)."""
+    column = ("magnification", "split").index(edition.by)
     return sum(
         number
         for key, number in tally.counts.items()
-        if where in ("", key[place] or edition.otherwise) and label in ("", key[2])
+        if where in ("", key[column] or edition.otherwise) and label in ("", key[2])
     )
 
 

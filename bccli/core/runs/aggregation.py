@@ -58,7 +58,7 @@ def in_order(predictions: Predictions) -> Predictions:
     if len(set(paths)) < len(paths):
         corners = (predictions.traits.get(name) for name in ("fold", "row", "col"))
         keys = list(zip(paths, *filter(None, (predictions.splits, *corners)), strict=True))
-    return predictions.taken(np.array(sorted(range(len(keys)), key=lambda place: keys[place]), np.int64))
+    return predictions.taken(np.array(sorted(range(len(keys)), key=lambda index: keys[index]), np.int64))
 
 
 def with_owners(predictions: Predictions, *, pieces: bool) -> Predictions:
@@ -71,13 +71,13 @@ def with_owners(predictions: Predictions, *, pieces: bool) -> Predictions:
     unknown = np.flatnonzero(own < 0)
     if len(unknown):
         images = image_keys(predictions) if pieces else predictions.paths
-        own[unknown] = own.max() + 1 + _numbered([images[place] for place in unknown.tolist()])
+        own[unknown] = own.max() + 1 + _numbered([images[index] for index in unknown.tolist()])
     groups = predictions.traits.get("group", ())
     if any(groups):
-        together = joined([own, _known(groups)])
+        joint_groups = joined([own, _known(groups)])
         first = np.full(len(own), own.max() + 1)
-        np.minimum.at(first, together, own)
-        own = first[together]
+        np.minimum.at(first, joint_groups, own)
+        own = first[joint_groups]
     return replace(predictions, owners=own)
 
 
@@ -111,7 +111,7 @@ def joined(columns: Iterable[Integers]) -> Integers:
 
 
 def _numbered(names: Sequence[str]) -> Integers:
-    """The places of names (n,) among all of them, sorted."""
+    """The ranks of names (n,) among all of them, sorted."""
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
     return np.fromiter(map(numbers.__getitem__, names), np.int64, len(names))
 
@@ -156,7 +156,7 @@ def at_level(predictions: Predictions, level: str, *, pieces: bool) -> Predictio
 def vote(pieces: Predictions) -> Predictions:
     """A row per image, decided by the majority of its patches, ties by their mean probability."""
     images = _merged(pieces, image_keys(pieces))
-    counts = _counts(_places(image_keys(pieces))[1], pieces.predicted, len(pieces.classes))
+    counts = _counts(_group_rows(image_keys(pieces))[1], pieces.predicted, len(pieces.classes))
     ties = counts if images.probabilities is None else counts + images.probabilities / 2
     return replace(images, predicted=ties.argmax(axis=1))
 
@@ -182,7 +182,7 @@ def image_key(source: str, variant: str, path: str) -> str:
     return f"{source}#{variant}" if source and variant not in ("", "0") else source or path
 
 
-def _places(keys: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
+def _group_rows(keys: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
     """The first row of each key, in order of appearance, and the number of each row's key."""
     numbers: dict[Hashable, int] = {}
     members = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
@@ -197,12 +197,12 @@ def _counts(members: np.ndarray, columns: np.ndarray, width: int) -> np.ndarray:
 def _merged(
     predictions: Predictions, keys: Sequence[str], *, apart: Sequence[bool] | None = None
 ) -> Predictions:
-    """A row for each key, with what its first row says of split, patient and traits.
+    """A row for each key, with what its first row says of split, patient and further columns.
 
     Rows that differ in `apart` are not merged though their keys are equal: a patient and an image of an
     unknown one may have the same number.
     """
-    first, members = _places(keys if apart is None else list(zip(keys, apart, strict=True)))
+    first, members = _group_rows(keys if apart is None else list(zip(keys, apart, strict=True)))
     mask = np.zeros(len(predictions), bool)
     mask[first] = True
     labels = np.zeros(len(first), np.int64)
@@ -222,5 +222,5 @@ def _merged(
         labels=labels,
         predicted=predicted,
         probabilities=probabilities,
-        paths=tuple(keys[place] for place in first.tolist()),
+        paths=tuple(keys[index] for index in first.tolist()),
     )

@@ -50,13 +50,13 @@ def _resolved(folder: Path, head: str) -> str:
         return ""
     name = head.removeprefix("ref:").strip()
     common = folder / _line(folder / "commondir") if (folder / "commondir").is_file() else folder
-    for place in dict.fromkeys((folder, common)):
-        if (place / name).is_file() and _HASH.fullmatch(found := _line(place / name)):
+    for base in dict.fromkeys((folder, common)):
+        if (base / name).is_file() and _HASH.fullmatch(found := _line(base / name)):
             return found
     if not (common / "packed-refs").is_file():
         return ""
     packed = (line.split(" ") for line in (common / "packed-refs").read_text("utf-8").splitlines())
-    known = {parts[1]: parts[0] for parts in packed if len(parts) == 2 and _HASH.fullmatch(parts[0])}
+    known = {words[1]: words[0] for words in packed if len(words) == 2 and _HASH.fullmatch(words[0])}
     return known.get(name, "")
 
 

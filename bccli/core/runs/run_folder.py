@@ -133,7 +133,7 @@ def open_run(
     LockedError.
     """
     if root.exists() and not root.is_dir():
-        raise DataError(f"{root}: is not a folder; name another place for the run")
+        raise DataError(f"{root}: is not a folder; name another folder for the run")
     root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         if _is_done(root, settings, overwrite, extendable):
@@ -209,7 +209,7 @@ def complete_run(run: Run, facts: dict[str, Any]) -> Run:
         for path in sorted(run.root.rglob("*"))
         if path.is_file()
         and inner.isdisjoint(path.parents)
-        and not any(part.startswith(".") for part in path.relative_to(run.root).parts)
+        and not any(name.startswith(".") for name in path.relative_to(run.root).parts)
         and path.name not in (RUN_FILE, LOG_FILE)
     }
     complete = run.with_facts(**{**facts, "status": COMPLETE, **provenance(), "files": hashed})

@@ -13,7 +13,7 @@ from bccli.core.errors import DataError
 from bccli.core.runs.run_folder import Run
 
 COLDEST, HOTTEST = 0.05, 20.0
-"""Where val is told without a mistake, no temperature is cold enough; these are the ends."""
+"""Where val is classified without a mistake, no temperature is cold enough; these are the ends."""
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
 """What a probability of 0 stands for, such as that of a class for which no tree of a forest votes."""

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bccli.core.data.splits import TEST, Subtypes, assign_folds, assign_splits
+from bccli.core.data.split_table import Subtypes
+from bccli.core.data.splits import TEST, assign_folds, assign_splits
 from tests.core.data.breakhis_roster import ROSTER, slides
 
 KINDS = tuple(ROSTER)

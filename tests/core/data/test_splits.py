@@ -9,17 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bccli.core.data.splits import (
-    TEST,
-    TRAIN,
-    VAL,
-    assign_folds,
-    assign_splits,
-    draw_sample,
-    hold_out_groups,
-    hold_out_images,
-    split_images,
-)
+from bccli.core.data.sampling import draw_sample, hold_out_groups, hold_out_images
+from bccli.core.data.splits import TEST, TRAIN, VAL, assign_folds, assign_splits, split_images
 from bccli.core.errors import DataError, UsageError
 
 RATIOS = ((0.7, 0.2, 0.1), (80, 10, 10), (60, 20, 20), (34, 33, 33))

@@ -9,8 +9,8 @@ import pytest
 from bccli.core.data.manifest import SPLITS
 from bccli.core.data.splits import TEST, TRAIN
 from bccli.core.datasets import Reading
+from bccli.core.preparation.division import Division
 from bccli.core.preparation.request import Request, look
-from bccli.core.preparation.split_plan import Division
 from tests.core.data.breakhis_roster import names
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bccli.core.data.remarks import Remarks
+from bccli.core.imaging.remarks import Remarks
 from bccli.core.prediction.file_predictions import FilePrediction, remarked, to_rows
 
 CLASSES = ("benign", "malignant", "normal")

@@ -34,18 +34,18 @@ class DistinctNames:
         other, there = self._met.setdefault(_essence(name), (name, where))
         if other != name:
             raise DataError(
-                f"the classes {_told(other)} ({there}) and {_told(name)} ({where}) differ in capitals, "
+                f"the classes {_named(other)} ({there}) and {_named(name)} ({where}) differ in capitals, "
                 "spaces or the encoding of their letters only; give both the same name"
             )
 
 
 def _essence(name: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    seen = "".join(character for character in folded if unicodedata.category(character) != "Cf")
-    return plain_number(re.sub(r"[\s_]+", "", seen) or name)
+    visible = "".join(character for character in folded if unicodedata.category(character) != "Cf")
+    return plain_number(re.sub(r"[\s_]+", "", visible) or name)
 
 
-def _told(name: str) -> str:
+def _named(name: str) -> str:
     """A name in quotes; with its code points where the eye would not tell it from its like."""
     return ascii(name) if unicodedata.normalize("NFC", name) != name else repr(name)
 

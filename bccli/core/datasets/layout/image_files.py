@@ -25,7 +25,7 @@ _MAYBE_DICOM = frozenset({".acr", ".bin", ".dat", ".img"})
 _WORD = re.compile(r"\.[a-z]+", re.IGNORECASE)
 
 PassedOver = Callable[[str], None]
-"""Is told the path of a file that is no image by its name."""
+"""Is called with the path of a file that is no image by its name."""
 
 
 def image_files(
@@ -43,8 +43,8 @@ def image_files(
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"{root}: {what}; name the folder that holds the images")
-    told = (lambda name: None) if passed_over is None else passed_over
-    walk = _Walk(os.path.realpath(root), set(), closed_too, told)
+    note = (lambda name: None) if passed_over is None else passed_over
+    walk = _Walk(os.path.realpath(root), set(), closed_too, note)
     yield from walk.below(root, "")
 
 
@@ -147,8 +147,8 @@ class PassedOverFiles:
 
     def __call__(self, name: str) -> None:
         ending = os.path.splitext(name)[1].lower()
-        told = len(ending) <= _LONGEST_ENDING and not ending[1:].isdecimal()
-        self._endings[ending if told else ""] += 1
+        is_ending = len(ending) <= _LONGEST_ENDING and not ending[1:].isdecimal()
+        self._endings[ending if is_ending else ""] += 1
 
     def __bool__(self) -> bool:
         return bool(self._endings)
@@ -157,12 +157,12 @@ class PassedOverFiles:
         """As a warning, with the endings, such as `3 files are no images … (2 .txt, 1 without one)`."""
         total = self._endings.total()
         most = self._endings.most_common(_MOST_ENDINGS)
-        told = [f"{count} {ending or 'without one'}" for ending, count in most]
+        counts = [f"{count} {ending or 'without one'}" for ending, count in most]
         rest = total - sum(count for _, count in most)
-        told += [f"{rest} others"] if rest else []
+        counts += [f"{rest} others"] if rest else []
         one = "file is no image by its ending and was"
         several = "files are no images by their endings and were"
-        return f"{total} {one if total == 1 else several} passed over ({', '.join(told)})"
+        return f"{total} {one if total == 1 else several} passed over ({', '.join(counts)})"
 
 
 _LONGEST_ENDING = 10

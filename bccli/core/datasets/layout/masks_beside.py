@@ -1,4 +1,4 @@
-"""Masks that lie beside images: told by their names, and never images themselves."""
+"""Masks that lie beside images: known by their names, and never images themselves."""
 
 import os
 import re
@@ -89,7 +89,7 @@ class MasksBeside:
         """A folder of images, perhaps with masks beside them or elsewhere."""
         files = self._listing(folder).files
         named = {name: match for name in files if (match := _named_mask(name))}
-        elsewhere = [place for place in self._mask_folders(folder) if self._listing(place).files]
+        elsewhere = [other for other in self._mask_folders(folder) if self._listing(other).files]
         if not named and not elsewhere:
             return _Folder()
         stems = {stem_of(name).lower() for name in files if name not in named}
@@ -98,10 +98,10 @@ class MasksBeside:
         masks: dict[str, list[str]] = {}
         for name, stem in own.items():
             masks.setdefault(stem, []).append(_join(folder, name))
-        for place in elsewhere:
-            for name in self._listing(place).files:
+        for other in elsewhere:
+            for name in self._listing(other).files:
                 if stem := _stem_in(name, stems):
-                    masks.setdefault(stem, []).append(_join(place, name))
+                    masks.setdefault(stem, []).append(_join(other, name))
         orphans = frozenset(named) - frozenset(own) if own else frozenset()
         return _Folder(masks, frozenset(own), orphans)
 
@@ -119,27 +119,27 @@ class MasksBeside:
         return {name: Twin(stem, "/") for name, stem in named if stem in stems}
 
     def _stems_in(self, folders: Iterable[str]) -> set[str]:
-        return {stem_of(name).lower() for place in folders for name in self._listing(place).files}
+        return {stem_of(name).lower() for folder in folders for name in self._listing(folder).files}
 
     def _partners(self, folder: str, holds_masks: Callable[[str], bool]) -> list[str]:
         """The folders of images to which a folder of masks belongs; none where it is no such folder."""
-        parts = folder.split("/") if folder else []
+        levels = folder.split("/") if folder else []
         found = []
-        for place, part in enumerate(parts):
-            if holds_masks(part):
-                above = parts[:place]
+        for depth, level in enumerate(levels):
+            if holds_masks(level):
+                above = levels[:depth]
                 beside = self._called("/".join(above), IMAGES)
-                found += ["/".join([*above, *middle, *parts[place + 1 :]]) for middle in ([], *beside)]
+                found += ["/".join([*above, *middle, *levels[depth + 1 :]]) for middle in ([], *beside)]
         return [path for path in found if self._listing(path).files]
 
     def _mask_folders(self, folder: str) -> Iterator[str]:
         """Where masks of a folder's images may lie: `masks` is on the way there, or takes `images`' place."""
-        parts = folder.split("/") if folder else []
-        for place in range(len(parts) + 1):
-            for masks in self._called("/".join(parts[:place]), MASKS):
-                yield "/".join([*parts[:place], *masks, *parts[place:]])
-                if place < len(parts) and parts[place].lower() in IMAGES:
-                    yield "/".join([*parts[:place], *masks, *parts[place + 1 :]])
+        levels = folder.split("/") if folder else []
+        for depth in range(len(levels) + 1):
+            for masks in self._called("/".join(levels[:depth]), MASKS):
+                yield "/".join([*levels[:depth], *masks, *levels[depth:]])
+                if depth < len(levels) and levels[depth].lower() in IMAGES:
+                    yield "/".join([*levels[:depth], *masks, *levels[depth + 1 :]])
 
     def _called(self, folder: str, names: tuple[str, ...]) -> list[list[str]]:
         """The folders in a folder that have one of these names, whatever their capitals; each in a list."""

@@ -32,22 +32,22 @@ class _Candidate:
 
     def add(self, label: str, name: str) -> None:
         match = self.pattern.search(name)
-        part = match.group(1) if match else ""
-        other = part.lower() == label.lower() or magnification_of(part) or _COORDINATE.fullmatch(part)
-        self.fits = bool(part) and not other
-        self.met[label, part] += 1
+        value = match.group(1) if match else ""
+        other = value.lower() == label.lower() or magnification_of(value) or _COORDINATE.fullmatch(value)
+        self.fits = bool(value) and not other
+        self.met[label, value] += 1
         self.images += 1
         if self.images == _PATIENCE:
             self.fits &= self.images >= _LEAST_REPEATS * len(self.met)
 
     @property
-    def parts(self) -> list[str]:
+    def values(self) -> list[str]:
         """The different parts, in the order in which they were met."""
-        return list(dict.fromkeys(part for _, part in self.met))
+        return list(dict.fromkeys(value for _, value in self.met))
 
     def is_likely(self) -> bool:
         """Whether the parts repeat as patients do: several of each class, with several images each."""
-        count = len(self.parts)
+        count = len(self.values)
         if not self.fits or count < _FEWEST_PATIENTS or self.images < _LEAST_REPEATS * count:
             return False
         if count <= _FEW and self.images > _MANY_IMAGES * count:
@@ -55,8 +55,8 @@ class _Candidate:
         images: Counter[str] = Counter()
         for (label, _), number in self.met.items():
             images[label] += number
-        parts = Counter(label for label, _ in self.met)
-        return all(parts[label] > 1 for label in images if images[label] >= _ENOUGH_IMAGES)
+        values = Counter(label for label, _ in self.met)
+        return all(values[label] > 1 for label in images if images[label] >= _ENOUGH_IMAGES)
 
 
 def patient_hint(images: Iterable[tuple[str, str, int]]) -> str:
@@ -75,9 +75,9 @@ def patient_hint(images: Iterable[tuple[str, str, int]]) -> str:
     likely = next((candidate for candidate in candidates or () if candidate.is_likely()), None)
     if likely is None:
         return ""
-    few = ", ".join(likely.parts[:3])
+    few = ", ".join(likely.values[:3])
     return (
-        f"parts of the paths repeat as patients would ({few}, …: {len(likely.parts)} of them for "
+        f"parts of the paths repeat as patients would ({few}, …: {len(likely.values)} of them for "
         f"{likely.images} images); if they are the patients, add --patient-regex "
         f"{shlex.quote(likely.expression)}"
     )
@@ -88,6 +88,6 @@ def _expressions(depth: int) -> Iterator[str]:
     yield "^" + "[^/]+/" * depth + "([^/]+)/"
     for before in range(_MOST_FIELDS):
         for mark in _SEPARATORS:
-            part, literal = f"[^/{mark}]+", "[.]" if mark == "." else mark
-            yield f"/({(part + literal) * before}{part}){literal}[^/]*$"
+            value, literal = f"[^/{mark}]+", "[.]" if mark == "." else mark
+            yield f"/({(value + literal) * before}{value}){literal}[^/]*$"
     yield r"/([^/]*?\d+)[A-Za-z][^/]*[.][^/]+$"

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bccli.core.augmentation.child_counts import Amount, children_of, units_of
 from bccli.core.errors import UsageError
-from bccli.core.preparation.child_counts import Amount, children_of, units_of
 
 
 def give(

@@ -1,4 +1,4 @@
-"""What is worth saying of images that are used all the same: counted, with the first as an example."""
+"""Blank images, which are used all the same: they are counted, and the first is an example."""
 
 from dataclasses import dataclass
 

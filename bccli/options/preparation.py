@@ -1,0 +1,214 @@
+"""The options of `prepare` alone: which images, how they are split, and what is done to them."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bccli.options import common
+
+
+class PatientsType(click.Path):
+    """A number of patients, or a file that lists them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            number = int(str(value))
+        except ValueError:
+            return Path(str(value))
+        if number < 1:
+            self.fail(f"{value!r} is not a number of patients from 1 on", param, ctx)
+        return number
+
+
+def magnification(text: str) -> str:
+    """40 for 40, 40x, 40X or 40×, for `ListType`. Raises ValueError."""
+    return str(common.positive(text.rstrip("xX×")))
+
+
+_OPTIONS = (
+    click.option(
+        "--task",
+        metavar="NAME",
+        default="",
+        help="What is asked, such as subtypes.  [default: the dataset's first]",
+    ),
+    click.option(
+        "--magnification",
+        type=common.ListType(magnification, "40,100"),
+        default="",
+        help="Only these (breakhis, databiox).",
+    ),
+    click.option(
+        "--sample",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=None,
+        help="Draw N images before the split.",
+    ),
+    click.option(
+        "--split-by",
+        type=click.Choice(["patient", "image", "magnification", "official"]),
+        default=None,
+        help="What may not cross a split; official is the dataset's own split.  "
+        "[default: official where the data has one, else patient]",
+    ),
+    click.option(
+        "--ratios",
+        type=common.RatiosType(),
+        default="70/20/10",
+        show_default=True,
+        help="Shares of train, val and test.",
+    ),
+    click.option(
+        "--test-patients", type=common.ListType(str, "ID,ID"), default="", help="Exactly these are test."
+    ),
+    click.option(
+        "--test-magnification",
+        type=common.ListType(magnification, "40"),
+        default="",
+        help="What is test with --split-by magnification.",
+    ),
+    click.option(
+        "--holdout",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=None,
+        help="N images are test: whole patients until there are so many; with --split-by image exactly N, "
+        "and the first files of each class are val.",
+    ),
+    click.option(
+        "--folds", type=click.IntRange(min=3), default=None, help="Folds for cross-validation, not splits."
+    ),
+    click.option(
+        "--keep",
+        type=common.ShareType(),
+        multiple=True,
+        help="Leave out the rest of a class in train; repeatable.",
+    ),
+    click.option(
+        "--size",
+        type=common.SizeType("mean"),
+        default=None,
+        help="Bring every image to this size; mean: the mean width and height of train.",
+    ),
+    click.option(
+        "--fit",
+        type=click.Choice(["stretch", "pad", "crop"]),
+        default="stretch",
+        show_default=True,
+        help="How --size treats another aspect ratio.",
+    ),
+    click.option(
+        "--center-crop",
+        type=common.SizeType(),
+        default=None,
+        help="Of the sized image, only the middle.",
+    ),
+    click.option(
+        "--aspect",
+        type=common.RangeType(),
+        default=None,
+        help="Leave out images or regions whose width over height lies outside.",
+    ),
+    click.option(
+        "--clahe/--no-clahe", help="Equalise the contrast in tiles (CLAHE); the image becomes grey."
+    ),
+    click.option("--denoise/--no-denoise", help="Remove noise at the end (non-local means); in grey."),
+    click.option(
+        "--roi",
+        type=click.Choice(["none", "crop", "mask"]),
+        default="none",
+        show_default=True,
+        help="What masks are for: crop cuts out their bounding box, mask blackens the rest; in grey.",
+    ),
+    click.option(
+        "--margin",
+        type=click.IntRange(0, common.MAX_SIDE),
+        metavar="N",
+        default=0,
+        show_default=True,
+        help="Pixels around the box that --roi crop cuts out.",
+    ),
+    click.option(
+        "--stain",
+        type=click.Choice(["none", "macenko", "reinhard", "vahadane"]),
+        default="none",
+        show_default=True,
+        help="Normalise the stain of every image to a target.",
+    ),
+    click.option(
+        "--stain-target",
+        type=common.FileOr("reference"),
+        metavar="FILE|reference",
+        default=None,
+        help="The image to look like; reference: the stains of Macenko's authors.  "
+        "[default: the median of train]",
+    ),
+    click.option(
+        "--patch",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=None,
+        help="Cut into patches of N×N pixels.",
+    ),
+    click.option(
+        "--stride",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=None,
+        help="Pixels from patch to patch.  [default: side by side]",
+    ),
+    click.option(
+        "--min-tissue",
+        type=common.FiniteType(0, 1),
+        metavar="SHARE",
+        default=0.0,
+        help="Only patches with so much tissue, 0 to 1.",
+    ),
+    click.option(
+        "--min-nuclei",
+        type=common.FiniteType(0, 1),
+        metavar="SHARE",
+        default=0.0,
+        help="Only patches with so many pixels of nuclei, 0 to 1.",
+    ),
+    click.option(
+        "--group-similar/--no-group-similar",
+        default=True,
+        show_default=True,
+        help="Keep images of unknown patients that look alike in one split or fold; under honest.",
+    ),
+    click.option(
+        "--conflicts",
+        type=click.Choice(["keep", "drop"]),
+        default="keep",
+        show_default=True,
+        help="Images that show one picture under several labels.",
+    ),
+    click.option(
+        "--positive",
+        metavar="NAME",
+        default=None,
+        help="The positive class.  [default: the graver one as far as the names say, else the last]",
+    ),
+    click.option("--patient-regex", metavar="RE", default=None, help="Finds the patient in a path (folder)."),
+    click.option(
+        "--count", type=click.IntRange(min=1), default=240, show_default=True, help="Images (phantom)."
+    ),
+    click.option(
+        "--patients",
+        type=PatientsType(),
+        metavar="N|FILE",
+        default=24,
+        show_default=True,
+        help="How many patients (phantom), or a CSV of image,patient (bach, folder).",
+    ),
+)
+
+
+def preparation_options(command: common.Function) -> common.Function:
+    """Give a command all of them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
