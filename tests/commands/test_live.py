@@ -214,7 +214,7 @@ def test_epochs_say_beta_and_the_end_says_the_pace(bccli: Bccli, prepared: Path,
 def test_a_long_training_is_foretold_after_its_first_epoch(
     bccli: Bccli, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bccli.core.training.loop._WORTH_SAYING", 0)
+    monkeypatch.setattr("bccli.core.training.pace._WORTH_SAYING", 0)
     options = "--epochs", 3, "--batch-size", 4, "--patience", 3
     said = bccli("train", prepared, tmp_path / "run", *options).stderr.splitlines()
     foretold = re.compile(r"(about \d.* an epoch; the other 2|the other 2 epochs) take \d.* at most")

@@ -10,6 +10,7 @@ import bccli
 from bccli.core import interruption
 from bccli.core.classifiers.run_files import CLASSIFIER
 from bccli.core.data.image_batches import Images, ImageSource
+from bccli.core.data.split_codes import TRAIN, VAL
 from bccli.core.errors import DivergedError, TrainingError
 from bccli.core.evaluation.overfitting import accuracies
 from bccli.core.files import replacing_file
@@ -23,10 +24,12 @@ from bccli.core.models import backend
 from bccli.core.models.heads import OUTPUTS, units
 from bccli.core.models.tflite_export import TOLERANCE, largest_difference
 from bccli.core.runs.run_folder import STATE, Run, complete_run, load_run
-from bccli.core.training.design import TRAIN, VAL, Job
+from bccli.core.training.assembly import ModelCache
+from bccli.core.training.checkpoint import Progress
+from bccli.core.training.design import Job
 from bccli.core.training.features import CHUNK, StoredFeatures, compute_features
-from bccli.core.training.live_augmentation import with_views
-from bccli.core.training.loop import Examples, Fit, Progress
+from bccli.core.training.live_augmentation import with_augmented_copies
+from bccli.core.training.loop import Examples, Fit
 from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import (
     Curves,
@@ -91,18 +94,18 @@ class Learned:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def fuse(job: Job, run: Run, context: RunContext) -> Run:
+def fuse(job: Job, run: Run, context: RunContext, models: ModelCache | None = None) -> Run:
     """Learn to fuse the patches of a job's images, and complete the run.
 
     Raises DataError where the patch run does not fit the data, and what `Fit.run` raises.
     """
     watcher, design = context.watcher, job.design
     assert design.fusing is not None
-    used = np.flatnonzero(job.parts >= 0)
+    used = np.flatnonzero(job.split_codes >= 0)
     images = context.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
     base = load_run(design.fusing.base)
     check_base(base, job, images.size, watcher)
-    grouping = group(images.samples, job.parts[used])
+    grouping = group(images.samples, job.split_codes[used])
     tf = backend.start(context.device, verbose=context.verbose)
     import keras
 
@@ -114,10 +117,10 @@ def fuse(job: Job, run: Run, context: RunContext) -> Run:
     keras.backend.clear_session()
     keras.utils.set_random_seed(design.schedule.seed)
     patch = load_patch_network(base)
-    values, first = _features(job, images, job.parts[used], patch, context)
+    values, first = _features(job, images, job.split_codes[used], patch, context)
     inputs = BagInputs(values, grouping, first, design.views or 1, design.schedule.seed)
     labels = np.array([job.dataset.classes.index(images.samples[place].label) for place in grouping.first])
-    material = Material(job, images, inputs, job.parts[used][grouping.first], labels, patch)
+    material = Material(job, images, inputs, job.split_codes[used][grouping.first], labels, patch)
     way = FUSIONS[design.head.kind]
     learned = _LEARNERS[type(way)](way, material, run, context)
     return _finish(material, learned, run, context)
@@ -131,7 +134,7 @@ def _features(
     def features(source: ImageSource) -> np.ndarray | StoredFeatures:
         return compute_features(source, patch.extractor, patch.key, job.cache, watcher=context.watcher)
 
-    return with_views(job.design, images, parts, context.workers, features)
+    return with_augmented_copies(job.design, images, parts, context.workers, features)
 
 
 def _follow(way: Rule, material: Material, run: Run, context: RunContext) -> Learned:

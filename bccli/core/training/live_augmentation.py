@@ -13,7 +13,8 @@ import numpy as np
 from bccli.core.augmentation import Policy, child
 from bccli.core.data.image_batches import Images, ImageSource, decode_sized
 from bccli.core.data.manifest import Sample
-from bccli.core.training.design import TRAIN, VAL, Design
+from bccli.core.data.split_codes import TRAIN, VAL
+from bccli.core.training.design import Design
 from bccli.core.workers import Team
 
 Rows = TypeVar("Rows")
@@ -56,7 +57,7 @@ class LiveImages:
         items = ((samples[p], int(turn) + 1) for p, turn in zip(order.tolist(), turns, strict=True))
         return self.made(list(items), batch_size)
 
-    def together(self, batch_size: int) -> int:
+    def steps_per_call(self, batch_size: int) -> int:
         """One."""
         return 1
 
@@ -81,7 +82,7 @@ def live_images(images: Images, policy: Policy, *, seed: int, workers: int) -> I
 
 
 @dataclass(frozen=True)
-class Views:
+class AugmentedCopies:
     """Prepared images and, behind them, children of some of them: what features are computed of.
 
     `samples` has a row for each, with a hash of its own for each child; it looks like `Images`.
@@ -105,7 +106,9 @@ class Views:
         return self.live.made(items, batch_size)
 
 
-def stored_views(live: LiveImages, positions: np.ndarray, views: int) -> tuple[Views, np.ndarray]:
+def add_augmented_copies(
+    live: LiveImages, positions: np.ndarray, views: int
+) -> tuple[AugmentedCopies, np.ndarray]:
     """All images, and then children 1 … `views` of those at `positions`, an image's children together.
 
     Also returns the place of each image's first child, -1 where it has none.
@@ -116,13 +119,17 @@ def stored_views(live: LiveImages, positions: np.ndarray, views: int) -> tuple[V
         first[position] = len(samples)
         original = samples[position]
         for number in range(1, views + 1):
-            samples.append(replace(original, sha256=_view_hash(original, live, number)))
+            samples.append(replace(original, sha256=_copy_hash(original, live, number)))
             numbers.append(number)
-    return Views(live, tuple(numbers), tuple(samples)), first
+    return AugmentedCopies(live, tuple(numbers), tuple(samples)), first
 
 
-def with_views(
-    design: Design, images: Images, parts: np.ndarray, workers: int, compute: Callable[[ImageSource], Rows]
+def with_augmented_copies(
+    design: Design,
+    images: Images,
+    split_codes: np.ndarray,
+    workers: int,
+    compute: Callable[[ImageSource], Rows],
 ) -> tuple[Rows, np.ndarray | None]:
     """What `compute` makes of images, and behind them of the children of train's that a design wants.
 
@@ -132,12 +139,12 @@ def with_views(
     if design.augment is None:
         return compute(images), None
     with live_images(images, design.augment, seed=design.schedule.seed, workers=workers) as live:
-        augmented = (parts == TRAIN) | ((parts == VAL) & design.augment_val)
-        views, first = stored_views(live, np.flatnonzero(augmented), design.views or 1)
+        augmented = (split_codes == TRAIN) | ((split_codes == VAL) & design.augment_val)
+        views, first = add_augmented_copies(live, np.flatnonzero(augmented), design.views or 1)
         return compute(views), first
 
 
-def _view_hash(sample: Sample, live: LiveImages, number: int) -> str:
+def _copy_hash(sample: Sample, live: LiveImages, number: int) -> str:
     """What a child's pixels follow from: 64 hexadecimal digits, like a hash of the pixels themselves."""
     facts = [sample.sha256, live.policy.to_json(), live.seed, raw_image(sample), number]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -152,9 +159,9 @@ def _augmented(job: _Job) -> np.ndarray:
     """The batch (n, height, width, 3) as bytes."""
     width, height = job.size
     batch = np.empty((len(job.items), height, width, 3), np.uint8)
-    for place, (path, image, number) in enumerate(job.items):
+    for index, (path, image, number) in enumerate(job.items):
         pixels = decode_sized(job.root / path, job.size)
-        batch[place] = (
+        batch[index] = (
             child(job.policy, pixels, seed=job.seed, image=image, number=number) if number else pixels
         )
     return batch

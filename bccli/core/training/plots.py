@@ -14,7 +14,7 @@ from bccli.core.metrics.figures import Figures
 from bccli.core.metrics.plots import plot_confusion, plot_curves, plot_roc
 from bccli.core.runs.predictions import read_any
 from bccli.core.runs.run_folder import Run
-from bccli.core.training.loop import Progress
+from bccli.core.training.checkpoint import Progress
 from bccli.core.workers import Team
 
 _NUMBERS = count()

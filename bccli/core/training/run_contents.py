@@ -15,6 +15,7 @@ from bccli.core.data.audit import hashes_of
 from bccli.core.data.image_batches import Images
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.node_subset import SUBSET
+from bccli.core.data.split_codes import TEST, TRAIN, VAL
 from bccli.core.evaluation.evaluate import figures_json, figures_of
 from bccli.core.evaluation.external import TRAINING_IMAGES, training_images_of, write_training_images
 from bccli.core.evaluation.overfitting import accuracies
@@ -24,8 +25,9 @@ from bccli.core.models.tflite_export import HeadTemplates, HeadVariant, export
 from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import read_any, write_predictions
 from bccli.core.runs.run_folder import STATE, Run, complete_run, load_run, networks_of
-from bccli.core.training.design import TEST, TRAIN, VAL, Job, same_split
-from bccli.core.training.loop import Fit, Progress
+from bccli.core.training.checkpoint import Progress
+from bccli.core.training.design import Job, same_split
+from bccli.core.training.loop import Fit
 from bccli.core.training.plots import Drawing, draw_curves, draw_results, drawn
 from bccli.core.training.recipe import to_recipe
 from bccli.core.workers import Team
@@ -41,20 +43,31 @@ _CHECKED = 8
 class Networks:
     """A trained network as Keras models: `scoring` from RGB 0–255 to scores, `whole` to probabilities.
 
-    They are stored in the run unless they are not to be `kept`, without a form for LiteRT unless `light`.
-    On a frozen extractor, `head` goes from stored features to scores, and `moulds` are forms of others.
+    They are stored in the run if it `is_saved`, and as model.tflite, too, if it `is_exported`. On a frozen
+    extractor, `head` goes from stored features to scores, and `templates` are those of other heads.
     """
 
     scoring: Any
     whole: Any
-    kept: bool = True
-    light: bool = True
+    is_saved: bool = True
+    is_exported: bool = True
     head: Any = None
     templates: HeadTemplates = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """The networks of a training that has ended, the training itself, and its images with their split codes
+    (n,)."""
+
+    networks: Networks
+    fit: Fit
+    images: Images
+    split_codes: np.ndarray
+
+
 NOT_EXPORTED_YET = {"error": "the tree around it is unfinished"}
-"""What run.json says of a run whose form for LiteRT comes later."""
+"""What run.json says of a run whose model.tflite is made later."""
 
 
 def stored_figures(run: Run) -> list[Figures]:
@@ -71,7 +84,7 @@ _NETWORK = (
 
 def keeps_network(run: Run) -> bool:
     """Whether a run, or each of its folds, can still answer for images."""
-    return all(part.info.get("network_kept", True) for part in networks_of(run))
+    return all(one.info.get("network_kept", True) for one in networks_of(run))
 
 
 def forget_network(run: Run) -> None:
@@ -79,13 +92,13 @@ def forget_network(run: Run) -> None:
 
     The state of a head on a frozen backbone stays, too: it is small, and enough to make the network again.
     """
-    for part in networks_of(run):
-        if part.info.get("network_kept", True):
-            gone = _NETWORK if part.info["settings"].get("trainable") == "none" else (*_NETWORK, STATE)
-            files = {name: digest for name, digest in part.info["files"].items() if name not in gone}
-            write_json(part.root / "run.json", {**part.info, "files": files, "network_kept": False})
+    for one in networks_of(run):
+        if one.info.get("network_kept", True):
+            gone = _NETWORK if one.info["settings"].get("trainable") == "none" else (*_NETWORK, STATE)
+            files = {name: digest for name, digest in one.info["files"].items() if name not in gone}
+            write_json(one.root / "run.json", {**one.info, "files": files, "network_kept": False})
             for name in gone:
-                (part.root / name).unlink(missing_ok=True)
+                (one.root / name).unlink(missing_ok=True)
 
 
 class Curves:
@@ -117,22 +130,20 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 def finish(
     job: Job,
     run: Run,
-    networks: Networks,
-    fit: Fit,
-    images: Images,
-    parts: np.ndarray,
+    trained: Trained,
     *,
     facts: dict[str, Any],
     watcher: Watcher,
     plot_pool: Team | None = None,
 ) -> Run:
-    """Predict, measure, draw, export, and complete the run; `images` and `parts` (n,) are its examples.
+    """Predict, measure, draw, export, and complete the run.
 
-    `facts` are what run.json is to say besides. A `painter` does `draw` beside the export.
+    `facts` are what run.json is to say besides. A `plot_pool` draws while the network is exported.
     """
+    networks, fit, images, split_codes = trained.networks, trained.fit, trained.images, trained.split_codes
     samples, whole = images.samples, networks.whole
     probabilities = fit.predict(np.arange(len(samples)))
-    write_answers(run.root / "predictions.csv", samples, parts, probabilities, job.dataset.classes)
+    write_answers(run.root / "predictions.csv", samples, split_codes, probabilities, job.dataset.classes)
     write_origins(job, run)
     facts = {
         **facts_of(job, run.root),
@@ -142,27 +153,31 @@ def finish(
         "kept_epoch": fit.progress.kept_epoch,
         "epochs_trained": fit.progress.epoch,
         **accuracies(
-            probabilities.argmax(axis=1) == fit.examples.labels, samples, parts, job.dataset.info["protocol"]
+            probabilities.argmax(axis=1) == fit.examples.labels,
+            samples,
+            split_codes,
+            job.dataset.info["protocol"],
         ),
     }
     preliminary = Run(run.root, {**run.info, **facts})
     write_figures(preliminary)
     with drawn(Drawing(preliminary, fit.progress), plot_pool):
-        kept = _keep(run.root, networks, images, fit, watcher) if networks.kept else {"network_kept": False}
-    return complete_run(run, {**facts, **kept})
+        stored = _store(run.root, trained, watcher) if networks.is_saved else {"network_kept": False}
+    return complete_run(run, {**facts, **stored})
 
 
-def _keep(root: Path, networks: Networks, images: Images, fit: Fit, watcher: Watcher) -> dict[str, Any]:
-    """Store the network in both forms and draw it; returns what run.json says of it."""
+def _store(root: Path, trained: Trained, watcher: Watcher) -> dict[str, Any]:
+    """Store the network as model.keras and model.tflite and draw it; returns what run.json says of it."""
+    networks, images, fit = trained.networks, trained.images, trained.fit
     with replacing_file(root / "model.keras") as temporary:
         networks.whole.save(temporary)
     draw_network(root, networks.whole.layers)
-    if not networks.light:
+    if not networks.is_exported:
         return {"litert": NOT_EXPORTED_YET}
     variant = None
     if networks.head is not None:
-        places = some_places(images)
-        features = next(iter(fit.examples.inputs.batches(places, len(places))))
+        indices = some_indices(images)
+        features = next(iter(fit.examples.inputs.batches(indices, len(indices))))
         variant = HeadVariant(networks.head, features, networks.templates)
     return {"litert": export_tflite(networks.scoring, images, root, watcher, variant=variant)}
 
@@ -177,7 +192,7 @@ def export_tflite(
     variant: HeadVariant | None = None,
 ) -> dict[str, Any]:
     """STEM.tflite of a Keras model of RGB 0–255; returns what run.json says of it. Where it cannot be made,
-    the watcher hears."""
+    a warning says so."""
     exported = export(model, some_images(images), root, stem, variant=variant)
     if exported.error:
         watcher.warn(
@@ -189,18 +204,18 @@ def export_tflite(
 def write_answers(
     path: Path,
     samples: Sequence[Sample],
-    parts: np.ndarray,
+    split_codes: np.ndarray,
     probabilities: np.ndarray,
     classes: Sequence[str],
 ) -> None:
     """A table of predictions by probabilities (n, classes) of n samples, val first and then test."""
-    shown = np.concatenate([np.flatnonzero(parts == VAL), np.flatnonzero(parts == TEST)])
-    rows = [(samples[place], SPLITS[parts[place]]) for place in shown.tolist()]
+    shown = np.concatenate([np.flatnonzero(split_codes == VAL), np.flatnonzero(split_codes == TEST)])
+    rows = [(samples[index], SPLITS[split_codes[index]]) for index in shown.tolist()]
     write_predictions(path, rows, probabilities[shown], classes)
 
 
 def keep_extractor(root: Path, extractor: Any, images: Images, watcher: Watcher) -> dict[str, Any]:
-    """Store what makes features of images in both forms; returns what run.json says of it."""
+    """Store what makes features of images as .keras and .tflite; returns what run.json says of it."""
     with replacing_file(root / "extractor.keras") as temporary:
         extractor.save(temporary)
     return {"exports": {"extractor": export_tflite(extractor, images, root, watcher, "extractor")}}
@@ -208,24 +223,24 @@ def keep_extractor(root: Path, extractor: Any, images: Images, watcher: Watcher)
 
 def write_origins(job: Job, run: Run) -> None:
     """seen.csv, all that the run and those before it were made with, and recipe.toml."""
-    looks = hashes_of(job.dataset, job.cache)
-    seen = [(place, part) for place, part in enumerate(job.parts.tolist()) if part in (TRAIN, VAL)]
-    rows = [(job.dataset.samples[place], SPLITS[part], *looks[place].tolist()) for place, part in seen]
+    hashes = hashes_of(job.dataset, job.cache)
+    used = [(index, code) for index, code in enumerate(job.split_codes.tolist()) if code in (TRAIN, VAL)]
+    rows = [(job.dataset.samples[index], SPLITS[code], *hashes[index].tolist()) for index, code in used]
     if job.design.base and not same_split(base := load_run(job.design.base), job):
         rows += training_images_of(base)
     write_training_images(run.root / TRAINING_IMAGES, rows)
     write_text(run.root / "recipe.toml", to_recipe(job.design, job.weights, job.design.fold))
 
 
-def some_places(images: Images) -> np.ndarray:
+def some_indices(images: Images) -> np.ndarray:
     """The positions (n,) of a few images, from all over the dataset."""
     return np.unique(np.linspace(0, len(images.samples) - 1, _CHECKED).astype(int))
 
 
 def some_images(images: Images) -> np.ndarray:
     """These few images (n, height, width, 3)."""
-    places = some_places(images)
-    return np.asarray(next(images.batches(places, len(places))))
+    indices = some_indices(images)
+    return np.asarray(next(images.batches(indices, len(indices))))
 
 
 def facts_of(job: Job, root: Path) -> dict[str, Any]:
@@ -244,7 +259,7 @@ def facts_of(job: Job, root: Path) -> dict[str, Any]:
             "path": os.path.relpath(job.dataset.root, root),
             **({SUBSET: info[SUBSET]} if SUBSET in info else {}),
         },
-        "leakage": {part: leak.to_json() for part, leak in job.leaks.items()},
+        "leakage": {split: leak.to_json() for split, leak in job.leaks.items()},
         "seed": job.design.schedule.seed,
     }
 

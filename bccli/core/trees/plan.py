@@ -10,10 +10,11 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.data.label_tree import Tree
 from bccli.core.data.manifest import SPLITS
 from bccli.core.data.node_subset import subset_of
+from bccli.core.data.split_codes import check_split_codes, split_codes_of
 from bccli.core.errors import UsageError
 from bccli.core.files import to_toml
 from bccli.core.runs.run_folder import Run
-from bccli.core.training.design import Design, check_parts, parts_of, resolve
+from bccli.core.training.design import Design, resolve
 from bccli.core.training.recipe import recipe_values
 
 
@@ -128,12 +129,12 @@ def to_recipe(plan: Plan, dataset: Dataset) -> str:
 
 def preview(plan: Plan, dataset: Dataset) -> list[dict[str, Any]]:
     """The table of a dry run: images and patients per node, part and child."""
-    parts = parts_of(dataset, plan.node_settings.design.fold)
+    parts = split_codes_of(dataset, plan.node_settings.design.fold)
     rows = []
     for node in plan.tree.inner:
         view, places = subset_of(dataset, plan.tree, node)
         if node.name not in plan.reused_runs:
-            check_parts(view, parts[places])
+            check_split_codes(view, parts[places])
         for part, name in enumerate(SPLITS):
             for child in node.names:
                 here = [

@@ -23,6 +23,7 @@ from bccli.core.data.label_tree import Tree
 from bccli.core.data.leakage import Leak, leak_sentences
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.node_subset import subset_of
+from bccli.core.data.split_codes import TEST, TRAIN, VAL, check_split_codes, split_codes_of
 from bccli.core.errors import DataError, LeakageError, UsageError
 from bccli.core.evaluation.external import (
     TRAINING_IMAGES,
@@ -42,7 +43,8 @@ from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import write_predictions
 from bccli.core.runs.run_folder import Run, complete_run, load_run, open_run
 from bccli.core.training import finetune as finetuning
-from bccli.core.training.design import TEST, TRAIN, VAL, check_parts, default_cache, parts_of, resolve
+from bccli.core.training.assembly import ModelCache
+from bccli.core.training.design import default_cache, resolve
 from bccli.core.training.network import RunContext, train
 from bccli.core.training.run_contents import write_results
 from bccli.core.trees.node_predictions import Networks, Place, answers_of_run
@@ -98,8 +100,10 @@ def train_tree(
             )
             _share_hashes(plan, tree_data)
             networks = Networks()
-            inside = replace(context, overwrite=False, recipe="", bases={}, networks=networks.known)
-            nodes = {node.name: _make_node(node, plan, tree_data, root, inside) for node in plan.tree.inner}
+            inside, models = replace(context, overwrite=False, recipe=""), ModelCache(networks.known)
+            nodes = {
+                node.name: _make_node(node, plan, tree_data, root, inside, models) for node in plan.tree.inner
+            }
             return _finish(plan, tree_data, run, nodes, networks, context)
 
 
@@ -118,13 +122,13 @@ def _refuse_own_parts(plan: Plan, root: Path, *, overwrite: bool) -> None:
 
 def _prepare_tree_data(plan: Plan, dataset: Dataset, cache: Path, watcher: Watcher) -> TreeData:
     """What can be checked before anything is trained. Raises DataError, UsageError, LeakageError."""
-    parts = parts_of(dataset, plan.node_settings.design.fold)
+    parts = split_codes_of(dataset, plan.node_settings.design.fold)
     if not (parts >= 0).any():
         raise DataError(f"{dataset.root}: no image is in train, val or test; prepare it with other --ratios")
     size = open_images(dataset.root, [dataset.samples[place] for place in np.flatnonzero(parts >= 0)]).size
     for node in plan.trained:
         view, places = subset_of(dataset, plan.tree, node)
-        check_parts(view, parts[places])
+        check_split_codes(view, parts[places])
         design = plan.settings_of(node.name).design
         units(design.head.output, len(node.children))
         check_size(find_backbone(design.backbone), size)
@@ -211,7 +215,9 @@ def _share_hashes(plan: Plan, tree_data: TreeData) -> None:
                 store_hashes(path, looks["perceptual"][places], looks["blank"][places])
 
 
-def _make_node(node: Tree, plan: Plan, tree_data: TreeData, root: Path, context: RunContext) -> Run:
+def _make_node(
+    node: Tree, plan: Plan, tree_data: TreeData, root: Path, context: RunContext, models: ModelCache
+) -> Run:
     place, watcher = root / node.name, context.watcher
     if node.name in plan.reused_runs:
         watcher.note(f"{node.name} ({', '.join(node.names)}): from {plan.reused_runs[node.name].run.root}")
@@ -221,9 +227,16 @@ def _make_node(node: Tree, plan: Plan, tree_data: TreeData, root: Path, context:
     node_settings = plan.settings_of(node.name)
     if node_settings.second is None:
         frozen = resolve(node_settings.design)[0].trainable == "none"
-        inside = replace(context, light=not frozen)
-        return train(node_settings.design, view, place, inside, cache=tree_data.cache)
-    base = train(node_settings.design, view, root / f"{node.name}.{FROZEN}", context, cache=tree_data.cache)
+        inside = replace(context, export_tflite=not frozen)
+        return train(node_settings.design, view, place, inside, cache=tree_data.cache, models=models)
+    base = train(
+        node_settings.design,
+        view,
+        root / f"{node.name}.{FROZEN}",
+        context,
+        cache=tree_data.cache,
+        models=models,
+    )
     (layer,) = finetuning.find_layers(
         base,
         layers=(node_settings.second.from_layer,),
@@ -242,7 +255,7 @@ def _make_node(node: Tree, plan: Plan, tree_data: TreeData, root: Path, context:
         head=None,
         train_batch_norm=node_settings.second.train_batch_norm,
     )
-    return train(design, view, place, context, cache=tree_data.cache)
+    return train(design, view, place, context, cache=tree_data.cache, models=models)
 
 
 def _copy(run: Run, place: Path) -> Run:
