@@ -38,11 +38,11 @@ _OF_WORDS = "svm"
 
 @dataclass(frozen=True)
 class _Extractor:
-    """What makes vectors of images: `see` computes them, `keep` stores what it needs for more of them and
+    """What makes vectors of images: `compute` makes them, `store` writes what it needs for more of them and
     returns what run.json says of it. It has so many `parameters`."""
 
-    see: Callable[[ImageSource], np.ndarray | StoredFeatures]
-    keep: Callable[[], dict[str, Any]]
+    compute: Callable[[ImageSource], np.ndarray | StoredFeatures]
+    store: Callable[[], dict[str, Any]]
     parameters: int
 
 
@@ -59,7 +59,7 @@ def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None 
         extractor = _learn_words(job, images, split_codes, run, context)
     else:
         extractor = _build_network(job, images, split_codes, run, context, models)
-    values, first = with_augmented_copies(design, images, split_codes, context.workers, extractor.see)
+    values, first = with_augmented_copies(design, images, split_codes, context.workers, extractor.compute)
     interruption.stop_if_requested()
     classifier = _fit(job, images, split_codes, values, first, context)
     interruption.stop_if_requested()
@@ -71,7 +71,7 @@ def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None 
     kept: dict[str, Any] = {"network_kept": False}
     if context.save_network:
         save_classifier(run.root / CLASSIFIER, classifier)
-        kept = extractor.keep()
+        kept = extractor.store()
     write_origins(job, run)
     labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
     facts = {
@@ -112,14 +112,14 @@ def _build_network(
     built = build(job, images.size, job.weights, norm, models)
     key = feature_key(job, images.size, norm, built)
 
-    def keep() -> dict[str, Any]:
+    def store() -> dict[str, Any]:
         kept = keep_extractor(run.root, built.extractor, images, watcher)
         draw_network(run.root, built.extractor.layers)
         return {**kept, "norm": asdict(norm) if norm else None}
 
     return _Extractor(
         lambda source: compute_features(source, built.extractor, key, job.cache, watcher=watcher),
-        keep,
+        store,
         int(built.extractor.count_params()),
     )
 
@@ -153,11 +153,11 @@ def _fit(
     first: np.ndarray | None,
     context: RunContext,
 ) -> Classifier:
-    """Fit to train, or to its children; who may not be separated stays together."""
+    """Fit to train, or to its augmented copies; images that may not be separated stay in one fold."""
     design, watcher = job.design, context.watcher
-    train, views = np.flatnonzero(split_codes == TRAIN), design.views or 1
-    origin = np.repeat(train, views)
-    rows = origin if first is None else first[origin] + np.tile(np.arange(views), len(train))
+    train, copies = np.flatnonzero(split_codes == TRAIN), design.views or 1
+    origin = np.repeat(train, copies)
+    rows = origin if first is None else first[origin] + np.tile(np.arange(copies), len(train))
     samples = [images.samples[index] for index in origin.tolist()]
     labels = np.array([job.dataset.classes.index(sample.label) for sample in samples])
     patients = {sample.patient for sample in samples if sample.patient}

@@ -64,10 +64,10 @@ class Features:
 
 @dataclass(frozen=True)
 class CopyFeatures(Features):
-    """Features of images and, behind them, of `views` augmented children of some of them.
+    """Features of images and, behind them, of so many augmented `copies` of some of them.
 
-    `first` (images,) is the row of an image's first child, -1 where it has none. Each turn takes one of
-    an image's children at random.
+    `first` (images,) is the row of an image's first copy, -1 where it has none. Each turn takes one of an
+    image's copies at random.
     """
 
     first: np.ndarray
@@ -75,7 +75,7 @@ class CopyFeatures(Features):
     seed: int
 
     def training_batches(self, order: np.ndarray, turns: np.ndarray, batch_size: int) -> Iterator[Any]:
-        """Yield float32 arrays (batch, width) of children."""
+        """Yield float32 arrays (batch, width) of copies."""
         return self.batches(self._rows(order, turns), batch_size)
 
     def _rows(self, order: np.ndarray, turns: np.ndarray) -> np.ndarray:

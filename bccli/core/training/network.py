@@ -238,10 +238,10 @@ def _stores(job: Job, built: Built, images: Images, run: Run, watcher: Watcher) 
         return False
     if not job.design.tuning:
         return True
-    decided = run.root / ACTIVATIONS
-    if not decided.is_file():
-        write_text(decided, _STORED if _fits(job, built, images, watcher) else _LIVE)
-    return decided.read_text("ascii") == _STORED
+    choice = run.root / ACTIVATIONS
+    if not choice.is_file():
+        write_text(choice, _STORED if _fits(job, built, images, watcher) else _LIVE)
+    return choice.read_text("ascii") == _STORED
 
 
 def _fits(job: Job, built: Built, images: Images, watcher: Watcher) -> bool:
