@@ -63,7 +63,7 @@ class Fit:
         depths: Sequence[int] | None = None,
     ) -> None:
         self.trainee, self.progress = Trainee(network, schedule, depths), Progress()
-        self.examples, self.schedule, self.watcher = examples, schedule, watcher
+        self.examples, self.schedule, self.watcher, self.state = examples, schedule, watcher, state
         self.on_epoch = on_epoch or (lambda row: None)
         self.class_weights = _class_weights(examples, schedule.class_weights)
         signature = examples.inputs.signature()
