@@ -77,7 +77,7 @@ class RangeType(click.ParamType):
         if isinstance(value, tuple):
             return value
         try:
-            low, high = (float(part) for part in str(value).split(","))
+            low, high = (float(number) for number in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is not two numbers, such as 0.4,1.5", param, ctx)
         if not 0 < low < high < math.inf:
@@ -116,7 +116,7 @@ class RatiosType(click.ParamType):
         if isinstance(value, tuple):
             return value
         try:
-            train, val, test = (float(part) for part in str(value).split("/"))
+            train, val, test = (float(number) for number in str(value).split("/"))
         except ValueError:
             self.fail(f"{value!r} is not train/val/test, such as 70/20/10", param, ctx)
         if min(train, val, test) < 0 or train <= 0:
@@ -136,7 +136,7 @@ class ListType(click.ParamType):
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(self.of(part.strip()) for part in str(value).split(",") if part.strip())
+            return tuple(self.of(item.strip()) for item in str(value).split(",") if item.strip())
         except ValueError:
             self.fail(f"{value!r} is not a list such as {self.name}", param, ctx)
 
@@ -214,7 +214,7 @@ def positive(text: str) -> int:
 
 
 class ShardType(click.ParamType):
-    """I/N, or auto/N for the place that Slurm gave to this task."""
+    """I/N, or auto/N for the number that Slurm gave to this task."""
 
     name = "I/N"
 
@@ -231,7 +231,7 @@ class ShardType(click.ParamType):
         return int(number), int(count)
 
     def _from_slurm(self, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The place of this task among those of its array, or of its step, from 1 on."""
+        """The number of this task among those of its array, or of its step, from 1 on."""
         known = {name: os.environ.get(f"SLURM_{name}", "") for name in _SLURM}
         if known["ARRAY_TASK_ID"].isdecimal():
             first, step = int(known["ARRAY_TASK_MIN"] or 0), int(known["ARRAY_TASK_STEP"] or 1)
@@ -247,8 +247,8 @@ _SLURM = ("ARRAY_TASK_ID", "ARRAY_TASK_MIN", "ARRAY_TASK_STEP", "PROCID")
 class AssignmentType(click.ParamType):
     """NAME=VALUE as a pair; `names` are values that are no paths."""
 
-    def __init__(self, form: str, *names: str) -> None:
-        self.name = form
+    def __init__(self, metavar: str, *names: str) -> None:
+        self.name = metavar
         self.names = names
 
     def convert(
@@ -264,9 +264,9 @@ class AssignmentType(click.ParamType):
     def below(self, text: str, folder: Path) -> str:
         """The same with the paths of the value, which @ separates, starting from a folder."""
         name, _, value = text.partition("=")
-        parts = value.split("@")
+        paths = value.split("@")
         return f"{name}=" + "@".join(
-            part if part.partition(":")[0] in self.names else str(folder / part) for part in parts
+            path if path.partition(":")[0] in self.names else str(folder / path) for path in paths
         )
 
 
@@ -323,7 +323,7 @@ shard = click.option(
     type=ShardType(),
     metavar="I/N|auto/N",
     default=None,
-    help="Do the Ith of N parts of the work; the last to end merges. auto takes I from Slurm.",
+    help="Do the Ith of N shares of the work; the last to end merges. auto takes I from Slurm.",
 )
 skip_bad = click.option(
     "--skip-bad/--no-skip-bad", help="Exit with 0 although some inputs could not be read."

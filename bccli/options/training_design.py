@@ -57,8 +57,8 @@ def fusion_design(settings: dict[str, Any]) -> Any:
     from bccli.core.training.design import Design
 
     name = settings["head"] or FUSIONS[0]
-    decided = "backbones", "classifiers", *_useless_for(FUSION), *(() if name in FUSIONS else ("head",))
-    for option in decided:
+    about_images = "backbones", "classifiers", *_useless_for(FUSION), *(() if name in FUSIONS else ("head",))
+    for option in about_images:
         if is_given(option):
             choice = f" {name}" if option == "head" else ""
             other = f" or name one of {', '.join(FUSIONS)}" if choice else ""

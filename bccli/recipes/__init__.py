@@ -107,7 +107,7 @@ def settings_for(
     for key, value in resolve(recipe, table, _dataset_protocol(context.params.get("data"))).items():
         if key not in options or options[key].name in common:
             raise click.UsageError(
-                f"recipe {recipe.name}: {key} in [{table}] is no setting of a part; remove it"
+                f"recipe {recipe.name}: {key} in [{table}] is no setting of a node; remove it"
             )
         given = _to_default(options[key], value, recipe)
         found[str(options[key].name)] = options[key].process_value(context, given)
@@ -212,8 +212,8 @@ def _to_default(option: click.Option, value: Any, recipe: Recipe) -> Any:
         return str(recipe.folder / str(value))
     if isinstance(value, list):
         below = getattr(option.type, "below", None)
-        parts = [below(str(part), recipe.folder) if below else str(part) for part in value]
-        return parts if option.multiple else ",".join(parts)
+        items = [below(str(item), recipe.folder) if below else str(item) for item in value]
+        return items if option.multiple else ",".join(items)
     if option.multiple:
         return [str(value)]
     return value if option.is_flag else str(value)

@@ -237,14 +237,14 @@ def test_training_with_folds_drops_the_children_of_val_and_test(
     bccli: Bccli, make_folder: MakeFolder, tmp_path: Path
 ) -> None:
     from bccli.core.data.dataset import load_dataset
-    from bccli.core.training.design import parts_of
+    from bccli.core.data.split_codes import split_codes_of
 
     data, out = tmp_path / "data", tmp_path / "out"
     bccli("prepare", "folder", make_folder(), data, *PATIENT, "--folds", 3)
     bccli("augment", data, out, "--policy", "flips", "--per-image", 2)
     dataset = load_dataset(out)
     assert sum(bool(sample.parent) for sample in dataset.samples) == 48
-    parts = parts_of(dataset, 0)
+    parts = split_codes_of(dataset, 0)
     for sample, part in zip(dataset.samples, parts.tolist(), strict=True):
         assert part == {0: 2, 1: 1, 2: 0}[sample.fold or 0] if not sample.parent else part in (0, -1)
         assert not sample.parent or (part == 0) == (sample.fold == 2)

@@ -203,7 +203,7 @@ def test_a_node_may_have_a_recipe_of_its_own(bccli: Bccli, three: Path, tmp_path
     assert "nothing to do" in again.stderr
     recipe.write_text("[train]\nfold = 1\n")
     result = bccli("hierarchy", three, tmp_path / "other", *SHORT, "--node", f"tumor={recipe}", exit=2)
-    refused(result, "fold", "no setting of a part")
+    refused(result, "fold", "no setting of a node")
 
 
 @pytest.mark.exports

@@ -13,7 +13,7 @@ from PIL import Image
 from bccli.core.augmentation import child, find_policy
 from bccli.core.data.dataset import load_dataset
 from bccli.core.data.image_batches import open_images
-from bccli.core.training.live_augmentation import live_images, raw_image, stored_views
+from bccli.core.training.live_augmentation import add_augmented_copies, live_images, raw_image
 from bccli.core.training.loop import Fit
 from tests.conftest import PATIENT, Bccli, draw, read_rows, save
 from tests.sentences import refused
@@ -57,7 +57,7 @@ def test_views_are_images_and_then_their_children(prepared: Path) -> None:
     dataset, policy = load_dataset(prepared), find_policy("zoom")
     images = open_images(dataset.root, dataset.samples)
     with live_images(images, policy, seed=7, workers=1) as live:
-        views, first = stored_views(live, np.array([4, 1]), 3)
+        views, first = add_augmented_copies(live, np.array([4, 1]), 3)
         made = np.concatenate(list(views.batches(np.arange(len(views.samples)), 5)))
     count = len(dataset.samples)
     assert first.tolist() == [-1, count + 3, -1, -1, count, *[-1] * (count - 5)]
@@ -204,7 +204,7 @@ def test_a_norm_of_one_colour_divides_by_one(bccli: Bccli, tmp_path: Path) -> No
 def test_a_training_says_beta_its_time_and_its_pace_and_tensorboard_gets_its_history(
     bccli: Bccli, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bccli.core.training.loop._WORTH_SAYING", 0)
+    monkeypatch.setattr("bccli.core.training.pace._WORTH_SAYING", 0)
     run = tmp_path / "run"
     options = "--epochs", 3, "--batch-size", 4, "--patience", 3, "--tensorboard"
     said = bccli("train", prepared, run, *options).stderr

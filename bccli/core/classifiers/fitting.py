@@ -11,7 +11,7 @@ from bccli.core.cores import available_cores
 from bccli.core.errors import DataError
 
 FOLDS = 5
-"""In so many parts train is cut to choose a setting or to calibrate, patients whole."""
+"""Train is divided into so many folds to choose a setting or to calibrate; patients stay whole."""
 
 ENOUGH = 3000
 """So many examples, drawn evenly over train, are enough to choose a setting by."""
@@ -30,7 +30,7 @@ Folds = list[tuple[np.ndarray, np.ndarray]]
 class Examples:
     """What is fitted: features float64 (n, width), labels (n,), weights (n,), and the seed of all chance.
 
-    `folds` part the examples into those to fit with and those to look at.
+    `folds` divide the examples into those to fit with and those to test on.
     """
 
     features: np.ndarray
@@ -114,7 +114,7 @@ def fit_estimator(
     weights = (
         len(labels) / (classes * counts[labels]) if class_weights == "balanced" else np.ones(len(labels))
     )
-    folds = part(labels, groups, seed) if method.needs_folds else []
+    folds = folds_of(labels, groups, seed) if method.needs_folds else []
     examples = Examples(rows, labels, weights, folds, seed)
     setting = _choose(method, examples)
     estimator = method.fit(examples, setting)
@@ -126,7 +126,7 @@ def fit_estimator(
     return Fitted(Classifier(kind, classes, width, arrays, setting), estimator)
 
 
-def part(labels: np.ndarray, groups: Sequence[str] | None, seed: int) -> Folds:
+def folds_of(labels: np.ndarray, groups: Sequence[str] | None, seed: int) -> Folds:
     """Folds of examples (n,): each leaves all classes to fit with, and patients are whole if possible.
 
     Raises DataError where a class has one example only.
@@ -157,7 +157,7 @@ def _whole(folds: Folds, groups: Sequence[str] | None) -> bool:
 def _numbered(groups: Sequence[str]) -> np.ndarray:
     """A number for each group; examples of unknown ones are each their own."""
     numbers: dict[Any, int] = {}
-    keys = [group or place for place, group in enumerate(groups)]
+    keys = [group or index for index, group in enumerate(groups)]
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
@@ -172,9 +172,9 @@ def _choose(method: Method, examples: Examples) -> Mapping[str, Any]:
 def _loss(method: Method, examples: Examples, setting: Mapping[str, Any]) -> float:
     total = 0.0
     for fit, look in examples.folds:
-        part = _spread(fit)
+        chosen = _spread(fit)
         inside = Examples(
-            examples.features[part], examples.labels[part], examples.weights[part], [], examples.seed
+            examples.features[chosen], examples.labels[chosen], examples.weights[chosen], [], examples.seed
         )
         chances = method.fit(inside, setting).predict_proba(examples.features[look])
         right = chances[np.arange(len(look)), examples.labels[look]]
@@ -272,17 +272,17 @@ def _boosting_arrays(fitted: Any) -> dict[str, np.ndarray]:
 def _joined(trees: Sequence[tuple[np.ndarray, ...]]) -> dict[str, np.ndarray]:
     """Trees of left and right children (-1 in leaves), features, thresholds and values (nodes, …) as one."""
     roots = np.cumsum([0, *(len(tree[0]) for tree in trees[:-1])])
-    places = [np.arange(len(tree[0])) for tree in trees]
+    nodes = [np.arange(len(tree[0])) for tree in trees]
     left, right = (
         np.concatenate(
             [
-                root + np.where(tree[0] >= 0, tree[side], place)
-                for root, tree, place in zip(roots, trees, places, strict=True)
+                root + np.where(tree[0] >= 0, tree[side], own)
+                for root, tree, own in zip(roots, trees, nodes, strict=True)
             ]
         )
         for side in (0, 1)
     )
-    features, thresholds, values = (np.concatenate([tree[part] for tree in trees]) for part in (2, 3, 4))
+    features, thresholds, values = (np.concatenate([tree[field] for tree in trees]) for field in (2, 3, 4))
     return {
         "roots": roots.astype(np.int32),
         "left": left.astype(np.int32),

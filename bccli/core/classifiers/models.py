@@ -23,7 +23,7 @@ FORMAT = 1
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, np.ndarray]
 
-# So many places in trees at most are walked, and so many kernel values computed, at a time.
+# So many nodes in trees at most are walked, and so many kernel values computed, at a time.
 _CELLS = 1 << 20
 
 
@@ -89,8 +89,8 @@ def _svm(arrays: Arrays, features: np.ndarray, classes: int) -> Floats:
     """Gaussian kernels, a decision per pair of classes, votes, and Platt's sigmoid for each class."""
     vectors = standardise(arrays, arrays["vectors"])
     decisions = [
-        _kernels(standardise(arrays, part), vectors, float(arrays["gamma"])) @ arrays["weights"]
-        for part in _parts(features, len(vectors))
+        _kernels(standardise(arrays, chunk), vectors, float(arrays["gamma"])) @ arrays["weights"]
+        for chunk in _chunks(features, len(vectors))
     ]
     pairs = np.concatenate(decisions) + arrays["bias"] if decisions else np.zeros((0, len(arrays["bias"])))
     votes = pairs if classes == 2 else _votes(pairs, classes)
@@ -149,19 +149,19 @@ def _leaves(arrays: Arrays, features: np.ndarray) -> Iterator[np.ndarray]:
 
     A node sends to `left` what is at most `threshold`, else to `right`; a leaf sends to itself.
     """
-    for part in _parts(features, len(arrays["roots"])):
-        places = np.repeat(arrays["roots"][:, None], len(part), axis=1)
-        columns = np.arange(len(part))
+    for chunk in _chunks(features, len(arrays["roots"])):
+        nodes = np.repeat(arrays["roots"][:, None], len(chunk), axis=1)
+        columns = np.arange(len(chunk))
         while True:
-            low = part[columns, arrays["features"][places]] <= arrays["thresholds"][places]
-            following = np.where(low, arrays["left"][places], arrays["right"][places])
-            if (following == places).all():
+            low = chunk[columns, arrays["features"][nodes]] <= arrays["thresholds"][nodes]
+            following = np.where(low, arrays["left"][nodes], arrays["right"][nodes])
+            if (following == nodes).all():
                 break
-            places = following
-        yield places
+            nodes = following
+        yield nodes
 
 
-def _parts(features: np.ndarray, width: int) -> Iterator[np.ndarray]:
+def _chunks(features: np.ndarray, width: int) -> Iterator[np.ndarray]:
     """Yield rows of features, so many that `width` numbers for each stay within bounds."""
     step = max(1, _CELLS // max(1, width))
     for start in range(0, len(features), step):
@@ -248,10 +248,8 @@ def _check(classifier: Classifier) -> None:
         ):
             if not ((arrays[name] >= 0) & (arrays[name] < end)).all():
                 raise ValueError(f"{name} points outside")
-        places = np.arange(nodes)  # a child comes after its parent, so that every way down ends
-        if not all(
-            len(arrays[side]) == nodes and (arrays[side] >= places).all() for side in ("left", "right")
-        ):
+        own = np.arange(nodes)  # a child comes after its parent, so that every way down ends
+        if not all(len(arrays[side]) == nodes and (arrays[side] >= own).all() for side in ("left", "right")):
             raise ValueError("the trees have another form")
     if "start" in arrays and len(arrays["start"]) != (1 if classifier.classes == 2 else classifier.classes):
         raise ValueError("start has another form")

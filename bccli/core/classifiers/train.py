@@ -13,14 +13,15 @@ from bccli.core.classifiers.models import Classifier, save_classifier
 from bccli.core.classifiers.run_files import CLASSIFIER, VOCABULARY
 from bccli.core.classifiers.visual_words import learn_vocabulary, load_vocabulary, save_vocabulary
 from bccli.core.data.image_batches import Images, ImageSource
+from bccli.core.data.split_codes import TRAIN
 from bccli.core.errors import DataError
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models import backend
 from bccli.core.runs.run_folder import Run, complete_run
-from bccli.core.training.assembly import build
-from bccli.core.training.design import TRAIN, WORDS, Job
+from bccli.core.training.assembly import ModelCache, build
+from bccli.core.training.design import WORDS, Job
 from bccli.core.training.features import CHUNK, FeatureKey, StoredFeatures, compute_features, compute_vectors
-from bccli.core.training.live_augmentation import with_views
+from bccli.core.training.live_augmentation import with_augmented_copies
 from bccli.core.training.network import RunContext, feature_key, input_norm
 from bccli.core.training.run_contents import (
     draw_network,
@@ -36,53 +37,66 @@ _OF_WORDS = "svm"
 
 
 @dataclass(frozen=True)
-class _Eye:
-    """What makes vectors of images: `see` computes them, `keep` stores what it needs for more of them and
+class _Extractor:
+    """What makes vectors of images: `compute` makes them, `store` writes what it needs for more of them and
     returns what run.json says of it. It has so many `parameters`."""
 
-    see: Callable[[ImageSource], np.ndarray | StoredFeatures]
-    keep: Callable[[], dict[str, Any]]
+    compute: Callable[[ImageSource], np.ndarray | StoredFeatures]
+    store: Callable[[], dict[str, Any]]
     parameters: int
 
 
-def classify(job: Job, run: Run, context: RunContext) -> Run:
+def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None = None) -> Run:
     """Fit a classifier to the features of a job's images, and complete the run.
 
     Raises DataError where a class has too few images.
     """
     design = job.design
-    used = np.flatnonzero(job.parts >= 0)
-    images = context.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
-    parts = job.parts[used]
-    look = _learn_words if design.classifier == WORDS else _build_network
-    eye = look(job, images, parts, run, context)
-    values, first = with_views(design, images, parts, context.workers, eye.see)
+    used = np.flatnonzero(job.split_codes >= 0)
+    images = context.open_images(job.dataset.root, [job.dataset.samples[index] for index in used])
+    split_codes = job.split_codes[used]
+    if design.classifier == WORDS:
+        extractor = _learn_words(job, images, split_codes, run, context)
+    else:
+        extractor = _build_network(job, images, split_codes, run, context, models)
+    values, first = with_augmented_copies(design, images, split_codes, context.workers, extractor.compute)
     interruption.stop_if_requested()
-    classifier = _fit(job, images, parts, values, first, context)
+    classifier = _fit(job, images, split_codes, values, first, context)
     interruption.stop_if_requested()
-    chunks = (np.arange(start, min(start + CHUNK, len(parts))) for start in range(0, len(parts), CHUNK))
+    chunks = (
+        np.arange(start, min(start + CHUNK, len(split_codes))) for start in range(0, len(split_codes), CHUNK)
+    )
     answers = np.concatenate([classifier.probabilities(values[chunk]) for chunk in chunks])
-    write_answers(run.root / "predictions.csv", images.samples, parts, answers, job.dataset.classes)
+    write_answers(run.root / "predictions.csv", images.samples, split_codes, answers, job.dataset.classes)
     kept: dict[str, Any] = {"network_kept": False}
-    if context.kept:
+    if context.save_network:
         save_classifier(run.root / CLASSIFIER, classifier)
-        kept = eye.keep()
+        kept = extractor.store()
     write_origins(job, run)
     labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
     facts = {
         **facts_of(job, run.root),
         "recipe": context.recipe or None,
         "size": list(images.size),
-        "parameters": eye.parameters + sum(array.size for array in classifier.arrays.values()),
+        "parameters": extractor.parameters + sum(array.size for array in classifier.arrays.values()),
         "fitted": dict(classifier.settings),
         **kept,
-        **accuracies(answers.argmax(axis=1) == labels, images.samples, parts, job.dataset.info.protocol),
+        **accuracies(
+            answers.argmax(axis=1) == labels, images.samples, split_codes, job.dataset.info.protocol
+        ),
     }
     write_results(run.with_facts(**facts))
     return complete_run(run, facts)
 
 
-def _build_network(job: Job, images: Images, parts: np.ndarray, run: Run, context: RunContext) -> _Eye:
+def _build_network(
+    job: Job,
+    images: Images,
+    split_codes: np.ndarray,
+    run: Run,
+    context: RunContext,
+    models: ModelCache | None,
+) -> _Extractor:
     """The features of the backbone, the same as a network's head would be trained on."""
     watcher, design = context.watcher, job.design
     tf = backend.start(context.device, verbose=context.verbose)
@@ -94,23 +108,25 @@ def _build_network(job: Job, images: Images, parts: np.ndarray, run: Run, contex
     )
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(design.schedule.seed)
-    norm = input_norm(job, images, parts)
-    built = build(job, images.size, job.weights, norm, context.bases)
+    norm = input_norm(job, images, split_codes)
+    built = build(job, images.size, job.weights, norm, models)
     key = feature_key(job, images.size, norm, built)
 
-    def keep() -> dict[str, Any]:
+    def store() -> dict[str, Any]:
         kept = keep_extractor(run.root, built.extractor, images, watcher)
         draw_network(run.root, built.extractor.layers)
         return {**kept, "norm": asdict(norm) if norm else None}
 
-    return _Eye(
+    return _Extractor(
         lambda source: compute_features(source, built.extractor, key, job.cache, watcher=watcher),
-        keep,
+        store,
         int(built.extractor.count_params()),
     )
 
 
-def _learn_words(job: Job, images: Images, parts: np.ndarray, run: Run, context: RunContext) -> _Eye:
+def _learn_words(
+    job: Job, images: Images, split_codes: np.ndarray, run: Run, context: RunContext
+) -> _Extractor:
     """The words of train's images, learned once: a run that goes on finds them in its folder."""
     watcher = context.watcher
     watcher.note(f"bccli {bccli.__version__} train {WORDS}: {job.dataset.root} → {run.root}")
@@ -119,10 +135,10 @@ def _learn_words(job: Job, images: Images, parts: np.ndarray, run: Run, context:
         vocabulary = load_vocabulary(path)
     except DataError:
         watcher.note("learning the words of train's images")
-        vocabulary = learn_vocabulary(images, np.flatnonzero(parts == TRAIN), job.design.schedule.seed)
+        vocabulary = learn_vocabulary(images, np.flatnonzero(split_codes == TRAIN), job.design.schedule.seed)
         save_vocabulary(path, vocabulary)
     key = FeatureKey(WORDS, vocabulary.hash, "none", images.size, "words")
-    return _Eye(
+    return _Extractor(
         lambda source: compute_vectors(source, vocabulary, key, job.cache, watcher=watcher),
         dict,  # they are in the run already
         vocabulary.centres.size,
@@ -132,17 +148,17 @@ def _learn_words(job: Job, images: Images, parts: np.ndarray, run: Run, context:
 def _fit(
     job: Job,
     images: Images,
-    parts: np.ndarray,
+    split_codes: np.ndarray,
     values: np.ndarray | StoredFeatures,
     first: np.ndarray | None,
     context: RunContext,
 ) -> Classifier:
-    """Fit to train, or to its children; who may not be separated stays together."""
+    """Fit to train, or to its augmented copies; images that may not be separated stay in one fold."""
     design, watcher = job.design, context.watcher
-    train, views = np.flatnonzero(parts == TRAIN), design.views or 1
-    origin = np.repeat(train, views)
-    rows = origin if first is None else first[origin] + np.tile(np.arange(views), len(train))
-    samples = [images.samples[place] for place in origin.tolist()]
+    train, copies = np.flatnonzero(split_codes == TRAIN), design.views or 1
+    origin = np.repeat(train, copies)
+    rows = origin if first is None else first[origin] + np.tile(np.arange(copies), len(train))
+    samples = [images.samples[index] for index in origin.tolist()]
     labels = np.array([job.dataset.classes.index(sample.label) for sample in samples])
     patients = {sample.patient for sample in samples if sample.patient}
     kind = _OF_WORDS if design.classifier == WORDS else design.classifier

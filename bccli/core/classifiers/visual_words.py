@@ -108,8 +108,8 @@ class Vocabulary:
         descriptors = np.concatenate(found)
         squares, nearest = (self.centres**2).sum(axis=1), np.empty(len(descriptors), np.int64)
         for start in range(0, len(descriptors), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            nearest[part] = (squares - 2 * descriptors[part] @ self.centres.T).argmin(axis=1)
+            chunk = slice(start, start + _AT_ONCE)
+            nearest[chunk] = (squares - 2 * descriptors[chunk] @ self.centres.T).argmin(axis=1)
         return np.split(nearest, np.cumsum([len(each) for each in found])[:-1])
 
     def vectors(self, images: ImageSource, order: np.ndarray) -> Iterator[np.ndarray]:

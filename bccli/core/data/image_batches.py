@@ -100,7 +100,7 @@ class Images:
         """Yield the same: nothing is augmented."""
         return self.batches(order, batch_size)
 
-    def together(self, batch_size: int) -> int:
+    def steps_per_call(self, batch_size: int) -> int:
         """One."""
         return 1
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from bccli.core.data.image_batches import Images, ImageSource
+from bccli.core.data.split_codes import TRAIN
 from bccli.core.fusion.bags import Bag, Grouping, position_of
 from bccli.core.fusion.inputs import BagInputs
 from bccli.core.fusion.methods import Geometry
 from bccli.core.fusion.patch_run import PatchNetwork
-from bccli.core.training.design import TRAIN, Job
+from bccli.core.training.design import Job
 from bccli.core.training.features import StoredFeatures, compute_features
-from bccli.core.training.live_augmentation import with_views
+from bccli.core.training.live_augmentation import with_augmented_copies
 from bccli.core.training.network import RunContext
 
 
@@ -56,12 +57,12 @@ def load_fusion_data(
 
     `images` are the patches of the job that are in a split.
     """
-    codes, design = job.parts[job.parts >= 0], job.design
+    codes, design = job.split_codes[job.split_codes >= 0], job.design
 
     def features(source: ImageSource) -> np.ndarray | StoredFeatures:
         return compute_features(source, patch.extractor, patch.key, job.cache, watcher=context.watcher)
 
-    values, first = with_views(design, images, codes, context.workers, features)
+    values, first = with_augmented_copies(design, images, codes, context.workers, features)
     labels = [job.dataset.classes.index(images.samples[index].label) for index in grouping.first]
     inputs = BagInputs(values, grouping, first, design.views or 1, design.schedule.seed)
     return FusionData(job, images, inputs, codes[grouping.first], np.array(labels), patch)

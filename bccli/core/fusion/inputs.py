@@ -45,7 +45,7 @@ class BagInputs:
 
         return tf.TensorSpec((None, None, self.values.shape[1] + 1), tf.float32)
 
-    def together(self, batch_size: int) -> int:
+    def steps_per_call(self, batch_size: int) -> int:
         """One."""
         return 1
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.classifiers.run_files import CLASSIFIER
+from bccli.core.data.split_codes import TRAIN, VAL
 from bccli.core.errors import DivergedError, TrainingError
 from bccli.core.files import replacing_file
 from bccli.core.fusion.fusion_data import FusionData
@@ -17,7 +18,6 @@ from bccli.core.fusion.networks import standardise_by
 from bccli.core.models.heads import OUTPUTS, units
 from bccli.core.models.tflite_export import TOLERANCE, largest_difference
 from bccli.core.runs.run_folder import STATE_FILE, Run
-from bccli.core.training.design import TRAIN, VAL
 from bccli.core.training.features import CHUNK
 from bccli.core.training.loop import Examples, Fit, Progress
 from bccli.core.training.network import RunContext

@@ -10,22 +10,23 @@ from bccli.core.fusion.patch_run import check_base, load_patch_network
 from bccli.core.fusion.run_contents import complete_fusion
 from bccli.core.models import backend
 from bccli.core.runs.run_folder import Run, load_run
+from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Job
 from bccli.core.training.network import RunContext
 
 
-def fuse(job: Job, run: Run, context: RunContext) -> Run:
+def fuse(job: Job, run: Run, context: RunContext, models: ModelCache | None = None) -> Run:
     """Learn to fuse the patches of a job's images, and complete the run.
 
     Raises DataError where the patch run does not fit the data, and what `Fit.run` raises.
     """
     watcher, design = context.watcher, job.design
     assert design.fusing is not None
-    used = np.flatnonzero(job.parts >= 0)
+    used = np.flatnonzero(job.split_codes >= 0)
     images = context.open_images(job.dataset.root, [job.dataset.samples[index] for index in used])
     base = load_run(design.fusing.base)
     check_base(base, job, images.size, watcher)
-    grouping = group(images.samples, job.parts[used])
+    grouping = group(images.samples, job.split_codes[used])
     tf = backend.start(context.device, verbose=context.verbose)
     import keras
 

@@ -10,6 +10,7 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.errors import UsageError
 from bccli.core.files import write_text
 from bccli.core.runs.run_folder import Run, complete_run, load_run, open_run
+from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Design, default_cache, resolve
 from bccli.core.training.network import RunContext, train
 from bccli.core.training.recipe import to_recipe
@@ -20,7 +21,13 @@ _SPREAD = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "loss")
 
 
 def train_folds(
-    design: Design, dataset: Dataset, root: Path, context: RunContext, *, cache: Path | None = None
+    design: Design,
+    dataset: Dataset,
+    root: Path,
+    context: RunContext,
+    *,
+    cache: Path | None = None,
+    models: ModelCache | None = None,
 ) -> Run:
     """Train a run per fold in `root/fold-K` and complete `root` with their pooled test predictions.
 
@@ -36,10 +43,12 @@ def train_folds(
         if run is None:
             context.watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
-        bases = {} if context.bases is None else context.bases
-        inside = replace(context, overwrite=False, bases=bases)
+        models = models or ModelCache()
+        inside = replace(context, overwrite=False)
         members = [
-            train(replace(design, fold=fold), dataset, root / f"fold-{fold}", inside, cache=cache)
+            train(
+                replace(design, fold=fold), dataset, root / f"fold-{fold}", inside, cache=cache, models=models
+            )
             for fold in range(dataset.folds)
         ]
         write_text(root / "recipe.toml", to_recipe(resolved, weights, "all"))
@@ -89,8 +98,8 @@ def _mean(members: list[Run], key: str) -> float:
 
 def _summed(leaks: Sequence[Mapping[str, Mapping[str, int | None]]]) -> dict[str, dict[str, int | None]]:
     return {
-        part: {kind: sum(leak[part][kind] or 0 for leak in leaks) for kind in leaks[0][part]}
-        for part in leaks[0]
+        split: {kind: sum(leak[split][kind] or 0 for leak in leaks) for kind in leaks[0][split]}
+        for split in leaks[0]
     }
 
 

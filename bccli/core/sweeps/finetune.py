@@ -33,7 +33,7 @@ def finetune_all(
         return Member(
             f"{design.backbone}-{gamma}-FT",
             {"backbone": design.backbone, "from_layer": gamma},
-            lambda place, kept: train(design, dataset, place, inside, cache=cache),
+            lambda folder, _: train(design, dataset, folder, inside, cache=cache),
         )
 
     return run_sweep(

@@ -15,6 +15,7 @@ from bccli.core.models.weights import Weights
 from bccli.core.runs.run_folder import Run
 from bccli.core.sweeps.cross_validation import train_folds
 from bccli.core.sweeps.sweep import Member, Rules, Sweep, run_sweep
+from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import DENSE, NO_BACKBONE, WORDS, Design, default_cache
 from bccli.core.training.network import RunContext, train
 from bccli.core.training.plots import draw
@@ -67,13 +68,13 @@ def train_grid(
     Members of earlier calls with the same settings stay. Raises what `sweep.run_sweep` raises.
     """
     cache = cache or default_cache(dataset, root)
-    plot_pool = Team(draw, 1)
-    inside = replace(context, overwrite=False, open_images=Opener(), bases={}, plot_pool=plot_pool)
+    plot_pool, models = Team(draw, 1), ModelCache()
+    inside = replace(context, overwrite=False, open_images=Opener(), plot_pool=plot_pool)
 
     def member(design: Design) -> Member:
-        def make(place: Path, kept: bool) -> Run:
-            where = replace(inside, kept=kept)
-            return (train_folds if folds else train)(design, dataset, place, where, cache=cache)
+        def make(folder: Path, save_network: bool) -> Run:
+            own = replace(inside, save_network=save_network)
+            return (train_folds if folds else train)(design, dataset, folder, own, cache=cache, models=models)
 
         facts = {
             "backbone": design.backbone,

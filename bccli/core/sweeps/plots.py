@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SIDE, GAP = 4.2, 0.9
 """Inches: one panel, and what lies between two."""
 
-_PLACES = ((5, 4), (-5, 4), (5, -4), (-5, -4))
+_OFFSETS = ((5, 4), (-5, 4), (5, -4), (-5, -4))
 """Where a point's name may stand, in points of a 72nd inch from it."""
 
 Row = Mapping[str, Any]
@@ -111,13 +111,13 @@ def _write_names(axes: "Axes", names: Sequence[Name]) -> None:
     points: Any = axes.transData.transform([each[1:3] for each in names]) if names else ()
     for text, x, y, colour, needed in names:
         written = axes.annotate(
-            text.replace("$", r"\$"), (x, y), xytext=_PLACES[0], textcoords="offset points",
+            text.replace("$", r"\$"), (x, y), xytext=_OFFSETS[0], textcoords="offset points",
             fontsize=7, color=colour,
         )  # fmt: skip
-        for place in _PLACES:
-            written.set_position(place)
-            written.set_horizontalalignment("left" if place[0] > 0 else "right")
-            written.set_verticalalignment("bottom" if place[1] > 0 else "top")
+        for offset in _OFFSETS:
+            written.set_position(offset)
+            written.set_horizontalalignment("left" if offset[0] > 0 else "right")
+            written.set_verticalalignment("bottom" if offset[1] > 0 else "top")
             box = written.get_window_extent()
             inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
             if inside and not box.count_overlaps(taken) and not box.count_contains(points):

@@ -161,8 +161,8 @@ def leaderboard(
     rows = [_row(root / name, by_name.get(name), keys, reasons.get(name, "")) for name in names]
     _add_spread(root, rows, members)
     rows.sort(key=lambda row: _rank(row, rules))
-    for place, row in enumerate(rows):
-        row["chosen"] = place == 0 and _rank(row, rules)[0] == 0
+    for rank, row in enumerate(rows):
+        row["chosen"] = rank == 0 and _rank(row, rules)[0] == 0
     return rows
 
 

@@ -1,9 +1,10 @@
-"""The Keras models of a job: the whole network, and the part of it that is trained."""
+"""The Keras models of a job: the whole network, and the layers of it that are trained."""
 
 import gc
 import hashlib
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bccli.core.errors import DataError
@@ -27,8 +28,8 @@ class Built:
     `maps` is the backbone, `extractor` goes from RGB 0–255 to the features of `head`, `scoring` to scores:
     what is saved. `live` is `scoring` as it is trained, the layers that stay as they are in inference mode.
     Where some do, `stored` goes from RGB 0–255 to what they make of it, and `tail` from there to scores.
-    `depths` has for variables of the backbone, by their id, how many layers with weights are above. `moulds`
-    are the forms for LiteRT of other heads on the same extractor.
+    `depths` has for variables of the backbone, by their id, how many layers with weights are above.
+    `templates` are converted heads of the same shape on the same extractor.
     """
 
     maps: Any
@@ -52,16 +53,38 @@ class _Base:
     templates: HeadTemplates = field(default_factory=dict)
 
 
-Bases = dict[Any, _Base]
-"""The frozen base that was built last, for the next run that wants the same one."""
+class ModelCache:
+    """Keras models for runs that follow in the same process: the frozen base that was built last and, by the
+    folders of runs, the extractors and heads of those on a frozen backbone where `networks` is given."""
+
+    def __init__(self, networks: dict[Path, tuple[Any, Any]] | None = None) -> None:
+        self._bases: dict[Any, _Base] = {}
+        self._networks = networks
+
+    def base(self, key: Any) -> _Base | None:
+        """The base under a key, if it was the last one."""
+        return self._bases.get(key)
+
+    def forget_base(self) -> None:
+        """Free the memory of the last base."""
+        self._bases.clear()
+
+    def keep_base(self, key: Any, base: _Base) -> None:
+        """Remember a base."""
+        self._bases[key] = base
+
+    def keep_network(self, root: Path, extractor: Any, head: Any) -> None:
+        """Remember the extractor and the head of a run where that is wanted."""
+        if self._networks is not None:
+            self._networks[root] = extractor, head
 
 
 def build(
-    job: Job, size: tuple[int, int], weights: Weights, norm: Norm | None, bases: Bases | None = None
+    job: Job, size: tuple[int, int], weights: Weights, norm: Norm | None, models: ModelCache | None = None
 ) -> Built:
     """The models for images of `size` (width, height), in the precision that Keras is set to.
 
-    A frozen backbone that is in `bases` is not built again.
+    A frozen backbone that is in `models` is not built again.
     """
     import keras
 
@@ -71,16 +94,16 @@ def build(
         standardising(norm.mean, norm.deviation) if norm else PREPROCESSING[job.backbone.preprocessing]
     )
     key = job.backbone.name, job.weights_identity, size, kind, norm
-    base = bases.get(key) if bases and frozen else None
+    base = models.base(key) if models and frozen else None
     if base is None:
-        if bases is not None:
-            bases.clear()
+        if models is not None:
+            models.forget_base()
         gc.collect()  # networks refer to themselves; it takes a quarter of a second, too much for each head
         base = _build_base(job, size, weights, preprocess, frozen=frozen)
     else:
         reserve_names(base.extractor)
-    if bases is not None and frozen:
-        bases[key] = base
+    if models is not None and frozen:
+        models.keep_base(key, base)
     network, maps, extractor = base.network, base.maps, base.extractor
     # So that the head's first weights are the same on a backbone that was built now or before.
     keras.utils.set_random_seed(design.schedule.seed)

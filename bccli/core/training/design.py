@@ -1,4 +1,4 @@
-"""What is to be trained: a run's design, the parts that its images play, the checks before work begins."""
+"""What is to be trained: a run's design, its images with their splits, the checks before work begins."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from bccli.core.data.audit import audit, refuse_leakage
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import open_images
 from bccli.core.data.leakage import Leak, leak_sentences
-from bccli.core.data.manifest import SPLITS
+from bccli.core.data.split_codes import VAL, check_split_codes, counts_of, split_codes_of
 from bccli.core.errors import DataError, UsageError, WeightsError
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import Head, units
@@ -33,17 +33,15 @@ DENSE, WORDS = "dense", "bovw"
 words."""
 
 NO_BACKBONE = Backbone("none", "", "none", 0, 0, 0, smallest=16)
-"""What stands for a backbone where images are told by the words in them; no word fits into less."""
-
-TRAIN, VAL, TEST = range(len(SPLITS))
+"""What stands for a backbone where images are classified by the words in them; no word fits into less."""
 
 
 @dataclass(frozen=True)
 class Tuning:
     """Where a fine-tuning starts: the network run `base` and γ, the first layer of its backbone that learns.
 
-    `base_hash` is that of its model.keras, `norm` what it takes out of its input. The base's head goes on
-    unless it is to be `fresh`.
+    `base_hash` is that of its model.keras, `norm` what it takes out of its input. The base's head is
+    trained further unless `fresh_head`.
     """
 
     base: Path
@@ -57,7 +55,7 @@ class Tuning:
 @dataclass(frozen=True)
 class Fusing:
     """Whose features of patches are fused to images: the network run `base`, by the hash of its
-    model.keras. How is what the head's kind says, a row of `fusion.table.FUSIONS`."""
+    model.keras. The head's kind, a row of `fusion.methods.FUSIONS`, says how."""
 
     base: Path
     base_hash: str
@@ -157,7 +155,7 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
 
 
 def _classified(design: Design) -> Design:
-    """The same for a classifier of features, without all that only a network's training heeds."""
+    """The same for a classifier of features, without all that only a network's training has a use for."""
     if design.trainable == "all":
         raise UsageError(
             f"--trainable all: {design.classifier} is fitted to features of a frozen backbone; leave it out"
@@ -165,7 +163,7 @@ def _classified(design: Design) -> Design:
     if design.augment and not design.views:
         raise UsageError(
             f"--augment: {design.classifier} is fitted to features that are computed once; add --views N for "
-            "those of N children of each image"
+            "those of N augmented copies of each image"
         )
     schedule = Schedule(seed=design.schedule.seed, class_weights=design.schedule.class_weights)
     return replace(
@@ -200,13 +198,13 @@ def _check_augmentation(design: Design, trainable: str) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """One network to train: the design resolved, the data, and which image has which part in it."""
+    """One network to train: the design resolved, the data, and which image is in which split."""
 
     design: Design
     backbone: Backbone
     weights: Weights
     dataset: Dataset
-    parts: np.ndarray
+    split_codes: np.ndarray
     leaks: dict[str, Leak]
     cache: Path
 
@@ -217,29 +215,16 @@ class Job:
 
     @property
     def fixed(self) -> bool:
-        """Whether the network sees the same pixels again and again: images as they are, or some views of
-        each."""
+        """Whether the network sees the same pixels again and again: images as they are, or some augmented
+        copies of each."""
         return self.design.augment is None or bool(self.design.views)
 
 
 def preview(design: Design, dataset: Dataset, fold: int | str | None) -> list[dict[str, Any]]:
-    """The table of a dry run: images and patients per part and class."""
-    first = replace(design, fold=0) if fold == "all" else design
-    parts = parts_of(dataset, first.fold)
-    check_parts(dataset, parts)
-    rows = []
-    for part, name in enumerate(SPLITS):
-        for label in dataset.classes:
-            here = [
-                sample
-                for sample, code in zip(dataset.samples, parts, strict=True)
-                if code == part and sample.label == label
-            ]
-            patients = {sample.patient for sample in here if sample.patient}
-            rows.append(
-                {"part": name, "label": label, "images": len(here), "patients": len(patients) or None}
-            )
-    return rows
+    """The table of a dry run: images and patients per split and class."""
+    split_codes = split_codes_of(dataset, 0 if fold == "all" else design.fold)
+    check_split_codes(dataset, split_codes)
+    return counts_of(dataset, split_codes)
 
 
 def default_cache(dataset: Dataset, root: Path) -> Path:
@@ -248,72 +233,29 @@ def default_cache(dataset: Dataset, root: Path) -> Path:
 
 
 def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) -> Job:
-    """Decide the parts, check them, and audit them. Raises DataError, UsageError, LeakageError."""
+    """Assign the images to splits, check and audit these. Raises DataError, UsageError, LeakageError."""
     design, backbone, weights = resolve(design)
-    parts = parts_of(dataset, design.fold)
+    split_codes = split_codes_of(dataset, design.fold)
     units(design.head.output, len(dataset.classes))
-    check_parts(dataset, parts)
-    used = [sample for sample, part in zip(dataset.samples, parts.tolist(), strict=True) if part >= 0]
+    check_split_codes(dataset, split_codes)
+    used = [sample for sample, code in zip(dataset.samples, split_codes.tolist(), strict=True) if code >= 0]
     check_size(backbone, open_images(dataset.root, used).size)
     if design.classifier == DENSE:
-        design = replace(design, schedule=_without_val(design.schedule, parts, watcher))
+        design = replace(design, schedule=_without_val(design.schedule, split_codes, watcher))
     if design.augment_val:
         watcher.warn(
             "val is augmented, too: val_loss and val_accuracy of history.csv are those of augmented images; "
             "all other figures are of images as they are"
         )
-    leaks = audit(dataset, parts, cache)
+    leaks = audit(dataset, split_codes, cache)
     refuse_leakage(leaks, dataset, allowed=design.allow_leakage or dataset.allows_leakage)
-    for sentence in leak_sentences({part: leak.to_json() for part, leak in leaks.items()}):
+    for sentence in leak_sentences({split: leak.to_json() for split, leak in leaks.items()}):
         watcher.warn(sentence)
-    return Job(design, backbone, weights, dataset, parts, leaks, cache)
+    return Job(design, backbone, weights, dataset, split_codes, leaks, cache)
 
 
-def parts_of(dataset: Dataset, fold: int | None) -> np.ndarray:
-    """0 train, 1 val, 2 test, -1 unused for every image.
-
-    With folds, fold k is tested, fold k+1 validated, and the rest trained on, but for the augmented
-    children of what is not trained on.
-    """
-    if dataset.folds == 0:
-        if fold is not None:
-            raise UsageError(
-                "--fold: this dataset has splits, not folds; leave it out or prepare with --folds"
-            )
-        return np.array([SPLITS.index(sample.split) if sample.split else -1 for sample in dataset.samples])
-    if fold is None:
-        raise UsageError(
-            f"the dataset has {dataset.folds} folds; say --fold 0 … {dataset.folds - 1} or --fold all"
-        )
-    if not 0 <= fold < dataset.folds:
-        raise UsageError(f"--fold {fold}: the folds are 0 … {dataset.folds - 1}")
-    roles = {fold: TEST, (fold + 1) % dataset.folds: VAL}
-    parts = np.array(
-        [roles.get(sample.fold, TRAIN) if sample.fold is not None else -1 for sample in dataset.samples]
-    )
-    part_of = {sample.path: part for sample, part in zip(dataset.samples, parts.tolist(), strict=True)}
-    for place, sample in enumerate(dataset.samples):
-        if sample.parent and (parts[place] != TRAIN or part_of.get(sample.parent) != TRAIN):
-            parts[place] = -1
-    return parts
-
-
-def check_parts(dataset: Dataset, parts: np.ndarray) -> None:
-    """Raises DataError where no image, or none of a class, is in train."""
-    labels = np.array([sample.label for sample in dataset.samples])
-    trained = set(labels[parts == TRAIN].tolist())
-    if not trained:
-        raise DataError(f"{dataset.root}: no image is in train; prepare it with other --ratios")
-    for label in dataset.classes:
-        if label not in trained:
-            raise DataError(
-                f"{dataset.root}: train has no image of class {label}; "
-                "add patients of that class or part the dataset otherwise"
-            )
-
-
-def _without_val(schedule: Schedule, parts: np.ndarray, watcher: Watcher) -> Schedule:
-    if (parts == VAL).any():
+def _without_val(schedule: Schedule, split_codes: np.ndarray, watcher: Watcher) -> Schedule:
+    if (split_codes == VAL).any():
         return schedule
     if schedule.patience is not None or schedule.stop_at:
         raise DataError(

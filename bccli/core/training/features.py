@@ -50,8 +50,8 @@ class FeatureKey:
     @property
     def name(self) -> str:
         """A folder name for the store of these features."""
-        parts = [self.backbone, self.weights, self.preprocessing, self.size]
-        text = json.dumps(parts if self.kind == "average" else [*parts, self.kind])
+        facts = [self.backbone, self.weights, self.preprocessing, self.size]
+        text = json.dumps(facts if self.kind == "average" else [*facts, self.kind])
         return f"{self.backbone}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
@@ -99,7 +99,7 @@ class FeatureStore:
     def __init__(self, folder: Path, width: int) -> None:
         self.folder = folder
         self.record = np.dtype([("pixels", "u1", (32,)), ("features", "<f4", (width,))])
-        self._places: dict[bytes, tuple[np.ndarray, int]] = {}
+        self._rows: dict[bytes, tuple[np.ndarray, int]] = {}
         sweep(folder, older=_ABANDONED)
         for path in sorted(folder.glob("*.npy")):
             self._open(path)
@@ -110,14 +110,14 @@ class FeatureStore:
         except (ValueError, EOFError, OSError):
             return  # damaged: its features are computed again
         if chunk.dtype == self.record:
-            for place, pixels in enumerate(chunk["pixels"]):
-                self._places[pixels.tobytes()] = (chunk, place)
+            for row, pixels in enumerate(chunk["pixels"]):
+                self._rows[pixels.tobytes()] = (chunk, row)
 
     def missing(self, hashes: Sequence[str]) -> list[int]:
         """The positions of images without features, each pixel content once."""
         found: dict[str, int] = {}
         for position, text in enumerate(hashes):
-            if bytes.fromhex(text) not in self._places:
+            if bytes.fromhex(text) not in self._rows:
                 found.setdefault(text, position)
         return list(found.values())
 
@@ -136,7 +136,7 @@ class FeatureStore:
 
     def rows(self, hashes: Sequence[str]) -> "StoredFeatures":
         """The features of the images with these pixel hashes, left on the disk."""
-        return StoredFeatures([self._places[bytes.fromhex(text)] for text in hashes], self.record)
+        return StoredFeatures([self._rows[bytes.fromhex(text)] for text in hashes], self.record)
 
     def gather(self, hashes: Sequence[str]) -> np.ndarray:
         """The features (images, width) as float32."""
@@ -146,16 +146,16 @@ class FeatureStore:
 class StoredFeatures:
     """Features (images, width) that look like an array and are read from the disk row by row."""
 
-    def __init__(self, places: Sequence[tuple[np.ndarray, int]], record: np.dtype) -> None:
-        self._places = places
-        self.shape = (len(places), record["features"].shape[0])
+    def __init__(self, rows: Sequence[tuple[np.ndarray, int]], record: np.dtype) -> None:
+        self._rows = rows
+        self.shape = (len(rows), record["features"].shape[0])
 
     def __getitem__(self, positions: np.ndarray) -> np.ndarray:
         """The rows (positions, width) as float32."""
         result = np.empty((len(positions), self.shape[1]), np.float32)
         for number, position in enumerate(positions):
-            chunk, place = self._places[position]
-            result[number] = chunk["features"][place]
+            chunk, row = self._rows[position]
+            result[number] = chunk["features"][row]
         return result
 
 
@@ -243,8 +243,8 @@ def _extend(
     def keep() -> None:
         nonlocal done, waiting, kept_at
         features = np.concatenate(waiting)
-        part = missing[done : done + len(features)]
-        store.add([images.samples[position].sha256 for position in part], features)
+        chunk = missing[done : done + len(features)]
+        store.add([images.samples[position].sha256 for position in chunk], features)
         done, waiting, kept_at = done + len(features), [], time.monotonic()
 
     with interruption.deferred(), watcher.track(len(missing), "features") as advance:

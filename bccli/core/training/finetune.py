@@ -28,8 +28,8 @@ def load_base(root: Path) -> Run:
     """The run to start from. Raises DataError where it has no network of its own."""
     run = load_run(root)
     if run.info.kind == "folds":
-        parts = ", ".join(run.info.parts)
-        raise DataError(f"{root}: has a network for each fold; name one of them ({parts})")
+        folds = ", ".join(run.info.parts)
+        raise DataError(f"{root}: has a network for each fold; name one of them ({folds})")
     if run.info.kind != "network":
         raise DataError(f"{root}: is a {run.info.kind} without a backbone to train; name a network's run")
     return run
@@ -41,14 +41,14 @@ def data_of(base: Run, given: Path | None) -> Dataset:
     Of a run that is the node of a tree, it is what belongs under the node. Raises DataError where there is
     none, where it has changed, or has other classes than the run.
     """
-    view = base.info.data.subset
+    subset = base.info.data.subset
     if given is None:
         known = base.info.data.path
         root = (base.root / known).resolve() if known else None
         if root is None or not root.is_dir():
             where = f"is not at {root} any more" if root else "is not named in run.json"
             raise DataError(f"{base.root}: the data it was trained on {where}; say --data DATA")
-        dataset = dataset_of_node(load_dataset(root), view)
+        dataset = dataset_of_node(load_dataset(root), subset)
         if dataset.hash != base.info.data.hash:
             raise DataError(
                 f"{root}: has changed since {base.root} was trained on it; name it with --data if you mean it"
@@ -56,7 +56,7 @@ def data_of(base: Run, given: Path | None) -> Dataset:
         return dataset
     dataset = load_dataset(given)
     if dataset.classes != base.classes:
-        dataset = dataset_of_node(dataset, view)
+        dataset = dataset_of_node(dataset, subset)
     if dataset.classes != base.classes:
         raise DataError(
             f"{given}: has the classes {', '.join(dataset.classes)}, and {base.root} knows "

@@ -1,4 +1,4 @@
-"""Fresh children of prepared images while a network trains: decoded and augmented in other processes."""
+"""Fresh augmented copies of prepared images while a network trains, made in other processes."""
 
 import hashlib
 import json
@@ -13,7 +13,8 @@ import numpy as np
 from bccli.core.augmentation import Policy, child
 from bccli.core.data.image_batches import Images, ImageSource, decode_sized
 from bccli.core.data.manifest import Sample
-from bccli.core.training.design import TRAIN, VAL, Design
+from bccli.core.data.split_codes import TRAIN, VAL
+from bccli.core.training.design import Design
 from bccli.core.workers import Team
 
 Rows = TypeVar("Rows")
@@ -24,7 +25,7 @@ MOST_WORKERS = 8
 
 @dataclass(frozen=True)
 class _Job:
-    """A batch to make: (path, name of the raw image, number of the child; 0 for the image itself)."""
+    """A batch to make: (path, name of the raw image, number of the copy, 0 for the image itself)."""
 
     root: Path
     size: tuple[int, int]
@@ -35,7 +36,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class LiveImages:
-    """Prepared images of which training sees a child of its own in every turn."""
+    """Prepared images of which training takes a fresh augmented copy in every turn."""
 
     images: Images
     policy: Policy
@@ -51,17 +52,17 @@ class LiveImages:
         return self.images.batches(order, batch_size)
 
     def training_batches(self, order: np.ndarray, turns: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-        """Yield uint8 arrays (batch, height, width, 3): in turn t, child t + 1 of each image."""
+        """Yield uint8 arrays (batch, height, width, 3): in turn t, copy t + 1 of each image."""
         samples = self.images.samples
         items = ((samples[p], int(turn) + 1) for p, turn in zip(order.tolist(), turns, strict=True))
         return self.made(list(items), batch_size)
 
-    def together(self, batch_size: int) -> int:
+    def steps_per_call(self, batch_size: int) -> int:
         """One."""
         return 1
 
     def made(self, items: Sequence[tuple[Sample, int]], batch_size: int) -> Iterator[np.ndarray]:
-        """Yield uint8 arrays (batch, height, width, 3) of children by their numbers, 0 for the image."""
+        """Yield uint8 arrays (batch, height, width, 3) of copies by their numbers, 0 for the image."""
         named = [(sample.path, raw_image(sample), number) for sample, number in items]
         jobs = (
             _Job(
@@ -81,10 +82,10 @@ def live_images(images: Images, policy: Policy, *, seed: int, workers: int) -> I
 
 
 @dataclass(frozen=True)
-class Views:
-    """Prepared images and, behind them, children of some of them: what features are computed of.
+class AugmentedCopies:
+    """Prepared images and, behind them, augmented copies of some of them: features are computed of all.
 
-    `samples` has a row for each, with a hash of its own for each child; it looks like `Images`.
+    `samples` has a row for each, with a hash of its own for each copy; the class has the methods of `Images`.
     """
 
     live: LiveImages
@@ -105,46 +106,52 @@ class Views:
         return self.live.made(items, batch_size)
 
 
-def stored_views(live: LiveImages, positions: np.ndarray, views: int) -> tuple[Views, np.ndarray]:
-    """All images, and then children 1 … `views` of those at `positions`, an image's children together.
+def add_augmented_copies(
+    live: LiveImages, positions: np.ndarray, copies: int
+) -> tuple[AugmentedCopies, np.ndarray]:
+    """All images, and then copies 1 … `copies` of those at `positions`, one image after the other.
 
-    Also returns the place of each image's first child, -1 where it has none.
+    Also returns the row of each image's first copy, -1 where it has none.
     """
     samples, numbers = list(live.images.samples), [0] * len(live.images.samples)
     first = np.full(len(samples), -1)
     for position in positions.tolist():
         first[position] = len(samples)
         original = samples[position]
-        for number in range(1, views + 1):
-            samples.append(replace(original, sha256=_view_hash(original, live, number)))
+        for number in range(1, copies + 1):
+            samples.append(replace(original, sha256=_copy_hash(original, live, number)))
             numbers.append(number)
-    return Views(live, tuple(numbers), tuple(samples)), first
+    return AugmentedCopies(live, tuple(numbers), tuple(samples)), first
 
 
-def with_views(
-    design: Design, images: Images, parts: np.ndarray, workers: int, compute: Callable[[ImageSource], Rows]
+def with_augmented_copies(
+    design: Design,
+    images: Images,
+    split_codes: np.ndarray,
+    workers: int,
+    compute: Callable[[ImageSource], Rows],
 ) -> tuple[Rows, np.ndarray | None]:
-    """What `compute` makes of images, and behind them of the children of train's that a design wants.
+    """What `compute` makes of images, and behind them of the augmented copies of train that a design wants.
 
-    `parts` (images,) are the images'. Also returns the row of each image's first child, -1 where it has
-    none; None where there is no augmentation.
+    `split_codes` (images,) are those of the images. Also returns the row of each image's first copy, -1
+    where it has none; None where there is no augmentation.
     """
     if design.augment is None:
         return compute(images), None
     with live_images(images, design.augment, seed=design.schedule.seed, workers=workers) as live:
-        augmented = (parts == TRAIN) | ((parts == VAL) & design.augment_val)
-        views, first = stored_views(live, np.flatnonzero(augmented), design.views or 1)
-        return compute(views), first
+        augmented = (split_codes == TRAIN) | ((split_codes == VAL) & design.augment_val)
+        copies, first = add_augmented_copies(live, np.flatnonzero(augmented), design.views or 1)
+        return compute(copies), first
 
 
-def _view_hash(sample: Sample, live: LiveImages, number: int) -> str:
-    """What a child's pixels follow from: 64 hexadecimal digits, like a hash of the pixels themselves."""
+def _copy_hash(sample: Sample, live: LiveImages, number: int) -> str:
+    """What a copy's pixels follow from: 64 hexadecimal digits, like a hash of the pixels themselves."""
     facts = [sample.sha256, live.policy.to_json(), live.seed, raw_image(sample), number]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def raw_image(sample: Sample) -> str:
-    """The name by which children are drawn; the patches of one raw image share it."""
+    """The name by which copies are drawn; the patches of one raw image share it."""
     return sample.source or sample.path
 
 
@@ -152,9 +159,9 @@ def _augmented(job: _Job) -> np.ndarray:
     """The batch (n, height, width, 3) as bytes."""
     width, height = job.size
     batch = np.empty((len(job.items), height, width, 3), np.uint8)
-    for place, (path, image, number) in enumerate(job.items):
+    for index, (path, image, number) in enumerate(job.items):
         pixels = decode_sized(job.root / path, job.size)
-        batch[place] = (
+        batch[index] = (
             child(job.policy, pixels, seed=job.seed, image=image, number=number) if number else pixels
         )
     return batch

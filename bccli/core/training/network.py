@@ -13,6 +13,7 @@ import bccli
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import Images, ImageSource, open_images
 from bccli.core.data.manifest import Sample
+from bccli.core.data.split_codes import TEST, TRAIN, VAL
 from bccli.core.errors import DivergedError
 from bccli.core.evaluation.reused_runs import check_test_is_new
 from bccli.core.files import replacing_file, write_text
@@ -24,12 +25,9 @@ from bccli.core.models.weights import Weights
 from bccli.core.preparation.estimate import space_words
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import ACTIVATIONS_FOLDER, STATE_FILE, Run, load_run, open_run
-from bccli.core.training.assembly import Bases, Built, build, take_over, weights_hash
+from bccli.core.training.assembly import Built, ModelCache, build, take_over, weights_hash
 from bccli.core.training.design import (
     DENSE,
-    TEST,
-    TRAIN,
-    VAL,
     Design,
     Job,
     default_cache,
@@ -38,10 +36,10 @@ from bccli.core.training.design import (
 )
 from bccli.core.training.features import FeatureKey, compute_features, key_of
 from bccli.core.training.input_norm import Norm, learn_norm
-from bccli.core.training.inputs import Features, FeatureViews, Inputs
-from bccli.core.training.live_augmentation import live_images, with_views
+from bccli.core.training.inputs import CopyFeatures, Features, Inputs
+from bccli.core.training.live_augmentation import live_images, with_augmented_copies
 from bccli.core.training.loop import Examples, Fit
-from bccli.core.training.run_contents import Curves, Networks, finish
+from bccli.core.training.run_contents import Curves, Networks, Trained, finish
 from bccli.core.training.tensorboard import FOLDER, EventFile
 from bccli.core.workers import Team
 
@@ -54,11 +52,10 @@ _STORED, _LIVE = "stored", "live"
 class RunContext:
     """Where and how a run is made, none of which changes its results.
 
-    `log` opens a run's log.txt for what the watcher hears; `workers` processes augment images;
-    `open_images` gives the prepared images, which several runs may share, as they may `bases`. A head on a
-    frozen backbone that is not to be `kept` leaves its figures and its state, but no network; one that is
-    not to be `light` at once waits for its form for LiteRT. The extractors and heads of runs on a frozen
-    backbone are put into `networks`, by the runs' folders. Plots are drawn by the `painter` if there is one.
+    `log` opens a run's log.txt for the watcher's messages; `workers` processes augment images;
+    `open_images` gives the prepared images, which several runs may share. Where a head on a frozen backbone
+    is trained and not `save_network`, its figures and its state stay, but no network; where not
+    `export_tflite`, its model.tflite is made later. Plots are drawn in the `plot_pool` if there is one.
     """
 
     log: Callable[[Path], Any]
@@ -70,17 +67,25 @@ class RunContext:
     recipe: str = ""
     tensorboard: bool = False
     open_images: Callable[[Path, Sequence[Sample]], Images] = open_images
-    bases: Bases | None = None
-    kept: bool = True
-    light: bool = True
-    networks: dict[Path, tuple[Any, Any]] | None = None
+    save_network: bool = True
+    export_tflite: bool = True
     plot_pool: Team | None = None
 
 
+Trainer = Callable[[Job, Run, RunContext, ModelCache | None], Run]
+"""What makes a run of a job."""
+
+
 def train(
-    design: Design, dataset: Dataset, root: Path, context: RunContext, *, cache: Path | None = None
+    design: Design,
+    dataset: Dataset,
+    root: Path,
+    context: RunContext,
+    *,
+    cache: Path | None = None,
+    models: ModelCache | None = None,
 ) -> Run:
-    """Train one network, or continue or recognise the run `root`.
+    """Train one network, or continue or recognise the run `root`; `models` are shared with other runs.
 
     Raises LeakageError, DataError, TrainingError, SettingsError, and Stopped after a signal.
     """
@@ -91,13 +96,13 @@ def train(
     settings = {**job.design.to_json(job.weights), "data": dataset.hash}
     extendable = job.design.schedule.extendable
     kind = _kind(design)
-    make: Callable[[Job, Run, RunContext], Run] = imported(KINDS[kind].trainer)
+    make: Trainer = imported(KINDS[kind].trainer)
     with open_run(root, kind, settings, overwrite=overwrite, extendable=extendable) as run:
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
         with context.log(root / "log.txt"):
-            return make(job, run, context)
+            return make(job, run, context, models)
 
 
 def _kind(design: Design) -> str:
@@ -112,44 +117,26 @@ def _check_base(job: Job, base: Run, watcher: Watcher) -> None:
     if same_split(base, job):
         return
     allowed = job.design.allow_leakage or job.dataset.allows_leakage
-    check_test_is_new(base, job.dataset, job.parts == TEST, allowed=allowed, watcher=watcher)
+    check_test_is_new(base, job.dataset, job.split_codes == TEST, allowed=allowed, watcher=watcher)
 
 
-def train_network(job: Job, run: Run, context: RunContext) -> Run:
+def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | None = None) -> Run:
     """Train the network of a job and fill its run. Raises what `train` raises."""
     watcher, design = context.watcher, job.design
-    tf = backend.start(context.device, verbose=context.verbose)
-    import keras
-
-    command = "finetune" if design.tuning else "train"
-    watcher.note(
-        f"bccli {bccli.__version__} {command} {design.backbone}: TensorFlow {tf.__version__} on "
-        f"{backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
-    )
-    keras.backend.clear_session(free_memory=False)  # `build` does so where it builds a backbone
-    keras.utils.set_random_seed(design.schedule.seed)
-    used = np.flatnonzero(job.parts >= 0)
-    images = context.open_images(job.dataset.root, [job.dataset.samples[place] for place in used])
-    parts = job.parts[used]
-    norm = input_norm(job, images, parts)
-    built = build(job, images.size, job.weights, norm, context.bases)
+    _start(job, run, context)
+    used = np.flatnonzero(job.split_codes >= 0)
+    images = context.open_images(job.dataset.root, [job.dataset.samples[index] for index in used])
+    split_codes = job.split_codes[used]
+    norm = input_norm(job, images, split_codes)
+    built = build(job, images.size, job.weights, norm, models)
     if design.tuning:
         take_over(design.tuning, built)
     stores = _stores(job, built, images, run, watcher)
-    labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
-    with _inputs(job, images, parts, built if stores else None, norm, context) as inputs:
-        examples = Examples(
-            inputs,
-            labels,
-            len(job.dataset.classes),
-            np.flatnonzero(parts == TRAIN),
-            np.flatnonzero(parts == VAL),
-            design.augment_val,
-        )
+    with _inputs(job, images, split_codes, built if stores else None, norm, context) as inputs:
         trainee = built.tail if stores else built.live
         twin, depths = _twin(job, images.size, built, norm, stores)
         fit = Fit(
-            twin, examples, design.schedule, run.root / STATE_FILE,
+            twin, _examples(job, images, split_codes, inputs), design.schedule, run.root / STATE_FILE,
             watcher=watcher, on_state=Curves(run.root),
             on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
             depths=[depths.get(id(variable), 0) for variable in twin.trainable_variables],
@@ -159,25 +146,50 @@ def train_network(job: Job, run: Run, context: RunContext) -> Run:
         except DivergedError as error:
             raise _with_good_weights(error, job, run, built, fit, trainee) from None
         fit.hand_over(trainee)
-        # A mould is of use where other heads on the same backbone may follow.
-        casts = stores and not design.tuning and context.bases is not None
+        if models is not None and design.trainable == "none" and not design.tuning:
+            models.keep_network(run.root, built.extractor, built.head)
+        # A template is of use where other heads on the same backbone may follow.
+        use_templates = stores and not design.tuning and models is not None
         networks = Networks(
             built.scoring,
             assemble(built.extractor, built.head, design.head.output),
-            kept=context.kept or not stores,
-            light=context.light,
-            head=built.head if casts else None,
+            is_saved=context.save_network or not stores,
+            is_exported=context.export_tflite,
+            head=built.head if use_templates else None,
             templates=built.templates,
         )
-        if context.networks is not None and design.trainable == "none" and not design.tuning:
-            context.networks[run.root] = built.extractor, built.head
         facts = {"recipe": context.recipe or None, "norm": asdict(norm) if norm else None}
-        done = finish(
-            job, run, networks, fit, images, parts, facts=facts, watcher=watcher, plot_pool=context.plot_pool
-        )
+        trained = Trained(networks, fit, images, split_codes)
+        done = finish(job, run, trained, facts=facts, watcher=watcher, plot_pool=context.plot_pool)
     if stores and design.tuning:
         shutil.rmtree(job.cache / "features" / feature_key(job, images.size, norm, built).name)
     return done
+
+
+def _start(job: Job, run: Run, context: RunContext) -> None:
+    """Start TensorFlow, say what is trained where, and seed all draws."""
+    tf = backend.start(context.device, verbose=context.verbose)
+    import keras
+
+    command = "finetune" if job.design.tuning else "train"
+    context.watcher.note(
+        f"bccli {bccli.__version__} {command} {job.design.backbone}: TensorFlow {tf.__version__} on "
+        f"{backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
+    )
+    keras.backend.clear_session(free_memory=False)  # `build` does so where it builds a backbone
+    keras.utils.set_random_seed(job.design.schedule.seed)
+
+
+def _examples(job: Job, images: Images, split_codes: np.ndarray, inputs: Inputs) -> Examples:
+    """The examples of train and val among the images."""
+    return Examples(
+        inputs,
+        np.array([job.dataset.classes.index(sample.label) for sample in images.samples]),
+        len(job.dataset.classes),
+        np.flatnonzero(split_codes == TRAIN),
+        np.flatnonzero(split_codes == VAL),
+        job.design.augment_val,
+    )
 
 
 def _with_good_weights(
@@ -195,19 +207,21 @@ def _with_good_weights(
     )
 
 
-def input_norm(job: Job, images: Images, parts: np.ndarray) -> Norm | None:
+def input_norm(job: Job, images: Images, split_codes: np.ndarray) -> Norm | None:
     """The mean and deviation of train's pixels, where they take the place of the backbone's own."""
     if job.design.tuning:
         return job.design.tuning.norm
     if job.design.input_norm == "backbone":
         return None
-    return learn_norm([images.samples[place] for place in np.flatnonzero(parts == TRAIN)], images, job.cache)
+    return learn_norm(
+        [images.samples[index] for index in np.flatnonzero(split_codes == TRAIN)], images, job.cache
+    )
 
 
 def _stores(job: Job, built: Built, images: Images, run: Run, watcher: Watcher) -> bool:
     """Whether what the frozen layers make of the images is computed once and kept.
 
-    Where a fine-tuning could do so and does not, the watcher hears why. A run that is continued does what
+    Where a fine-tuning could do so and does not, the reason is logged. A run that is continued does what
     it did before, whatever room there is by now: its state is that of the layers that were trained.
     """
     if built.stored is None or not job.fixed:
@@ -216,14 +230,14 @@ def _stores(job: Job, built: Built, images: Images, run: Run, watcher: Watcher) 
         return False
     if not job.design.tuning:
         return True
-    decided = run.root / ACTIVATIONS_FOLDER
-    if not decided.is_file():
-        write_text(decided, _STORED if _fits(job, built, images, watcher) else _LIVE)
-    return decided.read_text("ascii") == _STORED
+    choice = run.root / ACTIVATIONS_FOLDER
+    if not choice.is_file():
+        write_text(choice, _STORED if _fits(job, built, images, watcher) else _LIVE)
+    return choice.read_text("ascii") == _STORED
 
 
 def _fits(job: Job, built: Built, images: Images, watcher: Watcher) -> bool:
-    """Whether there is room for the activations at γ; the watcher hears either way."""
+    """Whether there is room for the activations at γ; the answer is logged."""
     assert job.design.tuning is not None
     wanted = len(images.samples) * built.stored.output_shape[-1] * 4
     folder = next(path for path in (job.cache, *job.cache.parents) if path.exists())
@@ -240,12 +254,12 @@ def _fits(job: Job, built: Built, images: Images, watcher: Watcher) -> bool:
 def _inputs(
     job: Job,
     images: Images,
-    parts: np.ndarray,
+    split_codes: np.ndarray,
     stored: Built | None,
     norm: Norm | None,
     context: RunContext,
 ) -> Iterator[Inputs]:
-    """What the trainee is fed: images, fresh children of them, or what the `stored` part makes of either."""
+    """What the trainee is fed: images, fresh augmented copies, or what the `stored` layers make of either."""
     design = job.design
 
     def features(source: ImageSource) -> Any:
@@ -255,8 +269,8 @@ def _inputs(
 
     seed, workers = design.schedule.seed, context.workers
     if stored:
-        values, first = with_views(design, images, parts, workers, features)
-        yield Features(values) if first is None else FeatureViews(values, first, design.views or 1, seed)
+        values, first = with_augmented_copies(design, images, split_codes, workers, features)
+        yield Features(values) if first is None else CopyFeatures(values, first, design.views or 1, seed)
     elif design.augment is None:
         yield images
     else:

@@ -14,7 +14,7 @@ from bccli.core.metrics.figures import Figures
 from bccli.core.metrics.plots import plot_confusion, plot_curves, plot_roc
 from bccli.core.runs.predictions import read_any
 from bccli.core.runs.run_folder import Run
-from bccli.core.training.loop import Progress
+from bccli.core.training.checkpoint import Progress
 from bccli.core.workers import Team
 
 _NUMBERS = count()
@@ -36,7 +36,7 @@ def draw(drawing: Drawing) -> None:
 
 @contextmanager
 def drawn(drawing: Drawing, plot_pool: Team | None) -> Iterator[None]:
-    """At the end of the block all is drawn: by the painter meanwhile, where there is one, or here."""
+    """At the end of the block all is drawn: meanwhile in the `plot_pool`, where there is one, or here."""
     if plot_pool is None:
         yield
         draw(drawing)
@@ -71,8 +71,8 @@ def draw_results(run: Run) -> None:
     for row in read_json(run.root / "metrics.json")["runs"]:
         figures = Figures(**row)
         split = str(figures.split)
-        part = predictions.of_split(split)
-        scores = np.asarray(part.probabilities)
+        rows = predictions.of_split(split)
+        scores = np.asarray(rows.probabilities)
         with replacing(run.root / "plots" / f"confusion_{split}.png") as stream:
             plot_confusion(figures.confusion_matrix or [], run.classes, stream, title=f"{run.name}, {split}")
         for name, node in (figures.tree or {"nodes": {}})["nodes"].items():
@@ -81,7 +81,7 @@ def draw_results(run: Run) -> None:
                 plot_confusion(node["confusion_matrix"], node["classes"], stream, title=title)
         with replacing(run.root / "plots" / f"roc_{split}.png") as stream:
             plot_roc(
-                part.labels, scores, run.classes, stream,
+                rows.labels, scores, run.classes, stream,
                 positive=figures.positive, title=f"{run.name}, {split}",
             )  # fmt: skip
 

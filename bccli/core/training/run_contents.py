@@ -14,6 +14,7 @@ import numpy as np
 from bccli.core.data.audit import hashes_of
 from bccli.core.data.image_batches import Images
 from bccli.core.data.manifest import SPLITS, Sample
+from bccli.core.data.split_codes import TEST, VAL
 from bccli.core.evaluation.leaderboard import figures_json
 from bccli.core.evaluation.run_figures import figures_of
 from bccli.core.files import read_json, replacing, replacing_file, write_json, write_text
@@ -25,8 +26,9 @@ from bccli.core.runs.predictions import read_any, write_predictions
 from bccli.core.runs.run_folder import NETWORK_FILES, STATE_FILE, Run, complete_run, load_run, networks_of
 from bccli.core.runs.run_info import TrainingData
 from bccli.core.runs.training_images import training_images_in, training_images_of, write_training_images
-from bccli.core.training.design import TEST, VAL, Job, same_split
-from bccli.core.training.loop import Fit, Progress
+from bccli.core.training.checkpoint import Progress
+from bccli.core.training.design import Job, same_split
+from bccli.core.training.loop import Fit
 from bccli.core.training.plots import Drawing, draw_curves, draw_results, drawn
 from bccli.core.training.recipe import to_recipe
 from bccli.core.workers import Team
@@ -42,20 +44,31 @@ _CHECKED = 8
 class Networks:
     """A trained network as Keras models: `scoring` from RGB 0–255 to scores, `whole` to probabilities.
 
-    They are stored in the run unless they are not to be `kept`, without a form for LiteRT unless `light`.
-    On a frozen extractor, `head` goes from stored features to scores, and `moulds` are forms of others.
+    They are stored in the run if it `is_saved`, and as model.tflite, too, if it `is_exported`. On a frozen
+    extractor, `head` goes from stored features to scores, and `templates` are those of other heads.
     """
 
     scoring: Any
     whole: Any
-    kept: bool = True
-    light: bool = True
+    is_saved: bool = True
+    is_exported: bool = True
     head: Any = None
     templates: HeadTemplates = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """The networks of a training that has ended, the training itself, and its images with their split codes
+    (n,)."""
+
+    networks: Networks
+    fit: Fit
+    images: Images
+    split_codes: np.ndarray
+
+
 NOT_EXPORTED_YET = {"error": "the tree around it is unfinished"}
-"""What run.json says of a run whose form for LiteRT comes later."""
+"""What run.json says of a run whose model.tflite is made later."""
 
 
 def stored_figures(run: Run) -> list[Figures]:
@@ -65,7 +78,7 @@ def stored_figures(run: Run) -> list[Figures]:
 
 def keeps_network(run: Run) -> bool:
     """Whether a run, or each of its folds, can still answer for images."""
-    return all(part.info.network_kept for part in networks_of(run))
+    return all(one.info.network_kept for one in networks_of(run))
 
 
 def forget_network(run: Run) -> None:
@@ -73,17 +86,17 @@ def forget_network(run: Run) -> None:
 
     The state of a head on a frozen backbone stays, too: it is small, and enough to make the network again.
     """
-    for part in networks_of(run):
-        if part.info.network_kept:
+    for one in networks_of(run):
+        if one.info.network_kept:
             gone = (
                 NETWORK_FILES
-                if part.info.settings.get("trainable") == "none"
+                if one.info.settings.get("trainable") == "none"
                 else (*NETWORK_FILES, STATE_FILE)
             )
-            files = {name: digest for name, digest in part.info.files.items() if name not in gone}
-            part.with_facts(files=files, network_kept=False).write_info()
+            files = {name: digest for name, digest in one.info.files.items() if name not in gone}
+            one.with_facts(files=files, network_kept=False).write_info()
             for name in gone:
-                (part.root / name).unlink(missing_ok=True)
+                (one.root / name).unlink(missing_ok=True)
 
 
 class Curves:
@@ -115,22 +128,20 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 def finish(
     job: Job,
     run: Run,
-    networks: Networks,
-    fit: Fit,
-    images: Images,
-    parts: np.ndarray,
+    trained: Trained,
     *,
     facts: dict[str, Any],
     watcher: Watcher,
     plot_pool: Team | None = None,
 ) -> Run:
-    """Predict, measure, draw, export, and complete the run; `images` and `parts` (n,) are its examples.
+    """Predict, measure, draw, export, and complete the run.
 
-    `facts` are what run.json is to say besides. A `painter` does `draw` beside the export.
+    `facts` are what run.json is to say besides. A `plot_pool` draws while the network is exported.
     """
+    networks, fit, images, split_codes = trained.networks, trained.fit, trained.images, trained.split_codes
     samples, whole = images.samples, networks.whole
     probabilities = fit.predict(np.arange(len(samples)))
-    write_answers(run.root / "predictions.csv", samples, parts, probabilities, job.dataset.classes)
+    write_answers(run.root / "predictions.csv", samples, split_codes, probabilities, job.dataset.classes)
     write_origins(job, run)
     facts = {
         **facts_of(job, run.root),
@@ -140,27 +151,31 @@ def finish(
         "kept_epoch": fit.progress.kept_epoch,
         "epochs_trained": fit.progress.epoch,
         **accuracies(
-            probabilities.argmax(axis=1) == fit.examples.labels, samples, parts, job.dataset.info.protocol
+            probabilities.argmax(axis=1) == fit.examples.labels,
+            samples,
+            split_codes,
+            job.dataset.info.protocol,
         ),
     }
     preliminary = run.with_facts(**facts)
     write_figures(preliminary)
     with drawn(Drawing(preliminary, fit.progress), plot_pool):
-        kept = _keep(run.root, networks, images, fit, watcher) if networks.kept else {"network_kept": False}
-    return complete_run(run, {**facts, **kept})
+        stored = _store(run.root, trained, watcher) if networks.is_saved else {"network_kept": False}
+    return complete_run(run, {**facts, **stored})
 
 
-def _keep(root: Path, networks: Networks, images: Images, fit: Fit, watcher: Watcher) -> dict[str, Any]:
-    """Store the network in both forms and draw it; returns what run.json says of it."""
+def _store(root: Path, trained: Trained, watcher: Watcher) -> dict[str, Any]:
+    """Store the network as model.keras and model.tflite and draw it; returns what run.json says of it."""
+    networks, images, fit = trained.networks, trained.images, trained.fit
     with replacing_file(root / "model.keras") as temporary:
         networks.whole.save(temporary)
     draw_network(root, networks.whole.layers)
-    if not networks.light:
+    if not networks.is_exported:
         return {"litert": NOT_EXPORTED_YET}
     replaceable = None
     if networks.head is not None:
-        places = some_places(images)
-        features = next(iter(fit.examples.inputs.batches(places, len(places))))
+        indices = some_indices(images)
+        features = next(iter(fit.examples.inputs.batches(indices, len(indices))))
         replaceable = ReplaceableHead(networks.head, features, networks.templates)
     return {"litert": export_tflite(networks.scoring, images, root, watcher, replaceable=replaceable)}
 
@@ -175,7 +190,7 @@ def export_tflite(
     replaceable: ReplaceableHead | None = None,
 ) -> dict[str, Any]:
     """STEM.tflite of a Keras model of RGB 0–255; returns what run.json says of it. Where it cannot be made,
-    the watcher hears."""
+    a warning says so."""
     exported = export(model, some_images(images), root, stem, replaceable=replaceable)
     if exported.error:
         watcher.warn(
@@ -187,18 +202,18 @@ def export_tflite(
 def write_answers(
     path: Path,
     samples: Sequence[Sample],
-    parts: np.ndarray,
+    split_codes: np.ndarray,
     probabilities: np.ndarray,
     classes: Sequence[str],
 ) -> None:
     """A table of predictions by probabilities (n, classes) of n samples, val first and then test."""
-    shown = np.concatenate([np.flatnonzero(parts == VAL), np.flatnonzero(parts == TEST)])
-    rows = [(samples[place], SPLITS[parts[place]]) for place in shown.tolist()]
+    shown = np.concatenate([np.flatnonzero(split_codes == VAL), np.flatnonzero(split_codes == TEST)])
+    rows = [(samples[index], SPLITS[split_codes[index]]) for index in shown.tolist()]
     write_predictions(path, rows, probabilities[shown], classes)
 
 
 def keep_extractor(root: Path, extractor: Any, images: Images, watcher: Watcher) -> dict[str, Any]:
-    """Store what makes features of images in both forms; returns what run.json says of it."""
+    """Store what makes features of images as .keras and .tflite; returns what run.json says of it."""
     with replacing_file(root / "extractor.keras") as temporary:
         extractor.save(temporary)
     return {"exports": {"extractor": export_tflite(extractor, images, root, watcher, "extractor")}}
@@ -206,22 +221,22 @@ def keep_extractor(root: Path, extractor: Any, images: Images, watcher: Watcher)
 
 def write_origins(job: Job, run: Run) -> None:
     """seen.csv, all that the run and those before it were made with, and recipe.toml."""
-    rows = training_images_in(job.dataset.samples, job.parts, hashes_of(job.dataset, job.cache))
+    rows = training_images_in(job.dataset.samples, job.split_codes, hashes_of(job.dataset, job.cache))
     if job.design.base and not same_split(base := load_run(job.design.base), job):
         rows += training_images_of(base)
     write_training_images(run, rows)
     write_text(run.root / "recipe.toml", to_recipe(job.design, job.weights, job.design.fold))
 
 
-def some_places(images: Images) -> np.ndarray:
+def some_indices(images: Images) -> np.ndarray:
     """The positions (n,) of a few images, from all over the dataset."""
     return np.unique(np.linspace(0, len(images.samples) - 1, _CHECKED).astype(int))
 
 
 def some_images(images: Images) -> np.ndarray:
     """These few images (n, height, width, 3)."""
-    places = some_places(images)
-    return np.asarray(next(images.batches(places, len(places))))
+    indices = some_indices(images)
+    return np.asarray(next(images.batches(indices, len(indices))))
 
 
 def facts_of(job: Job, root: Path) -> dict[str, Any]:
@@ -237,7 +252,7 @@ def facts_of(job: Job, root: Path) -> dict[str, Any]:
         "data": TrainingData(
             job.dataset.hash, len(job.dataset.samples), os.path.relpath(job.dataset.root, root), info.subset
         ).to_json(),
-        "leakage": {part: leak.to_json() for part, leak in job.leaks.items()},
+        "leakage": {split: leak.to_json() for split, leak in job.leaks.items()},
         "seed": job.design.schedule.seed,
     }
 

@@ -84,7 +84,7 @@ ValueType = Choice | Whole | Number | Switch | Sizes | Target | FileOr | PolicyF
 
 @dataclass(frozen=True)
 class Setting:
-    """A training setting, from which its option, its key in recipes and its place in run.json are made.
+    """A training setting, from which its option, its key in recipes and its key in run.json are made.
 
     `default` is the option's, None where the default depends on others; `shown` says it in words then. Jobs
     that are not in `jobs` have no use for the setting. Two runs whose settings differ are different ones if

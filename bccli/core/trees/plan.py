@@ -12,10 +12,11 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.data.label_tree import Tree
 from bccli.core.data.manifest import SPLITS
 from bccli.core.data.node_subset import subset_of
+from bccli.core.data.split_codes import check_split_codes, split_codes_of
 from bccli.core.errors import UsageError
 from bccli.core.files import to_toml
 from bccli.core.runs.run_folder import Run
-from bccli.core.training.design import Design, check_parts, parts_of, resolve
+from bccli.core.training.design import Design, resolve
 from bccli.core.training.recipe import recipe_values
 
 
@@ -130,12 +131,12 @@ def to_recipe(plan: Plan) -> str:
 
 def preview(plan: Plan, dataset: Dataset) -> list[dict[str, Any]]:
     """The table of a dry run: images and patients per node, split and child."""
-    codes = parts_of(dataset, plan.node_settings.design.fold)
+    codes = split_codes_of(dataset, plan.node_settings.design.fold)
     rows = []
     for node in plan.tree.inner:
         subset, indices = subset_of(dataset, plan.tree, node)
         if node.name not in plan.reused_runs:
-            check_parts(subset, codes[indices])
+            check_split_codes(subset, codes[indices])
         rows += [
             {"node": node.name, "part": split, "label": child, **_counts(subset, codes[indices], code, child)}
             for code, split in enumerate(SPLITS)

@@ -9,6 +9,7 @@ import numpy as np
 
 from bccli.core.data.audit import hashes_of
 from bccli.core.data.manifest import SPLITS
+from bccli.core.data.split_codes import TEST, TRAIN, VAL
 from bccli.core.evaluation.tree_decisions import DECISIONS, columns_of, leaf_probabilities, to_columns
 from bccli.core.files import write_text
 from bccli.core.metrics.overfitting import accuracies
@@ -18,7 +19,6 @@ from bccli.core.runs.predictions import write_predictions
 from bccli.core.runs.run_folder import Run, complete_run
 from bccli.core.runs.run_info import TrainingData
 from bccli.core.runs.training_images import training_images_in, training_images_of, write_training_images
-from bccli.core.training.design import TEST, TRAIN, VAL
 from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import write_results
 from bccli.core.trees.node_predictions import Networks, answers_of_node

@@ -12,6 +12,7 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.errors import UsageError
 from bccli.core.runs.run_folder import Run, load_run, open_run
 from bccli.core.runs.run_info import COMPLETE, RunInfo
+from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import default_cache
 from bccli.core.training.network import RunContext
 from bccli.core.trees.node_predictions import Networks
@@ -44,8 +45,10 @@ def train_tree(
             )
             share_hashes(plan, tree_data)
             networks = Networks()
-            inside = replace(context, overwrite=False, recipe="", bases={}, networks=networks.known)
-            nodes = {node.name: make_node(node, plan, tree_data, root, inside) for node in plan.tree.inner}
+            inside, models = replace(context, overwrite=False, recipe=""), ModelCache(networks.known)
+            nodes = {
+                node.name: make_node(node, plan, tree_data, root, inside, models) for node in plan.tree.inner
+            }
             return complete_tree(plan, tree_data, run, nodes, networks, context)
 
 

@@ -10,6 +10,7 @@ from bccli.core.data.label_tree import Tree
 from bccli.core.data.node_subset import subset_of
 from bccli.core.files import is_temporary
 from bccli.core.runs.run_folder import Run, load_run
+from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Design, resolve
 from bccli.core.training.finetune import design_of, find_layers
 from bccli.core.training.network import RunContext, train
@@ -20,7 +21,9 @@ FROZEN = "frozen"
 """What the name of a node's first run ends on where a second one follows it."""
 
 
-def make_node(node: Tree, plan: Plan, tree_data: TreeData, root: Path, context: RunContext) -> Run:
+def make_node(
+    node: Tree, plan: Plan, tree_data: TreeData, root: Path, context: RunContext, models: ModelCache
+) -> Run:
     """Make, continue or recognise the run of a node in `root`, the tree's. Raises what `train` raises."""
     folder, reused, children = root / node.name, plan.reused_runs.get(node.name), ", ".join(node.names)
     if reused:
@@ -32,11 +35,11 @@ def make_node(node: Tree, plan: Plan, tree_data: TreeData, root: Path, context: 
     if settings.second is None:
         # The .tflite of a frozen backbone follows, perhaps one for several nodes.
         frozen = resolve(settings.design)[0].trainable == "none"
-        return train(settings.design, subset, folder, replace(context, light=not frozen), cache=cache)
-    base = train(settings.design, subset, root / f"{node.name}.{FROZEN}", context, cache=cache)
-    return train(
-        _second_design(base, settings.design, settings.second, context), subset, folder, context, cache=cache
-    )
+        context = replace(context, export_tflite=not frozen)
+        return train(settings.design, subset, folder, context, cache=cache, models=models)
+    base = train(settings.design, subset, root / f"{node.name}.{FROZEN}", context, cache=cache, models=models)
+    design = _second_design(base, settings.design, settings.second, context)
+    return train(design, subset, folder, context, cache=cache, models=models)
 
 
 def _second_design(base: Run, design: Design, second: Second, context: RunContext) -> Design:

@@ -14,6 +14,7 @@ from bccli.core.data.label_tree import Tree
 from bccli.core.data.leakage import Leak, leak_sentences
 from bccli.core.data.manifest import Sample
 from bccli.core.data.node_subset import subset_of
+from bccli.core.data.split_codes import TEST, TRAIN, check_split_codes, split_codes_of
 from bccli.core.errors import DataError
 from bccli.core.evaluation.external import check_input_spec
 from bccli.core.evaluation.reused_runs import check_test_is_new
@@ -21,7 +22,6 @@ from bccli.core.kinds import KINDS
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import units
 from bccli.core.progress import Watcher
-from bccli.core.training.design import TEST, TRAIN, check_parts, parts_of
 from bccli.core.trees.plan import Plan, ReusedRun
 
 
@@ -57,7 +57,7 @@ class TreeData:
 
 def prepare_tree_data(plan: Plan, dataset: Dataset, cache: Path, watcher: Watcher) -> TreeData:
     """Check what can be checked before anything is trained. Raises DataError, UsageError, LeakageError."""
-    split_codes = parts_of(dataset, plan.node_settings.design.fold)
+    split_codes = split_codes_of(dataset, plan.node_settings.design.fold)
     if not (split_codes >= 0).any():
         raise DataError(f"{dataset.root}: no image is in train, val or test; prepare it with other --ratios")
     tree_data = TreeData(dataset, split_codes, {}, cache)
@@ -78,7 +78,7 @@ def _check_nodes(plan: Plan, tree_data: TreeData) -> None:
     size = tree_data.images.size
     for node in plan.trained:
         subset, indices = subset_of(tree_data.dataset, plan.tree, node)
-        check_parts(subset, tree_data.split_codes[indices])
+        check_split_codes(subset, tree_data.split_codes[indices])
         design = plan.settings_of(node.name).design
         units(design.head.output, len(node.children))
         check_size(find_backbone(design.backbone), size)

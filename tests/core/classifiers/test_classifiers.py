@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bccli.core.classifiers import fit_classifier, load_classifier, save_classifier
-from bccli.core.classifiers.fitting import CLASSIFIERS, fit_estimator, part
+from bccli.core.classifiers.fitting import CLASSIFIERS, fit_estimator, folds_of
 from bccli.core.classifiers.models import MODELS, standardise
 from bccli.core.errors import DataError
 
@@ -122,7 +122,7 @@ def test_patients_are_in_one_fold_where_that_leaves_every_class(
     generator = np.random.default_rng(seed)
     labels = np.arange(60) % classes
     groups = [f"p{number}" for number in generator.integers(patients, size=60)]
-    folds = part(labels, groups, seed)
+    folds = folds_of(labels, groups, seed)
     seen = np.concatenate([look for _, look in folds])
     assert sorted(seen) == list(range(60))
     for fit, _ in folds:
@@ -134,7 +134,7 @@ def test_patients_are_in_one_fold_where_that_leaves_every_class(
 
 def test_unknown_patients_are_each_their_own() -> None:
     labels = np.arange(20) % 2
-    assert len(part(labels, [""] * 20, 0)) == 5
+    assert len(folds_of(labels, [""] * 20, 0)) == 5
 
 
 def test_a_class_of_one_example_cannot_be_calibrated() -> None:

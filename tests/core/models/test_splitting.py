@@ -80,7 +80,7 @@ class Noise:
 
         return tf.TensorSpec((None, *self.images.shape[1:]), tf.float32)
 
-    def together(self, batch_size: int) -> int:
+    def steps_per_call(self, batch_size: int) -> int:
         return 1
 
 

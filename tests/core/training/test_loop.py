@@ -11,10 +11,10 @@ import pytest
 from bccli.core import interruption
 from bccli.core.errors import Stopped
 from bccli.core.models.heads import Head, build_head
+from bccli.core.training.checkpoint import Progress
 from bccli.core.training.features import FeatureStore
-from bccli.core.training.inputs import Features
-from bccli.core.training.loop import Examples, Fit, Progress
-from bccli.core.training.order import order_of
+from bccli.core.training.inputs import Features, order_of
+from bccli.core.training.loop import Examples, Fit
 from bccli.core.training.settings import Schedule
 
 TRAIN, VAL = np.arange(40), np.arange(40, 60)
@@ -23,19 +23,19 @@ TRAIN, VAL = np.arange(40), np.arange(40, 60)
 class ImagePatches(Features):
     """Features of which so many batches are taken at once."""
 
-    def __init__(self, values: np.ndarray, together: int) -> None:
+    def __init__(self, values: np.ndarray, steps_per_call: int) -> None:
         super().__init__(values)
-        object.__setattr__(self, "pieces", together)
+        object.__setattr__(self, "steps", steps_per_call)
 
-    def together(self, batch_size: int) -> int:
-        return int(self.pieces)  # type: ignore[attr-defined]
+    def steps_per_call(self, batch_size: int) -> int:
+        return int(self.steps)  # type: ignore[attr-defined]
 
 
 class Interrupted(ImagePatches):
     """Features that send a signal before the piece of this number, counted over training and validation."""
 
-    def __init__(self, values: np.ndarray, at: int, together: int = 1) -> None:
-        super().__init__(values, together)
+    def __init__(self, values: np.ndarray, at: int, steps_per_call: int = 1) -> None:
+        super().__init__(values, steps_per_call)
         object.__setattr__(self, "left", [at])
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
@@ -75,7 +75,7 @@ def values() -> np.ndarray:
 
 # Five steps of training and three of validation make an epoch; two at once, three pieces and two.
 @pytest.mark.parametrize(
-    ("at", "together"),
+    ("at", "steps_per_call"),
     [
         *((at, 1) for at in (1, 6, 9, 24)),
         (4, 2),
@@ -84,16 +84,16 @@ def values() -> np.ndarray:
     ],
 )
 def test_a_signal_before_any_batch_changes_nothing(
-    tmp_path: Path, values: np.ndarray, at: int, together: int
+    tmp_path: Path, values: np.ndarray, at: int, steps_per_call: int
 ) -> None:
     """Nor does it matter how many steps are taken at once, before or after."""
     undisturbed = fit_to(tmp_path / "a.npz", Features(values))
-    assert undisturbed.together > 5
+    assert undisturbed.steps_per_call > 5
     expected = outcome(undisturbed, undisturbed.run())
     with pytest.raises(Stopped):
-        fit_to(tmp_path / "b.npz", Interrupted(values, at, together)).run()
+        fit_to(tmp_path / "b.npz", Interrupted(values, at, steps_per_call)).run()
     interruption.forget()
-    continued = fit_to(tmp_path / "b.npz", ImagePatches(values, 3 - together))
+    continued = fit_to(tmp_path / "b.npz", ImagePatches(values, 3 - steps_per_call))
     assert outcome(continued, continued.run()) == expected
 
 

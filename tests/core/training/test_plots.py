@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bccli.core.runs.run_folder import load_run
-from bccli.core.training.loop import Progress
+from bccli.core.training.checkpoint import Progress
 from bccli.core.training.plots import Drawing, draw, drawn
 from bccli.core.workers import Team
 from tests.conftest import Bccli, tree

@@ -26,7 +26,7 @@ settings.Schedule = More
 import bccli.core.training.network as network
 from bccli.core.training.recipe import to_recipe
 
-def train_network(job, run, context):
+def train_network(job, run, *_):
     (run.root / "history.csv").write_text("")
     (run.root / "recipe.toml").write_text(to_recipe(job.design, job.weights, None))
     sys.exit(0)

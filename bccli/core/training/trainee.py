@@ -1,0 +1,136 @@
+"""A network while it is trained, with its optimiser, and its compiled steps."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bccli.core.models.heads import OUTPUTS, find_loss
+from bccli.core.models.inference_mode import drawing_layers
+from bccli.core.training.settings import OPTIMIZERS, Schedule
+
+
+class Trainee:
+    """A network, its optimiser, and what the steps of an epoch have summed up.
+
+    `sums` are loss, hits and examples of the epoch so far, and the number of the first step whose loss was no
+    number, or -1. `depths` has for each trainable variable how many layers with weights lie above it, 0 in
+    the head. `best_weights` are those of the best epoch.
+    """
+
+    def __init__(self, network: Any, schedule: Schedule, depths: Sequence[int] | None = None) -> None:
+        import keras
+        import tensorflow as tf
+
+        self.network, self.schedule = network, schedule
+        name, _ = OPTIMIZERS[schedule.optimizer]
+        self.optimizer = getattr(keras.optimizers, name)(
+            learning_rate=schedule.lr, global_clipnorm=schedule.clip_norm
+        )
+        self.rate = self.optimizer.learning_rate  # a variable
+        if schedule.mixed_precision:
+            self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
+        self.optimizer.build(network.trainable_variables)
+        self.sums = tf.Variable(np.zeros(4), dtype=tf.float64)
+        self.best_weights = network.get_weights()
+        self.depths = list(depths or [0] * len(network.trainable_variables))
+        self.seeds = [layer.seed_generator.state for layer in drawing_layers(network)]
+
+    def forget_sums(self) -> None:
+        """Begin the sums of an epoch."""
+        self.sums.assign(np.array([0.0, 0.0, 0.0, -1.0]))
+
+    def keep_weights(self) -> None:
+        """The weights of now are the best ones."""
+        self.best_weights = self.network.get_weights()
+
+    def step_seeds(self, epoch: int, step: int) -> np.ndarray:
+        """The seeds (drawing layers, 2) of a step."""
+        entropy = [self.schedule.seed, epoch, step]
+        return np.random.SeedSequence(entropy).generate_state(2 * len(self.seeds)).reshape(-1, 2)
+
+
+def training_step(trainee: Trainee) -> Callable[..., None]:
+    """One step of training, not compiled.
+
+    It takes inputs, truth and weights, a row per example; the seeds, the number and the learning rate of the
+    step; and the share of layers below the head in it.
+    """
+    import tensorflow as tf
+
+    schedule, network, sums = trainee.schedule, trainee.network, trainee.sums
+    loss_of = find_loss(schedule.loss, schedule.output, label_smoothing=schedule.label_smoothing)
+    variables = network.trainable_variables
+    # Optimizers have one rate for all variables, but their steps can be taken back in part.
+    partly = schedule.layer_decay != 1 or schedule.head_epochs > 0
+    slowed = [pair for pair in zip(variables, trainee.depths, strict=True) if partly and pair[1] > 0]
+
+    def train_step(x: Any, truth: Any, weights: Any, seeds: Any, number: Any, rate: Any, below: Any) -> None:
+        trainee.rate.assign(rate)
+        for index, generator in enumerate(trainee.seeds):
+            generator.assign(tf.cast(seeds[index], generator.dtype))
+        with tf.GradientTape() as tape:
+            scores = network(tf.cast(x, tf.float32), training=True)
+            losses = loss_of(truth, scores) * weights
+            loss = tf.reduce_mean(losses)
+            scaled = trainee.optimizer.scale_loss(loss)  # itself, but for mixed precision
+        before = [tf.identity(variable.value) for variable, _ in slowed]
+        trainee.optimizer.apply(tape.gradient(scaled, variables), variables)
+        for (variable, depth), old in zip(slowed, before, strict=True):
+            share = schedule.layer_decay**depth * below
+            variable.assign(old + (variable.value - old) * share)
+        hits = tf.equal(tf.argmax(OUTPUTS[schedule.output](scores), -1), tf.argmax(truth, -1))
+        is_bad = tf.math.logical_and(sums[3] < 0, ~tf.math.is_finite(tf.cast(loss, tf.float64)))
+        amount = [tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)), tf.size(weights)]
+        more = tf.stack([tf.cast(value, tf.float64) for value in amount])
+        sums.assign(tf.concat([sums[:3] + more, [tf.where(is_bad, number, sums[3])]], 0))
+
+    return train_step
+
+
+def training_steps(
+    trainee: Trainee, signature: Any, classes: int, steps_per_call: int
+) -> Callable[..., None]:
+    """The compiled step of training, or so many of them, one after the other.
+
+    The function takes their inputs, truth and weights, a row per example; their seeds and learning rates,
+    a row per step; the number of the first step; and the share of layers below the head in it.
+    """
+    import tensorflow as tf
+
+    train_step, size = training_step(trainee), trainee.schedule.batch_size
+
+    def train_steps(x: Any, truth: Any, weights: Any, seeds: Any, rates: Any, first: Any, below: Any) -> None:
+        def step(index: Any) -> tuple[Any]:
+            here = slice(index * size, (index + 1) * size)
+            number = first + tf.cast(index, tf.float64)
+            train_step(x[here], truth[here], weights[here], seeds[index], number, rates[index], below)
+            return (index + 1,)
+
+        if steps_per_call == 1:  # without a loop around it, and without a copy
+            train_step(x, truth, weights, seeds[0], first, rates[0], below)
+        else:
+            tf.while_loop(lambda index: index < tf.size(rates), step, [0], parallel_iterations=1)
+
+    specs = [
+        signature,
+        tf.TensorSpec((None, classes), tf.float32),
+        tf.TensorSpec((None,), tf.float32),
+        tf.TensorSpec((None, len(trainee.seeds), 2), tf.uint32),
+        tf.TensorSpec((None,), tf.float32),
+        tf.TensorSpec((), tf.float64),
+        tf.TensorSpec((), tf.float32),
+    ]
+    compiled: Callable[..., None] = tf.function(train_steps, input_signature=specs, autograph=False)
+    return compiled
+
+
+def inference_step(network: Any, signature: Any) -> Callable[..., Any]:
+    """The compiled step of inference, from inputs to scores."""
+    import tensorflow as tf
+
+    def predict_step(x: Any) -> Any:
+        return network(tf.cast(x, tf.float32), training=False)
+
+    compiled: Callable[..., Any] = tf.function(predict_step, input_signature=[signature], autograph=False)
+    return compiled
