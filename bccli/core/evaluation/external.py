@@ -163,9 +163,9 @@ def training_images_of(run: Run) -> list[tuple[Sample, str, int, bool]]:
 def audit_against(run: Run, dataset: Dataset, *, chosen: np.ndarray | None = None) -> Leak:
     """What a dataset, or its `chosen` images (images,), shares with those that a run was trained on or
     chosen by."""
-    seen = training_images_of(run)
-    looks = hash_table([row[2] for row in seen], [row[3] for row in seen])
-    return audit_between(dataset, [row[0] for row in seen], looks, chosen=chosen)[0]
+    images = training_images_of(run)
+    hashes = hash_table([row[2] for row in images], [row[3] for row in images])
+    return audit_between(dataset, [row[0] for row in images], hashes, chosen=chosen)[0]
 
 
 def answers_to(
@@ -182,14 +182,14 @@ def answers_to(
     chosen = np.empty(len(paths), np.int64)
     columns = {name: np.empty(len(paths)) for name in predictor.columns}
     with watcher.track(len(paths), "images") as advance:
-        for place, answer in enumerate(predict(replace(predictor, prepared=True), paths, workers=workers)):
+        for index, answer in enumerate(predict(replace(predictor, prepared=True), paths, workers=workers)):
             if answer.probabilities is None:
                 raise DataError(
                     f"{answer.path}: {answer.error}; restore the file or prepare the dataset again"
                 )
-            probabilities[place] = answer.probabilities
-            chosen[place] = answer.probabilities.argmax() if answer.chosen is None else answer.chosen
+            probabilities[index] = answer.probabilities
+            chosen[index] = answer.probabilities.argmax() if answer.chosen is None else answer.chosen
             for name in columns:
-                columns[name][place] = float(answer.columns[name])
+                columns[name][index] = float(answer.columns[name])
             advance(1)
     return Decided(probabilities, chosen, columns)

@@ -7,7 +7,7 @@ from bccli.core.evaluation.published import PAPERS, Model
 from bccli.core.metrics.figures import Figures
 
 _LAYERS = {("efficientnet-b0", "top_conv"): 234}
-"""What trees call a layer by, where they were told its name."""
+"""The number of a layer that a tree was given by its name."""
 
 
 def beside(figures: Figures, info: Mapping[str, Any]) -> list[dict[str, Any]] | None:
