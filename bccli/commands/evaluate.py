@@ -134,7 +134,7 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
         console.show_json(found)
     else:
         console.show_figures(found["runs"], settings["format"], comparison=versus)
-    bad = _told_bad(subjects, unfinished, screen)
+    bad = _warn_of_unused(subjects, unfinished, screen)
     return 4 if bad and not settings["skip_bad"] else 0
 
 
@@ -146,7 +146,7 @@ def _expanded(runs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     return [path for done, _ in pairs for path in done], [path for _, others in pairs for path in others]
 
 
-def _told_bad(subjects: Sequence[Any], unfinished: Sequence[Path], screen: console.Console) -> bool:
+def _warn_of_unused(subjects: Sequence[Any], unfinished: Sequence[Path], screen: console.Console) -> bool:
     """Name the rows and runs that could not be used; whether there are any."""
     for path in unfinished:
         screen.warn(f"{path}: is unfinished and was left out; run the same bccli train again")

@@ -46,10 +46,10 @@ class Terminal:
         if cell_len(text) <= room:
             return padded(text, room)
         room -= len(self.ellipsis)
-        kept = text[-room:]
-        while kept and (cell_len(kept) > room or not cell_len(kept[0])):  # no accent without its letter
-            kept = kept[1:]
-        return self.ellipsis + padded(kept, room)
+        shown = text[-room:]
+        while shown and (cell_len(shown) > room or not cell_len(shown[0])):  # no accent without its letter
+            shown = shown[1:]
+        return self.ellipsis + padded(shown, room)
 
     def painted(self, text: str, colour: Colour) -> str:
         """The text in the colour for many or for 16 colours, or as it is."""
@@ -62,8 +62,8 @@ class Terminal:
     def bar(self, share: float, cells: int) -> str:
         """A bar of `share` of the cells, in parts of a cell where the stream has such characters."""
         steps = len(self._eighths)
-        full, part = divmod(round(min(1.0, max(0.0, share)) * cells * steps), steps)
-        return self._eighths[-1] * full + (self._eighths[part - 1] if part else "")
+        full, eighths = divmod(round(min(1.0, max(0.0, share)) * cells * steps), steps)
+        return self._eighths[-1] * full + (self._eighths[eighths - 1] if eighths else "")
 
 
 @cache

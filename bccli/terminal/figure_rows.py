@@ -35,15 +35,15 @@ def flat_rows(figures: Sequence[Figures], comparison: Mapping[str, Any] | None =
             "threshold": (row["threshold"] or {}).get("value"),
             **{f"{way}_accuracy": (row["fusion"] or {}).get(way, {}).get("accuracy") for way in ways},
             **{
-                f"{name}_{end}": limits[place] if (limits := (row["ci"] or {}).get(name)) else None
+                f"{name}_{end}": limits[index] if (limits := (row["ci"] or {}).get(name)) else None
                 for name in limited
-                for place, end in enumerate(("low", "high"))
+                for index, end in enumerate(("low", "high"))
             },
             **{f"leakage_{kind}": (row["leakage"] or {}).get(kind) for kind in _LEAKS},
             **{
-                f"{name}_fold_{part}": ((row["folds"] or {}).get("measures", {}).get(name) or {}).get(part)
+                f"{name}_fold_{kind}": ((row["folds"] or {}).get("measures", {}).get(name) or {}).get(kind)
                 for name in folded
-                for part in ("mean", "sd")
+                for kind in ("mean", "sd")
             },
             "remarks": "; ".join(remarks([row], versus)),
         }

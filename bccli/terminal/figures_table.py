@@ -166,7 +166,7 @@ def _way_rows(row: Figures) -> Iterator[Row]:
     ways = {**{_WAYS[name]: values for name, values in row["fusion"].items()}, **own}
     for name, values in ways.items():
         measures = {name_of(key): values.get(key) for key in ("n", "accuracy", "balanced_accuracy", "f1")}
-        yield {"run": title_of(row), "told by": name, **measures}
+        yield {"run": title_of(row), "classified by": name, **measures}
 
 
 def _node_rows(row: Figures) -> Iterator[Row]:
@@ -216,9 +216,9 @@ def _comparison_rows(comparison: Mapping[str, Any]) -> list[Row]:
 
 def _unique(names: Iterator[str]) -> list[str]:
     """Names of columns; the second of the same name gets a number."""
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     result = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        result.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+        counts[name] = counts.get(name, 0) + 1
+        result.append(name if counts[name] == 1 else f"{name} ({counts[name]})")
     return result

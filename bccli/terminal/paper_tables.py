@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 Cells = Sequence[Sequence[str]]
 
-_RULES = [{"selector": f"{place}rule", "props": ":hline"} for place in ("top", "mid", "bottom")]
+_RULES = [{"selector": f"{position}rule", "props": ":hline"} for position in ("top", "mid", "bottom")]
 
 
 def to_markdown(names: Sequence[str], lines: Cells, numeric: Sequence[bool]) -> str:

@@ -82,10 +82,10 @@ def _table(style: _Style, columns: Sequence[Column], widths: Sequence[int], titl
 
 def _wrapped(text: str, width: int) -> str:
     """A cell in lines of whole words; a word that is longer than a line ends in "…"."""
-    return "\n".join(piece for line in text.splitlines() for piece in _pieces(line, width))
+    return "\n".join(piece for line in text.splitlines() for piece in _lines_of(line, width))
 
 
-def _pieces(line: str, width: int) -> Iterator[str]:
+def _lines_of(line: str, width: int) -> Iterator[str]:
     if cell_len(line) <= width:
         yield line
         return
@@ -144,7 +144,7 @@ def _short(column: Column, width: int) -> int:
 def _narrowed(widths: list[int], least: Sequence[int], room: int) -> list[int]:
     """The widths, of which the widest give way until all fit or none can."""
     while sum(widths) > room:
-        widest = max(range(len(widths)), key=lambda place: (widths[place] > least[place]) * widths[place])
+        widest = max(range(len(widths)), key=lambda index: (widths[index] > least[index]) * widths[index])
         if widths[widest] <= least[widest]:
             break
         widths[widest] -= 1

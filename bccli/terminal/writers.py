@@ -115,7 +115,7 @@ _OPTIONAL = ("[", "*")
 def _for_latex(text: str) -> str:
     line = _one_line(text)
     joined = {match.start() for match in _JOINED.finditer(line)}
-    marks = (_LATEX.get(mark, mark) + "{}" * (place in joined) for place, mark in enumerate(line))
+    marks = (_LATEX.get(mark, mark) + "{}" * (index in joined) for index, mark in enumerate(line))
     return "{}" * line.startswith(_OPTIONAL) + "".join(marks)
 
 

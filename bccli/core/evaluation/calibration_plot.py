@@ -78,7 +78,7 @@ def _table(owners: np.ndarray, bins: np.ndarray, weights: np.ndarray) -> Floats:
 
 def _bin_limits(counts: Floats, hits: Floats, material: Material) -> tuple[Floats, Floats]:
     drawn = [(weights @ counts, weights @ hits) for weights in weightings(material, ROUNDS)]
-    totals, trues = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+    totals, trues = (np.concatenate(blocks) for blocks in zip(*drawn, strict=True))
     shares = np.where(totals > 0, trues / np.maximum(totals, 1), np.nan)
     shares = np.where(np.isnan(shares).all(axis=0), 0.0, shares)
     low, high = np.nanquantile(shares, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0)

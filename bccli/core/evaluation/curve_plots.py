@@ -40,7 +40,7 @@ SIDE = 4.4
 
 def shown_title(evaluation: Evaluation) -> str:
     figures = evaluation.whole
-    return ", ".join(str(part) for part in (figures.name, figures.split, figures.protocol) if part)
+    return ", ".join(str(text) for text in (figures.name, figures.split, figures.protocol) if text)
 
 
 def material_behind(evaluation: Evaluation) -> Material:
@@ -63,12 +63,12 @@ def curves(ranking: Ranking, weights: Floats) -> Iterator[tuple[Floats, Floats, 
     """
     ends = slice(None) if ranking.ends is None else ranking.ends
     for counted in weights[:, ranking.owners]:
-        seen = np.cumsum(counted)[ends]
+        counts = np.cumsum(counted)[ends]
         hits = np.cumsum(np.where(ranking.positives, counted, 0.0))[ends]
-        positives, negatives = hits[-1], seen[-1] - hits[-1]
+        positives, negatives = hits[-1], counts[-1] - hits[-1]
         if positives and negatives:
-            precision = hits / np.maximum(seen, 1)
-            yield (seen - hits) / negatives, hits / positives, precision
+            precision = hits / np.maximum(counts, 1)
+            yield (counts - hits) / negatives, hits / positives, precision
 
 
 def _on_grid_roc(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
@@ -96,8 +96,8 @@ def _band(material: Material, number: int, curve: Curve) -> tuple[Floats, Floats
     found = [
         curve(*points)
         for weights in weightings(material, rounds)
-        for part in chunks(len(weights), len(ranking.owners))
-        for points in curves(ranking, weights[part])
+        for chunk in chunks(len(weights), len(ranking.owners))
+        for points in curves(ranking, weights[chunk])
     ]
     if len(found) < (1 - UNDEFINED) * rounds:
         return None
@@ -122,16 +122,16 @@ def _draw_curves(
     once = np.ones((1, material.clusters))
     figure, handles, names = new_figure(), [], []
     axes = add_axes(figure, 0, SIDE, SIDE)
-    for place, number in enumerate(_shown_classes(material)):
+    for index, number in enumerate(_shown_classes(material)):
         whole = list(curves(material.rankings[number], once)) if number in material.rankings else []
         if not whole:
             continue
         fpr, tpr, precision = whole[0]
-        style: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "linewidth": 1.6}
+        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "linewidth": 1.6}
         points = (fpr, tpr) if measure == "roc_auc" else (tpr, precision)
         start = (0.0, 0.0) if measure == "roc_auc" else (0.0, float(precision[0]))
         x, y = (np.append(first, values) for first, values in zip(start, points, strict=True))
-        handles += axes.plot(x, y, linestyle=DASHES[place % len(DASHES)], **style)
+        handles += axes.plot(x, y, linestyle=DASHES[index % len(DASHES)], **style)
         if band := _band(material, number, curve):
             axes.fill_between(GRID, *band, color=style["color"], alpha=0.18, linewidth=0)
         names.append(_area(evaluation, measure, material.classes, number))

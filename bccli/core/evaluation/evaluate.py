@@ -112,8 +112,8 @@ def _figures(asked: Measurement, rows: Predictions) -> tuple[Predictions, Figure
     subject, terms = asked.subject, asked.terms
     figures = _measured(asked, units, rows)
 
-    def of_fold(part: Predictions) -> Figures:
-        return _measured_plainly(asked, asked.units_of(part), rounds=0)
+    def of_fold(fold_rows: Predictions) -> Figures:
+        return _measured_plainly(asked, asked.units_of(fold_rows), rounds=0)
 
     folds, why = over_folds(rows, of_fold)
     merged = merged_in_words(rows, units, terms.level, pieces=subject.pieces, patches=subject.cut)
@@ -170,7 +170,7 @@ def _tree(subject: Subject, terms: Terms, units: Predictions) -> dict[str, Any] 
 def _fusion(
     subject: Subject, terms: Terms, units: Predictions, rows: Predictions, positive: str | None
 ) -> dict[str, dict[str, float | None]] | None:
-    """How many of the patches are told right, and what other ways from them to images would reach."""
+    """How many of the patches are classified right, and what other ways from them to images would reach."""
     if terms.level != "image":
         return None
     if subject.patches:

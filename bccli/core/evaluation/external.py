@@ -132,14 +132,14 @@ def answers_to(
     labels = np.empty(len(paths), np.int64)
     columns = {name: np.empty(len(paths)) for name in predictor.columns}
     with watcher.track(len(paths), "images") as advance:
-        for place, answer in enumerate(predict(replace(predictor, prepared=True), paths, workers=workers)):
+        for index, answer in enumerate(predict(replace(predictor, prepared=True), paths, workers=workers)):
             if answer.probabilities is None:
                 raise DataError(
                     f"{answer.path}: {answer.error}; restore the file or prepare the dataset again"
                 )
-            probabilities[place] = answer.probabilities
-            labels[place] = answer.probabilities.argmax() if answer.label is None else answer.label
+            probabilities[index] = answer.probabilities
+            labels[index] = answer.probabilities.argmax() if answer.label is None else answer.label
             for name in columns:
-                columns[name][place] = float(answer.columns[name])
+                columns[name][index] = float(answer.columns[name])
             advance(1)
     return Prediction(probabilities, labels, columns)

@@ -8,7 +8,7 @@ from bccli.core.metrics.figures import Figures
 from bccli.core.runs.run_info import RunInfo
 
 _LAYERS = {("efficientnet-b0", "top_conv"): 234}
-"""What trees call a layer by, where they were told its name."""
+"""The number of a layer that a tree was given by its name."""
 
 
 def beside(figures: Figures, info: RunInfo) -> list[dict[str, Any]] | None:

@@ -71,20 +71,20 @@ def _draw_beta(evaluation: Evaluation) -> "Figure | None":
     figure, handles = new_figure(), []
     axes = add_axes(figure, 0, SIDE, 3.4)
     networks, epochs = networks_of(run), []
-    for place, part in enumerate(networks):
-        if not (part.root / "history.csv").is_file():
+    for index, network in enumerate(networks):
+        if not (network.root / "history.csv").is_file():
             continue
-        with part.part("history.csv").open(newline="", encoding="utf-8") as stream:
+        with network.part("history.csv").open(newline="", encoding="utf-8") as stream:
             rows = [row for row in csv.DictReader(stream) if float(row.get("val_accuracy") or 0)]
         epochs = [int(row["epoch"]) for row in rows]
         ratios = [float(row["accuracy"]) / float(row["val_accuracy"]) for row in rows]
         handles += axes.plot(
-            epochs, ratios, color=COLOURS[place % len(COLOURS)], linestyle=DASHES[place % len(DASHES)],
-            marker="o" if len(epochs) <= 40 else "", markersize=3.5, label=part.name,
+            epochs, ratios, color=COLOURS[index % len(COLOURS)], linestyle=DASHES[index % len(DASHES)],
+            marker="o" if len(epochs) <= 40 else "", markersize=3.5, label=network.name,
         )  # fmt: skip
-        kept = part.info.kept_epoch
-        if kept is not None and len(networks) == 1:
-            axes.axvline(kept, color=GREY, linestyle=":", label=f"kept: epoch {kept}")
+        kept_epoch = network.info.kept_epoch
+        if kept_epoch is not None and len(networks) == 1:
+            axes.axvline(kept_epoch, color=GREY, linestyle=":", label=f"kept: epoch {kept_epoch}")
     if not any(np.size(handle.get_xdata()) for handle in handles):
         return None
     axes.axhline(1, color=GREY, linewidth=0.8)

@@ -33,8 +33,8 @@ class Model:
 class PaperFigure:
     """One printed figure of a model; `measure` is a key of the contract, or `measure.class`.
 
-    Or it is `node.NAME`, the accuracy of a tree's node. `where` is its place in the paper, `n` how many
-    images it rests on as the paper says it. `split` is "" where val is meant, whatever is measured.
+    Or it is `node.NAME`, the accuracy of a tree's node. `where` says where in the paper it stands, `n` how
+    many images it rests on as the paper says it. `split` is "" where val is meant, whatever is measured.
     """
 
     model: Model
@@ -132,19 +132,19 @@ _TUNED_BETA = (
 _CHOSEN = _tuned("vgg16", 10)
 
 
-def _told(remark: str) -> str:
+def _remarked(remark: str) -> str:
     return f"{_CBIS_REMARK}; {remark}" if remark else _CBIS_REMARK
 
 
-def _joined(parts: Iterable[tuple[PaperFigure, ...]]) -> tuple[PaperFigure, ...]:
-    return tuple(figure for part in parts for figure in part)
+def _joined(groups: Iterable[tuple[PaperFigure, ...]]) -> tuple[PaperFigure, ...]:
+    return tuple(figure for group in groups for figure in group)
 
 
 _FALCONI = (
     *_joined(_cbis(_transferred(name), "table 7", _rates(*rates)) for name, rates, _ in _TRANSFER),
     *_joined(_cbis(_transferred(name), "table 8", _overfitting(*beta)) for name, _, beta in _TRANSFER),
     *_joined(
-        _cbis(_tuned(name, gamma), "table 9", _rates(*rates), _told(remark))
+        _cbis(_tuned(name, gamma), "table 9", _rates(*rates), _remarked(remark))
         for name, gamma, rates, remark in _TUNED
     ),
     *_joined(

@@ -16,7 +16,7 @@ STORED = ("val", "test")
 
 
 def figures_of(run: Run, predictions: Predictions, split: str, *, positive: str | None = None) -> Figures:
-    """Measure one split of a run's predictions as `evaluate` does unless it is told otherwise."""
+    """Measure one split of a run's predictions as `evaluate` does by default."""
     return evaluate(subject_of(run, predictions, split), Terms(positive=positive)).whole
 
 

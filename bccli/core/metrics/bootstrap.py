@@ -1,7 +1,7 @@
 """95 % intervals by a bootstrap over patients.
 
 Images of one patient are alike, so that it is patients who are drawn again, with all their images (Field
-and Welsh 2007, DOI 10.1111/j.1467-9868.2007.00593.x), all classes together: how many patients a class has
+and Welsh 2007, DOI 10.1111/j.1467-9868.2007.00593.x), and all classes at once: how many patients a class has
 is as much a matter of chance as who they are. Rounds in which a measure is not defined, as they lack a
 class, are left out; where they are many, there is no interval.
 """
@@ -115,17 +115,19 @@ def _further_rounds(materials: Sequence[Material], first: Sequence[Mapping[str, 
 def _measured(materials: Sequence[Material], weightings: Iterable[Floats]) -> list[dict[str, Floats]]:
     found: list[list[dict[str, Floats]]] = [[] for _ in materials]
     for weights in weightings:
-        for place, material in enumerate(materials):
-            found[place].append(measures(material, weights, every_class=False))
-    return [{name: np.concatenate([part[name] for part in parts]) for name in parts[0]} for parts in found]
+        for index, material in enumerate(materials):
+            found[index].append(measures(material, weights, every_class=False))
+    return [
+        {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]} for blocks in found
+    ]
 
 
 def _leaving_out(clusters: int) -> Iterator[Floats]:
     """Weightings (r, C) without one cluster each: of all, or of LEFT_OUT spread over them."""
-    places = np.unique(np.linspace(0, clusters - 1, LEFT_OUT).astype(int))
-    for part in chunks(len(places), clusters):
-        weights = np.ones((len(places[part]), clusters))
-        weights[np.arange(len(weights)), places[part]] = 0
+    omitted = np.unique(np.linspace(0, clusters - 1, LEFT_OUT).astype(int))
+    for chunk in chunks(len(omitted), clusters):
+        weights = np.ones((len(omitted[chunk]), clusters))
+        weights[np.arange(len(weights)), omitted[chunk]] = 0
         yield weights
 
 

@@ -74,7 +74,7 @@ def clusters_of(patients: Sequence[str] | None, count: int) -> Integers:
     owners = _owners(patients, count)
     numbers: dict[str | int, int] = {}
     return np.array(
-        [numbers.setdefault(owner or place, len(numbers)) for place, owner in enumerate(owners)], np.int64
+        [numbers.setdefault(owner or index, len(numbers)) for index, owner in enumerate(owners)], np.int64
     )
 
 

@@ -33,7 +33,7 @@ class Figures:
     measure is not defined there. `reasons` say why a figure or an interval is None; `remarks` what has to
     be known of the figures besides. `merged` says what became one case, `folds` has mean and standard
     deviation of measures over the folds. `positive_origin` is how the positive class came about.
-    `group` is the part of a breakdown, `fusion` has other ways from patches to images, `threshold` and
+    `group` is the group of a breakdown, `fusion` has other ways from patches to images, `threshold` and
     `temperature` are what was applied to the probabilities, `paper` the published figures of `recipe`,
     `tree` what `tree_figures.measure_tree` says, `beta_rows` which images β is measured on where some are
     augmented copies.

@@ -75,13 +75,13 @@ class Spread:
     @staticmethod
     def _quantile(ordered: Floats, share: float) -> float:
         """As `np.quantile` has it, of values in order."""
-        place = min(max(share, 0.0), 1.0) * (len(ordered) - 1)
-        first = int(place)
+        position = min(max(share, 0.0), 1.0) * (len(ordered) - 1)
+        first = int(position)
         last = min(first + 1, len(ordered) - 1)
-        return float(ordered[first] + (ordered[last] - ordered[first]) * (place - first))
+        return float(ordered[first] + (ordered[last] - ordered[first]) * (position - first))
 
     def _error(self, ordered: Floats, below: float, reach: float) -> float:
-        """By how much chance moves a limit: its place among the rounds, and the bias that corrects it."""
+        """By how much chance moves a limit: its position among the rounds, and the bias that corrects it."""
         bias, rounds = NORMAL.inv_cdf(below), len(ordered)
         share = self._corrected(bias, reach)
         unsure = math.sqrt(below * (1 - below) / rounds) / NORMAL.pdf(bias)

@@ -105,9 +105,9 @@ def plot_roc(
     axes = add_axes(figure, 0, 4.4, 4.4)
     chance = axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)[0]
     handles, names = [], []
-    for place, name in enumerate(shown):
+    for index, name in enumerate(shown):
         number = list(classes).index(name)
-        handle, area = _plot_class(axes, truth == number, scores[:, number], place)
+        handle, area = _plot_class(axes, truth == number, scores[:, number], index)
         handles.append(handle)
         names.append(f"{area}   {wrapped(name, 40)}")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
@@ -195,21 +195,21 @@ def _scale_loss(axes: "Axes", losses: Sequence[float]) -> None:
 
 def _label_classes(axes: "Axes", names: Sequence[str], cell: float) -> None:
     """Name rows and columns, the columns aslant where a name is wider than a cell (in inches)."""
-    places = range(len(names))
-    axes.set_yticks(places, names)
+    positions = range(len(names))
+    axes.set_yticks(positions, names)
     longest = max((len(line) for name in names for line in name.split("\n")), default=1)
     if _fitting_font(cell, longest) >= 10:
-        axes.set_xticks(places, names)
+        axes.set_xticks(positions, names)
     else:
-        axes.set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_xticks(positions, names, rotation=40, ha="right", rotation_mode="anchor")
     axes.tick_params(length=0)
 
 
-def _plot_class(axes: "Axes", is_positive: ArrayLike, scores: ArrayLike, place: int) -> tuple[Any, str]:
+def _plot_class(axes: "Axes", is_positive: ArrayLike, scores: ArrayLike, index: int) -> tuple[Any, str]:
     """Draw one class's curve; its line and what the legend says of its area."""
     style: dict[str, Any] = {
-        "color": COLOURS[place % len(COLOURS)],
-        "linestyle": DASHES[place % len(DASHES)],
+        "color": COLOURS[index % len(COLOURS)],
+        "linestyle": DASHES[index % len(DASHES)],
         "linewidth": 1.8,
     }
     curve = roc_curve(is_positive, scores)

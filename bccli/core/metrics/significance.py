@@ -122,8 +122,8 @@ def _placements(is_positive: np.ndarray, scores: np.ndarray) -> tuple[Floats, Fl
 
 def _midranks(values: np.ndarray) -> Floats:
     """Ranks from 1, ties sharing the mean of theirs."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[places]
+    _, indices, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[indices]
 
 
 def swapped(first: Material, second: Material, *, seed: int = 0) -> dict[str, float]:
@@ -248,30 +248,30 @@ def _common(first: Predictions, second: Predictions) -> tuple[Predictions | None
     names = [_names(first), _names(second)]
     if len(set(names[0]) & set(names[1])) < len(set(first.paths) & set(second.paths)):
         names = [first.paths, second.paths]
-    places = {name: place for place, name in enumerate(names[1])}
-    named = sorted((name, place) for place, name in enumerate(names[0]) if name in places)
+    indices = {name: index for index, name in enumerate(names[1])}
+    named = sorted((name, index) for index, name in enumerate(names[0]) if name in indices)
     if not named:
         return None, None, "they have no image in common"
-    if len(names[0]) > len(set(names[0])) or len(names[1]) > len(places):
+    if len(names[0]) > len(set(names[0])) or len(names[1]) > len(indices):
         return None, None, "an image is there several times; --level image averages what is said of it"
     ours, theirs = (
-        np.array(column) for column in zip(*((at, places[name]) for name, at in named), strict=True)
+        np.array(column) for column in zip(*((at, indices[name]) for name, at in named), strict=True)
     )
     a, b = _of_one_patient(_taken(first, ours, first.classes), _taken(second, theirs, first.classes))
     if (a.labels != b.labels).any():
-        place = int((a.labels != b.labels).argmax())
-        truths = [first.classes[int(side.labels[place])] for side in (a, b)]
-        return None, None, f"{a.paths[place]} is {truths[0]} in one and {truths[1]} in the other"
+        index = int((a.labels != b.labels).argmax())
+        truths = [first.classes[int(side.labels[index])] for side in (a, b)]
+        return None, None, f"{a.paths[index]} is {truths[0]} in one and {truths[1]} in the other"
     return a, b, ""
 
 
 def images_apart(sides: Sequence[Predictions]) -> list[list[int]]:
-    """For each, the places of those that have no image in common with it, by source or by path."""
+    """For each, the indices of those that have no image in common with it, by source or by path."""
     named = [(set(_names(side)), set(side.paths)) for side in sides]
     return [
         [
-            place
-            for place, other in enumerate(named)
+            index
+            for index, other in enumerate(named)
             if all(mine.isdisjoint(theirs) for mine, theirs in zip(own, other, strict=True))
         ]
         for own in named
@@ -283,14 +283,14 @@ def _of_one_patient(a: Predictions, b: Predictions) -> tuple[Predictions, Predic
     owners = [
         with_owners(side, pieces=False).owners if side.owners is None else side.owners for side in (a, b)
     ]
-    together = joined([numbers for numbers in owners if numbers is not None])
+    owners_of_both = joined([numbers for numbers in owners if numbers is not None])
     who = [
         theirs if theirs and not ours else ours for ours, theirs in zip(a.patients, b.patients, strict=True)
     ]
     group = tuple(x or y for x, y in zip(*(side.traits["group"] for side in (a, b)), strict=True))
     return (
-        replace(a, owners=together, patients=tuple(who), traits={"group": group}),
-        replace(b, owners=together, patients=tuple(who), traits={"group": group}),
+        replace(a, owners=owners_of_both, patients=tuple(who), traits={"group": group}),
+        replace(b, owners=owners_of_both, patients=tuple(who), traits={"group": group}),
     )
 
 
@@ -300,7 +300,7 @@ def _names(predictions: Predictions) -> tuple[str, ...]:
     return sources if sources and all(sources) and len(set(sources)) == len(sources) else predictions.paths
 
 
-def _taken(predictions: Predictions, places: np.ndarray, classes: Sequence[str]) -> Predictions:
+def _taken(predictions: Predictions, indices: np.ndarray, classes: Sequence[str]) -> Predictions:
     """Some rows in a given order, with the classes in a given order."""
     numbers = np.array([classes.index(name) for name in predictions.classes])
     columns = [predictions.classes.index(name) for name in classes]
@@ -308,13 +308,13 @@ def _taken(predictions: Predictions, places: np.ndarray, classes: Sequence[str])
     return Predictions(
         classes=tuple(classes),
         splits=(),
-        patients=tuple(predictions.patients[place] for place in places.tolist()),
-        labels=numbers[predictions.labels[places]],
-        predicted=numbers[predictions.predicted[places]],
+        patients=tuple(predictions.patients[index] for index in indices.tolist()),
+        labels=numbers[predictions.labels[indices]],
+        predicted=numbers[predictions.predicted[indices]],
         probabilities=None
         if predictions.probabilities is None
-        else predictions.probabilities[places][:, columns],
-        paths=tuple(predictions.paths[place] for place in places.tolist()),
-        owners=None if predictions.owners is None else predictions.owners[places],
-        traits={"group": tuple(groups[place] for place in places.tolist())},
+        else predictions.probabilities[indices][:, columns],
+        paths=tuple(predictions.paths[index] for index in indices.tolist()),
+        owners=None if predictions.owners is None else predictions.owners[indices],
+        traits={"group": tuple(groups[index] for index in indices.tolist())},
     )

@@ -96,8 +96,8 @@ def choose_threshold(rule: Rule, is_positive: np.ndarray, scores: np.ndarray, wh
             "so give a number instead"
         )
     fpr, tpr, thresholds = curve
-    place = RULES[rule.name](fpr, tpr, rule.value or 0.0)
-    return float(thresholds[place]) if np.isfinite(thresholds[place]) else float(np.nextafter(1.0, 2.0))
+    point = RULES[rule.name](fpr, tpr, rule.value or 0.0)
+    return float(thresholds[point]) if np.isfinite(thresholds[point]) else float(np.nextafter(1.0, 2.0))
 
 
 def decide(scores: np.ndarray, threshold: float, positive: int) -> np.ndarray:

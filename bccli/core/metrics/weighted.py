@@ -27,15 +27,15 @@ def areas(ranking: Ranking, weights: Floats) -> tuple[Floats, Floats]:
     """
     steps = ranking.steps
     roc, precision = np.empty((2, len(weights)))
-    for part in chunks(len(weights), len(ranking.owners), IN_CACHE):
-        gained = np.take(weights[part], steps.positives, axis=1)
+    for chunk in chunks(len(weights), len(ranking.owners), IN_CACHE):
+        gained = np.take(weights[chunk], steps.positives, axis=1)
         hits = np.cumsum(gained, axis=1)
         if steps.last is not None:
             hits = np.take(hits, steps.last, axis=1)
             gained = hits.copy()
             gained[:, 1:] -= hits[:, :-1]
         misses = np.zeros((len(gained), len(steps.negatives) + 1))
-        np.cumsum(np.take(weights[part], steps.negatives, axis=1), axis=1, out=misses[:, 1:])
+        np.cumsum(np.take(weights[chunk], steps.negatives, axis=1), axis=1, out=misses[:, 1:])
         above = level = np.take(misses, steps.above, axis=1)
         if steps.last is not None:
             level = np.take(misses, steps.level, axis=1)
@@ -43,10 +43,10 @@ def areas(ranking: Ranking, weights: Floats) -> tuple[Floats, Floats]:
         positives, negatives = gained.sum(axis=1), misses[:, -1]
         pairs = positives * negatives
         with np.errstate(divide="ignore", invalid="ignore"):
-            roc[part] = (pairs - np.einsum("rs,rs->r", gained, above)) / pairs
+            roc[chunk] = (pairs - np.einsum("rs,rs->r", gained, above)) / pairs
             # Before the first weight there is neither a hit nor a miss, and nothing is gained.
             shares = hits / np.maximum(hits + level, _SMALLEST)
-            precision[part] = np.einsum("rs,rs->r", gained, shares) / positives
+            precision[chunk] = np.einsum("rs,rs->r", gained, shares) / positives
     return roc, precision
 
 
@@ -112,12 +112,12 @@ def _by_chance(actual: Floats, claimed: Floats, *, quadratic: bool) -> Floats:
     Not added up over pairs of classes (i, j): of those i ≠ j, all less the equal ones; of (i - j)², i² and j²
     less twice their product. In whole numbers both are exact.
     """
-    total, told = actual.sum(axis=1), claimed.sum(axis=1)
+    total, claimed_total = actual.sum(axis=1), claimed.sum(axis=1)
     if not quadratic:
-        return total * told - (actual * claimed).sum(axis=1)
-    place = np.arange(actual.shape[1], dtype=np.float64)
-    squares = actual @ place**2 * told + claimed @ place**2 * total
-    return squares - 2 * (actual @ place) * (claimed @ place)
+        return total * claimed_total - (actual * claimed).sum(axis=1)
+    numbers = np.arange(actual.shape[1], dtype=np.float64)
+    squares = actual @ numbers**2 * claimed_total + claimed @ numbers**2 * total
+    return squares - 2 * (actual @ numbers) * (claimed @ numbers)
 
 
 def _from_sums(sums: Sums, weights: Floats, total: Floats, *, calibration: bool) -> dict[str, Floats]:

@@ -1,1 +1,1 @@
-"""The stains of histology: `normalisation` makes slides look alike, `deconvolution` moves stains."""
+"""The stains of histology: `normalisation` makes slides look alike, `deconvolution` changes amounts."""
