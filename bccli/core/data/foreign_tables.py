@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from typing import BinaryIO, TextIO
 
-from bccli.core.data.numerals import real
 from bccli.core.data.patients import known_patient, plain_number
 from bccli.core.errors import DataError
 
@@ -121,3 +120,29 @@ def number_in(text: str, separator: str) -> float:
         if separator != ",":
             bare = bare.replace(",", ".")
         return real(bare.removesuffix("%")) / (100 if percent else 1)
+
+
+_REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+
+
+def real(text: str) -> float:
+    """A number in the digits 0 to 9. Raises ValueError for `1_000`, `infinity`, `nan` and other digits.
+
+    >>> real(" 2.5e-1 ")
+    0.25
+    """
+    if not _REAL.fullmatch(bare := text.strip()):
+        raise ValueError(f"{text!r} is no number")
+    return float(bare)
+
+
+def whole(text: str) -> int:
+    """A whole number in the digits 0 to 9. Raises ValueError for anything else.
+
+    >>> whole("007")
+    7
+    """
+    if not _WHOLE.fullmatch(bare := text.strip()):
+        raise ValueError(f"{text!r} is no whole number")
+    return int(bare)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bccli.core.data.close_hashes import Pairs, close_pairs
+from bccli.core.imaging.close_hashes import Pairs, close_pairs
 from bccli.core.imaging.likeness import ALIKE, similarity
 
 IDENTICAL, SIMILAR = "identical", "alike"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from bccli.core.data.numerals import whole
+from bccli.core.data.foreign_tables import whole
 from bccli.core.errors import DataError
 
 SPLITS = ("train", "val", "test")

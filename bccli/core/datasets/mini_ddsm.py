@@ -9,8 +9,8 @@ is marked in the other view only.
 from collections.abc import Iterator
 from pathlib import Path
 
+from bccli.core.data.foreign_tables import real
 from bccli.core.data.manifest import Sample, join_masks
-from bccli.core.data.numerals import real
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.layout.image_files import image_files
 from bccli.core.datasets.layout.indexes import TABLES, Line, path_inside, plain, read_index

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from bccli.core.data.foreign_tables import split_of
+from bccli.core.data.foreign_tables import split_of, whole
 from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Sample
-from bccli.core.data.numerals import whole
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.layout.class_names import DistinctNames
 from bccli.core.datasets.layout.indexes import Line, not_unicode, read_index

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.catalog import nearest
-from bccli.core.data.numerals import real
+from bccli.core.data.foreign_tables import real
 from bccli.core.data.patients import known_patient
 from bccli.core.data.positive_class import GIVEN
 from bccli.core.errors import DataError, UsageError

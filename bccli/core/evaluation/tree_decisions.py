@@ -28,8 +28,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from bccli.core.data.foreign_tables import real
 from bccli.core.data.label_tree import Tree
-from bccli.core.data.numerals import real
 from bccli.core.metrics.material import Floats, Integers
 
 Answers = Mapping[str, Floats]

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from bccli.core.data.foreign_tables import real
 from bccli.core.data.label_tree import Tree
-from bccli.core.data.numerals import real
 from bccli.core.evaluation.tree_decisions import (
     DECISIONS,
     answers_behind,

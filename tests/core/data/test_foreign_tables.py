@@ -2,7 +2,7 @@
 
 import pytest
 
-from bccli.core.data.numerals import real, whole
+from bccli.core.data.foreign_tables import real, whole
 
 NONE = (
     "",

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bccli.core.data.close_hashes import close_pairs
+from bccli.core.imaging.close_hashes import close_pairs
 
 
 @given(st.integers(0, 2**32), st.integers(2, 40), st.integers(1, 6))
