@@ -29,7 +29,7 @@ def with_additions(place: Path) -> tuple[Path, list[str]]:
     return root, commands
 
 
-def test_a_row_adds_a_dataset_a_backbone_a_head_and_a_policy(tmp_path: Path) -> None:
+def test_a_row_adds_a_dataset_a_backbone_a_head_a_policy_and_a_kind_of_run(tmp_path: Path) -> None:
     root, commands = with_additions(tmp_path)
     for patient in range(12):
         label = ("benign", "malignant")[patient % 2]
@@ -38,11 +38,12 @@ def test_a_row_adds_a_dataset_a_backbone_a_head_and_a_policy(tmp_path: Path) -> 
             save(tmp_path / "raw" / f"{patient}-{label}-{number}.png", pixels)
     environment = {**os.environ, "PYTHONPATH": str(root)}
     printed = []
+    programs = {"bccli": ("-m", "bccli"), "python": ()}
     for command in [*commands, "bccli prepare --list-datasets"]:
         program, *words = command.split()
-        assert program == "bccli"
+        words = [str(root / word) if word.endswith(".py") else word for word in words]
         done = subprocess.run(
-            [sys.executable, "-m", "bccli", *words],
+            [sys.executable, *programs[program], *words],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -50,8 +51,9 @@ def test_a_row_adds_a_dataset_a_backbone_a_head_and_a_policy(tmp_path: Path) -> 
         )
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         printed.append(done.stdout)
-    assert len(commands) == 4
-    assert "two-convolutions" in printed[-2]
+    assert len(commands) == 6
+    assert "two-convolutions" in printed[3]
+    assert printed[5].count("\n") == 25
     assert "slides" in printed[-1]
 
 
