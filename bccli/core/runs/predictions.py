@@ -23,7 +23,7 @@ from bccli.core.runs.class_probabilities import (
     without_other_columns,
 )
 from bccli.core.runs.column_meanings import owners_hint, patients_in, splits_hint
-from bccli.core.runs.contradictions import one_sided, other_than_most_probable
+from bccli.core.runs.contradictions import one_sided, other_than_most_probable, without_none
 from bccli.core.runs.prediction_table import FURTHER_COLUMNS, IDENTITY, PREFIX, PredictionTable, read_table
 
 if TYPE_CHECKING:
@@ -148,6 +148,8 @@ def parse_predictions(lines: Iterable[str], name: str, classes: Sequence[str] = 
         table, notes = without_other_columns(table)
     refuse_unreadable(table)
     columns = table.columns
+    if "predicted" in columns:
+        columns["predicted"] = without_none(columns["predicted"], {*columns["label"], *classes})
     order = list(classes) or class_names_of(table, name)
     labels = class_numbers(table, "label", order, name)
     probabilities, more = probabilities_in_order(table, order, name) if table.scored else (None, [])
