@@ -182,11 +182,11 @@ def _loss(method: Method, examples: Examples, setting: Mapping[str, Any]) -> flo
     return total
 
 
-def _spread(places: np.ndarray) -> np.ndarray:
-    """At most `ENOUGH` of the places, evenly over all."""
-    if len(places) <= ENOUGH:
-        return places
-    return places[np.linspace(0, len(places) - 1, ENOUGH).astype(int)]
+def _spread(indices: np.ndarray) -> np.ndarray:
+    """At most `ENOUGH` of the indices, evenly over all."""
+    if len(indices) <= ENOUGH:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, ENOUGH).astype(int)]
 
 
 def _fit_svm(examples: Examples, setting: Mapping[str, Any]) -> Any:

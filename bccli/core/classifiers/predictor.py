@@ -13,9 +13,9 @@ def load_classified(run: Run, engine: Engine) -> Network:
 
     Raises DataError where a file of the run is damaged.
     """
-    classifier = load_classifier(run.part(CLASSIFIER))
+    classifier = load_classifier(run.file(CLASSIFIER))
     features: Network = (
-        load_vocabulary(run.part(VOCABULARY)).of_images
+        load_vocabulary(run.file(VOCABULARY)).of_images
         if run.info.settings["classifier"] == WORDS
         else engine.outputs(run, "extractor")
     )

@@ -88,6 +88,6 @@ def threshold_for(asked: Measurement, units: Predictions, val: Predictions | Non
         )
     known = np.zeros(0, bool), np.zeros(0)
     if val is not None and val.probabilities is not None:
-        chosen = at_level(val, terms.level, pieces=subject.pieces)
+        chosen = at_level(val, terms.level, several_per_image=subject.several_per_image)
         known = chosen.labels == number, np.asarray(chosen.probabilities)[:, number]
     return choose_threshold(rule, *known, subject.name)

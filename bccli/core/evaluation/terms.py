@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from bccli.core.errors import UsageError
 from bccli.core.evaluation.subjects import Subject
-from bccli.core.evaluation.tree_figures import decided
+from bccli.core.evaluation.tree_figures import labelled_by_tree
 from bccli.core.metrics.thresholds import Rule, decide
 from bccli.core.runs.aggregation import at_level
 from bccli.core.runs.predictions import Predictions
@@ -36,9 +36,9 @@ class Measurement:
 
     def units_of(self, rows: Predictions) -> Predictions:
         """The cases that some rows become, labelled as the tree or the threshold says."""
-        units = at_level(rows, self.terms.level, pieces=self.subject.pieces)
+        units = at_level(rows, self.terms.level, several_per_image=self.subject.several_per_image)
         if self.subject.tree and self.subject.decide and self.subject.merges(self.terms.level):
-            units = decided(self.subject.tree, self.subject.decide, units)
+            units = labelled_by_tree(self.subject.tree, self.subject.decide, units)
         if self.threshold is None or units.probabilities is None:
             return units
         number = number_of_positive(units, self.positive)

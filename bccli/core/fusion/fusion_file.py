@@ -69,7 +69,7 @@ class Stored:
 
 def load_fuser(run: Run) -> tuple[Stored, Fuser]:
     """What a run of kind fusion has stored, and what fuses. Raises DataError where a file is damaged."""
-    path = run.part(NAME)
+    path = run.file(NAME)
     try:
         with np.load(path, allow_pickle=False) as content:
             facts = json.loads(str(content["facts"]))
@@ -83,7 +83,7 @@ def load_fuser(run: Run) -> tuple[Stored, Fuser]:
     if isinstance(way, Classified):
         from bccli.core.classifiers.models import load_classifier
 
-        return stored, way.fuser(load_classifier(run.part(CLASSIFIER)), stored.geometry)
+        return stored, way.fuser(load_classifier(run.file(CLASSIFIER)), stored.geometry)
     return stored, way
 
 

@@ -68,7 +68,7 @@ def load_locators(run: Run, engine: Engine) -> dict[InputSpec, Locator]:
     found = {}
     for name, facts in run.info.locators.items():
         stem = f"{FOLDER}/{facts['by']}"
-        with np.load(run.part(f"{stem}.npz"), allow_pickle=False) as arrays:
+        with np.load(run.file(f"{stem}.npz"), allow_pickle=False) as arrays:
             head = head_from_arrays(dict(arrays))
         shapes = [(rows, columns, channels) for rows, columns, channels in facts["shapes"]]
         found[input_spec_of(load_run(run.root / name))] = Locator(

@@ -61,7 +61,7 @@ def _pool(run: Run, members: list[Run]) -> Run:
     pooled: list[str] = []
     for number, member in enumerate(members):
         header, *lines = (
-            member.part("predictions.csv").read_text("utf-8", "surrogateescape").splitlines(keepends=True)
+            member.file("predictions.csv").read_text("utf-8", "surrogateescape").splitlines(keepends=True)
         )
         pooled += lines if number else [header, *lines]
     write_text(run.root / "predictions.csv", "".join(pooled))

@@ -219,10 +219,9 @@ class Fit:
     def _diverged(self, what: str, step: int) -> DivergedError:
         """The error for numbers that are none any more; the network gets the best weights before."""
         put_weights(self.network, self.trainee.best_weights)
-        kept = self.progress.kept_epoch
         return DivergedError(
             f"the {what} epoch {self.progress.epoch + 1}, step {step}; try a smaller --lr or --clip-norm 1",
-            kept_epoch=kept,
+            kept_epoch=self.progress.kept_epoch,
         )
 
     def _validate(self) -> dict[str, Any]:

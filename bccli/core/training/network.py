@@ -219,7 +219,7 @@ def input_norm(job: Job, images: Images, split_codes: np.ndarray) -> Norm | None
 
 
 def _stores(job: Job, built: Built, images: Images, run: Run, watcher: Watcher) -> bool:
-    """Whether what the frozen layers make of the images is computed once and kept.
+    """Whether the features of the frozen layers are computed once and stored.
 
     Where a fine-tuning could do so and does not, the reason is logged. A run that is continued does what
     it did before, whatever room there is by now: its state is that of the layers that were trained.
@@ -279,7 +279,7 @@ def _inputs(
 
 
 def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built) -> FeatureKey:
-    """By what the features of a job's frozen layers are kept."""
+    """The key under which the features of a job's frozen layers are stored."""
     tuning = job.design.tuning
     return key_of(
         job.backbone,

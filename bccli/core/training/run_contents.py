@@ -73,7 +73,7 @@ NOT_EXPORTED_YET = {"error": "the tree around it is unfinished"}
 
 def stored_figures(run: Run) -> list[Figures]:
     """The figures in a run's metrics.json. Raises DataError where the file has changed."""
-    return [Figures(**row) for row in read_json(run.part("metrics.json"))["runs"]]
+    return [Figures(**row) for row in read_json(run.file("metrics.json"))["runs"]]
 
 
 def keeps_network(run: Run) -> bool:

@@ -33,7 +33,7 @@ class Networks:
     def of(self, run: Run) -> tuple[Any, Any]:
         """The Keras models of a network's run: from RGB 0–255 to features, and from these to scores."""
         if run.root not in self.known:
-            self.known[run.root] = extractor_and_head(load_model(run.part("model.keras")))
+            self.known[run.root] = extractor_and_head(load_model(run.file("model.keras")))
         return self.known[run.root]
 
 
