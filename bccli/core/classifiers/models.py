@@ -1,4 +1,4 @@
-"""What predicts: a fitted classifier as plain arrays, stored in one .npz file without pickle.
+"""Fitted classifiers as plain arrays, stored in one .npz file without pickle.
 
 Only NumPy is needed here. Features are float32 (n, width) as a backbone makes them; all that is computed
 from them is in float64, and equals what scikit-learn computes (trees to the last bit but for exp).

@@ -1,4 +1,4 @@
-"""From a job to a run of kind classifier: features of a frozen backbone or words, what is fitted to them."""
+"""Training a run of kind classifier: it is fitted to features of a frozen backbone or to visual words."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

@@ -41,7 +41,7 @@ from bccli.core.runs.predictions import Predictions
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of a subject: the figures of the whole, those of each group, and the rows they rest on.
+    """The results of a subject: the figures of the whole, those of each group, and the rows they rest on.
 
     `units` has a row per image, patch or patient, as the level asks.
     """
@@ -164,7 +164,7 @@ def _measured(asked: Measurement, units: Predictions, rows: Predictions) -> Figu
 
 
 def _tree(subject: Subject, terms: Terms, units: Predictions) -> dict[str, Any] | None:
-    """What the labels' tree has to say, where there is one."""
+    """The figures of the labels' tree, where there is one."""
     if subject.tree is None:
         return None
     merged = subject.merges(terms.level) or not subject.decide
@@ -174,7 +174,7 @@ def _tree(subject: Subject, terms: Terms, units: Predictions) -> dict[str, Any] 
 def _fusion(
     subject: Subject, terms: Terms, units: Predictions, rows: Predictions, positive: str | None
 ) -> dict[str, dict[str, float | None]] | None:
-    """How many of the patches are classified right, and what other ways from them to images would reach."""
+    """How many patches are classified right, and the accuracies of other ways from patches to images."""
     if terms.level != "image":
         return None
     if subject.patches:

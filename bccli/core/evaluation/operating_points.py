@@ -1,4 +1,4 @@
-"""What is chosen on val: the temperature of probabilities and the threshold of the positive class."""
+"""Choices made on val: the temperature of probabilities and the threshold of the positive class."""
 
 import math
 from dataclasses import replace
@@ -70,7 +70,7 @@ _DIRECTED = ("sensitivity", "specificity")
 
 
 def threshold_for(asked: Measurement, units: Predictions, val: Predictions | None) -> float:
-    """From which probability of the positive class on a case is positive."""
+    """The probability of the positive class from which on a case is positive."""
     subject, terms, classes = asked.subject, asked.terms, units.classes
     rule = terms.threshold or Rule("youden")
     if len(classes) != 2:

@@ -192,7 +192,7 @@ def subject_of_table(
 
 
 def about_table(subject: Subject, table: Predictions) -> list[str]:
-    """What has to be said of the rows of a table: those that are not measured, and those that look alike."""
+    """Sentences about the rows of a table: those that are not measured, and those of the same image."""
     rows = subject.predictions
     sentences = []
     others = Counter(table.splits) - Counter(rows.splits)

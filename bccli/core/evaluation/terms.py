@@ -1,4 +1,4 @@
-"""How predictions are to be measured, and the cases that their rows then become."""
+"""The terms on which predictions are measured, and the cases that their rows then become."""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ from bccli.core.runs.predictions import Predictions
 
 @dataclass(frozen=True)
 class Terms:
-    """How predictions are to be measured; `calibrate` None uses the temperature that a run has stored.
+    """The terms of a measurement; `calibrate` None uses the temperature that a run has stored.
 
     `rounds` are those of the bootstrap, None for as many as are needed.
     """
@@ -53,7 +53,7 @@ def number_of_positive(units: Predictions, positive: str | None) -> int:
 
 
 def chosen_on_val(terms: Terms) -> list[str]:
-    """What these terms choose on val."""
+    """The temperature and the threshold that these terms choose on val."""
     rests = {
         "threshold": terms.threshold is not None and chosen_on(terms.threshold) == "val",
         "temperature": bool(terms.calibrate),

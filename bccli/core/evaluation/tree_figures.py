@@ -1,4 +1,4 @@
-"""How good a tree of classifiers is: each node for itself, and confusions weighed by where they happen."""
+"""Figures of a tree of classifiers: of each node for itself, and confusions weighed by where they happen."""
 
 from dataclasses import replace
 from typing import Any

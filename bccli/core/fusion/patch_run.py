@@ -1,4 +1,4 @@
-"""What a fusion starts from: a patch run that will do, its extractor and head, a design of the options."""
+"""The start of a fusion: a patch run that is fit for it, its extractor and head, a design of the options."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

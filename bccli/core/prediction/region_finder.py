@@ -51,11 +51,11 @@ class Locator:
 
 @runtime_checkable
 class LocatingPredictor(RunPredictor, Protocol):
-    """What answers for a run that finds regions where there is no mask."""
+    """The predictor of a run that finds regions where there is no mask."""
 
     @property
     def locators(self) -> Mapping[InputSpec, Locator]:
-        """What finds them, by the specs of the regions."""
+        """The models that find regions, by the specs of the regions."""
 
 
 def box_columns(node: str) -> tuple[str, str]:

@@ -31,7 +31,7 @@ def train_folds(
 ) -> Run:
     """Train a run per fold in `root/fold-K` and complete `root` with their pooled test predictions.
 
-    Folds that are complete already are kept. Raises what `network.train` raises.
+    Complete folds are not trained again. Raises what `network.train` raises.
     """
     if not dataset.folds:
         raise UsageError("--fold all: this dataset has splits, not folds; prepare it with --folds")

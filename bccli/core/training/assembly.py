@@ -45,7 +45,7 @@ class Built:
 
 @dataclass(frozen=True)
 class _Base:
-    """What a head sits on: the backbone, its maps, and the way from RGB 0–255 to features."""
+    """The network below a head: the backbone, its maps, and the way from RGB 0–255 to features."""
 
     network: Any
     maps: Any

@@ -172,7 +172,7 @@ def compute_features(
 
 
 class Maker(Protocol):
-    """What makes vectors of a `width` of images, a batch at a time."""
+    """Computes vectors of a `width` from images, a batch at a time."""
 
     @property
     def width(self) -> int:

@@ -117,7 +117,7 @@ class Fit:
         return self._predict_all(self.examples.inputs.batches(positions, size), stoppable=False)
 
     def _predict_all(self, batches: Iterator[Any], *, stoppable: bool) -> np.ndarray:
-        """Where it is `stoppable`, in the middle of training, a signal is honoured between two batches."""
+        """In the middle of training it is `stoppable`: a signal is obeyed between two batches."""
         probabilities, activate = [], engines.OUTPUTS[self.schedule.output]
         for batch in batches:
             probabilities.append(activate(self._predict(batch).numpy()))

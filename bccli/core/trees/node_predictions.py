@@ -1,4 +1,4 @@
-"""What nodes answer to the prepared images of a tree: from stored features where their backbone is frozen."""
+"""The nodes' probabilities for the prepared images of a tree, from stored features of frozen backbones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,7 +64,7 @@ def answers_of_run(
 ) -> np.ndarray:
     """Probabilities (n, classes) of prepared images below `root`, in the order of the run's classes.
 
-    The features of a frozen backbone are kept in `cache`, its extractor and head in `networks`.
+    The features of a frozen backbone are stored in `cache`, its extractor and head in `networks`.
     """
     key, watcher = frozen_key_of(run), context.watcher
     if key is None:
