@@ -26,8 +26,8 @@ class Watcher:
     def step(self, number: int, of: int) -> None:
         """One more step of an epoch is done, `number` of them so far."""
 
-    def epoch(self, number: int, of: int, row: dict[str, float], kept: int = 0) -> None:
-        """One epoch of training is over; `row` holds its figures, `kept` is the best epoch so far."""
+    def epoch(self, number: int, of: int, row: dict[str, float], best: int = 0) -> None:
+        """One epoch of training is over; `row` holds its figures, `best` is the best epoch so far."""
 
 
 SILENT = Watcher()

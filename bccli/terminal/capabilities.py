@@ -60,7 +60,7 @@ class Terminal:
         )
 
     def bar(self, share: float, cells: int) -> str:
-        """A bar of `share` of the cells, in parts of a cell where the stream has such characters."""
+        """A bar of `share` of the cells, in eighths of a cell where the stream has such characters."""
         steps = len(self._eighths)
         full, eighths = divmod(round(min(1.0, max(0.0, share)) * cells * steps), steps)
         return self._eighths[-1] * full + (self._eighths[eighths - 1] if eighths else "")

@@ -115,14 +115,14 @@ class Console(Watcher):
         if self._table:
             self._table.step(number, of)
 
-    def epoch(self, number: int, of: int, row: dict[str, float], kept: int = 0) -> None:
+    def epoch(self, number: int, of: int, row: dict[str, float], best: int = 0) -> None:
         """A row of the table on a terminal, otherwise one plain line; in a log file a line in any case."""
         figures = "  ".join(
             f"{name} {figure_text(name, value)}" for name, value in shown_figures(row).items()
         )
         self._say(f"epoch {number}/{of}  {figures}", silent=self.quiet or self._table is not None)
         if self._table:
-            self._table.epoch(number, of, shown_figures(row), kept)
+            self._table.epoch(number, of, shown_figures(row), best)
 
 
 def shown_figures(row: Mapping[str, float]) -> dict[str, float]:
@@ -254,7 +254,7 @@ def _show_lines(lines: Iterable[str]) -> None:
 
 
 def show_counts(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print images and patients per split and class; that patients are unknown is said in their place."""
+    """Print images and patients per split and class; that patients are unknown is said instead."""
     show_rows(
         [
             {**row, "patients": "unknown"} if row["images"] and row["patients"] is None else dict(row)
@@ -264,7 +264,7 @@ def show_counts(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def show_audit(rows: Sequence[Mapping[str, Any]], format: str = "auto") -> None:
-    """Print what parts of datasets share; on a terminal, examples stand below the table."""
+    """Print what splits of datasets share; on a terminal, examples stand below the table."""
     if _resolved(format, sys.stdout) != "table":
         show_rows(rows, format)
         return

@@ -116,8 +116,8 @@ class _Table:
     def line(self, row: Mapping[str, Any]) -> str:
         """An image's answer, or why there is none."""
         terminal, layout = self._terminal, self._layout
-        place = "" if row.get("row") is None else f" {row['row']},{row['col']}"
-        path = terminal.end(terminal.text(row["path"]) + place, layout.path)
+        corner = "" if row.get("row") is None else f" {row['row']},{row['col']}"
+        path = terminal.end(terminal.text(row["path"]) + corner, layout.path)
         if row["predicted"] is None:
             self._without += 1
             return self._failed(path, terminal.text(f"error: {row['error']}"))

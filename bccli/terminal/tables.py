@@ -82,20 +82,20 @@ def _table(style: _Style, columns: Sequence[Column], widths: Sequence[int], titl
 
 def _wrapped(text: str, width: int) -> str:
     """A cell in lines of whole words; a word that is longer than a line ends in "…"."""
-    return "\n".join(piece for line in text.splitlines() for piece in _lines_of(line, width))
+    return "\n".join(row for line in text.splitlines() for row in _lines_of(line, width))
 
 
 def _lines_of(line: str, width: int) -> Iterator[str]:
     if cell_len(line) <= width:
         yield line
         return
-    piece = ""
+    row = ""
     for word in line.split():
-        if piece and cell_len(f"{piece} {word}") > width:
-            yield piece
-            piece = ""
-        piece = f"{piece} {word}" if piece else _cut(word, width)
-    yield piece
+        if row and cell_len(f"{row} {word}") > width:
+            yield row
+            row = ""
+        row = f"{row} {word}" if row else _cut(word, width)
+    yield row
 
 
 def _cut(word: str, width: int) -> str:

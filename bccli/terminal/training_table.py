@@ -28,7 +28,7 @@ class TrainingTable:
         self._task = self._progress.add_task("epoch 1", total=None)
         self._terminal = terminal
         self._rows: list[tuple[int, Mapping[str, float]]] = []
-        self._kept = self._of = 0
+        self._best = self._of = 0
         self.live = Live(
             get_renderable=self.render, console=terminal, refresh_per_second=_REFRESHES, redirect_stdout=False
         )
@@ -47,18 +47,18 @@ class TrainingTable:
         """So many steps of the epoch are done."""
         self._progress.update(self._task, completed=number, total=of)
 
-    def epoch(self, number: int, of: int, figures: Mapping[str, float], kept: int) -> None:
-        """An epoch is over; `kept` is the best one so far."""
+    def epoch(self, number: int, of: int, figures: Mapping[str, float], best: int) -> None:
+        """An epoch is over; `best` is the best one so far."""
         self._rows.append((number, figures))
-        self._kept, self._of = kept, of
+        self._best, self._of = best, of
         self._progress.reset(self._task, description=f"epoch {min(number + 1, of)}")
 
     def render(self) -> RenderableType:
         """The table, the curves of the losses, and the bar."""
-        parts: list[RenderableType] = []
+        blocks: list[RenderableType] = []
         if self._rows:
-            parts += [self._epochs(), *self._curves()]
-        return Group(*parts, self._progress)
+            blocks += [self._epochs(), *self._curves()]
+        return Group(*blocks, self._progress)
 
     def _epochs(self) -> Table:
         names = list(self._rows[-1][1])
@@ -68,14 +68,14 @@ class TrainingTable:
         for head in heads if self._has_room(heads, lines) else (head.replace(" ", "\n") for head in heads):
             table.add_column(head, justify="right")
         for (number, _), cells in zip(self._rows[-MOST_ROWS:], lines, strict=True):
-            table.add_row(*cells, style="green" if number == self._kept else "")
+            table.add_row(*cells, style="green" if number == self._best else "")
         return table
 
     def _cells(self, row: tuple[int, Mapping[str, float]], names: Sequence[str]) -> list[str]:
         """An epoch, with a mark if it is the best one, and its figures."""
         number, figures = row
         shown = (figure_text(name, figures[name]) if name in figures else "" for name in names)
-        return [f"{number}/{self._of}" + " *" * (number == self._kept), *shown]
+        return [f"{number}/{self._of}" + " *" * (number == self._best), *shown]
 
     def _has_room(self, heads: Sequence[str], lines: Sequence[Sequence[str]]) -> bool:
         """Whether headings of several words fit on one line."""
@@ -95,7 +95,7 @@ def curve(values: Sequence[float], width: int = _CURVE_WIDTH) -> str:
     """Numbers as a row of blocks, the lowest and highest of them at its bottom and top; means where there
     are more numbers than `width`."""
     if len(values) > width:
-        edges = [len(values) * place // width for place in range(width + 1)]
+        edges = [len(values) * index // width for index in range(width + 1)]
         values = [sum(values[start:end]) / (end - start) for start, end in pairwise(edges)]
     low, high = min(values), max(values)
     scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0

@@ -138,7 +138,7 @@ def _numeric(lines: list[list[str]]) -> list[bool]:
 
 
 def write_all(texts: Iterable[str], stream: IO[str]) -> None:
-    """Write each text and let it be seen soon; nothing is collected."""
+    """Write each text and show it soon; nothing is collected."""
     flush = _flushing(stream)
     for text in texts:
         stream.write(text)

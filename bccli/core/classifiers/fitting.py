@@ -28,7 +28,7 @@ Folds = list[tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Examples:
-    """What is fitted: features float64 (n, width), labels (n,), weights (n,), and the seed of all chance.
+    """Training examples: features float64 (n, width), labels (n,), weights (n,), and the seed of all chance.
 
     `folds` divide the examples into those to fit with and those to test on.
     """
@@ -143,15 +143,15 @@ def folds_of(labels: np.ndarray, groups: Sequence[str] | None, seed: int) -> Fol
     for count in range(min(FOLDS, len(np.unique(known)), smallest), 1, -1):
         cut = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
         folds = list(cut.split(labels, labels, known))
-        if all(len(np.unique(labels[fit])) == classes and len(look) for fit, look in folds):
+        if all(len(np.unique(labels[fit])) == classes and len(held_out) for fit, held_out in folds):
             return folds
     return list(StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed).split(labels, labels))
 
 
 def _whole(folds: Folds, groups: Sequence[str] | None) -> bool:
     """Whether each group is in one fold only."""
-    known = _numbered(groups if groups is not None else [""] * sum(len(look) for _, look in folds))
-    return all(not set(known[fit]) & set(known[look]) for fit, look in folds)
+    known = _numbered(groups if groups is not None else [""] * sum(len(held_out) for _, held_out in folds))
+    return all(not set(known[fit]) & set(known[held_out]) for fit, held_out in folds)
 
 
 def _numbered(groups: Sequence[str]) -> np.ndarray:
@@ -171,22 +171,22 @@ def _choose(method: Method, examples: Examples) -> Mapping[str, Any]:
 
 def _loss(method: Method, examples: Examples, setting: Mapping[str, Any]) -> float:
     total = 0.0
-    for fit, look in examples.folds:
+    for fit, held_out in examples.folds:
         chosen = _spread(fit)
         inside = Examples(
             examples.features[chosen], examples.labels[chosen], examples.weights[chosen], [], examples.seed
         )
-        chances = method.fit(inside, setting).predict_proba(examples.features[look])
-        right = chances[np.arange(len(look)), examples.labels[look]]
-        total -= float(np.log(np.maximum(right, 1e-15)) @ examples.weights[look])
+        chances = method.fit(inside, setting).predict_proba(examples.features[held_out])
+        right = chances[np.arange(len(held_out)), examples.labels[held_out]]
+        total -= float(np.log(np.maximum(right, 1e-15)) @ examples.weights[held_out])
     return total
 
 
-def _spread(places: np.ndarray) -> np.ndarray:
-    """At most `ENOUGH` of the places, evenly over all."""
-    if len(places) <= ENOUGH:
-        return places
-    return places[np.linspace(0, len(places) - 1, ENOUGH).astype(int)]
+def _spread(indices: np.ndarray) -> np.ndarray:
+    """At most `ENOUGH` of the indices, evenly over all."""
+    if len(indices) <= ENOUGH:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, ENOUGH).astype(int)]
 
 
 def _fit_svm(examples: Examples, setting: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What predicts: a fitted classifier as plain arrays, kept in one .npz file without pickle.
+"""Fitted classifiers as plain arrays, stored in one .npz file without pickle.
 
 Only NumPy is needed here. Features are float32 (n, width) as a backbone makes them; all that is computed
 from them is in float64, and equals what scikit-learn computes (trees to the last bit but for exp).
@@ -237,7 +237,7 @@ def _check(classifier: Classifier) -> None:
     arrays, shapes = classifier.arrays, MODELS[classifier.kind].shapes
     for name, (dimensions, numbers) in shapes.items():
         if arrays[name].ndim != dimensions or arrays[name].dtype.kind != numbers:
-            raise ValueError(f"{name} has another form")
+            raise ValueError(f"{name} has another shape")
     if "roots" in arrays:
         nodes = len(arrays["left"])
         for name, end in (
@@ -250,9 +250,9 @@ def _check(classifier: Classifier) -> None:
                 raise ValueError(f"{name} points outside")
         own = np.arange(nodes)  # a child comes after its parent, so that every way down ends
         if not all(len(arrays[side]) == nodes and (arrays[side] >= own).all() for side in ("left", "right")):
-            raise ValueError("the trees have another form")
+            raise ValueError("the trees have another shape")
     if "start" in arrays and len(arrays["start"]) != (1 if classifier.classes == 2 else classifier.classes):
-        raise ValueError("start has another form")
+        raise ValueError("start has another shape")
     answers = classifier.probabilities(np.zeros((1, classifier.width), np.float32))
     if answers.shape != (1, classifier.classes) or not np.isfinite(answers).all():
         raise ValueError("gives no probabilities")

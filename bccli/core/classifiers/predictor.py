@@ -1,4 +1,4 @@
-"""What answers for a run of kind classifier: images to features, features to class probabilities."""
+"""The predictor of a run of kind classifier: images to features, features to class probabilities."""
 
 from bccli.core.classifiers.models import load_classifier
 from bccli.core.classifiers.run_files import CLASSIFIER, VOCABULARY
@@ -9,13 +9,13 @@ from bccli.core.training.design import WORDS
 
 
 def load_classified(run: Run, engine: Engine) -> Network:
-    """What makes class probabilities (n, classes) of prepared images uint8 (n, height, width, 3).
+    """The function from prepared images uint8 (n, height, width, 3) to class probabilities (n, classes).
 
     Raises DataError where a file of the run is damaged.
     """
-    classifier = load_classifier(run.part(CLASSIFIER))
+    classifier = load_classifier(run.file(CLASSIFIER))
     features: Network = (
-        load_vocabulary(run.part(VOCABULARY)).of_images
+        load_vocabulary(run.file(VOCABULARY)).of_images
         if run.info.settings["classifier"] == WORDS
         else engine.outputs(run, "extractor")
     )

@@ -1,4 +1,4 @@
-"""From a job to a run of kind classifier: features of a frozen backbone or words, what is fitted to them."""
+"""Training a run of kind classifier: it is fitted to features of a frozen backbone or to visual words."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -68,10 +68,10 @@ def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None 
     )
     answers = np.concatenate([classifier.probabilities(values[chunk]) for chunk in chunks])
     write_answers(run.root / "predictions.csv", images.samples, split_codes, answers, job.dataset.classes)
-    kept: dict[str, Any] = {"network_kept": False}
+    stored: dict[str, Any] = {"network_kept": False}
     if context.save_network:
         save_classifier(run.root / CLASSIFIER, classifier)
-        kept = extractor.store()
+        stored = extractor.store()
     write_origins(job, run)
     labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
     facts = {
@@ -80,7 +80,7 @@ def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None 
         "size": list(images.size),
         "parameters": extractor.parameters + sum(array.size for array in classifier.arrays.values()),
         "fitted": dict(classifier.settings),
-        **kept,
+        **stored,
         **accuracies(
             answers.argmax(axis=1) == labels, images.samples, split_codes, job.dataset.info.protocol
         ),
@@ -113,9 +113,9 @@ def _build_network(
     key = feature_key(job, images.size, norm, built)
 
     def store() -> dict[str, Any]:
-        kept = keep_extractor(run.root, built.extractor, images, watcher)
+        stored = keep_extractor(run.root, built.extractor, images, watcher)
         draw_network(run.root, built.extractor.layers)
-        return {**kept, "norm": asdict(norm) if norm else None}
+        return {**stored, "norm": asdict(norm) if norm else None}
 
     return _Extractor(
         lambda source: compute_features(source, built.extractor, key, job.cache, watcher=watcher),

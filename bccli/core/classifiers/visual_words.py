@@ -89,7 +89,7 @@ class Vocabulary:
 
     @property
     def hash(self) -> str:
-        """What tells it from others, as 64 hexadecimal digits."""
+        """The hash of the vocabulary: 64 hexadecimal digits."""
         facts = json.dumps([WINDOWS, _POINTS, _CLOSEST]).encode()
         return hashlib.sha256(facts + self.centres.tobytes()).hexdigest()
 

@@ -30,7 +30,7 @@ from bccli.core.evaluation.curve_plots import (
 
 
 def draw_calibration(evaluation: Evaluation) -> "Figure | None":
-    """How often what is said with a probability is true: in bins, with intervals, over their counts.
+    """Draw how often predictions of a probability are right: in bins, with intervals, over their counts.
 
     Two classes: the positive one's probability. More: that of the predicted class.
     """

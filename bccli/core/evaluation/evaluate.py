@@ -41,7 +41,7 @@ from bccli.core.runs.predictions import Predictions
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of a subject: the figures of the whole, those of each group, and the rows they rest on.
+    """The results of a subject: the figures of the whole, those of each group, and the rows they rest on.
 
     `units` has a row per image, patch or patient, as the level asks.
     """
@@ -69,7 +69,9 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
         subject = subject.patches
     subject = in_order_of_names(subject)
     temperature = temperature_for(subject, terms, watcher)
-    rows = with_owners(tempered(subject.predictions, temperature), pieces=subject.pieces)
+    rows = with_owners(
+        tempered(subject.predictions, temperature), several_per_image=subject.several_per_image
+    )
     val = tempered(subject.val, temperature) if subject.val is not None and len(subject.val) else None
     mixed = mixed_patients(rows) if terms.level == "patient" else 0
     having = "patient has" if mixed == 1 else "patients have"
@@ -116,7 +118,9 @@ def _figures(asked: Measurement, rows: Predictions) -> tuple[Predictions, Figure
         return _measured_plainly(asked, asked.units_of(fold_rows), rounds=0)
 
     folds, why = over_folds(rows, of_fold)
-    merged = merged_in_words(rows, units, terms.level, pieces=subject.pieces, patches=subject.cut)
+    merged = merged_in_words(
+        rows, units, terms.level, several_per_image=subject.several_per_image, patches=subject.cut
+    )
     reasons = {**(figures.reasons or {}), **why} or None
     return units, replace(figures, folds=folds, merged=merged, reasons=reasons)
 
@@ -160,7 +164,7 @@ def _measured(asked: Measurement, units: Predictions, rows: Predictions) -> Figu
 
 
 def _tree(subject: Subject, terms: Terms, units: Predictions) -> dict[str, Any] | None:
-    """What the labels' tree has to say, where there is one."""
+    """The figures of the labels' tree, where there is one."""
     if subject.tree is None:
         return None
     merged = subject.merges(terms.level) or not subject.decide
@@ -170,16 +174,16 @@ def _tree(subject: Subject, terms: Terms, units: Predictions) -> dict[str, Any] 
 def _fusion(
     subject: Subject, terms: Terms, units: Predictions, rows: Predictions, positive: str | None
 ) -> dict[str, dict[str, float | None]] | None:
-    """How many of the patches are classified right, and what other ways from them to images would reach."""
+    """How many patches are classified right, and the accuracies of other ways from patches to images."""
     if terms.level != "image":
         return None
     if subject.patches:
         rows = subject.patches.predictions
         if terms.by:
             rows = _of_units(rows, units)
-    elif not subject.pieces:
+    elif not subject.several_per_image:
         return None
-    ways = {"patch": rows, "vote": vote(rows), "mean": at_level(rows, "image", pieces=True)}
+    ways = {"patch": rows, "vote": vote(rows), "mean": at_level(rows, "image", several_per_image=True)}
     found = {}
     for name, cases in ways.items():
         figures = measure(cases.labels, None, cases.classes, positive=positive, predicted=cases.predicted)

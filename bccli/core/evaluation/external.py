@@ -1,4 +1,4 @@
-"""External validation: a run on another prepared dataset, audited against what the run has seen."""
+"""External validation: a run on another prepared dataset, audited against the images of its training."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,7 +50,7 @@ def subject_on(
     answer = imported(KINDS[run.info.kind].on_dataset)
     answers, samples, of_patches = answer(predictor, dataset, workers, watcher)
     predictions = _table(run, samples, answers)
-    own = subject_of(run, read_predictions(run.part("predictions.csv"), run.classes), "val")
+    own = subject_of(run, read_predictions(run.file("predictions.csv"), run.classes), "val")
     protocol: str = dataset.info.protocol
     facts = {
         **own.facts,
@@ -63,8 +63,10 @@ def subject_on(
         table = _table(run, dataset.samples, most_probable(of_patches))
         facts_of_patches = {**facts, **run.info.patches}
         patches = replace(patches, predictions=table, split=None, facts=facts_of_patches)
-    pieces = dataset.preparation.patches is not None and not patches
-    return replace(own, predictions=predictions, split=None, pieces=pieces, facts=facts, patches=patches)
+    several = dataset.preparation.patches is not None and not patches
+    return replace(
+        own, predictions=predictions, split=None, several_per_image=several, facts=facts, patches=patches
+    )
 
 
 def _table(run: Run, samples: Sequence[Sample], answers: Prediction) -> Predictions:

@@ -19,11 +19,11 @@ def leaderboard(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     Nothing of test is looked at.
     """
 
-    def place(entry: Evaluation) -> tuple[float, float]:
+    def rank(entry: Evaluation) -> tuple[float, float]:
         accuracy = entry.whole.val_accuracy
         return (math.inf, 0.0) if accuracy is None else (-accuracy, entry.val_loss)
 
-    return sorted(evaluations, key=place)
+    return sorted(evaluations, key=rank)
 
 
 def with_remarks_on_images(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
@@ -32,7 +32,7 @@ def with_remarks_on_images(evaluations: Sequence[Evaluation]) -> list[Evaluation
         return list(evaluations)  # the comparison of two says it
     apart = images_apart([entry.units for entry in evaluations])
     return [
-        _remarking(entry, [evaluations[place].whole.name or "" for place in others]) if others else entry
+        _remarking(entry, [evaluations[index].whole.name or "" for index in others]) if others else entry
         for entry, others in zip(evaluations, apart, strict=True)
     ]
 

@@ -1,4 +1,4 @@
-"""What is chosen on val: the temperature of probabilities and the threshold of the positive class."""
+"""Choices made on val: the temperature of probabilities and the threshold of the positive class."""
 
 import math
 from dataclasses import replace
@@ -70,7 +70,7 @@ _DIRECTED = ("sensitivity", "specificity")
 
 
 def threshold_for(asked: Measurement, units: Predictions, val: Predictions | None) -> float:
-    """From which probability of the positive class on a case is positive."""
+    """The probability of the positive class from which on a case is positive."""
     subject, terms, classes = asked.subject, asked.terms, units.classes
     rule = terms.threshold or Rule("youden")
     if len(classes) != 2:
@@ -88,6 +88,6 @@ def threshold_for(asked: Measurement, units: Predictions, val: Predictions | Non
         )
     known = np.zeros(0, bool), np.zeros(0)
     if val is not None and val.probabilities is not None:
-        chosen = at_level(val, terms.level, pieces=subject.pieces)
+        chosen = at_level(val, terms.level, several_per_image=subject.several_per_image)
         known = chosen.labels == number, np.asarray(chosen.probabilities)[:, number]
     return choose_threshold(rule, *known, subject.name)

@@ -1,4 +1,4 @@
-"""What a paper's recipe reached, beside what a run of that recipe did."""
+"""The figures that a paper reports, beside those of a run of its recipe."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -60,7 +60,7 @@ def is_of(model: Model, info: RunInfo) -> bool:
 
 
 def _kind(info: RunInfo) -> str:
-    """What kind of model a run is; of folds, what each of them is. "" for what no paper has."""
+    """The kind of model of a run; of folds, that of each of them. "" for a kind that no paper has."""
     settings = info.settings
     if any(key.startswith(("node ", "compose ")) for key in settings):
         return ""

@@ -74,7 +74,7 @@ def _draw_beta(evaluation: Evaluation) -> "Figure | None":
     for index, network in enumerate(networks):
         if not (network.root / "history.csv").is_file():
             continue
-        with network.part("history.csv").open(newline="", encoding="utf-8") as stream:
+        with network.file("history.csv").open(newline="", encoding="utf-8") as stream:
             rows = [row for row in csv.DictReader(stream) if float(row.get("val_accuracy") or 0)]
         epochs = [int(row["epoch"]) for row in rows]
         ratios = [float(row["accuracy"]) / float(row["val_accuracy"]) for row in rows]

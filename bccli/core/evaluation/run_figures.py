@@ -46,5 +46,5 @@ def _measured_already(evaluation: Evaluation, terms: Terms) -> list[Figures]:
 
 def _measured_anew(run: Run) -> list[Figures]:
     """The figures to be stored, from the predictions of the run."""
-    predictions = read_predictions(run.part("predictions.csv"), run.classes)
+    predictions = read_predictions(run.file("predictions.csv"), run.classes)
     return [figures_of(run, predictions, split) for split in STORED if split in predictions.splits]

@@ -12,8 +12,8 @@ from bccli.core.errors import DataError
 from bccli.core.files import read_json
 from bccli.core.metrics.losses import CROSS_ENTROPY, Loss
 from bccli.core.runs.aggregation import (
+    has_several_per_image,
     holds_patches,
-    holds_pieces,
     in_order,
     refuse_contradictions,
     repeats,
@@ -28,17 +28,17 @@ from bccli.core.runs.temperature import temperature_of
 class Subject:
     """Whose predictions are measured: those of one split, and what is known beside them.
 
-    `val` are the predictions that thresholds, temperatures and leaderboards rest on. `pieces` says that rows
-    of one image become one: patches, or, without `cut`, what repeated folds say of it. Where rows are images
-    that a fusion made of patches, `patches` is what it knew of these. `facts` are fields of `Figures`; train
-    and val accuracy are those of the network. `tree` is that of the labels, if there is one, and `decide`
-    how a run of kind tree chooses among them.
+    `val` are the predictions that thresholds, temperatures and leaderboards rest on. `several_per_image` says
+    that rows of one image become one: its patches, or, without `cut`, its rows in repeated folds. Where rows
+    are images that a fusion made of patches, `patches` is what it knew of these. `facts` are fields of
+    `Figures`; train and val accuracy are those of the network. `tree` is that of the labels, if there is one,
+    and `decide` how a run of kind tree chooses among them.
     """
 
     name: str
     predictions: Predictions
     val: Predictions | None
-    pieces: bool
+    several_per_image: bool
     split: str | None = None
     cut: bool = True
     positive: str | None = None
@@ -58,7 +58,7 @@ class Subject:
 
     def merges(self, level: str) -> bool:
         """Whether a unit of this level is made of several predictions."""
-        return level == "patient" or (level == "image" and self.pieces)
+        return level == "patient" or (level == "image" and self.several_per_image)
 
     def on_val(self) -> "Subject":
         """The same run on its images of val."""
@@ -81,7 +81,7 @@ def subject_of(run: Run, predictions: Predictions, split: str) -> Subject:
     subject = _subject(run, predictions, split)
     if run.info.kind != "fusion":
         return subject
-    path = run.part(PATCHES) if run.complete else run.root / PATCHES
+    path = run.file(PATCHES) if run.complete else run.root / PATCHES
     return replace(subject, patches=_of_patches(subject, run, read_predictions(path, run.classes), split))
 
 
@@ -89,7 +89,7 @@ def _of_patches(subject: Subject, run: Run, patches: Predictions, split: str) ->
     """The same with the patches that images were fused from."""
     return replace(
         _subject(run, patches, split),
-        pieces=True,
+        several_per_image=True,
         temperature=None,
         facts={**subject.facts, **run.info.patches},
     )
@@ -101,7 +101,7 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
         name=run.name,
         predictions=predictions.of_split(split),
         val=predictions.of_split("val"),
-        pieces=run.preparation.patches is not None and holds_pieces(predictions),
+        several_per_image=run.preparation.patches is not None and has_several_per_image(predictions),
         split=split,
         positive=info.positive,
         positive_origin=_origin(info),
@@ -156,7 +156,7 @@ def runs_at(path: Path) -> tuple[list[Path], list[Path]]:
 
 def subject_of_run(run: Run, split: str) -> Subject:
     """One split of a run. Raises DataError where the run has no predictions of it."""
-    path = run.part("predictions.csv")
+    path = run.file("predictions.csv")
     predictions = read_predictions(path, run.classes)
     if split not in predictions.splits:
         there = ", ".join(sorted(set(predictions.splits))) or "none"
@@ -172,9 +172,9 @@ def subject_of_table(
     Only rows with a corner in their image are patches, unless the `level` that was asked for says so, as
     image says that what several folds say of an image is averaged.
     """
-    cut = holds_patches(predictions) or (level == "patch" and holds_pieces(predictions))
-    pieces = cut or (level == "image" and repeats(predictions))
-    if pieces and not cut and len(set(predictions.sources)) < len(set(predictions.paths)):
+    cut = holds_patches(predictions) or (level == "patch" and has_several_per_image(predictions))
+    several = cut or (level == "image" and repeats(predictions))
+    if several and not cut and len(set(predictions.sources)) < len(set(predictions.paths)):
         predictions = replace(predictions, sources=())  # what several images share names none of them
     val = predictions.of_split("val") if any(predictions.splits) else None
     if split is not None and val is not None:
@@ -183,23 +183,23 @@ def subject_of_table(
             raise DataError(f"{name}: has no images of {split}; choose another --split")
     else:
         split, chosen = None, predictions
-    if pieces:
+    if several:
         refuse_contradictions(predictions, name, labels=level != "patch")
     accuracy = float((val.predicted == val.labels).mean()) if val is not None and len(val) else None
     facts = {"val_accuracy": accuracy}
     positive = find_positive(predictions.classes)
-    return Subject(name, chosen, val, pieces, split, cut, positive.name, positive.origin, facts=facts)
+    return Subject(name, chosen, val, several, split, cut, positive.name, positive.origin, facts=facts)
 
 
 def about_table(subject: Subject, table: Predictions) -> list[str]:
-    """What has to be said of the rows of a table: those that are not measured, and those that look alike."""
+    """Sentences about the rows of a table: those that are not measured, and those of the same image."""
     rows = subject.predictions
     sentences = []
     others = Counter(table.splits) - Counter(rows.splits)
     if others:
         named = " and ".join(f"{number:,} of {split}" for split, number in sorted(others.items()))
         sentences.append(f"{len(rows):,} rows of {subject.split} are measured; {named} are not")
-    if subject.pieces:
+    if subject.several_per_image:
         return sentences
     images = len(set(rows.paths))
     if images < len(rows):

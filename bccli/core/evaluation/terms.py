@@ -1,10 +1,10 @@
-"""How predictions are to be measured, and the cases that their rows then become."""
+"""The terms on which predictions are measured, and the cases that their rows then become."""
 
 from dataclasses import dataclass, replace
 
 from bccli.core.errors import UsageError
 from bccli.core.evaluation.subjects import Subject
-from bccli.core.evaluation.tree_figures import decided
+from bccli.core.evaluation.tree_figures import labelled_by_tree
 from bccli.core.metrics.thresholds import Rule, decide
 from bccli.core.runs.aggregation import at_level
 from bccli.core.runs.predictions import Predictions
@@ -12,7 +12,7 @@ from bccli.core.runs.predictions import Predictions
 
 @dataclass(frozen=True)
 class Terms:
-    """How predictions are to be measured; `calibrate` None uses the temperature that a run has stored.
+    """The terms of a measurement; `calibrate` None uses the temperature that a run has stored.
 
     `rounds` are those of the bootstrap, None for as many as are needed.
     """
@@ -36,9 +36,9 @@ class Measurement:
 
     def units_of(self, rows: Predictions) -> Predictions:
         """The cases that some rows become, labelled as the tree or the threshold says."""
-        units = at_level(rows, self.terms.level, pieces=self.subject.pieces)
+        units = at_level(rows, self.terms.level, several_per_image=self.subject.several_per_image)
         if self.subject.tree and self.subject.decide and self.subject.merges(self.terms.level):
-            units = decided(self.subject.tree, self.subject.decide, units)
+            units = labelled_by_tree(self.subject.tree, self.subject.decide, units)
         if self.threshold is None or units.probabilities is None:
             return units
         number = number_of_positive(units, self.positive)
@@ -53,7 +53,7 @@ def number_of_positive(units: Predictions, positive: str | None) -> int:
 
 
 def chosen_on_val(terms: Terms) -> list[str]:
-    """What these terms choose on val."""
+    """The temperature and the threshold that these terms choose on val."""
     rests = {
         "threshold": terms.threshold is not None and chosen_on(terms.threshold) == "val",
         "temperature": bool(terms.calibrate),

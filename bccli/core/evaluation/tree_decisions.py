@@ -1,4 +1,4 @@
-"""How the answers of a tree's nodes become those of the whole, and how good each node is.
+"""Decisions of a tree from the answers of its nodes, and how good each node is.
 
 Everywhere: n images, `answers` has for each node with children its probabilities (n, children) in the
 order of these, `classes` are the labels of the whole in the order of its probabilities (n, classes).

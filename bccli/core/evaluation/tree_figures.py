@@ -1,4 +1,4 @@
-"""How good a tree of classifiers is: each node for itself, and confusions weighed by where they happen."""
+"""Figures of a tree of classifiers: of each node for itself, and confusions weighed by where they happen."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,7 +22,7 @@ _OF_A_NODE = (
 )  # fmt: skip
 
 
-def decided(tree: Tree, decide: str, units: Predictions) -> Predictions:
+def labelled_by_tree(tree: Tree, decide: str, units: Predictions) -> Predictions:
     """Units whose probabilities are means, labelled as the tree labels these; others are as they were."""
     if units.probabilities is None or decide == "path":
         return units

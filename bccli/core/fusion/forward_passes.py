@@ -1,4 +1,4 @@
-"""What the fusing networks compute, in NumPy: `predict` needs neither TensorFlow nor LiteRT for them.
+"""The forward passes of the fusing networks in NumPy: `predict` needs neither TensorFlow nor LiteRT for them.
 
 LiteRT cannot compute a recurrence over any number of patches, and of a network that is a thousandth of
 its backbone the forward pass is small. Everything here is float32, as in Keras.

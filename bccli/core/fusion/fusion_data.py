@@ -1,4 +1,4 @@
-"""What a fusion is learned from: the images of a job as bags of patches, with the features of a patch run."""
+"""The data of a fusion: the images of a job as bags of patches, with the features of a patch run."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class FusionData:
         return Bag(features, self.patch.head(features), positions)
 
     def of_patches(self, values: np.ndarray) -> np.ndarray:
-        """What images have (images,), for each patch (patches,)."""
+        """Values of images (images,), repeated for each of their patches (patches,)."""
         found = np.empty(len(self.images.samples), values.dtype)
         for image, value in enumerate(values.tolist()):
             found[self.inputs.grouping.of(image)] = value
@@ -43,7 +43,7 @@ class FusionData:
 
     @property
     def geometry(self) -> Geometry:
-        """What vectors of patches depend on."""
+        """The most patches of an image in train, and the distance of patches."""
         patches = self.job.dataset.preparation.patches
         assert patches is not None
         of_train = self.inputs.grouping.members[self.split_codes == TRAIN]

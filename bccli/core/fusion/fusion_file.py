@@ -36,7 +36,7 @@ class PatchHead:
 
 @dataclass(frozen=True)
 class Stored:
-    """What fusion.npz holds: the row of `FUSIONS`, the patch head, and what the row has learned.
+    """The contents of fusion.npz: the row of `FUSIONS`, the patch head, and what the row has learned.
 
     `arrays` are a network's weights, `layers` how many there are of its own, `output` its last activation.
     """
@@ -68,8 +68,8 @@ class Stored:
 
 
 def load_fuser(run: Run) -> tuple[Stored, Fuser]:
-    """What a run of kind fusion has stored, and what fuses. Raises DataError where a file is damaged."""
-    path = run.part(NAME)
+    """The fusion that a run has stored, and its fuser. Raises DataError where a file is damaged."""
+    path = run.file(NAME)
     try:
         with np.load(path, allow_pickle=False) as content:
             facts = json.loads(str(content["facts"]))
@@ -83,7 +83,7 @@ def load_fuser(run: Run) -> tuple[Stored, Fuser]:
     if isinstance(way, Classified):
         from bccli.core.classifiers.models import load_classifier
 
-        return stored, way.fuser(load_classifier(run.part(CLASSIFIER)), stored.geometry)
+        return stored, way.fuser(load_classifier(run.file(CLASSIFIER)), stored.geometry)
     return stored, way
 
 

@@ -1,4 +1,4 @@
-"""What the fusing networks are fed: the features of an image's patches, row by row and padded."""
+"""The inputs of the fusing networks: the features of an image's patches, row by row and padded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -142,7 +142,7 @@ def _statistics(data: FusionData) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check(fuser: Fuser, fit: Fit, data: FusionData) -> None:
-    """What predict computes is what was trained. Raises TrainingError."""
+    """Check that `predict` computes what was trained. Raises TrainingError where it does not."""
     few = np.unique(np.linspace(0, len(data.labels) - 1, _COMPARED).astype(int))
     expected = fit.predict(few)
     found = fuser([data.bag(image) for image in few.tolist()])

@@ -16,7 +16,7 @@ from bccli.core.models.runtimes import OUTPUTS
 
 
 class Fuser(Protocol):
-    """What makes class probabilities (n, classes) of n images."""
+    """Computes class probabilities (n, classes) of n images."""
 
     def __call__(self, bags: Sequence[Bag]) -> np.ndarray:
         """Probabilities (n, classes)."""
@@ -58,7 +58,7 @@ class Classified:
     vectors: Callable[[Bag, Geometry], np.ndarray]
 
     def fuser(self, classifier: Probabilities, geometry: Geometry) -> Fuser:
-        """What asks a fitted classifier."""
+        """The fuser that asks a fitted classifier."""
 
         def fuse(bags: Sequence[Bag]) -> np.ndarray:
             several = [self.vectors(bag, geometry) for bag in bags]
@@ -85,7 +85,7 @@ class Network:
     depth: int | None = None
 
     def fuser(self, arrays: Mapping[str, np.ndarray], layers: int, output: str) -> Fuser:
-        """What computes the network in NumPy; `output` is its last activation, softmax or sigmoid."""
+        """The fuser of a network, in NumPy; `output` is its last activation, softmax or sigmoid."""
 
         def fuse(bags: Sequence[Bag]) -> np.ndarray:
             counts = np.array([len(bag.features) for bag in bags])

@@ -1,4 +1,4 @@
-"""What a fusion starts from: a patch run that will do, its extractor and head, a design of the options."""
+"""The start of a fusion: a patch run that is fit for it, its extractor and head, a design of the options."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,7 +69,7 @@ class PatchNetwork:
 
 def load_patch_network(base: Run) -> PatchNetwork:
     """The network of a patch run. Raises DataError where its file is missing or damaged."""
-    extractor, head = extractor_and_head(load_model(base.part("model.keras")))
+    extractor, head = extractor_and_head(load_model(base.file("model.keras")))
     layers, arrays = head_arrays(head)
     patch_head = PatchHead(tuple(layers), base.info.settings["output"], arrays)
     # The features of a backbone that stayed as it was have been computed with the patch run.

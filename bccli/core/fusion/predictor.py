@@ -1,4 +1,4 @@
-"""What answers for a run of kind fusion: patches to features, features to images."""
+"""The predictor of a run of kind fusion: patches to features, features to images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def _flipped(positions: Sequence[tuple[int, int]], flip: Flip) -> tuple[np.ndarr
 
 
 def load_fusion(run: Run, engine: Engine, tempered: bool) -> RunPredictor:
-    """What answers for a run of kind fusion."""
+    """The predictor of a run of kind fusion."""
     stored, fuser = load_fuser(run)
     extract = engine.outputs(run, "extractor")
     temperature = temperature_of(run) if tempered else None

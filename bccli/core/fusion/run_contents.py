@@ -1,4 +1,4 @@
-"""What the run of a fusion holds: answers for images and their patches, figures, the fusion itself, facts."""
+"""The contents of the run of a fusion: answers for images and their patches, figures, the fusion, facts."""
 
 from collections.abc import Iterator
 from dataclasses import replace

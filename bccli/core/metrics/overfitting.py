@@ -53,7 +53,7 @@ def with_overfitting(
     test_accuracy: float | None,
 ) -> Figures:
     """The figures with β and the 10-point rule: against val as the paper defines them, and against test
-    as its tables have them (`…_paper`). Accuracies are those of the kept epoch in inference mode."""
+    as its tables have them (`…_paper`). Accuracies are those of the chosen epoch in inference mode."""
     return replace(
         figures,
         train_accuracy=train_accuracy,

@@ -176,7 +176,7 @@ def _side_by_side(first: Material, second: Material) -> Material:
 def _difference(both: Material, weights: Floats) -> dict[str, Floats]:
     """What weightings (R, 2 C) say more than those that take the other one of the two of each cluster."""
     other = np.roll(weights, weights.shape[1] // 2, axis=1)
-    one, rest = (measures(both, part, every_class=False) for part in (weights, other))
+    one, rest = (measures(both, weighting, every_class=False) for weighting in (weights, other))
     return {name: one[name] - rest[name] for name in one}
 
 
@@ -281,7 +281,8 @@ def images_apart(sides: Sequence[Predictions]) -> list[list[int]]:
 def _of_one_patient(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
     """Both with the patients that either knows, and what neither may separate."""
     owners = [
-        with_owners(side, pieces=False).owners if side.owners is None else side.owners for side in (a, b)
+        with_owners(side, several_per_image=False).owners if side.owners is None else side.owners
+        for side in (a, b)
     ]
     owners_of_both = joined([numbers for numbers in owners if numbers is not None])
     who = [

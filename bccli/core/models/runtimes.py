@@ -125,7 +125,7 @@ class TfliteRuntime:
         made = made or {"error": "none was made"}
         if "error" in made:
             raise NoTfliteError(f"{run.root}: has no .tflite ({made['error']})")
-        file = run.part(made["file"])
+        file = run.file(made["file"])
         packed = not self.single or made["multiply_adds"] > PACKING_PAYS
         try:
             return LiteRT(file, available_cores(), packed=packed)
@@ -143,12 +143,12 @@ class KerasEngine:
     def network(self, run: Run) -> Network:
         """The network of a run, from images to class probabilities."""
         activate = OUTPUTS[run.info.settings["output"]]
-        scores = self._compiled(scoring_of(load_model(run.part("model.keras"))))
+        scores = self._compiled(scoring_of(load_model(run.file("model.keras"))))
         return lambda images: activate(scores(images))
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Any model of a run."""
-        return self._compiled(load_model(run.part(f"{stem}.keras")))
+        return self._compiled(load_model(run.file(f"{stem}.keras")))
 
     def _compiled(self, model: Any) -> Network:
         import tensorflow as tf

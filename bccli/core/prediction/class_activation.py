@@ -27,7 +27,7 @@ class DenseHead:
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     def gradient(self, features: np.ndarray, number: int) -> Floats:
-        """What speaks for class `number` against the others, by features: its derivative (features,).
+        """The derivative (features,) of the score of class `number` against the others.
 
         That is the class's score minus the mean of the others', so that it is the same for scores that give
         the same probabilities; a single score is that of the second class of two.

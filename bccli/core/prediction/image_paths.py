@@ -13,7 +13,7 @@ from bccli.core.errors import DataError
 
 @dataclass
 class LeftOut:
-    """What in the folders that were named is no image: `others` by their endings, `masks` beside images."""
+    """The files in the named folders that are no images: `others` by their endings, `masks` beside images."""
 
     others: PassedOverFiles = field(default_factory=PassedOverFiles)
     masks: int = 0
@@ -25,7 +25,7 @@ class LeftOut:
         self.first_mask = self.first_mask or path
 
     def sentences(self) -> list[str]:
-        """What to warn of."""
+        """Warnings about these files."""
         found = [self.others.sentence()] if self.others else []
         if self.masks:
             what = (

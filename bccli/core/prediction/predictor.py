@@ -1,4 +1,4 @@
-"""What `predict` runs on: one run, or several of the same classes whose probabilities are averaged."""
+"""The predictor of `predict`: one run, or several of the same classes whose probabilities are averaged."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Predictor:
 
     @property
     def locators(self) -> Mapping[InputSpec, Locator]:
-        """What finds regions where there is no mask, by their spec; only a single run does so."""
+        """The models that find regions where there is no mask, by their spec; only a single run has them."""
         (member, *others) = self.members
         return {} if others or not isinstance(member, LocatingPredictor) else member.locators
 

@@ -81,13 +81,13 @@ def _patches(raw: np.ndarray, spec: InputSpec, mask: np.ndarray | None, predicto
     """An image by a spec. Raises ImageError where it has no patches, or those of another size."""
     preparation, size = spec
     prepared = prepare_image(raw, Preparation() if predictor.prepared else preparation, mask)
-    found = list(prepared.pieces)
-    if not found:
+    patches = list(prepared.pieces)
+    if not patches:
         raise ImageError("has no patch with enough tissue")
-    height, width = found[0].image.shape[:2]
+    height, width = patches[0].image.shape[:2]
     if (width, height) != size:
         raise ImageError(f"is {width}×{height}, and the run knows only {size[0]}×{size[1]}")
     positions = tuple(
-        None if patch.row is None or patch.col is None else (patch.row, patch.col) for patch in found
+        None if patch.row is None or patch.col is None else (patch.row, patch.col) for patch in patches
     )
-    return ImagePatches(np.stack([patch.image for patch in found]), positions, found[0].box)
+    return ImagePatches(np.stack([patch.image for patch in patches]), positions, patches[0].box)

@@ -51,11 +51,11 @@ class Locator:
 
 @runtime_checkable
 class LocatingPredictor(RunPredictor, Protocol):
-    """What answers for a run that finds regions where there is no mask."""
+    """The predictor of a run that finds regions where there is no mask."""
 
     @property
     def locators(self) -> Mapping[InputSpec, Locator]:
-        """What finds them, by the specs of the regions."""
+        """The models that find regions, by the specs of the regions."""
 
 
 def box_columns(node: str) -> tuple[str, str]:
@@ -68,7 +68,7 @@ def load_locators(run: Run, engine: Engine) -> dict[InputSpec, Locator]:
     found = {}
     for name, facts in run.info.locators.items():
         stem = f"{FOLDER}/{facts['by']}"
-        with np.load(run.part(f"{stem}.npz"), allow_pickle=False) as arrays:
+        with np.load(run.file(f"{stem}.npz"), allow_pickle=False) as arrays:
             head = head_from_arrays(dict(arrays))
         shapes = [(rows, columns, channels) for rows, columns, channels in facts["shapes"]]
         found[input_spec_of(load_run(run.root / name))] = Locator(

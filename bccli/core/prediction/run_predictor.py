@@ -1,4 +1,4 @@
-"""What answers for one run, by its kind: raw images in, prepared as it wants them, and probabilities out."""
+"""The predictor of one run, by its kind: it prepares raw images and gives class probabilities."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ def most_probable(probabilities: np.ndarray) -> Prediction:
 
 
 class RunPredictor(Protocol):
-    """What answers for one run."""
+    """The predictor of one run."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ class RunPredictor(Protocol):
 
 @runtime_checkable
 class PatchPredictor(RunPredictor, Protocol):
-    """What answers for patches, too."""
+    """A predictor that also classifies patches."""
 
     def of_patches(self, patches: np.ndarray, flips: Sequence[Flip], step: int) -> np.ndarray:
         """Probabilities (n, classes) of n patches uint8 (n, height, width, 3), each for itself."""
@@ -122,18 +122,18 @@ def input_spec_of(run: Run) -> InputSpec:
 
 
 def load_network(run: Run, engine: Engine) -> Network:
-    """What makes class probabilities for a run of kind network."""
+    """The function that computes class probabilities for a run of kind network."""
     return engine.network(run)
 
 
 def load_networks(run: Run, engine: Engine, tempered: bool) -> RunPredictor:
-    """What answers for a run that is one network or classifier, or one for each fold."""
+    """The predictor of a run that is one network or classifier, or one for each fold."""
     networks = tuple(imported(KINDS[fold.info.kind].network)(fold, engine) for fold in networks_of(run))
     return Averaging(run.classes, input_spec_of(run), networks, temperature_of(run) if tempered else None)
 
 
 def load_run_predictor(run: Run, engine: Engine, *, tempered: bool = True) -> RunPredictor:
-    """What answers for a run. Raises DataError where nothing can."""
+    """The predictor of a run. Raises DataError where there is none."""
     if run.info.kind not in KINDS:
         raise DataError(
             f"{run.root}: is a {run.info.kind}, which this bccli cannot predict with; name another run"

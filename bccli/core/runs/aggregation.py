@@ -17,7 +17,7 @@ LEVELS = ("image", "patch", "patient")
 Integers = NDArray[np.int64]
 
 
-def holds_pieces(predictions: Predictions) -> bool:
+def has_several_per_image(predictions: Predictions) -> bool:
     """Whether several rows of a split are of one image, as they are where images were cut into patches."""
     keys = list(zip(image_keys(predictions), predictions.splits, strict=True))
     return len(set(keys)) < len(keys)
@@ -26,7 +26,7 @@ def holds_pieces(predictions: Predictions) -> bool:
 def holds_patches(predictions: Predictions) -> bool:
     """Whether rows say where in an image they lie, and several are of one image."""
     corners = (predictions.traits.get(name, ()) for name in ("row", "col"))
-    return all(any(values) for values in corners) and holds_pieces(predictions)
+    return all(any(values) for values in corners) and has_several_per_image(predictions)
 
 
 def repeats(predictions: Predictions) -> bool:
@@ -61,7 +61,7 @@ def in_order(predictions: Predictions) -> Predictions:
     return predictions.taken(np.array(sorted(range(len(keys)), key=lambda index: keys[index]), np.int64))
 
 
-def with_owners(predictions: Predictions, *, pieces: bool) -> Predictions:
+def with_owners(predictions: Predictions, *, several_per_image: bool) -> Predictions:
     """The predictions with the numbers of what may not be separated when intervals draw again.
 
     That is a patient; an image of an unknown one, with all its rows; and what the column `group` joins. They
@@ -70,7 +70,7 @@ def with_owners(predictions: Predictions, *, pieces: bool) -> Predictions:
     own = _known(predictions.patients)
     unknown = np.flatnonzero(own < 0)
     if len(unknown):
-        images = image_keys(predictions) if pieces else predictions.paths
+        images = image_keys(predictions) if several_per_image else predictions.paths
         own[unknown] = own.max() + 1 + _numbered([images[index] for index in unknown.tolist()])
     groups = predictions.traits.get("group", ())
     if any(groups):
@@ -122,30 +122,31 @@ def _known(names: Sequence[str]) -> Integers:
 
 
 def merged_in_words(
-    rows: Predictions, units: Predictions, level: str, *, pieces: bool, patches: bool
+    rows: Predictions, units: Predictions, level: str, *, several_per_image: bool, patches: bool
 ) -> str | None:
     """What became one case, such as "24 patches of 2 images"; None where nothing did."""
     if level == "patch" or len(rows) == len(units):
         return None
-    one = "patches" if pieces and patches else "predictions" if pieces else "images"
+    one = "patches" if several_per_image and patches else "predictions" if several_per_image else "images"
     return f"{len(rows):,} {one} of {len(units):,} {'images' if level == 'image' else 'patients'}"
 
 
-def at_level(predictions: Predictions, level: str, *, pieces: bool) -> Predictions:
+def at_level(predictions: Predictions, level: str, *, several_per_image: bool) -> Predictions:
     """The predictions of one split with a row per image, patch or patient, whose key is its path.
 
-    `pieces` says that rows are patches. An image's probabilities are the mean over its patches, a patient's
-    the mean over all of the patient's rows; without probabilities the most frequent class is predicted. A
-    patient of several classes has the last of them, the most serious one in clinical order. An image of an
-    unknown patient is a patient of its own. Raises UsageError where there are no patches.
+    `several_per_image` says that rows of one image are merged, as patches are. An image's probabilities are
+    the mean over its patches, a patient's the mean over all of the patient's rows; without probabilities the
+    most frequent class is predicted. A patient of several classes has the last of them, the most serious one
+    in clinical order. An image of an unknown patient is a patient of its own. Raises UsageError where there
+    are no patches.
     """
     if level == "patch":
-        if not pieces:
+        if not several_per_image:
             raise UsageError("--level patch: these are whole images; leave the option out")
         return predictions
-    if level == "image" and not pieces:
+    if level == "image" and not several_per_image:
         return predictions
-    images = image_keys(predictions) if pieces else predictions.paths
+    images = image_keys(predictions) if several_per_image else predictions.paths
     if level == "image":
         return _merged(predictions, images)
     known = np.array([bool(patient) for patient in predictions.patients], bool)
@@ -153,10 +154,10 @@ def at_level(predictions: Predictions, level: str, *, pieces: bool) -> Predictio
     return _merged(predictions, names.tolist(), apart=known.tolist())
 
 
-def vote(pieces: Predictions) -> Predictions:
-    """A row per image, decided by the majority of its patches, ties by their mean probability."""
-    images = _merged(pieces, image_keys(pieces))
-    counts = _counts(_group_rows(image_keys(pieces))[1], pieces.predicted, len(pieces.classes))
+def vote(patches: Predictions) -> Predictions:
+    """A row per image, labelled by the majority of its patches, and at ties by their mean probability."""
+    images = _merged(patches, image_keys(patches))
+    counts = _counts(_group_rows(image_keys(patches))[1], patches.predicted, len(patches.classes))
     ties = counts if images.probabilities is None else counts + images.probabilities / 2
     return replace(images, predicted=ties.argmax(axis=1))
 
@@ -171,15 +172,15 @@ def mixed_patients(predictions: Predictions) -> int:
 
 
 def image_keys(predictions: Predictions) -> list[str]:
-    """What all patches of an image have in common: its source, and for augmented ones their variant."""
+    """What all patches of an image have in common: its source, and the number of its augmented copy."""
     sources = predictions.sources or ("",) * len(predictions)
-    variants = predictions.traits.get("variant") or ("",) * len(predictions)
-    return [image_key(*row) for row in zip(sources, variants, predictions.paths, strict=True)]
+    copies = predictions.traits.get("variant") or ("",) * len(predictions)
+    return [image_key(*row) for row in zip(sources, copies, predictions.paths, strict=True)]
 
 
-def image_key(source: str, variant: str, path: str) -> str:
+def image_key(source: str, copy: str, path: str) -> str:
     """The name of the image that a patch is of, or that an image is itself where its source is unknown."""
-    return f"{source}#{variant}" if source and variant not in ("", "0") else source or path
+    return f"{source}#{copy}" if source and copy not in ("", "0") else source or path
 
 
 def _group_rows(keys: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:

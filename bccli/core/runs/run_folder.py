@@ -76,7 +76,7 @@ class Run:
         """Write run.json."""
         self.info.write(self.root / RUN_FILE)
 
-    def part(self, name: str) -> Path:
+    def file(self, name: str) -> Path:
         """A file of the run, checked against its hash. Raises DataError where it is missing or changed."""
         path = self.root / name
         if not path.is_file():

@@ -54,7 +54,7 @@ class RunInfo(StoredInfo):
     * trees: `tree`, `decide`, `columns` (of predictions.csv), `joint` (the nodes of the joint network),
       `locators`, and the `loss` and `label_smoothing` that they are measured by;
     * sweeps: `members`;
-    * `exports`: how further .tflite files came out; `calibration`: a temperature that was fitted later.
+    * `exports`: how further .tflite files came out; `calibration`: a temperature that was fitted to it.
     """
 
     REMEDY: ClassVar[str] = "copy the whole folder again"

@@ -70,7 +70,7 @@ def training_images_of(run: Run) -> list[TrainingImage]:
 def _read_rows(run: Run) -> Iterator[dict[str, str]]:
     """The rows of a run's seen.csv, or of those of its folds."""
     for member in [run] if TRAINING_IMAGES_FILE in run.info.files else networks_of(run):
-        path = member.part(TRAINING_IMAGES_FILE)
+        path = member.file(TRAINING_IMAGES_FILE)
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
             yield from csv.DictReader(stream)
 

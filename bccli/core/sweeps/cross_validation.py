@@ -31,7 +31,7 @@ def train_folds(
 ) -> Run:
     """Train a run per fold in `root/fold-K` and complete `root` with their pooled test predictions.
 
-    Folds that are complete already are kept. Raises what `network.train` raises.
+    Complete folds are not trained again. Raises what `network.train` raises.
     """
     if not dataset.folds:
         raise UsageError("--fold all: this dataset has splits, not folds; prepare it with --folds")
@@ -61,7 +61,7 @@ def _pool(run: Run, members: list[Run]) -> Run:
     pooled: list[str] = []
     for number, member in enumerate(members):
         header, *lines = (
-            member.part("predictions.csv").read_text("utf-8", "surrogateescape").splitlines(keepends=True)
+            member.file("predictions.csv").read_text("utf-8", "surrogateescape").splitlines(keepends=True)
         )
         pooled += lines if number else [header, *lines]
     write_text(run.root / "predictions.csv", "".join(pooled))

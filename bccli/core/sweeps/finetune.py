@@ -24,7 +24,7 @@ def finetune_all(
     keep_all: bool = True,
 ) -> Sweep:
     """Fine-tune from several layers, each in a folder of its own with a name like vgg16-10-FT."""
-    settings = {"command": "finetune", "base": file_hash(base.part("model.keras")), "data": dataset.hash}
+    settings = {"command": "finetune", "base": file_hash(base.file("model.keras")), "data": dataset.hash}
     inside = replace(context, overwrite=False)
 
     def member(design: Design) -> Member:

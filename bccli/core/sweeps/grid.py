@@ -115,7 +115,7 @@ def name_of(design: Design, *, seeded: bool) -> str:
 
 
 def _settings(design: Design, dataset: Dataset, folds: bool) -> dict[str, Any]:
-    """What all members share, by which a sweep is the same."""
+    """The settings that all members share, and by which a sweep is recognised."""
     shared = design.to_json(Weights(design.weights or "default"))
     shared = {key: value for key, value in shared.items() if key not in _OWN}
     return {"command": "train", "data": dataset.hash, **shared, "fold": "all" if folds else design.fold}

@@ -1,4 +1,4 @@
-"""What a sweep looks like: val against test, and β against the area under the ROC curve."""
+"""Plots of a sweep: val against test, and β against the area under the ROC curve."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

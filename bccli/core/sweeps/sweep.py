@@ -28,7 +28,7 @@ _FOR_ALL = (LeakageError, LockedError, UsageError)
 class Member:
     """One run of a sweep: the name of its folder, what tells it from the others, and how to make it.
 
-    `make` takes the folder, and whether the network is to be kept. `group` names what it is one of several
+    `make` takes the folder, and whether the network is stored. `group` names what it is one of several
     trials of, such as with different seeds.
     """
 
@@ -114,7 +114,7 @@ def _headline(run: Run) -> Figures | None:
 
 
 def _note_time(run: Run, seconds: float) -> None:
-    """How long a run took, kept from when it was made: a later call only recognises it."""
+    """Store how long a new run took; the time of a run that was there before is not overwritten."""
     path = run.root / _TIMES
     if not path.exists():
         path.write_text(f"{seconds:.1f}", encoding="ascii")

@@ -45,7 +45,7 @@ class Built:
 
 @dataclass(frozen=True)
 class _Base:
-    """What a head sits on: the backbone, its maps, and the way from RGB 0–255 to features."""
+    """The network below a head: the backbone, its maps, and the way from RGB 0–255 to features."""
 
     network: Any
     maps: Any
@@ -186,7 +186,7 @@ def take_over(tuning: Tuning, built: Built) -> None:
     import keras
 
     run = load_run(tuning.base)
-    whole = keras.saving.load_model(run.part("model.keras"))
+    whole = keras.saving.load_model(run.file("model.keras"))
     pairs = [(built.maps, whole.get_layer(built.maps.name))]
     if not tuning.fresh_head:
         pairs.append((built.head, whole.get_layer("head")))

@@ -23,7 +23,7 @@ _STATE_SECONDS = 300
 
 @dataclass
 class Progress:
-    """Where training stands; with the arrays of the networks, this is the whole state."""
+    """The progress of a training; with the arrays of the networks, this is the whole state."""
 
     epoch: int = 0
     step: int = 0

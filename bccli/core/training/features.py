@@ -1,4 +1,4 @@
-"""What a frozen backbone makes of images: computed once per image and network, and kept.
+"""The features that a frozen backbone computes, once per image and network, and that are stored.
 
 The store is a folder of chunk files, each a table of pixel hash and feature vector. A chunk is written
 as a whole, so a killed run leaves only complete ones, and several runs may share a store.
@@ -24,7 +24,7 @@ from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import Run
 from bccli.core.training.input_norm import Norm
 
-# A chunk is kept after so many images, or after so many seconds where a network is slow.
+# A chunk is stored after so many images, or after so many seconds where a network is slow.
 CHUNK, CHUNK_SECONDS = 512, 60
 
 # So many images go through a network at a time.
@@ -172,7 +172,7 @@ def compute_features(
 
 
 class Maker(Protocol):
-    """What makes vectors of a `width` of images, a batch at a time."""
+    """Computes vectors of a `width` from images, a batch at a time."""
 
     @property
     def width(self) -> int:
@@ -213,7 +213,7 @@ def compute_vectors(
 
     What is too large for memory is read from the cache where it is needed.
 
-    Raises DataError naming an image that cannot be read, Stopped after a signal (what is done is kept).
+    Raises DataError naming an image that cannot be read, Stopped after a signal (what is done is stored).
     """
     store = FeatureStore(cache / "features" / key.name, maker.width)
     hashes = [sample.sha256 for sample in images.samples]
@@ -238,22 +238,22 @@ def _extend(
     store: FeatureStore, images: ImageSource, missing: list[int], maker: Maker, watcher: Watcher
 ) -> None:
     waiting: list[np.ndarray] = []
-    done, kept_at = 0, time.monotonic()
+    done, stored_at = 0, time.monotonic()
 
-    def keep() -> None:
-        nonlocal done, waiting, kept_at
+    def store_waiting() -> None:
+        nonlocal done, waiting, stored_at
         features = np.concatenate(waiting)
         chunk = missing[done : done + len(features)]
         store.add([images.samples[position].sha256 for position in chunk], features)
-        done, waiting, kept_at = done + len(features), [], time.monotonic()
+        done, waiting, stored_at = done + len(features), [], time.monotonic()
 
     with interruption.deferred(), watcher.track(len(missing), "features") as advance:
         for vectors in maker.vectors(images, np.array(missing)):
             waiting.append(vectors)
             advance(len(waiting[-1]))
-            late = time.monotonic() - kept_at > CHUNK_SECONDS
+            late = time.monotonic() - stored_at > CHUNK_SECONDS
             if late or interruption.stop_requested() or sum(map(len, waiting)) >= CHUNK:
-                keep()
+                store_waiting()
                 interruption.stop_if_requested()
         if waiting:
-            keep()
+            store_waiting()

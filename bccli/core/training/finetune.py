@@ -123,7 +123,7 @@ def design_of(
     own = Head(tuple(settings["dense"]), settings["dropout"], settings["output"], settings.get("head", "gap"))
     tuning = Tuning(
         base=base.root,
-        base_hash=file_hash(base.part("model.keras")),
+        base_hash=file_hash(base.file("model.keras")),
         from_layer=from_layer,
         fresh_head=head is not None,
         train_batch_norm=train_batch_norm,

@@ -27,7 +27,7 @@ class Norm:
 
 
 def learn_norm(samples: Sequence[Sample], images: Images, cache: Path) -> Norm:
-    """The norm of prepared images, computed once per set of images and kept.
+    """The norm of prepared images, computed once per set of images and stored.
 
     Sums are of whole numbers, so that neither order nor threads change a digit. A channel of one value
     has the deviation 1. Raises DataError naming an image that cannot be read.

@@ -20,7 +20,7 @@ _BYTES_PER_CALL = 1 << 23
 
 
 class Inputs(Protocol):
-    """Where a network's inputs come from."""
+    """The source of a network's inputs."""
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
         """Yield the inputs of the examples in `order`, `batch_size` at a time, as they are."""

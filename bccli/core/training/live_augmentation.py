@@ -131,7 +131,7 @@ def with_augmented_copies(
     workers: int,
     compute: Callable[[ImageSource], Rows],
 ) -> tuple[Rows, np.ndarray | None]:
-    """What `compute` makes of images, and behind them of the augmented copies of train that a design wants.
+    """The vectors that `compute` makes of images, then those of a design's augmented copies of train.
 
     `split_codes` (images,) are those of the images. Also returns the row of each image's first copy, -1
     where it has none; None where there is no augmentation.
@@ -145,7 +145,7 @@ def with_augmented_copies(
 
 
 def _copy_hash(sample: Sample, live: LiveImages, number: int) -> str:
-    """What a copy's pixels follow from: 64 hexadecimal digits, like a hash of the pixels themselves."""
+    """The hash of all that determines a copy's pixels: 64 hexadecimal digits, like a hash of the pixels."""
     facts = [sample.sha256, live.policy.to_json(), live.seed, raw_image(sample), number]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -117,7 +117,7 @@ class Fit:
         return self._predict_all(self.examples.inputs.batches(positions, size), stoppable=False)
 
     def _predict_all(self, batches: Iterator[Any], *, stoppable: bool) -> np.ndarray:
-        """Where it is `stoppable`, in the middle of training, a signal is honoured between two batches."""
+        """In the middle of training it is `stoppable`: a signal is obeyed between two batches."""
         probabilities, activate = [], engines.OUTPUTS[self.schedule.output]
         for batch in batches:
             probabilities.append(activate(self._predict(batch).numpy()))
@@ -219,10 +219,9 @@ class Fit:
     def _diverged(self, what: str, step: int) -> DivergedError:
         """The error for numbers that are none any more; the network gets the best weights before."""
         put_weights(self.network, self.trainee.best_weights)
-        kept = self.progress.kept_epoch
         return DivergedError(
             f"the {what} epoch {self.progress.epoch + 1}, step {step}; try a smaller --lr or --clip-norm 1",
-            kept_epoch=kept,
+            kept_epoch=self.progress.kept_epoch,
         )
 
     def _validate(self) -> dict[str, Any]:

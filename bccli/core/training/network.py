@@ -55,7 +55,7 @@ class RunContext:
     `log` opens a run's log.txt for the watcher's messages; `workers` processes augment images;
     `open_images` gives the prepared images, which several runs may share. Where a head on a frozen backbone
     is trained and not `save_network`, its figures and its state stay, but no network; where not
-    `export_tflite`, its model.tflite is made later. Plots are drawn in the `plot_pool` if there is one.
+    `export_tflite`, its model.tflite is made afterwards. Plots are drawn in the `plot_pool` if there is one.
     """
 
     log: Callable[[Path], Any]
@@ -208,7 +208,7 @@ def _with_good_weights(
 
 
 def input_norm(job: Job, images: Images, split_codes: np.ndarray) -> Norm | None:
-    """The mean and deviation of train's pixels, where they take the place of the backbone's own."""
+    """The mean and deviation of train's pixels, where they replace the backbone's own."""
     if job.design.tuning:
         return job.design.tuning.norm
     if job.design.input_norm == "backbone":
@@ -219,7 +219,7 @@ def input_norm(job: Job, images: Images, split_codes: np.ndarray) -> Norm | None
 
 
 def _stores(job: Job, built: Built, images: Images, run: Run, watcher: Watcher) -> bool:
-    """Whether what the frozen layers make of the images is computed once and kept.
+    """Whether the features of the frozen layers are computed once and stored.
 
     Where a fine-tuning could do so and does not, the reason is logged. A run that is continued does what
     it did before, whatever room there is by now: its state is that of the layers that were trained.
@@ -259,7 +259,7 @@ def _inputs(
     norm: Norm | None,
     context: RunContext,
 ) -> Iterator[Inputs]:
-    """What the trainee is fed: images, fresh augmented copies, or what the `stored` layers make of either."""
+    """The inputs of the trainee: images, fresh augmented copies, or the `stored` activations of either."""
     design = job.design
 
     def features(source: ImageSource) -> Any:
@@ -279,7 +279,7 @@ def _inputs(
 
 
 def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built) -> FeatureKey:
-    """By what the features of a job's frozen layers are kept."""
+    """The key under which the features of a job's frozen layers are stored."""
     tuning = job.design.tuning
     return key_of(
         job.backbone,
@@ -294,9 +294,9 @@ def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built
 def _twin(
     job: Job, size: tuple[int, int], built: Built, norm: Norm | None, stores: bool
 ) -> tuple[Any, dict[int, int]]:
-    """What is trained: the tail or the whole itself, or with --mixed-precision its like in float16.
+    """The trained network: the tail or the whole itself, or with --mixed-precision its copy in float16.
 
-    Also returns the depths of its variables. What is kept, exported and measured afterwards is always in
+    Also returns the depths of its variables. The network that is stored, exported and measured is in
     float32.
     """
     import keras

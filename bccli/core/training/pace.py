@@ -1,4 +1,4 @@
-"""How fast a training goes, and what is said of it."""
+"""The speed of a training, and the sentences that report it."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a run folder holds once its network is trained: predictions, figures, plots, its own recipe."""
+"""The contents of a run folder once its network is trained: predictions, figures, plots, its own recipe."""
 
 import csv
 import io
@@ -68,12 +68,12 @@ class Trained:
 
 
 NOT_EXPORTED_YET = {"error": "the tree around it is unfinished"}
-"""What run.json says of a run whose model.tflite is made later."""
+"""What run.json says of a run whose model.tflite is not made yet."""
 
 
 def stored_figures(run: Run) -> list[Figures]:
     """The figures in a run's metrics.json. Raises DataError where the file has changed."""
-    return [Figures(**row) for row in read_json(run.part("metrics.json"))["runs"]]
+    return [Figures(**row) for row in read_json(run.file("metrics.json"))["runs"]]
 
 
 def keeps_network(run: Run) -> bool:
@@ -240,7 +240,7 @@ def some_images(images: Images) -> np.ndarray:
 
 
 def facts_of(job: Job, root: Path) -> dict[str, Any]:
-    """What run.json says of the data and the design, beyond the settings."""
+    """The facts of the data and the design that run.json holds beyond the settings."""
     info = job.dataset.info
     return {
         "backbone": job.backbone.name,

@@ -1,4 +1,4 @@
-"""What nodes answer to the prepared images of a tree: from stored features where their backbone is frozen."""
+"""The nodes' probabilities for the prepared images of a tree, from stored features of frozen backbones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Networks:
     def of(self, run: Run) -> tuple[Any, Any]:
         """The Keras models of a network's run: from RGB 0–255 to features, and from these to scores."""
         if run.root not in self.known:
-            self.known[run.root] = extractor_and_head(load_model(run.part("model.keras")))
+            self.known[run.root] = extractor_and_head(load_model(run.file("model.keras")))
         return self.known[run.root]
 
 
@@ -64,7 +64,7 @@ def answers_of_run(
 ) -> np.ndarray:
     """Probabilities (n, classes) of prepared images below `root`, in the order of the run's classes.
 
-    The features of a frozen backbone are kept in `cache`, its extractor and head in `networks`.
+    The features of a frozen backbone are stored in `cache`, its extractor and head in `networks`.
     """
     key, watcher = frozen_key_of(run), context.watcher
     if key is None:

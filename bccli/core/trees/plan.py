@@ -1,4 +1,4 @@
-"""How a tree of classifiers is to be trained or composed: settings for each node."""
+"""The plan by which a tree of classifiers is trained or composed: settings for each node."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ class Second:
 
 @dataclass(frozen=True)
 class NodeSettings:
-    """How a node is trained."""
+    """The settings by which a node is trained."""
 
     design: Design
     second: Second | None = None

@@ -1,4 +1,4 @@
-"""What answers for a tree of classifiers: all its nodes, and the decision among their answers.
+"""The predictor of a tree of classifiers: all its nodes, and the decision among their answers.
 
 Nodes on the same frozen backbone are one model, `joint`: it makes the features once and the scores of all
 these nodes of them. Each other node is a model of its own.
@@ -31,7 +31,7 @@ JOINT = "joint"
 
 @dataclass(frozen=True)
 class NodePredictor:
-    """What answers for one node or several, and in which columns the children of each are."""
+    """The predictor of one node or several, and the columns of the children of each."""
 
     predictor: RunPredictor
     nodes: tuple[tuple[str, tuple[int, ...]], ...]

@@ -1,4 +1,4 @@
-"""What the run of a tree holds once its nodes are trained: predictions, figures, models of several nodes."""
+"""The contents of the run of a tree once its nodes are trained: predictions, figures, joint models."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def complete_tree(
 def _predict(
     plan: Plan, tree_data: TreeData, nodes: Mapping[str, Run], networks: Networks, context: RunContext
 ) -> Prediction:
-    """What the tree makes of all images that are in a split, from the answers of all nodes to them."""
+    """The predictions of the tree for all images that are in a split, from the answers of all nodes."""
     tree, classes = plan.tree, tree_data.dataset.classes
     answers = {
         node.name: answers_of_node(
@@ -119,7 +119,7 @@ def _write_training_images(run: Run, tree_data: TreeData, reused: Sequence[Run])
 
 
 def _facts(plan: Plan, tree_data: TreeData, run: Run, nodes: Mapping[str, Run]) -> dict[str, Any]:
-    """What run.json says of the data and the nodes, beyond the settings."""
+    """The facts of the data and the nodes that run.json holds beyond the settings."""
     dataset, info = tree_data.dataset, tree_data.dataset.info
     classes = list(dataset.classes)
     return {

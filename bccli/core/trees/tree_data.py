@@ -1,4 +1,4 @@
-"""What a tree is trained on, and the checks before: the dataset, its splits, and runs that are reused."""
+"""The data of a tree, and the checks before training: the dataset, its splits, and runs that are reused."""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from bccli.core.trees.plan import Plan, ReusedRun
 
 @dataclass(frozen=True)
 class TreeData:
-    """What a tree is trained on; `split_codes` (images,) are 0 train, 1 val, 2 test, -1 unused."""
+    """The data that a tree is trained on; `split_codes` (images,) are 0 train, 1 val, 2 test, -1 unused."""
 
     dataset: Dataset
     split_codes: np.ndarray

@@ -203,9 +203,9 @@ def test_clusters_are_numbered_by_their_names() -> None:
         probabilities=None,
         paths=("1.png", "c.png", "2.png", "b.png", "3.png"),
     )
-    assert with_owners(table, pieces=False).owners.tolist() == [1, 3, 0, 2, 1]
+    assert with_owners(table, several_per_image=False).owners.tolist() == [1, 3, 0, 2, 1]
     grouped = replace(table, traits={"group": ("", "x", "", "", "x")})
-    assert with_owners(grouped, pieces=False).owners.tolist() == [1, 1, 0, 2, 1]
+    assert with_owners(grouped, several_per_image=False).owners.tolist() == [1, 1, 0, 2, 1]
 
 
 def test_groups_of_images_are_drawn_as_one() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bccli.core.errors import UsageError
-from bccli.core.runs.aggregation import at_level, holds_pieces, mixed_patients, vote
+from bccli.core.runs.aggregation import at_level, has_several_per_image, mixed_patients, vote
 from bccli.core.runs.predictions import Predictions
 
 
@@ -26,7 +26,7 @@ def patches(**changes) -> Predictions:
 
 
 def test_an_image_has_the_mean_of_its_patches():
-    images = at_level(patches(), "image", pieces=True)
+    images = at_level(patches(), "image", several_per_image=True)
     assert images.paths == ("x", "y", "z")
     assert images.probabilities[:, 1] == pytest.approx([0.6, 1.6 / 3, 0.7])
     assert images.labels.tolist() == [1, 0, 1]
@@ -41,7 +41,7 @@ def test_a_majority_of_patches_can_say_otherwise_and_ties_go_by_probability():
 
 
 def test_a_patient_has_the_mean_of_all_and_the_most_serious_label():
-    patients = at_level(patches(), "patient", pieces=True)
+    patients = at_level(patches(), "patient", several_per_image=True)
     assert patients.patients == ("p", "")
     assert patients.labels.tolist() == [1, 1]
     assert patients.probabilities[0, 1] == pytest.approx(3.4 / 6)
@@ -50,21 +50,21 @@ def test_a_patient_has_the_mean_of_all_and_the_most_serious_label():
 
 def test_children_of_an_image_are_images_of_their_own():
     variants = ("0", "0", "1", "0", "0", "0", "0")
-    images = at_level(patches(traits={"variant": variants}), "image", pieces=True)
+    images = at_level(patches(traits={"variant": variants}), "image", several_per_image=True)
     assert images.paths == ("x", "x#1", "y", "z")
 
 
 def test_without_probabilities_the_most_frequent_class_counts():
-    images = at_level(patches(probabilities=None), "image", pieces=True)
+    images = at_level(patches(probabilities=None), "image", several_per_image=True)
     assert images.predicted.tolist() == [0, 1, 1]
     assert images.probabilities is None
 
 
 def test_whole_images_have_no_patches():
-    assert holds_pieces(patches())
+    assert has_several_per_image(patches())
     whole = patches(sources=())
-    assert not holds_pieces(whole)
-    assert at_level(whole, "image", pieces=False) is whole
+    assert not has_several_per_image(whole)
+    assert at_level(whole, "image", several_per_image=False) is whole
     with pytest.raises(UsageError, match="whole images"):
-        at_level(whole, "patch", pieces=False)
-    assert at_level(patches(), "patch", pieces=True).paths == patches().paths
+        at_level(whole, "patch", several_per_image=False)
+    assert at_level(patches(), "patch", several_per_image=True).paths == patches().paths
