@@ -103,10 +103,10 @@ def _designs(base: Any, screen: console.Console, settings: dict[str, Any]) -> li
     known = base.info.settings
     output = settings["output"] or known["output"]
     fresh = any(is_given(name) for name in ("head", "dense", "dropout", "output"))
-    kept = {"head": known.get("head"), "dense": tuple(known["dense"]), "dropout": known["dropout"]}
-    if settings["head"] is not None and settings["head"] != kept["head"]:
-        kept |= {"dense": None, "dropout": None}
-    wanted = kept | {key: settings[key] for key in kept if settings[key] is not None}
+    stored = {"head": known.get("head"), "dense": tuple(known["dense"]), "dropout": known["dropout"]}
+    if settings["head"] is not None and settings["head"] != stored["head"]:
+        stored |= {"dense": None, "dropout": None}
+    wanted = stored | {key: settings[key] for key in stored if settings[key] is not None}
     loss = settings["loss"] or (known["loss"] if output == known["output"] else None)
     if settings["fold"] is None:
         settings = {**settings, "fold": known["fold"]}

@@ -160,7 +160,7 @@ DATASETS = {
                     field="subtype",
                     tree="benign(fibroadenoma, tubular_adenoma), "
                     "malignant(ductal_carcinoma, mucinous_carcinoma)",
-                    published="eva:breakhis_part",
+                    published="eva:breakhis_split",
                 ),
             ),
             "CC BY 4.0",
@@ -208,7 +208,7 @@ DATASETS = {
                     "eva",
                     _FOUR,
                     tree="non_carcinoma(normal, benign), carcinoma(in_situ, invasive)",
-                    published="eva:bach_part",
+                    published="eva:bach_split",
                 ),
             ),
             "CC BY-NC-ND 4.0 (ICIAR2018)",

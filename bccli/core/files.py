@@ -88,8 +88,8 @@ def leaves_folder(name: str) -> bool:
 
     A backslash and a drive count, too: another system reads them as a way out.
     """
-    parts = name.split("/")
-    return not parts[0] or ".." in parts or "\\" in name or "\0" in name or parts[0][1:2] == ":"
+    segments = name.split("/")
+    return not segments[0] or ".." in segments or "\\" in name or "\0" in name or segments[0][1:2] == ":"
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -490,7 +490,7 @@ def test_predict_gets_the_pixels_that_prepare_wrote_with_every_step_for_mammogra
         for lesion, sample in zip(ordered, dataset.samples, strict=True):
             mask = lesion_mask(lesion.seed)
             raw = decode_deep(source / sample.source)
-            (anew,) = prepare_image(raw, dataset.preparation, mask).pieces
+            (anew,) = prepare_image(raw, dataset.preparation, mask).patches
             assert (decode(tmp_path / f"data{number}" / sample.path) == anew.image).all()
 
 
@@ -524,7 +524,7 @@ def test_a_white_edge_of_the_film_is_left_out_under_honest_and_predict_does_the_
             image = decode(tmp_path / f"data{number}" / row["path"])
             (anew,) = prepare_image(
                 decode_deep(tmp_path / "raw" / row["source"]), dataset.preparation, marked
-            ).pieces
+            ).patches
             assert (image == anew.image).all()
             if protocol == "paper":
                 assert (image == plainly(film, marked)[:, :, None]).all()

@@ -524,7 +524,7 @@ def test_predict_gets_the_pixels_that_prepare_wrote(root: Path, tmp_path: Path) 
         assert len(dataset.samples) == 8
         for sample in dataset.samples:
             written = decode(data / sample.path)
-            (anew,) = prepare_image(decode(raw / sample.source), dataset.preparation).pieces
+            (anew,) = prepare_image(decode(raw / sample.source), dataset.preparation).patches
             assert (written == anew.image).all()
 
 

@@ -142,7 +142,7 @@ def test_predict_takes_the_same_steps(bccli: Bccli, slides: Path, tmp_path: Path
     dataset = load_dataset(data)
     for sample in dataset.samples[:12]:
         prepared = prepare_image(decode(slides / sample.source), dataset.preparation)
-        (same,) = [p for p in prepared.pieces if (p.row, p.col) == (sample.row, sample.col)]
+        (same,) = [p for p in prepared.patches if (p.row, p.col) == (sample.row, sample.col)]
         assert (decode(data / sample.path) == same.image).all()
     stored = [row for row in read_rows(run / "predictions.csv") if row["split"] == "test"]
     sources = sorted({row["source"] for row in stored})

@@ -48,14 +48,14 @@ class Pair:
     def to_row(self) -> list[str]:
         """Its cells in the order of `COLUMNS`."""
         both = (self.one, self.other)
-        parts = [part_of(sample) for sample in both]
+        splits = [split_or_fold(sample) for sample in both]
         cells = [getattr(sample, name) for name in ("path", "source", "label") for sample in both]
         measured = "" if self.similarity is None else f"{self.similarity:.4f}"
         patients = [sample.patient for sample in both]
-        return [self.kind, *cells, *parts, *patients, str(self.distance), measured]
+        return [self.kind, *cells, *splits, *patients, str(self.distance), measured]
 
 
-def part_of(sample: Sample) -> str:
+def split_or_fold(sample: Sample) -> str:
     """The split of a sample, or `fold K`."""
     return sample.split or ("" if sample.fold is None else f"fold {sample.fold}")
 

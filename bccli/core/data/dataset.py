@@ -198,6 +198,6 @@ _SPELLINGS = {
 
 def _plain(value: Any, mark: str) -> str:
     if isinstance(value, list):
-        texts = (f"{part:g}" if isinstance(part, float) else str(part) for part in value)
+        texts = (f"{number:g}" if isinstance(number, float) else str(number) for number in value)
         return mark.join(texts) or "none"
     return "none" if value is None or value == "" else str(value)

@@ -113,7 +113,7 @@ def read_tree(path: Path) -> Tree:
         definitions[name] = _siblings(tokens[2:], f"--tree {path}: {name}")
     if not definitions:
         raise UsageError(f"--tree {path}: is empty; write 'a, b(c, d)'")
-    tree = _grown(definitions, f"--tree {path}")
+    tree = _expanded(definitions, f"--tree {path}")
     _check(tree, f"--tree {path}")
     return tree
 
@@ -198,13 +198,13 @@ def _siblings(tokens: Sequence[_Token], where: str) -> tuple[Tree, ...]:
     return tuple(levels[0])
 
 
-def _grown(definitions: Mapping[str, tuple[Tree, ...]], where: str) -> Tree:
+def _expanded(definitions: Mapping[str, tuple[Tree, ...]], where: str) -> Tree:
     """The tree that definitions of its nodes make, from the root on."""
     if ROOT not in definitions:
         raise UsageError(f"{where}: has no line '{ROOT}: …'; say what the first classifier tells apart")
     used: set[str] = set()
 
-    def grow(tree: Tree, above: tuple[str, ...]) -> Tree:
+    def expand(tree: Tree, above: tuple[str, ...]) -> Tree:
         if tree.name in above:
             cycle = " → ".join((*above[above.index(tree.name) :], tree.name))
             raise UsageError(f"{where}: goes in a circle ({cycle}); a node cannot be below itself")
@@ -216,22 +216,22 @@ def _grown(definitions: Mapping[str, tuple[Tree, ...]], where: str) -> Tree:
         if len(below) > DEEPEST:
             raise UsageError(f"{where}: is more than {DEEPEST} levels deep; join some of them")
         children = definitions.get(tree.name, tree.children)
-        return Tree(tree.name, tuple(grow(child, below) for child in children))
+        return Tree(tree.name, tuple(expand(child, below) for child in children))
 
-    tree = grow(Tree(ROOT), ())
+    tree = expand(Tree(ROOT), ())
     for name in definitions:
         if name not in used:
-            grow(Tree(name), ())  # says so where it is in a circle
+            expand(Tree(name), ())  # says so where it is in a circle
             raise UsageError(f"{where}: {name} is below no other node; name it among the children of one")
     return tree
 
 
 def _check(tree: Tree, where: str) -> None:
-    seen: set[str] = set()
+    met: set[str] = set()
     for name in _all_names(tree):
-        if name in seen:
+        if name in met:
             raise UsageError(f"{where}: has {name} twice; each label and each node has one place")
-        seen.add(name)
+        met.add(name)
     for node in tree.inner:
         if len(node.children) < 2:
             only = f"only {node.names[0]}" if node.children else "nothing"

@@ -54,7 +54,7 @@ class Leak:
     patients: int = 0
     identical: int = 0
     near_duplicates: int | None = None
-    children: int = 0
+    relatives: int = 0
     examples: tuple[tuple[int, int], ...] = ()
     equal: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
     pairs: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
@@ -62,7 +62,7 @@ class Leak:
     @property
     def blocking(self) -> bool:
         """Whether this would stop training if it reached test; near-duplicates alone do not."""
-        return bool(self.patients or self.identical or self.children)
+        return bool(self.patients or self.identical or self.relatives)
 
     def to_json(self) -> dict[str, int | None]:
         """The four counts under their names in reports."""
@@ -70,7 +70,7 @@ class Leak:
             "patients": self.patients,
             "identical": self.identical,
             "near_duplicates": self.near_duplicates,
-            "children": self.children,
+            "children": self.relatives,
         }
 
 
@@ -92,11 +92,11 @@ OTHER_SIDE = {
 def leak_sentences(leaks: Mapping[str, Mapping[str, int | None]]) -> list[str]:
     """An audit in words, one sentence for each part that shares anything; `leaks` holds `Leak.to_json`s."""
     sentences = []
-    for part, counts in leaks.items():
+    for split, counts in leaks.items():
         shared = [f"{amount} {_WORDS[kind][amount != 1]}" for kind, amount in counts.items() if amount]
         if shared:
-            verb = "share" if part == "folds" else "shares"
-            sentences.append(f"{part} {verb} {', '.join(shared)} with {OTHER_SIDE[part]}")
+            verb = "share" if split == "folds" else "shares"
+            sentences.append(f"{split} {verb} {', '.join(shared)} with {OTHER_SIDE[split]}")
     return sentences
 
 
@@ -144,7 +144,7 @@ def _find_leak(facts: ImageFacts, sides: Iterable[_Sides]) -> Leak:
     families = _families(facts.parents)
     patients = _over(sides, lambda ins, out: _equal(facts.patients, ins & (facts.patients >= 0), out))
     identical = _over(sides, lambda ins, out: _equal(facts.pixels, ins & ~facts.blank, out & ~facts.blank))
-    children = _over(sides, lambda ins, out: _equal(families, ins, out))
+    relatives = _over(sides, lambda ins, out: _equal(families, ins, out))
     similar = None
     if facts.perceptual is not None:
         hashes, candidates = facts.perceptual, ~facts.blank
@@ -155,8 +155,8 @@ def _find_leak(facts: ImageFacts, sides: Iterable[_Sides]) -> Leak:
         patients=len(np.unique(facts.patients[patients.inside])),
         identical=len(identical.inside),
         near_duplicates=None if similar is None else len(similar.inside),
-        children=len(children.inside),
-        examples=_examples([identical, children, patients, *([similar] if similar else [])]),
+        relatives=len(relatives.inside),
+        examples=_examples([identical, relatives, patients, *([similar] if similar else [])]),
         equal=identical.rows,
         pairs=() if similar is None else similar.rows,
     )

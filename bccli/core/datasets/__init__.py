@@ -63,11 +63,11 @@ def _function(name: str) -> Any:
 
 def _published(samples: Iterator[Sample], task: Task, reading: Reading, skip: Skip) -> Iterator[Sample]:
     """The images of a split that others publish figures on, which is the dataset's own under paper."""
-    part_of = _function(task.published)
+    published_split = _function(task.published)
     for sample in samples:
-        part = part_of(sample)
-        if part:
-            yield replace(sample, split=part if reading.protocol == "paper" else "")
+        split = published_split(sample)
+        if split:
+            yield replace(sample, split=split if reading.protocol == "paper" else "")
         else:
             skip(sample.source, "other_task")
 

@@ -115,13 +115,13 @@ class _Files:
         for info in (path for path in files_near(source, ".csv") if path.name == _INFO):
             self._add_info(info, {"/".join(name.split("/")[-2:]): name for name in names})
 
-    def _add_info(self, path: Path, by_place: dict[str, str]) -> None:
+    def _add_info(self, path: Path, by_path_end: dict[str, str]) -> None:
         """Images of the JPEG copy by its own table, whatever their folders are called."""
         for line in read_index(path, ("image_path", "SeriesInstanceUID")):
-            place = "/".join(line.get("image_path").replace("\\", "/").split("/")[-2:])
+            path_end = "/".join(line.get("image_path").replace("\\", "/").split("/")[-2:])
             files = self._by_series.setdefault(line.get("SeriesInstanceUID"), [])
-            if place in by_place and by_place[place] not in files:
-                files.append(by_place[place])
+            if path_end in by_path_end and by_path_end[path_end] not in files:
+                files.append(by_path_end[path_end])
 
     def find(self, path: str) -> list[str]:
         """The images of the series that a CSV's path is in; the one of the same name first."""

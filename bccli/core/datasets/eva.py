@@ -21,7 +21,7 @@ _PER_FOLDER = 100
 _TESTED = ((41, 58), (60, 89), (139, 168), (240, 257), (260, 272), (345, 367))
 
 
-def breakhis_part(sample: Sample) -> str:
+def breakhis_split(sample: Sample) -> str:
     """train or test of a BreakHis image, by its slide; empty for one of another subtype.
 
     339 images at 40× are test and 1,132 train.
@@ -32,7 +32,7 @@ def breakhis_part(sample: Sample) -> str:
     return "test" if match["slide"].upper() in _SLIDES else "train"
 
 
-def bach_part(sample: Sample) -> str:
+def bach_split(sample: Sample) -> str:
     """train or test of one of BACH's 400 photographs, by its number among all (folder by folder, from 0);
     empty for any other image. 132 are test and 268 train.
     """

@@ -105,7 +105,7 @@ def check_shape(name: str, levels: np.ndarray, shape: tuple[int, int]) -> None:
 
 def is_scalable(levels: np.ndarray, shape: tuple[int, int]) -> bool:
     """Whether levels (height, width) are a smaller or larger mask of an image of this shape."""
-    down, across = (whole / part for whole, part in zip(shape, levels.shape, strict=True))
+    down, across = (whole / own for whole, own in zip(shape, levels.shape, strict=True))
     return (
         abs(down / across - 1) <= _SAME_ASPECT
         and (_are_plausible(down, across) or _are_plausible(1 / down, 1 / across))

@@ -37,13 +37,13 @@ def read_mini_ddsm(source: Path, reading: Reading, skip: Skip) -> Iterator[Sampl
     files = {name.lower(): name for name in image_files(root)}
     lines = _lines(source, files)
     marked = {_breast(line) for line in lines if _contours(line)}
-    seen: set[str] = set()
+    listed: set[str] = set()
     for line in lines:
         path = _path_in(line, "fullPath")
-        if path.lower() in seen or path.lower() not in files:
-            skip(path, "copy" if path.lower() in seen else "missing")
+        if path.lower() in listed or path.lower() not in files:
+            skip(path, "copy" if path.lower() in listed else "missing")
             continue
-        seen.add(path.lower())
+        listed.add(path.lower())
         contours = _contours(line)
         status = line.coded("Status", _STATUSES)
         if contours and status == "normal":

@@ -77,7 +77,7 @@ def draw_sample(
     match = _SOURCE.fullmatch(source)
     if match is None:
         raise DataError(f"{source}: not the name of a phantom; take it from the manifest's column source")
-    patient, slide, number = (int(match[part]) for part in ("patient", "slide", "number"))
+    patient, slide, number = (int(match[group]) for group in ("patient", "slide", "number"))
     return draw_phantom(
         match["kind"], match["label"], seed=seed, patient=patient, slide=slide, number=number, size=size
     )

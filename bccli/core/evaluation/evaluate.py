@@ -199,15 +199,15 @@ def _of_units(patches: Predictions, images: Predictions) -> Predictions:
 
 def _groups(asked: Measurement, rows: Predictions) -> tuple[Figures, ...]:
     """The figures of each value of a trait, numbers in their order: rows are chosen, then merged."""
-    subject, traits = asked.subject, rows.traits
-    name = _column_meant(str(asked.terms.by), traits)
-    if name not in traits or not any(traits[name]):
-        telling = sorted(key for key, values in traits.items() if ":" not in key and len(set(values)) > 1)
+    subject, further = asked.subject, rows.further
+    name = _column_meant(str(asked.terms.by), further)
+    if name not in further or not any(further[name]):
+        telling = sorted(key for key, values in further.items() if ":" not in key and len(set(values)) > 1)
         raise DataError(
             f"{subject.name}: does not say the {name} of its images{nearest(name, telling)}; --by can be "
             f"{', '.join(telling) or 'nothing here'}"
         )
-    values = np.array([value if known_patient(value) else "" for value in rows.traits[name]], object)
+    values = np.array([value if known_patient(value) else "" for value in rows.further[name]], object)
     return tuple(
         replace(_figures(asked, rows.where(values == value))[1], group=f"{name} {value or 'unknown'}")
         for value in sorted(set(values.tolist()), key=_as_number)

@@ -79,7 +79,7 @@ def _table(run: Run, samples: Sequence[Sample], answers: Prediction) -> Predicti
         probabilities=answers.probabilities,
         paths=tuple(sample.path for sample in samples),
         sources=tuple(sample.source for sample in samples),
-        traits={
+        further={
             **{name: tuple(_text(getattr(sample, name)) for sample in samples) for name in FURTHER_COLUMNS},
             **{name: tuple(map(repr, values.tolist())) for name, values in answers.columns.items()},
         },

@@ -35,7 +35,7 @@ def answers_in(tree: Tree, units: Predictions, *, merged: bool) -> dict[str, Flo
 
     The latter are also those of a flat run, whose nodes are sums. None without either.
     """
-    stored = None if merged else from_columns(tree, units.traits)
+    stored = None if merged else from_columns(tree, units.further)
     if stored is not None or units.probabilities is None:
         return stored
     return answers_behind(tree, units.probabilities, units.classes)
@@ -46,7 +46,7 @@ def _located(node: str, units: Predictions) -> dict[str, float | int] | None:
     box, and the mean overlap of the boxes. None where that is not known."""
     try:
         values = [
-            [real(text) for text in units.traits.get(column, ()) if text]
+            [real(text) for text in units.further.get(column, ()) if text]
             for column in columns_of_regions(node)
         ]
     except ValueError:  # another tool's columns of these names

@@ -34,7 +34,7 @@ def close_pairs(probes: np.ndarray, wanted: np.ndarray) -> Pairs:
 
     Of several windows, the closest counts, the first of equals.
     """
-    found = [_unique(part) for part in _hits(probes, wanted)]
+    found = [_unique(hits) for hits in _hits(probes, wanted)]
     table = _unique(np.concatenate([np.zeros((0, 4), np.int64), *found]))
     return Pairs(*table.T)
 
@@ -60,9 +60,12 @@ def _hits(probes: np.ndarray, wanted: np.ndarray) -> Iterator[np.ndarray]:
             asked = (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1)
             lows = np.searchsorted(keys[order], asked, "left")
             counts = np.searchsorted(keys[order], asked, "right") - lows
-            for part in _portions(counts):
+            for portion in _portions(counts):
                 yield _compared(
-                    own, order, wanted, (rows[part], windows[part], hashes[part], lows[part], counts[part])
+                    own,
+                    order,
+                    wanted,
+                    (rows[portion], windows[portion], hashes[portion], lows[portion], counts[portion]),
                 )
 
 

@@ -1,4 +1,4 @@
-"""CLAHE, contrast-limited adaptive histogram equalisation, as OpenCV does it; of a part, only what it needs.
+"""CLAHE, contrast-limited adaptive histogram equalisation, as OpenCV does it; of a box, only its tiles.
 
 Pizer et al., 1987, "Adaptive histogram equalization and its variations"; CBIS-DDSM paper, section 4.3.1.
 """
@@ -18,7 +18,7 @@ TILES = 8
 
 
 class Box(NamedTuple):
-    """A part of an image in pixels; `right` and `bottom` are the first ones outside."""
+    """A rectangle of an image in pixels; `right` and `bottom` are the first ones outside."""
 
     left: int
     top: int
@@ -26,7 +26,7 @@ class Box(NamedTuple):
     bottom: int
 
     def of(self, image: np.ndarray) -> np.ndarray:
-        """That part of an image, as a view."""
+        """That rectangle of an image, which shares its memory."""
         return image[self.top : self.bottom, self.left : self.right]
 
 
@@ -36,11 +36,11 @@ def equalise(grey: np.ndarray) -> np.ndarray:
     return equalised
 
 
-def equalise_part(greys: Greys, box: Box) -> np.ndarray:
-    """That part of the equalised image, to the pixel, from the tiles around it alone."""
+def equalise_box(greys: Greys, box: Box) -> np.ndarray:
+    """That rectangle of the equalised image, to the pixel, from the tiles around it alone."""
     if not _is_mirrored():
         return box.of(equalise(greys.whole()))
-    return _equalise_part(greys, box)
+    return _equalise_box(greys, box)
 
 
 @cache
@@ -48,22 +48,22 @@ def _is_mirrored() -> bool:
     """Whether this OpenCV computes as `_equalise_part` does, tried on a pattern."""
     rows, columns = np.indices((67, 83))
     pattern = ((rows * 7 + columns * columns * 3 + (rows * columns) // 5) % 256).astype(np.uint8)
-    return bool(np.array_equal(equalise(pattern), _equalise_part(Greys(pattern), Box(0, 0, 83, 67))))
+    return bool(np.array_equal(equalise(pattern), _equalise_box(Greys(pattern), Box(0, 0, 83, 67))))
 
 
-def _equalise_part(greys: Greys, box: Box) -> np.ndarray:
+def _equalise_box(greys: Greys, box: Box) -> np.ndarray:
     height, width = _tile_sides(greys.shape)
     above, below, down = _neighbours(box.top, box.bottom, height)
     before, after, across = _neighbours(box.left, box.right, width)
     curves = np.zeros((TILES, TILES, 256), np.float32)
     for row in range(above[0], below[-1] + 1):
         for column in range(before[0], after[-1] + 1):
-            tile = greys.part(
+            tile = greys.crop(
                 _mirrored(row * height, (row + 1) * height, greys.shape[0]),
                 _mirrored(column * width, (column + 1) * width, greys.shape[1]),
             )
             curves[row, column] = _curve(tile)
-    values = greys.part(slice(box.top, box.bottom), slice(box.left, box.right))
+    values = greys.crop(slice(box.top, box.bottom), slice(box.left, box.right))
 
     def level(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """What the values become by the curves of some tiles, float32."""
@@ -91,18 +91,20 @@ def _mirrored(start: int, stop: int, length: int) -> slice | np.ndarray:
     """Rows or columns, those beyond the end mirrored about the last one."""
     if stop <= length:
         return slice(start, stop)
-    places = np.arange(start, stop)
+    positions = np.arange(start, stop)
     period = max(2 * (length - 1), 1)
-    places %= period
-    return np.minimum(places, period - places)
+    positions %= period
+    return np.minimum(positions, period - positions)
 
 
 def _neighbours(start: int, stop: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each pixel along one direction the tiles whose centres are before and after it, and how far the
     latter counts, float32."""
-    places = np.arange(start, stop).astype(np.float32) * (np.float32(1) / np.float32(side)) - np.float32(0.5)
-    tiles = np.floor(places).astype(np.int64)
-    shares = places - tiles.astype(np.float32)
+    positions = np.arange(start, stop).astype(np.float32) * (np.float32(1) / np.float32(side)) - np.float32(
+        0.5
+    )
+    tiles = np.floor(positions).astype(np.int64)
+    shares = positions - tiles.astype(np.float32)
     return np.clip(tiles, 0, TILES - 1), np.clip(tiles + 1, 0, TILES - 1), shares
 
 

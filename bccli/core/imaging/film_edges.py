@@ -81,10 +81,10 @@ def _mark_saturated(edge: np.ndarray, grey: np.ndarray, level: float, low: float
             slice(max(top - reach, 0), top + height + reach),
             slice(max(left - reach, 0), left + width + reach),
         )
-        part = taken[1:-1, 1:-1][window] == number
-        beside = _beside_part(part, grey[window], reach)
+        component = taken[1:-1, 1:-1][window] == number
+        beside = _levels_beside(component, grey[window], reach)
         if len(beside) and np.median(beside) - low <= _FALL * (level - low):
-            edge[window] |= part
+            edge[window] |= component
             found = True
     return found
 
@@ -152,13 +152,13 @@ def _seeds(bright: np.ndarray, border: Border) -> list[tuple[int, int]]:
     return [(start, column) if isinstance(row, slice) else (row, start) for start in starts]  # type: ignore[misc]
 
 
-def _beside_part(part: np.ndarray, grey: np.ndarray, reach: int) -> np.ndarray:
-    """The levels (n,) of an image `reach` pixels away from a part of it, up, down, left and right.
+def _levels_beside(component: np.ndarray, grey: np.ndarray, reach: int) -> np.ndarray:
+    """The levels (n,) of an image `reach` pixels away from a component of it, up, down, left and right.
 
     Of large images, some 200 lines in each direction are looked at.
     """
     found = []
-    for inside, image in ((part, grey), (part.T, grey.T)):
+    for inside, image in ((component, grey), (component.T, grey.T)):
         step = slice(None, None, max(inside.shape[1] // 200, 1))
         inside, image = np.ascontiguousarray(inside[:, step]), image[:, step]
         for forth in (slice(None), slice(None, None, -1)):
@@ -183,11 +183,11 @@ def _mark_strip(marks: np.ndarray, lines: np.ndarray, low: float, high: float) -
     falls = (ends + 2 * reach <= depth) & (beside - low <= _FALL * (bright - low))
     known = np.zeros(len(lines), bool)
     known[first[falls]] = True
-    kept = _coherent(known)[first]
-    if not kept.any():
+    coherent = _coherent(known)[first]
+    if not coherent.any():
         return False
     ends = _faded_ends(chosen, ends, beside + _FADED * (bright - beside), reach)
-    marks[first[kept]] |= np.arange(depth) < ends[kept, None]
+    marks[first[coherent]] |= np.arange(depth) < ends[coherent, None]
     return True
 
 
@@ -195,9 +195,9 @@ def _run_ends(bright: np.ndarray, gap: int) -> np.ndarray:
     """How far each line (lines, depth) is bright from its start on, gaps up to `gap` pixels passed over."""
     across = np.ascontiguousarray(bright.T)  # (depth, lines): NumPy accumulates whole rows at a time
     depth = len(across)
-    places = np.arange(depth, dtype=np.int16)[:, None]
-    last = np.maximum.accumulate(np.where(across, places, np.int16(-1)), axis=0)
-    broken = places - last > gap
+    indices = np.arange(depth, dtype=np.int16)[:, None]
+    last = np.maximum.accumulate(np.where(across, indices, np.int16(-1)), axis=0)
+    broken = indices - last > gap
     stops = np.where(broken.any(axis=0), broken.argmax(axis=0), depth)
     return last[np.maximum(stops - 1, 0), np.arange(len(bright))].astype(np.int64) + 1
 
@@ -215,8 +215,8 @@ def _faded_ends(lines: np.ndarray, ends: np.ndarray, levels: np.ndarray, reach: 
 
 def _window(lines: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
     """So many pixels of each line from its start on, float64; the last one again beyond the end."""
-    places = np.minimum(starts[:, None] + np.arange(length), lines.shape[1] - 1)
-    return np.take_along_axis(lines, places, axis=1).astype(np.float64)
+    indices = np.minimum(starts[:, None] + np.arange(length), lines.shape[1] - 1)
+    return np.take_along_axis(lines, indices, axis=1).astype(np.float64)
 
 
 def _coherent(known: np.ndarray) -> np.ndarray:

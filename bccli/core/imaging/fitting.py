@@ -69,18 +69,18 @@ def _target(choose: Callable[..., float], raw: Size, size: Size) -> Size:
     return max(1, round(raw[0] * factor)), max(1, round(raw[1] * factor))
 
 
-def raw_place(point: tuple[float, float], fit: str, raw: Size, size: Size) -> tuple[float, float]:
+def raw_point(point: tuple[float, float], fit: str, raw: Size, size: Size) -> tuple[float, float]:
     """Where in an image of the size `raw` a point (x, y) of the fitted one of `size` comes from."""
     choose = _CHOICES.get(fit)
     target = _target(choose, raw, size) if choose else size
     # what was added or cut away on the left and at the top, as `pad` and `crop` round it
     offsets = (
-        (whole - part) // 2 if whole >= part else -((part - whole) // 2)
-        for whole, part in zip(size, target, strict=True)
+        (whole - wanted) // 2 if whole >= wanted else -((wanted - whole) // 2)
+        for whole, wanted in zip(size, target, strict=True)
     )
     x, y = (
-        (value - offset) * full / part
-        for value, offset, full, part in zip(point, offsets, raw, target, strict=True)
+        (value - offset) * full / wanted
+        for value, offset, full, wanted in zip(point, offsets, raw, target, strict=True)
     )
     return x, y
 

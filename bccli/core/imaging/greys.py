@@ -1,4 +1,4 @@
-"""Images of any depth as 8-bit grey, whole or in part."""
+"""Images of any depth as 8-bit grey, whole or a rectangle of them."""
 
 from functools import cached_property
 
@@ -13,7 +13,7 @@ _NORMALISED = (np.uint16, np.int16)
 
 
 class Greys:
-    """A decoded image as 8-bit grey, of which only the parts that are asked for are computed.
+    """A decoded image as 8-bit grey, of which only the rectangles that are asked for are computed.
 
     8 bits stay as they are, deeper grey is stretched by its own minimum and maximum as `cv2.normalize`
     does it (CBIS-DDSM paper, section 4.3.1), colours become their luminance. With `trim_edge`, the white
@@ -44,7 +44,7 @@ class Greys:
         """The image, uint8 (height, width)."""
         return self._pixels if self._pixels.dtype == np.uint8 else normalise(self._pixels)
 
-    def part(self, rows: slice | np.ndarray, columns: slice | np.ndarray) -> np.ndarray:
+    def crop(self, rows: slice | np.ndarray, columns: slice | np.ndarray) -> np.ndarray:
         """Some of its rows and columns, uint8."""
         pixels = self._pixels[rows][:, columns]
         if self._pixels.dtype == np.uint8:

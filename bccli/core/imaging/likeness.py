@@ -40,14 +40,14 @@ def _windows() -> tuple[tuple[float, float, float], ...]:
     shifts = [(1.0, x / 100, y / 100) for y in steps for x in steps if (y, x) >= (0, 0)]
     crops = [
         (scale, x / 100, y / 100)
-        for scale, places in (
+        for scale, positions in (
             (0.975, (-1.25, 0, 1.25)),
             (0.95, (-2.5, -1.25, 0, 1.25, 2.5)),
             (0.925, (0,)),
             (0.9, (0,)),
         )
-        for x in places
-        for y in places
+        for x in positions
+        for y in positions
     ]
     return (*shifts, *crops)
 
@@ -68,11 +68,11 @@ def probe_hashes(grey: np.ndarray) -> np.ndarray:
     return np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64)
 
 
-def similarity(whole: np.ndarray, part: np.ndarray, window: int) -> float:
-    """The structural similarity of two small greys, -1 to 1, of which the middle of `part` is about a
+def similarity(whole: np.ndarray, detail: np.ndarray, window: int) -> float:
+    """The structural similarity of two small greys, -1 to 1, of which the middle of `detail` is about a
     window of `whole`: the window is first fitted to it (Gauss and Newton, in place and size).
     """
-    middle = _standard(_look(part, np.array([1.0, 1.0, 0.0, 0.0])))
+    middle = _standard(_look(detail, np.array([1.0, 1.0, 0.0, 0.0])))
     scale, right, down = WINDOWS[window]
     fitted = _fit(whole, middle, np.array([scale, scale, right, down]))
     from skimage.metrics import structural_similarity
@@ -87,26 +87,26 @@ _LOWEST, _HIGHEST = np.array([0.87, 0.87, -0.06, -0.06]), np.array([1.12, 1.12, 
 _MOST = 0.03
 
 
-def _fit(whole: np.ndarray, middle: Floats, place: Floats) -> Floats:
+def _fit(whole: np.ndarray, middle: Floats, position: Floats) -> Floats:
     """The window of `whole` that is most like `middle`, standardised."""
     best, closest = middle, -1.0
     for step in range(_STEPS + 1):
-        window = _standard(_look(whole, place))
+        window = _standard(_look(whole, position))
         likeness = float((window * middle).mean())
         settled = step > 1 and likeness <= closest + _SETTLED
         if likeness > closest:
             best, closest = window, likeness
         if settled or closest < _HOPELESS:
             break
-        slopes = [(_standard(_look(whole, place + move)) - window).ravel() / move.sum() for move in _MOVES]
+        slopes = [(_standard(_look(whole, position + move)) - window).ravel() / move.sum() for move in _MOVES]
         change = np.linalg.lstsq(np.stack(slopes, axis=1), (middle - window).ravel(), rcond=None)[0]
-        place = np.clip(place + np.clip(change, -_MOST, _MOST), _LOWEST, _HIGHEST)
+        position = np.clip(position + np.clip(change, -_MOST, _MOST), _LOWEST, _HIGHEST)
     return best
 
 
-def _look(grey: np.ndarray, place: Floats) -> Floats:
+def _look(grey: np.ndarray, position: Floats) -> Floats:
     """A window of a small grey, (32, 32); `place` is its width, height, right and down."""
-    width, height, right, down = place
+    width, height, right, down = position
     return _sampler(height, down) @ grey.astype(np.float64) @ _sampler(width, right).T
 
 
@@ -118,9 +118,9 @@ def _standard(window: Floats) -> Floats:
 def _sampler(scale: float, offset: float) -> Floats:
     """What takes 48 pixels to the 32 of a window in their middle: (32, 48), linear between pixels."""
     fine = np.arange(_WINDOW * _FINE)
-    places = (0.5 + offset + _INNER * scale * ((fine + 0.5) / len(fine) - 0.5)) * SIDE - 0.5
-    pixels = np.clip(np.floor(places), 0, SIDE - 2).astype(int)
-    shares = np.clip(places - pixels, 0, 1)
+    positions = (0.5 + offset + _INNER * scale * ((fine + 0.5) / len(fine) - 0.5)) * SIDE - 0.5
+    pixels = np.clip(np.floor(positions), 0, SIDE - 2).astype(int)
+    shares = np.clip(positions - pixels, 0, 1)
     matrix = np.zeros((len(fine), SIDE))
     matrix[fine, pixels] = 1 - shares
     matrix[fine, pixels + 1] += shares

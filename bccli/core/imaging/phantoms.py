@@ -132,34 +132,34 @@ def draw_phantom(
     (height × width, 255 on the glands, the tumour nests or the mass, 0 elsewhere). Raises DataError
     for an unknown kind or label.
     """
-    painter = find_kind(kind)
+    paint = find_kind(kind)
     if label not in LABELS:
         raise DataError(f"{label}: no such phantom label; use {' or '.join(LABELS)}")
     levels = ((patient, 0, 0), (patient, slide, 0), (patient, slide, number))
-    key = (seed, list(PAINTERS).index(kind))
+    key = (seed, list(PAINT_FUNCTIONS).index(kind))
     # The level is part of the key because numpy pads keys with zeros: [1] and [1, 0] draw alike.
     draws = Draws(*(np.random.default_rng([level, *key, *who]) for level, who in enumerate(levels)))
-    image, region = painter(label, draws, Canvas(*size), slide)
+    image, region = paint(label, draws, Canvas(*size), slide)
     return np.clip(image + 0.5, 0, 255).astype(np.uint8), region.astype(np.uint8) * 255
 
 
-Painter = Callable[[str, Draws, Canvas, int], tuple[Map, NDArray[np.bool_]]]
+PaintFunction = Callable[[str, Draws, Canvas, int], tuple[Map, NDArray[np.bool_]]]
 
 
-def find_kind(kind: str) -> Painter:
+def find_kind(kind: str) -> PaintFunction:
     """The function that draws this kind of phantom. Raises DataError that names the kinds."""
     try:
-        return PAINTERS[kind]
+        return PAINT_FUNCTIONS[kind]
     except KeyError:
-        raise DataError(f"{kind}: no such phantom; use {' or '.join(PAINTERS)}") from None
+        raise DataError(f"{kind}: no such phantom; use {' or '.join(PAINT_FUNCTIONS)}") from None
 
 
 def paint_histology(label: str, draws: Draws, canvas: Canvas, slide: int) -> tuple[Map, NDArray[np.bool_]]:
     """Draw stained tissue: glands as rings around a lumen, or nests of the same cells without rings."""
     rng = draws.image
-    hematoxylin, eosin, light = draws.vary(0.12), draws.vary(0.14), draws.vary(0.015)
+    hematoxylin, eosin, brightness = draws.vary(0.12), draws.vary(0.14), draws.vary(0.015)
     collagen = _draw_collagen(rng, canvas)
-    glands, counts = _place_glands(rng, canvas)
+    glands, counts = _draw_glands(rng, canvas)
     tissue = ARRANGEMENTS[label](rng, canvas, glands, counts)
     nuclei = _draw_nuclei(rng, canvas, tissue.positions, tissue.directions, axes=(3.1, 2.5))
     spindles = _draw_spindles(rng, canvas, tissue.region)
@@ -168,7 +168,7 @@ def paint_histology(label: str, draws: Draws, canvas: Canvas, slide: int) -> tup
     blue = solid * (0.08 + 0.16 * epithelium + np.maximum(nuclei, spindles))
     pink = solid * (0.36 + 0.11 * collagen * (1 - epithelium))
     density = hematoxylin * blue[..., None] * HEMATOXYLIN + eosin * pink[..., None] * EOSIN
-    image = 245 * light * np.exp(-density) + rng.normal(0, 2.5, density.shape)
+    image = 245 * brightness * np.exp(-density) + rng.normal(0, 2.5, density.shape)
     return image.astype(np.float32), tissue.region
 
 
@@ -181,7 +181,7 @@ def _draw_collagen(rng: np.random.Generator, canvas: Canvas) -> Map:
     return 0.5 * fibres + 0.5 * canvas.noise(rng, 20)
 
 
-def _place_glands(rng: np.random.Generator, canvas: Canvas) -> tuple[Glands, NDArray[np.int64]]:
+def _draw_glands(rng: np.random.Generator, canvas: Canvas) -> tuple[Glands, NDArray[np.int64]]:
     """Place as many glands as find room, and say how many nuclei each has.
 
     Both classes start here: a malignant image takes its areas and its number of nuclei from it.
@@ -234,7 +234,7 @@ def _arrange_rings(
 
 
 LUMEN = 0.46
-"""Radius of a lumen as a part of its gland's: leaves the nuclei of the ring clear of it."""
+"""Radius of a lumen as a share of its gland's: leaves the nuclei of the ring clear of it."""
 
 
 def _arrange_nests(
@@ -321,7 +321,7 @@ def paint_mammography(label: str, draws: Draws, canvas: Canvas, slide: int) -> t
     rng = draws.image
     view, side = VIEWS[(slide - 1) % len(VIEWS)]
     exposure, contrast, density = draws.vary(0.07), draws.vary(0.06), draws.vary(0.12)
-    depth, middle, spread = _place_breast(draws, canvas)
+    depth, middle, spread = _draw_breast(draws, canvas)
     x, y = canvas.grid()
     inward = 1 - np.hypot(x / np.float32(depth), (y - np.float32(middle)) / np.float32(spread))
     skin = np.clip(inward * 7, 0, 1)
@@ -339,7 +339,7 @@ def paint_mammography(label: str, draws: Draws, canvas: Canvas, slide: int) -> t
     return np.repeat(film[:, flip, None], 3, axis=2), mass[:, flip]
 
 
-def _place_breast(draws: Draws, canvas: Canvas) -> tuple[float, float, float]:
+def _draw_breast(draws: Draws, canvas: Canvas) -> tuple[float, float, float]:
     """How far the breast reaches, its middle height and its half height, in scene units."""
     width, height = canvas.extent
     depth = draws.patient.uniform(0.6, 0.8) * width + draws.image.normal(0, 2)
@@ -366,4 +366,4 @@ def _spiculated_edge(rng: np.random.Generator, radius: float) -> NDArray[np.floa
 
 ARRANGEMENTS = {"benign": _arrange_rings, "malignant": _arrange_nests}
 EDGES = {"benign": _smooth_edge, "malignant": _spiculated_edge}
-PAINTERS: dict[str, Painter] = {"histology": paint_histology, "mammography": paint_mammography}
+PAINT_FUNCTIONS: dict[str, PaintFunction] = {"histology": paint_histology, "mammography": paint_mammography}

@@ -8,7 +8,7 @@ import numpy as np
 
 from bccli.core.errors import DataError
 from bccli.core.imaging.film_edges import without_edge
-from bccli.core.imaging.fitting import FITS, cut_centre, raw_place
+from bccli.core.imaging.fitting import FITS, cut_centre, raw_point
 from bccli.core.imaging.formats.decoding import to_rgb
 from bccli.core.imaging.regions import Region, check_aspect, find_region
 
@@ -142,7 +142,7 @@ def _stain_from_json(value: dict[str, Any]) -> Stain | None:
 
 @dataclass(frozen=True)
 class Piece:
-    """A prepared image (height, width, 3) and its mask (height, width) or None; for a part also its place.
+    """A prepared image (height, width, 3) and its mask (height, width) or None; for a region also its box.
 
     `row` and `col` are the top-left corner of a patch in its image, `box` is a region's place in the raw
     image, in pixels.
@@ -159,7 +159,7 @@ class Piece:
 class PreparedImage:
     """What became of a raw image: itself or its patches, and whether its stain could be measured."""
 
-    pieces: Iterator[Piece] = field(repr=False)
+    patches: Iterator[Piece] = field(repr=False)
     stained: bool = True
 
 
@@ -168,10 +168,10 @@ def prepare_image(
 ) -> PreparedImage:
     """Take a raw image, as `decode_deep` gives it, and its mask (height, width) through all steps.
 
-    Raises ImageError, at once or while the pieces are taken, for an image that is too small or narrow, and
+    Raises ImageError, at once or while the patches are taken, for an image that is too small or narrow, and
     ExcludedError for one that the method leaves out.
     """
-    piece, stained = _take_part(image, preparation, mask), True
+    piece, stained = _take_region(image, preparation, mask), True
     if preparation.stain:
         from bccli.core.imaging.stains.normalisation import normalise_stain
 
@@ -179,11 +179,11 @@ def prepare_image(
             raise ValueError("the stain target has not been learned")
         image, stained = normalise_stain(piece.image, preparation.stain.method, preparation.stain.target)
         piece = replace(piece, image=image)
-    pieces = _cut(piece, preparation.patches) if preparation.patches else iter([piece])
-    return PreparedImage((_finish(piece, preparation) for piece in pieces), stained)
+    patches = _cut(piece, preparation.patches) if preparation.patches else iter([piece])
+    return PreparedImage((_finish(piece, preparation) for piece in patches), stained)
 
 
-def _take_part(image: np.ndarray, preparation: Preparation, mask: np.ndarray | None) -> Piece:
+def _take_region(image: np.ndarray, preparation: Preparation, mask: np.ndarray | None) -> Piece:
     """The image, or the region of it, in RGB, or in grey where it has steps to come that are for grey."""
     if preparation.in_grey:
         found = find_region(
@@ -199,7 +199,7 @@ def _take_part(image: np.ndarray, preparation: Preparation, mask: np.ndarray | N
 
 
 def raw_box(box: "Box", preparation: Preparation, shape: tuple[int, int]) -> "Box":
-    """The part of a raw image of this shape (height, width) that a box in the prepared one shows.
+    """The region of a raw image of this shape (height, width) that a box in the prepared one shows.
 
     The preparation has neither a region nor patches. A box in what was padded shows the whole image.
     """
@@ -208,24 +208,26 @@ def raw_box(box: "Box", preparation: Preparation, shape: tuple[int, int]) -> "Bo
     height, width = shape
     size = preparation.size if isinstance(preparation.size, tuple) else (width, height)
     left, top = (
-        ((whole - part) // 2 for whole, part in zip(size, preparation.centre, strict=True))
+        ((whole - inner) // 2 for whole, inner in zip(size, preparation.centre, strict=True))
         if preparation.centre
         else (0, 0)
     )
     corners = ((box.left + left, box.top + top), (box.right + left, box.bottom + top))
     (x, y), (right, bottom) = (
-        raw_place(corner, preparation.fit, (width, height), size) for corner in corners
+        raw_point(corner, preparation.fit, (width, height), size) for corner in corners
     )
     found = Box(max(round(x), 0), max(round(y), 0), min(round(right), width), min(round(bottom), height))
     return found if found.left < found.right and found.top < found.bottom else Box(0, 0, width, height)
 
 
-def part_size(image: np.ndarray, preparation: Preparation, mask: np.ndarray | None = None) -> tuple[int, int]:
+def region_size(
+    image: np.ndarray, preparation: Preparation, mask: np.ndarray | None = None
+) -> tuple[int, int]:
     """Width and height of the image, or of its region, before it is brought to a size.
 
     Raises as `prepare_image`.
     """
-    height, width = _take_part(image, replace(preparation, clahe=False), mask).image.shape[:2]
+    height, width = _take_region(image, replace(preparation, clahe=False), mask).image.shape[:2]
     return width, height
 
 
@@ -234,14 +236,14 @@ def _cut(whole: Piece, patches: Patches) -> Iterator[Piece]:
     from bccli.core.imaging.tissue import nuclear_density, tissue_share
 
     image, mask = whole.image, whole.mask
-    places = grid(image, patches.size, stride=patches.stride)
-    masks = cut(mask, places, patches.size) if mask is not None else iter([None] * len(places))
-    for place, patch, shape in zip(places, cut(image, places, patches.size), masks, strict=True):
+    corners = grid(image, patches.size, stride=patches.stride)
+    masks = cut(mask, corners, patches.size) if mask is not None else iter([None] * len(corners))
+    for corner, patch, shape in zip(corners, cut(image, corners, patches.size), masks, strict=True):
         if patches.tissue and tissue_share(patch) < patches.tissue:
             continue
         if patches.nuclei and nuclear_density(patch) < patches.nuclei:
             continue
-        yield replace(whole, image=patch, mask=shape, row=place.row, col=place.col)
+        yield replace(whole, image=patch, mask=shape, row=corner.row, col=corner.col)
 
 
 def _finish(piece: Piece, preparation: Preparation) -> Piece:

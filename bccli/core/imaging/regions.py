@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bccli.core.errors import ExcludedError, ImageError
-from bccli.core.imaging.equalising import Box, equalise, equalise_part
+from bccli.core.imaging.equalising import Box, equalise, equalise_box
 from bccli.core.imaging.film_edges import trimmed
 from bccli.core.imaging.greys import Greys, normalise
 
@@ -53,16 +53,16 @@ def find_region(
             raise ImageError("has an empty mask, which marks no region")
         return Found(np.where(mask > 0, _whole(greys, clahe), np.uint8(0)), mask)
     box = bounding_box(mask, region.margin)
-    part = equalise_part(greys, box) if clahe else greys.part(*_slices(box))
-    return Found(normalise(_darkened(part, greys.edge, box)), box.of(mask), box)
+    crop = equalise_box(greys, box) if clahe else greys.crop(*_slices(box))
+    return Found(normalise(_darkened(crop, greys.edge, box)), box.of(mask), box)
 
 
-def _darkened(part: np.ndarray, edge: np.ndarray | None, box: Box) -> np.ndarray:
-    """A part of an image, in which a white edge is no brighter than the rest of the part."""
+def _darkened(crop: np.ndarray, edge: np.ndarray | None, box: Box) -> np.ndarray:
+    """A crop of an image, in which a white edge is no brighter than the rest of the crop."""
     beside = None if edge is None else ~box.of(edge)
     if beside is None or beside.all() or not beside.any():
-        return part
-    return np.minimum(part, part[beside].max())
+        return crop
+    return np.minimum(crop, crop[beside].max())
 
 
 def _whole(greys: Greys, clahe: bool) -> np.ndarray:

@@ -11,12 +11,12 @@ eye on BreakHis images; slides stained before they are normalised differ by a fa
 
 
 def tissue_share(image: np.ndarray) -> float:
-    """The part of a uint8 RGB image's pixels, 0…1, that is not clear glass."""
+    """The share of a uint8 RGB image's pixels, 0…1, that is not clear glass."""
     return float(is_tissue(densities_of(sample_pixels(image))).mean())
 
 
 def nuclear_density(image: np.ndarray) -> float:
-    """The part of a uint8 RGB image's pixels, 0…1, that is dark with haematoxylin.
+    """The share of a uint8 RGB image's pixels, 0…1, that is dark with haematoxylin.
 
     Golatkar et al., 2018, "Classification of breast cancer histology using deep learning", ICIAR, keep the
     patches in which nuclei are dense (BCNet paper, related work).

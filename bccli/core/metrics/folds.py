@@ -27,7 +27,7 @@ def over_folds(
     A spread has the names of the folds and, by measure, `mean`, `sd` (with n - 1) and `values`. None where
     there is one fold or none.
     """
-    folds = rows.traits.get("fold", ())
+    folds = rows.further.get("fold", ())
     names = sorted({name for name in folds if name}, key=lambda name: (len(name), name))
     if len(names) < 2:
         return None, {}

@@ -288,10 +288,10 @@ def _of_one_patient(a: Predictions, b: Predictions) -> tuple[Predictions, Predic
     who = [
         theirs if theirs and not ours else ours for ours, theirs in zip(a.patients, b.patients, strict=True)
     ]
-    group = tuple(x or y for x, y in zip(*(side.traits["group"] for side in (a, b)), strict=True))
+    group = tuple(x or y for x, y in zip(*(side.further["group"] for side in (a, b)), strict=True))
     return (
-        replace(a, owners=owners_of_both, patients=tuple(who), traits={"group": group}),
-        replace(b, owners=owners_of_both, patients=tuple(who), traits={"group": group}),
+        replace(a, owners=owners_of_both, patients=tuple(who), further={"group": group}),
+        replace(b, owners=owners_of_both, patients=tuple(who), further={"group": group}),
     )
 
 
@@ -305,7 +305,7 @@ def _taken(predictions: Predictions, indices: np.ndarray, classes: Sequence[str]
     """Some rows in a given order, with the classes in a given order."""
     numbers = np.array([classes.index(name) for name in predictions.classes])
     columns = [predictions.classes.index(name) for name in classes]
-    groups = predictions.traits.get("group") or ("",) * len(predictions)
+    groups = predictions.further.get("group") or ("",) * len(predictions)
     return Predictions(
         classes=tuple(classes),
         splits=(),
@@ -317,5 +317,5 @@ def _taken(predictions: Predictions, indices: np.ndarray, classes: Sequence[str]
         else predictions.probabilities[indices][:, columns],
         paths=tuple(predictions.paths[index] for index in indices.tolist()),
         owners=None if predictions.owners is None else predictions.owners[indices],
-        traits={"group": tuple(groups[index] for index in indices.tolist())},
+        further={"group": tuple(groups[index] for index in indices.tolist())},
     )

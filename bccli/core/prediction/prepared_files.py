@@ -81,7 +81,7 @@ def _patches(raw: np.ndarray, spec: InputSpec, mask: np.ndarray | None, predicto
     """An image by a spec. Raises ImageError where it has no patches, or those of another size."""
     preparation, size = spec
     prepared = prepare_image(raw, Preparation() if predictor.prepared else preparation, mask)
-    patches = list(prepared.pieces)
+    patches = list(prepared.patches)
     if not patches:
         raise ImageError("has no patch with enough tissue")
     height, width = patches[0].image.shape[:2]

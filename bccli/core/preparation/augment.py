@@ -9,7 +9,7 @@ import numpy as np
 
 from bccli import __version__
 from bccli.core.augmentation.policy_sheet import draw_sheet
-from bccli.core.data.audit_pairs import part_of
+from bccli.core.data.audit_pairs import split_or_fold
 from bccli.core.data.dataset import JOURNALS_FOLDER, Dataset, DatasetInfo, load_dataset
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import BccliError
@@ -97,7 +97,7 @@ class Augmentation(Making):
                 here = (codes == code) & (labels == number)
                 if here.any():
                     split, fold = self.outcome.place(int(np.flatnonzero(here)[0]))
-                    part = part_of(Sample(split=split, fold=fold))
+                    part = split_or_fold(Sample(split=split, fold=fold))
                     images, of_them = int(here.sum()), int((here & children).sum())
                     rows.append({"part": part, "label": label, "images": images, "children": of_them})
         return rows

@@ -156,7 +156,7 @@ def _prepare_one(chunk: Chunk, sample: Sample, number: int) -> dict[str, list[An
     cut = chunk.preparation.patches is not None
     rows = [
         _write_piece(chunk.out, sample, piece, number, patch if cut else None)
-        for patch, piece in enumerate(prepared.pieces)
+        for patch, piece in enumerate(prepared.patches)
     ]
     blankness = blankness_of(raw.image)
     return {

@@ -49,7 +49,7 @@ class Background:
 
 @dataclass
 class Census:
-    """Images per part (a split, or `fold K`) and class, per patient, and per size.
+    """Images per `split` (or `fold K`) and class, per patient, and per size.
 
     `unknown` counts the images whose patient nobody knows; they are not in `patients`.
     """
@@ -59,9 +59,9 @@ class Census:
     unknown: int = 0
     sizes: Sizes = field(default_factory=Sizes)
 
-    def add(self, sample: Sample, part: str) -> None:
+    def add(self, sample: Sample, split: str) -> None:
         """Count one more image."""
-        self.images[part, sample.label] += 1
+        self.images[split, sample.label] += 1
         if sample.patient:
             self.patients[sample.patient] += 1
         else:
@@ -70,8 +70,8 @@ class Census:
             self.sizes.add(sample.width, sample.height)
 
     @property
-    def parts(self) -> list[str]:
+    def splits(self) -> list[str]:
         """The splits or folds that have images, in their order."""
         order = {split: number for number, split in enumerate(SPLITS)}
-        names = {part for part, _ in self.images}
-        return sorted(names, key=lambda part: (order.get(part, len(part)), part))
+        names = {split for split, _ in self.images}
+        return sorted(names, key=lambda split: (order.get(split, len(split)), split))

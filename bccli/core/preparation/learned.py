@@ -15,7 +15,7 @@ from bccli.core.datasets import Reading
 from bccli.core.datasets.loading import load_raw, root_of
 from bccli.core.errors import DataError, ImageError
 from bccli.core.imaging.formats.decoding import read_size, to_rgb
-from bccli.core.imaging.preparation import Preparation, part_size
+from bccli.core.imaging.preparation import Preparation, region_size
 from bccli.core.imaging.stains.fits import Fit, median_fit
 from bccli.core.imaging.stains.normalisation import STAINS
 from bccli.core.progress import Watcher
@@ -120,7 +120,7 @@ def _measure_size(job: _Job) -> tuple[int, list[tuple[int, int]]]:
                 sizes.append(read_size(root_of(job.source) / sample.source))
             else:
                 raw = load_raw(sample, job.source, job.reading)
-                sizes.append(part_size(raw.image, job.preparation, raw.mask))
+                sizes.append(region_size(raw.image, job.preparation, raw.mask))
     return len(job.samples), sizes
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.data.audit import hashes_path, store_hashes
-from bccli.core.data.audit_pairs import NEAR, Pair, conflicts_json, part_of, registered, write_pairs
+from bccli.core.data.audit_pairs import NEAR, Pair, conflicts_json, registered, split_or_fold, write_pairs
 from bccli.core.data.dataset import (
     AUDIT_FILE,
     CACHE_FOLDER,
@@ -67,7 +67,7 @@ class _Tally:
 
     def add(self, sample: Sample, perceptual: int, blank: bool) -> None:
         self.content.add(sample)
-        part = part_of(sample)
+        part = split_or_fold(sample)
         self.folds |= sample.fold is not None
         number = self.patients[sample.patient] if sample.patient else -1
         self.census.add(sample, part)

@@ -157,7 +157,7 @@ def foresee(request: Request, found: Survey, parts: Plan, out: Path, workers: in
         with suppress(ExcludedError):
             raw = load_raw(sample, request.source, request.reading)
             steps = _as_if_learned(request.preparation, raw.image)
-            for piece in prepare_image(raw.image, steps, raw.mask).pieces:
+            for piece in prepare_image(raw.image, steps, raw.mask).patches:
                 yield from (piece.image,) if piece.mask is None else (piece.image, piece.mask)
 
     total = len(found.labels)

@@ -36,7 +36,7 @@ from bccli.core.progress import Watcher
 from bccli.core.workers import in_order
 
 _PER_CHUNK = 64
-_PART = 1 << 16
+_SAMPLE_BYTES = 1 << 16
 _ENTRY = np.dtype(
     [
         ("pixels", "<u8"),
@@ -123,8 +123,8 @@ def _middle(path: Path) -> bytes:
     """Some bytes in the middle of a file, behind headers that many have in common; none where it is gone."""
     try:
         with path.open("rb") as stream:
-            stream.seek(max(path.stat().st_size // 2 - _PART // 2, 0))
-            return hashlib.sha256(stream.read(_PART)).digest()
+            stream.seek(max(path.stat().st_size // 2 - _SAMPLE_BYTES // 2, 0))
+            return hashlib.sha256(stream.read(_SAMPLE_BYTES)).digest()
     except OSError:
         return b""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_CLASSES, MOST_PARTS = 24, 20
+MOST_CLASSES, MOST_SPLITS = 24, 20
 """Of more classes or folds the first ones are shown, and it says so."""
 FEW_SIZES = 10
 """Up to here each size gets a bar; beyond, a dot by its width and height."""
@@ -30,7 +30,7 @@ FEW_BARS, MOST_BARS = 10, 30
 LOG_RANGE, WIDE_RANGE = 100, 20
 """Numbers of patients, and pixels, that differ by a larger factor are drawn on logarithmic scales."""
 
-_PART_COLOURS = {"train": BLUE, "val": VERMILLION, "test": COLOURS[2]}
+_SPLIT_COLOURS = {"train": BLUE, "val": VERMILLION, "test": COLOURS[2]}
 
 _WIDTH, _HALF, _HEIGHT = 8.6, 3.7, 2.4
 _ROW, _GAP, _LINE = 0.23, 0.3, 0.17
@@ -59,12 +59,12 @@ def draw_stats(census: Census, classes: Sequence[str], background: Background = 
 def _draw_classes(figure: "Figure", census: Census, classes: Sequence[str], before: dict[str, int]) -> float:
     """A panel per class with a bar per split or fold, that of train in front of a pale one for what it had
     `before`; returns where the last panel ends."""
-    parts = census.parts[:MOST_PARTS]
-    shown = classes[:MOST_CLASSES] if parts else ()
-    wholes = [sum(census.images[part, label] for label in classes) for part in parts]
-    names = [f"{part}: {whole:,}" for part, whole in zip(parts, wholes, strict=True)]
-    colours = [_PART_COLOURS.get(part, BLUE) for part in parts]
-    longest = max((census.images[part, label] for part in parts for label in shown), default=0)
+    splits = census.splits[:MOST_SPLITS]
+    shown = classes[:MOST_CLASSES] if splits else ()
+    wholes = [sum(census.images[split, label] for label in classes) for split in splits]
+    names = [f"{split}: {whole:,}" for split, whole in zip(splits, wholes, strict=True)]
+    colours = [_SPLIT_COLOURS.get(split, BLUE) for split in splits]
+    longest = max((census.images[split, label] for split in splits for label in shown), default=0)
     longest = max(longest, *(before.get(label, 0) for label in shown), 0)
     lines = math.ceil(len(shown) / _ACROSS)
     across = math.ceil(len(shown) / max(lines, 1))
@@ -75,28 +75,28 @@ def _draw_classes(figure: "Figure", census: Census, classes: Sequence[str], befo
         titles = [_shorten(label, width) for label in row]
         top -= _LINE * max(title.count("\n") + 1 for title in titles) + (0.2 if line else 0)
         for column, (label, title) in enumerate(zip(row, titles, strict=True)):
-            axes = _add_axes(figure, column * (width + _GAP), top, width, _ROW * len(parts))
-            numbers = [census.images[part, label] for part in parts]
+            axes = _add_axes(figure, column * (width + _GAP), top, width, _ROW * len(splits))
+            numbers = [census.images[split, label] for split in splits]
             _draw_bars(axes, width, numbers, wholes, colours, longest)
-            if "train" in parts and before.get(label, 0) > census.images["train", label]:
-                axes.barh(parts.index("train"), before[label], height=0.7, color=_PALE, zorder=0)
-            axes.set_yticks(range(len(parts)), [] if column else names)
+            if "train" in splits and before.get(label, 0) > census.images["train", label]:
+                axes.barh(splits.index("train"), before[label], height=0.7, color=_PALE, zorder=0)
+            axes.set_yticks(range(len(splits)), [] if column else names)
             axes.set_title(title, fontsize=_FONT, loc="left", pad=3)
-        top -= _ROW * len(parts)
+        top -= _ROW * len(splits)
     return top
 
 
 def _heading(census: Census, classes: Sequence[str], before: dict[str, int]) -> str:
     """How much there is, and what of it is not shown."""
-    parts = census.parts
-    kind = "fold" if parts and parts[0].startswith("fold") else "split"
+    splits = census.splits
+    kind = "fold" if splits and splits[0].startswith("fold") else "split"
     text = f"{sum(census.images.values()):,} images per {kind} and class (share of the {kind})"
     if before:
         text += ", pale: train before some were left out"
     if len(classes) > MOST_CLASSES:
         text += f", the first {MOST_CLASSES} of {len(classes)} classes"
-    if len(parts) > MOST_PARTS:
-        text += f", the first {MOST_PARTS} of {len(parts)} {kind}s"
+    if len(splits) > MOST_SPLITS:
+        text += f", the first {MOST_SPLITS} of {len(splits)} {kind}s"
     return text
 
 
@@ -112,8 +112,8 @@ def _draw_bars(
     texts = [f"{number:,} ({_share(number, whole)})" for number, whole in zip(numbers, wholes, strict=True)]
     room = len(f"{longest:,} (100%)") * _SMALL * CHARACTER / 72
     axes.barh(range(len(texts)), numbers, height=0.7, color=colours)
-    for place, (number, text) in enumerate(zip(numbers, texts, strict=True)):
-        _label(axes, text, (number, place), (3, 0), va="center_baseline")
+    for index, (number, text) in enumerate(zip(numbers, texts, strict=True)):
+        _label(axes, text, (number, index), (3, 0), va="center_baseline")
     axes.set(xlim=(0, max(longest, 1) * width / (width - room)), ylim=(len(texts) - 0.5, -0.5), xticks=[])
     axes.tick_params(length=0, labelsize=_SMALL)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
@@ -252,9 +252,9 @@ def _draw_ages(figure: "Figure", top: float, background: Background, classes: Se
     means = [float(np.mean(background.class_ages[label])) for label in shown]
     axes = _add_axes(figure, left, top, _HALF, _ROW * len(shown))
     axes.barh(range(len(shown)), means, height=0.7, color=BLUE)
-    for place, (label, mean) in enumerate(zip(shown, means, strict=True)):
+    for index, (label, mean) in enumerate(zip(shown, means, strict=True)):
         text = f"{mean:.1f} ({_count(len(background.class_ages[label]), 'patient')})"
-        _label(axes, text, (mean, place), (3, 0), va="center_baseline")
+        _label(axes, text, (mean, index), (3, 0), va="center_baseline")
     axes.set(xlim=(0, 1.9 * max(means)), ylim=(len(shown) - 0.5, -0.5), xticks=[])
     axes.set_yticks(range(len(shown)), [wrapped(label, 16) for label in shown])
     axes.tick_params(length=0, labelsize=_SMALL)
@@ -285,7 +285,7 @@ def _scale(axes: "Axes", which: str, name: str) -> None:
     axis.set_major_formatter(_grouped)
 
 
-def _grouped(value: float, _place: float) -> str:
+def _grouped(value: float, _position: float) -> str:
     """A tick's number."""
     return f"{value:,.0f}"
 

@@ -85,12 +85,12 @@ class Survey:
     def take(self, rows: np.ndarray) -> "Survey":
         """The survey of some images, which keeps its classes and its listing."""
         patients = self.patients[rows]
-        kept = np.unique(patients[patients >= 0])
+        remaining = np.unique(patients[patients >= 0])
         indexes = np.full(len(self.names) + 1, -1, np.int32)  # the last is where -1, unknown, leads
-        indexes[kept] = np.arange(len(kept))
+        indexes[remaining] = np.arange(len(remaining))
         return replace(
             self,
-            names=tuple(self.names[number] for number in kept.tolist()),
+            names=tuple(self.names[number] for number in remaining.tolist()),
             labels=self.labels[rows],
             patients=indexes[patients],
             splits=self.splits[rows],
@@ -118,7 +118,7 @@ def survey(
     """
     tally = Tally()
     numbers = {name: array("i") for name in _NUMBERS}
-    seen: dict[str, int] = {}
+    met: dict[str, int] = {}
     patients: dict[str, int] = {}
     magnifications: dict[str, int] = {}
     kinds: dict[str, int] = {}
@@ -128,7 +128,7 @@ def survey(
         size = size_of(own)
         tally.add(own, size)
         sample = pose(own)
-        numbers["labels"].append(seen.setdefault(sample.label, len(seen)))
+        numbers["labels"].append(met.setdefault(sample.label, len(met)))
         numbers["patients"].append(
             patients.setdefault(sample.patient, len(patients)) if sample.patient else -1
         )
@@ -143,8 +143,8 @@ def survey(
         line = "\x1f".join([*sample.to_row(), str(size)]) + "\x1e"
         digest.update(line.encode("utf-8", "surrogateescape"))
     columns = {name: np.array(values, np.int32) for name, values in numbers.items()}
-    order = _class_order(tuple(seen), classes, tally)
-    ranks = np.array([order.index(label) for label in seen], np.int32)
+    order = _class_order(tuple(met), classes, tally)
+    ranks = np.array([order.index(label) for label in met], np.int32)
     return Survey(
         classes=order,
         names=tuple(patients),
@@ -164,8 +164,8 @@ def survey(
     )
 
 
-def _class_order(seen: tuple[str, ...], known: tuple[str, ...], tally: Tally) -> tuple[str, ...]:
-    if not seen:
+def _class_order(met: tuple[str, ...], known: tuple[str, ...], tally: Tally) -> tuple[str, ...]:
+    if not met:
         found = {remark.kind: remark for remark in tally.remarked()}
         passed = [found[kind] for kind in ("unknown", "renamed") if kind in found]
         others = (
@@ -179,7 +179,7 @@ def _class_order(seen: tuple[str, ...], known: tuple[str, ...], tally: Tally) ->
         raise SourceError(
             f"no images of this dataset were found{others}{listed}{named}; check the folder and the options"
         )
-    order = tuple(label for label in known if label in seen) or class_order(seen)
+    order = tuple(label for label in known if label in met) or class_order(met)
     if len(order) < 2:
         raise SourceError(f"all images are of one class ({order[0]}); add images of another class")
     return order

@@ -136,10 +136,10 @@ class Verification:
         sentences = []
         if short := [share for share in self.shares if share.found < share.expected]:
             total = f"{self.found:,} of {self.expected:,} images"
-            shares = f" ({self._told(short, 'of')})" if len(self.shares) > 1 else ""
+            shares = f" ({self._in_words(short, 'of')})" if len(self.shares) > 1 else ""
             sentences.append(f"{self.edition} is not complete here: {total}{shares}")
         if over := [share for share in self.shares if share.found > share.expected]:
-            sentences.append(f"there is more than {self.edition} has: {self._told(over, 'instead of')}")
+            sentences.append(f"there is more than {self.edition} has: {self._in_words(over, 'instead of')}")
         if self.missing:
             sentences.append(f"missing from {self.edition}: {_listed(len(self.missing), self.missing)}")
         if self.extra:
@@ -149,15 +149,15 @@ class Verification:
             sentences.append(f"empty files (0 bytes), to be downloaded again: {files}")
         return sentences
 
-    def _told(self, shares: Sequence[Share], relation: str) -> str:
+    def _in_words(self, shares: Sequence[Share], relation: str) -> str:
         """Shares in words, such as `40×: 610 of 625 benign, 0 of 1,370 malignant; 100×: …`."""
-        told: dict[str, list[str]] = {}
+        by_share: dict[str, list[str]] = {}
         for share in shares:
             words = f"{share.found:,} {relation} {share.expected:,} {share.label or 'images'}"
-            told.setdefault(share.where, []).append(words)
+            by_share.setdefault(share.where, []).append(words)
         mark = "×" if self.by == "magnification" else ""
         return "; ".join(
-            (f"{where}{mark}: " if where else "") + ", ".join(few) for where, few in told.items()
+            (f"{where}{mark}: " if where else "") + ", ".join(few) for where, few in by_share.items()
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def has_several_per_image(predictions: Predictions) -> bool:
 
 def holds_patches(predictions: Predictions) -> bool:
     """Whether rows say where in an image they lie, and several are of one image."""
-    corners = (predictions.traits.get(name, ()) for name in ("row", "col"))
+    corners = (predictions.further.get(name, ()) for name in ("row", "col"))
     return all(any(values) for values in corners) and has_several_per_image(predictions)
 
 
@@ -56,7 +56,7 @@ def in_order(predictions: Predictions) -> Predictions:
         return predictions
     keys: Sequence[Any] = paths
     if len(set(paths)) < len(paths):
-        corners = (predictions.traits.get(name) for name in ("fold", "row", "col"))
+        corners = (predictions.further.get(name) for name in ("fold", "row", "col"))
         keys = list(zip(paths, *filter(None, (predictions.splits, *corners)), strict=True))
     return predictions.taken(np.array(sorted(range(len(keys)), key=lambda index: keys[index]), np.int64))
 
@@ -72,7 +72,7 @@ def with_owners(predictions: Predictions, *, several_per_image: bool) -> Predict
     if len(unknown):
         images = image_keys(predictions) if several_per_image else predictions.paths
         own[unknown] = own.max() + 1 + _numbered([images[index] for index in unknown.tolist()])
-    groups = predictions.traits.get("group", ())
+    groups = predictions.further.get("group", ())
     if any(groups):
         joint_groups = joined([own, _known(groups)])
         first = np.full(len(own), own.max() + 1)
@@ -84,7 +84,7 @@ def with_owners(predictions: Predictions, *, several_per_image: bool) -> Predict
 def drawn_again(predictions: Predictions) -> str:
     """What the numbers of `with_owners` are, in words."""
     patients = set(predictions.patients)
-    grouped = any(predictions.traits.get("group", ()))
+    grouped = any(predictions.further.get("group", ()))
     if patients <= {""}:
         return f"{'groups of like images' if grouped else 'images'}, as patients are unknown"
     words = "patients, and each image of an unknown one" if "" in patients else "patients"
@@ -174,7 +174,7 @@ def mixed_patients(predictions: Predictions) -> int:
 def image_keys(predictions: Predictions) -> list[str]:
     """What all patches of an image have in common: its source, and the number of its augmented copy."""
     sources = predictions.sources or ("",) * len(predictions)
-    copies = predictions.traits.get("variant") or ("",) * len(predictions)
+    copies = predictions.further.get("variant") or ("",) * len(predictions)
     return [image_key(*row) for row in zip(sources, copies, predictions.paths, strict=True)]
 
 

@@ -23,6 +23,6 @@ def frame_of_predictions(predictions: Predictions) -> "DataFrame":
         "label": names[predictions.labels],
         "predicted": names[predictions.predicted],
         **{PREFIX + name: column for name, column in zip(names, probabilities, strict=False)},
-        **predictions.traits,
+        **predictions.further,
     }
     return frame_of(columns)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Predictions:
     """n images: `labels` class numbers, `probabilities` (n, classes) or None, `predicted` class numbers.
 
-    `traits` holds further columns of the table by name; `without_truth` are the paths of the images whose
+    `further` holds further columns of the table by name; `without_truth` are the paths of the images whose
     label is not given, which are not among the n. `owners` (n,) number what intervals may not separate,
     where that has been found out; `notes` are sentences on how the table was read.
     """
@@ -47,7 +47,7 @@ class Predictions:
     probabilities: np.ndarray | None
     paths: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
-    traits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    further: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     without_truth: tuple[str, ...] = ()
     owners: np.ndarray | None = None
     notes: tuple[str, ...] = ()
@@ -86,7 +86,7 @@ class Predictions:
             predicted=self.predicted[indexes],
             probabilities=None if self.probabilities is None else self.probabilities[indexes],
             owners=None if self.owners is None else self.owners[indexes],
-            traits={name: of(values) for name, values in self.traits.items()},
+            further={name: of(values) for name, values in self.further.items()},
         )
 
 
@@ -120,9 +120,9 @@ def write_predictions(
         predicted = classes[int(chosen[index])]
         fold = "" if sample.fold is None else sample.fold
         identity = [sample.path, split, fold, sample.patient, sample.source, sample.label, predicted]
-        traits = ("" if (value := getattr(sample, name)) is None else value for name in FURTHER_COLUMNS)
+        further = ("" if (value := getattr(sample, name)) is None else value for name in FURTHER_COLUMNS)
         more = ("" if np.isnan(value) else f"{value:.9g}" for value in (of[index] for of in columns.values()))
-        writer.writerow([*identity, *(f"{value:.9g}" for value in values.tolist()), *traits, *more])
+        writer.writerow([*identity, *(f"{value:.9g}" for value in values.tolist()), *further, *more])
     write_text(path, stream.getvalue())
 
 
@@ -184,7 +184,7 @@ def parse_predictions(lines: Iterable[str], name: str, classes: Sequence[str] = 
         probabilities=probabilities,
         paths=column("path"),
         sources=column("source"),
-        traits={key: column(key) for key in columns if key == "fold" or key not in (*IDENTITY, "")},
+        further={key: column(key) for key in columns if key == "fold" or key not in (*IDENTITY, "")},
         without_truth=table.without_truth,
         notes=tuple(notes),
     )

@@ -33,7 +33,7 @@ def with_bccli(image: Path, mask: Path) -> np.ndarray:
         denoise=True,
     )
     pixels = decode_deep(image)
-    (piece,) = prepare_image(pixels, steps, load_mask(mask, mask.name, pixels.shape[:2])[0]).pieces
+    (piece,) = prepare_image(pixels, steps, load_mask(mask, mask.name, pixels.shape[:2])[0]).patches
     return piece.image[:, :, 0]
 
 

@@ -176,7 +176,7 @@ def test_jitter_moves_each_stain_by_its_factor_and_leaves_the_glass() -> None:
     amounts = draw_amounts(0)
     image = stain(amounts, PINK)
     glass = densities_of(image)[..., 1] < TISSUE
-    image[:3] = (250, 251, 252)  # brighter than LIGHT
+    image[:3] = (250, 251, 252)  # brighter than WHITE_LEVEL
     glass[:3] = True
     strong = densities_of(image)[..., 1] > 2 * TISSUE
     assert glass.mean() > 0.05

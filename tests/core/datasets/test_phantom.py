@@ -11,9 +11,9 @@ from sklearn.preprocessing import StandardScaler
 
 from bccli.core.datasets.phantom import draw_sample, read_phantom
 from bccli.core.errors import DataError
-from bccli.core.imaging.phantoms import LABELS, PAINTERS, draw_phantom
+from bccli.core.imaging.phantoms import LABELS, PAINT_FUNCTIONS, draw_phantom
 
-KINDS = sorted(PAINTERS)
+KINDS = sorted(PAINT_FUNCTIONS)
 SEEDS = (0, 1, 2)
 
 

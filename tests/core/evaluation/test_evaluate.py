@@ -43,9 +43,9 @@ def tables(draw) -> Predictions:
     images = tuple(f"p{row[0]}/{row[1]}" for row in rows)
     probabilities = np.stack([1 - positive, positive], axis=1)
     numbers = tuple(str(number) for number in range(len(rows)))
-    traits = {"magnification": tuple(row[2] for row in rows), "fold": tuple(str(row[3]) for row in rows)}
+    further = {"magnification": tuple(row[2] for row in rows), "fold": tuple(str(row[3]) for row in rows)}
     if patched:
-        traits |= {"row": numbers, "col": numbers}
+        further |= {"row": numbers, "col": numbers}
     return Predictions(
         classes=CLASSES,
         splits=("",) * len(rows),
@@ -55,7 +55,7 @@ def tables(draw) -> Predictions:
         probabilities=probabilities,
         paths=tuple(f"{number}.png" for number in numbers),
         sources=images if patched else (),
-        traits=traits,
+        further=further,
     )
 
 
@@ -80,7 +80,7 @@ def measured(table: Predictions, **terms: object) -> Evaluation:
 @given(tables(), st.sampled_from(("image", "patient")))
 @settings(max_examples=50, deadline=None)
 def test_groups_are_filtered_first_and_merged_then(table: Predictions, level: str) -> None:
-    values = np.array(table.traits["magnification"])
+    values = np.array(table.further["magnification"])
     if not values.any():
         return
     found = measured(table, level=level, by="magnification").groups
@@ -110,12 +110,12 @@ def test_levels_are_means_by_hand(table: Predictions, level: str) -> None:
 @given(tables())
 @settings(max_examples=40, deadline=None)
 def test_folds_have_the_mean_and_the_deviation_of_each_by_itself(table: Predictions) -> None:
-    names = sorted(set(table.traits["fold"]))
+    names = sorted(set(table.further["fold"]))
     figures = measured(table).whole
     if len(names) < 2:
         assert figures.folds is None
         return
-    alone = [measured(table.where(np.array(table.traits["fold"]) == name)).whole for name in names]
+    alone = [measured(table.where(np.array(table.further["fold"]) == name)).whole for name in names]
     assert figures.folds["names"] == names
     for name in ("accuracy", "roc_auc", "f1"):
         values = [getattr(entry, name) for entry in alone]
@@ -169,7 +169,7 @@ def shuffled(draw) -> tuple[Predictions, Predictions]:
         table,
         splits=tuple(draw(st.lists(st.sampled_from(("val", "test")), min_size=rows, max_size=rows))),
         patients=tuple("" if image in hidden else patient for image, patient in pairs),
-        traits={**table.traits, "group": tuple(draw(several))},
+        further={**table.further, "group": tuple(draw(several))},
     )
     return table, table.taken(np.array(draw(st.permutations(range(rows)))))
 
@@ -188,7 +188,7 @@ def measured_as_json(table: Predictions, terms: Terms) -> dict:
 @settings(max_examples=30)
 def test_the_order_of_rows_changes_no_digit(tables: tuple[Predictions, Predictions], terms: Terms) -> None:
     assume("val" in tables[0].splits)
-    assume(not terms.by or any(tables[0].traits[terms.by]))
+    assume(not terms.by or any(tables[0].further[terms.by]))
     first, second = (measured_as_json(table, replace(terms, rounds=20)) for table in tables)
     assert first == second
 
@@ -204,7 +204,7 @@ def test_clusters_are_numbered_by_their_names() -> None:
         paths=("1.png", "c.png", "2.png", "b.png", "3.png"),
     )
     assert with_owners(table, several_per_image=False).owners.tolist() == [1, 3, 0, 2, 1]
-    grouped = replace(table, traits={"group": ("", "x", "", "", "x")})
+    grouped = replace(table, further={"group": ("", "x", "", "", "x")})
     assert with_owners(grouped, several_per_image=False).owners.tolist() == [1, 1, 0, 2, 1]
 
 

@@ -121,8 +121,8 @@ def test_an_edge_does_not_stretch_the_greys_of_the_rest() -> None:
     plain = mammogram(0, SIZE)
     for step in (np.minimum(film, plain[~there].max()), plain[:, :-9]):
         assert step.max() == plain[~there].max()
-    (honest,) = prepare_image(film, Preparation(trim_edge=True)).pieces
-    (paper,) = prepare_image(film, Preparation()).pieces
+    (honest,) = prepare_image(film, Preparation(trim_edge=True)).patches
+    (paper,) = prepare_image(film, Preparation()).patches
     expected = to_rgb(plain[:, :-9])
     assert (honest.image[:, :-9] == expected).all()
     assert (honest.image[:, -9:] == 255).all()

@@ -79,7 +79,7 @@ def test_a_mask_moves_with_its_image_and_keeps_two_values(fit: str) -> None:
     image = np.zeros((40, 60, 3), np.uint8)
     image[10:30, 20:50] = 255
     for size in ((30, 20), (90, 90), (13, 29)):
-        (piece,) = prepare_image(image, Preparation(size=size, fit=fit), image[:, :, 0]).pieces
+        (piece,) = prepare_image(image, Preparation(size=size, fit=fit), image[:, :, 0]).patches
         mask = piece.mask
         assert mask is not None
         assert mask.shape == (size[1], size[0])
@@ -91,7 +91,7 @@ def test_a_mask_moves_with_its_image_and_keeps_two_values(fit: str) -> None:
 
 def test_without_a_size_nothing_changes() -> None:
     image = colour(5, 9)
-    (piece,) = prepare_image(image, Preparation()).pieces
+    (piece,) = prepare_image(image, Preparation()).patches
     assert piece.image is image
 
 
@@ -129,7 +129,7 @@ def test_a_box_in_the_prepared_image_is_found_in_the_raw_one(
     raw = np.zeros((72, 61, 3), np.uint8)
     raw[30:42, 24:36] = 255
     preparation = Preparation(size=size, fit=fit, centre=centre)
-    (piece,) = prepare_image(raw, preparation).pieces
+    (piece,) = prepare_image(raw, preparation).patches
     rows, columns = (np.flatnonzero((piece.image[..., 0] > 127).any(axis=axis)) for axis in (1, 0))
     box = Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
     found = raw_box(box, preparation, (72, 61))

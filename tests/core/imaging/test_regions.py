@@ -12,7 +12,7 @@ from bccli.core.errors import BccliError, ExcludedError, ImageError
 from bccli.core.imaging import equalising
 from bccli.core.imaging.contours import fill
 from bccli.core.imaging.denoising import denoise
-from bccli.core.imaging.equalising import Box, equalise_part
+from bccli.core.imaging.equalising import Box, equalise_box
 from bccli.core.imaging.fitting import FITS, cut_centre
 from bccli.core.imaging.formats.decoding import decode, decode_deep
 from bccli.core.imaging.greys import Greys
@@ -57,7 +57,7 @@ def test_a_part_is_equalised_as_the_whole_image_is(example: tuple[np.ndarray, Bo
     image, box = example
     assert equalising._is_mirrored()  # or the fast way would not be tested
     equalised = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(whole(image))
-    assert np.array_equal(equalise_part(Greys(image), box), box.of(equalised))
+    assert np.array_equal(equalise_box(Greys(image), box), box.of(equalised))
     assert np.array_equal(Greys(image).whole(), whole(image))
 
 
@@ -65,10 +65,10 @@ def test_where_opencv_computes_otherwise_it_equalises_the_whole_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     image, box = film(0, 70, 50), Box(3, 4, 40, 30)
-    expected = equalise_part(Greys(image), box)
+    expected = equalise_box(Greys(image), box)
     monkeypatch.setattr(equalising, "_is_mirrored", lambda: False)
-    monkeypatch.setattr(equalising, "_equalise_part", lambda *_: pytest.fail("the fast way was taken"))
-    assert np.array_equal(equalise_part(Greys(image), box), expected)
+    monkeypatch.setattr(equalising, "_equalise_box", lambda *_: pytest.fail("the fast way was taken"))
+    assert np.array_equal(equalise_box(Greys(image), box), expected)
 
 
 @pytest.mark.parametrize("height", [1, 40, 127, 128, 129, 320])

@@ -12,8 +12,8 @@ from bccli.core.preparation.counts import MOST_SIZES, Census, Sizes
 
 def census_of(samples):
     census = Census()
-    for part, sample in samples:
-        census.add(sample, part)
+    for split, sample in samples:
+        census.add(sample, split)
     return census
 
 
@@ -33,9 +33,13 @@ def test_a_census_counts_parts_classes_patients_and_sizes():
 
 
 def test_splits_come_in_their_order_and_folds_by_number():
-    assert census_of((part, Sample()) for part in ("test", "train", "val")).parts == ["train", "val", "test"]
+    assert census_of((split, Sample()) for split in ("test", "train", "val")).splits == [
+        "train",
+        "val",
+        "test",
+    ]
     folds = [f"fold {number}" for number in range(12)]
-    assert census_of((part, Sample()) for part in sorted(folds)).parts == folds
+    assert census_of((split, Sample()) for split in sorted(folds)).splits == folds
 
 
 def test_few_sizes_are_exact():

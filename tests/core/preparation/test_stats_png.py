@@ -19,7 +19,9 @@ LONG_NAMES = ("benign without callback", "ductal_carcinoma_in_situ_" * 9, "_hidd
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def census(classes, parts=SPLITS, patients=30, *, known=1.0, images=400, size=lambda rng: (700, 460), tail=1):
+def census(
+    classes, splits=SPLITS, patients=30, *, known=1.0, images=400, size=lambda rng: (700, 460), tail=1
+):
     """A random dataset; with a large `tail` some patients have many more images than others."""
     rng = np.random.default_rng(0)
     weights = rng.random(patients) ** tail
@@ -29,7 +31,7 @@ def census(classes, parts=SPLITS, patients=30, *, known=1.0, images=400, size=la
         name = f"p{patient}" if rng.random() < known else ""
         label = classes[rng.integers(len(classes))]
         sample = Sample(label=label, patient=name, width=width, height=height)
-        counted.add(sample, parts[patient % len(parts)])
+        counted.add(sample, splits[patient % len(splits)])
     return counted
 
 
@@ -48,9 +50,9 @@ def folds(number):
 
 
 @pytest.mark.parametrize("classes", [("benign", "malignant"), tuple("abcdefgh"), LONG_NAMES])
-@pytest.mark.parametrize("parts", [SPLITS, ("train",), folds(20)])
-def test_any_classes_and_parts_fit_on_a_page_as_wide_as_any_other(classes, parts):
-    image = picture(census(classes, parts), classes)
+@pytest.mark.parametrize("splits", [SPLITS, ("train",), folds(20)])
+def test_any_classes_and_splits_fit_on_a_page_as_wide_as_any_other(classes, splits):
+    image = picture(census(classes, splits), classes)
     assert 1300 < image.width < 1600
     edges = np.asarray(image)
     for edge in (edges[:5], edges[-5:], edges[:, :5], edges[:, -5:]):

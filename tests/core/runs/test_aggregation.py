@@ -20,7 +20,7 @@ def patches(**changes) -> Predictions:
         "probabilities": np.stack([1 - positive, positive], axis=1),
         "paths": tuple(f"{k}.png" for k in range(7)),
         "sources": ("x", "x", "x", "y", "y", "y", "z"),
-        "traits": {"magnification": ("40",) * 3 + ("100",) * 4},
+        "further": {"magnification": ("40",) * 3 + ("100",) * 4},
     }
     return Predictions(**{**values, **changes})
 
@@ -31,7 +31,7 @@ def test_an_image_has_the_mean_of_its_patches():
     assert images.probabilities[:, 1] == pytest.approx([0.6, 1.6 / 3, 0.7])
     assert images.labels.tolist() == [1, 0, 1]
     assert images.predicted.tolist() == [1, 1, 1]
-    assert images.traits["magnification"] == ("40", "100", "100")
+    assert images.further["magnification"] == ("40", "100", "100")
 
 
 def test_a_majority_of_patches_can_say_otherwise_and_ties_go_by_probability():
@@ -50,7 +50,7 @@ def test_a_patient_has_the_mean_of_all_and_the_most_serious_label():
 
 def test_children_of_an_image_are_images_of_their_own():
     variants = ("0", "0", "1", "0", "0", "0", "0")
-    images = at_level(patches(traits={"variant": variants}), "image", several_per_image=True)
+    images = at_level(patches(further={"variant": variants}), "image", several_per_image=True)
     assert images.paths == ("x", "x#1", "y", "z")
 
 

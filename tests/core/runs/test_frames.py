@@ -37,7 +37,7 @@ def test_a_table_without_probabilities_has_no_such_columns() -> None:
     frame = predictions.frame()
     assert frame["patient"].tolist() == ["", ""]
     assert not [name for name in frame if name.startswith("p_")]
-    assert len(replace(predictions, traits={}).where(predictions.labels > 5).frame()) == 0
+    assert len(replace(predictions, further={}).where(predictions.labels > 5).frame()) == 0
 
 
 def test_a_manifest_is_framed_as_it_reads() -> None:

@@ -54,9 +54,11 @@ def find_layout(source: Path) -> Layout:
     if images := _beside_masks(first):
         offset, source = 1, source / images
         first = folders_in(source)
-    if parts := _splits_among(first):
-        _check_classes(source, parts)
-        label_folders = [source / part / name for part in parts for name in folders_in(source / part)]
+    if split_folders := _splits_among(first):
+        _check_classes(source, split_folders)
+        label_folders = [
+            source / folder / name for folder in split_folders for name in folders_in(source / folder)
+        ]
         layout = Layout(label=offset + 1, split=offset)
     elif _all_split(source, first):
         label_folders = [source / name for name in first]
@@ -87,25 +89,25 @@ def folders_in(folder: Path) -> list[str]:
 
 def _splits_among(names: Iterable[str]) -> list[str]:
     """The names that are splits, where train and another one are among them; else none."""
-    parts = [name for name in names if split_of(name)]
-    found = {split_of(name) for name in parts}
-    return parts if "train" in found and len(found) > 1 else []
+    split_folders = [name for name in names if split_of(name)]
+    found = {split_of(name) for name in split_folders}
+    return split_folders if "train" in found and len(found) > 1 else []
 
 
 def _all_split(source: Path, classes: list[str]) -> bool:
-    """Whether every class is parted into splits, one of them train."""
-    parts = [folders_in(source / name) for name in classes]
-    found = {split_of(name) for names in parts for name in names}
-    return len(classes) > 1 and all(parts) and "" not in found and "train" in found and len(found) > 1
+    """Whether every class is divided into splits, one of them train."""
+    split_folders = [folders_in(source / name) for name in classes]
+    found = {split_of(name) for names in split_folders for name in names}
+    return len(classes) > 1 and all(split_folders) and "" not in found and "train" in found and len(found) > 1
 
 
-def _check_classes(source: Path, parts: list[str]) -> None:
-    for part in parts:
-        if not folders_in(source / part) and holds_images(source / part):
+def _check_classes(source: Path, split_folders: list[str]) -> None:
+    for folder in split_folders:
+        if not folders_in(source / folder) and holds_images(source / folder):
             raise DataError(
-                f"{source}: its folders {', '.join(parts)} are splits, and the images in {part} lie in no "
-                "folder of a class; sort them into one folder per class, or list them in a table for "
-                "bccli prepare csv (path,label,split)"
+                f"{source}: its folders {', '.join(split_folders)} are splits, and the images in {folder} "
+                "lie in no folder of a class; sort them into one folder per class, or list them in a table "
+                "for bccli prepare csv (path,label,split)"
             )
 
 

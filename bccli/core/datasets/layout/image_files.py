@@ -176,13 +176,13 @@ class Copies:
     """
 
     def __init__(self) -> None:
-        self._seen: set[int] = set()
+        self._visited: set[int] = set()
 
     def __contains__(self, name: str) -> bool:
         mark = hash(stem_of(name).lower())  # of a million names, two collide once in 10^7 downloads
-        if mark in self._seen:
+        if mark in self._visited:
             return True
-        self._seen.add(mark)
+        self._visited.add(mark)
         return False
 
 

@@ -61,7 +61,7 @@ def read_index(path: Path, needed: Sequence[str], *, errors: str = "strict") -> 
     """
     header: list[str] | None = None
     lacking: tuple[list[str], list[str]] | None = None
-    for sheet in _sheets(path, errors):
+    for sheet in _worksheets(path, errors):
         for number, cells in sheet:
             if not any(cells):
                 continue
@@ -98,7 +98,7 @@ def _missing(path: Path, missing: list[str], found: list[str]) -> DataError:
     )
 
 
-def _sheets(path: Path, errors: str) -> Iterator[Iterable[tuple[int, list[str]]]]:
+def _worksheets(path: Path, errors: str) -> Iterator[Iterable[tuple[int, list[str]]]]:
     if path.suffix.lower() == ".xlsx":
         yield from _workbook(path)
     else:

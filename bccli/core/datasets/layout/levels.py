@@ -38,15 +38,15 @@ def better_source(dataset: str, source: Path) -> str:
 
 
 def _above(source: Path, inside: str) -> Path | None:
-    """The nearest folder above whose part the source is of, and which has other such parts."""
+    """The nearest folder above that holds several folders named like `inside`, one around the source."""
 
-    def is_part(path: Path) -> bool:
+    def is_alike(path: Path) -> bool:
         return bool(re.fullmatch(inside, path.name, re.IGNORECASE)) and path.is_dir()
 
     path = source.absolute()
-    for part in (path, *path.parents):
-        if is_part(part) and len(_entries(part.parent, is_part)) > 1:
-            return part.parent
+    for folder in (path, *path.parents):
+        if is_alike(folder) and len(_entries(folder.parent, is_alike)) > 1:
+            return folder.parent
     return None
 
 

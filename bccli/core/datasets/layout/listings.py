@@ -74,9 +74,9 @@ class ImagePatients:
     def find(self, name: str) -> str | None:
         """The patient of an image, None where it is not in the list. Raises DataError for a line that means
         two images."""
-        parts = key_of(name).split("/")
-        for start in range(len(parts)):
-            key = "/".join(parts[start:])
+        segments = key_of(name).split("/")
+        for start in range(len(segments)):
+            key = "/".join(segments[start:])
             if key in self.patients:
                 if self.met.setdefault(key, name) != name:
                     raise DataError(

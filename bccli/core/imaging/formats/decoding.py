@@ -59,7 +59,7 @@ _ROOMS = {**dict.fromkeys(("WEBP", "AVIF", "JPEG2000"), 16), "F": 12, "I": 12}
 # The pages of a TIFF and the previews in a JPEG are no animation.
 _ANIMATED = (PngImageFile, GifImageFile, WebPImageFile, AvifImageFile)
 
-# What these say of a damaged file is part of our sentence, or was overcome. Once and for good, because
+# What these say of a damaged file is in our sentence, or was overcome. Once and for good, because
 # images are decoded in threads, and `warnings.catch_warnings` is not made for those.
 for _library in ("PIL", "tifffile", "pydicom", "imagecodecs"):
     warnings.filterwarnings("ignore", module=rf"{_library}(\.|$)")

@@ -107,7 +107,7 @@ def _read_header(data: bytes, max_bytes: int) -> tuple["Dataset", np.ndarray | N
         content = _inflated(data, max_bytes)
         stream = io.BytesIO(content)
         dataset = pydicom.dcmread(stream, specific_tags=list(_NEEDED), stop_before_pixels=True)
-        if (stored := _in_place(dataset, content, stream.tell())) is not None:
+        if (stored := _native_pixels(dataset, content, stream.tell())) is not None:
             return dataset, stored
         dataset = pydicom.dcmread(io.BytesIO(content), specific_tags=list(_NEEDED))
     else:
@@ -180,11 +180,11 @@ def _shifted(dataset: "Dataset", spare: int) -> np.ndarray:
     return upper.view(f"{kind}{found.itemsize}") >> (allocated - stored)
 
 
-def _in_place(dataset: "Dataset", content: bytes, place: int) -> np.ndarray | None:
+def _native_pixels(dataset: "Dataset", content: bytes, position: int) -> np.ndarray | None:
     """Plain grey pixels as they lie in the file, where the element at `place` holds one frame of them; else
     None."""
     starts = _ELEMENT_STARTS.get(str(dataset.file_meta.get("TransferSyntaxUID", "")), ())
-    start = next((start for start in starts if content.startswith(start, place)), None)
+    start = next((start for start in starts if content.startswith(start, position)), None)
     if start is None or dataset.get("NumberOfFrames", 1) != 1:
         return None
     bits = dataset.get("BitsAllocated")
@@ -196,12 +196,12 @@ def _in_place(dataset: "Dataset", content: bytes, place: int) -> np.ndarray | No
     if bits not in (8, 16) or not (grey and rows and columns and "PixelRepresentation" in dataset):
         return None
     kind = np.dtype(f"<{'i' if dataset.PixelRepresentation else 'u'}{bits // 8}")
-    place += len(start)
-    length = struct.unpack_from("<I", content, place)[0]
+    position += len(start)
+    length = struct.unpack_from("<I", content, position)[0]
     size = rows * columns * kind.itemsize
-    if length not in (size, size + size % 2) or place + 4 + length > len(content):
+    if length not in (size, size + size % 2) or position + 4 + length > len(content):
         return None
-    return np.frombuffer(content, kind, rows * columns, place + 4).reshape(rows, columns)
+    return np.frombuffer(content, kind, rows * columns, position + 4).reshape(rows, columns)
 
 
 def _check_colours(dataset: "Dataset") -> None:

@@ -46,8 +46,8 @@ def _colours(pixels: np.ndarray, bits: int) -> np.ndarray:
 
 def _slope(dataset: "Dataset") -> float:
     """What a value grows by for each stored value; what is missing or zero counts as one."""
-    for place in (dataset, *_transformations(dataset)):
-        if slope := place.get("RescaleSlope"):
+    for item in (dataset, *_transformations(dataset)):
+        if slope := item.get("RescaleSlope"):
             return float(slope)
     return 1.0
 

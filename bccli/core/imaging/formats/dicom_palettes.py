@@ -23,7 +23,9 @@ _COLOURS = ("Red", "Green", "Blue")
 _DESCRIPTOR = "{}PaletteColorLookupTableDescriptor"
 _DATA = "{}PaletteColorLookupTableData"
 _SEGMENTS = "Segmented{}PaletteColorLookupTableData"
-PALETTE_TAGS = tuple(form.format(colour) for colour in _COLOURS for form in (_DESCRIPTOR, _DATA, _SEGMENTS))
+PALETTE_TAGS = tuple(
+    pattern.format(colour) for colour in _COLOURS for pattern in (_DESCRIPTOR, _DATA, _SEGMENTS)
+)
 """Elements that make a palette; how transparent its colours are is not among them."""
 
 

@@ -32,8 +32,8 @@ class Table:
 
     def _entries(self, stored: np.ndarray) -> np.ndarray:
         last = self.first + len(self.values) - 1
-        places = np.clip(stored, self.first, last).astype(np.int64) - self.first
-        return self.values[places]
+        indices = np.clip(stored, self.first, last).astype(np.int64) - self.first
+        return self.values[indices]
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ def expand(data: bytes, descriptor: Descriptor, *, big_endian: bool) -> np.ndarr
     source = words.tolist()
     entries: list[int] = []
     try:
-        place = 0
-        while place + 1 < len(source) and len(entries) < descriptor.entries:
-            place = _SEGMENTS[source[place]](source, place, entries, descriptor.bits <= 8)
+        index = 0
+        while index + 1 < len(source) and len(entries) < descriptor.entries:
+            index = _SEGMENTS[source[index]](source, index, entries, descriptor.bits <= 8)
     except (IndexError, KeyError):
         raise ImageError("is damaged (the segments of a look-up table)") from None
     if len(entries) != descriptor.entries:
@@ -110,31 +110,31 @@ def expand(data: bytes, descriptor: Descriptor, *, big_endian: bool) -> np.ndarr
     return np.array(entries, np.uint16)
 
 
-def _discrete(source: list[int], place: int, entries: list[int], narrow: bool) -> int:
+def _discrete(source: list[int], index: int, entries: list[int], narrow: bool) -> int:
     """Entries as they are."""
-    count = source[place + 1]
-    entries += source[place + 2 : place + 2 + count]
-    return place + 2 + count
+    count = source[index + 1]
+    entries += source[index + 2 : index + 2 + count]
+    return index + 2 + count
 
 
-def _linear(source: list[int], place: int, entries: list[int], narrow: bool) -> int:
+def _linear(source: list[int], index: int, entries: list[int], narrow: bool) -> int:
     """Entries in even steps from the last one to a given one."""
-    count, end = source[place + 1], source[place + 2]
+    count, end = source[index + 1], source[index + 2]
     steps = np.linspace(entries[-1], end, count + 1)[1:]
     entries += np.rint(steps).astype(int).tolist()
-    return place + 3
+    return index + 3
 
 
-def _indirect(source: list[int], place: int, entries: list[int], narrow: bool) -> int:
+def _indirect(source: list[int], index: int, entries: list[int], narrow: bool) -> int:
     """Some segments again, from an offset in bytes; they are never indirect themselves."""
-    count, width = source[place + 1], 4 if narrow else 2
-    parts = source[place + 2 : place + 2 + width]
-    offset = sum(part << (8 if narrow else 16) * number for number, part in enumerate(parts))
+    count, width = source[index + 1], 4 if narrow else 2
+    words = source[index + 2 : index + 2 + width]
+    offset = sum(word << (8 if narrow else 16) * number for number, word in enumerate(words))
     again = offset if narrow else offset // 2
     for _ in range(count):
         if len(entries) <= MOST:  # a damaged table may say to go on for billions
             again = _DIRECT[source[again]](source, again, entries, narrow)
-    return place + 2 + width
+    return index + 2 + width
 
 
 _Segment = Callable[[list[int], int, list[int], bool], int]

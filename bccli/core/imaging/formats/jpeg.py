@@ -71,7 +71,7 @@ def decode_jpeg(
 ) -> np.ndarray | None:
     """The pixels of a file that Pillow has opened, uint8 (height, width) or RGB (height, width, 3).
 
-    None for a rare kind that Pillow is to decode, of which nothing can be told.
+    None for a rare kind that Pillow is to decode, of which nothing is known.
     `check_size` gets width, height and the bytes per pixel that decoding takes.
 
     Raises ImageError for a file that is cut or damaged: a scan that ends early, codes that do not exist,
@@ -105,11 +105,11 @@ def check_jpeg(data: bytes) -> None:
         _decode_strictly(_tidied(data, stream), image)
 
 
-def check_parts(data: bytes, places: Iterable[int], lengths: Iterable[int], *, tables: bytes) -> None:
+def check_streams(data: bytes, offsets: Iterable[int], lengths: Iterable[int], *, tables: bytes) -> None:
     """Check each strip or tile of a TIFF, a JPEG stream that may have its tables in a stream of their own."""
-    for place, length in zip(places, lengths, strict=False):
-        part = data[place : place + length]
-        check_jpeg(tables.removesuffix(_END) + part[2:] if tables else part)
+    for offset, length in zip(offsets, lengths, strict=False):
+        coded = data[offset : offset + length]
+        check_jpeg(tables.removesuffix(_END) + coded[2:] if tables else coded)
 
 
 class _UnusualError(Exception):
@@ -119,23 +119,23 @@ class _UnusualError(Exception):
 def _walk(data: bytes) -> Stream:
     frame, header, components, has_end = 0, 0, b"", False
     scans, junk = [], []
-    place = 2
-    while match := _MARKER.search(data, place):
-        if match.start() > place:
-            junk.append(slice(place, match.start()))
-        code, place = data[match.end() - 1], match.end()
+    offset = 2
+    while match := _MARKER.search(data, offset):
+        if match.start() > offset:
+            junk.append(slice(offset, match.start()))
+        code, offset = data[match.end() - 1], match.end()
         if code == _END_OF_IMAGE:
             has_end = True
             break
         if code in _BARE:
             continue
-        content, place = place + 2, place + int.from_bytes(data[place : place + 2], "big")
+        content, offset = offset + 2, offset + int.from_bytes(data[offset : offset + 2], "big")
         if code in _FRAMES and not frame:
-            frame, header, components = code, content, data[content + 6 : place : 3]
+            frame, header, components = code, content, data[content + 6 : offset : 3]
         elif code == _START_OF_SCAN:
-            found = _END_OF_SCAN.search(data, place)
-            scans.append(_scan(data, content, place, found.start() if found else len(data)))
-            place = scans[-1].end
+            found = _END_OF_SCAN.search(data, offset)
+            scans.append(_scan(data, content, offset, found.start() if found else len(data)))
+            offset = scans[-1].end
     return Stream(frame, header, components, tuple(scans), tuple(junk), has_end)
 
 
@@ -172,10 +172,10 @@ def _check_scans(stream: Stream) -> None:
 def _tidied(data: bytes, stream: Stream) -> bytes:
     """The data with an end, and without what stands between segments."""
     if stream.junk:
-        kept = np.ones(len(data), bool)
-        for part in stream.junk:
-            kept[part] = False
-        data = np.frombuffer(data, np.uint8)[kept].tobytes()
+        intact = np.ones(len(data), bool)
+        for junk in stream.junk:
+            intact[junk] = False
+        data = np.frombuffer(data, np.uint8)[intact].tobytes()
     return data if stream.has_end else data + _END
 
 
@@ -216,7 +216,7 @@ def _decoder(image: JpegImageFile) -> Decoder:
 
 
 def _repaired(data: bytes, complaint: str, decode: Decoder) -> bytes:
-    """The data without what was complained of, where that is harmless; only the first fault is ever told."""
+    """The data without what was complained of, where that is harmless; only the first fault is reported."""
     for pattern, repair in _REPAIRS:
         if match := pattern.search(complaint):
             for candidate in repair(data, match):
@@ -261,9 +261,9 @@ def _with_known_jfif(data: bytes, match: re.Match[str]) -> Iterator[bytes]:
 
 def _with_known_adobe(data: bytes, match: re.Match[str]) -> Iterator[bytes]:
     """libjpeg takes a colour transform that it does not know for that of YCbCr or YCCK."""
-    place = data.find(b"Adobe") + 11
+    offset = data.find(b"Adobe") + 11
     for transform in (1, 2):
-        yield data[:place] + bytes([transform]) + data[place + 1 :]
+        yield data[:offset] + bytes([transform]) + data[offset + 1 :]
 
 
 def _with_whole_spectrum(data: bytes, match: re.Match[str]) -> Iterator[bytes]:
@@ -301,7 +301,7 @@ def _decode_with_pillow(data: bytes, stream: Stream) -> np.ndarray | None:
     """Decode a file that the strict decoder does not know, with as much care as Pillow allows.
 
     Where no marker follows, Pillow waits for more data and makes nothing up, and what it has not asked for
-    at the end is left over. That can be told for a single scan with Huffman codes.
+    at the end is left over. That is known for a single scan with Huffman codes.
     """
     if stream.frame not in _SEQUENTIAL or len(stream.scans) != 1:
         return None
@@ -319,7 +319,7 @@ def _as_array(image: JpegImageFile) -> np.ndarray:
     """Grey as it is; what is printed in CMYK as Pillow converts it."""
 
     def convert(rows: slice) -> np.ndarray:
-        part = cut_rows(image, rows)
-        return np.asarray(part.convert("RGB") if part.mode == "CMYK" else part)
+        strip = cut_rows(image, rows)
+        return np.asarray(strip.convert("RGB") if strip.mode == "CMYK" else strip)
 
     return by_strips((image.height, image.width), convert)

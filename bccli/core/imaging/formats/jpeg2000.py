@@ -39,10 +39,10 @@ def decode_jpeg2000(data: bytes, image: Jpeg2KImageFile) -> np.ndarray:
     bits = depths[0]
 
     def filled(rows: slice) -> np.ndarray:
-        part = samples[rows].astype(np.int32)
+        strip = samples[rows].astype(np.int32)
         if samples.dtype.kind == "i":  # the least is black, as in unsigned ones
-            part += 1 << (bits - 1)
-        return part.astype(np.uint16) if samples.ndim == 2 else (part >> (bits - 8)).astype(np.uint8)
+            strip += 1 << (bits - 1)
+        return strip.astype(np.uint16) if samples.ndim == 2 else (strip >> (bits - 8)).astype(np.uint8)
 
     return by_strips(samples.shape, filled)
 

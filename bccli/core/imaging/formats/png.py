@@ -67,12 +67,12 @@ def check_rows(data: bytes, image: PngImageFile) -> None:
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
     """Up to the end that is marked, or else to the last chunk that is there as a whole."""
-    place = _START
-    while place + 12 <= len(data):
-        length = int.from_bytes(data[place : place + 4], "big")
-        chunk = _Chunk(data[place + 4 : place + 8], place + 8, length)
-        place += 12 + length
-        if place > len(data):
+    position = _START
+    while position + 12 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        chunk = _Chunk(data[position + 4 : position + 8], position + 8, length)
+        position += 12 + length
+        if position > len(data):
             return
         yield chunk
         if chunk.kind == b"IEND":

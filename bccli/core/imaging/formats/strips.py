@@ -22,12 +22,12 @@ def by_strips(shape: tuple[int, ...], make: Callable[[slice], np.ndarray]) -> np
     height, width = shape[:2]
     result: np.ndarray | None = None
     for rows in strips_of(height, width):
-        part = make(rows)
-        if len(part) == height:
-            return part
+        strip = make(rows)
+        if len(strip) == height:
+            return strip
         if result is None:
-            result = np.empty((height, *part.shape[1:]), part.dtype)
-        result[rows] = part
+            result = np.empty((height, *strip.shape[1:]), strip.dtype)
+        result[rows] = strip
     return np.empty(shape, np.uint8) if result is None else result
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from bccli.core.errors import ImageError
-from bccli.core.imaging.formats.jpeg import check_parts
+from bccli.core.imaging.formats.jpeg import check_streams
 from bccli.core.imaging.formats.orientation import TAG, UPRIGHT, upright
 from bccli.core.imaging.formats.strips import by_strips
 
@@ -34,7 +34,7 @@ _ASSOCIATED, _UNASSOCIATED = 1, 2  # kinds of transparency
 # None, the three of faxes, LZW, both of JPEG, both of deflate, PackBits: what every libtiff has.
 _OLD_COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946})
 _JPEG, _JPEG_TABLES = 7, 347
-_PARTS = (273, 279), (324, 325)  # where strips begin and how long they are, and tiles
+_OFFSET_TAGS = (273, 279), (324, 325)  # where strips begin and how long they are, and tiles
 _JPEGS = (6, 7, 34892, 33007)  # whose decoders give RGB
 _LUMINANCE_JPEG2000 = 33003  # of Aperio's slides: its decoder gives luminance and chrominance
 _ELECTRONS = (65000, 65001, 65002)  # events of electron microscopes, for which tifffile wants to know more
@@ -42,7 +42,7 @@ _MOST_PAGES = 4096
 
 
 def is_plain(image: TiffImageFile) -> bool:
-    """Whether Pillow reads this file right without being told which page: a single one of a common kind."""
+    """Whether Pillow reads this file right without a page number: a single page of a common kind."""
     return _is_alone(image.tag_v2) and _is_common(image.tag_v2)
 
 
@@ -116,14 +116,14 @@ _PLAIN: dict[int, Callable[[Any, tuple[int, ...]], bool]] = {
 def check_strips(image: TiffImageFile, data: bytes) -> None:
     """Raise ImageError where a TIFF has too few strips or tiles, which Pillow leaves black, or one that is a
     damaged JPEG, which libtiff keeps to itself."""
-    boxes = np.array([part[1] for part in image.tile], np.int64).reshape(-1, 4)
+    boxes = np.array([tile[1] for tile in image.tile], np.int64).reshape(-1, 4)
     covered = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).sum()
     if covered < math.prod(image.size):
         raise ImageError("is damaged (some of its strips or tiles are missing)")
     tags = image.tag_v2
     if tags.get(_COMPRESSION) == _JPEG:
-        places, lengths = next(pair for pair in _PARTS if pair[0] in tags)
-        check_parts(data, tags[places], tags[lengths], tables=tags.get(_JPEG_TABLES, b""))
+        offsets, lengths = next(pair for pair in _OFFSET_TAGS if pair[0] in tags)
+        check_streams(data, tags[offsets], tags[lengths], tables=tags.get(_JPEG_TABLES, b""))
 
 
 def read_tiff(data: bytes, check_size: Callable[..., None], *, max_pixels: int) -> np.ndarray:
@@ -146,9 +146,9 @@ def read_tiff(data: bytes, check_size: Callable[..., None], *, max_pixels: int) 
             room = 2 * page.nbytes // (page.imagewidth * page.imagelength) * len(planes)
             check_size(page.imagewidth, page.imagelength, room)
             if page.compression == _JPEG:
-                check_parts(data, page.dataoffsets, page.databytecounts, tables=page.jpegtables or b"")
-        parts = [_samples(page) for page in planes]
-        pixels = parts[0] if len(parts) == 1 else np.stack(parts, axis=2)
+                check_streams(data, page.dataoffsets, page.databytecounts, tables=page.jpegtables or b"")
+        samples = [_samples(page) for page in planes]
+        pixels = samples[0] if len(samples) == 1 else np.stack(samples, axis=2)
         return upright(pixels, int(_value(planes[0], TAG, UPRIGHT)))
 
 
@@ -158,8 +158,8 @@ def _number_of_image(data: bytes) -> int | None:
 
     with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as tiff:
         planes = _planes(tiff, _largest(tiff))
-        places = [page.offset for page in _pages(tiff)]
-        return places.index(planes[0].offset) if len(planes) == 1 and planes[0].offset in places else None
+        offsets = [page.offset for page in _pages(tiff)]
+        return offsets.index(planes[0].offset) if len(planes) == 1 and planes[0].offset in offsets else None
 
 
 def _largest(tiff: "TiffFile") -> list["TiffPage"]:
@@ -209,18 +209,18 @@ def _planes(tiff: "TiffFile", pages: Sequence["TiffPage"]) -> Sequence["TiffPage
     """The pages that make the image: one, or one for each of red, green and blue."""
     from bccli.core.imaging.formats.tiff_channels import Channels, channels_of
 
-    told = channels_of(tiff)
+    channels = channels_of(tiff)
     grey = pages[0].samplesperpixel == 1 and pages[0].photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
-    if told is None and grey:
-        told = Channels({"grey pages of one size": len(pages)})
-    if told is None or told.planes == 1 or (len(pages) == 1 and pages[0].photometric == _RGB):
+    if channels is None and grey:
+        channels = Channels({"grey pages of one size": len(pages)})
+    if channels is None or channels.planes == 1 or (len(pages) == 1 and pages[0].photometric == _RGB):
         return pages[:1]
-    order = told.order()
+    order = channels.order()
     if not grey and len(pages) == 1 and order == (0, 1, 2):
         return pages
     if not grey or len(pages) != len(order):
-        raise ImageError(f"holds {told} in {len(pages)} of its pages; save it as RGB or grey")
-    return [pages[place] for place in order]
+        raise ImageError(f"holds {channels} in {len(pages)} of its pages; save it as RGB or grey")
+    return [pages[index] for index in order]
 
 
 def _check_page(page: "TiffPage", check_size: Callable[..., None], max_pixels: int) -> None:

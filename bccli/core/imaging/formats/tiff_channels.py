@@ -63,14 +63,14 @@ def channels_of(tiff: "TiffFile") -> Channels | None:
     return None
 
 
-def _of_imagej(told: dict[str, Any]) -> Channels:
+def _of_imagej(metadata: dict[str, Any]) -> Channels:
     """ImageJ shows up to three channels of a composite in red, green and blue unless it has tables."""
-    counts = {kind: int(told.get(kind) or 1) for kind in (_CHANNELS, "slices", "frames")}
-    images = int(told.get("images") or 1)
-    result = Channels(counts, tuple(_colour_of(table) for table in told.get("LUTs") or ()))
+    counts = {kind: int(metadata.get(kind) or 1) for kind in (_CHANNELS, "slices", "frames")}
+    images = int(metadata.get("images") or 1)
+    result = Channels(counts, tuple(_colour_of(table) for table in metadata.get("LUTs") or ()))
     if result.planes != images:
         return Channels({"pages": images})
-    if counts[_CHANNELS] > 1 and told.get("mode") == "grayscale":
+    if counts[_CHANNELS] > 1 and metadata.get("mode") == "grayscale":
         return Channels({"grey channels": counts.pop(_CHANNELS), **counts})
     return result
 

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 Block = NDArray[np.float32]
 """Some pixels of an image, (pixels, 3)."""
 
-LIGHT = 240.0
+WHITE_LEVEL = 240.0
 """The grey level of clear glass in the code that Macenko's authors published."""
 
 TISSUE = 0.15
@@ -24,7 +24,7 @@ SAMPLE = 2**17
 """About so many pixels of a large image, evenly spread, speak for all of them in statistics."""
 
 _BLOCK = 2**14  # pixels: as float32 RGB, they and what is made of them stay in a core's cache
-_DENSITIES = -np.log((np.arange(256) + 1) / LIGHT)
+_DENSITIES = -np.log((np.arange(256) + 1) / WHITE_LEVEL)
 
 
 def sample_pixels(image: np.ndarray, limit: int = SAMPLE) -> np.ndarray:
@@ -40,7 +40,7 @@ def sample_pixels(image: np.ndarray, limit: int = SAMPLE) -> np.ndarray:
 
 
 def densities_of(pixels: np.ndarray) -> Floats:
-    """Optical densities of uint8 pixels, in the same shape: -ln((level + 1) / LIGHT)."""
+    """Optical densities of uint8 pixels, in the same shape: -ln((level + 1) / WHITE_LEVEL)."""
     return _DENSITIES[pixels]
 
 
@@ -57,9 +57,9 @@ def map_levels(image: np.ndarray, change: Callable[[Block], Block]) -> np.ndarra
     pixels = image.reshape(-1, 3)
     result = np.empty(pixels.shape, np.uint8)
     for start in range(0, len(pixels), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        levels = change(pixels[part].astype(np.float32))
-        np.copyto(result[part], np.clip(levels, 0, 255, out=levels), casting="unsafe")
+        block = slice(start, start + _BLOCK)
+        levels = change(pixels[block].astype(np.float32))
+        np.copyto(result[block], np.clip(levels, 0, 255, out=levels), casting="unsafe")
     return result.reshape(image.shape)
 
 
@@ -73,11 +73,11 @@ def map_densities(image: np.ndarray, change: Callable[[Block], Block], *, exact:
 
     def change_levels(levels: Block) -> Block:
         levels += 1
-        levels *= np.float32(1 / LIGHT)
+        levels *= np.float32(1 / WHITE_LEVEL)
         densities = change(np.log(levels, out=levels))
         with np.errstate(over="ignore"):  # endlessly bright is white
             np.exp(densities, out=densities)
-        densities *= np.float32(LIGHT)
+        densities *= np.float32(WHITE_LEVEL)
         densities += shift
         return densities
 

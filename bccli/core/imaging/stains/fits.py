@@ -59,7 +59,7 @@ stain's 99th percentile over all pixels says little about the tissue: of IDC pat
 method made the pale stroma white."""
 
 LEAST_ANGLE, LEAST_AMOUNT = 6.0, 0.1
-"""Degrees between two stains, and amount of a stain, below which they cannot be told apart. On BreakHis
+"""Degrees between two stains, and amount of a stain, below which they cannot be distinguished. On BreakHis
 images and IDC patches, Macenko's stains are 11° apart at least and Vahadane's 7°; on a mere shadow, 4°."""
 
 STRONG = 99.0

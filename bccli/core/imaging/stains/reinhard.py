@@ -7,7 +7,7 @@ glass says nothing about a stain, and the change fades out from tissue to glass,
 
 import numpy as np
 
-from bccli.core.imaging.stains.densities import LIGHT, TISSUE, Block, map_levels, sample_pixels
+from bccli.core.imaging.stains.densities import TISSUE, WHITE_LEVEL, Block, map_levels, sample_pixels
 from bccli.core.imaging.stains.fits import ColourFit, is_enough
 
 # The paper's matrices: RGB to cone responses LMS, and their logarithms to lαβ (a rotation).
@@ -55,4 +55,4 @@ _BRIGHTEST = np.float32(np.log(1024))  # far above white; keeps infinities out o
 
 def _depths(logs: np.ndarray) -> np.ndarray:
     """Optical density in M, the response to green, from logarithms of LMS (pixels, 3)."""
-    return np.asarray(np.log(LIGHT), logs.dtype) - logs[:, 1]
+    return np.asarray(np.log(WHITE_LEVEL), logs.dtype) - logs[:, 1]
