@@ -46,8 +46,8 @@ class Leak:
 
     `patients` counts distinct patients, the others count images inside: with `identical` pixels (blank
     images left out), `near_duplicates` of an image outside (not identical, not blank; None where
-    perceptual hashes are unknown), and `children` whose parent, child or sibling is outside.
-    `examples` are up to five pairs of rows (inside, outside), serious ones first; `equal` are
+    perceptual hashes are unknown), and `relatives` whose parent, child or sibling is outside.
+    `examples` are up to five pairs of rows (inside, outside), blocking ones first; `equal` are
     all with identical pixels, `pairs` all near-duplicates.
     """
 

@@ -115,12 +115,12 @@ def test_blank_images_still_share_patients_and_parents():
 )
 def test_children_apart_from_their_family_are_found(parents, children, examples):
     leak = leak_of(planted(parents=parents))
-    assert (leak.children, leak.examples) == (children, examples)
+    assert (leak.relatives, leak.examples) == (children, examples)
     assert leak.blocking == bool(children)
 
 
 def test_parents_in_a_circle_end():
-    assert leak_of(planted(parents={0: 1, 1: 2, 2: 0})).children == 0
+    assert leak_of(planted(parents={0: 1, 1: 2, 2: 0})).relatives == 0
 
 
 def test_without_perceptual_hashes_near_duplicates_are_unknown():
