@@ -60,7 +60,8 @@ class Spread:
             return None, "is the same in every round"
         below = float((known < self.point - NOTHING).mean() + (known <= self.point + NOTHING).mean()) / 2
         below = min(max(below, 1 / len(known)), 1 - 1 / len(known))
-        bias, standard = NORMAL.inv_cdf(below), expanded_reach(support.equal)
+        bias = NORMAL.inv_cdf(below)
+        standard = expanded_reach(support.equal if support.widened else math.inf)
         ordered = np.sort(known)
         low, high = (self._quantile(ordered, self._corrected(bias, sign * standard)) for sign in (-1, 1))
         error = max(self._error(ordered, below, sign * standard) for sign in (-1, 1))

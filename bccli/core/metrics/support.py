@@ -22,23 +22,24 @@ class Support:
     """The clusters that have what a measure is about; as how many equal ones they count; how many it needs.
 
     `hull` says how far limits reach at least: as Wilson's interval of a share, from 0 (without the widening
-    that few clusters ask for) to 1 (with all of it); None where there is no such least.
+    that few clusters ask for) to 1 (with all of it); None where there is no such least. Where they are not
+    `widened`, that is all that few clusters ask for.
     """
 
     clusters: int
     equal: float
     needed: int = 2
     hull: float | None = None
+    widened: bool = True
 
 
 def supports(material: Material) -> Mapping[str, Support]:
     """What each measure rests on, by its name in the contract, those of single classes as `f1.NUMBER`.
 
     A share rests on the clusters of its class. Where a class is compared with the rest, as by areas, the
-    harmonic mean of both sides counts. The others add up images of all clusters, precision and F1 among
-    them, whose clusters are nevertheless those of their class. A measure of a single class, or of two of
-    which one is positive, needs FEWEST clusters of it, as few of them lie: of 100 studies with two patients,
-    20.
+    harmonic mean of both sides counts. The others add up images of all clusters, F1 among them, whose
+    clusters are nevertheless those of its class. A measure of a single class, or of two of which one is
+    positive, needs FEWEST clusters of it, as few of them lie: of 100 studies with two patients, 20.
     """
     total = material.sums.counts[:, 0].sum(axis=1)
     every = equally_large(total)
@@ -84,7 +85,7 @@ def _of_class(material: Material, number: int, total: Floats, every: float) -> d
     return {
         "sensitivity": Support(having, of_own, FEWEST, hull=0.25),
         "specificity": Support(others, of_rest, FEWEST, hull=0.25),
-        "precision": Support(min(having, predicted), every, FEWEST, hull=0.5),
+        "precision": Support(min(having, predicted), equally_large(claimed), FEWEST, hull=0.5, widened=False),
         "f1": Support(having, every, FEWEST, hull=0.5),
         "roc_auc": areas,
         "pr_auc": areas,
