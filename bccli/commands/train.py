@@ -79,6 +79,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     from bccli.core.data.dataset import load_dataset
     from bccli.core.data.positive_class import positive_sentence
     from bccli.core.evaluation.leaderboard import figures_json
+    from bccli.core.runs.run_folder import is_sweep
     from bccli.core.sweeps import cross_validation as crossvalidation
     from bccli.core.sweeps import grid as grids
     from bccli.core.training import design as designs
@@ -100,7 +101,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     if settings["dry_run"]:
         console.show_rows(designs.preview(grid[0], dataset, settings["fold"]))
         return 0
-    if len(grid) > 1 or seeded or grids.is_sweep(run):
+    if len(grid) > 1 or seeded or is_sweep(run):
         keep_all = settings["save"] == "all"
         sweep = grids.train_grid(
             grid, dataset, run, context, folds=folds, seeded=seeded, cache=cache, keep_all=keep_all

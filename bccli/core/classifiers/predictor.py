@@ -1,10 +1,9 @@
 """The predictor of a run of kind classifier: images to features, features to class probabilities."""
 
 from bccli.core.classifiers.models import load_classifier
-from bccli.core.classifiers.run_files import CLASSIFIER, VOCABULARY
 from bccli.core.classifiers.visual_words import load_vocabulary
 from bccli.core.models.runtimes import Engine, Network
-from bccli.core.runs.run_folder import Run
+from bccli.core.runs.run_folder import CLASSIFIER_FILE, VOCABULARY_FILE, Run
 from bccli.core.training.design import WORDS
 
 
@@ -13,9 +12,9 @@ def load_classified(run: Run, engine: Engine) -> Network:
 
     Raises DataError where a file of the run is damaged.
     """
-    classifier = load_classifier(run.file(CLASSIFIER))
+    classifier = load_classifier(run.file(CLASSIFIER_FILE))
     features: Network = (
-        load_vocabulary(run.file(VOCABULARY)).of_images
+        load_vocabulary(run.file(VOCABULARY_FILE)).of_images
         if run.info.settings["classifier"] == WORDS
         else engine.outputs(run, "extractor")
     )

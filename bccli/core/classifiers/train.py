@@ -10,14 +10,13 @@ import bccli
 from bccli.core import interruption
 from bccli.core.classifiers.fitting import fit_classifier
 from bccli.core.classifiers.models import Classifier, save_classifier
-from bccli.core.classifiers.run_files import CLASSIFIER, VOCABULARY
 from bccli.core.classifiers.visual_words import learn_vocabulary, load_vocabulary, save_vocabulary
 from bccli.core.data.image_batches import Images, ImageSource
 from bccli.core.data.split_codes import TRAIN
 from bccli.core.errors import DataError
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models import backend
-from bccli.core.runs.run_folder import Run, complete_run
+from bccli.core.runs.run_folder import CLASSIFIER_FILE, PREDICTIONS_FILE, VOCABULARY_FILE, Run, complete_run
 from bccli.core.training.assembly import ModelCache, build
 from bccli.core.training.design import WORDS, Job
 from bccli.core.training.features import CHUNK, FeatureKey, StoredFeatures, compute_features, compute_vectors
@@ -67,10 +66,10 @@ def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None 
         np.arange(start, min(start + CHUNK, len(split_codes))) for start in range(0, len(split_codes), CHUNK)
     )
     answers = np.concatenate([classifier.probabilities(values[chunk]) for chunk in chunks])
-    write_answers(run.root / "predictions.csv", images.samples, split_codes, answers, job.dataset.classes)
+    write_answers(run.root / PREDICTIONS_FILE, images.samples, split_codes, answers, job.dataset.classes)
     stored: dict[str, Any] = {"network_kept": False}
     if context.save_network:
-        save_classifier(run.root / CLASSIFIER, classifier)
+        save_classifier(run.root / CLASSIFIER_FILE, classifier)
         stored = extractor.store()
     write_origins(job, run)
     labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
@@ -130,7 +129,7 @@ def _learn_words(
     """The words of train's images, learned once: a run that goes on finds them in its folder."""
     watcher = context.watcher
     watcher.note(f"bccli {bccli.__version__} train {WORDS}: {job.dataset.root} → {run.root}")
-    path = run.root / VOCABULARY
+    path = run.root / VOCABULARY_FILE
     try:
         vocabulary = load_vocabulary(path)
     except DataError:

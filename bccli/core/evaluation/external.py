@@ -18,7 +18,7 @@ from bccli.core.prediction.run_predictor import Prediction, most_probable
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.prediction_table import FURTHER_COLUMNS
 from bccli.core.runs.predictions import Predictions, read_predictions
-from bccli.core.runs.run_folder import Run
+from bccli.core.runs.run_folder import PREDICTIONS_FILE, Run
 from bccli.core.runs.training_images import audit_against
 
 
@@ -50,7 +50,7 @@ def subject_on(
     answer = imported(KINDS[run.info.kind].on_dataset)
     answers, samples, of_patches = answer(predictor, dataset, workers, watcher)
     predictions = _table(run, samples, answers)
-    own = subject_of(run, read_predictions(run.file("predictions.csv"), run.classes), "val")
+    own = subject_of(run, read_predictions(run.file(PREDICTIONS_FILE), run.classes), "val")
     protocol: str = dataset.info.protocol
     facts = {
         **own.facts,

@@ -20,7 +20,7 @@ from bccli.core.metrics.plots import (
     set_title,
     write_figure,
 )
-from bccli.core.runs.run_folder import networks_of
+from bccli.core.runs.run_folder import HISTORY_FILE, networks_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,9 +72,9 @@ def _draw_beta(evaluation: Evaluation) -> "Figure | None":
     axes = add_axes(figure, 0, SIDE, 3.4)
     networks, epochs = networks_of(run), []
     for index, network in enumerate(networks):
-        if not (network.root / "history.csv").is_file():
+        if not (network.root / HISTORY_FILE).is_file():
             continue
-        with network.file("history.csv").open(newline="", encoding="utf-8") as stream:
+        with network.file(HISTORY_FILE).open(newline="", encoding="utf-8") as stream:
             rows = [row for row in csv.DictReader(stream) if float(row.get("val_accuracy") or 0)]
         epochs = [int(row["epoch"]) for row in rows]
         ratios = [float(row["accuracy"]) / float(row["val_accuracy"]) for row in rows]

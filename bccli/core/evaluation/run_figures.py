@@ -9,7 +9,7 @@ from bccli.core.evaluation.terms import Terms
 from bccli.core.files import file_hash, locked, write_json
 from bccli.core.metrics.figures import Figures
 from bccli.core.runs.predictions import Predictions, read_predictions
-from bccli.core.runs.run_folder import Run
+from bccli.core.runs.run_folder import METRICS_FILE, PREDICTIONS_FILE, Run
 
 STORED = ("val", "test")
 """The splits whose figures are in metrics.json."""
@@ -29,8 +29,8 @@ def store_temperature(evaluation: Evaluation, terms: Terms) -> None:
         calibration = {"method": "temperature", "temperature": evaluation.temperature, "images": len(val)}
         calibrated = run.with_facts(calibration=calibration)
         measured = _measured_already(evaluation, terms) or _measured_anew(calibrated)
-        write_json(run.root / "metrics.json", figures_json(measured))
-        files = {**run.info.files, "metrics.json": file_hash(run.root / "metrics.json")}
+        write_json(run.root / METRICS_FILE, figures_json(measured))
+        files = {**run.info.files, METRICS_FILE: file_hash(run.root / METRICS_FILE)}
         calibrated.with_facts(files=files).write_info()
 
 
@@ -46,5 +46,5 @@ def _measured_already(evaluation: Evaluation, terms: Terms) -> list[Figures]:
 
 def _measured_anew(run: Run) -> list[Figures]:
     """The figures to be stored, from the predictions of the run."""
-    predictions = read_predictions(run.file("predictions.csv"), run.classes)
+    predictions = read_predictions(run.file(PREDICTIONS_FILE), run.classes)
     return [figures_of(run, predictions, split) for split in STORED if split in predictions.splits]

@@ -19,7 +19,7 @@ from bccli.core.runs.aggregation import (
     repeats,
 )
 from bccli.core.runs.predictions import Predictions, read_predictions
-from bccli.core.runs.run_folder import COMPLETE, Run
+from bccli.core.runs.run_folder import COMPLETE, PATCHES_FILE, PREDICTIONS_FILE, Run, is_sweep
 from bccli.core.runs.run_info import RunInfo
 from bccli.core.runs.temperature import temperature_of
 
@@ -72,16 +72,12 @@ class Subject:
         )
 
 
-PATCHES = "patches.csv"
-"""What a fusion's patch run says of each patch, beside its predictions.csv of images."""
-
-
 def subject_of(run: Run, predictions: Predictions, split: str) -> Subject:
     """One split of a run's predictions, with what run.json knows."""
     subject = _subject(run, predictions, split)
     if run.info.kind != "fusion":
         return subject
-    path = run.file(PATCHES) if run.complete else run.root / PATCHES
+    path = run.file(PATCHES_FILE) if run.complete else run.root / PATCHES_FILE
     return replace(subject, patches=_of_patches(subject, run, read_predictions(path, run.classes), split))
 
 
@@ -144,7 +140,7 @@ _NAMED_BY_USERS = ("folder", "csv")
 
 def runs_at(path: Path) -> tuple[list[Path], list[Path]]:
     """The folder of a run, or those of a sweep's members: the complete ones, and the others."""
-    if not (path / "run.json").is_file() or read_json(path / "run.json").get("kind") != "sweep":
+    if not is_sweep(path):
         return [path], []
     found: tuple[list[Path], list[Path]] = [], []
     for marker in sorted(path.glob("*/run.json")):
@@ -156,7 +152,7 @@ def runs_at(path: Path) -> tuple[list[Path], list[Path]]:
 
 def subject_of_run(run: Run, split: str) -> Subject:
     """One split of a run. Raises DataError where the run has no predictions of it."""
-    path = run.file("predictions.csv")
+    path = run.file(PREDICTIONS_FILE)
     predictions = read_predictions(path, run.classes)
     if split not in predictions.splits:
         there = ", ".join(sorted(set(predictions.splits))) or "none"

@@ -5,7 +5,6 @@ its backbone the forward pass is small. Everything here is float32, as in Keras.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -101,8 +100,3 @@ def attention(x: np.ndarray, arrays: Arrays, layers: int) -> np.ndarray:
     powers = np.exp(powers - powers.max(axis=1, keepdims=True))
     pooled = (powers / powers.sum(axis=1, keepdims=True) * x).sum(axis=1)
     return dense(pooled, arrays, "scores")
-
-
-def arrays_of(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Arrays that are stored as they are computed with."""
-    return {key: np.asarray(value, np.float32) for key, value in content.items()}

@@ -9,15 +9,14 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from bccli.core.classifiers.run_files import CLASSIFIER
 from bccli.core.errors import DataError
 from bccli.core.files import replacing
 from bccli.core.fusion.forward_passes import patch_scores
 from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Geometry, Network
 from bccli.core.models.runtimes import OUTPUTS
-from bccli.core.runs.run_folder import Run
+from bccli.core.runs.run_folder import CLASSIFIER_FILE, FUSION_FILE, Run
 
-NAME = "fusion.npz"
+NAME = FUSION_FILE
 FORMAT = 1
 
 
@@ -83,7 +82,7 @@ def load_fuser(run: Run) -> tuple[Stored, Fuser]:
     if isinstance(way, Classified):
         from bccli.core.classifiers.models import load_classifier
 
-        return stored, way.fuser(load_classifier(run.file(CLASSIFIER)), stored.geometry)
+        return stored, way.fuser(load_classifier(run.file(CLASSIFIER_FILE)), stored.geometry)
     return stored, way
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from bccli.core import interruption
-from bccli.core.classifiers.run_files import CLASSIFIER
 from bccli.core.data.split_codes import TRAIN, VAL
 from bccli.core.errors import DivergedError, TrainingError
 from bccli.core.files import replacing_file
@@ -17,7 +16,7 @@ from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Network, Rule
 from bccli.core.fusion.networks import standardise_by
 from bccli.core.models.heads import OUTPUTS, units
 from bccli.core.models.tflite_export import TOLERANCE, largest_difference
-from bccli.core.runs.run_folder import STATE_FILE, Run
+from bccli.core.runs.run_folder import CLASSIFIER_FILE, FUSION_MODEL_FILE, STATE_FILE, Run
 from bccli.core.training.features import CHUNK
 from bccli.core.training.loop import Examples, Fit, Progress
 from bccli.core.training.network import RunContext
@@ -83,7 +82,7 @@ def _classify(way: Classified, data: FusionData, run: Run, context: RunContext) 
         way.kind, np.concatenate(several), np.array(labels), len(data.job.dataset.classes),
         seed=schedule.seed, class_weights=schedule.class_weights, groups=groups,
     )  # fmt: skip
-    save_classifier(run.root / CLASSIFIER, classifier)
+    save_classifier(run.root / CLASSIFIER_FILE, classifier)
     return Learned(way.fuser(classifier, geometry), _stored(data))
 
 
@@ -117,7 +116,7 @@ def _train(way: Network, data: FusionData, run: Run, context: RunContext) -> Lea
     fuser = way.fuser(arrays, len(sizes), head.output)
     _check(fuser, fit, data)
     whole = keras.Model(network.input, OUTPUTS[head.output](network.output), name="fusion")
-    with replacing_file(run.root / "fusion.keras") as temporary:
+    with replacing_file(run.root / FUSION_MODEL_FILE) as temporary:
         whole.save(temporary)
     stored = _stored(data, arrays=arrays, layers=len(sizes), output=head.output)
     facts = {"kept_epoch": fit.progress.kept_epoch, "epochs_trained": fit.progress.epoch}

@@ -12,7 +12,7 @@ from bccli.core.fusion.networks import head_arrays
 from bccli.core.models.graph import extractor_and_head, load_model
 from bccli.core.models.heads import Head
 from bccli.core.progress import Watcher
-from bccli.core.runs.run_folder import Run, load_run
+from bccli.core.runs.run_folder import MODEL_FILE, Run, load_run
 from bccli.core.training.assembly import weights_hash
 from bccli.core.training.design import Design, Fusing, Job
 from bccli.core.training.features import FeatureKey, frozen_key_of, key_of
@@ -33,7 +33,7 @@ def load_base(root: Path) -> tuple[Run, Fusing]:
             f"{root}: was trained on whole images, and there is nothing to fuse; "
             "name a run that was trained on patches (bccli prepare --patch)"
         )
-    return run, Fusing(root, run.info.files.get("model.keras", ""))
+    return run, Fusing(root, run.info.files.get(MODEL_FILE, ""))
 
 
 def check_base(base: Run, job: Job, size: tuple[int, int], watcher: Watcher) -> None:
@@ -69,7 +69,7 @@ class PatchNetwork:
 
 def load_patch_network(base: Run) -> PatchNetwork:
     """The network of a patch run. Raises DataError where its file is missing or damaged."""
-    extractor, head = extractor_and_head(load_model(base.file("model.keras")))
+    extractor, head = extractor_and_head(load_model(base.file(MODEL_FILE)))
     layers, arrays = head_arrays(head)
     patch_head = PatchHead(tuple(layers), base.info.settings["output"], arrays)
     # The features of a backbone that stayed as it was have been computed with the patch run.

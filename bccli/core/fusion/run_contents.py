@@ -13,7 +13,7 @@ from bccli.core.fusion.fusion_data import FusionData
 from bccli.core.fusion.learners import Learned
 from bccli.core.fusion.methods import Fuser
 from bccli.core.metrics.overfitting import accuracies
-from bccli.core.runs.run_folder import Run, complete_run
+from bccli.core.runs.run_folder import PATCHES_FILE, PREDICTIONS_FILE, Run, complete_run
 from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import (
     draw_curves,
@@ -59,8 +59,8 @@ def _write_answers(data: FusionData, fuser: Fuser, run: Run) -> dict[str, Any]:
     protocol = data.job.dataset.info.protocol
     fused, patches = _answers(data, fuser)
     images, codes = _rows(data), data.of_patches(data.split_codes)
-    write_answers(run.root / "predictions.csv", images, data.split_codes, fused, classes)
-    write_answers(run.root / "patches.csv", samples, codes, patches, classes)
+    write_answers(run.root / PREDICTIONS_FILE, images, data.split_codes, fused, classes)
+    write_answers(run.root / PATCHES_FILE, samples, codes, patches, classes)
     correct = patches.argmax(axis=1) == data.of_patches(data.labels)
     return {
         "patches": accuracies(correct, samples, codes, protocol),

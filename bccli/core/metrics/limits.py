@@ -131,10 +131,8 @@ def as_wide_as_wilson(limits: Limits, spread: Spread, support: Support) -> Limit
     if support.hull is None or not 0 < share < 1 or variance <= NOTHING:
         return limits
     normal = expanded_reach(math.inf)
-    worth, z = (
-        share * (1 - share) / variance,
-        normal + support.hull * (expanded_reach(support.equal) - normal),
-    )
+    worth = share * (1 - share) / variance
+    z = normal + support.hull * (expanded_reach(support.equal) - normal)
     middle = (share + z * z / 2 / worth) / (1 + z * z / worth)
     reach = z / (1 + z * z / worth) * math.sqrt(share * (1 - share) / worth + (z / 2 / worth) ** 2)
     return replace(limits, low=min(limits.low, middle - reach), high=max(limits.high, middle + reach))

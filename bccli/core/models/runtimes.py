@@ -14,7 +14,7 @@ import numpy as np
 from bccli.core.cores import available_cores
 from bccli.core.models.graph import load_model, scoring_of
 from bccli.core.models.stderr import quiet_stderr
-from bccli.core.runs.run_folder import Run
+from bccli.core.runs.run_folder import MODEL_FILE, Run
 
 Network = Callable[[np.ndarray], np.ndarray]
 
@@ -143,7 +143,7 @@ class KerasEngine:
     def network(self, run: Run) -> Network:
         """The network of a run, from images to class probabilities."""
         activate = OUTPUTS[run.info.settings["output"]]
-        scores = self._compiled(scoring_of(load_model(run.file("model.keras"))))
+        scores = self._compiled(scoring_of(load_model(run.file(MODEL_FILE))))
         return lambda images: activate(scores(images))
 
     def outputs(self, run: Run, stem: str) -> Network:

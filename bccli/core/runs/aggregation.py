@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from bccli.core.errors import DataError, UsageError
 from bccli.core.runs.predictions import Predictions
 
-LEVELS = ("image", "patch", "patient")
-
 Integers = NDArray[np.int64]
 
 

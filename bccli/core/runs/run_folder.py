@@ -106,6 +106,14 @@ def load_run(root: Path) -> Run:
     return run
 
 
+def is_sweep(root: Path) -> bool:
+    """Whether a folder holds a sweep, to which one more member can be added."""
+    try:
+        return bool(read_json(root / RUN_FILE).get("kind") == SWEEP)
+    except (DataError, AttributeError, OSError):
+        return False  # whoever opens it says what is wrong
+
+
 def networks_of(run: Run) -> list[Run]:
     """The runs that hold the networks of a run: itself, or one for each of its folds."""
     return [load_run(run.root / name) for name in run.info.parts] or [run]

@@ -9,7 +9,7 @@ import numpy as np
 from bccli.core.data.dataset import Dataset
 from bccli.core.errors import UsageError
 from bccli.core.files import write_text
-from bccli.core.runs.run_folder import Run, complete_run, load_run, open_run
+from bccli.core.runs.run_folder import PREDICTIONS_FILE, RECIPE_FILE, Run, complete_run, load_run, open_run
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Design, default_cache, resolve
 from bccli.core.training.network import RunContext, train
@@ -51,7 +51,7 @@ def train_folds(
             )
             for fold in range(dataset.folds)
         ]
-        write_text(root / "recipe.toml", to_recipe(resolved, weights, "all"))
+        write_text(root / RECIPE_FILE, to_recipe(resolved, weights, "all"))
         return _pool(run, members)
 
 
@@ -61,10 +61,10 @@ def _pool(run: Run, members: list[Run]) -> Run:
     pooled: list[str] = []
     for number, member in enumerate(members):
         header, *lines = (
-            member.file("predictions.csv").read_text("utf-8", "surrogateescape").splitlines(keepends=True)
+            member.file(PREDICTIONS_FILE).read_text("utf-8", "surrogateescape").splitlines(keepends=True)
         )
         pooled += lines if number else [header, *lines]
-    write_text(run.root / "predictions.csv", "".join(pooled))
+    write_text(run.root / PREDICTIONS_FILE, "".join(pooled))
     shared = (
         "backbone",
         "dataset",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bccli.core.data.dataset import Dataset
 from bccli.core.files import file_hash
-from bccli.core.runs.run_folder import Run
+from bccli.core.runs.run_folder import MODEL_FILE, Run
 from bccli.core.sweeps.sweep import Member, Rules, Sweep, run_sweep
 from bccli.core.training.design import Design
 from bccli.core.training.network import RunContext, train
@@ -24,7 +24,7 @@ def finetune_all(
     keep_all: bool = True,
 ) -> Sweep:
     """Fine-tune from several layers, each in a folder of its own with a name like vgg16-10-FT."""
-    settings = {"command": "finetune", "base": file_hash(base.file("model.keras")), "data": dataset.hash}
+    settings = {"command": "finetune", "base": file_hash(base.file(MODEL_FILE)), "data": dataset.hash}
     inside = replace(context, overwrite=False)
 
     def member(design: Design) -> Member:

@@ -9,8 +9,7 @@ from typing import Any
 from bccli.core.catalog import SETS, find_backbone
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import Opener
-from bccli.core.errors import DataError, UsageError
-from bccli.core.files import read_json
+from bccli.core.errors import UsageError
 from bccli.core.models.weights import Weights
 from bccli.core.runs.run_folder import Run
 from bccli.core.sweeps.cross_validation import train_folds
@@ -93,14 +92,6 @@ def train_grid(
             overwrite=context.overwrite,
             watcher=context.watcher,
         )
-
-
-def is_sweep(root: Path) -> bool:
-    """Whether a folder holds a sweep, to which one more member can be added."""
-    try:
-        return bool(read_json(root / "run.json").get("kind") == "sweep")
-    except (DataError, AttributeError, OSError):
-        return False  # whoever opens it says what is wrong
 
 
 def name_of(design: Design, *, seeded: bool) -> str:

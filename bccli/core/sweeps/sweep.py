@@ -12,12 +12,20 @@ from bccli.core.errors import BccliError, LeakageError, LockedError, UsageError
 from bccli.core.files import replacing
 from bccli.core.metrics.figures import Figures
 from bccli.core.progress import SILENT, Watcher
-from bccli.core.runs.run_folder import Run, complete_run, load_run, networks_of, open_run, reopen
+from bccli.core.runs.run_folder import (
+    LEADERBOARD_FILE,
+    RUN_FILE,
+    Run,
+    complete_run,
+    load_run,
+    networks_of,
+    open_run,
+    reopen,
+)
 from bccli.core.runs.run_info import RunInfo
 from bccli.core.sweeps.plots import plot_sweep
 from bccli.core.training.run_contents import forget_network, keeps_network, stored_figures, write_table
 
-LEADERBOARD = "leaderboard.csv"
 _TIMES = ".seconds"
 
 # What ends a sweep as a whole, since no member would fare better.
@@ -79,7 +87,7 @@ def run_sweep(
     the table. Raises what is no member's own fault, and Stopped after a signal.
     """
     with open_run(root, "sweep", settings, overwrite=overwrite, extendable=extendable) as run:
-        run = run or Run(root, RunInfo.read(root / "run.json"))
+        run = run or Run(root, RunInfo.read(root / RUN_FILE))
         reasons: dict[str, str] = {}
         for number, member in enumerate(members, 1):
             watcher.note(f"{member.name} ({number} of {len(members)})")
@@ -94,12 +102,12 @@ def run_sweep(
                 continue
             _note_time(made, time.monotonic() - began)
             rows = leaderboard(root, members[:number], reasons, rules)
-            write_table(root / LEADERBOARD, rows)
+            write_table(root / LEADERBOARD_FILE, rows)
             if not rules.keep_all:
                 _forget_others(root, rows)
         rows = leaderboard(root, members, reasons, rules)
         _keep_chosen(root, rows, members, watcher)
-        write_table(root / LEADERBOARD, rows)
+        write_table(root / LEADERBOARD_FILE, rows)
         _draw(root, rows, rules)
         complete_run(run, {"members": [row["name"] for row in sorted(rows, key=lambda row: row["name"])]})
     complete = (load_run(root / row["name"]) for row in rows if row["status"] == "complete")

@@ -16,7 +16,7 @@ from bccli.core.models.inference_mode import in_inference_mode
 from bccli.core.models.splitting import Halves, split
 from bccli.core.models.tflite_export import HeadTemplates
 from bccli.core.models.weights import Weights
-from bccli.core.runs.run_folder import load_run
+from bccli.core.runs.run_folder import MODEL_FILE, load_run
 from bccli.core.training.design import Job, Tuning
 from bccli.core.training.input_norm import Norm
 
@@ -186,7 +186,7 @@ def take_over(tuning: Tuning, built: Built) -> None:
     import keras
 
     run = load_run(tuning.base)
-    whole = keras.saving.load_model(run.file("model.keras"))
+    whole = keras.saving.load_model(run.file(MODEL_FILE))
     pairs = [(built.maps, whole.get_layer(built.maps.name))]
     if not tuning.fresh_head:
         pairs.append((built.head, whole.get_layer("head")))

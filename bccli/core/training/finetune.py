@@ -19,7 +19,7 @@ from bccli.core.models.extractors import block_outputs
 from bccli.core.models.graph import operation_of
 from bccli.core.models.heads import Head
 from bccli.core.models.weights import Weights
-from bccli.core.runs.run_folder import Run, load_run
+from bccli.core.runs.run_folder import MODEL_FILE, Run, load_run
 from bccli.core.training.design import Design, Tuning
 from bccli.core.training.input_norm import Norm
 
@@ -123,7 +123,7 @@ def design_of(
     own = Head(tuple(settings["dense"]), settings["dropout"], settings["output"], settings.get("head", "gap"))
     tuning = Tuning(
         base=base.root,
-        base_hash=file_hash(base.file("model.keras")),
+        base_hash=file_hash(base.file(MODEL_FILE)),
         from_layer=from_layer,
         fresh_head=head is not None,
         train_batch_norm=train_batch_norm,

@@ -24,7 +24,15 @@ from bccli.core.models.heads import assemble
 from bccli.core.models.weights import Weights
 from bccli.core.preparation.estimate import space_words
 from bccli.core.progress import SILENT, Watcher
-from bccli.core.runs.run_folder import ACTIVATIONS_FOLDER, STATE_FILE, Run, load_run, open_run
+from bccli.core.runs.run_folder import (
+    ACTIVATIONS_FOLDER,
+    LOG_FILE,
+    MODEL_FILE,
+    STATE_FILE,
+    Run,
+    load_run,
+    open_run,
+)
 from bccli.core.training.assembly import Built, ModelCache, build, take_over, weights_hash
 from bccli.core.training.design import (
     DENSE,
@@ -101,7 +109,7 @@ def train(
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
-        with context.log(root / "log.txt"):
+        with context.log(root / LOG_FILE):
             return make(job, run, context, models)
 
 
@@ -200,7 +208,7 @@ def _with_good_weights(
         return DivergedError(f"{run.root}: {error}")
     fit.hand_over(trainee)
     whole = assemble(built.extractor, built.head, job.design.head.output)
-    with replacing_file(run.root / "model.keras") as temporary:
+    with replacing_file(run.root / MODEL_FILE) as temporary:
         whole.save(temporary)
     return DivergedError(
         f"{run.root}: {error} (model.keras has the weights of epoch {error.kept_epoch})", error.kept_epoch

@@ -13,7 +13,7 @@ from bccli.core.files import read_json, replacing
 from bccli.core.metrics.figures import Figures
 from bccli.core.metrics.plots import plot_confusion, plot_curves, plot_roc
 from bccli.core.runs.predictions import read_any
-from bccli.core.runs.run_folder import Run
+from bccli.core.runs.run_folder import METRICS_FILE, PREDICTIONS_FILE, Run
 from bccli.core.training.checkpoint import Progress
 from bccli.core.workers import Team
 
@@ -65,10 +65,10 @@ def _wait_for(number: int, team: Team) -> None:
 def draw_results(run: Run) -> None:
     """The plots of val and test, from the run's predictions and figures."""
     (run.root / "plots").mkdir(exist_ok=True)
-    predictions = read_any(run.root / "predictions.csv", run.classes)
+    predictions = read_any(run.root / PREDICTIONS_FILE, run.classes)
     if predictions is None:
         return
-    for row in read_json(run.root / "metrics.json")["runs"]:
+    for row in read_json(run.root / METRICS_FILE)["runs"]:
         figures = Figures(**row)
         split = str(figures.split)
         rows = predictions.of_split(split)

@@ -23,7 +23,21 @@ from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models.tflite_export import HeadTemplates, ReplaceableHead, export
 from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import read_any, write_predictions
-from bccli.core.runs.run_folder import NETWORK_FILES, STATE_FILE, Run, complete_run, load_run, networks_of
+from bccli.core.runs.run_folder import (
+    DIAGRAM_FILE,
+    EXTRACTOR_FILE,
+    HISTORY_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    NETWORK_FILES,
+    PREDICTIONS_FILE,
+    RECIPE_FILE,
+    STATE_FILE,
+    Run,
+    complete_run,
+    load_run,
+    networks_of,
+)
 from bccli.core.runs.run_info import TrainingData
 from bccli.core.runs.training_images import training_images_in, training_images_of, write_training_images
 from bccli.core.training.checkpoint import Progress
@@ -73,7 +87,7 @@ NOT_EXPORTED_YET = {"error": "the tree around it is unfinished"}
 
 def stored_figures(run: Run) -> list[Figures]:
     """The figures in a run's metrics.json. Raises DataError where the file has changed."""
-    return [Figures(**row) for row in read_json(run.file("metrics.json"))["runs"]]
+    return [Figures(**row) for row in read_json(run.file(METRICS_FILE))["runs"]]
 
 
 def keeps_network(run: Run) -> bool:
@@ -109,7 +123,7 @@ class Curves:
         """A state has been saved."""
         if not progress.history:
             return
-        write_table(self._root / "history.csv", progress.history)
+        write_table(self._root / HISTORY_FILE, progress.history)
         if time.monotonic() - self._drawn > _REDRAW_SECONDS:
             draw_curves(self._root, progress)
             self._drawn = time.monotonic()
@@ -141,7 +155,7 @@ def finish(
     networks, fit, images, split_codes = trained.networks, trained.fit, trained.images, trained.split_codes
     samples, whole = images.samples, networks.whole
     probabilities = fit.predict(np.arange(len(samples)))
-    write_answers(run.root / "predictions.csv", samples, split_codes, probabilities, job.dataset.classes)
+    write_answers(run.root / PREDICTIONS_FILE, samples, split_codes, probabilities, job.dataset.classes)
     write_origins(job, run)
     facts = {
         **facts_of(job, run.root),
@@ -167,7 +181,7 @@ def finish(
 def _store(root: Path, trained: Trained, watcher: Watcher) -> dict[str, Any]:
     """Store the network as model.keras and model.tflite and draw it; returns what run.json says of it."""
     networks, images, fit = trained.networks, trained.images, trained.fit
-    with replacing_file(root / "model.keras") as temporary:
+    with replacing_file(root / MODEL_FILE) as temporary:
         networks.whole.save(temporary)
     draw_network(root, networks.whole.layers)
     if not networks.is_exported:
@@ -214,7 +228,7 @@ def write_answers(
 
 def keep_extractor(root: Path, extractor: Any, images: Images, watcher: Watcher) -> dict[str, Any]:
     """Store what makes features of images as .keras and .tflite; returns what run.json says of it."""
-    with replacing_file(root / "extractor.keras") as temporary:
+    with replacing_file(root / EXTRACTOR_FILE) as temporary:
         extractor.save(temporary)
     return {"exports": {"extractor": export_tflite(extractor, images, root, watcher, "extractor")}}
 
@@ -225,7 +239,7 @@ def write_origins(job: Job, run: Run) -> None:
     if job.design.base and not same_split(base := load_run(job.design.base), job):
         rows += training_images_of(base)
     write_training_images(run, rows)
-    write_text(run.root / "recipe.toml", to_recipe(job.design, job.weights, job.design.fold))
+    write_text(run.root / RECIPE_FILE, to_recipe(job.design, job.weights, job.design.fold))
 
 
 def some_indices(images: Images) -> np.ndarray:
@@ -265,10 +279,10 @@ def write_results(run: Run) -> None:
 
 def write_figures(run: Run) -> None:
     """metrics.json of val and test, from the run's predictions."""
-    predictions = read_any(run.root / "predictions.csv", run.classes)
+    predictions = read_any(run.root / PREDICTIONS_FILE, run.classes)
     present = [split for split in ("val", "test") if predictions and split in predictions.splits]
     measured = [figures_of(run, predictions, split) for split in present] if predictions else []
-    write_json(run.root / "metrics.json", figures_json(measured))
+    write_json(run.root / METRICS_FILE, figures_json(measured))
 
 
 def draw_network(root: Path, layers: Iterable[Any]) -> None:
@@ -288,5 +302,5 @@ def draw_network(root: Path, layers: Iterable[Any]) -> None:
         )
         for layer in layers
     ]
-    with replacing(root / "model.png") as stream:
+    with replacing(root / DIAGRAM_FILE) as stream:
         draw_layers(boxes, stream)

@@ -15,7 +15,7 @@ from bccli.core.evaluation.external import answers_to
 from bccli.core.models.graph import extractor_and_head, load_model
 from bccli.core.models.runtimes import OUTPUTS
 from bccli.core.prediction.predictor import load_predictor
-from bccli.core.runs.run_folder import Run
+from bccli.core.runs.run_folder import MODEL_FILE, Run
 from bccli.core.training.features import compute_features, frozen_key_of
 from bccli.core.training.network import RunContext
 from bccli.core.trees.plan import ReusedRun
@@ -33,7 +33,7 @@ class Networks:
     def of(self, run: Run) -> tuple[Any, Any]:
         """The Keras models of a network's run: from RGB 0–255 to features, and from these to scores."""
         if run.root not in self.known:
-            self.known[run.root] = extractor_and_head(load_model(run.file("model.keras")))
+            self.known[run.root] = extractor_and_head(load_model(run.file(MODEL_FILE)))
         return self.known[run.root]
 
 

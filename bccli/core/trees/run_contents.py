@@ -16,7 +16,7 @@ from bccli.core.metrics.overfitting import accuracies
 from bccli.core.prediction.region_finder import FOLDER
 from bccli.core.prediction.run_predictor import Prediction
 from bccli.core.runs.predictions import write_predictions
-from bccli.core.runs.run_folder import Run, complete_run
+from bccli.core.runs.run_folder import PREDICTIONS_FILE, RECIPE_FILE, Run, complete_run
 from bccli.core.runs.run_info import TrainingData
 from bccli.core.runs.training_images import training_images_in, training_images_of, write_training_images
 from bccli.core.training.network import RunContext
@@ -43,7 +43,7 @@ def complete_tree(
     columns = {**prediction.columns, **located.columns}
     _write_predictions(run, tree_data, replace(prediction, columns=columns))
     _write_training_images(run, tree_data, [nodes[name] for name in plan.reused_runs])
-    write_text(run.root / "recipe.toml", to_recipe(plan))
+    write_text(run.root / RECIPE_FILE, to_recipe(plan))
     dataset, samples = tree_data.dataset, tree_data.samples
     labels = np.array([dataset.classes.index(sample.label) for sample in samples])
     correct = prediction.labels == labels
@@ -101,7 +101,7 @@ def _write_predictions(run: Run, tree_data: TreeData, prediction: Prediction) ->
     samples, codes = tree_data.samples, tree_data.used_codes
     shown = np.concatenate([np.flatnonzero(codes == VAL), np.flatnonzero(codes == TEST)])
     write_predictions(
-        run.root / "predictions.csv",
+        run.root / PREDICTIONS_FILE,
         [(samples[index], SPLITS[codes[index]]) for index in shown],
         prediction.probabilities[shown],
         tree_data.dataset.classes,

@@ -12,13 +12,11 @@ from bccli.core.imaging.preparation import Preparation
 from bccli.core.models.heads import units
 from bccli.core.prediction.run_predictor import input_spec_of
 from bccli.core.progress import Watcher
-from bccli.core.runs.run_folder import Run
+from bccli.core.runs.run_folder import TFLITE_FILE, Run
 from bccli.core.training.features import frozen_key_of
 from bccli.core.training.run_contents import NOT_EXPORTED_YET, export_tflite
 from bccli.core.trees.node_predictions import Networks
 from bccli.core.trees.predictor import JOINT
-
-_TFLITE = "model.tflite"
 
 
 @dataclass(frozen=True)
@@ -92,9 +90,9 @@ def export_tflite_of_nodes(
         if node.info.litert != NOT_EXPORTED_YET:
             continue
         if name in joint.nodes and joint.export and "error" not in joint.export:
-            with replacing_file(node.root / _TFLITE) as temporary:
+            with replacing_file(node.root / TFLITE_FILE) as temporary:
                 shutil.copyfile(root / joint.export["file"], temporary)
-            made = {**joint.export, "file": _TFLITE, "columns": joint.columns[name]}
+            made = {**joint.export, "file": TFLITE_FILE, "columns": joint.columns[name]}
         else:
             import keras
 
@@ -103,5 +101,5 @@ def export_tflite_of_nodes(
             made = export_tflite(scoring, images, node.root, watcher)
         files = dict(node.info.files)
         if "error" not in made:
-            files[_TFLITE] = file_hash(node.root / _TFLITE)
+            files[TFLITE_FILE] = file_hash(node.root / TFLITE_FILE)
         node.with_facts(litert=made, files=files).write_info()

@@ -10,7 +10,7 @@ from pathlib import Path
 import bccli
 from bccli.core.data.dataset import Dataset
 from bccli.core.errors import UsageError
-from bccli.core.runs.run_folder import Run, load_run, open_run
+from bccli.core.runs.run_folder import LOG_FILE, RUN_FILE, Run, load_run, open_run
 from bccli.core.runs.run_info import COMPLETE, RunInfo
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import default_cache
@@ -38,7 +38,7 @@ def train_tree(
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
-        with context.log(root / "log.txt"):
+        with context.log(root / LOG_FILE):
             watcher.note(
                 f"bccli {bccli.__version__} hierarchy {plan.tree}: {len(plan.trained)} nodes to train, "
                 f"{dataset.root} → {root}"
@@ -59,7 +59,7 @@ def _refuse_own_nodes(plan: Plan, root: Path, *, overwrite: bool) -> None:
         for reused in plan.reused_runs.values()
         if root.resolve() in reused.run.root.resolve().parents
     ]
-    if inside and (overwrite or RunInfo.read(root / "run.json").status != COMPLETE):
+    if inside and (overwrite or RunInfo.read(root / RUN_FILE).status != COMPLETE):
         raise UsageError(
             f"--compose {inside[0]}: lies in {root}, which is to be made anew; copy it elsewhere"
         )
