@@ -109,8 +109,8 @@ def _join_similar(found: Lookalikes, hashes: ImageHashes, known: np.ndarray) -> 
             continue
         for pair, leader in candidates:
             if leads[leader]:
-                whole, part = (hashes.grey(int(rows[side[pair]])) for side in (close.one, close.other))
-                value = similarity(whole, part, int(close.window[pair]))
+                image, excerpt = (hashes.grey(int(rows[side[pair]])) for side in (close.one, close.other))
+                value = similarity(image, excerpt, int(close.window[pair]))
                 if value >= ALIKE:
                     leads[member] = False
                     found.of[rows[member]] = rows[leader]
@@ -120,11 +120,11 @@ def _join_similar(found: Lookalikes, hashes: ImageHashes, known: np.ndarray) -> 
 
 
 def _by_member(close: Pairs, order: np.ndarray) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Each later one of a pair, in order, with the pairs and earlier ones that it may join, in order."""
+    """Yield each pair's second picture, in order, with the pairs and the first pictures that it may join."""
     swapped = order[close.one] > order[close.other]
-    later = np.where(swapped, close.one, close.other)
-    earlier = np.where(swapped, close.other, close.one)
-    ranked = np.lexsort((order[earlier], order[later]))
-    starts = np.flatnonzero(np.diff(later[ranked], prepend=-1))
-    for part in np.split(ranked, starts[1:]) if len(ranked) else ():
-        yield int(later[part[0]]), list(zip(part.tolist(), earlier[part].tolist(), strict=True))
+    second = np.where(swapped, close.one, close.other)
+    first = np.where(swapped, close.other, close.one)
+    ranked = np.lexsort((order[first], order[second]))
+    starts = np.flatnonzero(np.diff(second[ranked], prepend=-1))
+    for pairs in np.split(ranked, starts[1:]) if len(ranked) else ():
+        yield int(second[pairs[0]]), list(zip(pairs.tolist(), first[pairs].tolist(), strict=True))

@@ -91,7 +91,7 @@ class _Lists:
 
     root: Path
     by_folder: dict[str, dict[str, str]] = field(default_factory=dict)
-    seen: set[tuple[str, str]] = field(default_factory=set)
+    found: set[tuple[str, str]] = field(default_factory=set)
 
     def find(self, name: str) -> str:
         """The class that the nearest list gives an image, empty for none."""
@@ -101,7 +101,7 @@ class _Lists:
             if folder not in self.by_folder:
                 self.by_folder[folder] = self._read(folder)
             if label := self.by_folder[folder].get(stem):
-                self.seen.add((folder, stem))
+                self.found.add((folder, stem))
                 return label
         return ""
 
@@ -109,7 +109,7 @@ class _Lists:
         """Images that a list names and nobody has."""
         for folder, labels in self.by_folder.items():
             for stem in labels:
-                if (folder, stem) not in self.seen:
+                if (folder, stem) not in self.found:
                     yield f"{folder}/{stem}" if folder else stem
 
     def _read(self, folder: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ def read_folder(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
         if masks.is_mask(name):
             skip(name, "orphan_mask" if masks.is_orphan(name) else "mask")
             continue
-        label, split = layout.place(name)
+        label, split = layout.label_and_split(name)
         if not label:
             skip(name)
             continue

@@ -51,10 +51,10 @@ def film_edge(grey: np.ndarray) -> np.ndarray | None:
 
 
 def _sides(image: np.ndarray) -> Iterator[np.ndarray]:
-    """Views of an image whose lines start at its left, right, top and bottom, the depth of an edge long."""
+    """Strips as deep as an edge, whose lines start at the left, right, top and bottom of an image."""
     height, width = image.shape
-    yield from (view[:, : _pixels(_DEPTH, width, 3)] for view in (image, image[:, ::-1]))
-    yield from (view.T[:, : _pixels(_DEPTH, height, 3)] for view in (image, image[::-1]))
+    yield from (turned[:, : _pixels(_DEPTH, width, 3)] for turned in (image, image[:, ::-1]))
+    yield from (turned.T[:, : _pixels(_DEPTH, height, 3)] for turned in (image, image[::-1]))
 
 
 def _pixels(share: float, side: int, least: int) -> int:

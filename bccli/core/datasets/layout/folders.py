@@ -29,7 +29,7 @@ class Layout:
         """In how many folders an image has to lie at least."""
         return max(self.label, self.split or 0) + 1
 
-    def place(self, name: str) -> tuple[str, str]:
+    def label_and_split(self, name: str) -> tuple[str, str]:
         """Class and split of an image by its path; an empty class where it lies outside of the layout."""
         folders = name.split("/")[:-1]
         if len(folders) < self.depth:

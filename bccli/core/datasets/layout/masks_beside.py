@@ -13,8 +13,8 @@ from bccli.core.datasets.layout.image_files import is_leftover, may_be_image, st
 from bccli.core.datasets.layout.named_after import Twin, named_after
 
 _BESIDE = re.compile(r"(?P<stem>.+?)[ _-]mask(?:[ _-]?\d+)?", re.IGNORECASE)
-_KEPT = 32
-"""Of so many folders the listing is kept: those on the way to where the walk is, and a few beside."""
+_CACHED = 32
+"""So many listings of folders stay in memory: those of the folders above the walk, and of a few beside."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class _Listing:
 
 @dataclass(frozen=True)
 class _Folder:
-    """What a folder's names say: the masks of its images by their stems, and which files are masks.
+    """The masks in a folder by the stems of their images, and the files that are masks, all by their names.
 
     `twins` are other files that are named after images.
     """
@@ -69,17 +69,17 @@ class MasksBeside:
         return file in self._folder(folder).orphans
 
     def twin_of(self, name: str) -> Twin | None:
-        """What a file that is no mask by its name is named after, as masks by other names are."""
+        """The image after which a file is named that is no mask by its name, as masks by other names are."""
         folder, _, file = name.rpartition("/")
         return self._folder(folder).twins.get(file)
 
     def _folder(self, folder: str) -> _Folder:
         if folder not in self._folders:
-            _keep(self._folders, folder, self._look_at(folder))
+            _store(self._folders, folder, self._look_at(folder))
         return self._folders[folder]
 
     def _look_at(self, folder: str) -> _Folder:
-        if images := self._partners(folder, lambda part: part.lower() in MASKS):
+        if images := self._partners(folder, lambda level: level.lower() in MASKS):
             return self._of_masks(folder, images)
         found = self._with_masks(folder)
         files = set(self._listing(folder).files) - found.own - found.orphans
@@ -147,15 +147,17 @@ class MasksBeside:
 
     def _listing(self, folder: str) -> _Listing:
         if folder not in self._listings:
-            _keep(self._listings, folder, _list(self._root / folder))
+            _store(self._listings, folder, _list(self._root / folder))
         self._listings.move_to_end(folder)
         return self._listings[folder]
 
 
-def _keep(kept: "OrderedDict[str, _Listing] | OrderedDict[str, _Folder]", folder: str, found: object) -> None:
-    kept[folder] = found  # type: ignore[assignment]
-    if len(kept) > _KEPT:
-        kept.popitem(last=False)
+def _store(
+    cache: "OrderedDict[str, _Listing] | OrderedDict[str, _Folder]", folder: str, found: object
+) -> None:
+    cache[folder] = found  # type: ignore[assignment]
+    if len(cache) > _CACHED:
+        cache.popitem(last=False)
 
 
 def _list(folder: Path) -> _Listing:
