@@ -132,7 +132,7 @@ def augment(screen: console.Console, data: Path, out: Path, **settings: Any) -> 
 
 def _request(data: Path, settings: dict[str, Any]) -> Any:
     from bccli.core.augmentation import find_policy
-    from bccli.core.augmentation.child_counts import Amount
+    from bccli.core.augmentation.copy_counts import Amount
     from bccli.core.preparation.augment_request import Request
 
     given = [name for name in ("per_image", "total", "balance") if settings[name]]

@@ -66,9 +66,9 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     request = _request(dataset, source, settings)
     workers = settings["workers"] or available_cores()
     if settings["dry_run"]:
-        found, parts = requests.look(request, screen)
-        console.show_counts([asdict(count) for count in requests.count_plan(found, parts)])
-        estimate = requests.foresee(request, found, parts, out, workers)
+        found, plan = requests.look(request, screen)
+        console.show_counts([asdict(count) for count in requests.count_plan(found, plan)])
+        estimate = requests.foresee(request, found, plan, out, workers)
         screen.note(estimate.sentence())
         if warning := estimate.warning():
             screen.warn(warning)
@@ -286,9 +286,9 @@ def _tell_conflicts(screen: console.Console, info: "DatasetInfo", out: Path) -> 
         screen.warn(conflict_sentence(conflicts, f"{listed}, --conflicts drop leaves them out"))
         return
     what = "these images are left out"
-    if kept := conflicts["kept"]:
-        what = f"they are left out, but for {kept} that are of known patients and merely alike"
+    if remaining := conflicts["kept"]:
+        what = f"they are left out, but for {remaining} that are of known patients and merely alike"
     screen.warn(conflict_sentence(conflicts, f"{what}, and {listed}"))
     for label, number in conflicts["left_out"].items():
-        kept = sum(row["images"] for row in info.counts if row["label"] == label)
-        screen.warn(f"{label}: {kept + number:,} images with contradictions, {kept:,} without")
+        remaining = sum(row["images"] for row in info.counts if row["label"] == label)
+        screen.warn(f"{label}: {remaining + number:,} images with contradictions, {remaining:,} without")

@@ -3,7 +3,7 @@
 It knows nothing of datasets and networks: uint8 RGB arrays in, arrays of the same shape out.
 """
 
-from bccli.core.augmentation.children import Draw, child, child_with_mask, draw
+from bccli.core.augmentation.augmented_copies import Draw, child, child_with_mask, draw
 from bccli.core.augmentation.policies import (
     Operation,
     Policy,

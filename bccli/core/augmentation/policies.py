@@ -54,7 +54,7 @@ class Policy:
     paper: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """What decides the pixels: two policies of equal content are the same, whatever their names."""
+        """The content, which decides the pixels: two policies of equal content make the same copies."""
         return {"operations": [one.to_json() for one in self.operations]}
 
 

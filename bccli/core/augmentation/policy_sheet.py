@@ -1,4 +1,4 @@
-"""A policy to look at: an original and its children, by the whole policy and by each of its operations."""
+"""A picture of a policy: originals and their copies by the whole policy and by each of its operations."""
 
 import io
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from bccli.core.augmentation import Draw, Operation, Policy, child, draw
 from bccli.core.wording import drawable
 
-CHILDREN = 6
+COPIES = 6
 _SIDE = 144
 _GAP = 8
 _TITLE = 22
 _LINE = 13
 _LINES = 3
-_WIDTH = _GAP + (1 + CHILDREN) * (_SIDE + _GAP)
+_WIDTH = _GAP + (1 + COPIES) * (_SIDE + _GAP)
 _CUT = 24  # characters of a caption that fit below a tile
 
 
 def draw_sheet(policy: Policy, images: Sequence[tuple[str, np.ndarray]], *, seed: int) -> bytes:
     """PNG bytes of a sheet: for each (name of the raw image, pixels) a block of rows.
 
-    The first row shows the children that `augment` makes under this seed, each further one what a single
-    operation does, always.
+    The first row shows the copies that `augment` makes under this seed. In each further row, every copy
+    undergoes a single operation.
     """
     rows = [("the whole policy", policy), *((_title(one), _only(one)) for one in policy.operations)]
     row, top = _TITLE + _SIDE + _LINES * _LINE + _GAP, _GAP + _TITLE
@@ -58,7 +58,7 @@ def _draw_row(
     paper = ImageDraw.Draw(sheet)
     small = ImageFont.load_default(size=11)
     paper.text((_GAP, top), drawable(title), "black", font=ImageFont.load_default(size=14))
-    for index in range(1 + CHILDREN):
+    for index in range(1 + COPIES):
         left = _GAP + index * (_SIDE + _GAP)
         shown, lines = pixels, ["original", _shorten(name, _CUT, end=True)]
         if index:
@@ -71,7 +71,7 @@ def _draw_row(
 
 
 def _captions(draws: tuple[Draw, ...]) -> list[str]:
-    """What was drawn, in two lines: the values of a single operation, or the names of several."""
+    """The drawn operations in a few lines: the values of a single one, or the names of several."""
     if len(draws) == 1 and draws[0].operation.own:
         values = (
             f"{name} {value:.2f}" if isinstance(value, float) else f"{name} {value}"

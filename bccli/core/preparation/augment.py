@@ -1,4 +1,4 @@
-"""From a prepared dataset to a larger one of originals and children."""
+"""`augment`: it makes a larger dataset of the originals of a prepared one and their augmented copies."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from bccli.core.preparation.augment_chunk import (
     AugmentedOriginal,
     Chunk,
     augment_chunk,
-    make_children,
+    make_copies,
     read_pixels,
 )
 from bccli.core.preparation.augment_request import Outcome, Request, plan_outcome
@@ -33,17 +33,17 @@ from bccli.core.workers import in_order
 # Below this many images, starting worker processes takes longer than the work.
 _WORTH_WORKERS = 400
 
-# A sheet of more would be endless.
+# A sheet of more classes would be endless.
 _MOST_CLASSES = 4
 
 
 _OF_RAW_IMAGES = ("sources", "quarantined", "excluded", "unstained", "blank", "remarks", "conflicts")
-"""Facts about raw images, which an augmented dataset has of the one that it was made of."""
+"""Facts about raw images, which an augmented dataset takes over from the dataset that it was made of."""
 
 
 @dataclass(frozen=True)
 class Augmentation(Making):
-    """What is asked, of what, and what it comes to."""
+    """The larger dataset in the making: the request, the dataset to augment, and the plan of all images."""
 
     request: Request
     dataset: Dataset
@@ -77,7 +77,7 @@ class Augmentation(Making):
             settings=self.settings,
             prepared=before.settings,
             augmentation=self.request.description(),
-            notes=[*before.notes, *self.parts.notes],
+            notes=[*before.notes, *self.plan.notes],
         )
 
     @property
@@ -86,29 +86,29 @@ class Augmentation(Making):
         return self.workers if self.images >= _WORTH_WORKERS else 1
 
     def counts(self) -> list[dict[str, Any]]:
-        """Images, and how many of them are children, per split or fold and class."""
-        by_fold = (self.parts.folds >= 0).any()
-        codes = self.parts.folds if by_fold else self.parts.splits
+        """Images, and how many of them are augmented copies, per split or fold and class."""
+        by_fold = (self.plan.folds >= 0).any()
+        codes = self.plan.folds if by_fold else self.plan.splits
         labels = np.array([self.dataset.classes.index(sample.label) for sample in self.dataset.samples])
-        labels, children = labels[self.outcome.parents], self.outcome.numbers > 0
+        labels, is_copy = labels[self.outcome.parents], self.outcome.numbers > 0
         rows = []
         for code in sorted(set(codes.tolist())):
             for number, label in enumerate(self.dataset.classes):
                 here = (codes == code) & (labels == number)
                 if here.any():
-                    split, fold = self.outcome.place(int(np.flatnonzero(here)[0]))
-                    part = split_or_fold(Sample(split=split, fold=fold))
-                    images, of_them = int(here.sum()), int((here & children).sum())
-                    rows.append({"part": part, "label": label, "images": images, "children": of_them})
+                    split, fold = self.outcome.split_and_fold(int(np.flatnonzero(here)[0]))
+                    name = split_or_fold(Sample(split=split, fold=fold))
+                    images, copies = int(here.sum()), int((here & is_copy).sum())
+                    rows.append({"part": name, "label": label, "images": images, "children": copies})
         return rows
 
     def foresee(self) -> Estimate:
-        """What is still to be done will take, from a handful of children made in memory."""
+        """Estimate the space and the time that the work takes, from a handful of copies made in memory."""
 
         def produce(sample: Sample) -> Iterator[np.ndarray]:
             augmented = AugmentedOriginal(replace(sample, variant=0), (sample.variant,), (("", None),))
             data, policy = self.request.data, self.request.policy
-            for _, pixels, mask in make_children(data, augmented, policy, self.request.seed):
+            for _, pixels, mask in make_copies(data, augmented, policy, self.request.seed):
                 yield from (pixels,) if mask is None else (pixels, mask)
 
         samples, outcome = self.dataset.samples, self.outcome
@@ -147,7 +147,7 @@ class Augmentation(Making):
                 AugmentedOriginal(
                     samples[parent],
                     tuple(int(outcome.numbers[row]) for row in images),
-                    tuple(map(outcome.place, images)),
+                    tuple(map(outcome.split_and_fold, images)),
                 )
                 for parent, images in augmented_originals.items()
             ),
@@ -161,9 +161,9 @@ class Augmentation(Making):
 def plan_augmentation(
     request: Request, out: Path, *, workers: int = 1, shard: Shard = WHOLE, watcher: Watcher = SILENT
 ) -> Augmentation:
-    """What the request comes to, without anything written.
+    """Plan the larger dataset without writing anything.
 
-    Raises DataError for a dataset that cannot be augmented, UsageError for an amount that cannot be had.
+    Raises DataError for a dataset that cannot be augmented, UsageError for an amount that is not possible.
     """
     keep_apart(request.data, out)
     dataset = load_dataset(request.data)
@@ -175,7 +175,7 @@ def plan_augmentation(
 
 
 def preview(work: Augmentation) -> bytes:
-    """A PNG with the children of one image per class, of at most four classes."""
+    """A PNG with the augmented copies of one image per class, of at most four classes."""
     images: dict[str, tuple[str, np.ndarray]] = {}
     for parent in work.outcome.parents[work.outcome.numbers > 0].tolist():
         original = work.dataset.samples[parent]
@@ -187,8 +187,8 @@ def preview(work: Augmentation) -> bytes:
 def augment(work: Augmentation, *, overwrite: bool = False) -> DatasetInfo | None:
     """Make, continue or recognise the larger dataset; returns what dataset.json holds.
 
-    With a shard, its part of the work: None where others are still to be done. Raises as `resumable.make`,
-    and BccliError where the disk is too small.
+    With a shard, it does that share of the work, and returns None where other shards are unfinished. Raises
+    as `resumable.make`, and BccliError where the disk is too small.
     """
     if not finished(work.out, work.settings, overwrite):
         work.check_space()

@@ -1,4 +1,4 @@
-"""The unit of work of `augment`: some images are copied, their children made, written and journalled."""
+"""The work units of `augment`: each writes some originals and their copies, and enters them in a journal."""
 
 import hashlib
 import json
@@ -20,26 +20,26 @@ from bccli.core.imaging.opencv import load_cv2
 from bccli.core.preparation.chunks import box_of, is_done, journal_path, new_entries, write_png
 
 IMAGES = 128
-"""Originals and children in a chunk."""
+"""A chunk has so many originals and augmented copies."""
 
 _REMEDY = "restore the file or prepare the dataset again"
 
 
 @dataclass(frozen=True)
 class AugmentedOriginal:
-    """An original and some of its children; number 0 is the original itself.
+    """An original and some of its augmented copies; number 0 is the original itself.
 
-    `places` are the split and fold of each of the `numbers`.
+    `splits_and_folds` has the split and the fold of each of the `numbers`.
     """
 
     original: Sample
     numbers: tuple[int, ...]
-    places: tuple[tuple[str, int | None], ...]
+    splits_and_folds: tuple[tuple[str, int | None], ...]
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some litters of the prepared dataset `data`, on their way to `out`."""
+    """Some originals of the prepared dataset `data` with their augmented copies, to be written to `out`."""
 
     number: int
     augmented_originals: tuple[AugmentedOriginal, ...]
@@ -50,7 +50,7 @@ class Chunk:
 
     @property
     def images(self) -> int:
-        """How many images it makes."""
+        """The number of images that the chunk makes."""
         return sum(len(augmented.numbers) for augmented in self.augmented_originals)
 
 
@@ -69,14 +69,17 @@ def augment_chunk(chunk: Chunk) -> tuple[int, int]:
     return chunk.images, 0
 
 
-def make_children(
+def make_copies(
     data: Path, augmented: AugmentedOriginal, policy: Policy, seed: int
 ) -> Iterator[tuple[Sample, np.ndarray, np.ndarray | None]]:
-    """Each of a litter with its pixels and its mask. Raises DataError where the original is damaged."""
+    """Yield an original and its augmented copies, each with its pixels and its mask.
+
+    Raises DataError where the original is damaged.
+    """
     original = augmented.original
     pixels = read_pixels(data, original)
     mask = _read(data / original.mask)[..., 0] if original.mask else None
-    for number, (split, fold) in zip(augmented.numbers, augmented.places, strict=True):
+    for number, (split, fold) in zip(augmented.numbers, augmented.splits_and_folds, strict=True):
         image, shape = pixels, mask
         if number:
             name = original.source or original.path
@@ -87,29 +90,29 @@ def make_children(
 def _sample_of(
     original: Sample, number: int, split: str, fold: int | None, mask: np.ndarray | None
 ) -> Sample:
-    """The manifest row of an original or a child, whose hash is still to come."""
-    placed = replace(original, split=split, fold=fold)
+    """The manifest row of an original or an augmented copy; it has no hash yet."""
+    assigned = replace(original, split=split, fold=fold)
     if not number:
-        return placed
+        return assigned
     return replace(
-        placed,
-        path=child_path(original.path, number),
+        assigned,
+        path=copy_path(original.path, number),
         parent=original.path,
         variant=number,
-        mask=child_path(original.mask, number) if original.mask else "",
+        mask=copy_path(original.mask, number) if original.mask else "",
         box="" if mask is None else box_of(mask),  # where there is no mask, nobody knows where it went
     )
 
 
-def child_path(path: str, number: int) -> str:
-    """Where the child of an image lies: beside all originals, 1,000 numbers to a folder."""
+def copy_path(path: str, number: int) -> str:
+    """The path of an augmented copy: beside all originals, 1,000 numbers to a folder."""
     top, *rest = PurePosixPath(path).parts
     return str(PurePosixPath(top, "children", f"{number // 1000:03d}", f"{number % 1000:03d}", *rest))
 
 
 def _write_copies(chunk: Chunk, augmented: AugmentedOriginal) -> list[list[Any]]:
     rows = []
-    for sample, pixels, mask in make_children(chunk.data, augmented, chunk.policy, chunk.seed):
+    for sample, pixels, mask in make_copies(chunk.data, augmented, chunk.policy, chunk.seed):
         if mask is not None:
             write_png(chunk.out, sample.mask, mask)
         size = write_png(chunk.out, sample.path, pixels)
@@ -138,5 +141,6 @@ def _inputs_hash(chunk: Chunk) -> str:
     digest = hashlib.sha256(json.dumps([chunk.number, chunk.seed, chunk.policy.to_json()]).encode())
     for augmented in chunk.augmented_originals:
         cells = "\x1f".join(augmented.original.cells(MANIFEST))
-        digest.update(f"{cells}\x1e{augmented.numbers}{augmented.places}".encode("utf-8", "surrogateescape"))
+        text = f"{cells}\x1e{augmented.numbers}{augmented.splits_and_folds}"
+        digest.update(text.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

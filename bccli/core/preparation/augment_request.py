@@ -1,4 +1,4 @@
-"""What `augment` is asked, and what it comes to: which image gets how many children, and where all go."""
+"""The request to `augment`, and its plan: each image's number of augmented copies, and the split of all."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.augmentation import Policy
-from bccli.core.augmentation.child_counts import Amount, children_of, units_of
+from bccli.core.augmentation.copy_counts import Amount, count_copies, units_of
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.manifest import SPLITS
 from bccli.core.data.splits import split_images
@@ -18,11 +18,11 @@ from bccli.core.preparation.division import Plan
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of `augment`.
+    """The settings of `augment`.
 
-    `splits` get children (train where none is named), all images where the dataset has folds. Under
-    `protocol` paper everything is joined, augmented and then parted image by image into `ratios`, whatever
-    was which image's parent.
+    The images of `splits` (train where none is named) get augmented copies, all images where the dataset has
+    folds. Under `protocol` paper all splits are joined, augmented and then divided image by image into
+    `ratios`, whatever the parent of an image is.
     """
 
     data: Path
@@ -35,12 +35,12 @@ class Request:
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The splits that get children, each once."""
+        """The splits whose images get augmented copies, each once."""
         return tuple(dict.fromkeys(self.splits)) or ("train",)
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """The splits that get children although figures are measured on them."""
+        """The splits that get augmented copies although figures are measured on them."""
         return tuple(split for split in self.wanted if split != "train")
 
     def protocol_of(self, dataset: Dataset) -> str:
@@ -66,7 +66,7 @@ class Request:
         return json.loads(json.dumps(settings))
 
     def description(self) -> dict[str, Any]:
-        """What dataset.json says of it for those who read it."""
+        """The policy as dataset.json describes it to a reader."""
         return {"policy": Path(self.policy.name).stem, **self.policy.to_json()}
 
 
@@ -78,7 +78,7 @@ def _spelled(operation: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Every image of the larger dataset: the row of its original, its number, and where it goes.
+    """Every image of the larger dataset: the row of its original, its number, and its split or fold.
 
     `parents`, `numbers` (0 for originals) and the plan's splits and folds have one value per image.
     """
@@ -87,34 +87,34 @@ class Outcome:
     numbers: np.ndarray
     plan: Plan
 
-    def place(self, row: int) -> tuple[str, int | None]:
+    def split_and_fold(self, row: int) -> tuple[str, int | None]:
         """The split and the fold of an image."""
         split, fold = int(self.plan.splits[row]), int(self.plan.folds[row])
         return SPLITS[split] if split >= 0 else "", fold if fold >= 0 else None
 
 
 def plan_outcome(request: Request, dataset: Dataset) -> Outcome:
-    """Give out children, and part the images by what their originals are in or, under paper, anew.
+    """Assign copies to the images, and put all into their originals' splits or, under paper, into new ones.
 
-    Raises DataError for a dataset that has children or lacks a split, UsageError for too small a total.
+    Raises DataError for a dataset that is augmented already or lacks a split, UsageError for a small total.
     """
-    _refuse_children(dataset)
+    _refuse_augmented(dataset)
     samples = dataset.samples
     splits = np.array([SPLITS.index(sample.split) if sample.split else -1 for sample in samples], np.int32)
     folds = np.array([-1 if sample.fold is None else sample.fold for sample in samples], np.int32)
     labels = np.array([dataset.classes.index(sample.label) for sample in samples])
     paper = request.protocol == "paper"
-    parts = np.zeros_like(splits) if paper else folds if dataset.folds else splits
+    codes = np.zeros_like(splits) if paper else folds if dataset.folds else splits
     concerned = _concerned(request, dataset, splits)
     patched = dataset.preparation.patches is not None
     names = [sample.source if patched else sample.path for sample in samples]
-    units = units_of(names, labels, parts, concerned, seed=request.seed)
-    given = children_of(request.amount, units, _where(request, dataset))
-    children = np.where(units.of >= 0, given[units.of], 0)
-    parents = np.repeat(np.arange(len(samples)), children + 1)
-    starts = np.cumsum(children + 1) - (children + 1)
+    units = units_of(names, labels, codes, concerned, seed=request.seed)
+    given = count_copies(request.amount, units, _where(request, dataset))
+    copies = np.where(units.of >= 0, given[units.of], 0)
+    parents = np.repeat(np.arange(len(samples)), copies + 1)
+    starts = np.cumsum(copies + 1) - (copies + 1)
     numbers = np.arange(len(parents)) - starts[parents]
-    notes = _notes(request, dataset, int((children + 1)[units.of >= 0].sum()))
+    notes = _notes(request, dataset, int((copies + 1)[units.of >= 0].sum()))
     if paper:
         plan = _parted(request, dataset, units.of[parents], numbers, labels[parents])
         return Outcome(parents, numbers, replace(plan, notes=(*notes, *plan.notes)))
@@ -122,9 +122,11 @@ def plan_outcome(request: Request, dataset: Dataset) -> Outcome:
 
 
 def _concerned(request: Request, dataset: Dataset, splits: np.ndarray) -> np.ndarray:
-    """Which images get children."""
+    """A mask of the images that get augmented copies (images,)."""
     if dataset.folds and request.splits:
-        raise UsageError("--splits: this dataset has folds, and all images get children; leave it out")
+        raise UsageError(
+            "--splits: this dataset has folds, and all images get augmented copies; leave it out"
+        )
     if request.protocol == "paper" or dataset.folds:
         return np.ones(len(splits), bool)
     wanted = [SPLITS.index(split) for split in request.wanted]
@@ -141,33 +143,33 @@ def _where(request: Request, dataset: Dataset) -> str:
 
 
 def _notes(request: Request, dataset: Dataset, reached: int) -> tuple[str, ...]:
-    """What the user should know of the outcome, which `reached` so many images."""
+    """Sentences that the user should know about an outcome of `reached` images."""
     notes = []
     if request.protocol == "paper":
-        notes.append("Protocol paper: children of one image are on both sides of the split.")
+        notes.append("Protocol paper: augmented copies of one image are on both sides of the split.")
     elif request.measured and not dataset.folds:
         names, verb = " and ".join(request.measured), "is" if len(request.measured) == 1 else "are"
-        notes.append(f"{names} {verb} augmented: figures on children are not those of images as they are.")
+        notes.append(f"{names} {verb} augmented: figures on augmented copies are not those of the originals.")
     if request.amount.total and reached != request.amount.total:
         whole = f"{reached} images, not {request.amount.total}"
-        notes.append(f"There are {whole}: all patches of an image get a child, or none of them.")
+        notes.append(f"There are {whole}: all patches of an image get an augmented copy, or none of them.")
     return tuple(notes)
 
 
 def _parted(
     request: Request, dataset: Dataset, units: np.ndarray, numbers: np.ndarray, labels: np.ndarray
 ) -> Plan:
-    """Part originals and children alike, image by image; the patches of one image stay together."""
+    """Divide originals and copies alike, image by image; the patches of one image stay together."""
     _, first, of = np.unique(np.stack([units, numbers]), axis=1, return_index=True, return_inverse=True)
     parted = split_images(labels[first], request.ratios, seed=request.seed, names=dataset.classes)
     splits = parted.splits[of.reshape(-1)]
     return Plan(splits.astype(np.int32), np.full(len(splits), -1, np.int32), parted.notes)
 
 
-def _refuse_children(dataset: Dataset) -> None:
-    children = sum(bool(sample.parent or sample.variant) for sample in dataset.samples)
-    if children:
+def _refuse_augmented(dataset: Dataset) -> None:
+    copies = sum(bool(sample.parent or sample.variant) for sample in dataset.samples)
+    if copies:
         raise DataError(
-            f"{dataset.root}: is already augmented: {children} of its images are children; "
+            f"{dataset.root}: is already augmented: {copies} of its images are augmented copies; "
             "augment the dataset it was made from"
         )

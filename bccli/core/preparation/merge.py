@@ -1,4 +1,4 @@
-"""The end of `prepare` and `augment`: journals become manifest, quarantine, preview and audit."""
+"""The end of `prepare` and `augment`: the journals become manifest, quarantine, preview and audit."""
 
 import csv
 import io
@@ -38,44 +38,45 @@ from bccli.core.preparation.verification import Tally
 from bccli.core.progress import Watcher
 
 _LEFT_OUT = ("copy", "other_view", "other_task")
-"""What readers leave out that counts as excluded."""
+"""Images that readers leave out for these reasons count as excluded."""
 EXCLUSIONS = {
     "no_tissue": "have no patch with enough tissue",
     "no_region": "have no mask, and so no region to cut out",
     "aspect_ratio": "have an aspect ratio outside of --aspect",
 }
-"""Why the method leaves out an image, in the words of a warning."""
+"""The reasons for which the method leaves out an image, in the words of a warning."""
 
 
 @dataclass
 class _Tally:
-    """What grows while the journals are read: a few numbers per image, counters and the content hash."""
+    """Collects, while the journals are read, a few numbers per image, counters and the content hash."""
 
     patients: dict[str, int]
     content: ContentHash = field(default_factory=ContentHash)
     folds: bool = False
     census: Census = field(default_factory=Census)
-    seen: dict[tuple[str, str], set[int]] = field(default_factory=dict)
-    part: array = field(default_factory=lambda: array("i"))
+    class_patients: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    split_code: array = field(default_factory=lambda: array("i"))
     patient: array = field(default_factory=lambda: array("i"))
     pixels: array = field(default_factory=lambda: array("Q"))
     perceptual: array = field(default_factory=lambda: array("Q"))
     blank: array = field(default_factory=lambda: array("b"))
     parent: array = field(default_factory=lambda: array("i"))
     blank_sources: Remarks = field(default_factory=Remarks)
-    original: tuple[str, int] = "", -1  # the last one's path and row: children follow theirs
+    original: tuple[str, int] = "", -1  # path and row of the last one, whose copies come next
 
     def add(self, sample: Sample, perceptual: int, blank: bool) -> None:
         self.content.add(sample)
-        part = split_or_fold(sample)
+        split = split_or_fold(sample)
         self.folds |= sample.fold is not None
         number = self.patients[sample.patient] if sample.patient else -1
-        self.census.add(sample, part)
-        self.seen.setdefault((part, sample.label), set()).update([number] if number >= 0 else [])
+        self.census.add(sample, split)
+        patients = self.class_patients.setdefault((split, sample.label), set())
+        patients.update([number] if number >= 0 else [])
         if not sample.parent:
             self.original = sample.path, len(self.parent)
         self.parent.append(self.original[1] if sample.parent == self.original[0] else -1)
-        self.part.append(SPLITS.index(sample.split) if sample.split else sample.fold or 0)
+        self.split_code.append(SPLITS.index(sample.split) if sample.split else sample.fold or 0)
         self.patient.append(number)
         self.pixels.append(int(sample.sha256[:16], 16))
         self.perceptual.append(perceptual)
@@ -108,8 +109,8 @@ def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = 
     excluded = {remark.kind: remark.count for remark in found.tally.remarked() if remark.kind in _LEFT_OUT}
     excluded |= {kind: left_out[kind] for kind in EXCLUSIONS if left_out[kind]}
     facts = tally.facts()
-    leaks = audit_of(facts, np.array(tally.part, np.int32), folds=tally.folds)
-    pairs = (*_placed(out, pairs), *_prepared_pairs(out, facts, leaks, pairs))
+    leaks = audit_of(facts, np.array(tally.split_code, np.int32), folds=tally.folds)
+    pairs = (*_with_paths(out, pairs), *_prepared_pairs(out, facts, leaks, pairs))
     if pairs:
         write_pairs(out / AUDIT_FILE, pairs)
     image_hashes = hashes_path(out / CACHE_FOLDER, tally.content.hexdigest())
@@ -126,14 +127,14 @@ def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = 
             remark.kind: {"count": remark.count, "first": list(remark.first)}
             for remark in found.tally.remarked()
         },
-        "audit": {part: leak.to_json() for part, leak in leaks.items()},
+        "audit": {split: leak.to_json() for split, leak in leaks.items()},
         "conflicts": conflicts_json(pairs),
         "content_hash": tally.content.hexdigest(),
     }
 
 
 def _why_none(out: Path, left_out: Counter[str]) -> str:
-    """Why a class has no image, after its name."""
+    """Explain why a class has no image, in words that follow its name."""
     kinds = [kind for kind in EXCLUSIONS if left_out[kind]]
     if not kinds:
         return f"could be read; see {out / 'quarantine.csv'}"
@@ -154,13 +155,13 @@ def _ages(background: Background) -> dict[str, Any]:
     }
 
 
-def audit_of(facts: ImageFacts, parts: np.ndarray, *, folds: bool) -> dict[str, Leak]:
-    """What crosses into test and val, or between folds."""
-    return {"folds": audit_folds(facts, parts)} if folds else audit_splits(facts, parts)
+def audit_of(facts: ImageFacts, codes: np.ndarray, *, folds: bool) -> dict[str, Leak]:
+    """The leaks into test and val, or between folds; `codes` (images,) are numbers of splits or folds."""
+    return {"folds": audit_folds(facts, codes)} if folds else audit_splits(facts, codes)
 
 
-def _placed(out: Path, pairs: Sequence[Pair]) -> Iterator[Pair]:
-    """The pairs with what became of their images; one that was left out has no path."""
+def _with_paths(out: Path, pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """The pairs with their images as the manifest has them; an image that was left out has no path."""
     wanted = {sample.path for pair in pairs for sample in (pair.one, pair.other) if sample.path}
     there = {sample.path: sample for _, sample in _rows(out) if sample.path in wanted} if wanted else {}
     for pair in pairs:
@@ -171,25 +172,25 @@ def _placed(out: Path, pairs: Sequence[Pair]) -> Iterator[Pair]:
 def _prepared_pairs(
     out: Path, facts: ImageFacts, leaks: dict[str, Leak], known: Sequence[Pair]
 ) -> Iterator[Pair]:
-    """Pairs that show only in what was made of the images: equal pixels, and what looks alike across splits.
+    """Pairs that only the prepared images show: those of equal pixels, and those alike across splits.
 
-    Augmented children are left out: they look like what they were made from.
+    Augmented copies are left out, as they look like their originals.
     """
     originals = (facts.parents < 0) & ~facts.blank
     rows = np.flatnonzero(originals)
-    _, first, places = np.unique(facts.pixels[rows], return_index=True, return_inverse=True)
+    _, first, indices = np.unique(facts.pixels[rows], return_index=True, return_inverse=True)
     equal = [
-        pair for pair in zip(rows.tolist(), rows[first[places]].tolist(), strict=True) if len(set(pair)) > 1
+        pair for pair in zip(rows.tolist(), rows[first[indices]].tolist(), strict=True) if len(set(pair)) > 1
     ]
     near = [pair for leak in leaks.values() for pair in leak.pairs if originals[list(pair)].all()]
     wanted = {row for pair in (*equal, *near) for row in pair}
     samples = {row: sample for row, sample in _rows(out) if row in wanted} if wanted else {}
-    told = {frozenset((pair.one.source, pair.other.source)) for pair in known}
+    listed = {frozenset((pair.one.source, pair.other.source)) for pair in known}
 
     def new(kind: str, rows: Sequence[tuple[int, int]]) -> Iterator[Pair]:
         for row, partner in rows:
             one, other = samples[row], samples[partner]
-            if frozenset((one.source, other.source)) in told:
+            if frozenset((one.source, other.source)) in listed:
                 continue
             if one.source != other.source or one.label != other.label:
                 bits = 0 if kind == IDENTICAL else facts.distance(row, partner)
@@ -213,12 +214,12 @@ def _counts(tally: _Tally, classes: tuple[str, ...]) -> list[dict[str, Any]]:
     )
     return [
         {
-            "part": part,
+            "part": split,
             "label": label,
-            "images": tally.census.images[part, label],
-            "patients": len(tally.seen[part, label]) or None,
+            "images": tally.census.images[split, label],
+            "patients": len(tally.class_patients[split, label]) or None,
         }
-        for part, label in keys
+        for split, label in keys
     ]
 
 
@@ -227,9 +228,9 @@ def _journals(out: Path) -> Iterator[Path]:
 
 
 def _write_tables(out: Path, tally: _Tally, selection: Selection, remarked: Tally) -> Counter[str]:
-    """Stream the journals into manifest.csv and quarantine.csv; returns how many are bad, excluded, …
+    """Stream the journals into manifest.csv and quarantine.csv; returns numbers of bad, excluded, … images.
 
-    What was remarked upon in the making is added to what the reader `remarked` upon.
+    Remarks in the journals are added to those of the reader in `remarked`.
     """
     left_out: Counter[str] = Counter()
     with ExitStack() as stack:

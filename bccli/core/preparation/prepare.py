@@ -1,4 +1,4 @@
-"""From a raw dataset to a prepared one: what `prepare` does of its own in the making of it."""
+"""`prepare`: it makes a prepared dataset of a raw one."""
 
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -47,7 +47,7 @@ from bccli.core.workers import in_order
 
 @dataclass(frozen=True)
 class _Work(Making):
-    """What is asked, what was found and, before any was left out, surveyed."""
+    """The dataset in the making: the request, the survey of its images, and that of all raw images."""
 
     request: Request
     found: Survey
@@ -60,7 +60,7 @@ class _Work(Making):
 
     @property
     def contradicting(self) -> dict[str, int]:
-        """How many images of each class show a picture that has another label, too."""
+        """The number of images of each class that show a picture which has another label, too."""
         if self.lookalikes is None:
             return {}
         labels = self.surveyed.labels
@@ -99,7 +99,7 @@ class _Work(Making):
             positive=positive.name,
             positive_origin=positive.origin,
             patients=len(self.found.names) or None,
-            notes=list(self.parts.notes),
+            notes=list(self.plan.notes),
             **found,
         )
 
@@ -113,9 +113,10 @@ def prepare(
     overwrite: bool = False,
     watcher: Watcher = SILENT,
 ) -> DatasetInfo | None:
-    """Make, continue or recognise the prepared dataset `out`; returns what dataset.json holds.
+    """Make, continue or recognise the prepared dataset `out`; returns the content of dataset.json.
 
-    With a shard, its part of the work: None where others are still to be done. Raises as `resumable.make`.
+    With a shard, it does that share of the work, and returns None where other shards are unfinished. Raises
+    as `resumable.make`.
     """
     keep_apart(request.source, out)
     found = examine(request, watcher)
@@ -124,28 +125,30 @@ def prepare(
         return done
 
     def work_on(lookalikes: Lookalikes | None, shard: Shard) -> _Work:
-        kept, parts = _plan(request, found, lookalikes, watcher)
-        return _Work(out, settings, parts, shard, workers, watcher, request, kept, found, lookalikes)
+        images, plan = _plan(request, found, lookalikes, watcher)
+        return _Work(out, settings, plan, shard, workers, watcher, request, images, found, lookalikes)
 
     lookalikes = _look_for_copies(request, found, out, shard, workers, watcher)
     done = make(work_on(lookalikes, shard), overwrite=overwrite)
-    if done is None or not _can_part_anew(request, found, done):
+    if done is None or not _should_divide_again(request, found, done):
         return done
-    watcher.note("two patients share a picture whose files differ; all images are looked at, and parted anew")
+    watcher.note(
+        "two patients share a picture whose files differ; all images are compared, and divided again"
+    )
     lookalikes = _look_for_copies(request, found, out, WHOLE, workers, watcher, whole=True)
     try:
-        anew = work_on(lookalikes, WHOLE)
+        second = work_on(lookalikes, WHOLE)
     except DataError as error:
         watcher.warn(f"{error}; so the pictures that patients share stay in several splits")
         return done
-    return make(anew, overwrite=True)
+    return make(second, overwrite=True)
 
 
-def _can_part_anew(request: Request, found: Survey, done: DatasetInfo) -> bool:
-    """Whether identical pixels stand on two sides since only equal files were looked for."""
+def _should_divide_again(request: Request, found: Survey, done: DatasetInfo) -> bool:
+    """Whether identical pixels are in two splits, which a comparison of files alone cannot prevent."""
     division = request.division
-    looked_at_all = bool((found.patients < 0).any()) or division.conflicts == "drop"
-    if looked_at_all or takes_own_split(found, division) or not division.keeps_groups:
+    compared_all = bool((found.patients < 0).any()) or division.conflicts == "drop"
+    if compared_all or takes_own_split(found, division) or not division.keeps_groups:
         return False
     return any(leak["identical"] for leak in done.audit.values())
 
@@ -205,23 +208,23 @@ def _suspects(found: Survey) -> np.ndarray:
 def _plan(
     request: Request, found: Survey, lookalikes: Lookalikes | None, watcher: Watcher
 ) -> tuple[Survey, Plan]:
-    """The images that are wanted and where they go, those of one picture together."""
+    """Plan the splits of the images, those of one picture in the same; leaves out what --conflicts drops."""
     if lookalikes is None:
         return divide(request, found, watcher)
     found = replace(found, joined=join_groups(found.groups, lookalikes))
     if request.division.conflicts == "keep":
         return divide(request, found, watcher)
-    kept = np.flatnonzero(~lookalikes.contradictions(found.labels))
-    found, parts = divide(request, found.take(kept), watcher)
-    return found, replace(parts, drawn=kept if parts.drawn is None else kept[parts.drawn])
+    consistent = np.flatnonzero(~lookalikes.contradictions(found.labels))
+    found, plan = divide(request, found.take(consistent), watcher)
+    return found, replace(plan, drawn=consistent if plan.drawn is None else consistent[plan.drawn])
 
 
 def _pairs(work: _Work) -> Iterator[Pair]:
-    """Each raw image that shows another's picture, with that other one."""
+    """Yield each raw image that shows the picture of another, with that other one."""
     if work.lookalikes is None:
         return
     found, copies = work.lookalikes, work.lookalikes.copies
-    drawn = np.arange(work.images) if work.parts.drawn is None else work.parts.drawn
+    drawn = np.arange(work.images) if work.plan.drawn is None else work.plan.drawn
     numbers = {position: number for number, position in enumerate(drawn.tolist())}
     wanted = {*copies.tolist(), *found.of[copies].tolist()}
     cut = work.request.preparation.patches is not None
@@ -239,7 +242,7 @@ def _pairs(work: _Work) -> Iterator[Pair]:
 
 
 def _learn(work: _Work) -> Preparation:
-    """The preparation with what it learns: under honest from train only."""
+    """Learn what the preparation lacks, under the honest protocol from train only."""
     request, preparation = work.request, work.request.preparation
     for lacking, learn, most in _LESSONS:
         if lacking(preparation):
@@ -257,7 +260,7 @@ def _lacks_size(preparation: Preparation) -> bool:
     return preparation.size == MEAN
 
 
-# What may be lacking, how it is learned, and from how many images at most.
+# Whether something is lacking, the function that learns it, and the most images that it looks at.
 _LESSONS: tuple[
     tuple[Callable[[Preparation], bool], Callable[[Preparation, Examples], Preparation], int], ...
 ] = (
@@ -267,18 +270,18 @@ _LESSONS: tuple[
 
 
 def _to_learn_from(work: _Work, most: int) -> Iterator[Sample]:
-    """The samples of train, or under the paper's protocol all; of many the `most`, evenly spread."""
+    """The samples of train, or of all images under the paper's protocol; at most `most`, evenly spread."""
     honest = work.request.division.protocol == "honest"
     everyone = np.arange(len(work.found.labels))
-    candidates = np.flatnonzero(work.parts.splits == TRAIN) if honest else everyone
+    candidates = np.flatnonzero(work.plan.splits == TRAIN) if honest else everyone
     chosen = set(spread(candidates, most).tolist())
-    drawn = enumerate(drawn_samples(work.request, work.parts.drawn))
-    return (sample for place, sample in drawn if place in chosen)
+    drawn = enumerate(drawn_samples(work.request, work.plan.drawn))
+    return (sample for index, sample in drawn if index in chosen)
 
 
 def _chunks(work: _Work, preparation: Preparation) -> Iterator[Chunk]:
-    """The raw dataset in chunks, each sample with its split or fold."""
-    request, parts = work.request, work.parts
+    """Yield the raw dataset in chunks, each sample with its split or fold."""
+    request, plan = work.request, work.plan
     samples: list[Sample] = []
     number = 0
     names = _group_names(work.found)
@@ -288,10 +291,10 @@ def _chunks(work: _Work, preparation: Preparation) -> Iterator[Chunk]:
         return Chunk(first, tuple(samples), request.source, work.out, preparation, request.reading)
 
     groups = work.found.groups
-    for number, sample in enumerate(drawn_samples(request, parts.drawn), 1):
-        if number > len(parts.splits):
+    for number, sample in enumerate(drawn_samples(request, plan.drawn), 1):
+        if number > len(plan.splits):
             break
-        split, fold = int(parts.splits[number - 1]), int(parts.folds[number - 1])
+        split, fold = int(plan.splits[number - 1]), int(plan.folds[number - 1])
         group = names.setdefault(int(groups[number - 1]), sample.source)
         samples.append(
             replace(
@@ -306,7 +309,7 @@ def _chunks(work: _Work, preparation: Preparation) -> Iterator[Chunk]:
             samples.clear()
     if samples:
         yield chunk()
-    if number != len(parts.splits):
+    if number != len(plan.splits):
         raise DataError(
             f"{request.source}: files came or went while it was being read; run the command again"
         )

@@ -58,9 +58,9 @@ def draw_preview(root: Path, selection: Selection) -> bytes:
             left = _GAP + index * (_SIDE + _GAP)
             tile = _tile(root, sample)
             sheet.paste(tile, (left + (_SIDE - tile.width) // 2, top + _LINE + (_SIDE - tile.height) // 2))
-            part = sample.split or f"fold {sample.fold}"
+            split = sample.split or f"fold {sample.fold}"
             patient = f"patient {sample.patient}" if len(sample.patient) < 8 else sample.patient
-            text = f"{part} · {patient if sample.patient else 'patient unknown'}"
+            text = f"{split} · {patient if sample.patient else 'patient unknown'}"
             draw.text((left, top + _LINE + _SIDE + 2), drawable(text[:26]), "#444444", font=caption)
         top += _LINE + _SIDE + _LINE + _GAP
     stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What is asked of `prepare`, and what it would come to: a survey, a plan, an estimate."""
+"""The request to `prepare`, with its survey, its plan and its estimate."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ _WORTH_WORKERS, _LARGE_WORTH_WORKERS = 200, 50
 
 @dataclass(frozen=True)
 class Request:
-    """All that decides what a prepared dataset will hold."""
+    """All settings that decide the content of a prepared dataset."""
 
     dataset: str
     source: Path
@@ -49,8 +49,8 @@ class Request:
         settings = {"dataset": self.dataset, **asdict(self.division), **self.preparation.to_json()}
         if not self.division.keep:
             del settings["keep"]
-        # the seed is the division's, and what the list of patients says is in the listing's hash; a region
-        # is what needs masks
+        # The division has the seed, the listing's hash covers the list of patients, and only a region needs
+        # masks.
         apart = ("seed", "patient_list", "needs_masks")
         settings |= {key: value for key, value in asdict(self.reading).items() if key not in apart}
         return json.loads(json.dumps({**settings, "positive": self.positive}))
@@ -58,7 +58,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Count:
-    """How many images and patients (None where unknown) of a class are in a split or fold."""
+    """The numbers of images and patients (None where unknown) of a class in a split or fold."""
 
     part: str
     label: str
@@ -69,13 +69,13 @@ class Count:
 def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
     """Survey the raw dataset and plan its splits without writing anything.
 
-    No pixel is looked at, so that copies of one picture are not found yet.
+    It reads no pixels, and so does not find copies of one picture.
     """
     return divide(request, examine(request, watcher), watcher)
 
 
 def examine(request: Request, watcher: Watcher = SILENT) -> Survey:
-    """Survey the raw dataset, and say what was noticed."""
+    """Survey the raw dataset, and report everything unusual to the watcher."""
     found = _survey(request)
     if request.positive is not None and request.positive not in found.classes:
         hint = nearest(request.positive, found.classes)
@@ -95,11 +95,11 @@ def examine(request: Request, watcher: Watcher = SILENT) -> Survey:
 
 
 def divide(request: Request, found: Survey, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
-    """Draw the images that are wanted and plan their splits, and say what to know of them."""
-    found, parts = draw_and_plan(found, request.division)
-    for note in parts.notes:
+    """Draw the sample of images and plan its splits, and report what the user should know about them."""
+    found, plan = draw_and_plan(found, request.division)
+    for note in plan.notes:
         watcher.warn(note)
-    if few := few_sentence(found, parts):
+    if few := few_sentence(found, plan):
         watcher.warn(few)
     unknown = found.patients < 0
     if unknown.any():
@@ -111,17 +111,17 @@ def divide(request: Request, found: Survey, watcher: Watcher = SILENT) -> tuple[
         )
         if hint := _patient_hint(request):
             watcher.warn(hint)
-    return found, parts
+    return found, plan
 
 
 def _has_split_folders(request: Request, found: Survey) -> bool:
-    """Whether splits are those that folders are called by."""
+    """Whether the names of folders decide on the splits."""
     own = request.division.by in ("default", "official")
     return request.dataset == "folder" and own and bool((found.splits >= 0).any())
 
 
 def _patient_hint(request: Request) -> str:
-    """How the patients may be found in the paths of the dataset `folder`, where nothing was said of them."""
+    """Suggest how to find patients in the paths of the dataset `folder`, where the user names no way."""
     reading = request.reading
     if request.dataset != "folder" or reading.patient_regex or reading.patient_list:
         return ""
@@ -147,22 +147,22 @@ def _check_masks(request: Request, found: Survey) -> None:
         )
 
 
-def foresee(request: Request, found: Survey, parts: Plan, out: Path, workers: int) -> Estimate:
-    """What the request will take, from a handful of its images.
+def foresee(request: Request, found: Survey, plan: Plan, out: Path, workers: int) -> Estimate:
+    """Estimate the space and the time that the request takes, from a handful of its images.
 
-    A stain target that is still to be learned is taken from them, too.
+    They also serve to learn a stain target that is not known yet.
     """
 
     def produce(sample: Sample) -> Iterator[np.ndarray]:
         with suppress(ExcludedError):
             raw = load_raw(sample, request.source, request.reading)
             steps = _as_if_learned(request.preparation, raw.image)
-            for piece in prepare_image(raw.image, steps, raw.mask).patches:
-                yield from (piece.image,) if piece.mask is None else (piece.image, piece.mask)
+            for patch in prepare_image(raw.image, steps, raw.mask).patches:
+                yield from (patch.image,) if patch.mask is None else (patch.image, patch.mask)
 
     total = len(found.labels)
     return estimate(
-        drawn_samples(request, parts.drawn),
+        drawn_samples(request, plan.drawn),
         produce,
         total=total,
         out=out,
@@ -172,7 +172,7 @@ def foresee(request: Request, found: Survey, parts: Plan, out: Path, workers: in
 
 
 def _as_if_learned(preparation: Preparation, image: np.ndarray) -> Preparation:
-    """The preparation with any target and size, so that it takes as long as with what is learned."""
+    """The preparation with some target and size, so that it takes as long as with the learned ones."""
     if preparation.size == MEAN:
         preparation = replace(preparation, size=image.shape[1::-1])
     stain = preparation.stain
@@ -189,7 +189,7 @@ def sensible_workers(preparation: Preparation, images: int, workers: int) -> int
 
 
 def _survey(request: Request) -> Survey:
-    """The survey of a request. Raises DataError, naming a better source where one suggests itself."""
+    """The survey of a request. Raises DataError, which names a better source where there is one."""
     row = DATASETS[request.dataset]
     task = row.find_task(request.reading.task)
 
@@ -213,7 +213,7 @@ def _survey(request: Request) -> Survey:
 
 
 def _other_magnifications(request: Request) -> str:
-    """Which magnifications there are, where those asked for may be why nothing was found."""
+    """Name the magnifications of the dataset, where --magnification may be why no image was found."""
     if not request.reading.magnifications:
         return ""
     everything = replace(request.reading, magnifications=())
@@ -227,7 +227,7 @@ def _other_magnifications(request: Request) -> str:
 
 
 def verification_of(request: Request, found: Survey) -> Verification | None:
-    """What of the dataset is there, None where its table does not say what belongs to it."""
+    """Verify the download; None where the catalog does not say what belongs to the dataset."""
     row, reading = DATASETS[request.dataset], request.reading
     task = row.find_task(reading.task)
     editions = [
@@ -239,10 +239,10 @@ def verification_of(request: Request, found: Survey) -> Verification | None:
     return verify(found.tally, editions, reading.magnifications)
 
 
-def count_plan(found: Survey, parts: Plan) -> list[Count]:
-    """The table of a dry run."""
-    by_fold = (parts.folds >= 0).any()
-    codes = parts.folds if by_fold else parts.splits
+def count_plan(found: Survey, plan: Plan) -> list[Count]:
+    """The rows of a dry run's table."""
+    by_fold = (plan.folds >= 0).any()
+    codes = plan.folds if by_fold else plan.splits
     names = {code: f"fold {code}" if by_fold else SPLITS[code] for code in sorted(set(codes.tolist()))}
     rows = []
     for code, name in names.items():
@@ -254,7 +254,7 @@ def count_plan(found: Survey, parts: Plan) -> list[Count]:
 
 
 def drawn_samples(request: Request, drawn: np.ndarray | None) -> Iterator[Sample]:
-    """The samples that the plan is about, with their classes in the task."""
+    """Yield the samples of the plan, with their classes in the task."""
     task = DATASETS[request.dataset].find_task(request.reading.task)
     wanted = None if drawn is None else set(drawn.tolist())
     for position, sample in enumerate(

@@ -1,4 +1,4 @@
-"""A prepared dataset in the making: begun, continued or recognised, chunk by chunk, alone or in shards.
+"""Making of a prepared dataset: it is begun, continued or recognised, chunk by chunk, alone or in shards.
 
 `prepare` and `augment` both make one. dataset.json comes last: its presence means "complete".
 """
@@ -37,27 +37,27 @@ from bccli.core.preparation.shards import (
     are_shards,
     enter,
     held,
-    keep_plan,
-    kept_plan,
     missing_shards,
+    store_plan,
+    stored_preparation,
     working,
 )
 from bccli.core.progress import Watcher
 
 _FOLDERS = (IMAGES_FOLDER, MASKS_FOLDER)
-"""What a prepared dataset keeps its files in."""
+"""The folders of a prepared dataset."""
 
 
 @dataclass(frozen=True)
 class Making(ABC):
-    """What is to be made, who does it, and where it goes.
+    """A dataset in the making: its folder, its plan, and the shard and the workers that make it.
 
-    `settings` are those by which two calls are the same, `parts` the splits that all shards agree on.
+    Two calls are the same where their `settings` are. All shards agree on the `plan` of splits and folds.
     """
 
     out: Path
     settings: dict[str, Any]
-    parts: Plan
+    plan: Plan
     shard: Shard
     workers: int
     watcher: Watcher
@@ -65,16 +65,16 @@ class Making(ABC):
     @property
     @abstractmethod
     def images(self) -> int:
-        """How many images are worked on in all."""
+        """The number of images of all shards."""
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """How many of them make a chunk."""
+        """The number of images in a chunk."""
 
     @abstractmethod
     def learn(self) -> dict[str, Any]:
-        """The preparation, with what it learns before the first chunk; done once for all shards."""
+        """Learn the preparation before the first chunk, once for all shards."""
 
     @abstractmethod
     def work_on(self, preparation: dict[str, Any]) -> Generator[tuple[int, int], None, None]:
@@ -82,19 +82,19 @@ class Making(ABC):
 
     @abstractmethod
     def complete(self, preparation: dict[str, Any]) -> DatasetInfo:
-        """Merge what all chunks left; returns what dataset.json is to hold."""
+        """Merge the journals of all chunks; returns the content of dataset.json."""
 
     @property
     def chunks(self) -> int:
-        """How many chunks there are in all."""
+        """The number of chunks of all shards."""
         return -(-self.images // self.size)
 
 
 def make(making: Making, *, overwrite: bool = False) -> DatasetInfo | None:
-    """Make, continue or recognise the dataset `making.out`; returns what dataset.json holds.
+    """Make, continue or recognise the dataset `making.out`; returns the content of dataset.json.
 
-    With a shard, its part of the work: None where others are still to be done. Raises SettingsError where
-    the folder holds something else, LockedError, Stopped after a signal.
+    With a shard, it does that share of the work, and returns None where other shards are unfinished. Raises
+    SettingsError where the folder holds something else, LockedError, Stopped after a signal.
     """
     if done := recognised(making.out, making.settings, overwrite, making.watcher):
         return done
@@ -114,7 +114,7 @@ def _make_whole(making: Making, overwrite: bool) -> DatasetInfo:
 
 
 def _make_shard(making: Making) -> DatasetInfo | None:
-    """Do the shard's chunks while others do theirs; None where some of these are left."""
+    """Do the shard's chunks while others do theirs; returns None where some of these are unfinished."""
     with held(making.out, making.shard, making.watcher):
         if done := finished(making.out, making.settings, False):
             return done
@@ -132,7 +132,7 @@ def _make_shard(making: Making) -> DatasetInfo | None:
 
 
 def _seal(making: Making, preparation: dict[str, Any]) -> DatasetInfo:
-    """Say that the dataset is complete."""
+    """Merge the chunks, and write dataset.json, which says that the dataset is complete."""
     sweep(making.out)
     info = making.complete(preparation)
     info.write(making.out / DATASET_FILE)
@@ -141,13 +141,13 @@ def _seal(making: Making, preparation: dict[str, Any]) -> DatasetInfo:
 
 
 def keep_apart(source: Path, out: Path) -> None:
-    """Raises DataError where the next look at the source would find what is made of it."""
+    """Raises DataError where the next survey of the source would find the prepared images."""
     if source.is_dir() and source.resolve() in out.resolve().parents:
         raise DataError(f"{out}: lies inside the source {source}; choose a folder outside of it")
 
 
 def recognised(out: Path, settings: dict[str, Any], overwrite: bool, watcher: Watcher) -> DatasetInfo | None:
-    """What dataset.json holds where there is nothing to do, which is said. Raises as `finished`."""
+    """Return the content of dataset.json, and say so, where there is nothing to do. Raises as `finished`."""
     done = finished(out, settings, overwrite)
     if done:
         _tidy(out)
@@ -156,7 +156,7 @@ def recognised(out: Path, settings: dict[str, Any], overwrite: bool, watcher: Wa
 
 
 def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> DatasetInfo | None:
-    """dataset.json if `out` is complete with these settings, None where there is work to do.
+    """Return dataset.json if `out` is complete with these settings, None where there is work to do.
 
     Raises SettingsError naming the first setting that differs, DataError for a folder of somebody else.
     """
@@ -184,7 +184,7 @@ def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> DatasetInf
 
 
 def _tidy(out: Path) -> None:
-    """Remove what was left by a process killed after its last word, where the folder can be written."""
+    """Remove journals and lock of a process killed after dataset.json, where the folder can be written."""
     if (out / JOURNALS_FOLDER).exists() or (out / ".lock").exists():
         with suppress(OSError, LockedError), locked(out):
             shutil.rmtree(out / JOURNALS_FOLDER, ignore_errors=True)
@@ -196,18 +196,18 @@ def _refuse_others(out: Path, there: Mapping[str, Any], here: dict[str, Any], ad
 
 
 def _begin(making: Making) -> dict[str, Any]:
-    """Mark the folder as unfinished, clear what is outdated, and learn or recall what all chunks need."""
+    """Mark the folder as unfinished, clear outdated files, and learn or load the preparation."""
     _mark(making.out, making.settings)
     enter(making.out, making.shard)
-    preparation = kept_plan(making.out, making.shard, making.parts)
+    preparation = stored_preparation(making.out, making.shard, making.plan)
     if preparation is None:
         preparation = making.learn()
-        keep_plan(making.out, making.shard, making.parts, preparation)
+        store_plan(making.out, making.shard, making.plan, preparation)
     return preparation
 
 
 def _mark(out: Path, settings: dict[str, Any]) -> None:
-    """Mark the folder as unfinished before anything else in it changes, then clear what is outdated."""
+    """Mark the folder as unfinished before anything else in it changes, then clear outdated files."""
     journals = out / JOURNALS_FOLDER
     journals.mkdir(exist_ok=True)
     if (out / DATASET_FILE).exists():

@@ -1,7 +1,7 @@
 """`prepare` in several processes at once, on one machine or many: each does its share of the chunks.
 
-All of them see one plan, which the first to come makes before any pixel is written. Whoever finds that
-every chunk is done merges.
+All of them share one plan, which the first one makes before any pixel is written. The one that finds every
+chunk done merges them.
 """
 
 import hashlib
@@ -42,9 +42,9 @@ WHOLE = Shard()
 
 @contextmanager
 def held(out: Path, shard: Shard, watcher: Watcher) -> Iterator[None]:
-    """Hold `out` for planning and merging: the whole one at once or not at all, a shard when it is its turn.
+    """Hold `out` for planning and merging: the whole work at once or not at all, a shard when its turn comes.
 
-    Raises LockedError where somebody else prepares the whole, or shards of it.
+    Raises LockedError where another process prepares the whole dataset, or shards of it.
     """
     with ExitStack() as stack:
         waited = False
@@ -69,7 +69,7 @@ def held(out: Path, shard: Shard, watcher: Watcher) -> Iterator[None]:
 
 @contextmanager
 def working(out: Path, shard: Shard) -> Iterator[None]:
-    """Hold a shard while its pixels are written. Raises LockedError where another process does them."""
+    """Hold a shard while its pixels are written. Raises LockedError where another process writes them."""
     if shard == WHOLE:
         yield
         return
@@ -78,13 +78,13 @@ def working(out: Path, shard: Shard) -> Iterator[None]:
 
 
 def enter(out: Path, shard: Shard) -> None:
-    """Make known that a shard is on its way, while `out` is held."""
+    """Announce a shard to the others, while `out` is held."""
     if shard != WHOLE:
         _folder(out, shard).mkdir(exist_ok=True)
 
 
 def are_shards(out: Path) -> bool:
-    """Whether shards of `out` are at work, or were and left something to go on with."""
+    """Whether shards of `out` are at work, or have left journals to continue from."""
     return any((out / JOURNALS_FOLDER).glob("shard-*"))
 
 
@@ -92,42 +92,42 @@ def _folder(out: Path, shard: Shard) -> Path:
     return out / JOURNALS_FOLDER / f"shard-{shard.number}-of-{shard.count}"
 
 
-def keep_plan(out: Path, shard: Shard, parts: Plan, preparation: dict[str, Any]) -> None:
-    """Store what all shards have to agree on besides the settings."""
-    plan = {"parts": _hash(parts), "preparation": preparation, "shards": shard.count}
-    write_json(out / JOURNALS_FOLDER / "plan.json", plan)
+def store_plan(out: Path, shard: Shard, plan: Plan, preparation: dict[str, Any]) -> None:
+    """Store the facts on which all shards have to agree besides the settings."""
+    content = {"parts": _hash(plan), "preparation": preparation, "shards": shard.count}
+    write_json(out / JOURNALS_FOLDER / "plan.json", content)
 
 
-def kept_plan(out: Path, shard: Shard, parts: Plan) -> dict[str, Any] | None:
-    """The preparation that the plan says, None where there is no plan yet.
+def stored_preparation(out: Path, shard: Shard, plan: Plan) -> dict[str, Any] | None:
+    """The preparation that is stored with the plan, None where there is no plan yet.
 
     Raises SettingsError where it is for other shards or other splits.
     """
     path = out / JOURNALS_FOLDER / "plan.json"
     if not path.exists():
         return None
-    plan = read_json(path)
-    if plan["parts"] != _hash(parts):
+    content = read_json(path)
+    if content["parts"] != _hash(plan):
         raise SettingsError(
             f"{out}: was planned with other splits than this installation makes; use one for all shards"
         )
-    if shard != WHOLE and plan["shards"] not in (1, shard.count):
+    if shard != WHOLE and content["shards"] not in (1, shard.count):
         raise SettingsError(
-            f"{out}: is being prepared in {plan['shards']} shards, not {shard.count}; "
-            f"say --shard {min(shard.number, plan['shards'])}/{plan['shards']}"
+            f"{out}: is being prepared in {content['shards']} shards, not {shard.count}; "
+            f"say --shard {min(shard.number, content['shards'])}/{content['shards']}"
         )
-    if plan["shards"] < shard.count:
-        write_json(path, {**plan, "shards": shard.count})
-    return plan["preparation"]
+    if content["shards"] < shard.count:
+        write_json(path, {**content, "shards": shard.count})
+    return content["preparation"]
 
 
 def missing_shards(out: Path, chunks: int, shard: Shard) -> list[str]:
-    """Which shards have chunks to do yet, in words."""
+    """The shards that have unfinished chunks, in words."""
     journals = {int(path.stem) for path in (out / JOURNALS_FOLDER).glob("*.json") if path.stem.isdecimal()}
     numbers = {chunk % shard.count + 1 for chunk in range(chunks) if chunk not in journals}
     return [f"{number}/{shard.count}" for number in sorted(numbers)]
 
 
-def _hash(parts: Plan) -> str:
-    numbers = (array.astype("<i4").tobytes() for array in (parts.splits, parts.folds))
+def _hash(plan: Plan) -> str:
+    numbers = (array.astype("<i4").tobytes() for array in (plan.splits, plan.folds))
     return hashlib.sha256(b"".join(numbers)).hexdigest()

@@ -1,4 +1,4 @@
-"""Which split or fold every image of a survey goes to."""
+"""The plan of a dataset: it assigns every image of a survey to a split or a fold."""
 
 from dataclasses import replace
 
@@ -14,11 +14,11 @@ from bccli.core.preparation.division import Division, Plan
 from bccli.core.preparation.survey import Survey
 
 _NAMED = 4
-"""So many patients are named one by one."""
+"""At most so many patients are named one by one."""
 
 
 def draw_and_plan(survey: Survey, division: Division) -> tuple[Survey, Plan]:
-    """Draw the images that are wanted, and part them. Raises as `plan` does."""
+    """Draw the sample of images, and divide it into splits or folds. Raises as `plan` does."""
     drawn = None
     if division.sample:
         drawn = draw_sample(survey.groups, survey.labels, division.sample, seed=division.seed)
@@ -28,8 +28,8 @@ def draw_and_plan(survey: Survey, division: Division) -> tuple[Survey, Plan]:
 
 
 def _thin(survey: Survey, parted: Plan, division: Division) -> tuple[Survey, Plan]:
-    """Leave out of train what is beyond the shares of its classes to keep, patients evenly."""
-    kept = np.ones(len(survey.labels), bool)
+    """Leave images of train out, evenly over patients, until the shares that --keep says are left."""
+    remains = np.ones(len(survey.labels), bool)
     notes = list(parted.notes)
     for name, share in division.keep:
         if name not in survey.classes:
@@ -40,31 +40,31 @@ def _thin(survey: Survey, parted: Plan, division: Division) -> tuple[Survey, Pla
             continue
         number = max(round(share * len(rows)), 1)
         chosen = draw_sample(survey.groups[rows], survey.labels[rows], number, seed=division.seed)
-        kept[rows] = False
-        kept[rows[chosen]] = True
+        remains[rows] = False
+        remains[rows[chosen]] = True
         notes.append(f"train keeps {number:,} of {len(rows):,} images of class {name} (--keep).")
-    indexes = np.flatnonzero(kept)
+    indexes = np.flatnonzero(remains)
     drawn = indexes if parted.drawn is None else parted.drawn[indexes]
     thinned = replace(survey.take(indexes), before=_counts(survey, parted))
     return thinned, Plan(parted.splits[indexes], parted.folds[indexes], tuple(notes), drawn)
 
 
 def _counts(survey: Survey, parted: Plan) -> tuple[tuple[str, int], ...]:
-    """How many images of each class are in train."""
+    """The number of images of each class in train."""
     numbers = np.bincount(survey.labels[parted.splits == TRAIN], minlength=len(survey.classes))
     return tuple(zip(survey.classes, numbers.tolist(), strict=True))
 
 
 def takes_own_split(survey: Survey, division: Division) -> bool:
-    """Whether the split or the folds of the dataset itself are taken."""
+    """Whether the division asks for the split or the folds of the dataset itself."""
     has_own = bool((survey.folds >= 0).any() or (survey.splits >= 0).any())
     return division.by == "official" or (division.by == "default" and has_own)
 
 
 def plan(survey: Survey, division: Division) -> Plan:
-    """Part the images of a survey.
+    """Divide the images of a survey into splits or folds.
 
-    Raises DataError where whole patients cannot be parted as asked, LeakageError where an official
+    Raises DataError where whole patients cannot be divided in this way, LeakageError where an official
     split has a patient on both sides under the honest protocol.
     """
     none = np.full(len(survey.labels), -1, np.int32)
@@ -114,7 +114,7 @@ def plan(survey: Survey, division: Division) -> Plan:
 
 
 def _followers(survey: Survey, division: Division, tested: frozenset[int]) -> tuple[str, ...]:
-    """Which patients are test besides those that were named, as they share pictures with them."""
+    """Name the patients that are in test because they share pictures with patients of --test-patients."""
     named = {spelled(name, survey.names) for name in division.test_patients}
     if not named:
         return ()
@@ -128,7 +128,7 @@ def _followers(survey: Survey, division: Division, tested: frozenset[int]) -> tu
 
 
 def _by_magnification(survey: Survey, division: Division) -> Plan:
-    """Test is what has a test magnification, the rest is parted image by image."""
+    """Images of a test magnification are test; the rest is divided image by image."""
     there = sorted(survey.magnifications, key=lambda name: (len(name), name))
     for name in division.test_magnifications:
         if name not in there:
@@ -148,7 +148,7 @@ def _by_magnification(survey: Survey, division: Division) -> Plan:
 
 
 def _groups_of(name: str, survey: Survey) -> frozenset[int]:
-    """The group of a patient. Raises UsageError naming the nearest one."""
+    """The group of a patient. Raises UsageError naming the nearest known patient."""
     patient = spelled(name, survey.names)
     if patient is None:
         raise UsageError(
@@ -196,7 +196,7 @@ _NO_TEST = "The dataset's own split has no test, and val is no test; --split-by 
 
 
 def _with_val(survey: Survey, division: Division, own: Plan) -> Plan:
-    """The dataset's own split, with val from its training patients where it has none of its own."""
+    """The dataset's own split; where it has no val, some of its training patients become val."""
     train, val, _ = division.ratios
     rows = np.flatnonzero(own.splits == TRAIN)
     if (own.splits == VAL).any() or not val or not len(rows):
@@ -228,18 +228,18 @@ def _check_folds(folds: np.ndarray) -> None:
         )
 
 
-def _crossing(survey: Survey, parts: np.ndarray) -> list[str]:
-    """The patients who are in test and elsewhere, or in two folds."""
+def _crossing(survey: Survey, codes: np.ndarray) -> list[str]:
+    """The patients who are in test and elsewhere, or in two folds; `codes` are those of the dataset."""
     known = survey.patients >= 0
-    by_fold = parts is survey.folds
-    sides = parts[known] if by_fold else (parts[known] == SPLITS.index("test")).astype(np.int32)
+    by_fold = codes is survey.folds
+    sides = codes[known] if by_fold else (codes[known] == SPLITS.index("test")).astype(np.int32)
     pairs = np.unique(np.stack([survey.patients[known], sides], axis=1), axis=0)
     patients, counts = np.unique(pairs[:, 0], return_counts=True)
     return [survey.names[number] for number in patients[counts > 1]]
 
 
-def _crossing_sentence(survey: Survey, parts: np.ndarray, crossing: list[str]) -> str:
-    where = "in several folds" if parts is survey.folds else "in test and in train or val"
+def _crossing_sentence(survey: Survey, codes: np.ndarray, crossing: list[str]) -> str:
+    where = "in several folds" if codes is survey.folds else "in test and in train or val"
     names = ", ".join(crossing[:5]) + (", …" if len(crossing) > 5 else "")
     amount = f"{len(crossing)} of {len(survey.names)}"
     return f"patients of the dataset's own split are {where}: {amount} ({names})"

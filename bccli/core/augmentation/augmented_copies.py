@@ -1,4 +1,4 @@
-"""Children: what a policy makes of an image under a seed and a number, and of nothing else."""
+"""Augmented copies: a policy, a seed and a number make a copy of an image, and nothing else matters."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -16,17 +16,17 @@ from bccli.core.imaging.opencv import load_cv2
 
 @dataclass(frozen=True)
 class Draw:
-    """An operation that fell to a child, and the values drawn for its parameters."""
+    """An operation that was drawn for an augmented copy, and the values of its parameters."""
 
     operation: Operation
     values: Mapping[str, Any]
 
 
 def child(policy: Policy, pixels: np.ndarray, *, seed: int, image: str, number: int) -> np.ndarray:
-    """The child `number` of an image, uint8 RGB (height, width, 3), in the same form.
+    """The augmented copy `number` of an image, uint8 RGB (height, width, 3), as an array of the same kind.
 
-    What is drawn depends on the seed, the number, and `image` alone, which names the raw image: all its
-    patches get the same, and so do all processes and threads.
+    The operations depend on the seed, the number and the name `image` of the raw image alone: all patches of
+    an image undergo the same, in all processes and threads.
     """
     return child_with_mask(policy, pixels, None, seed=seed, image=image, number=number)[0]
 
@@ -48,7 +48,7 @@ def child_with_mask(
 
 
 def draw(policy: Policy, *, seed: int, image: str, number: int) -> tuple[Draw, ...]:
-    """The operations that make a child, in order, with their values."""
+    """The operations that make an augmented copy, in order, with their values."""
     text = f"{seed}\x1f{number}\x1f{image}".encode("utf-8", "surrogateescape")
     entropy = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big")
     return tuple(_draw(policy.operations, np.random.Generator(np.random.PCG64(entropy))))
@@ -67,7 +67,7 @@ def _draw(operations: tuple[Operation, ...], rng: np.random.Generator) -> Iterat
 
 
 def _chosen(group: Operation, rng: np.random.Generator) -> tuple[Operation, ...]:
-    """Which of a group's children it is this time, in their order."""
+    """Draw among the children of a group, the operations that it holds; they stay in order."""
     count = len(group.children)
     if group.augmenter == "Sequential":
         return group.children
