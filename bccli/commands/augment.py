@@ -10,6 +10,7 @@ from bccli.core.catalog import nearest
 from bccli.core.data.manifest import SPLITS
 from bccli.core.errors import UsageError
 from bccli.options import common as options
+from bccli.options import path_types, value_types
 from bccli.recipes import RecipeCommand
 from bccli.terminal import console
 
@@ -39,12 +40,12 @@ def _list_policies() -> None:
 
 
 @click.command(cls=RecipeCommand)
-@click.argument("data", type=options.existing())
-@click.argument("out", type=options.existing())
+@click.argument("data", type=path_types.existing())
+@click.argument("out", type=path_types.existing())
 @options.recipe
 @click.option(
     "--policy",
-    type=options.policy(),
+    type=path_types.policy(),
     metavar="NAME|FILE.toml",
     required=True,
     help="What may happen to an image; --list-policies names the built-in ones.",
@@ -66,14 +67,14 @@ def _list_policies() -> None:
 @click.option("--balance/--no-balance", help="Bring each class to the size of the largest.")
 @click.option(
     "--splits",
-    type=options.ListType(split_name, "train,val"),
+    type=value_types.ListType(split_name, "train,val"),
     default=None,
     help="Which splits get children.  [default: train; with folds, every image]",
 )
 @options.protocol
 @click.option(
     "--ratios",
-    type=options.RatiosType(),
+    type=value_types.RatiosType(),
     default=None,
     help="Shares of train, val and test, with --protocol paper: everything is joined, augmented and then "
     "split image by image.  [default: 80/10/10]",
@@ -83,7 +84,7 @@ def _list_policies() -> None:
 @options.shard
 @click.option(
     "--preview",
-    type=options.existing(dir_okay=False),
+    type=path_types.existing(dir_okay=False),
     metavar="FILE.png",
     default=None,
     help="Draw an image of each class with its children, per operation and for the whole policy; with "

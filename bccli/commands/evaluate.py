@@ -10,16 +10,21 @@ from click.core import ParameterSource
 
 from bccli.core.errors import DataError, UsageError
 from bccli.options import common as options
+from bccli.options import path_types, value_types
 from bccli.terminal import console
 
 
 @click.command()
 @click.argument(
-    "runs", nargs=-1, required=True, type=options.existing(allow_dash=True), metavar="RUN|predictions.csv…"
+    "runs",
+    nargs=-1,
+    required=True,
+    type=path_types.existing(allow_dash=True),
+    metavar="RUN|predictions.csv…",
 )
 @click.option(
     "--data",
-    type=options.existing(),
+    type=path_types.existing(),
     default=None,
     metavar="DATA",
     help="Evaluate on all images of this prepared dataset, audited against what the run has seen.",
@@ -40,14 +45,14 @@ from bccli.terminal import console
 )
 @click.option(
     "--bootstrap",
-    type=options.RoundsType(0, 1_000_000),
+    type=value_types.RoundsType(0, 1_000_000),
     metavar="N",
     default=None,
     help="Rounds for the 95 % intervals; 0 for none.  [default: 1,000 to 20,000, as their digits need]",
 )
 @click.option(
     "--threshold",
-    type=options.ThresholdType(),
+    type=value_types.ThresholdType(),
     default=None,
     help="From which probability on a case is positive: a number, or a rule for val.",
 )
@@ -59,14 +64,14 @@ from bccli.terminal import console
 )
 @click.option(
     "--by",
-    type=options.NameType(),
+    type=path_types.NameType(),
     metavar="COLUMN",
     default=None,
     help="Break down by magnification, subtype, view or another column.",
 )
 @click.option(
     "--positive",
-    type=options.NameType(),
+    type=path_types.NameType(),
     metavar="NAME",
     default=None,
     help="The positive class.  [default: the run's, or the graver one as the names say, or the last]",

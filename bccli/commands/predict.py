@@ -15,15 +15,16 @@ from bccli import __version__
 from bccli.core.cores import available_cores
 from bccli.core.errors import DataError, UsageError
 from bccli.options import common as options
+from bccli.options import path_types
 from bccli.terminal import console
 
 
 @click.command()
-@click.argument("run", type=options.existing())
+@click.argument("run", type=path_types.existing())
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT…")
 @options.output_format("jsonl")
 @click.option(
-    "--output", type=options.existing(allow_dash=True), default="-", help="Write here, not to stdout."
+    "--output", type=path_types.existing(allow_dash=True), default="-", help="Write here, not to stdout."
 )
 @click.option(
     "--top", type=click.IntRange(min=1), default=None, help="Only the K most probable classes, by rank."
@@ -31,7 +32,7 @@ from bccli.terminal import console
 @click.option("--tta/--no-tta", help="Average the answers to an image's flips and turns by right angles.")
 @click.option(
     "--ensemble",
-    type=options.existing(),
+    type=path_types.existing(),
     multiple=True,
     metavar="RUN",
     help="Average with the probabilities of this run too; repeatable.",
@@ -45,7 +46,7 @@ from bccli.terminal import console
 )
 @click.option(
     "--mask-dir",
-    type=options.existing(),
+    type=path_types.existing(),
     metavar="DIR",
     default=None,
     help="Masks of the images, by their names, for a run that was trained with --roi crop or mask. A tree "

@@ -10,6 +10,7 @@ from bccli import __version__
 from bccli.core.catalog import DATASETS, Dataset
 from bccli.core.errors import UsageError
 from bccli.options import common as options
+from bccli.options import path_types
 from bccli.options.preparation import preparation_options
 from bccli.recipes import RecipeCommand, is_given
 from bccli.terminal import console
@@ -38,8 +39,8 @@ def _list_datasets() -> None:
 
 @click.command(cls=RecipeCommand)
 @click.argument("dataset", type=click.Choice(list(DATASETS)))
-@click.argument("source", type=options.existing())
-@click.argument("out", type=options.existing())
+@click.argument("source", type=path_types.existing())
+@click.argument("out", type=path_types.existing())
 @options.recipe
 @options.protocol
 @preparation_options

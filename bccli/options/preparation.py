@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from bccli.options import common
+from bccli.options import common, path_types, value_types
 
 
 class PatientsType(click.Path):
@@ -23,7 +23,7 @@ class PatientsType(click.Path):
 
 def magnification(text: str) -> str:
     """40 for 40, 40x, 40X or 40×, for `ListType`. Raises ValueError."""
-    return str(common.positive(text.rstrip("xX×")))
+    return str(value_types.positive(text.rstrip("xX×")))
 
 
 _OPTIONS = (
@@ -35,7 +35,7 @@ _OPTIONS = (
     ),
     click.option(
         "--magnification",
-        type=common.ListType(magnification, "40,100"),
+        type=value_types.ListType(magnification, "40,100"),
         default="",
         help="Only these (breakhis, databiox).",
     ),
@@ -55,17 +55,17 @@ _OPTIONS = (
     ),
     click.option(
         "--ratios",
-        type=common.RatiosType(),
+        type=value_types.RatiosType(),
         default="70/20/10",
         show_default=True,
         help="Shares of train, val and test.",
     ),
     click.option(
-        "--test-patients", type=common.ListType(str, "ID,ID"), default="", help="Exactly these are test."
+        "--test-patients", type=value_types.ListType(str, "ID,ID"), default="", help="Exactly these are test."
     ),
     click.option(
         "--test-magnification",
-        type=common.ListType(magnification, "40"),
+        type=value_types.ListType(magnification, "40"),
         default="",
         help="What is test with --split-by magnification.",
     ),
@@ -82,13 +82,13 @@ _OPTIONS = (
     ),
     click.option(
         "--keep",
-        type=common.ShareType(),
+        type=value_types.ShareType(),
         multiple=True,
         help="Leave out the rest of a class in train; repeatable.",
     ),
     click.option(
         "--size",
-        type=common.SizeType("mean"),
+        type=value_types.SizeType("mean"),
         default=None,
         help="Bring every image to this size; mean: the mean width and height of train.",
     ),
@@ -101,13 +101,13 @@ _OPTIONS = (
     ),
     click.option(
         "--center-crop",
-        type=common.SizeType(),
+        type=value_types.SizeType(),
         default=None,
         help="Of the sized image, only the middle.",
     ),
     click.option(
         "--aspect",
-        type=common.RangeType(),
+        type=value_types.RangeType(),
         default=None,
         help="Leave out images or regions whose width over height lies outside.",
     ),
@@ -124,7 +124,7 @@ _OPTIONS = (
     ),
     click.option(
         "--margin",
-        type=click.IntRange(0, common.MAX_SIDE),
+        type=click.IntRange(0, value_types.MAX_SIDE),
         metavar="N",
         default=0,
         show_default=True,
@@ -139,7 +139,7 @@ _OPTIONS = (
     ),
     click.option(
         "--stain-target",
-        type=common.FileOr("reference"),
+        type=path_types.FileOr("reference"),
         metavar="FILE|reference",
         default=None,
         help="The image to look like; reference: the stains of Macenko's authors.  "
@@ -161,14 +161,14 @@ _OPTIONS = (
     ),
     click.option(
         "--min-tissue",
-        type=common.FiniteType(0, 1),
+        type=value_types.FiniteType(0, 1),
         metavar="SHARE",
         default=0.0,
         help="Only patches with so much tissue, 0 to 1.",
     ),
     click.option(
         "--min-nuclei",
-        type=common.FiniteType(0, 1),
+        type=value_types.FiniteType(0, 1),
         metavar="SHARE",
         default=0.0,
         help="Only patches with so many pixels of nuclei, 0 to 1.",
