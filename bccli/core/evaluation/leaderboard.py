@@ -7,8 +7,8 @@ from typing import Any
 
 from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.evaluation.terms import Terms
+from bccli.core.metrics.comparison import Side, compare, images_apart
 from bccli.core.metrics.figures import Figures
-from bccli.core.metrics.significance import Side, compare, images_apart
 
 FORMAT = 1
 

@@ -2,18 +2,28 @@
 
 Classes in train before and after some were left out, and ages: figures 3.1 to 3.4 of the Mini-DDSM thesis.
 
-It looks like the pictures of a run (see `plots`), whose colours and way of drawing it shares. Places are
-in inches; the drawing starts at (0, 0) and goes downwards.
+It shares colours and panels with the pictures of a run (see `plots` and `panels`).
 """
 
 import io
 import math
 from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bccli.core.metrics.panels import (
+    FONT,
+    SMALL_FONT,
+    add_axes,
+    count_on,
+    draw_bars,
+    make_logarithmic,
+    write_heading,
+    write_label,
+    write_sentence,
+)
 from bccli.core.metrics.plots import BLUE, CHARACTER, COLOURS, VERMILLION, new_figure, wrapped, write_figure
 from bccli.core.preparation.counts import Background, Census, Sizes
 
@@ -34,7 +44,6 @@ _SPLIT_COLOURS = {"train": BLUE, "val": VERMILLION, "test": COLOURS[2]}
 
 _WIDTH, _HALF, _HEIGHT = 8.6, 3.7, 2.4
 _ROW, _GAP, _LINE = 0.23, 0.3, 0.17
-_TITLE, _FONT, _SMALL = 11, 10, 8.5
 _ACROSS = 4
 _BELOW = _HEIGHT + 1.15
 """From the heading of a row of pictures to that of the next."""
@@ -69,25 +78,25 @@ def _draw_classes(figure: "Figure", census: Census, classes: Sequence[str], befo
     lines = math.ceil(len(shown) / _ACROSS)
     across = math.ceil(len(shown) / max(lines, 1))
     width = (_WIDTH - (across - 1) * _GAP) / max(across, 1)
-    top = _head(figure, 0, 0, _heading(census, classes, before))
+    top = write_heading(figure, 0, 0, _heading(census, classes, before))
     for line in range(lines):
         row = shown[line * across : (line + 1) * across]
         titles = [_shorten(label, width) for label in row]
         top -= _LINE * max(title.count("\n") + 1 for title in titles) + (0.2 if line else 0)
         for column, (label, title) in enumerate(zip(row, titles, strict=True)):
-            axes = _add_axes(figure, column * (width + _GAP), top, width, _ROW * len(splits))
+            axes = add_axes(figure, column * (width + _GAP), top, width, _ROW * len(splits))
             numbers = [census.images[split, label] for split in splits]
-            _draw_bars(axes, width, numbers, wholes, colours, longest)
+            draw_bars(axes, width, numbers, wholes, colours, longest)
             if "train" in splits and before.get(label, 0) > census.images["train", label]:
                 axes.barh(splits.index("train"), before[label], height=0.7, color=_PALE, zorder=0)
             axes.set_yticks(range(len(splits)), [] if column else names)
-            axes.set_title(title, fontsize=_FONT, loc="left", pad=3)
+            axes.set_title(title, fontsize=FONT, loc="left", pad=3)
         top -= _ROW * len(splits)
     return top
 
 
 def _heading(census: Census, classes: Sequence[str], before: dict[str, int]) -> str:
-    """How much there is, and what of it is not shown."""
+    """The heading: the number of images, and a note of classes and splits that are not shown."""
     splits = census.splits
     kind = "fold" if splits and splits[0].startswith("fold") else "split"
     text = f"{sum(census.images.values()):,} images per {kind} and class (share of the {kind})"
@@ -100,55 +109,21 @@ def _heading(census: Census, classes: Sequence[str], before: dict[str, int]) -> 
     return text
 
 
-def _draw_bars(
-    axes: "Axes",
-    width: float,
-    numbers: Sequence[int],
-    wholes: Sequence[int],
-    colours: Sequence[str] | str,
-    longest: int,
-) -> None:
-    """Bars from top to bottom, each with its number and its share of the whole at its end."""
-    texts = [f"{number:,} ({_share(number, whole)})" for number, whole in zip(numbers, wholes, strict=True)]
-    room = len(f"{longest:,} (100%)") * _SMALL * CHARACTER / 72
-    axes.barh(range(len(texts)), numbers, height=0.7, color=colours)
-    for index, (number, text) in enumerate(zip(numbers, texts, strict=True)):
-        _label(axes, text, (number, index), (3, 0), va="center_baseline")
-    axes.set(xlim=(0, max(longest, 1) * width / (width - room)), ylim=(len(texts) - 0.5, -0.5), xticks=[])
-    axes.tick_params(length=0, labelsize=_SMALL)
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
-
-
-def _label(
-    axes: "Axes", text: str, at: tuple[float, float], shift: tuple[float, float], **style: Any
-) -> None:
-    """Write a small text at a place in the data, shifted by some points."""
-    axes.annotate(text, at, shift, textcoords="offset points", fontsize=_SMALL, **style)
-
-
-def _share(number: int, whole: int) -> str:
-    """A percentage that says 0 of nothing only, and 100 of everything only."""
-    percent = 100 * number / max(whole, 1)
-    if 0 < percent < 1:
-        return "<1%"
-    return ">99%" if 99 < percent < 100 else f"{percent:.0f}%"
-
-
 def _draw_patients(figure: "Figure", top: float, census: Census) -> None:
     """A histogram of the patients by their number of images, a sentence where there is nothing to compare."""
     numbers = sorted(census.patients.values())
-    unknown = f"{_count(census.unknown, 'image')} of unknown patients"
+    without = _count(census.unknown, "image")
     if not numbers:
-        _say(figure, 0, top, "images per patient", f"unknown for all {_count(census.unknown, 'image')}")
+        write_sentence(figure, 0, top, "images per patient", f"unknown for all {without}")
         return
     patients = _count(len(numbers), "patient")
-    aside = f"not counted: {unknown}" if census.unknown else ""
+    aside = f"not counted: {without} of unknown patients" if census.unknown else ""
     if numbers[0] == numbers[-1]:
         text = f"{_count(numbers[0], 'image')} of {'each of ' * (len(numbers) > 1)}{patients}"
-        _say(figure, 0, top, "images per patient", "; ".join(filter(None, (text, aside))))
+        write_sentence(figure, 0, top, "images per patient", "; ".join(filter(None, (text, aside))))
         return
     title = f"images per patient: {patients}, median {median(numbers):,.0f}"
-    axes = _add_axes(figure, 0, _head(figure, 0, top, title), _HALF, _HEIGHT)
+    axes = add_axes(figure, 0, write_heading(figure, 0, top, title), _HALF, _HEIGHT)
     _draw_histogram(axes, np.array(numbers))
     if aside:
         axes.set_xlabel(f"{axes.get_xlabel()}\n({aside})")
@@ -161,20 +136,20 @@ def _draw_histogram(axes: "Axes", numbers: np.ndarray) -> None:
     axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=BLUE, edgecolor="white", linewidth=0.6)
     axes.margins(x=0.02, y=0.12)
     few = len(heights) <= FEW_BARS
-    _count_on(axes, "x", "images", 10 if few else 7)
-    _count_on(axes, "y", "patients", 6)
+    count_on(axes, "x", "images", 10 if few else 7)
+    count_on(axes, "y", "patients", 6)
     if few:
         for edge, height, width in zip(edges, heights, np.diff(edges), strict=False):
-            _label(axes, f"{height:,}", (edge + width / 2, height), (0, 2), ha="center")
+            write_label(axes, f"{height:,}", (edge + width / 2, height), (0, 2), ha="center")
     elif heights.max() > LOG_RANGE * heights[heights > 0].min():
         axes.set_ylim(bottom=0.7)
-        _scale(axes, "y", "patients (logarithmic)")
+        make_logarithmic(axes, "y", "patients (logarithmic)")
     if _has_tail(numbers):
-        _scale(axes, "x", "images (logarithmic)")
+        make_logarithmic(axes, "x", "images (logarithmic)")
 
 
 def _edges(numbers: np.ndarray) -> np.ndarray:
-    """Where bars of whole numbers begin and end: of equal width, or of equal ratio for a long tail."""
+    """The edges of bars of whole numbers: of equal width, or of equal ratio for a long tail."""
     first, last = int(numbers.min()), int(numbers.max())
     if _has_tail(numbers):
         return np.unique(np.geomspace(first, last + 1, MOST_BARS + 1).round()) - 0.5
@@ -193,16 +168,16 @@ def _draw_sizes(figure: "Figure", top: float, sizes: Sizes) -> None:
     common = sorted(sizes.counts.items(), key=lambda item: (-item[1], item[0]))
     if len(common) < 2:
         text = "".join(f"all {total:,} images are {width} × {height}" for (width, height), _ in common)
-        _say(figure, left, top, title, text or "unknown")
+        write_sentence(figure, left, top, title, text or "unknown")
     elif len(common) <= FEW_SIZES:
-        top = _head(figure, left, top, f"{title} (width × height)")
-        axes = _add_axes(figure, left, top, _HALF, _ROW * len(common))
+        top = write_heading(figure, left, top, f"{title} (width × height)")
+        axes = add_axes(figure, left, top, _HALF, _ROW * len(common))
         numbers = [number for _, number in common]
-        _draw_bars(axes, _HALF, numbers, [total] * len(common), BLUE, numbers[0])
+        draw_bars(axes, _HALF, numbers, [total] * len(common), BLUE, numbers[0])
         axes.set_yticks(range(len(common)), [f"{width} × {height}" for (width, height), _ in common])
     else:
         unit = f"steps of {sizes.step} pixels" if sizes.step > 1 else "pixels"
-        top = _head(figure, left, top, f"{len(common):,} image sizes in {unit}")
+        top = write_heading(figure, left, top, f"{len(common):,} image sizes in {unit}")
         _draw_dots(figure, left, top, sizes)
 
 
@@ -212,7 +187,7 @@ def _draw_dots(figure: "Figure", left: float, top: float, sizes: Sizes) -> None:
 
     rows = sorted((number, *size) for size, number in sizes.counts.items())
     numbers, widths, heights = np.array(rows).T + np.array([[0], [1], [1]]) * (sizes.step // 2)
-    axes = _add_axes(figure, left, top, _HALF - 0.75, _HEIGHT)
+    axes = add_axes(figure, left, top, _HALF - 0.75, _HEIGHT)
     shades = LinearSegmentedColormap.from_list("shades", ["#8FBDE0", BLUE, "#00213D"])
     dots = axes.scatter(
         widths,
@@ -226,89 +201,44 @@ def _draw_dots(figure: "Figure", left: float, top: float, sizes: Sizes) -> None:
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
     for which, name, values in (("x", "width", widths), ("y", "height", heights)):
-        _count_on(axes, which, name, 6)
+        count_on(axes, which, name, 6)
         if values.max() > WIDE_RANGE * max(values.min(), 1):
-            _scale(axes, which, f"{name} (logarithmic)")
+            make_logarithmic(axes, which, f"{name} (logarithmic)")
     if numbers[-1] > 1:
-        bar = figure.colorbar(dots, cax=_add_axes(figure, left + _HALF - 0.65, top, 0.12, _HEIGHT))
-        _scale(bar.ax, "y", "images")
+        bar = figure.colorbar(dots, cax=add_axes(figure, left + _HALF - 0.65, top, 0.12, _HEIGHT))
+        make_logarithmic(bar.ax, "y", "images")
 
 
 def _draw_ages(figure: "Figure", top: float, background: Background, classes: Sequence[str]) -> None:
     """A histogram of the patients' ages, and the mean age of those with images of each class."""
     ages = np.array(background.ages)
     title = f"ages of {_count(len(ages), 'patient')}, mean {ages.mean():.1f} years"
-    axes = _add_axes(figure, 0, _head(figure, 0, top, title), _HALF, _HEIGHT)
+    axes = add_axes(figure, 0, write_heading(figure, 0, top, title), _HALF, _HEIGHT)
     first, last = ages.min() // _YEARS * _YEARS, ages.max() // _YEARS * _YEARS
     edges = np.arange(first, last + 2 * _YEARS, _YEARS)
     heights, _ = np.histogram(ages, edges)
     axes.bar(edges[:-1], heights, _YEARS, align="edge", color=BLUE, edgecolor="white", linewidth=0.6)
     axes.margins(x=0.02, y=0.12)
-    _count_on(axes, "x", "age in years", 8)
-    _count_on(axes, "y", "patients", 6)
+    count_on(axes, "x", "age in years", 8)
+    count_on(axes, "y", "patients", 6)
     shown = [label for label in classes[:MOST_CLASSES] if label in background.class_ages]
     left = _WIDTH - _HALF
-    top = _head(figure, left, top, "mean age of the patients of a class, and how many")
+    top = write_heading(figure, left, top, "mean age of the patients of a class, and how many")
     means = [float(np.mean(background.class_ages[label])) for label in shown]
-    axes = _add_axes(figure, left, top, _HALF, _ROW * len(shown))
+    axes = add_axes(figure, left, top, _HALF, _ROW * len(shown))
     axes.barh(range(len(shown)), means, height=0.7, color=BLUE)
     for index, (label, mean) in enumerate(zip(shown, means, strict=True)):
         text = f"{mean:.1f} ({_count(len(background.class_ages[label]), 'patient')})"
-        _label(axes, text, (mean, index), (3, 0), va="center_baseline")
+        write_label(axes, text, (mean, index), (3, 0), va="center_baseline")
     axes.set(xlim=(0, 1.9 * max(means)), ylim=(len(shown) - 0.5, -0.5), xticks=[])
     axes.set_yticks(range(len(shown)), [wrapped(label, 16) for label in shown])
-    axes.tick_params(length=0, labelsize=_SMALL)
+    axes.tick_params(length=0, labelsize=SMALL_FONT)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
-
-
-def _count_on(axes: "Axes", which: str, name: str, most: int) -> None:
-    """Name the axis x or y and give it whole numbers, about `most` at most."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set(**{f"{which}label": name})
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 5, 10], integer=True))
-    axis.set_major_formatter(_grouped)
-
-
-def _scale(axes: "Axes", which: str, name: str) -> None:
-    """Make the axis x or y logarithmic, with few and readable numbers."""
-    from matplotlib.ticker import NullLocator
-
-    axes.set(**{f"{which}scale": "log", f"{which}label": name})
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    low, high = axis.get_view_interval()
-    digits = (1, 2, 5) if high < 3000 * low else (1,)
-    ticks = [digit * 10**power for power in range(math.ceil(math.log10(high))) for digit in digits]
-    axis.set_ticks([tick for tick in ticks if low <= tick <= high])
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(_grouped)
-
-
-def _grouped(value: float, _position: float) -> str:
-    """A tick's number."""
-    return f"{value:,.0f}"
-
-
-def _add_axes(figure: "Figure", left: float, top: float, width: float, height: float) -> "Axes":
-    """Axes that hang from `top`."""
-    return figure.add_axes((left, top - height, width, height))
-
-
-def _head(figure: "Figure", left: float, top: float, text: str) -> float:
-    """Write a heading; returns where what it heads begins."""
-    figure.text(left, top, text, fontsize=_TITLE, va="top")
-    return top - 0.35
-
-
-def _say(figure: "Figure", left: float, top: float, title: str, text: str) -> None:
-    """A heading, and a sentence in place of a picture."""
-    figure.text(left, _head(figure, left, top, title), wrapped(text, 46), fontsize=_FONT, va="top")
 
 
 def _shorten(label: str, width: float) -> str:
     """A class's name in at most three lines of this width."""
-    lines = wrapped(label, int(width * 72 / (_FONT * CHARACTER))).split("\n")
+    lines = wrapped(label, int(width * 72 / (FONT * CHARACTER))).split("\n")
     return "\n".join(lines[:3]) + "…" * (len(lines) > 3)
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from bccli.core.metrics import significance as comparing
 from bccli.core.metrics.cases import material_of
+from bccli.core.metrics.comparison import Side, compare
 from bccli.core.metrics.figures import measure
-from bccli.core.metrics.significance import EXACT, Side, compare, delong, mcnemar, swapped
+from bccli.core.metrics.significance import EXACT, delong, mcnemar, swapped
 from bccli.core.runs.predictions import Predictions
 
 # DeLong, DeLong and Clarke-Pearson 1988: albumin, total protein, 10 − K-G score, and whether surgery would
