@@ -55,7 +55,7 @@ def _list_policies() -> None:
     type=click.IntRange(min=1),
     metavar="N",
     default=None,
-    help="N children of every image.  [default: 1]",
+    help="N augmented copies of every image.  [default: 1]",
 )
 @click.option(
     "--total",
@@ -69,7 +69,7 @@ def _list_policies() -> None:
     "--splits",
     type=value_types.ListType(split_name, "train,val"),
     default=None,
-    help="Which splits get children.  [default: train; with folds, every image]",
+    help="Which splits get augmented copies.  [default: train; with folds, every image]",
 )
 @options.protocol
 @click.option(
@@ -87,7 +87,7 @@ def _list_policies() -> None:
     type=path_types.existing(dir_okay=False),
     metavar="FILE.png",
     default=None,
-    help="Draw an image of each class with its children, per operation and for the whole policy; with "
+    help="Draw an image of each class with its copies, per operation and for the whole policy; with "
     "--dry-run, too.",
 )
 @options.dry_run
@@ -95,10 +95,10 @@ def _list_policies() -> None:
 @options.info_flag("--list-policies", _list_policies, "Show the built-in policies, and end.")
 @click.pass_obj
 def augment(screen: console.Console, data: Path, out: Path, **settings: Any) -> int:
-    """Make a larger prepared dataset: the images of one and children of them, as a policy says.
+    """Make a larger prepared dataset: the images of one and augmented copies of them, as a policy says.
 
-    DATA is what bccli prepare made, OUT a new folder. A child depends on the seed, its image and its number
-    only. Prints the images per split and class, and how many of them are children.
+    DATA is what bccli prepare made, OUT a new folder. An augmented copy depends on the seed, its image and
+    its number only. Prints the images per split and class, and how many of them are copies.
     """
     from bccli.core.cores import available_cores
     from bccli.core.data.leakage import leak_sentences

@@ -1,4 +1,4 @@
-"""`bccli augment`: children, amounts, splits, determinism, and what is refused."""
+"""`bccli augment`: augmented copies, amounts, splits, determinism, and what is refused."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def pixels(path: Path) -> np.ndarray:
     return np.array(Image.open(path).convert("RGB"))
 
 
-def children_in(folder: Path) -> list[dict[str, str]]:
+def copies_in(folder: Path) -> list[dict[str, str]]:
     return [row for row in read_rows(folder / "manifest.csv") if row["parent"]]
 
 
@@ -47,7 +47,7 @@ def info_of(folder: Path) -> dict:
     return json.loads((folder / "dataset.json").read_text())
 
 
-def test_children_stand_in_the_manifest_beside_their_parents(
+def test_copies_stand_in_the_manifest_beside_their_originals(
     bccli: Bccli, films: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -58,11 +58,11 @@ def test_children_stand_in_the_manifest_beside_their_parents(
     before = {row["path"]: row for row in read_rows(films / "manifest.csv")}
     after = read_rows(out / "manifest.csv")
     assert {row["path"]: row for row in after if not row["parent"]} == before
-    children = children_in(out)
-    assert Counter(row["parent"] for row in children) == {
+    copies = copies_in(out)
+    assert Counter(row["parent"] for row in copies) == {
         path: 2 for path, row in before.items() if row["split"] == "train"
     }
-    for row in children:
+    for row in copies:
         parent = before[row["parent"]]
         kept = "label", "split", "patient", "dataset", "source", "view", "side", "width", "height"
         assert [row[key] for key in kept] == [parent[key] for key in kept]
@@ -73,7 +73,7 @@ def test_children_stand_in_the_manifest_beside_their_parents(
             number=int(row["variant"]),
         )  # fmt: skip
         assert (made == expected).all()
-    assert not any("children" not in row["path"] for row in children)
+    assert not any("children" not in row["path"] for row in copies)
     info = info_of(out)
     assert info["preparation"] == info_of(films)["preparation"]
     assert info["augmentation"]["policy"] == "table5"
@@ -84,7 +84,7 @@ def test_children_stand_in_the_manifest_beside_their_parents(
 def test_masks_move_with_their_images(bccli: Bccli, films: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     bccli("augment", films, out, "--policy", "right-angles")
-    for row in children_in(out):
+    for row in copies_in(out):
         parent = next(one for one in read_rows(films / "manifest.csv") if one["path"] == row["parent"])
         turns = [
             k
@@ -116,14 +116,14 @@ def test_the_same_bytes_whatever_the_workers_and_shards(
     assert "nothing to do" in bccli("augment", films, out, *options).stderr
 
 
-def test_more_images_and_more_children_change_no_other_child(
+def test_more_images_and_more_copies_change_no_other_copy(
     bccli: Bccli, make_folder: MakeFolder, tmp_path: Path
 ) -> None:
     def made(name: str, *options: object) -> dict[tuple[str, str], str]:
         bccli("prepare", "folder", raw, tmp_path / name, *PATIENT, "--ratios", "1/1/1")
         out = tmp_path / f"{name}-out"
         bccli("augment", tmp_path / name, out, "--policy", "table5", "--splits", "train,val,test", *options)
-        return {(row["source"], row["variant"]): row["sha256"] for row in children_in(out)}
+        return {(row["source"], row["variant"]): row["sha256"] for row in copies_in(out)}
 
     raw = make_folder()
     few = made("few", "--per-image", 2)
@@ -141,7 +141,7 @@ def test_all_patches_of_an_image_get_the_same_draw(bccli: Bccli, patches: Path, 
     out = tmp_path / "out"
     bccli("augment", patches, out, "--policy", "right-angles", "--per-image", 3)
     turns: dict[tuple[str, str], set[int]] = {}
-    for row in children_in(out):
+    for row in copies_in(out):
         parent, made = pixels(patches / row["parent"]), pixels(out / row["path"])
         (turn,) = [k for k in (1, 2, 3) if (np.rot90(parent, k) == made).all()]
         turns.setdefault((row["source"], row["variant"]), set()).add(turn)
@@ -179,9 +179,9 @@ def test_balance(bccli: Bccli, make_folder: MakeFolder, tmp_path: Path) -> None:
         bccli("augment", tmp_path / "data", tmp_path / "out", "--policy", "flips", "--balance").stdout
     )
     assert [(row["part"], row["label"], row["images"], row["children"]) for row in printed] == [
-        (f"fold {fold}", label, "4", children)
+        (f"fold {fold}", label, "4", copies)
         for fold in range(3)
-        for label, children in (("benign", "3"), ("malignant", "0"))
+        for label, copies in (("benign", "3"), ("malignant", "0"))
     ]
 
 
@@ -189,8 +189,8 @@ def test_splits_that_are_named_are_augmented_and_it_is_said(
     bccli: Bccli, films: Path, tmp_path: Path
 ) -> None:
     result = bccli("augment", films, tmp_path / "out", "--policy", "flips", "--splits", "val,test")
-    children = {row["part"]: row["children"] for row in rows_of(result.stdout)}
-    assert children == {"train": "0", "val": "4", "test": "4"}
+    copies = {row["part"]: row["children"] for row in rows_of(result.stdout)}
+    assert copies == {"train": "0", "val": "4", "test": "4"}
     assert "val and test are augmented" in result.stderr
     assert any("val and test are augmented" in note for note in info_of(tmp_path / "out")["notes"])
 
@@ -233,7 +233,7 @@ def test_paper_protocol_joins_augments_and_splits(bccli: Bccli, films: Path, tmp
     assert figures[1]["leakage"]["children"] == 20
 
 
-def test_training_with_folds_drops_the_children_of_val_and_test(
+def test_training_with_folds_drops_the_copies_of_val_and_test(
     bccli: Bccli, make_folder: MakeFolder, tmp_path: Path
 ) -> None:
     from bccli.core.data.dataset import load_dataset
@@ -269,7 +269,7 @@ def test_a_policy_of_the_user_s(bccli: Bccli, films: Path, tmp_path: Path) -> No
     path = tmp_path / "mine.toml"
     path.write_text('[[operations]]\naugmenter = "Multiply"\nmul = 0.5\n')
     bccli("augment", films, tmp_path / "out", "--policy", path)
-    row = children_in(tmp_path / "out")[0]
+    row = copies_in(tmp_path / "out")[0]
     assert (pixels(tmp_path / "out" / row["path"]) == pixels(films / row["parent"]) // 2).all()
     shutil.copy(path, tmp_path / "renamed.toml")
     again = bccli("augment", films, tmp_path / "out", "--policy", tmp_path / "renamed.toml")
