@@ -163,7 +163,7 @@ def _warn_of_unused(subjects: Sequence[Any], unfinished: Sequence[Path], screen:
 
 
 def _subjects(runs: Sequence[Path], screen: console.Console, settings: dict[str, Any]) -> Iterator[Any]:
-    """What is to be measured, for each path: a run or a table."""
+    """Yield the subject of each path, a run or a table."""
     from bccli.core.cores import available_cores
     from bccli.core.data.dataset import load_dataset
     from bccli.core.evaluation.subjects import subject_of_run
@@ -187,7 +187,7 @@ def _subjects(runs: Sequence[Path], screen: console.Console, settings: dict[str,
 
 
 def _table(path: Path, split: str, screen: console.Console, settings: dict[str, Any]) -> Any:
-    """What is to be measured of a table; which of its rows are not is said."""
+    """The subject of a table; prints a note about rows that are not measured."""
     from bccli.core.data.foreign_tables import text_of
     from bccli.core.evaluation.subjects import about_table, subject_of_table
     from bccli.core.runs.predictions import parse_predictions, read_predictions

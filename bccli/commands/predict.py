@@ -143,8 +143,8 @@ def _load(screen: console.Console, runs: tuple[Path, ...], count: int, settings:
 
 
 def _remarks_of(predictor: Any, remarks: Any) -> Iterator[str]:
-    """What to warn of once all images have been answered for."""
-    from bccli.core.preparation.verification import Remark
+    """The warnings that follow the predictions of all images."""
+    from bccli.core.datasets.verification import Remark
 
     if remarks.count:
         yield f"{remarks}; look at their labels"

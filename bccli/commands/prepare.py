@@ -62,13 +62,14 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     from bccli.core.cores import available_cores
     from bccli.core.preparation import prepare as preparing
     from bccli.core.preparation import request as requests
+    from bccli.core.preparation.division import count_plan
     from bccli.core.preparation.shards import Shard
 
     request = _request(dataset, source, settings)
     workers = settings["workers"] or available_cores()
     if settings["dry_run"]:
         found, plan = requests.look(request, screen)
-        console.show_counts([asdict(count) for count in requests.count_plan(found, plan)])
+        console.show_counts([asdict(count) for count in count_plan(found, plan)])
         estimate = requests.foresee(request, found, plan, out, workers)
         screen.note(estimate.sentence())
         if warning := estimate.warning():
@@ -252,9 +253,9 @@ def _check_patients(dataset: str, patients: int | Path) -> None:
 
 def _closing(screen: console.Console, info: "DatasetInfo", out: Path, skip_bad: bool) -> int:
     from bccli.core.data.leakage import leak_sentences
+    from bccli.core.datasets.verification import MADE, Remark
     from bccli.core.imaging.remarks import Remarks
     from bccli.core.preparation.merge import EXCLUSIONS
-    from bccli.core.preparation.verification import MADE, Remark
 
     _tell_conflicts(screen, info, out)
     for sentence in leak_sentences(info.audit):

@@ -34,7 +34,7 @@ class SizeType(click.ParamType):
 
 
 class RoundsType(click.IntRange):
-    """How often something is drawn anew for 95 % intervals: not at all, or often enough for their limits."""
+    """The number of random draws for 95 % intervals: none, or enough for their limits."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         rounds = super().convert(value, param, ctx)

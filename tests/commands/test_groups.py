@@ -145,14 +145,13 @@ def test_shards_make_the_same_groups(bccli, source, tmp_path):
 
 
 def test_hashes_are_not_taken_again(bccli, source, tmp_path, monkeypatch):
-    from bccli.core.preparation import prepare as preparing
-    from bccli.core.preparation import source_hashes
+    from bccli.core.preparation import copy_search, source_hashes
 
     def stop(*_args, **_options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(preparing, "find_lookalikes", stop)
+        patch.setattr(copy_search, "find_lookalikes", stop)
         bccli("prepare", "folder", source, tmp_path / "out", exit=130)
     files = list((tmp_path / "out/.unfinished/hashes").glob("*.npy"))
     assert files
@@ -246,12 +245,12 @@ def test_a_split_that_prepare_made_never_stops_training(bccli, source, tmp_path)
 
 
 def test_where_all_patients_are_known_no_hash_is_taken(bccli, tmp_path, monkeypatch):
-    from bccli.core.preparation import prepare as preparing
+    from bccli.core.preparation import copy_search
 
     def fail(*_args):
         raise AssertionError("a first pass although all patients are known")
 
-    monkeypatch.setattr(preparing, "hash_images", fail)
+    monkeypatch.setattr(copy_search, "hash_images", fail)
     args = ("prepare", "phantom", "histology", tmp_path / "out", "--count", "24", "--patients", "8")
     bccli(*args)
     rows = rows_of(tmp_path / "out/manifest.csv")

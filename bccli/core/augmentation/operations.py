@@ -14,10 +14,10 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Parameter:
-    """What values a parameter may have; one with a `default` may be left out.
+    """The values that a parameter may have; one with a `default` may be left out.
 
-    Numbers lie between `low` and `high` and are whole where `whole` says so; `words` are the only ones
-    where there are some.
+    Numbers lie between `low` and `high`, and are whole where `whole` says so. Where there are `words`, only
+    these are allowed.
     """
 
     low: float = 0.0
@@ -151,4 +151,4 @@ OWN = {
 """Every operation that is ours, by its name in a policy."""
 
 GROUPS = {"OneOf": {}, "SomeOf": {"n": Parameter(0, 100, whole=True)}, "Sequential": {}}
-"""Operations made of others (`children`): one of them, `n` of them in their order, or all of them."""
+"""Operations made of others (`children`): a group applies one, `n` in their order, or all of them."""

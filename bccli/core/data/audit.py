@@ -1,4 +1,4 @@
-"""The leakage audit of a prepared dataset, for the parts that a run trains and tests on."""
+"""The leakage audit of a prepared dataset, for the splits that a run trains and tests on."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -55,7 +55,7 @@ def facts_of(samples: Sequence[Sample], image_hashes: np.ndarray) -> ImageFacts:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one part of prepared data shares with another; `examples` are pairs of paths, part first.
+    """A split's patients and pictures that other data share; `examples` are pairs of paths, its own first.
 
     `pairs` are all that show one picture, or nearly so.
     """
@@ -144,7 +144,7 @@ def _whose(sample: Sample) -> str:
 
 
 def refuse_leakage(leaks: dict[str, Leak], dataset: Dataset, *, allowed: bool) -> None:
-    """Raises LeakageError where patients, pixels or children reach test and that is not allowed."""
+    """Raises LeakageError where patients, pixels or augmented copies reach test and that is not allowed."""
     leak = leaks["test"]
     if allowed or not leak.blocking:
         return

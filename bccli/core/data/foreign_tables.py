@@ -66,7 +66,7 @@ def records(lines: Iterable[str], where: str, wanted: Sequence[str]) -> tuple[st
 
 
 def _separator(header: str, wanted: Sequence[str]) -> str:
-    """The one that parts the most of the wanted columns, or else the most columns."""
+    """The one that separates the most of the wanted columns, or else the most columns."""
 
     def index(separator: str) -> tuple[int, int]:
         cells = [cell.strip().casefold() for cell in next(csv.reader([header], delimiter=separator), [])]
@@ -108,7 +108,7 @@ def patients_named(cells: Sequence[str]) -> tuple[list[str], dict[str, list[str]
 
 
 def number_in(text: str, separator: str) -> float:
-    """A number, with a comma for the point where another separator parts the cells, or a percent sign.
+    """A number, with a comma for the point where another character separates the cells, or a percent sign.
 
     Raises ValueError for what is none.
     """

@@ -90,7 +90,7 @@ OTHER_SIDE = {
 
 
 def leak_sentences(leaks: Mapping[str, Mapping[str, int | None]]) -> list[str]:
-    """An audit in words, one sentence for each part that shares anything; `leaks` holds `Leak.to_json`s."""
+    """An audit in words, a sentence for each split or fold with a leak; `leaks` holds `Leak.to_json`s."""
     sentences = []
     for split, counts in leaks.items():
         shared = [f"{amount} {_WORDS[kind][amount != 1]}" for kind, amount in counts.items() if amount]

@@ -120,7 +120,7 @@ class ContentHash:
         self._digest = hashlib.sha256()
 
     def add(self, sample: Sample) -> None:
-        """Add one sample's cells; `\\x1f` and `\\x1e` part cells and rows, as ASCII meant them to."""
+        """Add one sample's cells; `\\x1f` and `\\x1e` separate cells and rows, as ASCII meant them to."""
         self._digest.update(("\x1f".join(sample.to_row()) + "\x1e").encode("utf-8", "surrogateescape"))
 
     def hexdigest(self) -> str:

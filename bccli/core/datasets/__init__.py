@@ -12,9 +12,9 @@ from bccli.core.data.patients import Spellings
 
 
 class Skip(Protocol):
-    """Is called with what a reader noticed about a file, by its path relative to the source.
+    """Takes a remark about a file, by the file's path relative to the source.
 
-    `kind` is a row of `bccli.core.preparation.verification.REMARKS`, or "other" for a file that is no image
+    `kind` is a row of `bccli.core.datasets.verification.REMARKS`, or "other" for a file that is no image
     by its ending; without one, the dataset's naming does not explain the file, and it is passed over.
     """
 
@@ -23,9 +23,9 @@ class Skip(Protocol):
 
 @dataclass(frozen=True)
 class Reading:
-    """What a reader is given: which images, what is asked of them, and how to find their patients.
+    """The settings of a reader: the images, the task, and a way to find the patients.
 
-    Where it `needs_masks`, an image that lacks a mask cannot be used; elsewhere it does without.
+    Where it `needs_masks`, an image without a mask cannot be used.
     """
 
     magnifications: tuple[str, ...] = ()

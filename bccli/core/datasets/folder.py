@@ -51,7 +51,7 @@ def read_folder(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
 
 
 class _Patients(Protocol):
-    """Where patients come from; `lacking` is the remark upon an image for which there is none."""
+    """A source of patients; `lacking` is the remark about an image that has none."""
 
     lacking: str
 
@@ -81,7 +81,7 @@ class _Unknown:
 
 
 class _InPaths:
-    """What an expression finds in an image's path: its group, or without one all that matches."""
+    """Takes patients from an image's path by an expression: its group, or without one the whole match."""
 
     lacking = "unmatched"
 

@@ -11,7 +11,8 @@ from bccli.core.data.manifest import Sample
 from bccli.core.datasets import Reading
 from bccli.core.errors import ImageError
 from bccli.core.imaging.fitting import stretch
-from bccli.core.imaging.formats.decoding import decode_deep, stretched
+from bccli.core.imaging.formats.colours import stretched
+from bccli.core.imaging.formats.decoding import decode_deep
 
 _MOST_LABELS = 15
 _SAME_ASPECT = 0.01
@@ -129,7 +130,7 @@ def is_two_valued(levels: np.ndarray) -> bool:
 
 
 def grey_of(pixels: np.ndarray) -> np.ndarray:
-    """What `decode_deep` gives as uint8 (height, width): the brightest colour, or grey of any depth."""
+    """An array of `decode_deep` as uint8 (height, width): the brightest colour, or grey of any depth."""
     if pixels.ndim == 3:
         return pixels.max(axis=2)
     return pixels if pixels.dtype == np.uint8 else stretched(pixels)

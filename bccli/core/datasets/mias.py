@@ -32,7 +32,7 @@ _KINDS = ("CALC", "CIRC", "SPIC", "MISC", "ARCH", "ASYM", "NORM")
 
 @dataclass
 class _Film:
-    """What Info.txt says of one film."""
+    """The facts of Info.txt about one film."""
 
     label: str = "normal"
     kinds: list[str] = field(default_factory=list)

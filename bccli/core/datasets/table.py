@@ -94,7 +94,7 @@ def _to_sample(line: Line, folder: str) -> Sample:
 
 
 def _value(line: Line, column: str) -> str:
-    """What is in a column, empty where nothing is or a program says so."""
+    """The content of a column; empty where a program has written a word for nothing, too."""
     text = line.get(column)
     return "" if text.lower() in _NO_VALUES else text
 

@@ -1,4 +1,4 @@
-"""Whether a download is whole: what was found against the row of the dataset's table."""
+"""Verification of a download: its files are compared with the edition in the catalog."""
 
 import re
 from collections import Counter
@@ -32,9 +32,9 @@ REMARKS = {
     "spelling": "ids that differ only in leading zeros or a trailing .0 were taken for one patient's",
     "contradiction": "images contradict themselves: their names say otherwise than their folders or lists",
 }
-"""What readers remark upon, in the words of a warning."""
+"""The kinds of readers' remarks, in the words of a warning."""
 MADE = ("mask_scaled", "mask_unfit")
-"""The remarks that only the making of a prepared dataset can tell."""
+"""The remarks that come up only while images are prepared."""
 
 _FEW = 3
 _MOST_NAMES = 2000
@@ -43,7 +43,7 @@ _MOST_NAMES = 2000
 
 @dataclass(frozen=True)
 class Remark:
-    """What a reader noticed: a row of REMARKS, how often, and of which files first."""
+    """A remark of a reader: a row of REMARKS, the number of its files, and the first of them."""
 
     kind: str
     count: int
@@ -56,7 +56,7 @@ class Remark:
 
 @dataclass
 class Tally:
-    """What a raw dataset holds, counted image by image while it is read.
+    """Counts the content of a raw dataset, image by image while a reader yields it.
 
     `counts` has (magnification, split, class) for keys; `names` are the first sources; `others` are files
     that are no images by their names.
@@ -77,7 +77,7 @@ class Tally:
             self.empty.append(sample.source)
 
     def remark(self, name: str, kind: str = "unknown") -> None:
-        """Count what a reader noticed about a file."""
+        """Count a remark about a file."""
         if kind == "other":
             self.others(name)
             return
@@ -95,7 +95,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Share:
-    """How many images of a class were found at a magnification (or in a split), and how many belong there."""
+    """The images of a class at a magnification (or in a split): the number found, and that expected."""
 
     where: str
     label: str
@@ -105,8 +105,8 @@ class Share:
 
 @dataclass(frozen=True)
 class Verification:
-    """What of an edition is there. `missing` and `extra` are names, where the edition's are known; `empty`
-    are files of 0 bytes."""
+    """A comparison of a download with an edition. `missing` and `extra` are names, where the edition's are
+    known; `empty` are files of 0 bytes."""
 
     edition: str
     by: str
@@ -127,12 +127,12 @@ class Verification:
 
     @property
     def complete(self) -> bool:
-        """Whether everything is there and nothing else."""
+        """Whether the files are those of the edition, no more and no less."""
         same = all(share.found == share.expected for share in self.shares)
         return same and not (self.missing or self.extra or self.empty)
 
     def sentences(self) -> list[str]:
-        """What to warn of; nothing where the download is whole."""
+        """The warnings, one sentence each; none where the download is whole."""
         sentences = []
         if short := [share for share in self.shares if share.found < share.expected]:
             total = f"{self.found:,} of {self.expected:,} images"

@@ -17,7 +17,7 @@ _Judge = Callable[[np.ndarray, float, float], np.ndarray]
 
 
 def blankness_of(pixels: np.ndarray) -> str:
-    """What there is to say of an image as `decode_deep` gives it, or "": such as `all white`, `nearly black`.
+    """Words for an image of `decode_deep` that shows nothing, such as `all white`, `nearly black`; else "".
 
     8 bits and colours are judged as they are. Deeper grey is stretched by its range before anything looks at
     it, and so only its greatest share within this range counts.
@@ -48,7 +48,7 @@ def _share(pixels: np.ndarray, is_otherwise: _Judge, low: float, high: float) ->
 
 
 def _word_for(pixels: np.ndarray) -> str:
-    """What to call an image of which all pixels are the same."""
+    """Words for an image whose pixels are all the same."""
     levels = set(np.ravel(pixels[0, 0]).tolist()) if pixels.dtype == np.uint8 else set()
     return {(0,): "all black", (255,): "all white"}.get(tuple(levels), "all of one colour")
 

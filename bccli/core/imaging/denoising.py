@@ -12,7 +12,7 @@ from bccli.core.imaging.opencv import load_cv2
 
 STRENGTH, TEMPLATE, SEARCH = 3, 7, 21
 _REACH = TEMPLATE // 2 + SEARCH // 2
-"""How far away the pixels are that one depends on."""
+"""A pixel depends on others up to this distance."""
 _FEW_ROWS = 64
 
 

@@ -12,7 +12,7 @@ from bccli.core.imaging.greys import Greys
 from bccli.core.imaging.opencv import load_cv2
 
 CLIP_LIMIT = 2.0
-"""How many times the mean a bin of a histogram may hold."""
+"""A bin of a histogram may hold so many times the mean."""
 TILES = 8
 """Tiles across and down. The paper gives neither number; these are those of OpenCV's tutorial."""
 
@@ -45,7 +45,7 @@ def equalise_box(greys: Greys, box: Box) -> np.ndarray:
 
 @cache
 def _is_mirrored() -> bool:
-    """Whether this OpenCV computes as `_equalise_part` does, tried on a pattern."""
+    """Whether this OpenCV computes as `_equalise_box` does, tried on a pattern."""
     rows, columns = np.indices((67, 83))
     pattern = ((rows * 7 + columns * columns * 3 + (rows * columns) // 5) % 256).astype(np.uint8)
     return bool(np.array_equal(equalise(pattern), _equalise_box(Greys(pattern), Box(0, 0, 83, 67))))
@@ -66,7 +66,7 @@ def _equalise_box(greys: Greys, box: Box) -> np.ndarray:
     values = greys.crop(slice(box.top, box.bottom), slice(box.left, box.right))
 
     def level(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """What the values become by the curves of some tiles, float32."""
+        """Map the values by the curves of some tiles; float32."""
         tiles = rows[:, None] * TILES + columns
         return np.take(curves.ravel(), tiles * 256 + values)
 
@@ -109,7 +109,7 @@ def _neighbours(start: int, stop: int, side: int) -> tuple[np.ndarray, np.ndarra
 
 
 def _curve(tile: np.ndarray) -> np.ndarray:
-    """What each of 256 levels becomes by the tile's histogram, of which the peaks are cut and shared out."""
+    """The curve of 256 levels by the tile's histogram, whose peaks are cut and spread over all bins."""
     counts = load_cv2().calcHist([tile], [0], None, [256], [0, 256]).ravel().astype(np.int64)
     limit = max(int(CLIP_LIMIT * tile.size / 256), 1)
     cut = int(np.clip(counts - limit, 0, None).sum())

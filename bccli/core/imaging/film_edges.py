@@ -17,7 +17,7 @@ _SATURATED = 0.98
 _BRIGHT = 0.85
 """Share of the range from which a pixel may be film that no X-rays reached."""
 _FALL = 0.94
-"""What lies beside an edge is at most so bright, as a share of the edge: tissue fades out more slowly."""
+"""Pixels beside an edge are at most so bright, as a share of the edge: tissue fades out more slowly."""
 _CONTACT = 0.05
 """Share of a side that an edge touches at least: single bright pixels and labels are none."""
 _DEPTH = 0.05
@@ -114,7 +114,7 @@ def trimmed(mask: np.ndarray, edge: np.ndarray | None) -> np.ndarray:
 
 
 def _slivers(mask: np.ndarray, edge: np.ndarray) -> np.ndarray:
-    """What a mask has beside an edge that is no wider than the edge's blur, and far longer."""
+    """The strips of a mask beside an edge that are no wider than the edge's blur, and far longer."""
     cv2 = load_cv2()
     width = 2 * _pixels(_BLUR, min(mask.shape), 1) + 1
     kernel = np.ones((width, width), np.uint8)
@@ -192,7 +192,7 @@ def _mark_strip(marks: np.ndarray, lines: np.ndarray, low: float, high: float) -
 
 
 def _run_ends(bright: np.ndarray, gap: int) -> np.ndarray:
-    """How far each line (lines, depth) is bright from its start on, gaps up to `gap` pixels passed over."""
+    """The length to which each line (lines, depth) is bright from its start on, across gaps up to `gap`."""
     across = np.ascontiguousarray(bright.T)  # (depth, lines): NumPy accumulates whole rows at a time
     depth = len(across)
     indices = np.arange(depth, dtype=np.int16)[:, None]
@@ -208,7 +208,7 @@ def _beside(lines: np.ndarray, ends: np.ndarray, reach: int) -> np.ndarray:
 
 
 def _faded_ends(lines: np.ndarray, ends: np.ndarray, levels: np.ndarray, reach: int) -> np.ndarray:
-    """Where lines that are bright up to `ends` have fallen to their `levels`, at most `reach` pixels on."""
+    """The positions, up to `reach` beyond `ends`, at which bright lines have fallen to their `levels`."""
     below = _window(lines, ends, reach) <= levels[:, None]
     return ends + np.where(below.any(axis=1), below.argmax(axis=1), reach)
 
@@ -220,7 +220,7 @@ def _window(lines: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
 
 
 def _coherent(known: np.ndarray) -> np.ndarray:
-    """Those of the lines that make a strip of some length along the side."""
+    """A mask of the lines that make a strip of some length along the side."""
     cv2 = load_cv2()
     length = _pixels(_CONTACT, len(known), 3)
     row = known.view(np.uint8)[:, None]

@@ -64,13 +64,13 @@ def _scaled_by(choose: Callable[..., float], image: np.ndarray, size: Size, near
 
 
 def _target(choose: Callable[..., float], raw: Size, size: Size) -> Size:
-    """What a raw size grows or shrinks to."""
+    """The size to which a raw image is scaled."""
     factor = choose(size[0] / raw[0], size[1] / raw[1])
     return max(1, round(raw[0] * factor)), max(1, round(raw[1] * factor))
 
 
 def raw_point(point: tuple[float, float], fit: str, raw: Size, size: Size) -> tuple[float, float]:
-    """Where in an image of the size `raw` a point (x, y) of the fitted one of `size` comes from."""
+    """The point in an image of the size `raw` that becomes (x, y) in the fitted one of `size`."""
     choose = _CHOICES.get(fit)
     target = _target(choose, raw, size) if choose else size
     # what was added or cut away on the left and at the top, as `pad` and `crop` round it

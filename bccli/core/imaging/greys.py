@@ -5,7 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from bccli.core.imaging.film_edges import film_edge, without_edge
-from bccli.core.imaging.formats.decoding import stretched
+from bccli.core.imaging.formats.colours import stretched
 from bccli.core.imaging.formats.strips import luminance
 from bccli.core.imaging.opencv import load_cv2
 

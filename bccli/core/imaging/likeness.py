@@ -70,7 +70,7 @@ def probe_hashes(grey: np.ndarray) -> np.ndarray:
 
 def similarity(whole: np.ndarray, detail: np.ndarray, window: int) -> float:
     """The structural similarity of two small greys, -1 to 1, of which the middle of `detail` is about a
-    window of `whole`: the window is first fitted to it (Gauss and Newton, in place and size).
+    window of `whole`: the window is first fitted to it (Gauss and Newton, in position and size).
     """
     middle = _standard(_look(detail, np.array([1.0, 1.0, 0.0, 0.0])))
     scale, right, down = WINDOWS[window]
@@ -105,7 +105,7 @@ def _fit(whole: np.ndarray, middle: Floats, position: Floats) -> Floats:
 
 
 def _look(grey: np.ndarray, position: Floats) -> Floats:
-    """A window of a small grey, (32, 32); `place` is its width, height, right and down."""
+    """A window of a small grey, (32, 32); `position` is its width, height, right and down."""
     width, height, right, down = position
     return _sampler(height, down) @ grey.astype(np.float64) @ _sampler(width, right).T
 
@@ -116,7 +116,7 @@ def _standard(window: Floats) -> Floats:
 
 
 def _sampler(scale: float, offset: float) -> Floats:
-    """What takes 48 pixels to the 32 of a window in their middle: (32, 48), linear between pixels."""
+    """A matrix (32, 48) from 48 pixels to the 32 of a window in their middle, linear between pixels."""
     fine = np.arange(_WINDOW * _FINE)
     positions = (0.5 + offset + _INNER * scale * ((fine + 0.5) / len(fine) - 0.5)) * SIDE - 0.5
     pixels = np.clip(np.floor(positions), 0, SIDE - 2).astype(int)
@@ -129,7 +129,7 @@ def _sampler(scale: float, offset: float) -> Floats:
 
 @cache
 def _probes() -> tuple[Floats, Floats]:
-    """What takes a small grey to the lowest frequencies of each window: (windows, 8, 48) and (…, 48, 8)."""
+    """Matrices (windows, 8, 48) and (…, 48, 8) from a small grey to the windows' lowest frequencies."""
     left = np.stack([low_frequencies(_sampler(scale, down)) for scale, _, down in WINDOWS])
     right = np.stack([low_frequencies(_sampler(scale, right)).T for scale, right, _ in WINDOWS])
     return left, right

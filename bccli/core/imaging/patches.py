@@ -16,10 +16,10 @@ class Position(NamedTuple):
 
 
 def grid(image: np.ndarray, size: int, *, stride: int | None = None) -> list[Position]:
-    """Where patches of `size` × `size` pixels lie in an image or mask, row by row.
+    """The positions of patches of `size` × `size` pixels in an image or mask, row by row.
 
-    They are `stride` pixels apart, side by side by default; what is left at the right and bottom edge
-    and takes no whole patch is left out. Raises ImageError where not even one fits.
+    They are `stride` pixels apart, side by side by default; strips at the right and bottom edge that hold no
+    whole patch are left out. Raises ImageError where not even one fits.
     """
     height, width = image.shape[:2]
     if height < size or width < size:

@@ -108,7 +108,7 @@ class Glands:
 
 @dataclass(frozen=True, slots=True)
 class Tissue:
-    """Where the epithelium and its gaps are, and where nuclei lie: N × 2 positions, N directions."""
+    """The epithelium and its gaps, and the nuclei: N × 2 positions, N directions."""
 
     region: NDArray[np.bool_]
     gaps: NDArray[np.bool_]
@@ -340,7 +340,7 @@ def paint_mammography(label: str, draws: Draws, canvas: Canvas, slide: int) -> t
 
 
 def _draw_breast(draws: Draws, canvas: Canvas) -> tuple[float, float, float]:
-    """How far the breast reaches, its middle height and its half height, in scene units."""
+    """Draw a breast; returns its depth, its middle height and its half height, in scene units."""
     width, height = canvas.extent
     depth = draws.patient.uniform(0.6, 0.8) * width + draws.image.normal(0, 2)
     middle = height * (0.5 + draws.slide.normal(0, 0.02)) + draws.image.normal(0, 1.5)

@@ -1,4 +1,4 @@
-"""What turns a raw image into what the models see; `prepare` and `predict` both call this."""
+"""The steps from a raw image to the input of a model; `prepare` and `predict` both call this."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ import numpy as np
 from bccli.core.errors import DataError
 from bccli.core.imaging.film_edges import without_edge
 from bccli.core.imaging.fitting import FITS, cut_centre, raw_point
-from bccli.core.imaging.formats.decoding import to_rgb
+from bccli.core.imaging.formats.colours import to_rgb
 from bccli.core.imaging.regions import Region, check_aspect, find_region
 
 if TYPE_CHECKING:
@@ -144,8 +144,8 @@ def _stain_from_json(value: dict[str, Any]) -> Stain | None:
 class Piece:
     """A prepared image (height, width, 3) and its mask (height, width) or None; for a region also its box.
 
-    `row` and `col` are the top-left corner of a patch in its image, `box` is a region's place in the raw
-    image, in pixels.
+    `row` and `col` are the top-left corner of a patch in its image, `box` is the position of a region in the
+    raw image, in pixels.
     """
 
     image: np.ndarray
@@ -157,7 +157,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """What became of a raw image: itself or its patches, and whether its stain could be measured."""
+    """A raw image after all steps: itself or its patches, and whether its stain could be measured."""
 
     patches: Iterator[Piece] = field(repr=False)
     stained: bool = True

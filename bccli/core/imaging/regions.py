@@ -12,8 +12,8 @@ from bccli.core.imaging.greys import Greys, normalise
 
 @dataclass(frozen=True)
 class Region:
-    """What becomes of a mask: `crop` cuts out its bounding box with `margin` pixels on every side, and
-    stretches that over all grey levels; `mask` blackens everything outside of the mask."""
+    """The use of a mask: `crop` cuts out its bounding box with `margin` pixels on every side, and stretches
+    that over all grey levels; `mask` blackens everything outside of the mask."""
 
     roi: str
     margin: int = 0
@@ -21,7 +21,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Found:
-    """A grey image uint8 (height, width) and its mask; `box` is where in the raw image it was cut out."""
+    """A grey image uint8 (height, width) and its mask; it was cut out of the raw image at `box`."""
 
     image: np.ndarray
     mask: np.ndarray | None

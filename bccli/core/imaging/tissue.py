@@ -1,4 +1,4 @@
-"""How much of an image is tissue, and how much of it is nuclei."""
+"""The shares of tissue and of nuclei in an image."""
 
 import numpy as np
 

@@ -116,7 +116,7 @@ def plan_outcome(request: Request, dataset: Dataset) -> Outcome:
     numbers = np.arange(len(parents)) - starts[parents]
     notes = _notes(request, dataset, int((copies + 1)[units.of >= 0].sum()))
     if paper:
-        plan = _parted(request, dataset, units.of[parents], numbers, labels[parents])
+        plan = _divided(request, dataset, units.of[parents], numbers, labels[parents])
         return Outcome(parents, numbers, replace(plan, notes=(*notes, *plan.notes)))
     return Outcome(parents, numbers, Plan(splits[parents], folds[parents], notes))
 
@@ -156,14 +156,14 @@ def _notes(request: Request, dataset: Dataset, reached: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _parted(
+def _divided(
     request: Request, dataset: Dataset, units: np.ndarray, numbers: np.ndarray, labels: np.ndarray
 ) -> Plan:
     """Divide originals and copies alike, image by image; the patches of one image stay together."""
     _, first, of = np.unique(np.stack([units, numbers]), axis=1, return_index=True, return_inverse=True)
-    parted = split_images(labels[first], request.ratios, seed=request.seed, names=dataset.classes)
-    splits = parted.splits[of.reshape(-1)]
-    return Plan(splits.astype(np.int32), np.full(len(splits), -1, np.int32), parted.notes)
+    divided = split_images(labels[first], request.ratios, seed=request.seed, names=dataset.classes)
+    splits = divided.splits[of.reshape(-1)]
+    return Plan(splits.astype(np.int32), np.full(len(splits), -1, np.int32), divided.notes)
 
 
 def _refuse_augmented(dataset: Dataset) -> None:

@@ -1,7 +1,7 @@
 """The unit of work of `prepare`: some images are read, prepared, written and entered in a journal.
 
 A journal exists only once every image of its chunk is on the disk, so what a killed `prepare` had
-finished is never done again, and what it had begun is done anew.
+finished is never done again, and what it had begun is done again.
 """
 
 import hashlib
@@ -50,25 +50,25 @@ class Chunk:
 
     @property
     def journal(self) -> Path:
-        """Where the chunk's results are entered."""
+        """The file of the chunk's results."""
         return journal_path(self.out, self.number)
 
 
 def chunk_size(preparation: Preparation) -> int:
-    """How many raw images make a chunk."""
+    """The number of raw images in a chunk."""
     if preparation.patches:
         return _CUT_IMAGES
     return _LARGE_IMAGES if preparation.in_grey else _IMAGES
 
 
 def journal_path(out: Path, number: int) -> Path:
-    """Where the results of a chunk are entered."""
+    """The file of a chunk's results."""
     return out / JOURNALS_FOLDER / f"{number:07d}.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One image that is on the disk, with what the audit needs to know of it."""
+    """One prepared image on the disk, with the hashes that the audit needs."""
 
     sample: Sample
     perceptual: int
@@ -77,12 +77,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Entries:
-    """What a journal holds.
+    """The content of a journal.
 
-    `bad` are inputs with the reason why they cannot be used, `excluded` those that the method leaves out,
-    each by its kind, `unstained` those whose stain could not be measured, `blank` those on which there is
-    nothing to be seen, with what they look like, `remarked` those whose masks deserve a remark, with its
-    kind.
+    `bad` are unusable images with the reason, `excluded` the kinds of those that the method leaves out,
+    `unstained` those whose stain could not be measured, `blank` those that show nothing, with a word for
+    their look, and `remarked` those whose masks deserve a remark, with its kind.
     """
 
     prepared: list[Prepared]
@@ -137,7 +136,7 @@ def new_entries(inputs: str) -> dict[str, Any]:
 
 
 def read_entries(journal: Path) -> Entries:
-    """What a finished chunk's journal says."""
+    """Read the journal of a finished chunk."""
     content = json.loads(journal.read_bytes().decode("utf-8", "surrogateescape"))
     prepared = [
         Prepared(sample_from_row(dict(zip(MANIFEST, cells, strict=True)), str(journal)), perceptual, blank)

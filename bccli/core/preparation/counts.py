@@ -1,9 +1,15 @@
-"""What a dataset consists of, counted while its rows stream by: a number per patient and per size."""
+"""Counts of a dataset while its rows stream by: images per class, per patient and per size."""
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
-from bccli.core.data.manifest import SPLITS, Sample
+import numpy as np
+
+from bccli.core.data.audit_pairs import split_or_fold
+from bccli.core.data.leakage import ImageFacts
+from bccli.core.data.manifest import SPLITS, ContentHash, Sample
+from bccli.core.imaging.remarks import Remarks
 
 MOST_SIZES = 2048
 """So many different image sizes are counted apart; with more of them they are rounded."""
@@ -11,7 +17,7 @@ MOST_SIZES = 2048
 
 @dataclass
 class Sizes:
-    """How many images have each (width, height), rounded down to multiples of `step` pixels.
+    """The number of images of each (width, height), rounded down to multiples of `step` pixels.
 
     The step is the smallest power of two that leaves at most MOST_SIZES sizes, in whatever order they come.
     """
@@ -35,11 +41,11 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Background:
-    """What is known of a dataset beside its images.
+    """Facts about a dataset beside its images.
 
-    `ages` are the patients' in years, one per patient whose age is known, and `class_ages` those of the
-    patients with images of a class; `before` is how many images of a class were in train before some were
-    left out.
+    `ages` are those of the patients in years, one per patient whose age is known, and `class_ages` those of
+    the patients with images of a class; `before` is the number of images of each class in train before some
+    were left out.
     """
 
     ages: tuple[int, ...] = ()
@@ -75,3 +81,48 @@ class Census:
         order = {split: number for number, split in enumerate(SPLITS)}
         names = {split for split, _ in self.images}
         return sorted(names, key=lambda split: (order.get(split, len(split)), split))
+
+
+@dataclass
+class JournalTally:
+    """Collects, while the journals are read, a few numbers per image, counters and the content hash."""
+
+    patients: dict[str, int]
+    content: ContentHash = field(default_factory=ContentHash)
+    folds: bool = False
+    census: Census = field(default_factory=Census)
+    class_patients: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    split_code: array = field(default_factory=lambda: array("i"))
+    patient: array = field(default_factory=lambda: array("i"))
+    pixels: array = field(default_factory=lambda: array("Q"))
+    perceptual: array = field(default_factory=lambda: array("Q"))
+    blank: array = field(default_factory=lambda: array("b"))
+    parent: array = field(default_factory=lambda: array("i"))
+    blank_sources: Remarks = field(default_factory=Remarks)
+    original: tuple[str, int] = "", -1  # path and row of the last one, whose copies come next
+
+    def add(self, sample: Sample, perceptual: int, blank: bool) -> None:
+        self.content.add(sample)
+        split = split_or_fold(sample)
+        self.folds |= sample.fold is not None
+        number = self.patients[sample.patient] if sample.patient else -1
+        self.census.add(sample, split)
+        patients = self.class_patients.setdefault((split, sample.label), set())
+        patients.update([number] if number >= 0 else [])
+        if not sample.parent:
+            self.original = sample.path, len(self.parent)
+        self.parent.append(self.original[1] if sample.parent == self.original[0] else -1)
+        self.split_code.append(SPLITS.index(sample.split) if sample.split else sample.fold or 0)
+        self.patient.append(number)
+        self.pixels.append(int(sample.sha256[:16], 16))
+        self.perceptual.append(perceptual)
+        self.blank.append(blank)
+
+    def facts(self) -> ImageFacts:
+        return ImageFacts(
+            patients=np.array(self.patient, np.int32),
+            pixels=np.array(self.pixels, np.uint64),
+            perceptual=np.array(self.perceptual, np.uint64),
+            blank=np.array(self.blank, bool),
+            parents=np.array(self.parent, np.int32),
+        )

@@ -1,4 +1,4 @@
-"""What `prepare` will take: images, space and time, estimated from a handful of images prepared in memory."""
+"""An estimate of the images, the space and the time of `prepare`, from a handful prepared in memory."""
 
 import math
 import shutil
@@ -28,11 +28,11 @@ _SPACES = ("B", "kB", "MB", "GB", "TB", "PB")
 
 @dataclass(frozen=True)
 class Estimate:
-    """What preparing a dataset into the folder `out` takes.
+    """The images, the space and the time that a dataset in the folder `out` takes.
 
-    `images` is `exact` where every image `tried` became equally many. `space` and `free` are bytes,
-    `free` of the disk that `out` is on. `unreadable` are those tried that could not be read, for the
-    `reason` that the first of them gave.
+    `images` is `exact` where every image `tried` gave the same number. `space` and `free` are bytes, `free`
+    those of the disk of `out`. Of the images tried, `unreadable` could not be read; the first one gives the
+    `reason`.
     """
 
     out: Path
@@ -66,7 +66,7 @@ class Estimate:
         return text
 
     def warning(self) -> str:
-        """What is wrong with the disk and what to do about it, empty where the images fit."""
+        """Say that the disk is too small, and what to do about it; empty where the images fit."""
         if self.fits:
             return ""
         return (
@@ -77,7 +77,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Trial:
-    """What became of one image: how many, their bytes on the disk and the seconds, or why it is bad."""
+    """The result of one image: the number of prepared ones, their bytes and seconds, or why it is bad."""
 
     images: int = 0
     space: int = 0

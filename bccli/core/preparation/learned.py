@@ -1,4 +1,4 @@
-"""What a preparation learns from the images before any pixel is written: the stain target, the mean size."""
+"""A preparation learns its stain target and its mean size from images before any pixel is written."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -14,7 +14,8 @@ from bccli.core.data.manifest import Sample
 from bccli.core.datasets import Reading
 from bccli.core.datasets.loading import load_raw, root_of
 from bccli.core.errors import DataError, ImageError
-from bccli.core.imaging.formats.decoding import read_size, to_rgb
+from bccli.core.imaging.formats.colours import to_rgb
+from bccli.core.imaging.formats.decoding import read_size
 from bccli.core.imaging.preparation import Preparation, region_size
 from bccli.core.imaging.stains.fits import Fit, median_fit
 from bccli.core.imaging.stains.normalisation import STAINS

@@ -2,18 +2,17 @@
 
 import csv
 import io
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bccli.core.data.audit import hashes_path, store_hashes
-from bccli.core.data.audit_pairs import NEAR, Pair, conflicts_json, registered, split_or_fold, write_pairs
+from bccli.core.data.audit_pairs import NEAR, Pair, conflicts_json, registered, write_pairs
 from bccli.core.data.dataset import (
     AUDIT_FILE,
     CACHE_FOLDER,
@@ -25,16 +24,15 @@ from bccli.core.data.dataset import (
 )
 from bccli.core.data.leakage import ImageFacts, Leak, audit_folds, audit_splits
 from bccli.core.data.lookalikes import IDENTICAL
-from bccli.core.data.manifest import MANIFEST, SPLITS, ContentHash, Sample
+from bccli.core.data.manifest import MANIFEST, SPLITS, Sample
+from bccli.core.datasets.verification import Tally
 from bccli.core.errors import DataError
 from bccli.core.files import replacing, write_bytes
-from bccli.core.imaging.remarks import Remarks
 from bccli.core.preparation.chunks import read_entries
-from bccli.core.preparation.counts import Background, Census
+from bccli.core.preparation.counts import Background, JournalTally
 from bccli.core.preparation.preview_png import Selection, draw_preview
 from bccli.core.preparation.stats_png import draw_stats
 from bccli.core.preparation.survey import Survey
-from bccli.core.preparation.verification import Tally
 from bccli.core.progress import Watcher
 
 _LEFT_OUT = ("copy", "other_view", "other_task")
@@ -47,57 +45,12 @@ EXCLUSIONS = {
 """The reasons for which the method leaves out an image, in the words of a warning."""
 
 
-@dataclass
-class _Tally:
-    """Collects, while the journals are read, a few numbers per image, counters and the content hash."""
-
-    patients: dict[str, int]
-    content: ContentHash = field(default_factory=ContentHash)
-    folds: bool = False
-    census: Census = field(default_factory=Census)
-    class_patients: dict[tuple[str, str], set[int]] = field(default_factory=dict)
-    split_code: array = field(default_factory=lambda: array("i"))
-    patient: array = field(default_factory=lambda: array("i"))
-    pixels: array = field(default_factory=lambda: array("Q"))
-    perceptual: array = field(default_factory=lambda: array("Q"))
-    blank: array = field(default_factory=lambda: array("b"))
-    parent: array = field(default_factory=lambda: array("i"))
-    blank_sources: Remarks = field(default_factory=Remarks)
-    original: tuple[str, int] = "", -1  # path and row of the last one, whose copies come next
-
-    def add(self, sample: Sample, perceptual: int, blank: bool) -> None:
-        self.content.add(sample)
-        split = split_or_fold(sample)
-        self.folds |= sample.fold is not None
-        number = self.patients[sample.patient] if sample.patient else -1
-        self.census.add(sample, split)
-        patients = self.class_patients.setdefault((split, sample.label), set())
-        patients.update([number] if number >= 0 else [])
-        if not sample.parent:
-            self.original = sample.path, len(self.parent)
-        self.parent.append(self.original[1] if sample.parent == self.original[0] else -1)
-        self.split_code.append(SPLITS.index(sample.split) if sample.split else sample.fold or 0)
-        self.patient.append(number)
-        self.pixels.append(int(sample.sha256[:16], 16))
-        self.perceptual.append(perceptual)
-        self.blank.append(blank)
-
-    def facts(self) -> ImageFacts:
-        return ImageFacts(
-            patients=np.array(self.patient, np.int32),
-            pixels=np.array(self.pixels, np.uint64),
-            perceptual=np.array(self.perceptual, np.uint64),
-            blank=np.array(self.blank, bool),
-            parents=np.array(self.parent, np.int32),
-        )
-
-
 def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = ()) -> dict[str, Any]:
     """Write all but dataset.json; returns what the journals add to it. DataError where a class is lost.
 
     `pairs` are raw images that show one picture, their paths those that they have in `out`.
     """
-    tally = _Tally({name: number for number, name in enumerate(found.names)})
+    tally = JournalTally({name: number for number, name in enumerate(found.names)})
     selection = Selection(found.classes)
     left_out = _write_tables(out, tally, selection, found.tally)
     for label in found.classes:
@@ -206,7 +159,7 @@ def _rows(out: Path) -> Iterator[tuple[int, Sample]]:
     return ((number, prepared.sample) for number, prepared in enumerate(entries))
 
 
-def _counts(tally: _Tally, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+def _counts(tally: JournalTally, classes: tuple[str, ...]) -> list[dict[str, Any]]:
     """Images and patients per split or fold and class, in the order of both."""
     order = {split: number for number, split in enumerate(SPLITS)}
     keys = sorted(
@@ -227,7 +180,7 @@ def _journals(out: Path) -> Iterator[Path]:
     yield from sorted(path for path in (out / JOURNALS_FOLDER).glob("*.json") if path.stem.isdecimal())
 
 
-def _write_tables(out: Path, tally: _Tally, selection: Selection, remarked: Tally) -> Counter[str]:
+def _write_tables(out: Path, tally: JournalTally, selection: Selection, remarked: Tally) -> Counter[str]:
     """Stream the journals into manifest.csv and quarantine.csv; returns numbers of bad, excluded, … images.
 
     Remarks in the journals are added to those of the reader in `remarked`.

@@ -11,12 +11,13 @@ import numpy as np
 from bccli import __version__
 from bccli.core.data.audit_pairs import Pair
 from bccli.core.data.dataset import DatasetInfo
-from bccli.core.data.lookalikes import Lookalikes, find_lookalikes, join_groups
+from bccli.core.data.lookalikes import Lookalikes, join_groups
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.splits import TRAIN
 from bccli.core.errors import DataError
 from bccli.core.imaging.preparation import MEAN, Preparation, preparation_from_json
 from bccli.core.preparation.chunks import Chunk, chunk_size, image_path, prepare_chunk
+from bccli.core.preparation.copy_search import look_for_copies, should_divide_again
 from bccli.core.preparation.division import Plan
 from bccli.core.preparation.learned import ENOUGH, Examples, learn_size, learn_stain, spread
 from bccli.core.preparation.merge import merge
@@ -30,16 +31,7 @@ from bccli.core.preparation.request import (
     verification_of,
 )
 from bccli.core.preparation.resumable import Making, keep_apart, make, recognised
-from bccli.core.preparation.shards import WHOLE, Shard, held
-from bccli.core.preparation.source_hashes import (
-    Pass,
-    hash_copies,
-    hash_images,
-    hashes_folder,
-    read_lookalikes,
-    write_lookalikes,
-)
-from bccli.core.preparation.split_plan import draw_and_plan, takes_own_split
+from bccli.core.preparation.shards import WHOLE, Shard
 from bccli.core.preparation.survey import Survey
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.workers import in_order
@@ -128,81 +120,20 @@ def prepare(
         images, plan = _plan(request, found, lookalikes, watcher)
         return _Work(out, settings, plan, shard, workers, watcher, request, images, found, lookalikes)
 
-    lookalikes = _look_for_copies(request, found, out, shard, workers, watcher)
+    lookalikes = look_for_copies(request, found, out, shard, workers, watcher)
     done = make(work_on(lookalikes, shard), overwrite=overwrite)
-    if done is None or not _should_divide_again(request, found, done):
+    if done is None or not should_divide_again(request, found, done):
         return done
     watcher.note(
         "two patients share a picture whose files differ; all images are compared, and divided again"
     )
-    lookalikes = _look_for_copies(request, found, out, WHOLE, workers, watcher, whole=True)
+    lookalikes = look_for_copies(request, found, out, WHOLE, workers, watcher, whole=True)
     try:
         second = work_on(lookalikes, WHOLE)
     except DataError as error:
         watcher.warn(f"{error}; so the pictures that patients share stay in several splits")
         return done
     return make(second, overwrite=True)
-
-
-def _should_divide_again(request: Request, found: Survey, done: DatasetInfo) -> bool:
-    """Whether identical pixels are in two splits, which a comparison of files alone cannot prevent."""
-    division = request.division
-    compared_all = bool((found.patients < 0).any()) or division.conflicts == "drop"
-    if compared_all or takes_own_split(found, division) or not division.keeps_groups:
-        return False
-    return any(leak["identical"] for leak in done.audit.values())
-
-
-def _look_for_copies(
-    request: Request,
-    found: Survey,
-    out: Path,
-    shard: Shard,
-    workers: int,
-    watcher: Watcher,
-    *,
-    whole: bool = False,
-) -> Lookalikes | None:
-    """Which raw images show one picture; None where it does not matter, or no two files can be equal.
-
-    Where all patients are known, pixels are not looked at unless as a `whole`, but files of two patients
-    that are equal.
-    """
-    division = request.division
-    unknown, suspects = bool((found.patients < 0).any()), _suspects(found)
-    drops = division.conflicts == "drop"
-    if not (drops or whole) and not (division.keeps_groups and (unknown or suspects.any())):
-        return None
-    draw_and_plan(found, division)  # what cannot be parted is refused before anything is written or hashed
-    folder = hashes_folder(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    whole, similar = whole or unknown or drops, unknown and division.joins_similar
-    # another command may have been refused after it looked: its answer serves the same question only
-    stored = folder / f"lookalikes-{found.listing[:16]}-{whole:d}{similar:d}.npz"
-    if kept := read_lookalikes(stored):
-        return kept
-    work = Pass(
-        lambda: drawn_samples(request, None), len(found.labels), request.source, request.reading, folder
-    )
-    hashes = None
-    if whole:
-        count = sensible_workers(request.preparation, len(found.labels), workers)
-        hashes = hash_images(work, shard, count, watcher)
-    with held(out, shard, watcher):
-        if kept := read_lookalikes(stored):
-            return kept
-        hashes = hashes or hash_copies(work, suspects)
-        lookalikes = find_lookalikes(hashes, found.patients, similar=similar)
-        write_lookalikes(stored, lookalikes)
-    return lookalikes
-
-
-def _suspects(found: Survey) -> np.ndarray:
-    """Images whose file is as large as one of another patient, as a mask (n,)."""
-    pairs = np.unique(np.stack([found.sizes, found.patients]), axis=1)
-    sizes, owners = np.unique(pairs[0], return_counts=True)
-    suspects: np.ndarray = (found.sizes > 0) & np.isin(found.sizes, sizes[owners > 1])
-    return suspects
 
 
 def _plan(

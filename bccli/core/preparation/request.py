@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from bccli.core.catalog import DATASETS, nearest
-from bccli.core.data.manifest import SPLITS, Sample
+from bccli.core.data.manifest import Sample
 from bccli.core.data.positive_class import Positive, find_positive, positive_sentence
 from bccli.core.datasets import Reading, pose, read_samples
 from bccli.core.datasets.layout.folders import find_layout
 from bccli.core.datasets.layout.levels import better_source
 from bccli.core.datasets.layout.patient_hints import patient_hint
 from bccli.core.datasets.loading import file_size, load_raw
+from bccli.core.datasets.verification import Tally, Verification, verify
 from bccli.core.errors import DataError, ExcludedError, SourceError, UsageError
-from bccli.core.imaging.formats.decoding import to_rgb
+from bccli.core.imaging.formats.colours import to_rgb
 from bccli.core.imaging.preparation import MEAN, Preparation, prepare_image
 from bccli.core.imaging.stains.normalisation import STAINS
 from bccli.core.preparation.chunks import chunk_size
@@ -26,7 +27,6 @@ from bccli.core.preparation.division import Division, Plan, few_sentence
 from bccli.core.preparation.estimate import Estimate, estimate
 from bccli.core.preparation.split_plan import draw_and_plan
 from bccli.core.preparation.survey import Survey, survey
-from bccli.core.preparation.verification import Tally, Verification, verify
 from bccli.core.progress import SILENT, Watcher
 
 # Below this many images, or mammograms, starting worker processes takes longer than the work.
@@ -54,16 +54,6 @@ class Request:
         apart = ("seed", "patient_list", "needs_masks")
         settings |= {key: value for key, value in asdict(self.reading).items() if key not in apart}
         return json.loads(json.dumps({**settings, "positive": self.positive}))
-
-
-@dataclass(frozen=True)
-class Count:
-    """The numbers of images and patients (None where unknown) of a class in a split or fold."""
-
-    part: str
-    label: str
-    images: int
-    patients: int | None
 
 
 def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
@@ -237,20 +227,6 @@ def verification_of(request: Request, found: Survey) -> Verification | None:
         and edition.protocol in ("", reading.protocol)
     ]
     return verify(found.tally, editions, reading.magnifications)
-
-
-def count_plan(found: Survey, plan: Plan) -> list[Count]:
-    """The rows of a dry run's table."""
-    by_fold = (plan.folds >= 0).any()
-    codes = plan.folds if by_fold else plan.splits
-    names = {code: f"fold {code}" if by_fold else SPLITS[code] for code in sorted(set(codes.tolist()))}
-    rows = []
-    for code, name in names.items():
-        for number, label in enumerate(found.classes):
-            here = (codes == code) & (found.labels == number)
-            known = {patient for patient in found.patients[here].tolist() if patient >= 0}
-            rows.append(Count(name, label, int(here.sum()), len(known) or None))
-    return rows
 
 
 def drawn_samples(request: Request, drawn: np.ndarray | None) -> Iterator[Sample]:

@@ -28,7 +28,8 @@ from bccli.core.datasets import Reading
 from bccli.core.datasets.loading import load_raw, root_of
 from bccli.core.errors import ImageError
 from bccli.core.files import file_hash, write_bytes
-from bccli.core.imaging.formats.decoding import decode_deep, to_rgb
+from bccli.core.imaging.formats.colours import to_rgb
+from bccli.core.imaging.formats.decoding import decode_deep
 from bccli.core.imaging.hashes import grey_image, is_blank, pixel_hash
 from bccli.core.imaging.likeness import SIDE, WINDOWS, probe_hashes, small_grey
 from bccli.core.preparation.shards import Shard
@@ -58,8 +59,8 @@ class _Job:
 
 @dataclass(frozen=True)
 class Pass:
-    """What is to be hashed: `count` samples that `samples` yields, of the raw dataset `source`; `folder` is
-    where the hashes are kept."""
+    """A pass over the raw dataset `source`, whose `samples` yields `count` samples to hash; `folder` stores
+    the hashes."""
 
     samples: Callable[[], Iterator[Sample]]
     count: int
@@ -69,12 +70,12 @@ class Pass:
 
 
 def hashes_folder(out: Path) -> Path:
-    """Where the hashes of the dataset in the making `out` are kept."""
+    """The folder of hashes of the unfinished dataset `out`."""
     return out / JOURNALS_FOLDER / "hashes"
 
 
 def hash_images(work: Pass, shard: Shard, workers: int, watcher: Watcher) -> ImageHashes:
-    """Hash what is not hashed yet. What cannot be read has no hash. Raises Stopped after a signal."""
+    """Hash the images that have no stored hash; unreadable ones get none. Raises Stopped after a signal."""
     work.folder.mkdir(parents=True, exist_ok=True)
     names: dict[int, str] = {}
     with (
@@ -92,7 +93,7 @@ def hash_images(work: Pass, shard: Shard, workers: int, watcher: Watcher) -> Ima
 def hash_copies(work: Pass, suspects: np.ndarray) -> ImageHashes:
     """Hashes of those images only, of the `suspects` (n,), whose files are equal to another's byte for byte.
 
-    A part of each file is read, and all of it where that part is another's, too.
+    It reads some bytes of each file, and the whole file where another one has the same bytes.
     """
     root = root_of(work.source)
     paths = {row: root / sample.source for row, sample in enumerate(work.samples()) if suspects[row]}
@@ -110,7 +111,7 @@ def hash_copies(work: Pass, suspects: np.ndarray) -> ImageHashes:
 
 
 def _each(work: Callable[[Any], Any], things: list[Any]) -> list[Any]:
-    """What is read of each, by several threads; it can be stopped."""
+    """Do the work on each thing by several threads, and return the results; a signal stops it."""
     found = []
     with interruption.deferred(), ThreadPoolExecutor() as pool:
         for result in pool.map(work, things):
@@ -139,14 +140,14 @@ def _pixels_and_use(path: Path) -> tuple[int, bool]:
 
 
 def write_lookalikes(path: Path, found: Lookalikes) -> None:
-    """Store what all shards have to agree on."""
+    """Store the lookalikes, on which all shards have to agree."""
     stream = io.BytesIO()
     np.savez(stream, of=found.of, distance=found.distance, similarity=found.similarity)
     write_bytes(path, stream.getvalue())
 
 
 def read_lookalikes(path: Path) -> Lookalikes | None:
-    """What another shard has stored, None where none has."""
+    """The lookalikes that another shard has stored, None where none has."""
     if not path.exists():
         return None
     with np.load(path, allow_pickle=False) as table:
@@ -154,7 +155,7 @@ def read_lookalikes(path: Path) -> Lookalikes | None:
 
 
 def _jobs(work: Pass, shard: Shard) -> Iterator[_Job]:
-    """All chunks, from the shard's own share on; what comes before follows."""
+    """All chunks: first those from the shard's own share on, then those before it."""
     chunks = -(-work.count // _PER_CHUNK)
     first = chunks * (shard.number - 1) // shard.count
     yield from (job for job in _chunks(work) if job.number >= first)
@@ -200,7 +201,7 @@ def _load(sample: Sample, job: _Job) -> np.ndarray:
 
 
 def _entry(image: np.ndarray) -> tuple[int, bool, np.ndarray, np.ndarray]:
-    """What is kept of an image uint8 (height, width, 3)."""
+    """The hashes of an image uint8 (height, width, 3), its blankness, and its small grey image."""
     whole = np.asarray(grey_image(image))
     grey = small_grey(whole)
     return int(pixel_hash(image)[:16], 16), not is_blank(whole), probe_hashes(grey), grey

@@ -23,19 +23,19 @@ def draw_and_plan(survey: Survey, division: Division) -> tuple[Survey, Plan]:
     if division.sample:
         drawn = draw_sample(survey.groups, survey.labels, division.sample, seed=division.seed)
         survey = survey.take(drawn)
-    parted = replace(plan(survey, division), drawn=drawn)
-    return _thin(survey, parted, division) if division.keep else (survey, parted)
+    divided = replace(plan(survey, division), drawn=drawn)
+    return _thin(survey, divided, division) if division.keep else (survey, divided)
 
 
-def _thin(survey: Survey, parted: Plan, division: Division) -> tuple[Survey, Plan]:
+def _thin(survey: Survey, divided: Plan, division: Division) -> tuple[Survey, Plan]:
     """Leave images of train out, evenly over patients, until the shares that --keep says are left."""
     remains = np.ones(len(survey.labels), bool)
-    notes = list(parted.notes)
+    notes = list(divided.notes)
     for name, share in division.keep:
         if name not in survey.classes:
             known = ", ".join(survey.classes)
             raise UsageError(f"--keep {name}: the classes are {known}{nearest(name, survey.classes)}")
-        rows = np.flatnonzero((parted.splits == TRAIN) & (survey.labels == survey.classes.index(name)))
+        rows = np.flatnonzero((divided.splits == TRAIN) & (survey.labels == survey.classes.index(name)))
         if not len(rows):
             continue
         number = max(round(share * len(rows)), 1)
@@ -44,14 +44,14 @@ def _thin(survey: Survey, parted: Plan, division: Division) -> tuple[Survey, Pla
         remains[rows[chosen]] = True
         notes.append(f"train keeps {number:,} of {len(rows):,} images of class {name} (--keep).")
     indexes = np.flatnonzero(remains)
-    drawn = indexes if parted.drawn is None else parted.drawn[indexes]
-    thinned = replace(survey.take(indexes), before=_counts(survey, parted))
-    return thinned, Plan(parted.splits[indexes], parted.folds[indexes], tuple(notes), drawn)
+    drawn = indexes if divided.drawn is None else divided.drawn[indexes]
+    thinned = replace(survey.take(indexes), before=_counts(survey, divided))
+    return thinned, Plan(divided.splits[indexes], divided.folds[indexes], tuple(notes), drawn)
 
 
-def _counts(survey: Survey, parted: Plan) -> tuple[tuple[str, int], ...]:
+def _counts(survey: Survey, divided: Plan) -> tuple[tuple[str, int], ...]:
     """The number of images of each class in train."""
-    numbers = np.bincount(survey.labels[parted.splits == TRAIN], minlength=len(survey.classes))
+    numbers = np.bincount(survey.labels[divided.splits == TRAIN], minlength=len(survey.classes))
     return tuple(zip(survey.classes, numbers.tolist(), strict=True))
 
 
@@ -84,12 +84,12 @@ def plan(survey: Survey, division: Division) -> Plan:
         return _by_magnification(survey, division)
     if division.by == "image":
         seed, names = division.seed, survey.classes
-        parted = (
+        divided = (
             hold_out_images(survey.labels, division.holdout, division.ratios, seed=seed, names=names)
             if division.holdout
             else split_images(survey.labels, division.ratios, seed=seed, names=names)
         )
-        return Plan(parted.splits, none, parted.notes)
+        return Plan(divided.splits, none, divided.notes)
     tested = (
         hold_out_groups(
             survey.groups,
@@ -140,11 +140,11 @@ def _by_magnification(survey: Survey, division: Division) -> Plan:
     if not rest.any():
         raise DataError("--test-magnification leaves no image to train on; name fewer magnifications")
     train, val, _ = division.ratios
-    parted = split_images(survey.labels[rest], (train, val, 0), seed=division.seed, names=survey.classes)
-    splits[rest] = parted.splits
+    divided = split_images(survey.labels[rest], (train, val, 0), seed=division.seed, names=survey.classes)
+    splits[rest] = divided.splits
     lacking = [name for label, name in enumerate(survey.classes) if not (survey.labels[~rest] == label).any()]
     notes = tuple(f"test has no image of class {name} at its magnification." for name in lacking)
-    return Plan(splits, np.full(len(splits), -1, np.int32), (*notes, *parted.notes))
+    return Plan(splits, np.full(len(splits), -1, np.int32), (*notes, *divided.notes))
 
 
 def _groups_of(name: str, survey: Survey) -> frozenset[int]:
@@ -162,14 +162,14 @@ def _official(survey: Survey, division: Division) -> Plan:
     given = survey.folds if (survey.folds >= 0).any() else survey.splits
     asked = "--test-patients" if division.test_patients else "--holdout" if division.holdout else "--folds"
     if division.test_patients or division.holdout or (division.folds and given is survey.splits):
-        raise UsageError(f"{asked}: the dataset has its own split; add --split-by patient to part it anew")
+        raise UsageError(f"{asked}: the dataset has its own split; add --split-by patient to divide it again")
     without = int((given < 0).sum())
     if without == len(given):
         raise DataError("--split-by official: this dataset has no split of its own; say --split-by patient")
     if without:
         raise DataError(
             f"{without} of {len(given)} images have no split of their own; "
-            "fill the column for all of them, or part them with --split-by patient"
+            "fill the column for all of them, or divide them with --split-by patient"
         )
     if given is survey.folds:
         if division.folds and division.folds != int(given.max()) + 1:
@@ -181,7 +181,7 @@ def _official(survey: Survey, division: Division) -> Plan:
     if crossing and division.protocol == "honest":
         raise LeakageError(
             f"{_crossing_sentence(survey, given, crossing)}; "
-            "part it with --split-by patient, or keep it with --protocol paper"
+            "divide it with --split-by patient, or keep it with --protocol paper"
         )
     notes: tuple[str, ...] = (f"{_crossing_sentence(survey, given, crossing)}.",) if crossing else ()
     none = np.full(len(given), -1, np.int32)
@@ -192,7 +192,7 @@ def _official(survey: Survey, division: Division) -> Plan:
     return _with_val(survey, division, Plan(given, none, notes))
 
 
-_NO_TEST = "The dataset's own split has no test, and val is no test; --split-by patient parts it anew."
+_NO_TEST = "The dataset's own split has no test, and val is no test; --split-by patient divides it again."
 
 
 def _with_val(survey: Survey, division: Division, own: Plan) -> Plan:
@@ -202,7 +202,7 @@ def _with_val(survey: Survey, division: Division, own: Plan) -> Plan:
     if (own.splits == VAL).any() or not val or not len(rows):
         return own
     known = survey.known_subtypes
-    parted = assign_splits(
+    divided = assign_splits(
         survey.groups[rows],
         survey.labels[rows],
         (train, val, 0),
@@ -211,13 +211,13 @@ def _with_val(survey: Survey, division: Division, own: Plan) -> Plan:
         subtypes=None if known is None else known.take(rows),
     )
     splits = own.splits.copy()
-    splits[rows] = parted.splits
-    number = int((parted.splits == VAL).sum())
+    splits[rows] = divided.splits
+    number = int((divided.splits == VAL).sum())
     note = (
         f"The dataset's own split has no val: {number} of its {len(rows)} training images are val; "
         "--ratios 1/0/0 leaves it as it is."
     )
-    return replace(own, splits=splits, notes=(*own.notes, note, *parted.notes))
+    return replace(own, splits=splits, notes=(*own.notes, note, *divided.notes))
 
 
 def _check_folds(folds: np.ndarray) -> None:

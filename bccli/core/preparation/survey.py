@@ -13,9 +13,9 @@ import numpy as np
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.positive_class import class_order
 from bccli.core.data.split_table import Subtypes
+from bccli.core.datasets.verification import Tally
 from bccli.core.errors import SourceError
 from bccli.core.preparation.counts import Background
-from bccli.core.preparation.verification import Tally
 
 _NUMBERS = ("labels", "patients", "splits", "folds", "zooms", "ages", "subtypes", "sizes")
 _LARGEST = 2**31 - 1
@@ -55,7 +55,7 @@ class Survey:
 
     @property
     def groups(self) -> np.ndarray:
-        """Who each image may not be separated from: its patient, and whoever has the same picture.
+        """The group of each image, which has to stay together: a patient, and all with the same picture.
 
         An image of an unknown patient is a group of its own, unless it looks like another.
         """
@@ -72,7 +72,7 @@ class Survey:
         return Subtypes(self.subtypes, self.kinds) if self.kinds else None
 
     def background(self) -> Background:
-        """The patients' ages by class, and what train had before some images were left out."""
+        """The patients' ages by class, and the images of train before some were left out."""
         known = (self.ages >= 0) & (self.patients >= 0)
         ages = dict(zip(self.patients[known].tolist(), self.ages[known].tolist(), strict=True))
         by_class = {}

@@ -39,7 +39,7 @@ def policy(*operations: dict[str, object]) -> Policy:
 
 
 def draws_of(name: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """The share of children that each operation fell to, and all values of its parameters."""
+    """The share of copies that each operation fell to, and all values of its parameters."""
     counts: Counter[str] = Counter()
     values: dict[str, list[float]] = {}
     for number in range(DRAWS):
@@ -221,7 +221,7 @@ def _bytes_of(job: tuple[str, int]) -> bytes:
 JOBS = [(name, number) for name in built_in() for number in (1, 2, 5)]
 
 
-def test_children_depend_on_nothing_but_seed_image_and_number() -> None:
+def test_copies_depend_on_nothing_but_seed_image_and_number() -> None:
     np.random.seed(1)
     state = np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
     once = [_bytes_of(job) for job in JOBS]
@@ -243,7 +243,7 @@ def test_children_depend_on_nothing_but_seed_image_and_number() -> None:
         {"seed": 0, "image": "a", "number": 2},
     ],
 )
-def test_another_seed_image_or_number_is_another_child(other: dict) -> None:
+def test_another_seed_image_or_number_is_another_copy(other: dict) -> None:
     here = child(find_policy("table5"), COLOURED, seed=0, image="a", number=1)
     assert (child(find_policy("table5"), COLOURED, **other) != here).any()
 

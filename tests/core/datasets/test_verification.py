@@ -6,7 +6,7 @@ import pytest
 
 from bccli.core.catalog import DATASETS, Edition
 from bccli.core.data.manifest import Sample
-from bccli.core.preparation.verification import REMARKS, Tally, Verification, tally_of, verify
+from bccli.core.datasets.verification import REMARKS, Tally, Verification, tally_of, verify
 
 TABLE = Edition("Tiny", (("40", "benign", 3), ("40", "malignant", 2), ("100", "benign", 1)))
 NUMBERED = Edition(

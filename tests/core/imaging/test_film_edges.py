@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bccli.core.imaging.film_edges import film_edge, trimmed
-from bccli.core.imaging.formats.decoding import to_rgb
+from bccli.core.imaging.formats.colours import to_rgb
 from bccli.core.imaging.preparation import Preparation, prepare_image
 from bccli.core.imaging.regions import Region, bounding_box, find_region
 from tests.commands.mammograms import box_of, lesion_mask, mammogram

@@ -1,1 +1,1 @@
-"""What names of files and folders, and tables beside images, say about the images."""
+"""Facts about images from the names of files and folders, and from tables beside the images."""

@@ -1,4 +1,4 @@
-"""How the images of a folder are ordered: by class, by split and class, by class and split."""
+"""The layouts of a folder of images: by class, by split and class, or by class and split."""
 
 import os
 from collections.abc import Container, Iterable
@@ -12,21 +12,21 @@ from bccli.core.errors import DataError
 
 IMAGES = ("images", "image", "imgs", "img")
 MASKS = ("masks", "mask")
-"""What folders of images, and those of their masks, are called."""
+"""The names of folders of images, and of those of their masks."""
 
 _MASKS_BELOW = 3
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which of the folders in an image's path, counted from 0, is its class, and which its split, if any."""
+    """The positions, counted from 0, of class and split (if any) among the folders in an image's path."""
 
     label: int = 0
     split: int | None = None
 
     @property
     def depth(self) -> int:
-        """In how many folders an image has to lie at least."""
+        """The least number of folders in which an image has to lie."""
         return max(self.label, self.split or 0) + 1
 
     def label_and_split(self, name: str) -> tuple[str, str]:

@@ -86,7 +86,7 @@ class _Walk:
 
 
 def _leads_to(entry: os.DirEntry[str]) -> int:
-    """What an entry is or links to; a link to nothing counts as a file, one that cannot be read."""
+    """The kind of an entry or of its link's target; a link to nothing counts as an unreadable file."""
     try:
         if entry.is_dir():
             return _LINKED_FOLDER if entry.is_symlink() else _FOLDER

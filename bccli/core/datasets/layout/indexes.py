@@ -28,17 +28,17 @@ class Line:
     beyond: tuple[str, ...] = ()
 
     def get(self, column: str) -> str:
-        """What is in a column, empty where nothing is."""
+        """The content of a column, or an empty text."""
         return self.cells.get(plain(column), "")
 
     def filled(self, column: str) -> str:
-        """What is in a column. Raises DataError where nothing is."""
+        """The content of a column. Raises DataError where it is empty."""
         if text := self.get(column):
             return text
         raise DataError(f"{self.where}: {column} is empty; restore the line")
 
     def coded(self, column: str, codes: Mapping[str, str]) -> str:
-        """What a cell stands for, whatever its capitals. Raises DataError for one that is no code."""
+        """The meaning of a cell, whatever its capitals. Raises DataError for one that is no code."""
         text = self.filled(column)
         for code, meaning in codes.items():
             if code.lower() == text.lower():
@@ -55,7 +55,7 @@ def read_index(path: Path, needed: Sequence[str], *, errors: str = "strict") -> 
     """Yield the lines of a table that has the columns `needed`, blank ones left out; of a workbook the
     first sheet that has them.
 
-    A CSV is in UTF-8 or UTF-16; commas, semicolons, tabs or `|` part its cells. `errors` is what becomes
+    A CSV is in UTF-8 or UTF-16; commas, semicolons, tabs or `|` separate its cells. `errors` is what becomes
     of bytes that are not UTF-8. Raises DataError where the file cannot be read, or a column is missing or
     there twice: it names that, and those found.
     """
@@ -156,7 +156,7 @@ def _first_line(stream: TextIO) -> str:
 
 
 def separator_of(line: str) -> str:
-    """What parts the cells of a table's first line: what it names itself, else what is in it most often."""
+    """The separator of a table's first line: the one that it names, else the most frequent one."""
     if named := _SEPARATOR_LINE.fullmatch(line):
         return named[1]
     bare = _QUOTED.sub("", line)
@@ -164,7 +164,7 @@ def separator_of(line: str) -> str:
 
 
 def not_unicode(path: Path) -> DataError:
-    """What to say of a table that is neither in UTF-8 nor in UTF-16."""
+    """The error for a table that is neither in UTF-8 nor in UTF-16."""
     return DataError(f"{path}: is not in UTF-8; save it again as CSV UTF-8, so that names keep their letters")
 
 

@@ -1,4 +1,4 @@
-"""What may be meant where a folder does not hold the dataset: another level of it, or an archive in it."""
+"""Suggestions where a folder does not hold the dataset: another level of it, or an archive in it."""
 
 import os
 import re
@@ -22,7 +22,7 @@ _CLASS_WORDS = re.compile(
 
 
 def better_source(dataset: str, source: Path) -> str:
-    """What to do about a source with too little in it, as `; …`; empty where nothing suggests itself."""
+    """Suggest a better source than one with too few images, as `; …`; empty where there is none."""
     if not source.is_dir():
         return ""
     if archive := next(iter(_entries(source, lambda path: path.name.lower().endswith(_ARCHIVES))), None):

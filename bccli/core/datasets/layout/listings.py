@@ -13,7 +13,7 @@ _MARKS = "\t;,"
 
 
 def read_pairs(path: Path, second: str = "") -> Iterator[tuple[int, str, str]]:
-    """Yield line number, first and second cell of each line; tab, semicolon or comma part them.
+    """Yield line number, first and second cell of each line; tab, semicolon or comma separate them.
 
     Where the first line names a column `second`, that is taken for the second cell, and for the first cell
     the first column that is not. Raises DataError where the file cannot be read or a line has no two cells.

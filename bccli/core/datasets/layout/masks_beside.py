@@ -133,7 +133,7 @@ class MasksBeside:
         return [path for path in found if self._listing(path).files]
 
     def _mask_folders(self, folder: str) -> Iterator[str]:
-        """Where masks of a folder's images may lie: `masks` is on the way there, or takes `images`' place."""
+        """Yield the folders where masks may lie: `masks` is added to the path, or replaces `images` in it."""
         levels = folder.split("/") if folder else []
         for depth in range(len(levels) + 1):
             for masks in self._called("/".join(levels[:depth]), MASKS):

@@ -17,17 +17,17 @@ _SEVERAL = 3
 
 
 class Twin(NamedTuple):
-    """The stem that a file is named after, and what its own has more, both in small letters."""
+    """The stem after which a file is named, and the rest of its own stem, both in small letters."""
 
     stem: str
     more: str
 
 
 def named_after(names: Collection[str]) -> dict[str, Twin]:
-    """Which files of a folder are named after others there, by name.
+    """Find the files of a folder that are named after others there, by name.
 
-    What they have more is words, perhaps with a number behind them, and at least half of the files that are
-    named after no others have such a twin. Views, sides and numbers have no bare name beside them.
+    The rest of their stems is words, perhaps with a number behind them, and at least half of the files that
+    are named after no others have such a twin. Views, sides and numbers have no bare name beside them.
     """
     stems = {stem_of(name).lower() for name in names}
     found = {name: twin for name in names if (twin := _twin(stem_of(name).lower(), stems))}

@@ -1,4 +1,4 @@
-"""Which part of the images' paths may be their patients, where nobody says so."""
+"""Hints at patients in the images' paths, where the user does not say how to find them."""
 
 import re
 import shlex

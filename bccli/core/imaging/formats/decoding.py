@@ -4,11 +4,10 @@ import contextlib
 import ctypes
 import io
 import logging
-import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +23,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from bccli.core.errors import ImageError
+from bccli.core.imaging.formats.colours import from_array, to_array, to_rgb
 from bccli.core.imaging.formats.jpeg import decode_jpeg
 from bccli.core.imaging.formats.jpeg2000 import ROOM, decode_jpeg2000, is_too_deep
 from bccli.core.imaging.formats.orientation import UPRIGHT, orientation_of, swaps_sides, upright
 from bccli.core.imaging.formats.png import check_rows, decode_png
-from bccli.core.imaging.formats.strips import by_strips, cut_rows
 from bccli.core.imaging.formats.tiff import TIFF_STARTS, check_strips, is_plain, read_tiff, turn_to_image
 from bccli.core.imaging.formats.turns import take_turn
 
@@ -84,11 +83,10 @@ def decode(path: Path | str) -> np.ndarray:
 def decode_deep(path: Path | str) -> np.ndarray:
     """Read an image file: grey (height, width) of the file's own depth, or uint8 RGB (height, width, 3).
 
-    It is read-only, and turned as EXIF or TIFF says. Colour of 16 bits keeps its upper byte: neither a PNG's
-    significant bits nor a TIFF's greatest sample say that the lower bits were meant, so that what uses 12 of
-    them becomes nearly black, which `blankness_of` tells. Transparent pixels become white; of a TIFF's pages
-    the largest counts, as in `read_tiff`. The content decides, not the name; only DICOM without its preamble
-    needs the name. Raises ImageError with the reason, without the path.
+    It is read-only, and turned as EXIF or TIFF says. Colour of 16 bits keeps its upper byte, as neither PNG
+    nor TIFF says that only lower bits are used: an image of 12 bits becomes nearly black, as `blankness_of`
+    tells. Transparent pixels become white; of a TIFF's pages the largest counts, as in `read_tiff`. The
+    content decides; only DICOM without its preamble needs the name. Raises ImageError with the reason.
     """
     with _enough_memory():
         pixels = _decode_bytes(_read(path), os.path.splitext(path)[1].lower() in DICOM_SUFFIXES)
@@ -205,7 +203,7 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
             image.load()
             if isinstance(image, PngImageFile):
                 check_rows(data, image)
-            pixels = _to_array(image)
+            pixels = to_array(image)
         return upright(pixels, _turn_left(image, data))
 
 
@@ -231,7 +229,7 @@ def _decode_directly(image: Image.Image, data: bytes) -> np.ndarray | None:
 def _decode_jpeg2000(image: Jpeg2KImageFile, data: bytes) -> np.ndarray:
     check_size(*image.size, ROOM)
     samples = decode_jpeg2000(data, image)
-    return samples if samples.ndim == 2 else _to_array(Image.fromarray(samples, image.mode))
+    return samples if samples.ndim == 2 else to_array(Image.fromarray(samples, image.mode))
 
 
 def _check_image(image: Image.Image) -> None:
@@ -253,80 +251,10 @@ def check_size(width: int, height: int, room: int = 8) -> None:
 
 
 def _decode_tiff(data: bytes) -> np.ndarray:
-    return _from_array(read_tiff(data, check_size, max_pixels=MAX_PIXELS))
+    return from_array(read_tiff(data, check_size, max_pixels=MAX_PIXELS))
 
 
 def _decode_dicom(data: bytes) -> np.ndarray:
     from bccli.core.imaging.formats.dicom import read_dicom
 
-    return _from_array(read_dicom(data, check_size, max_bytes=MAX_BYTES))
-
-
-def _from_array(pixels: np.ndarray) -> np.ndarray:
-    """Grey (height, width) as it is, colours (height, width, 3 or more) of any depth as RGB."""
-    if pixels.ndim == 2:
-        return pixels
-    if pixels.ndim != 3 or pixels.shape[2] < 3:
-        raise ImageError(f"has an unusual layout {pixels.shape}")
-    colour = pixels[:, :, :3]
-    if colour.dtype == np.uint8:
-        return np.ascontiguousarray(colour)
-    if colour.dtype.kind == "u":
-        unused = 8 * (colour.itemsize - 1)
-        return by_strips(colour.shape, lambda rows: (colour[rows] >> unused).astype(np.uint8, order="C"))
-    raise ImageError(f"has colours of type {colour.dtype}")
-
-
-def to_rgb(pixels: np.ndarray) -> np.ndarray:
-    """What `decode_deep` gives as uint8 RGB; grey of more than 8 bits by its own minimum and maximum."""
-    if pixels.ndim == 3:
-        return pixels
-    return np.repeat((pixels if pixels.dtype == np.uint8 else stretched(pixels))[:, :, None], 3, axis=2)
-
-
-def stretched(grey: np.ndarray) -> np.ndarray:
-    """Grey of any type to uint8, its least value to 0 and its greatest to 255."""
-    if grey.dtype.kind not in "biuf":
-        raise ImageError(f"has pixels of type {grey.dtype}")
-    low, spread = float(grey.min()), float(grey.max()) - float(grey.min())
-    if not math.isfinite(spread):
-        raise ImageError("has pixels that are not numbers")
-    scale = 255.0 / spread if spread > 1e-300 else 0.0  # (what is smaller makes it infinite)
-    if grey.dtype.kind in "iu" and grey.dtype.itemsize == 2:  # a look-up spares many bytes per pixel
-        table, least = np.rint(np.arange(spread + 1) * scale).astype(np.uint8), grey.min()
-        return by_strips(grey.shape, lambda rows: table[(grey[rows] - least).view(np.uint16)])
-    return by_strips(
-        grey.shape, lambda rows: np.rint((grey[rows].astype(np.float64) - low) * scale).astype(np.uint8)
-    )
-
-
-def _opaque(image: Image.Image) -> np.ndarray:
-    if image.mode == "La":  # multiplied by its transparency: Pillow knows only this way back
-        image = image.convert("LA")
-    coloured = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    return np.asarray(Image.alpha_composite(white, coloured).convert("RGB"))
-
-
-# How each of Pillow's modes becomes an array; all others go through Pillow's own conversion.
-_CONVERSIONS: dict[str, Callable[[Image.Image], np.ndarray]] = {
-    **dict.fromkeys(("RGB", "L", "I", "I;16", "I;16B", "I;16L", "F"), np.asarray),
-    "RGBA": _opaque,
-    "LA": _opaque,
-    "La": _opaque,
-    "PA": _opaque,
-}
-
-
-def _to_array(image: Image.Image) -> np.ndarray:
-    def convert(rows: slice) -> np.ndarray:
-        return _convert(cut_rows(image, rows))
-
-    return by_strips((image.height, image.width), convert)
-
-
-def _convert(image: Image.Image) -> np.ndarray:
-    if image.mode in ("P", "RGB", "L") and "transparency" in image.info:
-        return _opaque(image)
-    convert = _CONVERSIONS.get(image.mode)
-    return convert(image) if convert else np.asarray(image.convert("RGB"))
+    return from_array(read_dicom(data, check_size, max_bytes=MAX_BYTES))

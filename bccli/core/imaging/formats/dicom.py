@@ -157,7 +157,7 @@ def _decode(dataset: "Dataset") -> np.ndarray:
 
 
 def _spare_bits(dataset: "Dataset") -> int:
-    """How many bits lie below those that are stored: none unless HighBit is out of the ordinary."""
+    """The number of bits below the stored ones: 0 unless HighBit is out of the ordinary."""
     stored, allocated = int(dataset.get("BitsStored") or 0), int(dataset.get("BitsAllocated") or 0)
     high = dataset.get("HighBit")
     if not stored or high is None or high == stored - 1:
@@ -181,8 +181,8 @@ def _shifted(dataset: "Dataset", spare: int) -> np.ndarray:
 
 
 def _native_pixels(dataset: "Dataset", content: bytes, position: int) -> np.ndarray | None:
-    """Plain grey pixels as they lie in the file, where the element at `place` holds one frame of them; else
-    None."""
+    """Plain grey pixels as they lie in the file, where the element at `position` holds one frame of them;
+    else None."""
     starts = _ELEMENT_STARTS.get(str(dataset.file_meta.get("TransferSyntaxUID", "")), ())
     start = next((start for start in starts if content.startswith(start, position)), None)
     if start is None or dataset.get("NumberOfFrames", 1) != 1:
@@ -262,7 +262,7 @@ def _decode_with_imagecodecs(dataset: "Dataset", codec: str) -> np.ndarray:
 
 
 def _precision(dataset: "Dataset") -> int:
-    """How many bits a pixel has where it is decoded: of a compressed stream its own, else all of them."""
+    """The number of bits of a decoded pixel: that of a compressed stream, else all allocated ones."""
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.startswith(_JPEG):
         return _read_stream(_frame(dataset))[2]
@@ -271,7 +271,7 @@ def _precision(dataset: "Dataset") -> int:
 
 def _check_stream(dataset: "Dataset") -> None:
     """Raise ImageError where a compressed stream has another size than the header, which was checked, or
-    keeps its bits at another place than all others do."""
+    keeps its bits at another position than all others do."""
     width, height, bits = _read_stream(_frame(dataset))
     if bits > dataset.BitsStored and _spare_bits(dataset):
         raise ImageError(f"keeps {dataset.BitsStored} bits in compressed data of {bits}; export it again")

@@ -45,7 +45,7 @@ def _colours(pixels: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _slope(dataset: "Dataset") -> float:
-    """What a value grows by for each stored value; what is missing or zero counts as one."""
+    """The growth of a value for each stored value; a slope that is missing or zero counts as one."""
     for item in (dataset, *_transformations(dataset)):
         if slope := item.get("RescaleSlope"):
             return float(slope)
@@ -53,7 +53,7 @@ def _slope(dataset: "Dataset") -> float:
 
 
 def _transformations(dataset: "Dataset") -> list["Dataset"]:
-    """Where the newer kinds of files keep their rescaling."""
+    """The items in which the newer kinds of files keep their rescaling."""
     groups = (group for name in _GROUPS for group in (dataset.get(name) or ())[:1])
     return [item for group in groups for item in group.get("PixelValueTransformationSequence") or ()]
 
@@ -75,7 +75,7 @@ def is_big_endian(dataset: "Dataset") -> bool:
 
 
 def _padding(pixels: np.ndarray, dataset: "Dataset") -> np.ndarray | None:
-    """Which pixels, bool (height, width), are there to fill the rectangle; None where there are none.
+    """A mask, bool (height, width), of pixels that only fill the rectangle; None where there are none.
 
     Values that the pixels cannot have are left aside: they are mistakes (DICOM part 3, C.7.5.1.1.2).
     """

@@ -15,7 +15,7 @@ MOST = 2**16
 
 @dataclass(frozen=True)
 class Table:
-    """What stored values become: `values` from the value `first` on, of which `bits` count."""
+    """A look-up table of stored values: `values` from the value `first` on, of which `bits` count."""
 
     first: int
     values: np.ndarray
@@ -38,7 +38,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Descriptor:
-    """How many entries a table has, which value the first is for, and how many bits of an entry count."""
+    """The number of a table's entries, the value of the first one, and the bits of an entry that count."""
 
     entries: int
     first: int

@@ -283,7 +283,7 @@ _REPAIRS = (
 
 
 _LOOKAHEAD = b"\xff\0" * 16
-"""What libjpeg wants to see behind the last code: ones, as encoders fill up with, which begin no code."""
+"""libjpeg wants ones behind the last code: encoders fill up with them, and they begin no code."""
 
 
 class _Portions(io.BytesIO):

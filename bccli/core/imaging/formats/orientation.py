@@ -35,9 +35,9 @@ def swaps_sides(orientation: int) -> bool:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """What the EXIF or XMP data of a PNG, JPEG or WebP say; a PNG may say so behind its pixels, so load it.
+    """The orientation in EXIF or XMP of a PNG, JPEG or WebP; load a PNG first, which may have it at its end.
 
-    Of damaged data nothing is believed: they are no part of the picture.
+    Damaged data are ignored, as they are no part of the picture.
     """
     try:
         found = image.getexif().get(TAG)

@@ -32,7 +32,7 @@ def by_strips(shape: tuple[int, ...], make: Callable[[slice], np.ndarray]) -> np
 
 
 def cut_rows(image: Image.Image, rows: slice) -> Image.Image:
-    """Those rows of a Pillow image; the image itself where they are all."""
+    """Cut rows out of a Pillow image; returns the image itself where they are all of it."""
     if rows.stop - rows.start == image.height:
         return image
     return image.crop((0, rows.start, image.width, rows.stop))

@@ -153,7 +153,7 @@ def read_tiff(data: bytes, check_size: Callable[..., None], *, max_pixels: int) 
 
 
 def _number_of_image(data: bytes) -> int | None:
-    """The place of the one page that is the image among all; None where it takes several, or hangs below."""
+    """The index of the one page that is the image; None where it takes several, or hangs below another."""
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data), _multifile=False) as tiff:
@@ -179,7 +179,7 @@ def _largest(tiff: "TiffFile") -> list["TiffPage"]:
 
 
 def _pages(tiff: "TiffFile") -> list["TiffPage"]:
-    """All pages, up to one that leads back: damaged files go round in circles."""
+    """Yield all pages, up to one that leads back: damaged files go round in circles."""
     found: dict[int, TiffPage] = {}
     for page in tiff.pages:
         if page.offset in found:

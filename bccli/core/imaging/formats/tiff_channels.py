@@ -1,4 +1,4 @@
-"""What microscopes and ImageJ say about the pages of a TIFF: which are channels, slices or points in time."""
+"""The meaning of a TIFF's pages by microscopes and ImageJ: channels, slices or points in time."""
 
 import re
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _OME_COLOURS = {0xFF0000: "red", 0x00FF00: "green", 0x0000FF: "blue"}
 
 @dataclass(frozen=True)
 class Channels:
-    """How many pages there are of each kind, such as channels or slices, and what the channels are called.
+    """The numbers of pages of each kind, such as channels or slices, and the names of the channels.
 
     `names` are red, green and blue in the order of the channels where they are known, "" each where nothing
     is said, and anything else is the file's own word.
@@ -36,14 +36,14 @@ class Channels:
 
     @property
     def planes(self) -> int:
-        """How many planes there are in all."""
+        """The number of all planes."""
         planes = 1
         for count in self.counts.values():
             planes *= count
         return planes
 
     def order(self) -> tuple[int, ...]:
-        """Which channels are red, green and blue. Raises ImageError where the planes are something else."""
+        """The indices of red, green and blue. Raises ImageError where the planes are something else."""
         if self.planes != 3 or self.counts.get(_CHANNELS) != 3:
             raise ImageError(f"holds {self}; one image is needed, in RGB or grey")
         if not any(self.names):
@@ -55,7 +55,7 @@ class Channels:
 
 
 def channels_of(tiff: "TiffFile") -> Channels | None:
-    """What the file says, None where it says nothing. Raises ImageError where what it says is damaged."""
+    """The channels that a file names, None where it names none. Raises ImageError for damaged metadata."""
     if tiff.is_ome:
         return _of_ome(tiff.ome_metadata or "")
     if tiff.is_imagej:
@@ -76,7 +76,7 @@ def _of_imagej(metadata: dict[str, Any]) -> Channels:
 
 
 def _colour_of(table: Any) -> str:
-    """Which colour an ImageJ table (3, 256) leads to."""
+    """The name of the colour to which an ImageJ table (3, 256) leads."""
     red, green, blue = (int(value) for value in table[:, -1])
     pure = {(255, 0, 0): "red", (0, 255, 0): "green", (0, 0, 255): "blue"}
     return pure.get((red, green, blue), f"colour {red},{green},{blue}")

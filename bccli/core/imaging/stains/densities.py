@@ -45,7 +45,7 @@ def densities_of(pixels: np.ndarray) -> Floats:
 
 
 def is_tissue(densities: Floats) -> NDArray[np.bool_]:
-    """Which densities (…, 3) are those of tissue, and not of clear glass."""
+    """A mask of the densities (…, 3) of tissue, in contrast to clear glass."""
     return densities[..., 1] >= TISSUE
 
 

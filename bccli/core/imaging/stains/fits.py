@@ -1,4 +1,4 @@
-"""How an image is stained, in a few numbers that are kept with a dataset or a run."""
+"""Fits describe an image's stain in a few numbers, which are stored with a dataset or a run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass
@@ -76,7 +76,7 @@ def fit_stains(
 ) -> StainFit | None:
     """Two unit vectors put in order and measured; None where they are too alike or one is too weak.
 
-    `amounts_by` takes a stain matrix (3 × 2) and returns the amounts (pixels, 2). Of the two,
+    `concentrations_by` takes a stain matrix (3 × 2) and returns the concentrations (pixels, 2). Of the two,
     haematoxylin is the one that takes away more red light.
     """
     stains = (first, second) if first[0] > second[0] else (second, first)

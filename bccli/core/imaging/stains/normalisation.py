@@ -17,7 +17,7 @@ from bccli.core.imaging.stains.vahadane import measure_vahadane, normalise_vahad
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[AnyFit]):
-    """How a stain is measured in an image, and how an image goes from a source's to a target's.
+    """A method of stain normalisation: it measures a stain, and takes an image from one to another.
 
     `measure` gives None for an image without enough stained tissue; `reference` is a target for when
     none can be learned.
