@@ -94,6 +94,20 @@ def test_what_is_of_another_format_or_lacks_a_key_is_refused(
         assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(("record", "facts"), FILES)
+def test_a_value_of_another_type_is_refused(record: type[StoredInfo], facts: dict[str, Any]) -> None:
+    path = Path("folder") / "marker.json"
+    for key in record.needed(facts):
+        others = (3, "text", None, True) if isinstance(facts[key], (list, dict)) else ([1], {"a": 1}, True)
+        for value in others:
+            if (key, value) == ("blank", {"a": 1}):
+                continue  # which a dataset with blank images has
+            with pytest.raises(DataError) as caught:
+                record.from_json({**facts, key: value}, path)
+            sentence = f"{path}: {key!r} is not what bccli writes there; {record.REMEDY}"
+            assert str(caught.value) == sentence
+
+
 def test_a_fact_that_changes_keeps_its_place_and_a_new_one_comes_last() -> None:
     info = RunInfo.from_json(COMPLETE, Path("run.json"))
     changed = info.with_facts(backbone="vgg16", fitted={"C": 1})
