@@ -196,6 +196,8 @@ def test_a_colon_in_a_path_is_no_stage(prepare: Callable[..., dict], tmp_path: P
         ("[prepare]\nseed = 1.5", ("--seed", "'1.5'")),
         ("[prepare]\nseed = true", ("--seed",)),
         ("[prepare]\nskip-bad = 'perhaps'", ("--skip-bad", "'perhaps'")),
+        ("[prepare]\nskip-bad = 3", ("--skip-bad", "'3'")),
+        ("[prepare]\nskip-bad = 0.5", ("--skip-bad", "'0.5'")),
         ("[prepare]\nfit = 'strech'", ("--fit", "did you mean 'stretch'?")),
         ("[prepare]\ncount = 5", ("--count", "folder")),
     ],

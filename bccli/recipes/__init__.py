@@ -216,4 +216,4 @@ def _to_default(option: click.Option, value: Any, recipe: Recipe) -> Any:
         return items if option.multiple else ",".join(items)
     if option.multiple:
         return [str(value)]
-    return value if option.is_flag else str(value)
+    return value if option.is_flag and isinstance(value, bool) else str(value)

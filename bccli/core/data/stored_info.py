@@ -1,9 +1,10 @@
 """What bccli writes in a marker file, dataset.json or run.json, as a record."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from types import UnionType
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from bccli.core.errors import DataError
 from bccli.core.files import read_json, write_json
@@ -31,10 +32,15 @@ class StoredInfo:
     @classmethod
     def of(cls: type[Stored], /, **facts: Any) -> Stored:
         """The record of some facts as JSON has them. Raises KeyError for one that lacks a key of its own."""
-        names = {entry.name for entry in fields(cls)} - {"order", "others"}
+        names = cls._names()
         known = {name: cls.parse(name, value) for name, value in facts.items() if name in names}
         others = {name: value for name, value in facts.items() if name not in names}
         return cls(**known, order=tuple(facts), others=others)
+
+    @classmethod
+    def _names(cls) -> set[str]:
+        """The keys of the file that are fields."""
+        return {entry.name for entry in fields(cls)} - {"order", "others"}
 
     @classmethod
     def parse(cls, name: str, value: Any) -> Any:
@@ -59,7 +65,8 @@ class StoredInfo:
     def from_json(cls: type[Stored], value: Any, path: Path) -> Stored:
         """The record of what a file at `path` holds.
 
-        Raises DataError where somebody else wrote it, or bccli in another format, or where a key is missing.
+        Raises DataError where somebody else wrote it, or bccli in another format, where a key is missing or
+        where its value is of another type than the field's.
         """
         if not written_by_bccli(value):
             raise DataError(f"{path}: was not written by bccli; name a folder that bccli made")
@@ -72,6 +79,10 @@ class StoredInfo:
                 f"{path}: was written by {age} bccli (format {found}, not {cls.FORMAT}); {remedy}"
             )
         facts = {key: fact for key, fact in value.items() if key not in ("format", "tool")}
+        types = get_type_hints(cls)
+        for key in sorted(cls._names() & set(facts)):
+            if not _fits(facts[key], types[key]):
+                raise DataError(f"{path}: {key!r} is not what bccli writes there; {cls.REMEDY}")
         for key in cls.needed(facts):
             if key not in facts:
                 raise DataError(f"{path}: has no {key!r}; {cls.REMEDY}")
@@ -103,6 +114,23 @@ class StoredInfo:
 def written_by_bccli(value: Any) -> bool:
     """Whether bccli wrote a marker file with this content."""
     return isinstance(value, dict) and value.get("tool") == MARKER
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    """Whether JSON's value can become a field of the type `wanted`; a record in it looks at its own keys."""
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if origin is UnionType:
+        return any(_fits(value, one) for one in inner)
+    if origin is tuple:
+        types = inner[:1] * len(value) if inner[1:] == (...,) and isinstance(value, list) else inner
+        return isinstance(value, list) and len(value) == len(types) and all(map(_fits, value, types))
+    if origin in (dict, Mapping):
+        return isinstance(value, dict) and all(_fits(one, inner[1]) for one in value.values())
+    if wanted is Any:
+        return True
+    if isinstance(value, bool):  # which Python takes for a whole number
+        return wanted is bool
+    return isinstance(value, dict if is_dataclass(wanted) else (int, float) if wanted is float else wanted)
 
 
 def _to_json(value: Any) -> Any:

@@ -103,7 +103,20 @@ _KNOWN = {
 
 
 def preparation_from_json(value: dict[str, Any]) -> Preparation:
-    """Read what `Preparation.to_json` wrote. Raises DataError for steps that this version does not know."""
+    """Read what `Preparation.to_json` wrote.
+
+    Raises DataError for steps that this version does not know, and for any that lack something.
+    """
+    try:
+        return _steps_from_json(value)
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise DataError(
+            "'preparation' in dataset.json or run.json is not what bccli writes there; prepare the dataset "
+            "again, or copy the run's whole folder again"
+        ) from None
+
+
+def _steps_from_json(value: dict[str, Any]) -> Preparation:
     if unknown := set(value) - _KNOWN:
         raise DataError(f"the preparation step {min(unknown)!r} is not known to this bccli; update it")
     for name, known in (("fit", FITS), ("roi", _ROIS)):
@@ -115,7 +128,7 @@ def preparation_from_json(value: dict[str, Any]) -> Preparation:
         patches=Patches(value["patch"], value["stride"], value.get("tissue", 0.0), value.get("nuclei", 0.0))
         if "patch" in value
         else None,
-        size=(size[0], size[1]) if size and size != MEAN else size,
+        size=size if size in (None, MEAN) else (int(size[0]), int(size[1])),
         fit=value["fit"],
         **{name: value.get(name, False) for name in _SWITCHES},
         region=Region(value["roi"], value["margin"]) if "roi" in value else None,

@@ -14,6 +14,9 @@ _OF_COMPLETE = (
     "size", "train_accuracy", "val_accuracy", "leakage", "files",
 )  # fmt: skip
 
+_OF_KIND = {"folds": ("parts",), "tree": ("parts", "tree", "decide")}
+"""What a complete run of a kind has to have besides."""
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -114,4 +117,5 @@ class RunInfo(StoredInfo):
         first = super().needed(facts)
         if facts.get("status") != COMPLETE:
             return first
-        return (*first, "files") if facts.get("kind") == SWEEP else (*first, *_OF_COMPLETE)
+        kind = facts.get("kind", "")
+        return (*first, "files") if kind == SWEEP else (*first, *_OF_COMPLETE, *_OF_KIND.get(kind, ()))

@@ -42,7 +42,9 @@ COMPLETE: dict[str, Any] = {
 SWEEP: dict[str, Any] = {
     **RUNNING, "kind": "sweep", "status": "complete", "members": ["a", "b"], "files": {}
 }  # fmt: skip
-FILES = [(DatasetInfo, DATASET), (RunInfo, RUNNING), (RunInfo, COMPLETE), (RunInfo, SWEEP)]
+FOLDS: dict[str, Any] = {**COMPLETE, "kind": "folds", "parts": ["fold-0", "fold-1"]}
+TREE: dict[str, Any] = {**COMPLETE, "kind": "tree", "parts": ["root"], "tree": "a, b", "decide": "path"}
+FILES = [(DatasetInfo, DATASET), *((RunInfo, facts) for facts in (RUNNING, COMPLETE, SWEEP, FOLDS, TREE))]
 
 
 def written(info: StoredInfo, path: Path) -> bytes:
@@ -92,6 +94,20 @@ def test_what_is_of_another_format_or_lacks_a_key_is_refused(
             record.from_json(content, path)
         assert str(caught.value).startswith(str(path))
         assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(("record", "facts"), FILES)
+def test_a_value_of_another_type_is_refused(record: type[StoredInfo], facts: dict[str, Any]) -> None:
+    path = Path("folder") / "marker.json"
+    for key in record.needed(facts):
+        wrong = (3, "text", None, True) if isinstance(facts[key], (list, dict)) else ([1], {"a": 1}, True)
+        for value in wrong:
+            if (key, value) == ("blank", {"a": 1}):
+                continue  # which a dataset with blank images has
+            with pytest.raises(DataError) as caught:
+                record.from_json({**facts, key: value}, path)
+            sentence = f"{path}: {key!r} is not what bccli writes there; {record.REMEDY}"
+            assert str(caught.value) == sentence
 
 
 def test_a_fact_that_changes_keeps_its_place_and_a_new_one_comes_last() -> None:

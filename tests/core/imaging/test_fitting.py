@@ -119,6 +119,18 @@ def test_an_unknown_step_is_refused(value: dict[str, object]) -> None:
         preparation_from_json(value)
 
 
+@pytest.mark.parametrize("key", ["size", "fit", "patch", "stride", "aspect", "center_crop", "roi", "margin"])
+def test_steps_that_were_edited_are_refused(key: str) -> None:
+    region = {"roi": "crop", "margin": 2, "aspect": [0.5, 2.0], "center_crop": [4, 4]}
+    whole = {"size": [8, 8], "fit": "pad", "patch": 8, "stride": 8, **region}
+    preparation_from_json(whole)
+    optional = key in ("patch", "aspect", "center_crop", "roi")
+    spoilt = [{**whole, key: value} for value in ([], {"a": 1}) if key not in ("patch", "stride", "margin")]
+    for value in spoilt + ([] if optional else [{name: whole[name] for name in whole if name != key}]):
+        with pytest.raises(DataError, match="preparation"):
+            preparation_from_json(value)
+
+
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("size", [(50, 40), (100, 90), None])
 @pytest.mark.parametrize("centre", [None, (30, 30)])
