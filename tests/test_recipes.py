@@ -286,7 +286,12 @@ def test_the_recipe_of_all_folds_repeats_them(bccli: Bccli, folds: Path, tmp_pat
 EXPECTED: dict[str, dict[str, dict[str, object]]] = {
     "bcnet": {
         "prepare": {"size": "224x224", "fit": "stretch", "split-by": "patient", "ratios": "60/20/20"},
-        "prepare.paper": {"split-by": "image", "holdout": 21, "ratios": "75/25/0"},
+        "prepare.paper": {
+            "split-by": "image",
+            "holdout": 21,
+            "ratios": "75/25/0",
+            "interpolation": "nearest",
+        },
         "train": {
             "backbone": "vgg16",
             "weights": "imagenet",
@@ -315,7 +320,12 @@ EXPECTED: dict[str, dict[str, dict[str, object]]] = {
             "split-by": "patient",
             "ratios": "60/15/25",
         },
-        "prepare.paper": {"split-by": "magnification", "test-magnification": "40", "ratios": "1/0/0"},
+        "prepare.paper": {
+            "split-by": "magnification",
+            "test-magnification": "40",
+            "ratios": "1/0/0",
+            "interpolation": "nearest",
+        },
         "train.paper": {"watch-test": True},
         "train": {
             "backbone": "resnet50",
@@ -342,6 +352,12 @@ EXPECTED: dict[str, dict[str, dict[str, object]]] = {
             "split-by": "official",
             "ratios": "80/10/10",
             "clahe": True,
+            "clahe-clip": 2.0,
+            "clahe-tiles": 8,
+            "interpolation": "auto",
+            "denoise-strength": 3,
+            "denoise-template": 7,
+            "denoise-search": 21,
             "roi": "crop",
             "margin": 0,
             "aspect": [0.4, 1.5],
@@ -514,6 +530,7 @@ EXPECTED["cbis-ddsm-tl"] = {
     "train": {**_TUNED["train"], "backbone": ["cbis-20"]},
 }
 
+_NUMBERS = {"clahe-clip", "clahe-tiles", "denoise-strength", "denoise-template", "denoise-search"}
 SILENT = {
     "mini-ddsm-single": {"ratios", "batch-size", "monitor", "train-batch-norm", "split-by"},
     "mini-ddsm-hierarchy": {"ratios", "batch-size", "monitor", "train-batch-norm", "split-by"},
@@ -522,8 +539,8 @@ SILENT = {
     "hybrid-bilstm": {
         *("input-norm", "loss", "optimizer", "lr", "batch-size", "epochs", "patience", "monitor", "dropout"),
     },
-    "cbis-ddsm-ft": {"input-norm", "batch-size", "monitor", "train-batch-norm"},
-    "cbis-ddsm-tl": {"input-norm", "batch-size", "monitor"},
+    "cbis-ddsm-ft": {"input-norm", "batch-size", "monitor", "train-batch-norm", *_NUMBERS},
+    "cbis-ddsm-tl": {"input-norm", "batch-size", "monitor", *_NUMBERS},
 }
 """Where a paper says nothing at all."""
 
