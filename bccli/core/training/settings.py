@@ -98,6 +98,13 @@ class Schedule:
         "Shorten the gradient of a step to this norm, all weights taken together.",
         jobs=STEPS,
     )
+    batch_norm_momentum: float | None = setting(
+        None,
+        Number(0, 1, open_most=True),
+        "Share of its mean and variance that a batch norm which learns keeps in a step.",
+        shown="the network's own: 0.99 in most of Keras's backbones, 0.9 in cnn-15 and the thesis head",
+        jobs=frozenset({NETWORK, TUNING}),
+    )
     head_epochs: int = setting(
         0, Whole(0), "Only the head learns in the first N epochs.", metavar="N", jobs=frozenset({TUNING})
     )
