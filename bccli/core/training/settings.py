@@ -68,18 +68,22 @@ class Schedule:
         "constant",
         Choice(tuple(SCHEDULES)),
         "How the learning rate changes: cosine to 0 over all epochs; exponential and step by --decay, evenly "
-        "or at once.",
+        "or at once; plateau by --decay whenever --monitor has not gained for --decay-epochs.",
         jobs=STEPS,
     )
     decay: float | None = setting(
         None,
         Number(0, 1, open_least=True, open_most=True),
-        "What exponential and step multiply the learning rate by.",
+        "What exponential, step and plateau multiply the learning rate by.",
         shown="0.1",
         jobs=STEPS,
     )
     decay_epochs: float | None = setting(
-        None, Number(0, open_least=True), "In how many epochs they do so once.", shown="10", jobs=STEPS
+        None,
+        Number(0, open_least=True),
+        "In how many epochs they do so once; plateau after how many without a gain.",
+        shown="10",
+        jobs=STEPS,
     )
     warmup: float = setting(
         0.0,
@@ -93,6 +97,13 @@ class Schedule:
         Number(0, open_least=True),
         "Shorten the gradient of a step to this norm, all weights taken together.",
         jobs=STEPS,
+    )
+    batch_norm_momentum: float | None = setting(
+        None,
+        Number(0, 1, open_most=True),
+        "Share of its mean and variance that a batch norm which learns keeps in a step.",
+        shown="the network's own: 0.99 in most of Keras's backbones, 0.9 in cnn-15 and the thesis head",
+        jobs=frozenset({NETWORK, TUNING}),
     )
     head_epochs: int = setting(
         0, Whole(0), "Only the head learns in the first N epochs.", metavar="N", jobs=frozenset({TUNING})
@@ -211,6 +222,14 @@ _OF_THE_DATA = (
         "augment_val",
         Switch(),
         "Watch val augmented, too, as Keras's generators do; final figures are of images as they are.",
+        default=False,
+        jobs=STEPS,
+    ),
+    Setting(
+        "watch_test",
+        Switch(),
+        "Of data of --protocol paper, report the loss and accuracy of test in each epoch, too; nothing is "
+        "chosen by them.",
         default=False,
         jobs=STEPS,
     ),
