@@ -7,6 +7,7 @@ import click
 
 from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, WORDS
 from bccli.options import common as options
+from bccli.options import fetching
 from bccli.options.training import CLASSIFIERS, network_options, save, training_options
 from bccli.options.training_design import context_of, design_of, fusion_design
 from bccli.recipes import RecipeCommand
@@ -14,8 +15,8 @@ from bccli.terminal import console
 
 
 @click.command(cls=RecipeCommand)
-@click.argument("data", type=options.existing())
-@click.argument("run", type=options.existing())
+@fetching.unless_fetching("data")
+@fetching.unless_fetching("run")
 @options.recipe
 @click.option(
     "--backbone",
@@ -64,10 +65,12 @@ from bccli.terminal import console
     lr="Keras's of the optimizer",
 )
 @save
+@fetching.fetch_weights
 @options.dry_run
 @options.skip_bad
 @options.overwrite
 @click.pass_obj
+@fetching.or_fetch
 def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> int:
     """Train a classifier on a prepared dataset.
 
