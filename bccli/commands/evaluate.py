@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from bccli.core.errors import DataError, UsageError
 from bccli.options import common as options
+from bccli.options.sharing import share
 from bccli.terminal import console
 
 
@@ -169,6 +170,7 @@ def _subjects(runs: Sequence[Path], screen: console.Console, settings: dict[str,
         from bccli.core.evaluation.external import subject_on
 
         loaded = [load_run(path) for path in runs]
+        share(screen, settings, settings["data"])
         dataset = load_dataset(settings["data"])
         for run in loaded:
             workers = settings["workers"] or available_cores()

@@ -8,6 +8,7 @@ import click
 from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, WORDS
 from bccli.options import common as options
 from bccli.options import fetching
+from bccli.options.sharing import share
 from bccli.options.training import CLASSIFIERS, network_options, save, training_options
 from bccli.options.training_design import context_of, design_of, fusion_design
 from bccli.recipes import RecipeCommand
@@ -98,6 +99,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
         design = design_of(settings, backbones[0])
     grid = grids.grid(design, backbones, settings["seeds"], classifiers)
     designs.check(grid)
+    share(screen, settings, data)
     dataset, context = load_dataset(data), context_of(settings, screen)
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     folds, seeded, cache = settings["fold"] == "all", settings["seeds"] is not None, settings["cache"]

@@ -10,8 +10,9 @@ from typing import Any
 from bccli import __version__
 from bccli.core.data.dataset import CACHE_FOLDER, first_difference
 from bccli.core.errors import DataError, SettingsError
-from bccli.core.files import file_hash, is_temporary, locked, read_json, sweep, write_json
+from bccli.core.files import file_hash, is_temporary, read_json, sweep, write_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
+from bccli.core.runs.locks import locked
 from bccli.core.runs.provenance import provenance
 from bccli.core.runs.run_info import CLEARING, COMPLETE, RUNNING, SWEEP, RunInfo
 from bccli.core.runs.starts import counted, progressed
