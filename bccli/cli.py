@@ -25,8 +25,6 @@ from bccli.core.errors import BccliError, Stopped
 from bccli.recipes import spelling
 from bccli.terminal.console import Console
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-
 _MOMENT = 0.02
 """Seconds after which a signal is repeated whose exception was lost."""
 
@@ -54,7 +52,7 @@ class BccliGroup(click.Group):
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
         extra.pop("standalone_mode", None)
         try:
-            with _signals_as_requests():
+            with _signals_as_requests(extra.pop("afterwards", None)):
                 code = self._run(args, prog_name or "bccli", extra)
         except Stopped as error:  # one more signal, while an end was being told
             code = error.exit_code
@@ -173,12 +171,16 @@ def _unforeseen(error: Exception, console: Console) -> int:
 
 
 @contextmanager
-def _signals_as_requests() -> Iterator[None]:
-    """SIGTERM, SIGUSR1 and Ctrl-C ask the work to stop; see `bccli.core.interruption`."""
+def _signals_as_requests(afterwards: Any = None) -> Iterator[None]:
+    """The signals that stop a batch job, and Ctrl-C, ask the work to stop; see `bccli.core.interruption`.
+
+    Then they do what they did before, or what `afterwards` says.
+    """
     interruption.forget()
+    numbers = interruption.heeded()
     try:
         before = [
-            signal.signal(number, lambda signum, frame: interruption.request(signum)) for number in _SIGNALS
+            signal.signal(number, lambda signum, frame: interruption.request(signum)) for number in numbers
         ]
     except ValueError:  # not in the main thread: whoever runs us there handles signals
         yield
@@ -187,8 +189,8 @@ def _signals_as_requests() -> Iterator[None]:
         with _insisting():
             yield
     finally:
-        for number, handler in zip(_SIGNALS, before, strict=True):
-            signal.signal(number, handler)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler if afterwards is None else afterwards)
 
 
 @contextmanager
@@ -246,7 +248,5 @@ for command in (prepare, augment, train, finetune, evaluate, predict, hierarchy)
 
 
 def run() -> NoReturn:
-    """The entry point of the `bccli` script."""
-    for number in _SIGNALS:  # what they are again after the command, so that none changes its exit code
-        signal.signal(number, signal.SIG_IGN)
-    cli.main()
+    """The entry point of the `bccli` script; after the command, no signal changes its exit code."""
+    cli.main(afterwards=signal.SIG_IGN)

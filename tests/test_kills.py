@@ -655,7 +655,7 @@ def chain_of_signals(
 def test_train_stops_at_signals_and_continues(
     start: Start, datasets: dict[str, Path], undisturbed: Callable[[str], Path], tmp_path: Path, kind: str
 ) -> None:
-    signals = (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM)
+    signals = (signal.SIGUSR2, signal.SIGINT, signal.SIGXCPU)
     chain_of_signals(start, datasets, tmp_path, undisturbed(kind), signals, kind)
 
 
@@ -804,23 +804,77 @@ def test_no_images_are_no_batches(datasets: dict[str, Path]) -> None:
     assert list(images.batches(np.arange(0), 8)) == []
 
 
-@pytest.mark.slow
-def test_a_second_sigterm_ends_training_at_once(
-    start: Start, datasets: dict[str, Path], undisturbed: Callable[[str], Path], tmp_path: Path
+def named_epochs(said: str) -> list[int]:
+    """The epochs that stderr names."""
+    return [int(number) for number in re.findall(r"^epoch (\d+)/", said, re.M)]
+
+
+def send_burst(work: Work, rng: random.Random) -> None:
+    """Two to six signals of batch systems, some of them before the program can have heard the first."""
+    for _ in range(rng.randint(2, 6)):
+        if work.process.poll() is None:
+            os.kill(
+                work.pid, rng.choice([number for number in interruption.SIGNALS if number != signal.SIGINT])
+            )
+        time.sleep(rng.choice([0, 0, 0.001, 0.02, 0.1]))
+
+
+@pytest.mark.parametrize(
+    "bursts", [pytest.param(3, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.full)]
+)
+def test_bursts_of_signals_are_one_request(
+    start: Start,
+    datasets: dict[str, Path],
+    undisturbed: Callable[[str], Path],
+    tmp_path: Path,
+    bursts: int,
 ) -> None:
-    work = start(*training("plain", datasets, tmp_path))
-    assert work.until("epoch 2/")
+    """At random moments of a training, the state is never older than the last epoch that was named."""
+    rng, expected, hits, rounds = random.Random(bursts), undisturbed("plain"), 0, 0
+    while hits < bursts:
+        rounds += 1
+        assert rounds <= bursts, f"only {hits} of {bursts} bursts came before the end"
+        place = tmp_path / f"round{rounds}"
+        place.mkdir()
+        arguments, run, saved = training("plain", datasets, place), place / "run", 0
+        while hits < bursts and saved < PLAIN_EPOCHS - 1:
+            work = start(*arguments)
+            assert work.until(f"epoch {rng.randint(saved + 1, PLAIN_EPOCHS)}/"), work.said
+            work.sleep(rng.uniform(0, 0.05))
+            send_burst(work, rng)
+            if work.process.wait(LONG) == 0:
+                break
+            hits += 1
+            assert progress_of(run)[0] >= max(named_epochs(work.end(75)))
+            saved = progress_of(run)[0]
+        start(*arguments).end()
+        check_same(run, expected)
 
-    def twice() -> None:
-        os.killpg(work.pid, signal.SIGSTOP)  # both signals arrive before the next safe point
-        os.kill(work.pid, signal.SIGTERM)
-        os.kill(work.pid, signal.SIGUSR1)
-        os.killpg(work.pid, signal.SIGCONT)
 
-    assert work.work_after(twice) < 10
+@pytest.mark.slow
+def test_a_loop_of_slices_that_are_too_short_ends(
+    start: Start, datasets: dict[str, Path], tmp_path: Path
+) -> None:
+    """Before the first step twice, and once more behind some epochs."""
+    arguments = (*training("plain", datasets, tmp_path), "--epochs", 4)
+    for code in (75, 3):
+        work = start(*arguments)
+        assert work.until(STARTED)
+        os.kill(work.pid, signal.SIGUSR2)
+        said = work.end(code)
+    assert said.endswith("run: no progress in two starts; ask for more time\n")
+    work = start(*arguments)
+    assert work.until("epoch 1/")
+    os.kill(work.pid, signal.SIGTERM)
     work.end(75)
-    start(*training("plain", datasets, tmp_path)).end()
-    check_same(tmp_path / "run", undisturbed("plain"))
+    for code in (75, 3):
+        work = start(*arguments)
+        assert work.until(STARTED)
+        os.kill(work.pid, signal.SIGTERM)
+        work.end(code)
+    assert progress_of(tmp_path / "run") > (0, 0)
+    start(*arguments).end()
+    assert ".starts" not in names(tmp_path / "run")
 
 
 def test_train_is_alone_in_its_folder(

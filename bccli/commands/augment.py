@@ -11,6 +11,7 @@ from bccli.core.data.manifest import SPLITS
 from bccli.core.errors import UsageError
 from bccli.options import common as options
 from bccli.options import path_types, value_types
+from bccli.options.sharing import share
 from bccli.recipes import RecipeCommand
 from bccli.terminal import console
 
@@ -109,6 +110,7 @@ def augment(screen: console.Console, data: Path, out: Path, **settings: Any) -> 
     shard = Shard(*settings["shard"] or (1, 1))
     options.refuse_overwriting_shards(settings)
     workers = settings["workers"] or available_cores()
+    share(screen, settings, data)
     work = augmenting.plan_augmentation(
         _request(data, settings), out, workers=workers, shard=shard, watcher=screen
     )

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from bccli.core.errors import DataError, UsageError
 from bccli.options import common as options
 from bccli.options import path_types, value_types
+from bccli.options.sharing import share
 from bccli.terminal import console
 
 
@@ -183,6 +184,7 @@ def _subjects(runs: Sequence[Path], screen: console.Console, settings: dict[str,
         from bccli.core.evaluation.external import subject_on
 
         loaded = [load_run(path) for path in runs]
+        share(screen, settings, settings["data"])
         dataset = load_dataset(settings["data"])
         for run in loaded:
             workers = settings["workers"] or available_cores()

@@ -7,6 +7,7 @@ import click
 
 from bccli.core.training.setting_types import TUNING
 from bccli.options import common as options
+from bccli.options.sharing import share
 from bccli.options.training import save, training_options
 from bccli.options.training_design import context_of, design_options, head_of, schedule_of
 from bccli.recipes import RecipeCommand, is_given
@@ -71,6 +72,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     from bccli.core.training import run_contents as results
 
     base = finetuning.load_base(run)
+    share(screen, settings, finetuning.data_root(base, settings["data"]))
     designs = _designs(base, screen, settings)
     dataset = finetuning.data_of(base, settings["data"])
     screen.note(positive_sentence(dataset.classes, dataset.positive))

@@ -11,6 +11,7 @@ from bccli.core.errors import UsageError
 from bccli.core.training.setting_types import NETWORK
 from bccli.core.training.settings import SETTINGS
 from bccli.options import common as options
+from bccli.options.sharing import share
 from bccli.options.training import network_options, training_options
 from bccli.options.training_design import context_of, design_of
 from bccli.recipes import RecipeCommand, built_in, settings_for
@@ -19,7 +20,8 @@ from bccli.terminal import console
 TUNE_LR = 1e-5
 # What is one for all nodes, and so is no setting of a node's own recipe.
 _COMMON = (
-    "fold", "device", "workers", "tree", "decide", "nodes", "composed", "overwrite", "dry_run", "recipe",
+    "fold", "device", "deterministic", "workers", "wait", "tree", "decide", "nodes", "composed", "overwrite",
+    "dry_run", "recipe",
     *(row.name for row in SETTINGS if not row.changes_results),
 )  # fmt: skip
 
@@ -126,6 +128,7 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     if settings["fold"] == "all":
         raise UsageError("--fold all: a tree is of one fold; name it, and run the command once for each")
     resolve(design_of(settings, settings["backbone"]))
+    share(screen, settings, data, *_composed_data(settings["composed"]))
     dataset = load_dataset(data)
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     tree = find_tree(settings["tree"], built_in_tree(dataset.info.dataset, dataset.classes))
@@ -190,7 +193,17 @@ def _reused(text: str) -> Any:
     from bccli.core.runs.run_folder import load_run
     from bccli.core.trees.plan import ReusedRun
 
-    run, _, data = (
-        (text, "", "") if Path(text).exists() else text.rpartition("@") if "@" in text else (text, "", "")
+    run, data = _run_and_data(text)
+    return ReusedRun(load_run(run), load_dataset(data) if data else None)
+
+
+def _run_and_data(text: str) -> tuple[Path, Path | None]:
+    run, mark, data = text.rpartition("@")
+    return (
+        (Path(text), None) if not mark or Path(text).exists() else (Path(run), Path(data) if data else None)
     )
-    return ReusedRun(load_run(Path(run)), load_dataset(Path(data)) if data else None)
+
+
+def _composed_data(composed: Sequence[tuple[str, str]]) -> list[Path | None]:
+    """The datasets that --compose names."""
+    return [_run_and_data(text)[1] for _, text in composed]

@@ -7,6 +7,8 @@ import click
 
 from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, WORDS
 from bccli.options import common as options
+from bccli.options import fetching
+from bccli.options.sharing import share
 from bccli.options.training import CLASSIFIERS, network_options, save, training_options
 from bccli.options.training_design import context_of, design_of, fusion_design
 from bccli.recipes import RecipeCommand
@@ -14,8 +16,8 @@ from bccli.terminal import console
 
 
 @click.command(cls=RecipeCommand)
-@click.argument("data", type=options.existing())
-@click.argument("run", type=options.existing())
+@fetching.unless_fetching("data")
+@fetching.unless_fetching("run")
 @options.recipe
 @click.option(
     "--backbone",
@@ -64,10 +66,12 @@ from bccli.terminal import console
     lr="Keras's of the optimizer",
 )
 @save
+@fetching.fetch_weights
 @options.dry_run
 @options.skip_bad
 @options.overwrite
 @click.pass_obj
+@fetching.or_fetch
 def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> int:
     """Train a classifier on a prepared dataset.
 
@@ -95,6 +99,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
         design = design_of(settings, backbones[0])
     grid = grids.grid(design, backbones, settings["seeds"], classifiers)
     designs.check(grid)
+    share(screen, settings, data)
     dataset, context = load_dataset(data), context_of(settings, screen)
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     folds, seeded, cache = settings["fold"] == "all", settings["seeds"] is not None, settings["cache"]

@@ -54,6 +54,10 @@ class TrainingError(BccliError):
     """Training cannot go on: a loss that is not a number, or too little memory."""
 
 
+class NoProgressError(BccliError):
+    """Several starts in a row were stopped before anything was stored."""
+
+
 class DivergedError(TrainingError):
     """The loss or the weights are no longer numbers; the best epoch before was `kept_epoch`, 0 for none."""
 

@@ -1,19 +1,17 @@
-"""How results reach the disk: complete or not at all, and by one process at a time."""
+"""How results reach the disk: complete or not at all."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from bccli.core.errors import DataError, LockedError
+from bccli.core.errors import DataError
 
 
 @contextmanager
@@ -156,38 +154,6 @@ def file_hash(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; the lock ends with the process, however it ends.
-
-    Raises LockedError where another process holds it.
-    """
-    path = folder / ".lock"
-    while True:
-        stream = path.open("a+")
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read().strip() or "another process"
-            stream.close()
-            raise LockedError(f"{folder}: {holder} is working here; wait for it or stop it first") from None
-        except OSError:
-            break  # this file system knows no locks
-        with suppress(FileNotFoundError):
-            if os.fstat(stream.fileno()).st_ino == path.stat().st_ino:
-                break
-        stream.close()  # the holder before us removed the file between our open and our lock
-    with stream:
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()} on {socket.gethostname()}")
-        stream.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def to_toml(command: str, values: Mapping[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """Signals as requests: work that can stop cleanly asks here at its safe points.
 
-`bccli.cli` passes every SIGTERM, SIGUSR1 and Ctrl-C to `request`. Inside `deferred()` the request
-waits until the work calls `stop_if_requested()` or the block ends; elsewhere, and on a second signal, it
-acts at once.
+`bccli.cli` passes every one of `heeded()` to `request`. Inside `deferred()` the request waits until the work
+calls `stop_if_requested()` or the block ends; elsewhere it acts at once. Whatever is sent after the first
+signal is the same request, as batch systems send several; only a second Ctrl-C acts at once everywhere but
+inside `saving()`, which nothing interrupts.
 """
 
 import signal
@@ -11,29 +12,47 @@ from contextlib import contextmanager
 
 from bccli.core.errors import Stopped
 
+SIGNALS = (
+    signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP,
+)  # fmt: skip
+"""What asks a command to stop."""
+
 EXIT_CODES = {signal.SIGINT: 130}
 STOPPED = 75
 
 
 class _State:
     deferring = 0
+    saving = 0
     requested: int | None = None
+    interrupts = 0
+
+
+def heeded() -> tuple[signal.Signals, ...]:
+    """The signals that ask this process to stop: SIGHUP only where it is not ignored, as below nohup."""
+    hung_up = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return tuple(number for number in SIGNALS if not (hung_up and number == signal.SIGHUP))
 
 
 def request(signum: int) -> None:
-    """Ask the running work to stop. Raises Stopped where nobody has deferred it, or on the second call.
+    """Ask the running work to stop. Raises Stopped for the first request where nobody has deferred it, and
+    for each Ctrl-C from the second on.
 
     It stays requested: where Python swallows the exception (in a callback of the garbage collector), the
     next safe point raises it again, or `insist`.
     """
-    again, _State.requested = _State.requested is not None, signum
-    if _State.deferring == 0 or again:
+    first = _State.requested is None
+    _State.interrupts += signum == signal.SIGINT
+    urgent = signum == signal.SIGINT and _State.interrupts > 1
+    if first or urgent:
+        _State.requested = signum
+    if not _State.saving and (urgent or (first and not _State.deferring)):
         raise _stopped(signum)
 
 
 def forget() -> None:
     """Take back a request: a new command begins."""
-    _State.requested = None
+    _State.requested, _State.interrupts = None, 0
 
 
 @contextmanager
@@ -45,13 +64,25 @@ def deferred() -> Iterator[None]:
         yield
     finally:
         _State.deferring -= 1
-    if _State.deferring == 0:
+    insist()
+
+
+@contextmanager
+def saving() -> Iterator[None]:
+    """While inside, no signal is obeyed, so that what is written is whole; a second Ctrl-C is at its end."""
+    _State.saving += 1
+    try:
+        yield
+    finally:
+        _State.saving -= 1
+    if _State.interrupts > 1 and not _State.saving:
         stop_if_requested()
+    insist()
 
 
 def insist() -> None:
-    """Raise Stopped for a request whose exception was lost, where nobody has deferred it."""
-    if _State.deferring == 0:
+    """Raise Stopped for a request that nobody has deferred: it came in a block, or its exception was lost."""
+    if not _State.deferring and not _State.saving:
         stop_if_requested()
 
 

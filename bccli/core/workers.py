@@ -26,8 +26,6 @@ _AHEAD = 2
 _GRACE = 10
 _POLL = 0.2
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-
 # What tells NumPy's linear algebra and OpenCV how many threads to start.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 
@@ -141,11 +139,11 @@ class Team:
         """Start a process with the signals blocked, so that one to the whole group does not hit it."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(self._work, theirs), daemon=True)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, interruption.SIGNALS)
         added = [name for name in _THREADS if name not in os.environ]
         try:
             resource_tracker.ensure_running()  # which unblocks some
-            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            signal.pthread_sigmask(signal.SIG_BLOCK, interruption.SIGNALS)
             os.environ.update(dict.fromkeys(added, "1"))  # a process is the work of one core
             process.start()
             self._processes.append(process)

@@ -6,8 +6,9 @@ from bccli.core.evaluation.evaluate import Evaluation, evaluate
 from bccli.core.evaluation.leaderboard import figures_json
 from bccli.core.evaluation.subjects import subject_of
 from bccli.core.evaluation.terms import Terms
-from bccli.core.files import file_hash, locked, write_json
+from bccli.core.files import file_hash, write_json
 from bccli.core.metrics.figures import Figures
+from bccli.core.runs.locks import locked
 from bccli.core.runs.predictions import Predictions, read_predictions
 from bccli.core.runs.run_folder import METRICS_FILE, PREDICTIONS_FILE, Run
 

@@ -6,10 +6,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bccli.core.interruption import stop_requested
+
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Keep what is written to stderr off the screen; show it if the block fails."""
+    """Keep what is written to stderr off the screen; show it if the block fails, unless a signal ended it."""
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as buffer:
@@ -18,8 +20,9 @@ def quiet_stderr() -> Iterator[None]:
             yield
         except BaseException:
             os.dup2(saved, 2)
-            buffer.seek(0)
-            os.write(2, buffer.read())
+            if not stop_requested():
+                buffer.seek(0)
+                os.write(2, buffer.read())
             raise
         finally:
             os.dup2(saved, 2)

@@ -1,7 +1,6 @@
-"""Where a backbone's weights come from: Keras's cache, a file, or nowhere."""
+"""Where a backbone's weights come from: Keras's cache, a file, or nowhere; nothing here asks a network."""
 
 import os
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,7 @@ from bccli.core.files import file_hash
 from bccli.core.models.weight_files import check_file, load_file
 
 # Where keras.applications publishes its weights.
-_HOST = "storage.googleapis.com"
-BASE = f"https://{_HOST}"
-_CONNECT_SECONDS = 3
+BASE = "https://storage.googleapis.com"
 
 
 @dataclass(frozen=True)
@@ -29,9 +26,8 @@ class Weights:
 def find_weights(backbone: Backbone, choice: str) -> Weights:
     """Find the file of the weights before any data is read.
 
-    `choice` is imagenet, none, or the path of a file. Downloads ImageNet weights only where Keras has
-    none yet and a network exists; raises WeightsError naming the file and its folder otherwise, or what
-    the file is if it holds no weights.
+    `choice` is imagenet, none, or the path of a file. Raises WeightsError where Keras has no ImageNet
+    weights yet, naming how they are fetched, or what the file is if it holds no weights.
     """
     if choice == "none":
         return Weights("none")
@@ -55,35 +51,22 @@ def cached_file(backbone: Backbone) -> Path:
     return keras_home() / "models" / (backbone.cached or backbone.weights.rpartition("/")[2])
 
 
+def address(backbone: Backbone) -> str:
+    """Where Keras publishes the ImageNet weights of a backbone that has some."""
+    return f"{BASE}/{backbone.weights}"
+
+
 def _imagenet_file(backbone: Backbone) -> Path:
     if not backbone.weights:
         raise WeightsError(f"{backbone.name} has no ImageNet weights; say --weights none or --weights FILE")
     file = cached_file(backbone)
-    if file.is_file():
-        return file
-    url = f"{BASE}/{backbone.weights}"
-    if not _network():
+    if not file.is_file():
         raise WeightsError(
-            f"the ImageNet weights of {backbone.name} are not here and there is no network: "
-            f"fetch {url} and put it at {file}, or say --weights FILE or --weights none"
+            f"the ImageNet weights of {backbone.name} are not at {file}; where there is a network, run "
+            f"bccli train --fetch-weights --backbone {backbone.name}, which takes them from "
+            f"{address(backbone)}, or say --weights FILE or --weights none"
         )
-    import keras
-
-    try:
-        fetched = keras.utils.get_file(file.name, url, cache_subdir="models", cache_dir=str(keras_home()))
-    except Exception as error:  # urllib, http and socket errors, some wrapped by Keras
-        raise WeightsError(
-            f"{url} could not be fetched ({error}); fetch it elsewhere and put it at {file}"
-        ) from None
-    return Path(fetched)
-
-
-def _network() -> bool:
-    try:
-        socket.create_connection((_HOST, 443), _CONNECT_SECONDS).close()
-    except OSError:
-        return False
-    return True
+    return file
 
 
 def load_weights(network: Any, weights: Weights, name: str) -> None:

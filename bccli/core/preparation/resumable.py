@@ -29,7 +29,7 @@ from bccli.core.data.dataset import (
 )
 from bccli.core.data.stored_info import written_by_bccli
 from bccli.core.errors import DataError, LockedError, SettingsError
-from bccli.core.files import inside, locked, read_json, sweep, write_json
+from bccli.core.files import inside, read_json, sweep, write_json
 from bccli.core.preparation.division import Plan
 from bccli.core.preparation.shards import (
     WHOLE,
@@ -43,6 +43,7 @@ from bccli.core.preparation.shards import (
     working,
 )
 from bccli.core.progress import Watcher
+from bccli.core.runs.locks import locked, refuse_readers
 
 _FOLDERS = (IMAGES_FOLDER, MASKS_FOLDER)
 """The folders of a prepared dataset."""
@@ -209,10 +210,11 @@ def _begin(making: Making) -> dict[str, Any]:
 def _mark(out: Path, settings: dict[str, Any]) -> None:
     """Mark the folder as unfinished before anything else in it changes, then clear outdated files."""
     journals = out / JOURNALS_FOLDER
-    journals.mkdir(exist_ok=True)
     if (out / DATASET_FILE).exists():
+        refuse_readers(out)
         for journal in journals.glob("*.json"):
             journal.unlink()
+    journals.mkdir(exist_ok=True)
     write_json(journals / JOURNALS_SETTINGS_FILE, settings)
     if are_shards(out):
         return

@@ -10,10 +10,12 @@ from typing import Any
 from bccli import __version__
 from bccli.core.data.dataset import CACHE_FOLDER, first_difference
 from bccli.core.errors import DataError, SettingsError
-from bccli.core.files import file_hash, is_temporary, locked, read_json, sweep, write_json
+from bccli.core.files import file_hash, is_temporary, read_json, sweep, write_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
+from bccli.core.runs.locks import locked
 from bccli.core.runs.provenance import provenance
 from bccli.core.runs.run_info import CLEARING, COMPLETE, RUNNING, SWEEP, RunInfo
+from bccli.core.runs.starts import counted, progressed
 
 RUN_FILE = "run.json"
 MODEL_FILE, TFLITE_FILE, DIAGRAM_FILE = "model.keras", "model.tflite", "model.png"
@@ -25,7 +27,7 @@ PATCHES_FILE, FUSION_FILE, FUSION_MODEL_FILE = "patches.csv", "fusion.npz", "fus
 EXTRACTOR_FILE, EXTRACTOR_TFLITE_FILE = "extractor.keras", "extractor.tflite"
 CLASSIFIER_FILE, VOCABULARY_FILE = "classifier.npz", "words.npz"
 JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER = "joint.keras", "joint.tflite", "locators"
-LEADERBOARD_FILE, SECONDS_FILE = "leaderboard.csv", ".seconds"
+LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE = "leaderboard.csv", ".seconds", ".starts"
 
 NETWORK_FILES = (
     MODEL_FILE, TFLITE_FILE, EXTRACTOR_FILE, EXTRACTOR_TFLITE_FILE, FUSION_FILE, FUSION_MODEL_FILE,
@@ -37,6 +39,7 @@ _OWN = (
     *NETWORK_FILES, DIAGRAM_FILE, HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE, TRAINING_IMAGES_FILE,
     RECIPE_FILE, LOG_FILE, STATE_FILE, ACTIVATIONS_FOLDER, PLOTS_FOLDER, TENSORBOARD_FOLDER, CACHE_FOLDER,
     PATCHES_FILE, JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER, LEADERBOARD_FILE, SECONDS_FILE,
+    STARTS_FILE,
 )  # fmt: skip
 """What a run folder may hold besides run.json and its members' folders."""
 
@@ -138,7 +141,7 @@ def open_run(
 
     Settings are the same when they agree in all but `epochs`, which may grow where a run is `extendable`.
     Raises SettingsError naming the first difference, DataError for a folder that holds something else,
-    LockedError.
+    LockedError, NoProgressError.
     """
     if root.exists() and not root.is_dir():
         raise DataError(f"{root}: is not a folder; name another folder for the run")
@@ -151,7 +154,8 @@ def open_run(
         sweep(root / PLOTS_FOLDER)
         run = Run(root, RunInfo.of(version=__version__, kind=kind, status=RUNNING, settings=settings))
         run.write_info()
-        yield run
+        with counted(root / STARTS_FILE, root):
+            yield run
 
 
 def _is_done(root: Path, settings: dict[str, Any], overwrite: bool, extendable: bool) -> bool:
@@ -222,6 +226,7 @@ def complete_run(run: Run, facts: dict[str, Any]) -> Run:
     }
     complete = run.with_facts(**{**facts, "status": COMPLETE, **provenance(), "files": hashed})
     complete.write_info()
+    progressed()
     return complete
 
 

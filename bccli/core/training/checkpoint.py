@@ -11,7 +11,9 @@ import numpy as np
 
 from bccli.core.errors import DataError
 from bccli.core.files import replacing
+from bccli.core.interruption import saving
 from bccli.core.models.copying import put_weights
+from bccli.core.runs.starts import progressed
 from bccli.core.training.settings import MEASURES, Schedule
 from bccli.core.training.trainee import Trainee
 
@@ -55,6 +57,7 @@ class Checkpoint:
     def __init__(self, path: Path, on_state: Callable[[Progress], None]) -> None:
         self._path, self._on_state = path, on_state
         self._saved_at, self._cost = time.monotonic(), 0.0
+        self._stored = 0, 0
 
     @property
     def due(self) -> bool:
@@ -67,15 +70,17 @@ class Checkpoint:
         return time.monotonic() - self._saved_at > _STATE_SECONDS
 
     def save(self, trainee: Trainee, progress: Progress) -> None:
-        """Write the whole state: weights, optimiser, best weights, and where training stands."""
+        """Write the whole state, which no signal interrupts: weights, optimiser, best weights, progress."""
         started = time.monotonic()
         progress.sums = trainee.sums.numpy().tolist()
         arrays = {f"weight_{index}": value for index, value in enumerate(trainee.network.get_weights())}
         arrays |= {f"best_{index}": value for index, value in enumerate(trainee.best_weights)}
         arrays |= {f"optimizer_{index}": v.numpy() for index, v in enumerate(trainee.optimizer.variables)}
-        with replacing(self._path) as stream:
-            np.savez(stream, progress=np.array(json.dumps(asdict(progress))), **arrays)
-        self._on_state(progress)
+        with saving():
+            with replacing(self._path) as stream:
+                np.savez(stream, progress=np.array(json.dumps(asdict(progress))), **arrays)
+            self._on_state(progress)
+            self._note(progress)
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - started
 
@@ -99,4 +104,11 @@ class Checkpoint:
             ) from None
         put_weights(trainee.network, weights)
         trainee.sums.assign(np.array(progress.sums))
+        self._stored = progress.epoch, progress.step
         return progress
+
+    def _note(self, progress: Progress) -> None:
+        """Where a step has been made since the last state, this start was not in vain."""
+        if (now := (progress.epoch, progress.step)) != self._stored:
+            self._stored = now
+            progressed()

@@ -22,6 +22,7 @@ from bccli.core.files import replacing, sweep
 from bccli.core.models.heads import HEADS
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import Run
+from bccli.core.runs.starts import progressed
 from bccli.core.training.input_norm import Norm
 
 # A chunk is stored after so many images, or after so many seconds where a network is slow.
@@ -246,6 +247,7 @@ def _extend(
         chunk = missing[done : done + len(features)]
         store.add([images.samples[position].sha256 for position in chunk], features)
         done, waiting, stored_at = done + len(features), [], time.monotonic()
+        progressed()
 
     with interruption.deferred(), watcher.track(len(missing), "features") as advance:
         for vectors in maker.vectors(images, np.array(missing)):

@@ -35,6 +35,12 @@ def load_base(root: Path) -> Run:
     return run
 
 
+def data_root(base: Run, given: Path | None) -> Path | None:
+    """Where the data to train on lies: what was `given`, else that of the base run, None for none."""
+    known = base.info.data.path
+    return given or ((base.root / known).resolve() if known else None)
+
+
 def data_of(base: Run, given: Path | None) -> Dataset:
     """The data to train on: what was `given`, else that of the base run.
 
@@ -43,8 +49,7 @@ def data_of(base: Run, given: Path | None) -> Dataset:
     """
     subset = base.info.data.subset
     if given is None:
-        known = base.info.data.path
-        root = (base.root / known).resolve() if known else None
+        root = data_root(base, None)
         if root is None or not root.is_dir():
             where = f"is not at {root} any more" if root else "is not named in run.json"
             raise DataError(f"{base.root}: the data it was trained on {where}; say --data DATA")

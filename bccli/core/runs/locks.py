@@ -1,0 +1,224 @@
+"""One process at a time works in a folder, and none takes a dataset away from those that read it.
+
+A lock is a file that its holder has locked for itself; what it holds says who that is. It ends with the
+process, however that ends. Where a file system knows no locks, everybody may work.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from bccli.core import interruption
+from bccli.core.data.dataset import DATASET_FILE
+from bccli.core.errors import LockedError
+from bccli.core.progress import SILENT, Watcher
+
+_POLL = 0.5
+_PREDECESSOR_SECONDS = 60
+"""How long a requeued job waits for its own earlier start, which a batch system is still about to end."""
+
+_READERS = ".readers"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who works somewhere and since when; `restart` counts the earlier starts of the same batch job."""
+
+    process: int
+    host: str
+    since: str
+    user: str = ""
+    job: str = ""
+    restart: int = 0
+
+    @classmethod
+    def this(cls) -> "Holder":
+        """This process, from now on."""
+        count = os.environ.get("SLURM_RESTART_COUNT", "")
+        return cls(
+            os.getpid(),
+            socket.gethostname(),
+            time.strftime("%Y-%m-%d %H:%M:%S"),
+            os.environ.get("USER", ""),
+            _batch_job(),
+            int(count) if count.isdecimal() else 0,
+        )
+
+    @classmethod
+    def read(cls, text: str) -> "Holder | None":
+        """Who a lock file names, None where it does not."""
+        try:
+            return cls(**json.loads(text))
+        except (ValueError, TypeError):
+            return None
+
+    def __str__(self) -> str:
+        facts = [f"job {self.job}"] * bool(self.job) + [f"user {self.user}"] * bool(self.user)
+        return f"process {self.process} on {self.host} ({', '.join([*facts, f'since {self.since}'])})"
+
+    def precedes(self, other: "Holder") -> bool:
+        """Whether this is an earlier start of the same batch job."""
+        return bool(self.job) and self.job == other.job and self.restart < other.restart
+
+
+def _batch_job() -> str:
+    """The batch job that this process belongs to, with its number in an array; empty outside of one."""
+    known = os.environ.get
+    if array := known("SLURM_ARRAY_JOB_ID"):
+        return f"{array}_{known('SLURM_ARRAY_TASK_ID', '')}"
+    return known("SLURM_JOB_ID") or known("PBS_JOBID") or known("LSB_JOBID") or ""
+
+
+class _Patience:
+    seconds = 0.0
+    watcher: Watcher = SILENT
+
+
+@contextmanager
+def patient(minutes: float, watcher: Watcher) -> Iterator[None]:
+    """Inside, wait so long for a lock that somebody else holds; the `watcher` is told for whom."""
+    before = _Patience.seconds, _Patience.watcher
+    _Patience.seconds, _Patience.watcher = minutes * 60, watcher
+    try:
+        yield
+    finally:
+        _Patience.seconds, _Patience.watcher = before
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; the lock ends with the process, however it ends.
+
+    Raises LockedError where another process holds it, longer than `patient` allows.
+    """
+    path = folder / ".lock"
+    with _waiting_for(path, folder, "is working here") as stream:
+        stream.truncate(0)
+        stream.write(json.dumps(asdict(Holder.this())))
+        stream.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading(dataset: Path) -> Iterator[None]:
+    """Read a dataset, which nobody replaces meanwhile; of one that cannot be written, nothing is said.
+
+    Raises LockedError where it is being made, longer than `patient` allows.
+    """
+    _wait_for_maker(dataset)
+    mark = _leave_mark(dataset)
+    try:
+        _wait_for_maker(dataset)  # who came before the mark could be seen
+        yield
+    finally:
+        if mark is not None:
+            Path(mark.name).unlink(missing_ok=True)
+            mark.close()
+            with suppress(OSError):
+                (dataset / _READERS).rmdir()
+
+
+def refuse_readers(dataset: Path) -> None:
+    """Raises LockedError where somebody reads a dataset that is about to be replaced."""
+    for path in (dataset / _READERS).glob("*.lock"):
+        with suppress(OSError), path.open("r+") as stream:
+            if not _try(stream):
+                raise LockedError(
+                    f"{dataset}: {_holder(stream)} is reading it; wait for it or choose another folder"
+                )
+            path.unlink(missing_ok=True)  # of a process that was killed
+
+
+def _leave_mark(dataset: Path) -> IO[str] | None:
+    """A file that says who reads, locked; None where none can be written."""
+    holder = Holder.this()
+    path = dataset / _READERS / f"{holder.host}-{holder.process}-{os.urandom(3).hex()}.lock"
+    while (dataset / DATASET_FILE).is_file():
+        try:
+            path.parent.mkdir(exist_ok=True)
+            stream = path.open("x")
+        except FileNotFoundError:
+            continue  # the last reader removed the folder just now
+        except OSError:
+            return None
+        with suppress(OSError):
+            _try(stream)
+        stream.write(json.dumps(asdict(holder)))
+        stream.flush()
+        return stream
+    return None
+
+
+def _wait_for_maker(dataset: Path) -> None:
+    with suppress(OSError), (dataset / ".lock").open("r") as stream:
+        _wait(stream, dataset, "is making it", shared=True)
+
+
+@contextmanager
+def _waiting_for(path: Path, folder: Path, deed: str) -> Iterator[IO[str]]:
+    """The lock file, open and locked by us, or by nobody where that cannot be."""
+    while True:
+        stream = path.open("a+")
+        try:
+            if not _wait(stream, folder, deed):
+                break
+            with suppress(FileNotFoundError):
+                if os.fstat(stream.fileno()).st_ino == path.stat().st_ino:
+                    break
+        except BaseException:
+            stream.close()
+            raise
+        stream.close()  # the holder before us removed the file between our open and our lock
+    with stream:
+        yield stream
+
+
+def _wait(stream: IO[str], folder: Path, deed: str, *, shared: bool = False) -> bool:
+    """Lock a file once nobody else has; False where the file system knows no locks. Raises LockedError."""
+    began, told = time.monotonic(), False
+    while True:
+        try:
+            if _try(stream, shared=shared):
+                return True
+        except OSError:
+            return False
+        holder = _holder(stream)
+        if time.monotonic() - began >= _patience_with(holder):
+            raise LockedError(f"{folder}: {holder or 'another process'} {deed}; {_ADVICE}")
+        if not told:
+            _Patience.watcher.note(f"{folder}: waiting for {holder or 'another process'}")
+            told = True
+        interruption.stop_if_requested()
+        time.sleep(_POLL)
+
+
+_ADVICE = "stop it, or wait for it, as train --wait MINUTES does"
+
+
+def _patience_with(holder: Holder | None) -> float:
+    own = holder is not None and holder.precedes(Holder.this())
+    return max(_Patience.seconds, _PREDECESSOR_SECONDS * own)
+
+
+def _try(stream: IO[str], *, shared: bool = False) -> bool:
+    """Lock a file; False where somebody else has. Raises OSError where the file system knows no locks."""
+    try:
+        fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(stream: IO[str]) -> Holder | None:
+    stream.seek(0)
+    return Holder.read(stream.read())
