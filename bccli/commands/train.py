@@ -26,12 +26,7 @@ from bccli.terminal import console
     show_default=True,
     help="A network, or a set of them such as cbis-20; --list-backbones names them. Several make a sweep.",
 )
-@click.option(
-    "--seeds",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Train with so many seeds, from --seed on: a sweep with means and deviations.",
-)
+@options.seeds
 @click.option(
     "--classifier",
     "classifiers",

@@ -30,9 +30,19 @@ def load_base(root: Path) -> Run:
     if run.info.kind == "folds":
         folds = ", ".join(run.info.parts)
         raise DataError(f"{root}: has a network for each fold; name one of them ({folds})")
-    if run.info.kind != "network":
+    if not can_be_tuned(run):
         raise DataError(f"{root}: is a {run.info.kind} without a backbone to train; name a network's run")
     return run
+
+
+def can_be_tuned(run: Run) -> bool:
+    """Whether a run has a network whose backbone can be trained further."""
+    return run.info.kind == "network"
+
+
+def network_hash(run: Run) -> str:
+    """The SHA-256 of a run's network, 64 hexadecimal digits. Raises DataError where its file has changed."""
+    return file_hash(run.file(MODEL_FILE))
 
 
 def data_of(base: Run, given: Path | None) -> Dataset:
@@ -123,7 +133,7 @@ def design_of(
     own = Head(tuple(settings["dense"]), settings["dropout"], settings["output"], settings.get("head", "gap"))
     tuning = Tuning(
         base=base.root,
-        base_hash=file_hash(base.file(MODEL_FILE)),
+        base_hash=network_hash(base),
         from_layer=from_layer,
         fresh_head=head is not None,
         train_batch_norm=train_batch_norm,
