@@ -1,6 +1,6 @@
 """`bccli finetune`: run → run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +55,25 @@ LR = 1e-5
     output="RUN's",
     loss="RUN's",
     lr=f"{LR:g}",
+    fold="RUN's",
 )
 @save
+@options.dry_run
 @options.skip_bad
 @options.overwrite
 @click.pass_obj
 def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> int | None:
     """Train a run's backbone further, from some layer on.
 
-    RUN is a network that bccli train or finetune made, or a sweep, of which each network is fine-tuned; OUT a
-    new folder. Layers before it keep their weights and run in inference mode. Prints the figures of val and
-    test; for several layers, seeds or networks the leaderboard.
+    RUN is a network that bccli train or finetune made, one of all folds, or a sweep, of which each network is
+    fine-tuned; OUT a new folder. Each fold starts from RUN's of the same one. Layers before it keep their
+    weights and run in inference mode. Prints the figures of val and test; for several layers, seeds or
+    networks the leaderboard.
     """
     from bccli.core.data.positive_class import positive_sentence
     from bccli.core.evaluation.leaderboard import figures_json
     from bccli.core.runs.run_folder import is_sweep
+    from bccli.core.sweeps import cross_validation as crossvalidation
     from bccli.core.sweeps.finetune import finetune_all, load_bases
     from bccli.core.training import finetune as finetuning
     from bccli.core.training import network as experiments
@@ -81,9 +85,15 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     dataset = finetuning.data_of(bases.runs[0], settings["data"])
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     _name_those_left_out(bases, starts, screen)
+    folds = settings["fold"] == "all" or any(
+        design.fold is None and design.builds_on_folds for design in designs.values()
+    )
+    if settings["dry_run"]:
+        return _preview(designs, dataset, settings, folds=folds)
     context, cache = context_of(settings, screen), settings["cache"]
     if len(starts) == 1 and not (bases.of_sweep or starts[0].seeded or is_sweep(out)):
-        tuned = experiments.train(designs[starts[0]], dataset, out, context, cache=cache)
+        train = crossvalidation.train_folds if folds else experiments.train
+        tuned = train(designs[starts[0]], dataset, out, context, cache=cache)
         console.show_figures(figures_json(results.stored_figures(tuned))["runs"])
         return None
     sweep = finetune_all(
@@ -92,6 +102,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
         dataset,
         out,
         context,
+        folds=folds,
         cache=cache,
         reject_overfit=settings["reject_overfit"],
         keep_all=settings["save"] == "all",
@@ -102,11 +113,8 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
 
 def _starts(bases: Any, screen: console.Console, settings: dict[str, Any]) -> list[Any]:
     """The fine-tunings that the options ask for, of each base from its layers."""
-    from bccli.core.errors import UsageError
     from bccli.core.sweeps.finetune import Layers, starts_of
 
-    if settings["fold"] == "all":
-        raise UsageError("--fold all: a run is of one fold, and so is what comes of it; leave it out")
     layers = Layers(
         settings["from_layers"], settings["blocks"], settings["whole"], lenient=left_to_recipe("from_layers")
     ).of_all(bases, device=settings["device"], verbose=screen.verbose)
@@ -140,6 +148,16 @@ def _design(start: Any, settings: dict[str, Any]) -> Any:
         head=head_of(wanted, output=output) if fresh else None,
         train_batch_norm=settings["train_batch_norm"],
     )
+
+
+def _preview(designs: Mapping[Any, Any], dataset: Any, settings: dict[str, Any], *, folds: bool) -> int:
+    """Show what would be trained, a row per member and fold."""
+    from bccli.core.sweeps.preview import preview_members
+
+    by_name = {start.name: design for start, design in designs.items()}
+    rows = list(preview_members(by_name, dataset, folds=folds))
+    console.show_rows(rows)
+    return 4 if any(row["problem"] for row in rows) and not settings["skip_bad"] else 0
 
 
 def _name_those_left_out(bases: Any, starts: Sequence[Any], screen: console.Console) -> None:

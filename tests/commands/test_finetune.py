@@ -360,14 +360,8 @@ def test_what_the_first_run_has_seen_is_no_test(
     assert {row["patient"] for row in seen} == set(splits[0])
 
 
-@pytest.mark.slow
-def test_what_is_no_run_with_one_network_is_refused(
-    bccli: Bccli, make_folder: Callable[..., Path], tmp_path: Path
-) -> None:
-    bccli("prepare", "folder", make_folder(images=2), tmp_path / "data", *PATIENT, "--folds", 3)
-    bccli("train", tmp_path / "data", tmp_path / "run", "--fold", "all", "--epochs", 1)
-    refused(bccli("finetune", tmp_path / "run", tmp_path / "out", "--all", exit=3), "fold-0, fold-1, fold-2")
-    refused(bccli("finetune", tmp_path / "data", tmp_path / "out", "--all", exit=3), "is not a run")
-    out = tmp_path / "out"
-    bccli("finetune", tmp_path / "run" / "fold-1", out, "--from-layer", 30, "--epochs", 1)
-    assert settings_of(out)["fold"] == 1
+def test_what_has_no_backbone_is_refused(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
+    bccli("train", prepared, tmp_path / "run", "--classifier", "bovw")
+    result = bccli("finetune", tmp_path / "run", tmp_path / "out", "--all", exit=3)
+    refused(result, "is a classifier without a backbone")
+    refused(bccli("finetune", prepared, tmp_path / "out", "--all", exit=3), "is not a run")

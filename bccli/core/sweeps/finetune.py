@@ -9,10 +9,11 @@ from bccli.core.catalog import find_backbone
 from bccli.core.data.dataset import Dataset
 from bccli.core.errors import DataError, UsageError
 from bccli.core.evaluation.subjects import runs_at
-from bccli.core.runs.run_folder import Run, is_sweep, load_run
+from bccli.core.runs.run_folder import Run, is_sweep, load_run, network_hash
+from bccli.core.sweeps.cross_validation import check_folds, train_folds
 from bccli.core.sweeps.sweep import Member, Rules, Sweep, run_sweep
 from bccli.core.training.design import Design
-from bccli.core.training.finetune import can_be_tuned, find_layers, load_base, network_hash
+from bccli.core.training.finetune import can_be_tuned, find_layers, load_base
 from bccli.core.training.network import RunContext, train
 
 
@@ -166,13 +167,18 @@ def finetune_all(
     root: Path,
     context: RunContext,
     *,
+    folds: bool = False,
     cache: Path | None = None,
     reject_overfit: bool = False,
     keep_all: bool = True,
 ) -> Sweep:
-    """Fine-tune by each design in a folder of its own with a name like vgg16-10-FT, and compare them."""
+    """Fine-tune by each design in a folder of its own with a name like vgg16-10-FT, with `folds` all of its
+    folds, and compare them."""
     base = "sweep" if bases.of_sweep else network_hash(bases.runs[0])
-    settings = {"command": "finetune", "base": base, "data": dataset.hash}
+    settings = {"command": "finetune", "base": base, "data": dataset.hash, "fold": "all" if folds else None}
+    for design in designs.values() if folds else ():
+        check_folds(design, dataset)
+    make = train_folds if folds else train
     inside = replace(context, overwrite=False)
 
     def member(start: Start, design: Design) -> Member:
@@ -180,7 +186,7 @@ def finetune_all(
         return Member(
             start.name,
             facts,
-            lambda folder, _: train(design, dataset, folder, inside, cache=cache),
+            lambda folder, _: make(design, dataset, folder, inside, cache=cache),
             start.group,
         )
 
