@@ -223,6 +223,9 @@ BLOCKS = {
     "bccli prepare folder MY_IMAGES": Block(_contradictions, slow=False),
     "bccli augment": Block(_policy, instead={"60000": "60"}, slow=False),
     "bccli prepare databiox": Block(_grades, {"BCCLI_TRAIN_BACKBONE": "mobilenet-0.25"}),
+    "bccli prepare breakhis BreaKHis_v1 data40 --magnification 40 --folds": Block(
+        _histology, {"BCCLI_PREPARE_SIZE": "32x32"}, instead={"--folds 5": "--folds 3"}
+    ),
     "bccli train data sweep": Block(
         _masses,
         {

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = (
     ("core",), ("imaging",), ("data",), ("runs",), ("metrics",), ("augmentation", "datasets"), ("models",),
-    ("prediction",), ("evaluation",), ("preparation",), ("training",), ("sweeps", "trees", "classifiers"),
+    ("prediction",), ("evaluation",), ("preparation",), ("training",), ("sweeps",), ("trees", "classifiers"),
     ("fusion",), ("recipes", "policies"), ("terminal",), ("options",), ("commands",), ("cli",), ("__main__",),
 )  # fmt: skip
 """Rooms by what they may import: those before their row. "core" are core's own files."""

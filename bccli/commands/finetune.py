@@ -1,5 +1,6 @@
 """`bccli finetune`: run → run."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from bccli.options import common as options
 from bccli.options.sharing import share
 from bccli.options.training import save, training_options
 from bccli.options.training_design import context_of, design_options, head_of, schedule_of
-from bccli.recipes import RecipeCommand, is_given
+from bccli.recipes import RecipeCommand, is_given, left_to_recipe
 from bccli.terminal import console
 
 LR = 1e-5
@@ -29,9 +30,10 @@ LR = 1e-5
 @click.option(
     "--from-layer",
     "from_layers",
-    metavar="GAMMA|NAME",
+    metavar="[BACKBONE:]GAMMA|NAME",
     multiple=True,
-    help="The first layer of the backbone that learns, by its number or name; several make a sweep.",
+    help="The first layer of the backbone that learns, by its number or name, for the members of a sweep or, "
+    "behind the name of a backbone, for this one only; several make a sweep.",
 )
 @click.option(
     "--blocks", type=click.IntRange(min=1), default=None, help="Let the last N blocks of the backbone learn."
@@ -45,6 +47,7 @@ LR = 1e-5
     "--reject-overfit/--no-reject-overfit",
     help="In a sweep, do not choose what exceeds val accuracy by more than 10 points in train.",
 )
+@options.seeds
 @training_options(
     jobs=(TUNING,),
     head="RUN's, with its weights",
@@ -53,56 +56,79 @@ LR = 1e-5
     output="RUN's",
     loss="RUN's",
     lr=f"{LR:g}",
+    fold="RUN's",
 )
 @save
+@options.dry_run
 @options.skip_bad
 @options.overwrite
 @click.pass_obj
 def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> int | None:
     """Train a run's backbone further, from some layer on.
 
-    RUN is a network that bccli train or finetune made, OUT a new folder. Layers before it keep their weights
-    and run in inference mode. Prints the figures of val and test; for several layers the leaderboard.
+    RUN is a network that bccli train or finetune made, one of all folds, or a sweep, of which each network is
+    fine-tuned; OUT a new folder. Each fold starts from RUN's of the same one. Layers before it keep their
+    weights and run in inference mode. Prints the figures of val and test; for several layers, seeds or
+    networks the leaderboard.
     """
     from bccli.core.data.positive_class import positive_sentence
     from bccli.core.evaluation.leaderboard import figures_json
-    from bccli.core.sweeps.finetune import finetune_all
+    from bccli.core.runs.run_folder import is_sweep
+    from bccli.core.sweeps import cross_validation as crossvalidation
+    from bccli.core.sweeps.finetune import finetune_all, load_bases
     from bccli.core.training import finetune as finetuning
     from bccli.core.training import network as experiments
     from bccli.core.training import run_contents as results
 
-    base = finetuning.load_base(run)
-    share(screen, settings, finetuning.data_root(base, settings["data"]))
-    designs = _designs(base, screen, settings)
-    dataset = finetuning.data_of(base, settings["data"])
+    bases = load_bases(run)
+    share(screen, settings, finetuning.data_root(bases.runs[0], settings["data"]))
+    starts = _starts(bases, screen, settings)
+    designs = {start: _design(start, settings) for start in starts}
+    dataset = finetuning.data_of(bases.runs[0], settings["data"])
     screen.note(positive_sentence(dataset.classes, dataset.positive))
+    _name_those_left_out(bases, starts, screen)
+    folds = settings["fold"] == "all" or any(
+        design.fold is None and design.builds_on_folds for design in designs.values()
+    )
+    if settings["dry_run"]:
+        return _preview(designs, dataset, settings, folds=folds)
     context, cache = context_of(settings, screen), settings["cache"]
-    if len(designs) == 1:
-        tuned = experiments.train(designs[0], dataset, out, context, cache=cache)
+    if len(starts) == 1 and not (bases.of_sweep or starts[0].seeded or is_sweep(out)):
+        train = crossvalidation.train_folds if folds else experiments.train
+        tuned = train(designs[starts[0]], dataset, out, context, cache=cache)
         console.show_figures(figures_json(results.stored_figures(tuned))["runs"])
         return None
     sweep = finetune_all(
-        base,
+        bases,
         designs,
         dataset,
         out,
         context,
+        folds=folds,
         cache=cache,
         reject_overfit=settings["reject_overfit"],
         keep_all=settings["save"] == "all",
     )
     console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
-    return 4 if sweep.failed and not settings["skip_bad"] else 0
+    return 4 if (sweep.failed or bases.unfinished) and not settings["skip_bad"] else 0
 
 
-def _designs(base: Any, screen: console.Console, settings: dict[str, Any]) -> list[Any]:
-    from bccli.core.errors import UsageError
+def _starts(bases: Any, screen: console.Console, settings: dict[str, Any]) -> list[Any]:
+    """The fine-tunings that the options ask for, of each base from its layers."""
+    from bccli.core.sweeps.finetune import Layers, starts_of
+
+    layers = Layers(
+        settings["from_layers"], settings["blocks"], settings["whole"], lenient=left_to_recipe("from_layers")
+    ).of_all(bases, device=settings["device"], verbose=screen.verbose)
+    return starts_of(bases, layers, seed=settings["seed"], seeds=settings["seeds"])
+
+
+def _design(start: Any, settings: dict[str, Any]) -> Any:
+    """The design of a fine-tuning: what is not given is its run's."""
     from bccli.core.training import finetune as finetuning
     from bccli.core.training.design import Design
 
-    if settings["fold"] == "all":
-        raise UsageError("--fold all: a run is of one fold, and so is what comes of it; leave it out")
-    known = base.info.settings
+    known = start.base.info.settings
     output = settings["output"] or known["output"]
     fresh = any(is_given(name) for name in ("head", "dense", "dropout", "output"))
     stored = {"head": known.get("head"), "dense": tuple(known["dense"]), "dropout": known["dropout"]}
@@ -112,25 +138,37 @@ def _designs(base: Any, screen: console.Console, settings: dict[str, Any]) -> li
     loss = settings["loss"] or (known["loss"] if output == known["output"] else None)
     if settings["fold"] is None:
         settings = {**settings, "fold": known["fold"]}
+    settings = {**settings, "seed": start.seed}
     design = Design(
         schedule=schedule_of(settings, output=output, loss=loss, lr=settings["lr"] or LR),
         **design_options(settings),
     )
-    layers = finetuning.find_layers(
-        base,
-        layers=settings["from_layers"],
-        blocks=settings["blocks"],
-        whole=settings["whole"],
-        device=settings["device"],
-        verbose=screen.verbose,
+    return finetuning.design_of(
+        start.base,
+        design,
+        start.gamma,
+        head=head_of(wanted, output=output) if fresh else None,
+        train_batch_norm=settings["train_batch_norm"],
     )
-    return [
-        finetuning.design_of(
-            base,
-            design,
-            layer,
-            head=head_of(wanted, output=output) if fresh else None,
-            train_batch_norm=settings["train_batch_norm"],
-        )
-        for layer in dict.fromkeys(layers)
-    ]
+
+
+def _preview(designs: Mapping[Any, Any], dataset: Any, settings: dict[str, Any], *, folds: bool) -> int:
+    """Show what would be trained, a row per member and fold."""
+    from bccli.core.sweeps.preview import preview_members
+
+    by_name = {start.name: design for start, design in designs.items()}
+    rows = list(preview_members(by_name, dataset, folds=folds))
+    console.show_rows(rows)
+    return 4 if any(row["problem"] for row in rows) and not settings["skip_bad"] else 0
+
+
+def _name_those_left_out(bases: Any, starts: Sequence[Any], screen: console.Console) -> None:
+    """Say which members of a sweep are not fine-tuned, and why."""
+    for path in bases.unfinished:
+        screen.warn(f"{path}: is unfinished and was left out; run the same bccli train again")
+    for path in bases.others:
+        screen.note(f"{path}: has no backbone to train, and is left out")
+    used = {start.base.root for start in starts}
+    for base in bases.runs:
+        if base.root not in used:
+            screen.note(f"{base.root}: is left out, as no --from-layer or seed is for it")

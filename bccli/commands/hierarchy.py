@@ -12,7 +12,7 @@ from bccli.core.training.setting_types import NETWORK
 from bccli.core.training.settings import SETTINGS
 from bccli.options import common as options
 from bccli.options.sharing import share
-from bccli.options.training import network_options, training_options
+from bccli.options.training import network_options, save, training_options
 from bccli.options.training_design import context_of, design_of
 from bccli.recipes import RecipeCommand, built_in, settings_for
 from bccli.terminal import console
@@ -21,7 +21,7 @@ TUNE_LR = 1e-5
 # What is one for all nodes, and so is no setting of a node's own recipe.
 _COMMON = (
     "fold", "device", "deterministic", "workers", "wait", "tree", "decide", "nodes", "composed", "overwrite",
-    "dry_run", "recipe",
+    "dry_run", "recipe", "seeds", "save",
     *(row.name for row in SETTINGS if not row.changes_results),
 )  # fmt: skip
 
@@ -104,16 +104,19 @@ def _list_trees() -> None:
     "--train-batch-norm/--no-train-batch-norm",
     help="With --from-layer, batch norms from there on learn, too, and use each batch's statistics.",
 )
+@options.seeds
+@save
 @options.dry_run
 @options.overwrite
 @options.info_flag("--list-trees", _list_trees, "Show the trees of the datasets, and end.")
 @click.pass_obj
-def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -> None:
+def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -> int:
     """Train a tree of classifiers on a prepared dataset.
 
     DATA is what bccli prepare made, RUN a new folder for the tree and, in RUN/NODE, for the run of each node
     with children. A node is trained on the images that belong under it. The same command again continues
-    what was interrupted. Prints the figures of val and test.
+    what was interrupted. With --fold all, RUN has a tree per fold; with --seeds, one per seed. Prints the
+    figures of val and test, or the leaderboard.
     """
     from bccli.core.catalog import built_in_tree
     from bccli.core.data.dataset import load_dataset
@@ -124,21 +127,28 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     from bccli.core.training.run_contents import stored_figures
     from bccli.core.trees.plan import preview
     from bccli.core.trees.train import train_tree
+    from bccli.core.trees.trials import train_tree_folds, train_tree_seeds
 
-    if settings["fold"] == "all":
-        raise UsageError("--fold all: a tree is of one fold; name it, and run the command once for each")
     resolve(design_of(settings, settings["backbone"]))
     share(screen, settings, data, *_composed_data(settings["composed"]))
     dataset = load_dataset(data)
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     tree = find_tree(settings["tree"], built_in_tree(dataset.info.dataset, dataset.classes))
     match_tree(tree, dataset.classes, str(data))
-    plan = _plan(tree, settings)
+    plan, folds = _plan(tree, settings), settings["fold"] == "all"
     if settings["dry_run"]:
-        console.show_rows(preview(plan, dataset))
-        return
-    trained = train_tree(plan, dataset, run, context_of(settings, screen), cache=settings["cache"])
-    console.show_figures(figures_json(stored_figures(trained))["runs"])
+        console.show_rows(preview(plan, dataset, 0 if folds else settings["fold"]))
+        return 0
+    context, cache, seeds = context_of(settings, screen), settings["cache"], settings["seeds"]
+    if seeds is None:
+        train = train_tree_folds if folds else train_tree
+        trained = train(plan, dataset, run, context, cache=cache)
+        console.show_figures(figures_json(stored_figures(trained))["runs"])
+        return 0
+    keep_all = settings["save"] == "all"
+    sweep = train_tree_seeds(plan, seeds, dataset, run, context, folds=folds, cache=cache, keep_all=keep_all)
+    console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
+    return 4 if sweep.failed else 0
 
 
 def _plan(tree: Any, settings: dict[str, Any]) -> Any:

@@ -28,12 +28,7 @@ from bccli.terminal import console
     show_default=True,
     help="A network, or a set of them such as cbis-20; --list-backbones names them. Several make a sweep.",
 )
-@click.option(
-    "--seeds",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Train with so many seeds, from --seed on: a sweep with means and deviations.",
-)
+@options.seeds
 @click.option(
     "--classifier",
     "classifiers",
@@ -52,8 +47,8 @@ from bccli.terminal import console
     type=options.existing(),
     metavar="RUN",
     default=None,
-    help="A run that was trained on patches: --head then says how its features of the patches of each image "
-    "become one answer.",
+    help="A run that was trained on patches, or one of all folds: --head then says how its features of the "
+    "patches of each image become one answer.",
 )
 @training_options(
     jobs=(NETWORK, FEATURES, WORDS, FUSION),
@@ -102,11 +97,16 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     share(screen, settings, data)
     dataset, context = load_dataset(data), context_of(settings, screen)
     screen.note(positive_sentence(dataset.classes, dataset.positive))
-    folds, seeded, cache = settings["fold"] == "all", settings["seeds"] is not None, settings["cache"]
+    folds = settings["fold"] == "all" or (design.fold is None and design.builds_on_folds)
+    seeded, cache = settings["seeds"] is not None, settings["cache"]
+    several = len(grid) > 1 or seeded or is_sweep(run)
     if settings["dry_run"]:
-        console.show_rows(designs.preview(grid[0], dataset, settings["fold"]))
-        return 0
-    if len(grid) > 1 or seeded or is_sweep(run):
+        if not several:
+            console.show_rows(designs.preview(grid[0], dataset, 0 if folds else design.fold))
+            return 0
+        members = {grids.name_of(one, seeded=seeded): one for one in grid}
+        return _preview(members, dataset, settings, folds=folds)
+    if several:
         keep_all = settings["save"] == "all"
         sweep = grids.train_grid(
             grid, dataset, run, context, folds=folds, seeded=seeded, cache=cache, keep_all=keep_all
@@ -117,3 +117,12 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     trained = train_one(grid[0], dataset, run, context, cache=cache)
     console.show_figures(figures_json(results.stored_figures(trained))["runs"])
     return 0
+
+
+def _preview(members: dict[str, Any], dataset: Any, settings: dict[str, Any], *, folds: bool) -> int:
+    """Show a row for each member of a sweep."""
+    from bccli.core.sweeps.preview import preview_members
+
+    rows = list(preview_members(members, dataset, folds=folds))
+    console.show_rows(rows)
+    return 4 if any(row["problem"] for row in rows) and not settings["skip_bad"] else 0

@@ -41,6 +41,12 @@ seed = click.option(
     show_default=True,
     help="Start of all random draws.",
 )
+seeds = click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Train with so many seeds, from --seed on: a sweep with means and deviations.",
+)
 workers = click.option(
     "--workers",
     type=click.IntRange(min=1),

@@ -71,10 +71,6 @@ def fusion_design(settings: dict[str, Any]) -> Any:
             "--augment: with --features-from, features are computed once; add --views N for those of N "
             "augmented copies of each image"
         )
-    if settings["fold"] == "all":
-        raise UsageError(
-            "--fold all: the features are of one run, and of the fold that it was trained for; say --fold K"
-        )
     settings = _for_head(name, settings)
     base, fusing = load_base(settings["features_from"])
     output = settings["output"] or "softmax"

@@ -1,5 +1,6 @@
 """`bccli finetune` through the command line."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from bccli.cli import cli
 from tests.conftest import PATIENT, Bccli, draw, read_rows, rows_of, save
+from tests.library import bccli_in
 from tests.sentences import refused
 
 SHORT = "--epochs", 2, "--batch-size", 8, "--lr", 1e-3
@@ -231,6 +233,73 @@ def test_a_member_that_fails_is_a_row_and_the_others_finish(
     bccli(*command, "--skip-bad", exit=0)
 
 
+# Sweeps
+
+
+@pytest.fixture(scope="module")
+def two(place: Path) -> Path:
+    """A sweep of two networks, two seeds of each, and of classifiers that nothing can be learned from."""
+    options = "--backbone", "cnn-15", "--backbone", "cnn-16", "--trainable", "none", "--epochs", 1
+    more = "--seeds", 2, "--classifier", "dense", "--classifier", "logistic"
+    bccli_in("train", place / "data", place / "two", *options, *more)
+    return place / "two"
+
+
+def test_each_network_of_a_sweep_is_fine_tuned(bccli: Bccli, two: Path, tmp_path: Path) -> None:
+    """By a layer for all, and by one for a single backbone; each seed starts from the run of its own."""
+    out = tmp_path / "out"
+    layers = "--from-layer", 34, "--from-layer", "cnn-16:36"
+    said = bccli("finetune", two, out, *layers, "--epochs", 1)
+    rows = rows_of(said.stdout)
+    groups = {"cnn-15-34-FT": (15, 34), "cnn-16-34-FT": (16, 34), "cnn-16-36-FT": (16, 36)}
+    assert {row["name"] for row in rows} == {f"{name}-seed{seed}" for name in groups for seed in (0, 1)}
+    for row in rows:
+        group, _, seed = row["name"].partition("-seed")
+        depth, gamma = groups[group]
+        base = two / f"cnn-{depth}-seed{seed}" / "model.keras"
+        settings = settings_of(out / row["name"])
+        assert (settings["from_layer"], settings["seed"]) == (gamma, int(seed))
+        assert settings["weights_hash"] == hashlib.sha256(base.read_bytes()).hexdigest()
+        assert (row["backbone"], row["from_layer"], row["seed"]) == (f"cnn-{depth}", str(gamma), seed)
+        assert row["trials"] == "2"
+    assert "cnn-15-logistic-seed0: has no backbone to train" in said.stderr
+
+
+def test_layers_of_one_backbone_leave_the_others_alone(bccli: Bccli, two: Path, tmp_path: Path) -> None:
+    """And of three seeds, the third has no run of its own to start from."""
+    out = tmp_path / "out"
+    said = bccli("finetune", two, out, "--from-layer", "cnn-16:36", "--seeds", 3, "--epochs", 1)
+    assert {row["name"] for row in rows_of(said.stdout)} == {f"cnn-16-36-FT-seed{seed}" for seed in range(3)}
+    assert "cnn-15-seed0: is left out" in said.stderr
+    hashes = [settings_of(out / f"cnn-16-36-FT-seed{seed}")["weights_hash"] for seed in range(3)]
+    assert hashes[2] == hashes[0] != hashes[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "fragments"),
+    [
+        (("--from-layer", 36), ("--from-layer 36", "cnn-15 has the layers 0 … 34")),
+        (("--from-layer", 34, "--from-layer", "cnn-16:40"), ("--from-layer 40", "cnn-16", "0 … 37")),
+        (("--from-layer", "vgg16:10"), ("has no vgg16", "cnn-15, cnn-16")),
+        (("--from-layer", "vgg6:10"), ("no backbone is called 'vgg6'", "did you mean")),
+    ],
+)
+def test_layers_are_checked_for_all_members_first(
+    bccli: Bccli, two: Path, tmp_path: Path, options: tuple[object, ...], fragments: tuple[str, ...]
+) -> None:
+    refused(bccli("finetune", two, tmp_path / "out", *options, exit=2), *fragments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_has_layers_for_more_backbones_than_are_there(
+    bccli: Bccli, base: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "own.toml"
+    recipe.write_text('[finetune]\nfrom-layer = ["vgg16:10", "cnn-15:34"]\nepochs = 1\n')
+    bccli("finetune", base, tmp_path / "out", "--recipe", recipe)
+    assert settings_of(tmp_path / "out")["from_layer"] == 34
+
+
 # What is refused
 
 
@@ -291,14 +360,8 @@ def test_what_the_first_run_has_seen_is_no_test(
     assert {row["patient"] for row in seen} == set(splits[0])
 
 
-@pytest.mark.slow
-def test_what_is_no_run_with_one_network_is_refused(
-    bccli: Bccli, make_folder: Callable[..., Path], tmp_path: Path
-) -> None:
-    bccli("prepare", "folder", make_folder(images=2), tmp_path / "data", *PATIENT, "--folds", 3)
-    bccli("train", tmp_path / "data", tmp_path / "run", "--fold", "all", "--epochs", 1)
-    refused(bccli("finetune", tmp_path / "run", tmp_path / "out", "--all", exit=3), "fold-0, fold-1, fold-2")
-    refused(bccli("finetune", tmp_path / "data", tmp_path / "out", "--all", exit=3), "is not a run")
-    out = tmp_path / "out"
-    bccli("finetune", tmp_path / "run" / "fold-1", out, "--from-layer", 30, "--epochs", 1)
-    assert settings_of(out)["fold"] == 1
+def test_what_has_no_backbone_is_refused(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
+    bccli("train", prepared, tmp_path / "run", "--classifier", "bovw")
+    result = bccli("finetune", tmp_path / "run", tmp_path / "out", "--all", exit=3)
+    refused(result, "is a classifier without a backbone")
+    refused(bccli("finetune", prepared, tmp_path / "out", "--all", exit=3), "is not a run")

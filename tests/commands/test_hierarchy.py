@@ -364,12 +364,6 @@ def test_a_nodes_data_has_to_have_the_same_sources(
     refused(result, "has no image of cancer/", "prepare both from the same source")
 
 
-def test_folds_have_to_be_named_one_by_one(bccli: Bccli, three: Path, tmp_path: Path) -> None:
-    refused(
-        bccli("hierarchy", three, tmp_path / "run", *SHORT, "--fold", "all", exit=2), "a tree is of one fold"
-    )
-
-
 def test_mini_ddsm_has_a_tree_of_its_own(bccli: Bccli, tmp_path: Path) -> None:
     raw = mini_ddsm(tmp_path / "raw").write()
     bccli("prepare", "mini-ddsm", raw, tmp_path / "data", "--size", "32x32", "--ratios", "2/1/1")

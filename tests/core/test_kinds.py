@@ -7,7 +7,7 @@ from bccli.core.kinds import KINDS, imported
 NAMES = {
     name
     for kind in KINDS.values()
-    for name in (kind.predictor, kind.network, kind.on_dataset, kind.trainer)
+    for name in (kind.predictor, kind.network, kind.folds, kind.on_dataset, kind.trainer)
     if name
 }
 

@@ -19,7 +19,8 @@ from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.prediction_table import FURTHER_COLUMNS
 from bccli.core.runs.predictions import Predictions, read_predictions
 from bccli.core.runs.run_folder import PREDICTIONS_FILE, Run
-from bccli.core.runs.training_images import audit_against
+from bccli.core.runs.run_info import FOLDS
+from bccli.core.runs.training_images import audit_against, training_images_of
 
 
 def subject_on(
@@ -35,7 +36,7 @@ def subject_on(
     Raises DataError where the dataset has classes or sizes that the run does not know, or a damaged file.
     """
     _check(run, dataset, watcher)
-    leak = audit_against(run, dataset)
+    leak = audit_against(training_images_of(run), dataset)
     for sentence in leak_sentences({"data": leak.to_json()}):
         watcher.warn(f"{dataset.root}: {sentence}")
     predictor = load_predictor([run.root], device=device, tempered=False, watcher=watcher)
@@ -47,7 +48,7 @@ def subject_on(
     watcher.note(
         f"evaluating {run.root} on {len(dataset.samples)} images of {dataset.root}: {predictor.device}"
     )
-    answer = imported(KINDS[run.info.kind].on_dataset)
+    answer = imported(KINDS[run.info.kind_within].on_dataset)
     answers, samples, of_patches = answer(predictor, dataset, workers, watcher)
     predictions = _table(run, samples, answers)
     own = subject_of(run, read_predictions(run.file(PREDICTIONS_FILE), run.classes), "val")
@@ -65,8 +66,18 @@ def subject_on(
         patches = replace(patches, predictions=table, split=None, facts=facts_of_patches)
     several = dataset.preparation.patches is not None and not patches
     return replace(
-        own, predictions=predictions, split=None, several_per_image=several, facts=facts, patches=patches
+        own,
+        predictions=predictions,
+        split=None,
+        several_per_image=several,
+        facts=facts,
+        patches=patches,
+        decide=_FOLDS_DECIDE if own.decide and run.info.kind == FOLDS else own.decide,
     )
+
+
+_FOLDS_DECIDE = "path"
+"""How the trees of all folds choose a label: the one with the largest mean of their probabilities."""
 
 
 def _table(run: Run, samples: Sequence[Sample], answers: Prediction) -> Predictions:

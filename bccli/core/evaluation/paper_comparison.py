@@ -66,9 +66,7 @@ def _kind(info: RunInfo) -> str:
         return ""
     if settings.get("classifier", "dense") != "dense":
         return "classifier"
-    if info.kind == "folds":
-        return "fusion" if settings.get("features_from") else "network"
-    return str(info.kind)
+    return info.kind_within
 
 
 def _gamma(backbone: str, settings: Mapping[str, Any]) -> Any:

@@ -20,7 +20,7 @@ from bccli.core.metrics.plots import (
     set_title,
     write_figure,
 )
-from bccli.core.runs.run_folder import HISTORY_FILE, networks_of
+from bccli.core.runs.run_folder import HISTORY_FILE, Run, networks_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +80,7 @@ def _draw_beta(evaluation: Evaluation) -> "Figure | None":
         ratios = [float(row["accuracy"]) / float(row["val_accuracy"]) for row in rows]
         handles += axes.plot(
             epochs, ratios, color=COLOURS[index % len(COLOURS)], linestyle=DASHES[index % len(DASHES)],
-            marker="o" if len(epochs) <= 40 else "", markersize=3.5, label=network.name,
+            marker="o" if len(epochs) <= 40 else "", markersize=3.5, label=_name_in(network, run),
         )  # fmt: skip
         kept_epoch = network.info.kept_epoch
         if kept_epoch is not None and len(networks) == 1:
@@ -93,6 +93,11 @@ def _draw_beta(evaluation: Evaluation) -> "Figure | None":
     axes.legend(entries, labels, ncols=min(len(entries), 3), **below(0.5, 0.5 / 3.4))
     set_title(axes, shown_title(evaluation), SIDE)
     return figure
+
+
+def _name_in(network: Run, run: Run) -> str:
+    """The name of a network's run, or its place in the run of which it is a part."""
+    return network.name if network.root == run.root else str(network.root.relative_to(run.root))
 
 
 _DIAGRAMS: dict[str, Callable[[Evaluation], "Figure | None"]] = {

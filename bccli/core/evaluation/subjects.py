@@ -76,7 +76,7 @@ class Subject:
 def subject_of(run: Run, predictions: Predictions, split: str) -> Subject:
     """One split of a run's predictions, with what run.json knows."""
     subject = _subject(run, predictions, split)
-    if run.info.kind != "fusion":
+    if run.info.kind_within != "fusion":
         return subject
     path = run.file(PATCHES_FILE) if run.complete else run.root / PATCHES_FILE
     return replace(subject, patches=_of_patches(subject, run, read_predictions(path, run.classes), split))

@@ -12,7 +12,7 @@ from bccli.core.data.image_batches import decode_prepared
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
 from bccli.core.fusion.bags import group, position_of
-from bccli.core.fusion.predictor import Fusion
+from bccli.core.fusion.predictor import fusions_of
 from bccli.core.prediction.flips import as_is
 from bccli.core.prediction.predictor import Predictor
 from bccli.core.prediction.run_predictor import ImagePatches, Prediction, most_probable
@@ -27,17 +27,15 @@ def answers_of_images(
 
     Raises DataError where the dataset has whole images, or a damaged file.
     """
-    (fusion,) = predictor.members
-    assert isinstance(fusion, Fusion)
-    step = predictor.step
+    fusions, step, classes = fusions_of(predictor.members[0]), predictor.step, len(predictor.classes)
     if dataset.preparation.patches is None:
         raise DataError(
             f"{dataset.root}: has whole images, and a fusion is about patches; prepare with --patch"
         )
     samples = dataset.samples
     grouping = group(samples, np.zeros(len(samples)))
-    fused = np.empty((len(grouping.keys), len(fusion.classes)))
-    patches = np.empty((len(samples), len(fusion.classes)))
+    fused = np.zeros((len(grouping.keys), classes))
+    patches = np.zeros((len(samples), classes))
 
     def load(positions: Sequence[int]) -> ImagePatches:
         images = [decode_prepared(dataset.root / samples[position].path) for position in positions]
@@ -51,11 +49,13 @@ def answers_of_images(
         for start in range(0, len(grouping.keys), step):
             images = range(start, min(start + step, len(grouping.keys)))
             members = [grouping.of(image) for image in images]
-            bags = fusion.bags(list(pool.map(load, members)), as_is, step)
-            fused[images.start : images.stop] = fusion.fuser(bags)
-            for positions, bag in zip(members, bags, strict=True):
-                patches[positions] = bag.probabilities
-                advance(len(positions))
+            entries = list(pool.map(load, members))
+            for fusion in fusions:
+                bags = fusion.bags(entries, as_is, step)
+                fused[images.start : images.stop] += fusion.fuser(bags) / len(fusions)
+                for positions, bag in zip(members, bags, strict=True):
+                    patches[positions] += bag.probabilities / len(fusions)
+            advance(sum(map(len, members)))
             interruption.stop_if_requested()
     rows = [
         replace(samples[index], path=key, row=None, col=None)

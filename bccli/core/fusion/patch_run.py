@@ -12,28 +12,29 @@ from bccli.core.fusion.networks import head_arrays
 from bccli.core.models.graph import extractor_and_head, load_model
 from bccli.core.models.heads import Head
 from bccli.core.progress import Watcher
-from bccli.core.runs.run_folder import MODEL_FILE, Run, load_run
+from bccli.core.runs.run_folder import MODEL_FILE, Run, load_run, network_hash
 from bccli.core.training.assembly import weights_hash
 from bccli.core.training.design import Design, Fusing, Job
 from bccli.core.training.features import FeatureKey, frozen_key_of, key_of
-from bccli.core.training.input_norm import Norm
+from bccli.core.training.input_norm import norm_of
 from bccli.core.training.settings import Schedule
 
 
 def load_base(root: Path) -> tuple[Run, Fusing]:
-    """The patch run in a folder. Raises DataError where its features cannot be fused."""
+    """The patch run in a folder, of a network or of one for each fold. Raises DataError where its features
+    cannot be fused."""
     run = load_run(root)
-    if run.info.kind != "network":
+    if run.info.kind_within != "network":
         raise DataError(
-            f"{root}: is a run of kind {run.info.kind}, and --features-from takes a network; "
-            "name a run that bccli train or finetune made of one network"
+            f"{root}: is a run of kind {run.info.kind_within}, and --features-from takes a network; "
+            "name a run that bccli train or finetune made of one network, or of all its folds"
         )
     if run.preparation.patches is None:
         raise DataError(
             f"{root}: was trained on whole images, and there is nothing to fuse; "
             "name a run that was trained on patches (bccli prepare --patch)"
         )
-    return run, Fusing(root, run.info.files.get(MODEL_FILE, ""))
+    return run, Fusing(root, network_hash(run))
 
 
 def check_base(base: Run, job: Job, size: tuple[int, int], watcher: Watcher) -> None:
@@ -79,13 +80,13 @@ def load_patch_network(base: Run) -> PatchNetwork:
 
 
 def _key_by_weights(base: Run, extractor: Any) -> FeatureKey:
-    norm, size = base.info.norm, (base.info.size[0], base.info.size[1])
+    size = base.info.size[0], base.info.size[1]
     return key_of(
         find_backbone(base.info.backbone),
         weights_hash(extractor),
         size,
         head=base.info.settings["head"],
-        norm=Norm(tuple(norm["mean"]), tuple(norm["deviation"])) if norm else None,
+        norm=norm_of(base),
     )
 
 

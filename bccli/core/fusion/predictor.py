@@ -10,7 +10,14 @@ from bccli.core.fusion.fusion_file import PatchHead, load_fuser
 from bccli.core.fusion.methods import Fuser
 from bccli.core.models.runtimes import Engine, Network
 from bccli.core.prediction.flips import Flip
-from bccli.core.prediction.run_predictor import ImagePatches, InputSpec, RunPredictor, input_spec_of
+from bccli.core.prediction.run_predictor import (
+    ImagePatches,
+    InputSpec,
+    MeanOfFolds,
+    RunPredictor,
+    input_spec_of,
+    load_mean_of_folds,
+)
 from bccli.core.runs.run_folder import Run
 from bccli.core.runs.temperature import temper, temperature_of
 
@@ -60,6 +67,28 @@ class Fusion:
         return [_bag(entry, mine, answers, flip) for entry, mine, answers in images]
 
 
+@dataclass(frozen=True)
+class FoldsOfFusions(MeanOfFolds):
+    """The fusions of all folds, whose probabilities are averaged, those of images and those of patches."""
+
+    @property
+    def fusions(self) -> tuple[Fusion, ...]:
+        """The members."""
+        return tuple(member for member in self.members if isinstance(member, Fusion))
+
+    def of_patches(self, patches: np.ndarray, flips: Sequence[Flip], step: int) -> np.ndarray:
+        """Probabilities (n, classes) of n patches uint8 (n, height, width, 3), each for itself."""
+        return np.mean([fusion.of_patches(patches, flips, step) for fusion in self.fusions], axis=0)
+
+
+def fusions_of(predictor: RunPredictor) -> tuple[Fusion, ...]:
+    """The fusions of a predictor: one, or one for each fold."""
+    if isinstance(predictor, FoldsOfFusions):
+        return predictor.fusions
+    assert isinstance(predictor, Fusion)
+    return (predictor,)
+
+
 def _bag(entry: ImagePatches, features: np.ndarray, probabilities: np.ndarray, flip: Flip) -> Bag:
     positions = [position or (0, number) for number, position in enumerate(entry.positions)]
     order, positions = _flipped(positions, flip)
@@ -88,3 +117,9 @@ def load_fusion(run: Run, engine: Engine, tempered: bool) -> RunPredictor:
     extract = engine.outputs(run, "extractor")
     temperature = temperature_of(run) if tempered else None
     return Fusion(run.classes, input_spec_of(run), extract, stored.head, fuser, temperature)
+
+
+def load_folds_of_fusions(run: Run, engine: Engine, tempered: bool) -> RunPredictor:
+    """The predictor of a run of all folds, each of kind fusion."""
+    folds = load_mean_of_folds(run, engine, tempered)
+    return FoldsOfFusions(folds.classes, folds.members, folds.temperature)

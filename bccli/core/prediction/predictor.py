@@ -20,6 +20,7 @@ from bccli.core.prediction.run_predictor import (
     RunPredictor,
     load_run_predictor,
     most_probable,
+    probabilities_of,
 )
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import Run, load_run
@@ -109,8 +110,7 @@ class Predictor:
         """The mean of the members' probabilities (n, classes), whatever the order of their classes."""
         found = []
         for member, answer in zip(members, answers, strict=True):
-            probabilities = answer.probabilities if isinstance(answer, Prediction) else answer
-            found.append(probabilities[:, [member.classes.index(name) for name in self.classes]])
+            found.append(probabilities_of(answer)[:, [member.classes.index(name) for name in self.classes]])
         return np.mean(found, axis=0)
 
 

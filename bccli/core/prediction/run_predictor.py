@@ -1,6 +1,6 @@
 """The predictor of one run, by its kind: it prepares raw images and gives class probabilities."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -12,7 +12,7 @@ from bccli.core.imaging.preparation import Preparation
 from bccli.core.kinds import KINDS, imported
 from bccli.core.models.runtimes import Engine, Network
 from bccli.core.prediction.flips import Flip
-from bccli.core.runs.run_folder import Run, networks_of
+from bccli.core.runs.run_folder import Run, folds_of
 from bccli.core.runs.temperature import temper, temperature_of
 
 InputSpec = tuple[Preparation, tuple[int, int]]
@@ -116,6 +116,40 @@ class Averaging:
         return np.mean([temper(answer, self.temperature) for answer in answers], axis=0)
 
 
+@dataclass(frozen=True)
+class MeanOfFolds:
+    """The predictors of the runs of all folds, `members`, whose probabilities are averaged.
+
+    Each answer is tempered before.
+    """
+
+    classes: tuple[str, ...]
+    members: tuple[RunPredictor, ...]
+    temperature: float | None = None
+
+    @property
+    def specs(self) -> tuple[InputSpec, ...]:
+        """Those of all members."""
+        return tuple(dict.fromkeys(spec for member in self.members for spec in member.specs))
+
+    def __call__(
+        self, images: Sequence[Sequence[ImagePatches]], flips: Sequence[Flip], step: int
+    ) -> np.ndarray:
+        """Probabilities (n, classes) of n images."""
+        by_spec = dict(zip(self.specs, images, strict=True))
+        answers = (member([by_spec[spec] for spec in member.specs], flips, step) for member in self.members)
+        return self.mean(map(probabilities_of, answers))
+
+    def mean(self, answers: Iterable[np.ndarray]) -> np.ndarray:
+        """The mean (n, classes) of the members' probabilities, each (n, classes)."""
+        return np.mean([temper(answer, self.temperature) for answer in answers], axis=0)
+
+
+def probabilities_of(answer: np.ndarray | Prediction) -> np.ndarray:
+    """The probabilities (n, classes) of an answer, which may be nothing else."""
+    return answer.probabilities if isinstance(answer, Prediction) else answer
+
+
 def input_spec_of(run: Run) -> InputSpec:
     """How a raw image reaches a run's network."""
     return run.preparation, run.info.size
@@ -128,8 +162,20 @@ def load_network(run: Run, engine: Engine) -> Network:
 
 def load_networks(run: Run, engine: Engine, tempered: bool) -> RunPredictor:
     """The predictor of a run that is one network or classifier, or one for each fold."""
-    networks = tuple(imported(KINDS[fold.info.kind].network)(fold, engine) for fold in networks_of(run))
+    networks = tuple(imported(KINDS[fold.info.kind].network)(fold, engine) for fold in folds_of(run))
     return Averaging(run.classes, input_spec_of(run), networks, temperature_of(run) if tempered else None)
+
+
+def load_folds(run: Run, engine: Engine, tempered: bool) -> RunPredictor:
+    """The predictor of a run of kind folds, by the kind of the runs of its folds."""
+    load: Loader = imported(KINDS[run.info.kind_within].folds)
+    return load(run, engine, tempered)
+
+
+def load_mean_of_folds(run: Run, engine: Engine, tempered: bool) -> MeanOfFolds:
+    """The predictors of the runs of all folds, whose probabilities are averaged."""
+    members = tuple(load_run_predictor(fold, engine, tempered=False) for fold in folds_of(run))
+    return MeanOfFolds(run.classes, members, temperature_of(run) if tempered else None)
 
 
 def load_run_predictor(run: Run, engine: Engine, *, tempered: bool = True) -> RunPredictor:

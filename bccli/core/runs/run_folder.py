@@ -1,7 +1,8 @@
 """The run folder: its marker run.json, its lock, and what decides between start, continue and done."""
 
+import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from bccli.core.files import file_hash, is_temporary, read_json, sweep, write_js
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
 from bccli.core.runs.locks import locked
 from bccli.core.runs.provenance import provenance
-from bccli.core.runs.run_info import CLEARING, COMPLETE, RUNNING, SWEEP, RunInfo
+from bccli.core.runs.run_info import CLEARING, COMPLETE, FOLDS, RUNNING, SWEEP, RunInfo
 from bccli.core.runs.starts import counted, progressed
 
 RUN_FILE = "run.json"
@@ -31,15 +32,14 @@ LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE = "leaderboard.csv", ".seconds", ".s
 
 NETWORK_FILES = (
     MODEL_FILE, TFLITE_FILE, EXTRACTOR_FILE, EXTRACTOR_TFLITE_FILE, FUSION_FILE, FUSION_MODEL_FILE,
-    CLASSIFIER_FILE, VOCABULARY_FILE,
+    CLASSIFIER_FILE, VOCABULARY_FILE, JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER,
 )  # fmt: skip
 """What a run needs to answer for images, but not for its figures."""
 
 _OWN = (
     *NETWORK_FILES, DIAGRAM_FILE, HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE, TRAINING_IMAGES_FILE,
     RECIPE_FILE, LOG_FILE, STATE_FILE, ACTIVATIONS_FOLDER, PLOTS_FOLDER, TENSORBOARD_FOLDER, CACHE_FOLDER,
-    PATCHES_FILE, JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER, LEADERBOARD_FILE, SECONDS_FILE,
-    STARTS_FILE,
+    PATCHES_FILE, LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE,
 )  # fmt: skip
 """What a run folder may hold besides run.json and its members' folders."""
 
@@ -117,9 +117,40 @@ def is_sweep(root: Path) -> bool:
         return False  # whoever opens it says what is wrong
 
 
+def folds_of(run: Run) -> list[Run]:
+    """The runs of the folds of a run of kind folds; of another kind, itself."""
+    return [load_run(run.root / name) for name in run.info.parts] if run.info.kind == FOLDS else [run]
+
+
+def part_of_fold(run: Run, fold: int) -> Run:
+    """The run of one fold; a run that is not of kind folds, itself. Raises DataError for a fold too many."""
+    folds = folds_of(run)
+    if run.info.kind != FOLDS:
+        return run
+    if fold >= len(folds):
+        raise DataError(f"{run.root}: has {len(folds)} folds, and fold {fold} is asked for; count from 0")
+    return folds[fold]
+
+
 def networks_of(run: Run) -> list[Run]:
-    """The runs that hold the networks of a run: itself, or one for each of its folds."""
-    return [load_run(run.root / name) for name in run.info.parts] or [run]
+    """The runs that hold the networks of a run: itself, or those of its folds or nodes."""
+    parts = [load_run(run.root / name) for name in run.info.parts]
+    return [network for part in parts for network in networks_of(part)] or [run]
+
+
+def runs_within(run: Run) -> list[Run]:
+    """A run and all that lie in it: those of folds, of nodes, and of their first stages."""
+    below = [load_run(path.parent) for path in sorted(run.root.glob(f"[!.]*/{RUN_FILE}"))]
+    return [run, *(inner for part in below for inner in runs_within(part))]
+
+
+def network_hash(run: Run) -> str:
+    """The SHA-256 of a run's network, 64 hexadecimal digits, or of the networks of all its folds.
+
+    Raises DataError where a file is missing or has changed.
+    """
+    hashes = [file_hash(fold.file(MODEL_FILE)) for fold in folds_of(run)]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest() if run.info.kind == FOLDS else hashes[0]
 
 
 def _members(root: Path) -> str:
@@ -197,12 +228,19 @@ def clear(root: Path) -> None:
     members = [path.parent for path in root.glob(f"*/{RUN_FILE}")]
     for member in members:
         clear(member)
-    for path in [root / name for name in _OWN] + members:
+    remove_files(root, _OWN)
+    for member in members:
+        _remove_if_empty(member)
+    (root / RUN_FILE).unlink()
+
+
+def remove_files(root: Path, names: Iterable[str]) -> None:
+    """Remove files and folders of a run, if they are there."""
+    for path in (root / name for name in names):
         if path.is_dir():
-            shutil.rmtree(path) if path not in members else _remove_if_empty(path)
+            shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    (root / RUN_FILE).unlink()
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -232,5 +270,5 @@ def complete_run(run: Run, facts: dict[str, Any]) -> Run:
 
 def reopen(run: Run) -> None:
     """Let the same command go on with a complete run, from its state."""
-    for member in [*networks_of(run), run]:
+    for member in reversed(runs_within(run)):
         member.with_facts(status=RUNNING).write_info()

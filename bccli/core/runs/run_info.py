@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from bccli.core.data.stored_info import StoredInfo
 
 RUNNING, COMPLETE, CLEARING = "running", "complete", "clearing"
-SWEEP = "sweep"
+SWEEP, FOLDS = "sweep", "folds"
 
 _OF_COMPLETE = (
     "backbone", "dataset", "protocol", "classes", "positive", "preparation", "data",
@@ -53,7 +53,9 @@ class RunInfo(StoredInfo):
       came to in late epochs where it was watched (`watched_test`);
     * networks and classifiers: `network_kept`, false where the network was removed;
     * classifiers: `fitted`, the settings that were chosen;
-    * folds and trees: `parts`, the folders of their members; folds have `spread`, the deviation over them;
+    * those that build upon another run: `base`, its path from the run's folder;
+    * folds and trees: `parts`, the folders of their members; folds have `fold_kind`, the kind of these, and
+      `spread`, the deviation over them;
     * fusions: `images`, their number, and `patches`, the accuracies of patches;
     * trees: `tree`, `decide`, `columns` (of predictions.csv), `joint` (the nodes of the joint network),
       `locators`, and the `loss` and `label_smoothing` that they are measured by;
@@ -93,7 +95,9 @@ class RunInfo(StoredInfo):
     watched_test: Mapping[str, Any] | None = None
     network_kept: bool = True
     fitted: Mapping[str, Any] | None = None
+    base: str | None = None
     parts: tuple[str, ...] = ()
+    fold_kind: str = ""
     spread: Mapping[str, Any] | None = None
     images: int | None = None
     patches: Mapping[str, Any] = field(default_factory=dict)
@@ -107,6 +111,11 @@ class RunInfo(StoredInfo):
     members: tuple[str, ...] = ()
     exports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
+
+    @property
+    def kind_within(self) -> str:
+        """The kind of the run, or of the runs of its folds."""
+        return self.fold_kind or self.kind
 
     @classmethod
     def parse(cls, name: str, value: Any) -> Any:

@@ -12,7 +12,7 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.data.leakage import Leak
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.files import write_text
-from bccli.core.runs.run_folder import TRAINING_IMAGES_FILE, Run, networks_of
+from bccli.core.runs.run_folder import TRAINING_IMAGES_FILE, Run, folds_of
 
 _COLUMNS = ("path", "split", "dataset", "patient", "sha256", "perceptual", "blank")
 _USED = ("train", "val")
@@ -69,15 +69,28 @@ def training_images_of(run: Run) -> list[TrainingImage]:
 
 def _read_rows(run: Run) -> Iterator[dict[str, str]]:
     """The rows of a run's seen.csv, or of those of its folds."""
-    for member in [run] if TRAINING_IMAGES_FILE in run.info.files else networks_of(run):
+    for member in [run] if TRAINING_IMAGES_FILE in run.info.files else folds_of(run):
         path = member.file(TRAINING_IMAGES_FILE)
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
             yield from csv.DictReader(stream)
 
 
-def audit_against(run: Run, dataset: Dataset, *, chosen: np.ndarray | None = None) -> Leak:
-    """What a dataset, or its `chosen` images (images,), shares with those that a run was trained on or
+def from_elsewhere(runs: Iterable[Run], own: Iterable[Sample]) -> list[TrainingImage]:
+    """The images that runs, and those before them, were trained on or chosen by, each once, besides one's
+    `own` images of train and val."""
+    known = {_identity(sample) for sample in own}
+    found = {_identity(image.sample): image for run in runs for image in training_images_of(run)}
+    return [image for key, image in found.items() if key not in known]
+
+
+def _identity(sample: Sample) -> tuple[str, str, str]:
+    return sample.dataset, sample.patient, sample.sha256
+
+
+def audit_against(
+    images: Sequence[TrainingImage], dataset: Dataset, *, chosen: np.ndarray | None = None
+) -> Leak:
+    """What a dataset, or its `chosen` images (images,), shares with images that a run was trained on or
     chosen by."""
-    images = training_images_of(run)
     hashes = hash_table([image.perceptual for image in images], [image.blank for image in images])
     return audit_between(dataset, [image.sample for image in images], hashes, chosen=chosen)[0]

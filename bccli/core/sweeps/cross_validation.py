@@ -1,23 +1,77 @@
-"""`--fold all`: a run per fold, and their out-of-fold predictions pooled."""
+"""`--fold all`: a run per fold, of whatever kind, and their out-of-fold predictions pooled."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bccli.core.data.dataset import Dataset
 from bccli.core.errors import UsageError
 from bccli.core.files import write_text
-from bccli.core.runs.run_folder import PREDICTIONS_FILE, RECIPE_FILE, Run, complete_run, load_run, open_run
+from bccli.core.runs.run_folder import (
+    PATCHES_FILE,
+    PREDICTIONS_FILE,
+    RECIPE_FILE,
+    Run,
+    complete_run,
+    load_run,
+    open_run,
+)
+from bccli.core.runs.run_info import FOLDS
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Design, default_cache, resolve
-from bccli.core.training.network import RunContext, train
+from bccli.core.training.network import RunContext, checked_job, train
 from bccli.core.training.recipe import to_recipe
 from bccli.core.training.run_contents import stored_figures, write_results
 
 # What is also given as mean and standard deviation over the folds.
 _SPREAD = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "loss")
+
+# The facts of the first fold that are those of all, where its kind has them.
+_SHARED = (
+    "backbone", "dataset", "protocol", "classes", "positive", "positive_origin", "beta_rows", "preparation",
+    "size", "parameters", "seed", "recipe", "images", "tree", "decide", "columns", "loss",
+    "label_smoothing",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The folds of a dataset as runs: what `make` makes of each, by its number, in a folder of its own.
+
+    `check` raises what would stop a fold before anything is made. `settings` are those by which two calls are
+    the same, `recipe` repeats them; more epochs may follow if they are `extendable`. `base` is the run of all
+    folds that they build upon, if there is one.
+    """
+
+    dataset: Dataset
+    make: Callable[[int, Path], Run]
+    check: Callable[[int], object]
+    settings: Mapping[str, Any]
+    recipe: str
+    extendable: bool = True
+    base: Path | None = None
+
+
+def cross_validate(folds: Folds, root: Path, context: RunContext) -> Run:
+    """Make the run of each fold in `root/fold-K`, and complete `root` with their pooled predictions.
+
+    All folds are checked before the first is made; complete ones are not made again. Raises what `make`
+    raises.
+    """
+    settings, numbers = {**folds.settings, "fold": "all", "data": folds.dataset.hash}, folds.dataset.folds
+    with open_run(root, FOLDS, settings, overwrite=context.overwrite, extendable=folds.extendable) as run:
+        if run is None:
+            context.watcher.note(f"{root} is complete; nothing to do")
+            return load_run(root)
+        for fold in range(numbers):
+            folds.check(fold)
+        members = [folds.make(fold, root / f"fold-{fold}") for fold in range(numbers)]
+        write_text(root / RECIPE_FILE, folds.recipe)
+        return _pool(folds, run, members)
 
 
 def train_folds(
@@ -29,71 +83,88 @@ def train_folds(
     cache: Path | None = None,
     models: ModelCache | None = None,
 ) -> Run:
-    """Train a run per fold in `root/fold-K` and complete `root` with their pooled test predictions.
+    """Train a run per fold by a design; what builds upon a run of all folds builds upon that of the same one.
 
-    Complete folds are not trained again. Raises what `network.train` raises.
+    Raises what `network.train` raises.
     """
+    check_folds(design, dataset)
+    resolved, _, weights = resolve(design)
+    folder, models = cache or default_cache(dataset, root), models or ModelCache()
+    inside = replace(context, overwrite=False)
+    folds = Folds(
+        dataset,
+        lambda fold, place: train(
+            replace(design, fold=fold), dataset, place, inside, cache=folder, models=models
+        ),
+        lambda fold: checked_job(replace(design, fold=fold), dataset, folder),
+        resolved.to_json(weights),
+        to_recipe(resolved, weights, "all"),
+        resolved.schedule.extendable,
+        design.base,
+    )
+    return cross_validate(folds, root, context)
+
+
+def check_folds(design: Design, dataset: Dataset) -> None:
+    """Raises UsageError where a dataset has no folds, or a design builds upon the run of one of them."""
+    require_folds(dataset)
+    if design.base is None:
+        return
+    info = load_run(design.base).info
+    fold = info.settings.get("fold")
+    if info.kind != FOLDS and fold is not None and info.data.hash == dataset.hash:
+        raise UsageError(
+            f"--fold all: {design.base} is the run of fold {fold}, which has learned from patients whom "
+            f"other folds test; name a run of all folds, or say --fold {fold}"
+        )
+
+
+def require_folds(dataset: Dataset) -> None:
+    """Raises UsageError where a dataset has no folds."""
     if not dataset.folds:
         raise UsageError("--fold all: this dataset has splits, not folds; prepare it with --folds")
-    resolved, _, weights = resolve(design)
-    settings = {**resolved.to_json(weights), "fold": "all", "data": dataset.hash}
-    cache, overwrite = cache or default_cache(dataset, root), context.overwrite
-    extendable = resolved.schedule.extendable
-    with open_run(root, "folds", settings, overwrite=overwrite, extendable=extendable) as run:
-        if run is None:
-            context.watcher.note(f"{root} is complete; nothing to do")
-            return load_run(root)
-        models = models or ModelCache()
-        inside = replace(context, overwrite=False)
-        members = [
-            train(
-                replace(design, fold=fold), dataset, root / f"fold-{fold}", inside, cache=cache, models=models
-            )
-            for fold in range(dataset.folds)
-        ]
-        write_text(root / RECIPE_FILE, to_recipe(resolved, weights, "all"))
-        return _pool(run, members)
 
 
-def _pool(run: Run, members: list[Run]) -> Run:
+def _pool(folds: Folds, run: Run, members: Sequence[Run]) -> Run:
     """The run of kind folds: predictions of each image by the fold that did not see it."""
     first = members[0].info.facts()
-    pooled: list[str] = []
-    for number, member in enumerate(members):
-        header, *lines = (
-            member.file(PREDICTIONS_FILE).read_text("utf-8", "surrogateescape").splitlines(keepends=True)
-        )
-        pooled += lines if number else [header, *lines]
-    write_text(run.root / PREDICTIONS_FILE, "".join(pooled))
-    shared = (
-        "backbone",
-        "dataset",
-        "protocol",
-        "classes",
-        "positive",
-        "positive_origin",
-        "beta_rows",
-        "preparation",
-        "data",
-        "size",
-        "parameters",
-        "seed",
-        "recipe",
-    )
-    facts = {key: first[key] for key in shared}
-    facts |= {
+    for name in (PREDICTIONS_FILE, PATCHES_FILE):
+        if name in members[0].info.files:
+            _join_tables(name, run, members)
+    facts = {
+        **{key: first[key] for key in _SHARED if key in first},
+        "data": {**first["data"], "path": os.path.relpath(folds.dataset.root, run.root)},
+        **({"base": os.path.relpath(folds.base, run.root)} if folds.base else {}),
+        "fold_kind": members[0].info.kind,
         "parts": [member.root.name for member in members],
-        "train_accuracy": _mean(members, "train_accuracy"),
-        "val_accuracy": _mean(members, "val_accuracy"),
+        "train_accuracy": _mean([member.info.train_accuracy for member in members]),
+        "val_accuracy": _mean([member.info.val_accuracy for member in members]),
         "leakage": _summed([member.info.leakage for member in members]),
         "spread": _spread(members),
     }
+    if members[0].info.patches:
+        facts["patches"] = _of_patches([member.info.patches for member in members])
     write_results(run.with_facts(**facts))
     return complete_run(run, facts)
 
 
-def _mean(members: list[Run], key: str) -> float:
-    return float(np.mean([getattr(member.info, key) for member in members]))
+def _join_tables(name: str, run: Run, members: Sequence[Run]) -> None:
+    """A table of the run with the rows of that of each member, whose columns are the same."""
+    tables = [member.file(name).read_text("utf-8", "surrogateescape") for member in members]
+    header = tables[0].partition("\n")[0]
+    write_text(run.root / name, f"{header}\n" + "".join(table.partition("\n")[2] for table in tables))
+
+
+def _of_patches(accuracies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The mean accuracies of patches, and what else stands beside them."""
+    means = {key: _mean([one[key] for one in accuracies]) for key in ("train_accuracy", "val_accuracy")}
+    return {**accuracies[0], **means}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean, None where a value is not known."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _summed(leaks: Sequence[Mapping[str, Mapping[str, int | None]]]) -> dict[str, dict[str, int | None]]:
@@ -103,7 +174,7 @@ def _summed(leaks: Sequence[Mapping[str, Mapping[str, int | None]]]) -> dict[str
     }
 
 
-def _spread(members: list[Run]) -> dict[str, dict[str, list[float | None]]]:
+def _spread(members: Sequence[Run]) -> dict[str, dict[str, list[float | None]]]:
     """Mean and standard deviation of each measure over the folds, for val and test."""
     result: dict[str, dict[str, list[float | None]]] = {}
     for split in ("val", "test"):

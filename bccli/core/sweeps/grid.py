@@ -12,7 +12,7 @@ from bccli.core.data.image_batches import Opener
 from bccli.core.errors import UsageError
 from bccli.core.models.weights import Weights
 from bccli.core.runs.run_folder import Run
-from bccli.core.sweeps.cross_validation import train_folds
+from bccli.core.sweeps.cross_validation import check_folds, train_folds
 from bccli.core.sweeps.sweep import Member, Rules, Sweep, run_sweep
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import DENSE, NO_BACKBONE, WORDS, Design, default_cache
@@ -66,6 +66,8 @@ def train_grid(
 
     Members of earlier calls with the same settings stay. Raises what `sweep.run_sweep` raises.
     """
+    for design in designs if folds else ():
+        check_folds(design, dataset)
     cache = cache or default_cache(dataset, root)
     plot_pool, models = Team(draw, 1), ModelCache()
     inside = replace(context, overwrite=False, open_images=Opener(), plot_pool=plot_pool)

@@ -17,8 +17,8 @@ from bccli.core.runs.run_folder import (
     RUN_FILE,
     Run,
     complete_run,
+    folds_of,
     load_run,
-    networks_of,
     open_run,
     reopen,
 )
@@ -216,7 +216,7 @@ def _add_spread(root: Path, rows: list[dict[str, Any]], members: Sequence[Member
     groups: dict[str, list[dict[str, float | None]]] = {}
     for row in rows:
         if row["status"] == "complete":
-            runs = networks_of(load_run(root / row["name"]))
+            runs = folds_of(load_run(root / row["name"]))
             groups.setdefault(group_of.get(row["name"], row["name"]), []).extend(map(_measured, runs))
     if all(len(trials) == 1 for trials in groups.values()):
         return

@@ -2,11 +2,13 @@
 
 import gc
 import hashlib
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
 from bccli.core.models.backbones import PREPROCESSING, build_backbone, build_extractor, standardising
 from bccli.core.models.copying import copy_weights
@@ -17,7 +19,7 @@ from bccli.core.models.splitting import Halves, split
 from bccli.core.models.tflite_export import HeadTemplates
 from bccli.core.models.weights import Weights
 from bccli.core.runs.run_folder import MODEL_FILE, load_run
-from bccli.core.training.design import Job, Tuning
+from bccli.core.training.design import Design, Job, Tuning
 from bccli.core.training.input_norm import Norm
 
 
@@ -186,6 +188,31 @@ def _free(network: Any, tuning: Tuning) -> dict[int, int]:
         for above, layer in enumerate(reversed(learning), 1)
         for variable in layer.trainable_variables
     }
+
+
+def learning_part(
+    design: Design, backbone: Backbone, size: tuple[int, int], classes: int
+) -> tuple[str | None, int]:
+    """The name of the first layer of a resolved design's backbone that learns, None where only the head does,
+    and how many parameters learn.
+
+    The network is built with random weights for images of `size` (width, height).
+    """
+    import keras
+
+    keras.backend.clear_session()  # or layers without names of their own would have others than in a run
+    network = build_backbone(backbone, size, Weights("none"))
+    if design.tuning:
+        _free(network, design.tuning)
+    else:
+        network.trainable = design.trainable != "none"
+    width = build_features(backbone, network, HEADS[design.head.kind].features).output_shape[-1]
+    head = build_head(design.head, width, classes)
+    first = next((layer.name for layer in network.layers if layer.trainable_weights), None)
+    if design.tuning:
+        first = network.layers[design.tuning.from_layer].name
+    learning = [*network.trainable_weights, *head.trainable_weights]
+    return first, sum(math.prod(weight.shape) for weight in learning)
 
 
 def take_over(tuning: Tuning, built: Built) -> None:

@@ -22,8 +22,9 @@ from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import Head, units
 from bccli.core.models.weights import Weights, find_weights
 from bccli.core.progress import Watcher
-from bccli.core.runs.run_folder import Run
-from bccli.core.training.input_norm import Norm
+from bccli.core.runs.run_folder import Run, load_run, network_hash, part_of_fold
+from bccli.core.runs.run_info import FOLDS
+from bccli.core.training.input_norm import Norm, norm_of
 from bccli.core.training.settings import SETTINGS, Schedule
 
 _NAMED = ("imagenet", "none", "run")
@@ -38,10 +39,11 @@ NO_BACKBONE = Backbone("none", "", "none", 0, 0, 0, smallest=16)
 
 @dataclass(frozen=True)
 class Tuning:
-    """Where a fine-tuning starts: the network run `base` and γ, the first layer of its backbone that learns.
+    """Where a fine-tuning starts: the run `base` of a network, or of one for each fold, and γ, the first
+    layer of its backbone that learns.
 
-    `base_hash` is that of its model.keras, `norm` what it takes out of its input. The base's head is
-    trained further unless `fresh_head`.
+    `base_hash` is that of its network, `norm` what it takes out of its input. The base's head is trained
+    further unless `fresh_head`.
     """
 
     base: Path
@@ -51,14 +53,22 @@ class Tuning:
     train_batch_norm: bool = False
     norm: Norm | None = None
 
+    def on(self, base: Run) -> "Tuning":
+        """The same from another run."""
+        return replace(self, base=base.root, base_hash=network_hash(base), norm=norm_of(base))
+
 
 @dataclass(frozen=True)
 class Fusing:
-    """Whose features of patches are fused to images: the network run `base`, by the hash of its
-    model.keras. The head's kind, a row of `fusion.methods.FUSIONS`, says how."""
+    """Whose features of patches are fused to images: the run `base` of a network, or of one for each fold, by
+    the hash of its network. The head's kind, a row of `fusion.methods.FUSIONS`, says how."""
 
     base: Path
     base_hash: str
+
+    def on(self, base: Run) -> "Fusing":
+        """The same of another run."""
+        return Fusing(base.root, network_hash(base))
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,24 @@ class Design:
         """The run that this one builds upon, if there is one."""
         start = self.tuning or self.fusing
         return start.base if start else None
+
+    @property
+    def builds_on_folds(self) -> bool:
+        """Whether it builds upon a run of all folds."""
+        return self.base is not None and load_run(self.base).info.kind == FOLDS
+
+    def of_fold(self, fold: int) -> "Design":
+        """The design of one fold: what builds upon a run of all folds builds upon that of the same fold.
+
+        Raises DataError where that run has no such fold.
+        """
+        base = part_of_fold(load_run(self.base), fold) if self.base else None
+        return replace(
+            self,
+            fold=fold,
+            tuning=self.tuning.on(base) if self.tuning and base else None,
+            fusing=self.fusing.on(base) if self.fusing and base else None,
+        )
 
     def values(self, weights: Weights) -> dict[str, Any]:
         """The value of each setting of the table, by its name; whatever else makes two runs the same is not
@@ -226,11 +254,10 @@ class Job:
         return self.design.augment is None or bool(self.design.views)
 
 
-def preview(design: Design, dataset: Dataset, fold: int | str | None) -> list[dict[str, Any]]:
+def preview(design: Design, dataset: Dataset, fold: int | None) -> list[dict[str, Any]]:
     """The table of a dry run: images and patients per split and class."""
-    split_codes = split_codes_of(dataset, 0 if fold == "all" else design.fold)
-    check_split_codes(dataset, split_codes)
-    _check_watched(design, dataset, split_codes)
+    split_codes = split_codes_of(dataset, fold)
+    check_images(design, dataset, split_codes)
     return counts_of(dataset, split_codes)
 
 
@@ -244,8 +271,7 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     design, backbone, weights = resolve(design)
     split_codes = split_codes_of(dataset, design.fold)
     units(design.head.output, len(dataset.classes))
-    check_split_codes(dataset, split_codes)
-    _check_watched(design, dataset, split_codes)
+    check_images(design, dataset, split_codes)
     used = [sample for sample, code in zip(dataset.samples, split_codes.tolist(), strict=True) if code >= 0]
     check_size(backbone, open_images(dataset.root, used).size)
     if design.classifier == DENSE:
@@ -260,6 +286,12 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     for sentence in leak_sentences({split: leak.to_json() for split, leak in leaks.items()}):
         watcher.warn(sentence)
     return Job(design, backbone, weights, dataset, split_codes, leaks, cache)
+
+
+def check_images(design: Design, dataset: Dataset, split_codes: np.ndarray) -> None:
+    """Raises DataError or UsageError where a design cannot be trained on images that are split so."""
+    check_split_codes(dataset, split_codes)
+    _check_watched(design, dataset, split_codes)
 
 
 def _check_watched(design: Design, dataset: Dataset, split_codes: np.ndarray) -> None:
@@ -284,9 +316,3 @@ def _without_val(schedule: Schedule, split_codes: np.ndarray, watcher: Watcher) 
         )
     watcher.warn("there are no val images: the last epoch's training loss decides which weights are kept")
     return replace(schedule, monitor="loss")
-
-
-def same_split(base: Run, job: Job) -> bool:
-    """Whether a job has the data and the fold of the run that it starts from."""
-    same_fold = base.info.settings.get("fold") == job.design.fold
-    return bool(base.info.data.hash == job.dataset.hash) and same_fold

@@ -12,26 +12,23 @@ from bccli.core.catalog import find_backbone, nearest
 from bccli.core.data.dataset import Dataset, load_dataset
 from bccli.core.data.node_subset import dataset_of_node
 from bccli.core.errors import DataError, UsageError
-from bccli.core.files import file_hash
 from bccli.core.models import backend
 from bccli.core.models.backbones import build_backbone
 from bccli.core.models.extractors import block_outputs
 from bccli.core.models.graph import operation_of
 from bccli.core.models.heads import Head
 from bccli.core.models.weights import Weights
-from bccli.core.runs.run_folder import MODEL_FILE, Run, load_run
+from bccli.core.runs.run_folder import Run, load_run, network_hash
 from bccli.core.training.design import Design, Tuning
-from bccli.core.training.input_norm import Norm
+from bccli.core.training.input_norm import norm_of
 
 
 def load_base(root: Path) -> Run:
-    """The run to start from. Raises DataError where it has no network of its own."""
+    """The run to start from, of a network or of one for each fold. Raises DataError where it has none."""
     run = load_run(root)
-    if run.info.kind == "folds":
-        folds = ", ".join(run.info.parts)
-        raise DataError(f"{root}: has a network for each fold; name one of them ({folds})")
-    if run.info.kind != "network":
-        raise DataError(f"{root}: is a {run.info.kind} without a backbone to train; name a network's run")
+    if not can_be_tuned(run):
+        kind = run.info.kind_within
+        raise DataError(f"{root}: is a {kind} without a backbone to train; name a network's run")
     return run
 
 
@@ -39,6 +36,11 @@ def data_root(base: Run, given: Path | None) -> Path | None:
     """Where the data to train on lies: what was `given`, else that of the base run, None for none."""
     known = base.info.data.path
     return given or ((base.root / known).resolve() if known else None)
+
+
+def can_be_tuned(run: Run) -> bool:
+    """Whether a run has a network, or one for each fold, whose backbone can be trained further."""
+    return run.info.kind_within == "network"
 
 
 def data_of(base: Run, given: Path | None) -> Dataset:
@@ -124,15 +126,15 @@ def design_of(
 ) -> Design:
     """The design of a fine-tuning: `design` with the base's network, and its head unless one is given, which
     is a fresh one even if it is alike."""
-    settings, norm = base.info.settings, base.info.norm
+    settings = base.info.settings
     own = Head(tuple(settings["dense"]), settings["dropout"], settings["output"], settings.get("head", "gap"))
     tuning = Tuning(
         base=base.root,
-        base_hash=file_hash(base.file(MODEL_FILE)),
+        base_hash=network_hash(base),
         from_layer=from_layer,
         fresh_head=head is not None,
         train_batch_norm=train_batch_norm,
-        norm=Norm(tuple(norm["mean"]), tuple(norm["deviation"])) if norm else None,
+        norm=norm_of(base),
     )
     return replace(
         design,

@@ -14,6 +14,7 @@ from bccli.core.data.image_batches import Images, decode_prepared
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
 from bccli.core.files import read_json, write_json
+from bccli.core.runs.run_folder import Run
 
 _AT_A_TIME = 256
 
@@ -24,6 +25,12 @@ class Norm:
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+
+
+def norm_of(run: Run) -> Norm | None:
+    """What a run takes out of its input besides what its backbone wants; None where that is nothing."""
+    norm = run.info.norm
+    return Norm(tuple(norm["mean"]), tuple(norm["deviation"])) if norm else None
 
 
 def learn_norm(samples: Sequence[Sample], images: Images, cache: Path) -> Norm:

@@ -40,7 +40,6 @@ from bccli.core.training.design import (
     Job,
     default_cache,
     plan_job,
-    same_split,
 )
 from bccli.core.training.features import FeatureKey, compute_features, key_of
 from bccli.core.training.input_norm import Norm, learn_norm
@@ -98,9 +97,7 @@ def train(
     Raises LeakageError, DataError, TrainingError, SettingsError, and Stopped after a signal.
     """
     watcher, overwrite = context.watcher, context.overwrite
-    job = plan_job(design, dataset, cache or default_cache(dataset, root), watcher)
-    if design.base:
-        _check_base(job, load_run(design.base), watcher)
+    job = checked_job(design, dataset, cache or default_cache(dataset, root), watcher)
     settings = {**job.design.to_json(job.weights), "data": dataset.hash}
     extendable = job.design.schedule.extendable
     kind = _kind(design)
@@ -113,19 +110,26 @@ def train(
             return make(job, run, context, models)
 
 
+def checked_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher = SILENT) -> Job:
+    """The job of a design, whose test images are new to all that it learns from and builds upon.
+
+    Raises LeakageError, DataError, UsageError.
+    """
+    if design.fold is not None:
+        design = design.of_fold(design.fold)
+    job = plan_job(design, dataset, cache, watcher)
+    if job.design.base:
+        allowed = design.allow_leakage or dataset.allows_leakage
+        base = load_run(job.design.base)
+        check_test_is_new(base, dataset, job.split_codes, allowed=allowed, watcher=watcher)
+    return job
+
+
 def _kind(design: Design) -> str:
     """The kind of run that a design makes."""
     if design.fusing:
         return "fusion"
     return "network" if design.classifier == DENSE else "classifier"
-
-
-def _check_base(job: Job, base: Run, watcher: Watcher) -> None:
-    """Raises LeakageError where test is not new to the run that is built upon."""
-    if same_split(base, job):
-        return
-    allowed = job.design.allow_leakage or job.dataset.allows_leakage
-    check_test_is_new(base, job.dataset, job.split_codes == TEST, allowed=allowed, watcher=watcher)
 
 
 def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | None = None) -> Run:

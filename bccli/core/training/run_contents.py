@@ -37,12 +37,13 @@ from bccli.core.runs.run_folder import (
     Run,
     complete_run,
     load_run,
-    networks_of,
+    remove_files,
+    runs_within,
 )
 from bccli.core.runs.run_info import TrainingData
-from bccli.core.runs.training_images import training_images_in, training_images_of, write_training_images
+from bccli.core.runs.training_images import from_elsewhere, training_images_in, write_training_images
 from bccli.core.training.checkpoint import Progress
-from bccli.core.training.design import Job, same_split
+from bccli.core.training.design import Job
 from bccli.core.training.loop import Fit
 from bccli.core.training.plots import Drawing, draw_curves, draw_results, drawn
 from bccli.core.training.recipe import to_recipe
@@ -92,8 +93,8 @@ def stored_figures(run: Run) -> list[Figures]:
 
 
 def keeps_network(run: Run) -> bool:
-    """Whether a run, or each of its folds, can still answer for images."""
-    return all(one.info.network_kept for one in networks_of(run))
+    """Whether a run, with all that lie in it, can still answer for images."""
+    return all(one.info.network_kept for one in runs_within(run))
 
 
 def forget_network(run: Run) -> None:
@@ -101,17 +102,17 @@ def forget_network(run: Run) -> None:
 
     The state of a head on a frozen backbone stays, too: it is small, and enough to make the network again.
     """
-    for one in networks_of(run):
+    for one in runs_within(run):
         if one.info.network_kept:
             gone = (
                 NETWORK_FILES
                 if one.info.settings.get("trainable") == "none"
                 else (*NETWORK_FILES, STATE_FILE)
             )
-            files = {name: digest for name, digest in one.info.files.items() if name not in gone}
-            one.with_facts(files=files, network_kept=False).write_info()
-            for name in gone:
-                (one.root / name).unlink(missing_ok=True)
+            files = one.info.files.items()
+            left = {name: digest for name, digest in files if name.partition("/")[0] not in gone}
+            one.with_facts(files=left, network_kept=False).write_info()
+            remove_files(one.root, gone)
 
 
 class Curves:
@@ -238,8 +239,8 @@ def keep_extractor(root: Path, extractor: Any, images: Images, watcher: Watcher)
 def write_origins(job: Job, run: Run) -> None:
     """seen.csv, all that the run and those before it were made with, and recipe.toml."""
     rows = training_images_in(job.dataset.samples, job.split_codes, hashes_of(job.dataset, job.cache))
-    if job.design.base and not same_split(base := load_run(job.design.base), job):
-        rows += training_images_of(base)
+    if job.design.base:
+        rows += from_elsewhere([load_run(job.design.base)], [row.sample for row in rows])
     write_training_images(run, rows)
     write_text(run.root / RECIPE_FILE, to_recipe(job.design, job.weights, job.design.fold))
 
@@ -257,7 +258,7 @@ def some_images(images: Images) -> np.ndarray:
 
 def facts_of(job: Job, root: Path) -> dict[str, Any]:
     """The facts of the data and the design that run.json holds beyond the settings."""
-    info = job.dataset.info
+    info, base = job.dataset.info, job.design.base
     return {
         "backbone": job.backbone.name,
         "dataset": info.dataset,
@@ -270,6 +271,7 @@ def facts_of(job: Job, root: Path) -> dict[str, Any]:
         ).to_json(),
         "leakage": {split: leak.to_json() for split, leak in job.leaks.items()},
         "seed": job.design.schedule.seed,
+        **({"base": os.path.relpath(base, root)} if base else {}),
     }
 
 

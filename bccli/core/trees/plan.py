@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from bccli.core.data.node_subset import subset_of
 from bccli.core.data.split_codes import check_split_codes, split_codes_of
 from bccli.core.errors import UsageError
 from bccli.core.files import to_toml
-from bccli.core.runs.run_folder import Run
+from bccli.core.runs.run_folder import Run, part_of_fold
 from bccli.core.training.design import Design, resolve
 from bccli.core.training.recipe import recipe_values
 
@@ -55,6 +55,16 @@ class NodeSettings:
         """Whether more epochs begin like fewer ones."""
         return self.second is None and self.design.schedule.extendable
 
+    def of_fold(self, fold: int) -> "NodeSettings":
+        """The same for one fold."""
+        return replace(self, design=replace(self.design, fold=fold))
+
+    def with_seed_from(self, offset: int) -> "NodeSettings":
+        """The same with a seed that is so much larger."""
+        schedule = self.design.schedule
+        seeded = replace(schedule, seed=schedule.seed + offset)
+        return replace(self, design=replace(self.design, schedule=seeded))
+
 
 @dataclass(frozen=True)
 class ReusedRun:
@@ -68,6 +78,10 @@ class ReusedRun:
         """A hash of the run's files and of its data."""
         known = [sorted(self.run.info.files.items()), self.data.hash if self.data else ""]
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+    def of_fold(self, fold: int) -> "ReusedRun":
+        """The run of one fold, where it is one of all folds. Raises DataError for a fold too many."""
+        return ReusedRun(part_of_fold(self.run, fold), self.data)
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,28 @@ class Plan:
     def settings_of(self, name: str) -> NodeSettings:
         """How a node is trained."""
         return self.own.get(name, self.node_settings)
+
+    @property
+    def extendable(self) -> bool:
+        """Whether more epochs begin like fewer ones, in all nodes."""
+        return all(self.settings_of(node.name).extendable for node in self.tree.inner)
+
+    def of_fold(self, fold: int) -> "Plan":
+        """The plan of the tree of one fold."""
+        return replace(
+            self,
+            node_settings=self.node_settings.of_fold(fold),
+            own={name: own.of_fold(fold) for name, own in self.own.items()},
+            reused_runs={name: reused.of_fold(fold) for name, reused in self.reused_runs.items()},
+        )
+
+    def with_seeds_from(self, offset: int) -> "Plan":
+        """The plan with seeds that are so much larger, those of nodes of their own, too."""
+        return replace(
+            self,
+            node_settings=self.node_settings.with_seed_from(offset),
+            own={name: own.with_seed_from(offset) for name, own in self.own.items()},
+        )
 
     @property
     def trained(self) -> tuple[Tree, ...]:
@@ -107,21 +143,23 @@ class Plan:
         }
 
 
-def to_recipe(plan: Plan) -> str:
-    """The [hierarchy] table that repeats the run; composed nodes are in the folders beside it."""
+def to_recipe(plan: Plan, fold: int | str | None) -> str:
+    """The [hierarchy] table that repeats the run; composed nodes are in the folders beside it, those of all
+    folds where they were."""
     resolved, _, weights = resolve(plan.node_settings.design)
     second = plan.node_settings.second
     values = {
         "tree": str(plan.tree),
         "decide": plan.decide,
-        **recipe_values(resolved, weights, resolved.fold),
+        **recipe_values(resolved, weights, fold),
         "from-layer": second.from_layer if second else None,
         "tune-epochs": second.epochs if second else None,
         "tune-lr": second.lr if second else None,
         "train-batch-norm": second.train_batch_norm if second else None,
         "node": [f"{name}={recipe}" for name, recipe in plan.recipes.items()] or None,
         "compose": [
-            f"{name}={name}" + (f"@{reused.data.root.resolve()}" if reused.data else "")
+            f"{name}={reused.run.root.resolve() if fold == 'all' else name}"
+            + (f"@{reused.data.root.resolve()}" if reused.data else "")
             for name, reused in plan.reused_runs.items()
         ]
         or None,
@@ -129,9 +167,9 @@ def to_recipe(plan: Plan) -> str:
     return to_toml("hierarchy", values)
 
 
-def preview(plan: Plan, dataset: Dataset) -> list[dict[str, Any]]:
+def preview(plan: Plan, dataset: Dataset, fold: int | None) -> list[dict[str, Any]]:
     """The table of a dry run: images and patients per node, split and child."""
-    codes = split_codes_of(dataset, plan.node_settings.design.fold)
+    codes = split_codes_of(dataset, fold)
     rows = []
     for node in plan.tree.inner:
         subset, indices = subset_of(dataset, plan.tree, node)

@@ -18,9 +18,11 @@ from bccli.core.prediction.run_predictor import (
     Averaging,
     ImagePatches,
     InputSpec,
+    MeanOfFolds,
     Prediction,
     RunPredictor,
     input_spec_of,
+    load_mean_of_folds,
     load_run_predictor,
 )
 from bccli.core.runs.run_folder import Run, load_run
@@ -84,6 +86,41 @@ class TreePredictor:
             shares = found.probabilities if isinstance(found, Prediction) else found
             answers |= {name: shares[:, list(columns)] for name, columns in several.nodes}
         return answers
+
+
+@dataclass(frozen=True)
+class FoldsOfTrees:
+    """The trees of all folds: the mean of their leaves' probabilities, and the most probable one as label.
+
+    The answers of nodes are those that such means come from.
+    """
+
+    tree: Tree
+    folds: MeanOfFolds
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The leaves, in the order of the probabilities."""
+        return self.folds.classes
+
+    @property
+    def specs(self) -> tuple[InputSpec, ...]:
+        """Those of all nodes of all trees."""
+        return self.folds.specs
+
+    def __call__(
+        self, images: Sequence[Sequence[ImagePatches]], flips: Sequence[Flip], step: int
+    ) -> Prediction:
+        """The leaves' probabilities, the labels among them, and the answers of each node."""
+        probabilities = self.folds(images, flips, step)
+        answers = answers_behind(self.tree, probabilities, self.classes)
+        return Prediction(probabilities, probabilities.argmax(axis=1), to_columns(self.tree, answers))
+
+
+def load_folds_of_trees(run: Run, engine: Engine, tempered: bool) -> FoldsOfTrees:
+    """The predictor of a run of all folds, each of kind tree."""
+    tree = parse_tree(run.info.tree, f"{run.root}")
+    return FoldsOfTrees(tree, load_mean_of_folds(run, engine, tempered))
 
 
 def _single_patches(images: Sequence[ImagePatches]) -> list[ImagePatches]:

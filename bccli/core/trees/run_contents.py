@@ -18,7 +18,7 @@ from bccli.core.prediction.run_predictor import Prediction
 from bccli.core.runs.predictions import write_predictions
 from bccli.core.runs.run_folder import PREDICTIONS_FILE, RECIPE_FILE, Run, complete_run
 from bccli.core.runs.run_info import TrainingData
-from bccli.core.runs.training_images import training_images_in, training_images_of, write_training_images
+from bccli.core.runs.training_images import from_elsewhere, training_images_in, write_training_images
 from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import write_results
 from bccli.core.trees.node_predictions import Networks, answers_of_node
@@ -43,7 +43,7 @@ def complete_tree(
     columns = {**prediction.columns, **located.columns}
     _write_predictions(run, tree_data, replace(prediction, columns=columns))
     _write_training_images(run, tree_data, [nodes[name] for name in plan.reused_runs])
-    write_text(run.root / RECIPE_FILE, to_recipe(plan))
+    write_text(run.root / RECIPE_FILE, to_recipe(plan, plan.node_settings.design.fold))
     dataset, samples = tree_data.dataset, tree_data.samples
     labels = np.array([dataset.classes.index(sample.label) for sample in samples])
     correct = prediction.labels == labels
@@ -114,7 +114,7 @@ def _write_training_images(run: Run, tree_data: TreeData, reused: Sequence[Run])
     """The tree's own images of train and val, and those of the runs that are reused."""
     hashes = hashes_of(tree_data.dataset, tree_data.cache)
     rows = training_images_in(tree_data.dataset.samples, tree_data.split_codes, hashes)
-    others = [row for other in reused for row in training_images_of(other)]
+    others = from_elsewhere(reused, (row.sample for row in rows))
     write_training_images(run, [*rows, *others])
 
 

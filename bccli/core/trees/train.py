@@ -30,11 +30,10 @@ def train_tree(
     Raises what `network.train` raises.
     """
     watcher = context.watcher
-    _refuse_own_nodes(plan, root, overwrite=context.overwrite)
+    refuse_own_nodes(plan, root, overwrite=context.overwrite)
     tree_data = prepare_tree_data(plan, dataset, cache or default_cache(dataset, root), watcher)
     settings = {**plan.to_json(), "data": dataset.hash}
-    extendable = all(plan.settings_of(node.name).extendable for node in plan.tree.inner)
-    with open_run(root, "tree", settings, overwrite=context.overwrite, extendable=extendable) as run:
+    with open_run(root, "tree", settings, overwrite=context.overwrite, extendable=plan.extendable) as run:
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
@@ -52,7 +51,7 @@ def train_tree(
             return complete_tree(plan, tree_data, run, nodes, networks, context)
 
 
-def _refuse_own_nodes(plan: Plan, root: Path, *, overwrite: bool) -> None:
+def refuse_own_nodes(plan: Plan, root: Path, *, overwrite: bool) -> None:
     """Raises UsageError where a run is to be composed of one that lies in it, and is about to be replaced."""
     inside = [
         reused.run.root

@@ -14,14 +14,14 @@ from bccli.core.data.label_tree import Tree
 from bccli.core.data.leakage import Leak, leak_sentences
 from bccli.core.data.manifest import Sample
 from bccli.core.data.node_subset import subset_of
-from bccli.core.data.split_codes import TEST, TRAIN, check_split_codes, split_codes_of
+from bccli.core.data.split_codes import TRAIN, check_split_codes, split_codes_of
 from bccli.core.errors import DataError
 from bccli.core.evaluation.external import check_input_spec
 from bccli.core.evaluation.reused_runs import check_test_is_new
 from bccli.core.kinds import KINDS
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import units
-from bccli.core.progress import Watcher
+from bccli.core.progress import SILENT, Watcher
 from bccli.core.trees.plan import Plan, ReusedRun
 
 
@@ -55,7 +55,7 @@ class TreeData:
         return self.split_codes[self.used]
 
 
-def prepare_tree_data(plan: Plan, dataset: Dataset, cache: Path, watcher: Watcher) -> TreeData:
+def prepare_tree_data(plan: Plan, dataset: Dataset, cache: Path, watcher: Watcher = SILENT) -> TreeData:
     """Check what can be checked before anything is trained. Raises DataError, UsageError, LeakageError."""
     split_codes = split_codes_of(dataset, plan.node_settings.design.fold)
     if not (split_codes >= 0).any():
@@ -95,7 +95,7 @@ def _check_reused(
         )
     if run.info.kind not in KINDS:
         raise DataError(f"{run.root}: is a {run.info.kind}, which cannot be a node; name another run")
-    if run.info.kind == "fusion":
+    if run.info.kind_within == "fusion":
         raise DataError(
             f"{run.root}: answers for an image as a whole, and a node for each of its patches; "
             "compose it of another run"
@@ -103,7 +103,7 @@ def _check_reused(
     check_input_spec(run, reused.data or dataset, watcher)
     if reused.data:
         matching_images(node, reused.data, tree_data)
-    check_test_is_new(run, dataset, tree_data.split_codes == TEST, allowed=allowed, watcher=watcher)
+    check_test_is_new(run, dataset, tree_data.split_codes, allowed=allowed, watcher=watcher)
 
 
 def matching_images(node: Tree, data: Dataset, tree_data: TreeData) -> list[Sample | None]:
