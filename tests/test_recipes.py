@@ -316,6 +316,7 @@ EXPECTED: dict[str, dict[str, dict[str, object]]] = {
             "ratios": "60/15/25",
         },
         "prepare.paper": {"split-by": "magnification", "test-magnification": "40", "ratios": "1/0/0"},
+        "train.paper": {"watch-test": True},
         "train": {
             "backbone": "resnet50",
             "weights": "imagenet",

@@ -118,6 +118,7 @@ def design_options(settings: dict[str, Any]) -> dict[str, Any]:
         "augment": find_policy(settings["augment"]) if settings["augment"] else None,
         "views": settings["views"],
         "augment_val": settings["augment_val"],
+        "watch_test": settings["watch_test"],
     }
 
 

@@ -29,10 +29,24 @@ def _on_images(title: str, row: Figures) -> Iterator[str]:
         yield f"{title}: {sentence}"
     if row["patients"] is None and row["n"]:
         yield f"{title}: patients unknown"
+    if (watched := row["watched_test"]) is not None:
+        yield f"{title}: {_watched(watched)}"
     if row["merged"]:
         yield f"{title}: {row['merged']}"
     for remark in row["remarks"] or ():
         yield f"{title}: {remark}"
+
+
+def _watched(late: Mapping[str, Any]) -> str:
+    """That test was watched, and what it came to in late epochs, where that is known."""
+    what = "test was watched in each epoch of training, and nothing was chosen by it"
+    if not late:
+        return what
+    return (
+        f"{what}; in its epochs {late['first_epoch']} to {late['last_epoch']} it has an accuracy of "
+        f"{late['mean_accuracy']:.4f} on average, and of {late['best_accuracy']:.4f} at best (epoch "
+        f"{late['best_epoch']})"
+    )
 
 
 def _on_decisions(title: str, row: Figures) -> Iterator[str]:

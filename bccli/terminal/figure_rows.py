@@ -13,7 +13,7 @@ from bccli.terminal.figure_remarks import remarks
 
 _NESTED = frozenset(
     {"classes", "confusion_matrix", "per_class", "ci", "ci_error", "ci_left_out", "calibration", "leakage",
-     "reasons", "remarks", "threshold", "fusion", "folds", "paper", "tree"}
+     "reasons", "remarks", "threshold", "fusion", "folds", "paper", "tree", "watched_test"}
 )  # fmt: skip
 _LEAKS = ("patients", "identical", "near_duplicates", "children")
 

@@ -209,7 +209,11 @@ def _groups(asked: Measurement, rows: Predictions) -> tuple[Figures, ...]:
         )
     values = np.array([value if known_patient(value) else "" for value in rows.further[name]], object)
     return tuple(
-        replace(_figures(asked, rows.where(values == value))[1], group=f"{name} {value or 'unknown'}")
+        replace(
+            _figures(asked, rows.where(values == value))[1],
+            group=f"{name} {value or 'unknown'}",
+            watched_test=None,
+        )
         for value in sorted(set(values.tolist()), key=_as_number)
     )
 

@@ -63,6 +63,7 @@ class Subject:
     def on_val(self) -> "Subject":
         """The same run on its images of val."""
         leakage = {"leakage": self.run.info.leakage.get("val")} if self.run else {}
+        leakage["watched_test"] = None
         return replace(
             self,
             predictions=self.val or self.predictions.of_split("val"),
@@ -113,11 +114,18 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
             "val_accuracy": info.val_accuracy,
             "beta_rows": info.beta_rows,
             "recipe": info.recipe,
+            "watched_test": _watched(info) if split == "test" else None,
         },
         run=run,
         tree=parse_tree(info.tree, str(run.root)) if info.tree else None,
         decide=info.decide or None,
     )
+
+
+def _watched(info: RunInfo) -> Mapping[str, Any] | None:
+    """What test came to in late epochs where it was watched; without numbers where there are several
+    trainings."""
+    return info.watched_test or ({} if info.settings.get("watch_test") else None)
 
 
 def _loss(info: RunInfo) -> Loss:

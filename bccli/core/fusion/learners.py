@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from bccli.core import interruption
-from bccli.core.data.split_codes import TRAIN, VAL
+from bccli.core.data.split_codes import TEST, TRAIN, VAL
 from bccli.core.errors import DivergedError, TrainingError
 from bccli.core.files import replacing_file
 from bccli.core.fusion.fusion_data import FusionData
 from bccli.core.fusion.fusion_file import Stored
 from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Network, Rule
 from bccli.core.fusion.networks import standardise_by
+from bccli.core.metrics.watched_test import watched_test
 from bccli.core.models.heads import OUTPUTS, units
 from bccli.core.models.tflite_export import TOLERANCE, largest_difference
 from bccli.core.runs.run_folder import CLASSIFIER_FILE, FUSION_MODEL_FILE, STATE_FILE, Run
@@ -102,6 +103,7 @@ def _train(way: Network, data: FusionData, run: Run, context: RunContext) -> Lea
         np.flatnonzero(data.split_codes == TRAIN),
         np.flatnonzero(data.split_codes == VAL),
         design.augment_val,
+        np.flatnonzero((data.split_codes == TEST) & design.watch_test),
     )
     fit = Fit(
         network, examples, design.schedule, run.root / STATE_FILE,
@@ -119,7 +121,11 @@ def _train(way: Network, data: FusionData, run: Run, context: RunContext) -> Lea
     with replacing_file(run.root / FUSION_MODEL_FILE) as temporary:
         whole.save(temporary)
     stored = _stored(data, arrays=arrays, layers=len(sizes), output=head.output)
-    facts = {"kept_epoch": fit.progress.kept_epoch, "epochs_trained": fit.progress.epoch}
+    facts = {
+        "kept_epoch": fit.progress.kept_epoch,
+        "epochs_trained": fit.progress.epoch,
+        "watched_test": watched_test(fit.progress.history),
+    }
     return Learned(fuser, stored, whole.layers, int(whole.count_params()), fit.progress, facts)
 
 

@@ -108,4 +108,4 @@ def design_of(
         plain = replace(plain, class_weights=schedule.class_weights)
     else:
         design = replace(design, augment=None, views=None)
-    return replace(design, head=Head(kind=name), schedule=plain, augment_val=False)
+    return replace(design, head=Head(kind=name), schedule=plain, augment_val=False, watch_test=False)

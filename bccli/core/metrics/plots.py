@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Target: TypeAlias = str | PathLike[str] | IO[bytes]
 
-BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#666666"
-COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+COLOURS = (BLUE, VERMILLION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
 
 DOTS_PER_INCH = 150
@@ -38,10 +38,10 @@ CHARACTER = 0.62
 
 
 def plot_curves(history: Sequence[Mapping[str, Any]], path: Target, *, kept_epoch: int | None = None) -> None:
-    """Loss and accuracy per epoch, for train and where measured for val.
+    """Loss and accuracy per epoch, for train and where measured for val and test.
 
-    `history` has a mapping per epoch with `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`; what
-    is missing, None or not finite is a gap. `kept_epoch` is marked.
+    `history` has a mapping per epoch with `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`, and
+    perhaps the same of test; what is missing, None or not finite is a gap. `kept_epoch` is marked.
     """
     figure = new_figure()
     epochs = _series(history, "epoch")
@@ -49,10 +49,12 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: Target, *, kept_epoc
     for axes, name in ((losses, "loss"), (accuracies, "accuracy")):
         _plot_curve(axes, epochs, _series(history, name), "train", BLUE, "-")
         _plot_curve(axes, epochs, _series(history, f"val_{name}"), "val", VERMILLION, "--")
+        _plot_curve(axes, epochs, _series(history, f"test_{name}"), "test, watched", GREEN, "-.")
         if kept_epoch is not None:
             axes.axvline(kept_epoch, color=GREY, linestyle=":", label=f"kept: epoch {kept_epoch}")
         label_epochs(axes, epochs, name)
-    _scale_loss(losses, [*_series(history, "loss"), *_series(history, "val_loss")])
+    names = ("loss", "val_loss", "test_loss")
+    _scale_loss(losses, [loss for name in names for loss in _series(history, name)])
     handles, labels = losses.get_legend_handles_labels()
     if handles:
         middle = (4.7 + 3.8) / 2 / 3.8

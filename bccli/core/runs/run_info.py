@@ -46,7 +46,8 @@ class RunInfo(StoredInfo):
     up to `files`, too, of which `size` is (width, height). The fields behind them are those of some kinds
     or states only:
 
-    * networks: `norm`, `litert` (how model.tflite came out), `kept_epoch` and `epochs_trained`;
+    * networks: `norm`, `litert` (how model.tflite came out), `kept_epoch`, `epochs_trained`, and what test
+      came to in late epochs where it was watched (`watched_test`);
     * networks and classifiers: `network_kept`, false where the network was removed;
     * classifiers: `fitted`, the settings that were chosen;
     * folds and trees: `parts`, the folders of their members; folds have `spread`, the deviation over them;
@@ -86,6 +87,7 @@ class RunInfo(StoredInfo):
     litert: Mapping[str, Any] | None = None
     kept_epoch: int | None = None
     epochs_trained: int | None = None
+    watched_test: Mapping[str, Any] | None = None
     network_kept: bool = True
     fitted: Mapping[str, Any] | None = None
     parts: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from bccli.core.data.audit import audit, refuse_leakage
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import open_images
 from bccli.core.data.leakage import Leak, leak_sentences
-from bccli.core.data.split_codes import VAL, check_split_codes, counts_of, split_codes_of
+from bccli.core.data.split_codes import TEST, VAL, check_split_codes, counts_of, split_codes_of
 from bccli.core.errors import DataError, UsageError, WeightsError
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import Head, units
@@ -76,6 +76,7 @@ class Design:
     augment: Policy | None = None
     views: int | None = None
     augment_val: bool = False
+    watch_test: bool = False
     tuning: Tuning | None = None
     fusing: Fusing | None = None
     classifier: str = DENSE
@@ -167,7 +168,12 @@ def _classified(design: Design) -> Design:
         )
     schedule = Schedule(seed=design.schedule.seed, class_weights=design.schedule.class_weights)
     return replace(
-        design, trainable="none", head=Head(kind=design.head.kind), schedule=schedule, augment_val=False
+        design,
+        trainable="none",
+        head=Head(kind=design.head.kind),
+        schedule=schedule,
+        augment_val=False,
+        watch_test=False,
     )
 
 
@@ -224,6 +230,7 @@ def preview(design: Design, dataset: Dataset, fold: int | str | None) -> list[di
     """The table of a dry run: images and patients per split and class."""
     split_codes = split_codes_of(dataset, 0 if fold == "all" else design.fold)
     check_split_codes(dataset, split_codes)
+    _check_watched(design, dataset, split_codes)
     return counts_of(dataset, split_codes)
 
 
@@ -238,6 +245,7 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     split_codes = split_codes_of(dataset, design.fold)
     units(design.head.output, len(dataset.classes))
     check_split_codes(dataset, split_codes)
+    _check_watched(design, dataset, split_codes)
     used = [sample for sample, code in zip(dataset.samples, split_codes.tolist(), strict=True) if code >= 0]
     check_size(backbone, open_images(dataset.root, used).size)
     if design.classifier == DENSE:
@@ -252,6 +260,19 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     for sentence in leak_sentences({split: leak.to_json() for split, leak in leaks.items()}):
         watcher.warn(sentence)
     return Job(design, backbone, weights, dataset, split_codes, leaks, cache)
+
+
+def _check_watched(design: Design, dataset: Dataset, split_codes: np.ndarray) -> None:
+    """Raises UsageError where test is to be watched and must not be, or is not there."""
+    if not design.watch_test or design.classifier != DENSE:
+        return
+    if not dataset.allows_leakage:
+        raise UsageError(
+            f"--watch-test: {dataset.root} was prepared with --protocol {dataset.info.protocol}, under which "
+            "test is looked at once, after training; leave it out, or prepare with --protocol paper"
+        )
+    if not (split_codes == TEST).any():
+        raise UsageError(f"--watch-test: {dataset.root} has no test images to watch; leave it out")
 
 
 def _without_val(schedule: Schedule, split_codes: np.ndarray, watcher: Watcher) -> Schedule:

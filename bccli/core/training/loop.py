@@ -9,7 +9,7 @@ as one that was not.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ from bccli.core.training.trainee import Trainee, inference_step, training_steps
 class Examples:
     """Inputs and truth; `train` and `val` are positions in them, `labels` class numbers.
 
-    With `augmented_val`, val is augmented as train is, as Keras's generators have it.
+    With `augmented_val`, val is augmented as train is, as Keras's generators have it. `watched_test` are the
+    positions of test if it is to be reported in each epoch, and none otherwise.
     """
 
     inputs: Inputs
@@ -41,6 +42,7 @@ class Examples:
     train: np.ndarray
     val: np.ndarray
     augmented_val: bool = False
+    watched_test: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 class Fit:
@@ -141,13 +143,14 @@ class Fit:
         self.trainee.sums.numpy()  # a GPU is still at work
         self._pace.add(time.monotonic() - began)
         row = self._measure_epoch()
+        watched = self._watch_test()
         rate = {"lr": float(self.trainee.rate.numpy())} if self.schedule.rates.changing else {}
         progress.epoch, progress.step = progress.epoch + 1, 0
-        progress.history.append({"epoch": progress.epoch, **row, **rate})
+        progress.history.append({"epoch": progress.epoch, **row, **watched, **rate})
         if progress.judge(row, self.schedule):
             self.trainee.keep_weights()
         self.trainee.forget_sums()
-        self.watcher.epoch(progress.epoch, self.schedule.epochs, row, progress.kept_epoch)
+        self.watcher.epoch(progress.epoch, self.schedule.epochs, row | watched, progress.kept_epoch)
         self.on_epoch(progress.history[-1])
         if is_whole:
             self._foretell(time.monotonic() - began - self._pace.compiling)
@@ -225,8 +228,6 @@ class Fit:
         )
 
     def _validate(self) -> dict[str, Any]:
-        from bccli.core.metrics.losses import mean_loss
-
         val, inputs, size = (
             self.examples.val,
             self.examples.inputs,
@@ -237,14 +238,25 @@ class Fit:
             if self.examples.augmented_val
             else inputs.batches(val, size)
         )
+        return self._measure("val", val, batches)
+
+    def _watch_test(self) -> dict[str, Any]:
+        """The figures of test as it is, for people to see: nothing is decided by them."""
+        test, size = self.examples.watched_test, self.schedule.batch_size * self.steps_per_call
+        return self._measure("test", test, self.examples.inputs.batches(test, size)) if len(test) else {}
+
+    def _measure(self, split: str, positions: np.ndarray, batches: Iterator[Any]) -> dict[str, Any]:
+        """Loss and accuracy of a split by the weights of now; a signal is obeyed between two batches."""
+        from bccli.core.metrics.losses import mean_loss
+
+        schedule, labels = self.schedule, self.examples.labels[positions]
         probabilities = self._predict_all(batches, stoppable=True)
-        labels = self.examples.labels[self.examples.val]
         hits = probabilities.argmax(axis=1) == labels
         return {
-            "val_loss": mean_loss(
-                labels, probabilities, self.schedule.loss, label_smoothing=self.schedule.label_smoothing
+            f"{split}_loss": mean_loss(
+                labels, probabilities, schedule.loss, label_smoothing=schedule.label_smoothing
             ),
-            "val_accuracy": float(hits.mean()),
+            f"{split}_accuracy": float(hits.mean()),
         }
 
     def save(self) -> None:

@@ -189,7 +189,7 @@ def _start(job: Job, run: Run, context: RunContext) -> None:
 
 
 def _examples(job: Job, images: Images, split_codes: np.ndarray, inputs: Inputs) -> Examples:
-    """The examples of train and val among the images."""
+    """The examples of train and val among the images, and those of test where it is watched."""
     return Examples(
         inputs,
         np.array([job.dataset.classes.index(sample.label) for sample in images.samples]),
@@ -197,6 +197,7 @@ def _examples(job: Job, images: Images, split_codes: np.ndarray, inputs: Inputs)
         np.flatnonzero(split_codes == TRAIN),
         np.flatnonzero(split_codes == VAL),
         job.design.augment_val,
+        np.flatnonzero((split_codes == TEST) & job.design.watch_test),
     )
 
 

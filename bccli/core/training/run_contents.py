@@ -20,6 +20,7 @@ from bccli.core.evaluation.run_figures import figures_of
 from bccli.core.files import read_json, replacing, replacing_file, write_json, write_text
 from bccli.core.metrics.figures import Figures
 from bccli.core.metrics.overfitting import accuracies
+from bccli.core.metrics.watched_test import watched_test
 from bccli.core.models.tflite_export import HeadTemplates, ReplaceableHead, export
 from bccli.core.progress import Watcher
 from bccli.core.runs.predictions import read_any, write_predictions
@@ -164,6 +165,7 @@ def finish(
         "parameters": int(whole.count_params()),
         "kept_epoch": fit.progress.kept_epoch,
         "epochs_trained": fit.progress.epoch,
+        "watched_test": watched_test(fit.progress.history),
         **accuracies(
             probabilities.argmax(axis=1) == fit.examples.labels,
             samples,

@@ -214,6 +214,14 @@ _OF_THE_DATA = (
         default=False,
         jobs=STEPS,
     ),
+    Setting(
+        "watch_test",
+        Switch(),
+        "Of data of --protocol paper, report the loss and accuracy of test in each epoch, too; nothing is "
+        "chosen by them.",
+        default=False,
+        jobs=STEPS,
+    ),
     Setting("fold", Fold(), "The fold to test on, or all in turn.", metavar="K|all"),
 )
 
