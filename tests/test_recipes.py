@@ -283,10 +283,16 @@ def test_the_recipe_of_all_folds_repeats_them(bccli: Bccli, folds: Path, tmp_pat
 
 # The papers' values
 
+_PLATEAU = {"schedule": "plateau", "decay": 0.5, "decay-epochs": 3}
 EXPECTED: dict[str, dict[str, dict[str, object]]] = {
     "bcnet": {
         "prepare": {"size": "224x224", "fit": "stretch", "split-by": "patient", "ratios": "60/20/20"},
-        "prepare.paper": {"split-by": "image", "holdout": 21, "ratios": "75/25/0"},
+        "prepare.paper": {
+            "split-by": "image",
+            "holdout": 21,
+            "ratios": "75/25/0",
+            "interpolation": "nearest",
+        },
         "train": {
             "backbone": "vgg16",
             "weights": "imagenet",
@@ -326,7 +332,12 @@ EXPECTED: dict[str, dict[str, dict[str, object]]] = {
             "split-by": "patient",
             "ratios": "60/15/25",
         },
-        "prepare.paper": {"split-by": "magnification", "test-magnification": "40", "ratios": "1/0/0"},
+        "prepare.paper": {
+            "split-by": "magnification",
+            "test-magnification": "40",
+            "ratios": "1/0/0",
+            "interpolation": "nearest",
+        },
         "train.paper": {"watch-test": True},
         "train": {
             "backbone": "resnet50",
@@ -353,6 +364,12 @@ EXPECTED: dict[str, dict[str, dict[str, object]]] = {
             "split-by": "official",
             "ratios": "80/10/10",
             "clahe": True,
+            "clahe-clip": 2.0,
+            "clahe-tiles": 8,
+            "interpolation": "auto",
+            "denoise-strength": 3,
+            "denoise-template": 7,
+            "denoise-search": 21,
             "roi": "crop",
             "margin": 0,
             "aspect": [0.4, 1.5],
@@ -428,6 +445,8 @@ EXPECTED: dict[str, dict[str, dict[str, object]]] = {
             "monitor": "val_loss",
             "augment": "flips",
         },
+        "train.paper": {"lr": 0.001, "batch-size": 8},
+        "finetune.paper": {"batch-size": 8, **_PLATEAU},
         "finetune": {
             "from-layer": ["top_conv"],
             "optimizer": "adam",
@@ -448,7 +467,8 @@ EXPECTED: dict[str, dict[str, dict[str, object]]] = {
             "split-by": "patient",
             "ratios": "70/20/10",
         },
-        "prepare.paper": {"split-by": "image"},
+        "prepare.paper": {"split-by": "image", "keep": ["normal=0.5"]},
+        "hierarchy.paper": {"lr": 0.001, "batch-size": 8, **_PLATEAU},
         "hierarchy": {
             "tree": "normal, tumor(benign, cancer)",
             "decide": "greedy",
@@ -529,6 +549,7 @@ EXPECTED["cbis-ddsm-tl"] = {
     "train": {**_TUNED["train"], "backbone": ["cbis-20"]},
 }
 
+_NUMBERS = {"clahe-clip", "clahe-tiles", "denoise-strength", "denoise-template", "denoise-search"}
 SILENT = {
     "mini-ddsm-single": {"ratios", "batch-size", "monitor", "train-batch-norm", "split-by"},
     "mini-ddsm-hierarchy": {"ratios", "batch-size", "monitor", "train-batch-norm", "split-by"},
@@ -537,8 +558,8 @@ SILENT = {
     "hybrid-bilstm": {
         *("input-norm", "loss", "optimizer", "lr", "batch-size", "epochs", "patience", "monitor", "dropout"),
     },
-    "cbis-ddsm-ft": {"input-norm", "batch-size", "monitor", "train-batch-norm"},
-    "cbis-ddsm-tl": {"input-norm", "batch-size", "monitor"},
+    "cbis-ddsm-ft": {"input-norm", "batch-size", "monitor", "train-batch-norm", *_NUMBERS},
+    "cbis-ddsm-tl": {"input-norm", "batch-size", "monitor", *_NUMBERS},
 }
 """Where a paper says nothing at all."""
 
@@ -568,6 +589,22 @@ def test_the_protocol_of_the_data_decides_over_the_tables_of_train(
         bccli("train", data, run, "--recipe", path)
         assert json.loads((run / "run.json").read_text())["settings"]["batch_size"] == size
     refused(bccli("train", tmp_path / "none", tmp_path / "run", "--recipe", path, exit=3), "no such folder")
+
+
+def test_the_protocol_of_the_run_decides_over_the_tables_of_finetune(tmp_path: Path) -> None:
+    command = cli.commands["finetune"]
+    assert isinstance(command, RecipeCommand)
+    for name, marker, protocol in (("run", "run.json", "paper"), ("data", "dataset.json", "honest")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / marker).write_text(json.dumps({"protocol": protocol}))
+    context = click.Context(command, info_name="finetune")
+    run = {"run": str(tmp_path / "run")}
+    assert command._protocol(context, run) == "paper"
+    assert command._protocol(context, {**run, "data": str(tmp_path / "data")}) == "honest"
+    assert command._protocol(context, {"run": str(tmp_path / "none")}) is None
+    recipe = load_recipe("mini-ddsm-single")
+    assert [command._defaults(recipe, protocol)["schedule"] for protocol in ("paper",)] == ["plateau"]
+    assert "schedule" not in command._defaults(recipe, "honest")
 
 
 @pytest.mark.parametrize(

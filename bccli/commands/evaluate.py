@@ -72,6 +72,13 @@ from bccli.terminal import console
     help="The positive class.  [default: the run's, or the graver one as the names say, or the last]",
 )
 @click.option(
+    "--columns",
+    type=options.ListType(str, "NAME,…"),
+    default="",
+    help="Which columns tables and CSV have, in this order: keys of the JSON, accuracy_low and accuracy_high "
+    "and the like, test_accuracy, or cbis-ddsm for those of that paper's tables. JSON has all.",
+)
+@click.option(
     "--audit/--no-audit",
     help="Print the leakage audit of prepared datasets, which are named instead of runs.",
 )
@@ -107,7 +114,9 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     from bccli.core.evaluation.run_figures import store_temperature
     from bccli.core.evaluation.subjects import with_trees
     from bccli.core.evaluation.terms import Terms
+    from bccli.terminal.figure_columns import check_columns
 
+    columns = check_columns(settings["columns"])
     if settings["data"] and settings["split"]:
         raise UsageError("--split is for a run's own images, and --data takes all of DATA; leave one out")
     terms = Terms(
@@ -129,11 +138,11 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     versus = comparison(done, terms)
     found = figures_json([figures for entry in done for figures in entry.figures], versus)
     if settings["output"]:
-        _write(settings["output"], done, found, screen)
+        _write(settings["output"], done, found, screen, columns)
     if settings["format"] == "json":
         console.show_json(found)
     else:
-        console.show_figures(found["runs"], settings["format"], comparison=versus)
+        console.show_figures(found["runs"], settings["format"], comparison=versus, columns=columns)
     bad = _warn_of_unused(subjects, unfinished, screen)
     return 4 if bad and not settings["skip_bad"] else 0
 
@@ -212,13 +221,19 @@ def _refuse_foreign(folder: Path, *, audit: bool) -> None:
         )
 
 
-def _write(folder: Path, done: Sequence[Any], found: dict[str, Any], screen: console.Console) -> None:
+def _write(
+    folder: Path,
+    done: Sequence[Any],
+    found: dict[str, Any],
+    screen: console.Console,
+    columns: Sequence[str],
+) -> None:
     from bccli.core.evaluation.plots import draw_all
     from bccli.core.files import write_json
 
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "figures.json", found)
-    console.write_figures(folder, found["runs"], found.get("comparison"))
+    console.write_figures(folder, found["runs"], found.get("comparison"), columns)
     for number, entry in enumerate(done, 1):
         draw_all(entry, folder / f"{number:02}" if len(done) > 1 else folder)
     screen.note(f"tables and plots are in {folder}")
@@ -230,6 +245,8 @@ def _audit(paths: tuple[Path, ...], screen: console.Console, settings: dict[str,
 
     if settings["data"]:
         raise UsageError("--audit takes prepared datasets where runs stand otherwise; leave --data out")
+    if settings["columns"]:
+        raise UsageError("--columns is about figures, and --audit prints none; leave one out")
     if settings["output"]:
         _refuse_foreign(settings["output"], audit=True)
     findings = list(audit_all([load_dataset(path) for path in paths]))

@@ -127,6 +127,7 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
 
 
 def _preparation(row: Dataset, settings: dict[str, Any]) -> Any:
+    from bccli.core.imaging.equalising import Clahe
     from bccli.core.imaging.preparation import Patches, Preparation, Stain
     from bccli.core.imaging.regions import Region
 
@@ -144,14 +145,21 @@ def _preparation(row: Dataset, settings: dict[str, Any]) -> Any:
         patches,
         settings["size"],
         settings["fit"],
-        clahe=settings["clahe"],
+        interpolation=settings["interpolation"],
+        clahe=Clahe(settings["clahe_clip"], settings["clahe_tiles"]) if settings["clahe"] else None,
         region=None if settings["roi"] == "none" else Region(settings["roi"], settings["margin"]),
         aspect=settings["aspect"],
         centre=settings["center_crop"],
-        denoise=settings["denoise"],
+        denoise=_denoising(settings) if settings["denoise"] else None,
         # the paper stretches by the film's own minimum and maximum, its white edge included
         trim_edge=settings["protocol"] == "honest" and _may_have_an_edge(row, settings),
     )
+
+
+def _denoising(settings: dict[str, Any]) -> Any:
+    from bccli.core.imaging.denoising import Denoising
+
+    return Denoising(*(settings[f"denoise_{name}"] for name in ("strength", "template", "search")))
 
 
 def _stain_target(method: str, target: str | None) -> Any:
@@ -174,12 +182,18 @@ def _check_steps(settings: dict[str, Any]) -> None:
             "--folds: there is no train to learn the stain target from; name one with --stain-target"
         )
     _check_mammography(settings)
+    if settings["interpolation"] != "auto" and not settings["size"]:
+        raise UsageError("--interpolation is about resizing; add --size WxH")
     for name in ("stride", "min_tissue", "min_nuclei"):
         if settings[name] and not settings["patch"]:
             raise UsageError(f"--{name.replace('_', '-')} is about patches; add --patch N")
 
 
 def _check_mammography(settings: dict[str, Any]) -> None:
+    for step in ("clahe", "denoise"):
+        for name in settings:
+            if name.startswith(f"{step}_") and is_given(name, besides_recipe=True) and not settings[step]:
+                raise UsageError(f"--{name.replace('_', '-')} is a number of --{step}; add --{step}")
     grey = [name for name in ("clahe", "denoise") if settings[name]]
     grey += [f"roi {settings['roi']}"] if settings["roi"] != "none" else []
     if grey and settings["stain"] != "none":

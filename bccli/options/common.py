@@ -206,6 +206,16 @@ class FiniteType(click.FloatRange):
         return number
 
 
+class OddType(click.IntRange):
+    """An odd number in a range, such as the side of a window around a pixel."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = int(super().convert(value, param, ctx))
+        if number % 2 == 0:
+            self.fail(f"{value!r} is even, and a window around a pixel is odd", param, ctx)
+        return number
+
+
 def positive(text: str) -> int:
     """A whole number from 1 on, for `ListType`. Raises ValueError."""
     if (number := int(text)) < 1:

@@ -100,6 +100,14 @@ _OPTIONS = (
         help="How --size treats another aspect ratio.",
     ),
     click.option(
+        "--interpolation",
+        type=click.Choice(["auto", "nearest", "linear", "area", "cubic", "lanczos"]),
+        default="auto",
+        show_default=True,
+        help="How --size makes pixels of others: auto is area where an image shrinks both ways, else cubic; "
+        "masks take the nearest one always.",
+    ),
+    click.option(
         "--center-crop",
         type=common.SizeType(),
         default=None,
@@ -114,7 +122,43 @@ _OPTIONS = (
     click.option(
         "--clahe/--no-clahe", help="Equalise the contrast in tiles (CLAHE); the image becomes grey."
     ),
+    click.option(
+        "--clahe-clip",
+        type=common.FiniteType(0, 256, min_open=True),
+        default=2.0,
+        show_default=True,
+        help="With --clahe, how many times the mean a bin of a tile's histogram may hold.",
+    ),
+    click.option(
+        "--clahe-tiles",
+        type=click.IntRange(1, 64),
+        metavar="N",
+        default=8,
+        show_default=True,
+        help="With --clahe, N×N tiles.",
+    ),
     click.option("--denoise/--no-denoise", help="Remove noise at the end (non-local means); in grey."),
+    click.option(
+        "--denoise-strength",
+        type=common.FiniteType(0, 255, min_open=True),
+        default=3.0,
+        show_default=True,
+        help="With --denoise, how different pixels may look that are averaged, in grey levels.",
+    ),
+    click.option(
+        "--denoise-template",
+        type=common.OddType(1, 99),
+        default=7,
+        show_default=True,
+        help="With --denoise, side in pixels of the surroundings that are compared, an odd number.",
+    ),
+    click.option(
+        "--denoise-search",
+        type=common.OddType(1, 99),
+        default=21,
+        show_default=True,
+        help="With --denoise, side in pixels of the window that is searched, an odd number.",
+    ),
     click.option(
         "--roi",
         type=click.Choice(["none", "crop", "mask"]),

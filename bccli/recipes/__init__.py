@@ -1,8 +1,9 @@
 """Recipes: a paper's settings as data, read as defaults of the commands' options.
 
 A recipe has one table per command with keys spelled like the options. `[prepare.paper]` lies over
-`[prepare]` under `--protocol paper`, `[train.paper]` over `[train]` where DATA was prepared so; any other
-sub-table is a stage, chosen by `--recipe NAME:STAGE`.
+`[prepare]` under `--protocol paper`, `[train.paper]` over `[train]` where DATA was prepared so, and
+`[finetune.paper]` over `[finetune]` where --data or RUN's was; any other sub-table is a stage, chosen by
+`--recipe NAME:STAGE`.
 """
 
 import json
@@ -49,11 +50,14 @@ class RecipeCommand(click.Command):
         return super().parse_args(ctx, args)
 
     def _protocol(self, ctx: click.Context, given: Mapping[str, Any]) -> str | None:
-        """What --protocol says; where a command has none, that of its prepared dataset DATA."""
-        names = {(type(param), param.name) for param in self.params}
-        if (click.Argument, "data") in names and (click.Option, "protocol") not in names:
-            return _dataset_protocol(given.get("data"))
-        return self._early(ctx, given, "protocol")
+        """What --protocol says; where a command has none, that of its prepared dataset or of its run RUN."""
+        names = {param.name for param in self.params}
+        if "protocol" in names:
+            return self._early(ctx, given, "protocol")
+        data = self._early(ctx, given, "data")
+        return (
+            _stored_protocol(data, "dataset.json") if data else _stored_protocol(given.get("run"), "run.json")
+        )
 
     def _early(self, ctx: click.Context, given: Mapping[str, Any], name: str) -> str | None:
         for param in self.params:
@@ -104,7 +108,8 @@ def settings_for(
         raise click.UsageError(f"recipe {recipe.name}: has no table {wanted}; add one")
     options = {spelling(param): param for param in context.command.params if isinstance(param, click.Option)}
     found = {}
-    for key, value in resolve(recipe, table, _dataset_protocol(context.params.get("data"))).items():
+    protocol = _stored_protocol(context.params.get("data"), "dataset.json")
+    for key, value in resolve(recipe, table, protocol).items():
         if key not in options or options[key].name in common:
             raise click.UsageError(
                 f"recipe {recipe.name}: {key} in [{table}] is no setting of a node; remove it"
@@ -188,10 +193,11 @@ def resolve(recipe: Recipe, command: str, protocol: str | None) -> dict[str, Any
     return values
 
 
-def _dataset_protocol(data: Any) -> str | None:
-    """The protocol by which a dataset was prepared, None where there is none: the command will say so."""
+def _stored_protocol(folder: Any, marker: str) -> str | None:
+    """The protocol of a dataset or run by its marker file, None where there is none: the command will say
+    so."""
     try:
-        return str(json.loads((Path(str(data)) / "dataset.json").read_text(encoding="utf-8"))["protocol"])
+        return str(json.loads((Path(str(folder)) / marker).read_text(encoding="utf-8"))["protocol"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -200,25 +200,48 @@ def show_figures(
     format: str = "auto",
     *,
     comparison: Mapping[str, Any] | None = None,
+    columns: Sequence[str] = (),
 ) -> None:
-    """Print figures of the contract: tables for people and papers, one flat table as CSV."""
-    from bccli.terminal import figure_rows, figures_table
+    """Print figures of the contract: tables for people and papers, one flat table as CSV.
+
+    With `columns`, one table of these in every format but JSON.
+    """
     from bccli.terminal.figure_remarks import remarks
 
     chosen = _resolved(format, sys.stdout)
     if chosen == "json":
         show_json(figures)
-    elif chosen == "csv":
-        show_rows(figure_rows.flat_rows(figures, comparison), "csv")
-    elif chosen == "table":
-        for table in figures_table.tables(figures, comparison):
-            show_rows(table, "table")
+        return
+    for number, table in enumerate(_tables(figures, chosen, comparison, columns)):
+        print(end="\n" * (number > 0 and chosen in _PUBLISHED))
+        show_rows(table, chosen)
+    if chosen == "table":
         _show_lines(remarks(figures, comparison))
-    else:
-        for number, table in enumerate(figures_table.published(figures, comparison)):
-            print(end="\n" * (number > 0))
-            show_rows(table, chosen)
+    elif chosen in _PUBLISHED:
         sys.stdout.write(_below(figures, comparison, chosen))
+
+
+_PUBLISHED = {"markdown": "md", "latex": "tex"}
+"""The formats that papers are written in, and the endings of their files."""
+
+
+def _tables(
+    figures: Sequence[Mapping[str, Any]],
+    format: str,
+    comparison: Mapping[str, Any] | None,
+    columns: Sequence[str],
+) -> Iterator[list[dict[str, Any]]]:
+    """The tables of figures for a format, or the one of these columns."""
+    from bccli.terminal import figure_columns, figure_rows, figures_table
+
+    if columns:
+        choose = figure_columns.chosen_rows if format == "csv" else figure_columns.chosen_table
+        yield choose(columns, figures, comparison)
+    elif format == "csv":
+        yield figure_rows.flat_rows(figures, comparison)
+    else:
+        made = figures_table.tables if format == "table" else figures_table.published
+        yield from made(figures, comparison)
 
 
 def _below(figures: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] | None, format: str) -> str:
@@ -277,16 +300,18 @@ def show_audit(rows: Sequence[Mapping[str, Any]], format: str = "auto") -> None:
 
 
 def write_figures(
-    folder: Path, figures: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] | None
+    folder: Path,
+    figures: Sequence[Mapping[str, Any]],
+    comparison: Mapping[str, Any] | None,
+    columns: Sequence[str] = (),
 ) -> None:
-    """Write the figures as CSV, and as tables for a paper."""
-    from bccli.terminal import figure_rows, figures_table
-
+    """Write the figures as CSV, and as tables for a paper; with `columns`, these alone."""
     with _destination(folder / "figures.csv") as stream:
-        WRITERS["csv"](figure_rows.flat_rows(figures, comparison), stream, "")
-    for format, ending in (("markdown", "md"), ("latex", "tex")):
+        for table in _tables(figures, "csv", comparison, columns):
+            WRITERS["csv"](table, stream, "")
+    for format, ending in _PUBLISHED.items():
         with _destination(folder / f"figures.{ending}") as stream:
-            for table in figures_table.published(figures, comparison):
+            for table in _tables(figures, format, comparison, columns):
                 WRITERS[format](table, stream, "")
                 stream.write("\n")
             stream.write(_below(figures, comparison, format).lstrip())

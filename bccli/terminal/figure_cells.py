@@ -23,6 +23,8 @@ _NAMES = {
     "kappa": "κ",
     "ece": "ECE",
     "beta": "β",
+    "beta_paper": "β of the paper",
+    "auc_paper": "AUC of the paper",
     "beta_rows": "β measured on",
 }
 

@@ -11,11 +11,12 @@ from bccli.terminal.figure_cells import (
 )
 from bccli.terminal.figure_remarks import remarks
 
-_NESTED = frozenset(
+NESTED = frozenset(
     {"classes", "confusion_matrix", "per_class", "ci", "ci_error", "ci_left_out", "calibration", "leakage",
      "reasons", "remarks", "threshold", "fusion", "folds", "paper", "tree", "watched_test"}
 )  # fmt: skip
-_LEAKS = ("patients", "identical", "near_duplicates", "children")
+LEAKS = ("patients", "identical", "near_duplicates", "children")
+WATCHED = ("mean_accuracy", "best_accuracy", "best_epoch")
 
 
 def flat_rows(figures: Sequence[Figures], comparison: Mapping[str, Any] | None = None) -> list[Row]:
@@ -27,10 +28,11 @@ def flat_rows(figures: Sequence[Figures], comparison: Mapping[str, Any] | None =
     ways = dict.fromkeys(way for row in figures for way in row["fusion"] or {})
     limited = dict.fromkeys(name for row in figures for name in row["ci"] or {} if "." not in name)
     more = ["ece", "brier", *(HIERARCHICAL if any(row.get("tree") for row in figures) else ())]
+    watched = WATCHED if any(row["watched_test"] for row in figures) else ()
     folded = dict.fromkeys(name for row in figures for name in (row["folds"] or {}).get("measures", ()))
     return [
         {
-            **{key: value for key, value in row.items() if key not in _NESTED},
+            **{key: value for key, value in row.items() if key not in NESTED},
             **{name: value_of(row, name) for name in more},
             "threshold": (row["threshold"] or {}).get("value"),
             **{f"{way}_accuracy": (row["fusion"] or {}).get(way, {}).get("accuracy") for way in ways},
@@ -39,12 +41,13 @@ def flat_rows(figures: Sequence[Figures], comparison: Mapping[str, Any] | None =
                 for name in limited
                 for index, end in enumerate(("low", "high"))
             },
-            **{f"leakage_{kind}": (row["leakage"] or {}).get(kind) for kind in _LEAKS},
+            **{f"leakage_{kind}": (row["leakage"] or {}).get(kind) for kind in LEAKS},
             **{
                 f"{name}_fold_{kind}": ((row["folds"] or {}).get("measures", {}).get(name) or {}).get(kind)
                 for name in folded
                 for kind in ("mean", "sd")
             },
+            **{f"watched_test_{key}": (row["watched_test"] or {}).get(key) for key in watched},
             "remarks": "; ".join(remarks([row], versus)),
         }
         for row in figures

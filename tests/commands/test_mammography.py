@@ -482,16 +482,21 @@ def test_predict_gets_the_pixels_that_prepare_wrote_with_every_step_for_mammogra
         ("--roi", "mask", "--clahe", "--fit", "pad", "--size", "50x60"),
         ("--roi", "crop", "--margin", "4", "--fit", "crop", "--size", "30x20"),
         REGION,
+        (*REGION, "--clahe-clip", "4.5", "--clahe-tiles", "5", "--interpolation", "lanczos"),
+        (*REGION, "--denoise-strength", "12.5", "--denoise-template", "5", "--denoise-search", "13"),
     )
     ordered = sorted(wanted, key=lambda entry: entry.split == "test")
+    written = set()
     for number, options in enumerate(steps):
         prepare("cbis-ddsm", source, *options)
+        written.add((tmp_path / f"data{number}" / "images" / "000" / "000000.png").read_bytes())
         dataset = load_dataset(tmp_path / f"data{number}")
         for lesion, sample in zip(ordered, dataset.samples, strict=True):
             mask = lesion_mask(lesion.seed)
             raw = decode_deep(source / sample.source)
             (anew,) = prepare_image(raw, dataset.preparation, mask).patches
             assert (decode(tmp_path / f"data{number}" / sample.path) == anew.image).all()
+    assert len(written) == len(steps)
 
 
 def test_a_white_edge_of_the_film_is_left_out_under_honest_and_predict_does_the_same(
@@ -883,6 +888,11 @@ def test_mias_says_what_is_wrong(prepare: Prepare, bccli: Bccli, tmp_path: Path)
         (("--keep", "benign=2"), ("--keep", "share up to 1")),
         (("--size", "mean", "--patch", "8"), ("--size mean", "--patch")),
         (("--size", "meen"), ("--size", "such as 224x224")),
+        (("--interpolation", "nearest"), ("--interpolation", "add --size")),
+        (("--clahe-clip", "3"), ("--clahe-clip", "add --clahe")),
+        (("--clahe-tiles", "4", "--denoise"), ("--clahe-tiles", "add --clahe")),
+        (("--denoise-search", "15"), ("--denoise-search", "add --denoise")),
+        (("--denoise", "--denoise-template", "6"), ("--denoise-template", "even")),
     ],
 )
 def test_steps_that_contradict_each_other_are_refused(

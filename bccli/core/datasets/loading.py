@@ -10,7 +10,7 @@ from bccli.core.catalog import DATASETS
 from bccli.core.data.manifest import Sample
 from bccli.core.datasets import Reading
 from bccli.core.errors import ImageError
-from bccli.core.imaging.fitting import stretch
+from bccli.core.imaging.fitting import NEAREST, stretch
 from bccli.core.imaging.formats.decoding import decode_deep, stretched
 
 _MOST_LABELS = 15
@@ -119,7 +119,7 @@ def _are_plausible(*factors: float) -> bool:
 
 def scaled_to(shape: tuple[int, int], mask: np.ndarray) -> np.ndarray:
     """A mask at the size of an image (height, width), each of whose pixels is the nearest of the mask."""
-    return stretch(mask, (shape[1], shape[0]), nearest=True)
+    return stretch(mask, (shape[1], shape[0]), interpolation=NEAREST)
 
 
 def is_two_valued(levels: np.ndarray) -> bool:

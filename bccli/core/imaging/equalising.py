@@ -3,6 +3,7 @@
 Pizer et al., 1987, "Adaptive histogram equalization and its variations"; CBIS-DDSM paper, section 4.3.1.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -11,10 +12,20 @@ import numpy as np
 from bccli.core.imaging.greys import Greys
 from bccli.core.imaging.opencv import load_cv2
 
-CLIP_LIMIT = 2.0
-"""How many times the mean a bin of a histogram may hold."""
-TILES = 8
-"""Tiles across and down. The paper gives neither number; these are those of OpenCV's tutorial."""
+
+@dataclass(frozen=True)
+class Clahe:
+    """The numbers of CLAHE: how many times the mean a bin of a tile's histogram may hold (`clip`), and the
+    `tiles` across and down.
+
+    The paper gives neither; the defaults are those of OpenCV's tutorial.
+    """
+
+    clip: float = 2.0
+    tiles: int = 8
+
+
+USUAL = Clahe()
 
 
 class Box(NamedTuple):
@@ -30,17 +41,17 @@ class Box(NamedTuple):
         return image[self.top : self.bottom, self.left : self.right]
 
 
-def equalise(grey: np.ndarray) -> np.ndarray:
+def equalise(grey: np.ndarray, clahe: Clahe = USUAL) -> np.ndarray:
     """CLAHE of a uint8 image (height, width)."""
-    equalised: np.ndarray = load_cv2().createCLAHE(CLIP_LIMIT, (TILES, TILES)).apply(grey)
+    equalised: np.ndarray = load_cv2().createCLAHE(clahe.clip, (clahe.tiles, clahe.tiles)).apply(grey)
     return equalised
 
 
-def equalise_box(greys: Greys, box: Box) -> np.ndarray:
+def equalise_box(greys: Greys, box: Box, clahe: Clahe = USUAL) -> np.ndarray:
     """That rectangle of the equalised image, to the pixel, from the tiles around it alone."""
     if not _is_mirrored():
-        return box.of(equalise(greys.whole()))
-    return _equalise_box(greys, box)
+        return box.of(equalise(greys.whole(), clahe))
+    return _equalise_box(greys, box, clahe)
 
 
 @cache
@@ -48,26 +59,26 @@ def _is_mirrored() -> bool:
     """Whether this OpenCV computes as `_equalise_part` does, tried on a pattern."""
     rows, columns = np.indices((67, 83))
     pattern = ((rows * 7 + columns * columns * 3 + (rows * columns) // 5) % 256).astype(np.uint8)
-    return bool(np.array_equal(equalise(pattern), _equalise_box(Greys(pattern), Box(0, 0, 83, 67))))
+    return bool(np.array_equal(equalise(pattern), _equalise_box(Greys(pattern), Box(0, 0, 83, 67), USUAL)))
 
 
-def _equalise_box(greys: Greys, box: Box) -> np.ndarray:
-    height, width = _tile_sides(greys.shape)
-    above, below, down = _neighbours(box.top, box.bottom, height)
-    before, after, across = _neighbours(box.left, box.right, width)
-    curves = np.zeros((TILES, TILES, 256), np.float32)
+def _equalise_box(greys: Greys, box: Box, clahe: Clahe) -> np.ndarray:
+    height, width = _tile_sides(greys.shape, clahe.tiles)
+    above, below, down = _neighbours(box.top, box.bottom, height, clahe.tiles)
+    before, after, across = _neighbours(box.left, box.right, width, clahe.tiles)
+    curves = np.zeros((clahe.tiles, clahe.tiles, 256), np.float32)
     for row in range(above[0], below[-1] + 1):
         for column in range(before[0], after[-1] + 1):
             tile = greys.crop(
                 _mirrored(row * height, (row + 1) * height, greys.shape[0]),
                 _mirrored(column * width, (column + 1) * width, greys.shape[1]),
             )
-            curves[row, column] = _curve(tile)
+            curves[row, column] = _curve(tile, clahe.clip)
     values = greys.crop(slice(box.top, box.bottom), slice(box.left, box.right))
 
     def level(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """What the values become by the curves of some tiles, float32."""
-        tiles = rows[:, None] * TILES + columns
+        tiles = rows[:, None] * clahe.tiles + columns
         return np.take(curves.ravel(), tiles * 256 + values)
 
     # in OpenCV's order of operations, all in float32, so that every rounding is the same
@@ -77,13 +88,13 @@ def _equalise_box(greys: Greys, box: Box) -> np.ndarray:
     return np.rint(upper * (1 - down) + lower * down).astype(np.uint8)
 
 
-def _tile_sides(shape: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a tile of the image, which OpenCV extends to multiples of TILES.
+def _tile_sides(shape: tuple[int, int], tiles: int) -> tuple[int, int]:
+    """Height and width of a tile of the image, which OpenCV extends to multiples of `tiles`.
 
     It extends both sides where one is no multiple, the other then by a pixel per tile.
     """
-    whole = not any(side % TILES for side in shape)
-    height, width = ((side + (0 if whole else TILES - side % TILES)) // TILES for side in shape)
+    whole = not any(side % tiles for side in shape)
+    height, width = ((side + (0 if whole else tiles - side % tiles)) // tiles for side in shape)
     return height, width
 
 
@@ -97,21 +108,21 @@ def _mirrored(start: int, stop: int, length: int) -> slice | np.ndarray:
     return np.minimum(positions, period - positions)
 
 
-def _neighbours(start: int, stop: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _neighbours(start: int, stop: int, side: int, tiles: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each pixel along one direction the tiles whose centres are before and after it, and how far the
     latter counts, float32."""
     positions = np.arange(start, stop).astype(np.float32) * (np.float32(1) / np.float32(side)) - np.float32(
         0.5
     )
-    tiles = np.floor(positions).astype(np.int64)
-    shares = positions - tiles.astype(np.float32)
-    return np.clip(tiles, 0, TILES - 1), np.clip(tiles + 1, 0, TILES - 1), shares
+    before = np.floor(positions).astype(np.int64)
+    shares = positions - before.astype(np.float32)
+    return np.clip(before, 0, tiles - 1), np.clip(before + 1, 0, tiles - 1), shares
 
 
-def _curve(tile: np.ndarray) -> np.ndarray:
+def _curve(tile: np.ndarray, clip: float) -> np.ndarray:
     """What each of 256 levels becomes by the tile's histogram, of which the peaks are cut and shared out."""
     counts = load_cv2().calcHist([tile], [0], None, [256], [0, 256]).ravel().astype(np.int64)
-    limit = max(int(CLIP_LIMIT * tile.size / 256), 1)
+    limit = max(int(clip * tile.size / 256), 1)
     cut = int(np.clip(counts - limit, 0, None).sum())
     counts = np.minimum(counts, limit) + cut // 256
     if rest := cut % 256:

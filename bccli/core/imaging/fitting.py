@@ -1,6 +1,7 @@
 """Bringing images to one size."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -14,33 +15,53 @@ Size = tuple[int, int]
 MAX_PIXELS = 2**26
 
 
-def stretch(image: np.ndarray, size: Size, *, nearest: bool = False) -> np.ndarray:
-    """Resize to `size` (width, height), whatever the aspect ratio.
+@dataclass(frozen=True)
+class _Filter:
+    """How pixels are made of others: Pillow's filter for colours, OpenCV's for grey, by their names there.
 
-    Cubic interpolation when enlarging, area averaging when shrinking both ways (the choice of the
-    CBIS-DDSM paper, section 4.3.1); `nearest` for masks. Grey images (height, width) are OpenCV's work,
-    as in that paper, colours Pillow's.
+    Without the latter Pillow's is taken for grey, too.
+    """
+
+    pillow: str
+    opencv: str = ""
+
+
+# Masks are resized like images by `nearest`, so that both stay in register.
+_FILTERS = {
+    "nearest": _Filter("NEAREST"),
+    "linear": _Filter("BILINEAR", "INTER_LINEAR"),
+    "area": _Filter("BOX", "INTER_AREA"),
+    "cubic": _Filter("BICUBIC", "INTER_CUBIC"),
+    "lanczos": _Filter("LANCZOS", "INTER_LANCZOS4"),
+}
+AUTO, NEAREST = "auto", "nearest"
+INTERPOLATIONS = (AUTO, *_FILTERS)
+"""What `--interpolation` names; auto is `area` where an image shrinks both ways, and else `cubic`."""
+
+
+def stretch(image: np.ndarray, size: Size, *, interpolation: str = AUTO) -> np.ndarray:
+    """Resize to `size` (width, height), whatever the aspect ratio, by one of `INTERPOLATIONS`.
+
+    `auto` is the choice of the CBIS-DDSM paper, section 4.3.1; masks take `nearest`. Grey images (height,
+    width) are OpenCV's work, as in that paper, colours Pillow's.
     """
     height, width = image.shape[:2]
     if (width, height) == size:
         return image
-    shrinking = size[0] <= width and size[1] <= height
-    if image.ndim == 2 and not nearest:
+    if interpolation == AUTO:
+        interpolation = "area" if size[0] <= width and size[1] <= height else "cubic"
+    chosen = _FILTERS[interpolation]
+    if image.ndim == 2 and chosen.opencv:
         cv2 = load_cv2()
-        resized: np.ndarray = cv2.resize(
-            np.ascontiguousarray(image),
-            size,
-            interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC,
-        )
+        flag = getattr(cv2, chosen.opencv)
+        resized: np.ndarray = cv2.resize(np.ascontiguousarray(image), size, interpolation=flag)
         return resized
-    filters = Image.Resampling
-    chosen = filters.NEAREST if nearest else filters.BOX if shrinking else filters.BICUBIC
-    return np.asarray(Image.fromarray(image).resize(size, chosen))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling[chosen.pillow]))
 
 
-def pad(image: np.ndarray, size: Size, *, nearest: bool = False) -> np.ndarray:
+def pad(image: np.ndarray, size: Size, *, interpolation: str = AUTO) -> np.ndarray:
     """Resize to fit inside `size` (width, height) and fill the rest with black, the image in the middle."""
-    scaled = _scaled_by(min, image, size, nearest)
+    scaled = _scaled_by(min, image, size, interpolation)
     height, width = scaled.shape[:2]
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     result = np.zeros((size[1], size[0], *image.shape[2:]), image.dtype)
@@ -48,19 +69,19 @@ def pad(image: np.ndarray, size: Size, *, nearest: bool = False) -> np.ndarray:
     return result
 
 
-def crop(image: np.ndarray, size: Size, *, nearest: bool = False) -> np.ndarray:
+def crop(image: np.ndarray, size: Size, *, interpolation: str = AUTO) -> np.ndarray:
     """Resize to cover `size` (width, height) and cut away what stands out, the middle kept."""
-    scaled = _scaled_by(max, image, size, nearest)
+    scaled = _scaled_by(max, image, size, interpolation)
     left, top = (scaled.shape[1] - size[0]) // 2, (scaled.shape[0] - size[1]) // 2
     return np.ascontiguousarray(scaled[top : top + size[1], left : left + size[0]])
 
 
-def _scaled_by(choose: Callable[..., float], image: np.ndarray, size: Size, nearest: bool) -> np.ndarray:
+def _scaled_by(choose: Callable[..., float], image: np.ndarray, size: Size, interpolation: str) -> np.ndarray:
     height, width = image.shape[:2]
     target = _target(choose, (width, height), size)
     if target[0] * target[1] > MAX_PIXELS:
         raise ImageError(f"is too narrow ({width}×{height}) to fill {size[0]}×{size[1]}")
-    return stretch(image, target, nearest=nearest)
+    return stretch(image, target, interpolation=interpolation)
 
 
 def _target(choose: Callable[..., float], raw: Size, size: Size) -> Size:

@@ -1,19 +1,20 @@
 """What turns a raw image into what the models see; `prepare` and `predict` both call this."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from bccli.core.errors import DataError
+from bccli.core.imaging.denoising import Denoising, denoise
+from bccli.core.imaging.equalising import Box, Clahe
 from bccli.core.imaging.film_edges import without_edge
-from bccli.core.imaging.fitting import FITS, cut_centre, raw_point
+from bccli.core.imaging.fitting import AUTO, FITS, INTERPOLATIONS, NEAREST, cut_centre, raw_point
 from bccli.core.imaging.formats.decoding import to_rgb
 from bccli.core.imaging.regions import Region, check_aspect, find_region
 
 if TYPE_CHECKING:
-    from bccli.core.imaging.equalising import Box
     from bccli.core.imaging.stains.fits import Fit
 
 
@@ -49,8 +50,9 @@ class Preparation:
     They are taken in this order. With `clahe`, a `region` or `denoise` the image becomes 8-bit grey; its
     contrast is equalised and its region found; what has another `aspect` (width over height, from and to)
     is excluded. The stain of the whole image is normalised, patches are cut, and each is brought to `size`
-    (width, height) in pixels, or keeps its own where that is None; `fit` names a row of FITS. Of that the
-    `centre` (width, height) is cut out, and noise removed from it. With `trim_edge`, the saturated white
+    (width, height) in pixels, or keeps its own where that is None; `fit` names a row of FITS, and
+    `interpolation` is one of INTERPOLATIONS. Of that the `centre` (width, height) is cut out, and noise
+    removed from it. With `trim_edge`, the saturated white
     edge of a film neither stretches grey levels nor belongs to a region.
     """
 
@@ -58,22 +60,25 @@ class Preparation:
     patches: Patches | None = None
     size: tuple[int, int] | Literal["mean"] | None = None
     fit: str = "stretch"
-    clahe: bool = False
+    interpolation: str = AUTO
+    clahe: Clahe | None = None
     region: Region | None = None
     aspect: tuple[float, float] | None = None
     centre: tuple[int, int] | None = None
-    denoise: bool = False
+    denoise: Denoising | None = None
     trim_edge: bool = False
 
     @property
     def in_grey(self) -> bool:
         """Whether it has a step for mammograms, which are grey."""
-        return self.clahe or self.denoise or self.region is not None
+        return any(step is not None for step in (self.clahe, self.denoise, self.region))
 
     def to_json(self) -> dict[str, Any]:
         """As stored in dataset.json and run.json; steps that are not taken are left out."""
         size = list(self.size) if isinstance(self.size, tuple) else self.size
         steps: dict[str, Any] = {"size": size, "fit": self.fit}
+        if self.interpolation != AUTO:
+            steps["interpolation"] = self.interpolation
         if self.stain:
             from bccli.core.imaging.stains.fits import fit_to_json
 
@@ -87,7 +92,10 @@ class Preparation:
         return steps | self._mammography()
 
     def _mammography(self) -> dict[str, Any]:
-        steps: dict[str, Any] = {name: True for name in _SWITCHES if getattr(self, name)}
+        steps: dict[str, Any] = {"trim_edge": True} if self.trim_edge else {}
+        for name in _NUMBERED:
+            if (numbers := getattr(self, name)) is not None:
+                steps |= {name: True, **{f"{name}_{key}": value for key, value in asdict(numbers).items()}}
         if self.region:
             steps["roi"], steps["margin"] = self.region.roi, self.region.margin
         pairs = {"aspect": self.aspect, "center_crop": self.centre}
@@ -95,10 +103,13 @@ class Preparation:
 
 
 _ROIS = ("crop", "mask")
-_SWITCHES = ("clahe", "denoise", "trim_edge")
+_NUMBERED: dict[str, type[Clahe] | type[Denoising]] = {"clahe": Clahe, "denoise": Denoising}
+"""The steps that are on or off and have numbers, which stand behind them as STEP_NUMBER."""
 _KNOWN = {
-    *("size", "fit", "stain", "stain_target", "patch", "stride", "tissue", "nuclei"),
-    *("roi", "margin", "aspect", "center_crop", *_SWITCHES),
+    *("size", "fit", "interpolation", "stain", "stain_target", "patch", "stride", "tissue", "nuclei"),
+    *("roi", "margin", "aspect", "center_crop", "trim_edge"),
+    *(f"{name}_{entry.name}" for name, record in _NUMBERED.items() for entry in fields(record)),
+    *_NUMBERED,
 }
 
 
@@ -106,7 +117,7 @@ def preparation_from_json(value: dict[str, Any]) -> Preparation:
     """Read what `Preparation.to_json` wrote. Raises DataError for steps that this version does not know."""
     if unknown := set(value) - _KNOWN:
         raise DataError(f"the preparation step {min(unknown)!r} is not known to this bccli; update it")
-    for name, known in (("fit", FITS), ("roi", _ROIS)):
+    for name, known in (("fit", FITS), ("roi", _ROIS), ("interpolation", INTERPOLATIONS)):
         if name in value and value[name] not in known:
             raise DataError(f"the preparation's {name} {value[name]!r} is not known to this bccli; update it")
     size = value["size"]
@@ -117,11 +128,22 @@ def preparation_from_json(value: dict[str, Any]) -> Preparation:
         else None,
         size=(size[0], size[1]) if size and size != MEAN else size,
         fit=value["fit"],
-        **{name: value.get(name, False) for name in _SWITCHES},
+        interpolation=value.get("interpolation", AUTO),
+        clahe=_numbered(value, "clahe"),
+        denoise=_numbered(value, "denoise"),
+        trim_edge=value.get("trim_edge", False),
         region=Region(value["roi"], value["margin"]) if "roi" in value else None,
         aspect=_pair(value, "aspect"),
         centre=_pair(value, "center_crop"),
     )
+
+
+def _numbered(value: dict[str, Any], name: str) -> Any:
+    """A step with its numbers, of which those that are not there are the usual ones."""
+    if not value.get(name):
+        return None
+    known = {entry.name: f"{name}_{entry.name}" for entry in fields(_NUMBERED[name])}
+    return _NUMBERED[name](**{entry: value[key] for entry, key in known.items() if key in value})
 
 
 def _pair(value: dict[str, Any], name: str) -> Any:
@@ -152,7 +174,7 @@ class Piece:
     mask: np.ndarray | None = None
     row: int | None = None
     col: int | None = None
-    box: "Box | None" = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -198,13 +220,11 @@ def _take_region(image: np.ndarray, preparation: Preparation, mask: np.ndarray |
     return piece
 
 
-def raw_box(box: "Box", preparation: Preparation, shape: tuple[int, int]) -> "Box":
+def raw_box(box: Box, preparation: Preparation, shape: tuple[int, int]) -> Box:
     """The region of a raw image of this shape (height, width) that a box in the prepared one shows.
 
     The preparation has neither a region nor patches. A box in what was padded shows the whole image.
     """
-    from bccli.core.imaging.equalising import Box
-
     height, width = shape
     size = preparation.size if isinstance(preparation.size, tuple) else (width, height)
     left, top = (
@@ -227,7 +247,7 @@ def region_size(
 
     Raises as `prepare_image`.
     """
-    height, width = _take_region(image, replace(preparation, clahe=False), mask).image.shape[:2]
+    height, width = _take_region(image, replace(preparation, clahe=None), mask).image.shape[:2]
     return width, height
 
 
@@ -253,13 +273,11 @@ def _finish(piece: Piece, preparation: Preparation) -> Piece:
         raise ValueError("the mean size has not been learned")
     if preparation.size is not None:
         fit, size = FITS[preparation.fit], preparation.size
-        image = fit(image, size)
-        mask = None if mask is None else fit(mask, size, nearest=True)
+        image = fit(image, size, interpolation=preparation.interpolation)
+        mask = None if mask is None else fit(mask, size, interpolation=NEAREST)
     if preparation.centre:
         image = cut_centre(image, preparation.centre)
         mask = None if mask is None else cut_centre(mask, preparation.centre)
     if preparation.denoise:
-        from bccli.core.imaging.denoising import denoise
-
-        image = denoise(image)
+        image = denoise(image, preparation.denoise)
     return replace(piece, image=to_rgb(image), mask=mask)

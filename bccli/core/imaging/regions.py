@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bccli.core.errors import ExcludedError, ImageError
-from bccli.core.imaging.equalising import Box, equalise, equalise_box
+from bccli.core.imaging.equalising import Box, Clahe, equalise, equalise_box
 from bccli.core.imaging.film_edges import trimmed
 from bccli.core.imaging.greys import Greys, normalise
 
@@ -33,7 +33,7 @@ def find_region(
     mask: np.ndarray | None,
     region: Region | None,
     *,
-    clahe: bool,
+    clahe: Clahe | None,
     trim_edge: bool = False,
 ) -> Found:
     """A decoded image as 8-bit grey, equalised with `clahe`, and of it the region that is wanted.
@@ -53,7 +53,7 @@ def find_region(
             raise ImageError("has an empty mask, which marks no region")
         return Found(np.where(mask > 0, _whole(greys, clahe), np.uint8(0)), mask)
     box = bounding_box(mask, region.margin)
-    crop = equalise_box(greys, box) if clahe else greys.crop(*_slices(box))
+    crop = equalise_box(greys, box, clahe) if clahe else greys.crop(*_slices(box))
     return Found(normalise(_darkened(crop, greys.edge, box)), box.of(mask), box)
 
 
@@ -65,8 +65,8 @@ def _darkened(crop: np.ndarray, edge: np.ndarray | None, box: Box) -> np.ndarray
     return np.minimum(crop, crop[beside].max())
 
 
-def _whole(greys: Greys, clahe: bool) -> np.ndarray:
-    return equalise(greys.whole()) if clahe else greys.whole()
+def _whole(greys: Greys, clahe: Clahe | None) -> np.ndarray:
+    return equalise(greys.whole(), clahe) if clahe else greys.whole()
 
 
 def _slices(box: Box) -> tuple[slice, slice]:

@@ -22,9 +22,9 @@ from bccli.core.models.copying import copy_weights, put_weights
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.training.checkpoint import Checkpoint, Progress
 from bccli.core.training.inputs import Inputs, order_of, turns_of
-from bccli.core.training.learning_rate import learning_rate
+from bccli.core.training.learning_rate import cuts_so_far, learning_rate
 from bccli.core.training.pace import Pace, remaining_words
-from bccli.core.training.settings import Schedule
+from bccli.core.training.settings import MEASURES, Schedule
 from bccli.core.training.trainee import Trainee, inference_step, training_steps
 
 
@@ -176,13 +176,15 @@ class Fit:
             self.trainee.forget_sums()
         done, size = self.progress.step * schedule.batch_size, schedule.batch_size * self.steps_per_call
         rest, turns = order[done:], turns[done:]
+        cuts = self._cuts()
         batches = self.examples.inputs.training_batches(rest, turns, size)
         for number, batch in enumerate(batches):
             chosen = labels[rest[number * size : (number + 1) * size]]
             truth = np.eye(self.examples.classes, dtype=np.float32)[chosen]
             first = self.progress.step
             now = range(first, first - (-len(chosen) // schedule.batch_size))
-            seeds, rates = np.stack([*map(self._seeds, now)]), np.array([*map(self._rate, now)], np.float32)
+            seeds = np.stack([*map(self._seeds, now)])
+            rates = np.array([self._rate(step, cuts) for step in now], np.float32)
             began = time.monotonic()
             self._train_steps(
                 batch, truth, self.class_weights[chosen], seeds, rates, float(first),
@@ -201,9 +203,15 @@ class Fit:
             self.save()
             interruption.stop_if_requested()
 
-    def _rate(self, step: int) -> float:
+    def _cuts(self) -> int:
+        """How often the epochs before this one have cut the learning rate."""
+        monitor = self.schedule.monitor
+        values = (row[monitor] for row in self.progress.history)
+        return cuts_so_far(self.schedule.rates, values, rising=MEASURES[monitor])
+
+    def _rate(self, step: int, cuts: int) -> float:
         steps = self.schedule.steps(len(self.examples.train))
-        return learning_rate(self.schedule.rates, self.progress.epoch * steps + step, steps)
+        return learning_rate(self.schedule.rates, self.progress.epoch * steps + step, steps, cuts=cuts)
 
     def _seeds(self, step: int) -> np.ndarray:
         return self.trainee.step_seeds(self.progress.epoch, step)

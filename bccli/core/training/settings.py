@@ -68,18 +68,22 @@ class Schedule:
         "constant",
         Choice(tuple(SCHEDULES)),
         "How the learning rate changes: cosine to 0 over all epochs; exponential and step by --decay, evenly "
-        "or at once.",
+        "or at once; plateau by --decay whenever --monitor has not gained for --decay-epochs.",
         jobs=STEPS,
     )
     decay: float | None = setting(
         None,
         Number(0, 1, open_least=True, open_most=True),
-        "What exponential and step multiply the learning rate by.",
+        "What exponential, step and plateau multiply the learning rate by.",
         shown="0.1",
         jobs=STEPS,
     )
     decay_epochs: float | None = setting(
-        None, Number(0, open_least=True), "In how many epochs they do so once.", shown="10", jobs=STEPS
+        None,
+        Number(0, open_least=True),
+        "In how many epochs they do so once; plateau after how many without a gain.",
+        shown="10",
+        jobs=STEPS,
     )
     warmup: float = setting(
         0.0,

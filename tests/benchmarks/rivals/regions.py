@@ -20,17 +20,19 @@ SIZE, CENTRE = 328, 320
 def with_bccli(image: Path, mask: Path) -> np.ndarray:
     """What `prepare` and `predict` do."""
     from bccli.core.datasets.loading import load_mask
+    from bccli.core.imaging.denoising import Denoising
+    from bccli.core.imaging.equalising import Clahe
     from bccli.core.imaging.formats.decoding import decode_deep
     from bccli.core.imaging.preparation import Preparation, prepare_image
     from bccli.core.imaging.regions import Region
 
     steps = Preparation(
         size=(SIZE, SIZE),
-        clahe=True,
+        clahe=Clahe(),
         region=Region("crop"),
         aspect=(0.4, 1.5),
         centre=(CENTRE, CENTRE),
-        denoise=True,
+        denoise=Denoising(),
     )
     pixels = decode_deep(image)
     (piece,) = prepare_image(pixels, steps, load_mask(mask, mask.name, pixels.shape[:2])[0]).patches

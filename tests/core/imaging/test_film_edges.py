@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from bccli.core.imaging.equalising import Clahe
 from bccli.core.imaging.film_edges import film_edge, trimmed
 from bccli.core.imaging.formats.decoding import to_rgb
 from bccli.core.imaging.preparation import Preparation, prepare_image
@@ -140,7 +141,7 @@ def test_a_region_ends_at_the_edge_and_has_its_own_range(side: str, margin: int)
     mask = np.where(lesion | (there & (abs(columns - middle[0]) + abs(rows - middle[1]) < 60)), 255, 0)
     mask = mask.astype(np.uint8)
     inside = np.where(lesion & ~there, np.uint8(255), np.uint8(0))
-    found = find_region(film, mask, Region("crop", margin), clahe=False, trim_edge=True)
+    found = find_region(film, mask, Region("crop", margin), clahe=None, trim_edge=True)
     assert found.box == bounding_box(inside, margin)
     assert found.mask is not None
     assert (found.mask == found.box.of(inside)).all()
@@ -152,7 +153,7 @@ def test_a_region_ends_at_the_edge_and_has_its_own_range(side: str, margin: int)
     part = found.box.of(grey)
     part = np.where(beside, part, part[beside].max())
     assert (found.image == cv2.normalize(part, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)).all()
-    as_the_paper = find_region(film, mask, Region("crop", margin), clahe=False)
+    as_the_paper = find_region(film, mask, Region("crop", margin), clahe=None)
     assert as_the_paper.box == bounding_box(mask, margin)
 
 
@@ -174,11 +175,11 @@ def test_contrast_in_tiles_hardly_sees_an_edge() -> None:
     film, there = film_with("left", 6)
     plain = mammogram(0, SIZE)
     one, other = (
-        find_region(image, None, None, clahe=True, trim_edge=True).image.astype(int)
+        find_region(image, None, None, clahe=Clahe(), trim_edge=True).image.astype(int)
         for image in (film, plain)
     )
     assert np.abs(one - other)[~there].mean() < 3
-    assert np.abs(one - find_region(film, None, None, clahe=True).image)[~there].mean() > 20
+    assert np.abs(one - find_region(film, None, None, clahe=Clahe()).image)[~there].mean() > 20
 
 
 def test_colours_have_no_edge_but_grey_in_three_channels_has() -> None:
@@ -188,10 +189,10 @@ def test_colours_have_no_edge_but_grey_in_three_channels_has() -> None:
     as_colours = np.repeat(grey[:, :, None], 3, axis=2)
     crop = Region("crop")
     for image in (grey, as_colours):
-        found = find_region(image, mask, crop, clahe=False, trim_edge=True)
+        found = find_region(image, mask, crop, clahe=None, trim_edge=True)
         assert found.box == box_of(lesion_mask(3, SIZE))
     stained = as_colours * np.array([1, 0, 1], np.uint8)
-    assert find_region(stained, mask, crop, clahe=False, trim_edge=True).box == box_of(mask)
+    assert find_region(stained, mask, crop, clahe=None, trim_edge=True).box == box_of(mask)
 
 
 def test_real_films_keep_their_tissue_and_lose_their_edges(real_data: Path) -> None:
@@ -216,8 +217,8 @@ def test_real_lesions_at_a_white_edge_are_regions_without_it(real_data: Path, na
         pytest.skip("no crops of CBIS-DDSM here")
     film = np.asarray(Image.open(paths[0]))
     mask = np.where(film > 0, np.uint8(255), np.uint8(0))
-    before = find_region(film, mask, Region("crop"), clahe=False)
-    after = find_region(film, mask, Region("crop"), clahe=False, trim_edge=True)
+    before = find_region(film, mask, Region("crop"), clahe=None)
+    after = find_region(film, mask, Region("crop"), clahe=None, trim_edge=True)
     assert after.box is not None
     assert before.box is not None
     assert after.box.right - after.box.left < before.box.right - before.box.left

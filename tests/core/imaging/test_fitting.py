@@ -1,11 +1,17 @@
 """One size for all images, to the pixel."""
 
+from dataclasses import asdict
+
+import click
 import numpy as np
 import pytest
+from PIL import Image
 
+from bccli.commands.prepare import prepare
 from bccli.core.errors import DataError
-from bccli.core.imaging.equalising import Box
-from bccli.core.imaging.fitting import FITS, crop, pad, stretch
+from bccli.core.imaging.denoising import Denoising
+from bccli.core.imaging.equalising import Box, Clahe
+from bccli.core.imaging.fitting import FITS, INTERPOLATIONS, crop, pad, stretch
 from bccli.core.imaging.preparation import (
     Patches,
     Preparation,
@@ -74,6 +80,29 @@ def test_cropping_keeps_the_middle() -> None:
     assert (crop(image, (20, 20)) == stretch(image, (40, 20))[:, 10:30]).all()
 
 
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS[1:])
+@pytest.mark.parametrize("size", [(6, 4), (30, 21), (6, 40)])
+def test_colours_are_resized_by_pillow_with_the_filter_of_the_name(
+    interpolation: str, size: tuple[int, int]
+) -> None:
+    image = colour(9, 13)
+    expected = Image.fromarray(image).resize(size, Image.Resampling[PILLOW[interpolation]])
+    assert np.array_equal(stretch(image, size, interpolation=interpolation), np.asarray(expected))
+
+
+PILLOW = {"nearest": "NEAREST", "linear": "BILINEAR", "area": "BOX", "cubic": "BICUBIC", "lanczos": "LANCZOS"}
+
+
+@pytest.mark.parametrize("size", [(7, 5), (31, 22)])
+def test_nearest_pixels_of_an_image_are_those_of_its_mask(size: tuple[int, int]) -> None:
+    """Grey or in colours: both stay in register."""
+    grey = RNG.integers(0, 256, (11, 17), dtype=np.uint8)
+    for image in (grey, np.stack([grey] * 3, axis=2)):
+        (piece,) = prepare_image(image, Preparation(size=size, interpolation="nearest"), grey).patches
+        assert piece.mask is not None
+        assert np.array_equal(piece.image[:, :, 1], piece.mask)
+
+
 @pytest.mark.parametrize("fit", FITS)
 def test_a_mask_moves_with_its_image_and_keeps_two_values(fit: str) -> None:
     image = np.zeros((40, 60, 3), np.uint8)
@@ -105,6 +134,9 @@ def test_preparations_survive_json() -> None:
     for preparation in (
         Preparation(),
         Preparation(size=(30, 20), fit="crop"),
+        *(Preparation(size=(30, 20), interpolation=name) for name in INTERPOLATIONS),
+        Preparation(clahe=Clahe(), denoise=Denoising()),
+        Preparation(clahe=Clahe(3.5, 4), denoise=Denoising(8.0, 5, 15)),
         Preparation(Stain("macenko", target), Patches(512, 256, 0.3, 0.05)),
         Preparation(Stain("vahadane"), Patches(50, 50)),
     ):
@@ -112,11 +144,31 @@ def test_preparations_survive_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{"size": None, "fit": "pad", "tilt": 3}, {"size": [3, 4], "fit": "squeeze"}]
+    "value",
+    [
+        {"size": None, "fit": "pad", "tilt": 3},
+        {"size": [3, 4], "fit": "squeeze"},
+        {"size": [3, 4], "fit": "pad", "interpolation": "guess"},
+    ],
 )
 def test_an_unknown_step_is_refused(value: dict[str, object]) -> None:
-    with pytest.raises(DataError, match=r"'tilt'|'squeeze'"):
+    with pytest.raises(DataError, match=r"'tilt'|'squeeze'|'guess'"):
         preparation_from_json(value)
+
+
+def test_steps_without_their_numbers_have_the_usual_ones() -> None:
+    stored = {"size": None, "fit": "stretch", "clahe": True, "denoise": True}
+    assert preparation_from_json(stored) == Preparation(clahe=Clahe(2.0, 8), denoise=Denoising(3.0, 7, 21))
+
+
+def test_the_options_of_prepare_have_the_names_and_numbers_of_the_steps() -> None:
+    options = {param.name: param for param in prepare.params}
+    kind = options["interpolation"].type
+    assert isinstance(kind, click.Choice)
+    assert tuple(kind.choices) == INTERPOLATIONS
+    for step, record in (("clahe", Clahe()), ("denoise", Denoising())):
+        for name, value in asdict(record).items():
+            assert options[f"{step}_{name}"].default == value
 
 
 @pytest.mark.parametrize("fit", FITS)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from bccli.core.errors import BccliError, ExcludedError, ImageError
 from bccli.core.imaging import equalising
 from bccli.core.imaging.contours import fill
-from bccli.core.imaging.denoising import denoise
-from bccli.core.imaging.equalising import Box, equalise_box
+from bccli.core.imaging.denoising import Denoising, denoise
+from bccli.core.imaging.equalising import Box, Clahe, equalise_box
 from bccli.core.imaging.fitting import FITS, cut_centre
 from bccli.core.imaging.formats.decoding import decode, decode_deep
 from bccli.core.imaging.greys import Greys
@@ -51,13 +51,20 @@ def whole(image: np.ndarray) -> np.ndarray:
     )
 
 
+def clahes() -> st.SearchStrategy[Clahe]:
+    """Numbers of CLAHE: mostly the usual ones."""
+    others = st.builds(Clahe, st.floats(0.1, 256), st.integers(1, 64))
+    return st.sampled_from([Clahe(), Clahe(clip=4.0), Clahe(tiles=5)]) | others
+
+
 @settings(max_examples=150, deadline=None)
-@given(boxes())
-def test_a_part_is_equalised_as_the_whole_image_is(example: tuple[np.ndarray, Box]) -> None:
+@given(boxes(), clahes())
+def test_a_part_is_equalised_as_the_whole_image_is(example: tuple[np.ndarray, Box], clahe: Clahe) -> None:
     image, box = example
     assert equalising._is_mirrored()  # or the fast way would not be tested
-    equalised = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(whole(image))
-    assert np.array_equal(equalise_box(Greys(image), box), box.of(equalised))
+    grid = (clahe.tiles, clahe.tiles)
+    equalised = cv2.createCLAHE(clipLimit=clahe.clip, tileGridSize=grid).apply(whole(image))
+    assert np.array_equal(equalise_box(Greys(image), box, clahe), box.of(equalised))
     assert np.array_equal(Greys(image).whole(), whole(image))
 
 
@@ -75,6 +82,8 @@ def test_where_opencv_computes_otherwise_it_equalises_the_whole_image(
 def test_bands_of_rows_are_denoised_as_the_whole_image_is(height: int) -> None:
     noisy = film(height, height, 90, np.uint8)
     assert np.array_equal(denoise(noisy), cv2.fastNlMeansDenoising(noisy))
+    strong = Denoising(strength=9.5, template=5, search=11)
+    assert np.array_equal(denoise(noisy, strong), cv2.fastNlMeansDenoising(noisy, None, 9.5, 5, 11))
 
 
 @settings(max_examples=40, deadline=None)
@@ -83,7 +92,7 @@ def test_a_region_is_the_box_of_its_mask_with_a_margin(example: tuple[np.ndarray
     image, box = example
     mask = np.zeros(image.shape, np.uint8)
     mask[box.top, box.left] = mask[box.bottom - 1, box.right - 1] = 255
-    found = find_region(image, mask, Region("crop", margin), clahe=False)
+    found = find_region(image, mask, Region("crop", margin), clahe=None)
     assert found.box is not None
     assert found.box.left == max(box.left - margin, 0)
     assert found.box.bottom == min(box.bottom + margin, len(image))
@@ -105,11 +114,11 @@ def test_colours_become_their_luminance_and_deep_kinds_are_stretched() -> None:
 def test_a_region_without_a_mask_is_excluded_and_an_empty_one_is_bad() -> None:
     image = film(1, 20, 20)
     with pytest.raises(ExcludedError, match="no region") as caught:
-        find_region(image, None, Region("crop"), clahe=True)
+        find_region(image, None, Region("crop"), clahe=Clahe())
     assert caught.value.kind == "no_region"
     for roi in ("crop", "mask"):
         with pytest.raises(ImageError, match="empty mask"):
-            find_region(image, np.zeros((20, 20), np.uint8), Region(roi), clahe=True)
+            find_region(image, np.zeros((20, 20), np.uint8), Region(roi), clahe=Clahe())
 
 
 @pytest.mark.parametrize(

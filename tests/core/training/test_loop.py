@@ -115,6 +115,29 @@ def test_a_signal_changes_nothing_in_schedule_and_order(tmp_path: Path, values: 
     assert rates[-1] < 1e-4
 
 
+WAITING = {"schedule": "plateau", "decay": 0.5, "decay_epochs": 1, "monitor": "val_accuracy", "lr": 1e-8}
+
+
+@pytest.mark.parametrize("at", [4, 9, 20])
+def test_a_signal_changes_nothing_in_a_rate_that_waits_for_a_plateau(
+    tmp_path: Path, values: np.ndarray, at: int
+) -> None:
+    """The rate is cut after each epoch whose accuracy is no gain."""
+    undisturbed = fit_to(tmp_path / "a.npz", Features(values), **WAITING)
+    expected = outcome(undisturbed, undisturbed.run())
+    with pytest.raises(Stopped):
+        fit_to(tmp_path / "b.npz", Interrupted(values, at), **WAITING).run()
+    interruption.forget()
+    continued = fit_to(tmp_path / "b.npz", Features(values), **WAITING)
+    assert outcome(continued, continued.run()) == expected
+    best, rate = 0.0, 1e-8
+    for row in expected[0]:
+        assert row["lr"] == pytest.approx(rate)
+        rate *= 1.0 if row["val_accuracy"] > best else 0.5
+        best = max(best, row["val_accuracy"])
+    assert rate < 1e-8
+
+
 def test_a_signal_changes_nothing_in_mixed_precision(tmp_path: Path, values: np.ndarray) -> None:
     """The scale of the loss is part of the state."""
     undisturbed = fit_to(tmp_path / "a.npz", Features(values), mixed_precision=True)
