@@ -196,6 +196,16 @@ class FoldType(click.ParamType):
         return int(value)
 
 
+class CountType(click.IntRange):
+    """A whole number from 1 on, or all, which is None."""
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        return None if value == "all" else super().convert(value, param, ctx)
+
+
 class FiniteType(click.FloatRange):
     """A number in a range; neither nan nor inf, which a comparison lets pass."""
 
