@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 
+from bccli.cli import cli
 from bccli.core.evaluation.published import PAPERS, PaperFigure
 
 EXAMPLES = Path("examples").resolve()
@@ -58,6 +60,21 @@ COUNTS = {
         "figure 7": (1, 1),
         "figure 8": (1, 3),
         "figure 8, counts": (1, 4),
+    },
+    "hybrid-bilstm": {
+        "table I": (3, 5),
+        "table II": (4, 1),
+        "table III": (10, 2),
+        "figure 4": (5, 1),
+        "figure 5": (4, 2),
+        "section I": (4, 1),
+    },
+    "mini-ddsm": {
+        "table 1": (12, 6),
+        "section 3.2.1": (1, 2),
+        "figures 3.3 and 3.4": (2, 1),
+        "section 4.1": (2, 1),
+        "section 4.2": (4, 1),
     },
 }
 """Rows and columns of each table, counted in the papers."""
@@ -125,6 +142,40 @@ def test_wrong_arguments_are_a_line_of_usage(name: str, arguments: list[str]) ->
     done = subprocess.run([EXAMPLES / f"{name}.sh", *arguments], capture_output=True, text=True)
     assert done.returncode == 2
     assert f"usage: examples/{name}.sh FOLDER [RESULTS] [--phantom]" in done.stderr
+
+
+BCCLI = """#!/usr/bin/env bash
+printf '%s\\x1f' "$@" >>"$CALLS"; echo >>"$CALLS"
+case $1 in
+  prepare) mkdir -p "$4"; echo path,label,split,fold,patient,dataset,source,variant >"$4/manifest.csv" ;;
+  evaluate) echo '{"runs": []}' ;;
+esac
+"""
+"""Writes down what it is called with, and makes what the scripts read of a prepared dataset."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_full_form_of_a_script_calls_commands_that_there_are(name: str, tmp_path: Path) -> None:
+    _write(tmp_path / "bin" / "bccli", BCCLI)
+    _write(tmp_path / "bin" / "python", f'#!/usr/bin/env bash\nexec {sys.executable} "$@"\n')
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "CALLS": str(tmp_path / "calls")}
+    command = [EXAMPLES / f"{name}.sh", tmp_path / "raw", tmp_path / "results"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    calls = [line.split("\x1f")[:-1] for line in (tmp_path / "calls").read_text().splitlines()]
+    assert {call[0] for call in calls} >= {"prepare", "train"}
+    for call in calls:
+        cli.commands[call[0]].make_context(call[0], call[1:], parent=click.Context(cli))
+    with (tmp_path / "results" / "tables.csv").open(encoding="utf-8", newline="") as stream:
+        assert {row["state"] for row in csv.DictReader(stream)} <= {"made", "not possible", "not made yet"}
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a program."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 def test_a_cell_without_source_and_reason_is_refused(

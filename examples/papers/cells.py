@@ -155,10 +155,10 @@ def _source(said: dict[str, Any], protocol: str, row: str, place: int, columns: 
             raise ValueError(f"{said['name']}, {row}: {len(value)} of {key} for {columns} columns")
         return str(value[place] if isinstance(value, list) else value)
 
-    of = at("of")
+    of = at("of").replace("{row}", row)
     folder = at("data" if of.startswith(OF_DATA) else "run")
     return Source(of, folder.format(row=row), "" if of else at("not_possible"))
 
 
-OF_DATA = ("count:", "copies:", "row:", "dataset:")
+OF_DATA = ("count:", "copies:", "row:", "grid:", "dataset:")
 """How measures begin that are taken of a prepared dataset."""

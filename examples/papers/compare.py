@@ -130,12 +130,18 @@ def _table_lines(table: Table, rows: Sequence[Row]) -> Iterator[str]:
             state = "in part" if row.state == "made" else row.state
             left.setdefault((state, row.reason.replace(f"{NOT_YET}: ", "")), []).append(row.cell)
     for (state, reason), cells in left.items():
-        names = ", ".join(dict.fromkeys(cell.row for cell in cells))
-        columns = ", ".join(dict.fromkeys(cell.column for cell in cells))
+        names = _listed([cell.row for cell in cells], table.rows, "all rows")
+        columns = _listed([cell.column for cell in cells], table.columns, "all columns")
         number = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
         yield f"* {state[:1].upper()}{state[1:]} ({number}: {names}; {columns}): {reason}."
     if made and table.plot:
         yield f"![{table.name}](figures/{slug(table.name)}.png)"
+
+
+def _listed(names: Sequence[str], everything: Sequence[str], all_of_them: str) -> str:
+    """Names once each, or two words for all of several."""
+    found = list(dict.fromkeys(names))
+    return all_of_them if len(found) == len(everything) > 1 else ", ".join(found)
 
 
 def _grid(rows: Sequence[Row]) -> str:

@@ -1,6 +1,5 @@
-"""What the papers draw and bccli does not: forests of figures, patch features, ages, classes."""
+"""What the papers draw and bccli does not: forests of figures, features of patches."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -82,74 +81,37 @@ def _legend(panels: Sequence[Axes]) -> tuple[list[object], list[str]]:
     return [found[name] for name in names], names
 
 
-def _panels(count: int, *, width: float = 3.6, height: float = 3.2) -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure(figsize=(width * count, height), layout="constrained")
-    return figure, figure.subplots(1, count, squeeze=False)[0]
-
-
-def draw_ages(data: Path, path: Path) -> None:
-    """How old the patients are, and the mean age of each status (Mini-DDSM)."""
-    patients = {
-        row["patient"]: (row["patient"].partition("_")[0], int(float(row["age"])))
-        for row in read_table(data / "manifest.csv")
-        if row["age"]
-    }
-    figure, (distribution, means) = _panels(2)
-    statuses = sorted({status for status, _ in patients.values()})
-    ages = [[age for found, age in patients.values() if found == status] for status in statuses]
-    distribution.hist(ages, bins=range(20, 101, 5), stacked=True, label=statuses)
-    distribution.set(xlabel="age in years", ylabel="patients")
-    distribution.legend(frameon=False)
-    means.bar(statuses, [float(np.mean(group)) for group in ages], color=BLUE)
-    means.set(ylabel="mean age in years")
-    save(figure, path)
-
-
-def draw_classes(data: Path, path: Path) -> None:
-    """How many images of each class train has, which was thinned, and val and test, which were not."""
-    rows = read_table(data / "manifest.csv")
-    figure, panels = _panels(2)
-    for axes, (title, splits) in zip(
-        panels, (("val and test, as they are", ("val", "test")), ("train, thinned", ("train",))), strict=True
-    ):
-        counts = Counter(row["label"] for row in rows if row["split"] in splits)
-        bars = axes.bar(list(counts), list(counts.values()), color=GREEN)
-        axes.bar_label(bars)
-        axes.set(title=title, ylabel="images")
-    save(figure, path)
+SHOWN = ("benign", "invasive")
+"""The classes of the two images whose patches are drawn; the hybrid paper does not name its two."""
 
 
 def draw_features(data: Path, path: Path) -> None:
-    """The stored features of the patches of two images of test in two dimensions, beside where they lie.
-
-    t-SNE where scikit-learn can fit it, its perplexity a third of the patches; of a benign and of an
-    invasive image, as the paper's two are not named.
-    """
+    """The stored features of the patches of two images of test by t-SNE, beside where the patches lie."""
     features = _stored_features(data)
     rows = [row for row in read_table(data / "manifest.csv") if row["split"] == "test"]
-    images = {row["label"]: row["source"] for row in rows}
-    shown = [images[label] for label in ("benign", "invasive") if label in images] or list(images.values())[
-        :2
-    ]
-    figure, panels = _panels(2 * len(shown))
-    for place, source in enumerate(shown):
+    figure = Figure(figsize=(7.2 * len(SHOWN), 3.2), layout="constrained")
+    panels = figure.subplots(1, 2 * len(SHOWN), squeeze=False)[0]
+    for place, label in enumerate(SHOWN):
+        source = next(row["source"] for row in rows if row["label"] == label)
         patches = [row for row in rows if row["source"] == source]
-        points = _embedded(np.stack([features[row["sha256"]] for row in patches]))
-        where = np.array([(int(row["col"]), int(row["row"])) for row in patches], float)
-        colours = np.arange(len(patches))
-        for axes, positions, name in zip(
-            panels[2 * place : 2 * place + 2], (points, where), ("t-SNE of features", "patches"), strict=True
-        ):
-            axes.scatter(*positions.T, c=colours, cmap="viridis")
-            for number, position in enumerate(positions, 1):
-                axes.annotate(f"{number}", position, textcoords="offset points", xytext=(4, 4))
-            axes.set(title=f"{Path(source).stem}: {name}", xticks=[], yticks=[])
-        panels[2 * place + 1].invert_yaxis()
+        vectors = np.stack([features[row["sha256"]] for row in patches])
+        corners = np.array([(int(row["col"]), -int(row["row"])) for row in patches])
+        _draw_points(panels[2 * place], _embedded(vectors), f"{label}: features, t-SNE")
+        _draw_points(panels[2 * place + 1], corners, f"{Path(source).stem}: patches")
     save(figure, path)
 
 
+def _draw_points(axes: Axes, points: np.ndarray, title: str) -> None:
+    """Numbered points (patches, 2), in the colours of their numbers."""
+    axes.scatter(*points.T, c=np.arange(len(points)), cmap="viridis")
+    for number, point in enumerate(points, 1):
+        axes.annotate(f"{number}", point, textcoords="offset points", xytext=(4, 4))
+    axes.margins(0.15)
+    axes.set(title=title, xticks=[], yticks=[])
+
+
 def _embedded(vectors: np.ndarray) -> np.ndarray:
-    """Points (patches, 2) by t-SNE."""
+    """Points (patches, 2) by t-SNE, with a perplexity of a third of the other patches."""
     from sklearn.manifold import TSNE
 
     perplexity = max(1.0, (len(vectors) - 1) / 3)
@@ -168,8 +130,6 @@ def _stored_features(data: Path) -> Mapping[str, np.ndarray]:
 
 
 DRAW: dict[str, Callable[[Path, Path], None]] = {
-    "ages": draw_ages,
-    "classes": draw_classes,
     "features": draw_features,
 }
 """What a figure's `draw` names."""

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -141,12 +142,30 @@ def _fits(row: Mapping[str, str], text: str) -> bool:
     return all(row[column] in values.split("|") for column, _, values in pairs)
 
 
+def _of_grid(data: Path, what: str) -> Measured:
+    """Width and height that most images' patches cover."""
+    ends: dict[str, list[tuple[int, int]]] = {}
+    for row in read_table(data / "manifest.csv"):
+        corner = int(row["col"]) + int(row["width"]), int(row["row"]) + int(row["height"])
+        ends.setdefault(row["source"], []).append(corner)
+    covered = Counter((max(x for x, _ in where), max(y for _, y in where)) for where in ends.values())
+    if not covered:
+        return Measured(None, why=f"{NOT_YET}: there is no image")
+    (width, height), _ = covered.most_common(1)[0]
+    return Measured(f"{width} × {height} pixels")
+
+
+def _without(column: str) -> str:
+    return f"the manifest has no column {column}"
+
+
 def _of_row(data: Path, what: str) -> Measured:
     """`NAME COLUMN` of the manifest's row whose raw file has this name, whatever its ending."""
     name, _, column = what.partition(" ")
     for row in read_table(data / "manifest.csv"):
-        if Path(row["source"]).stem == name:
-            return Measured(row[column] or "-")
+        if Path(row["source"]).stem == Path(name).stem:
+            found = row.get(column)
+            return Measured(found or "-") if found is not None else Measured(None, why=_without(column))
     return Measured(None, why="thinned out of train (1 of 4 normals stays)")
 
 
@@ -191,6 +210,7 @@ KINDS: dict[str, Callable[[Path, str], Measured]] = {
     "count": _of_images,
     "copies": _of_copies,
     "row": _of_row,
+    "grid": _of_grid,
     "policy": _of_policy,
     "set": _of_set,
     "file": _of_file,
