@@ -1,34 +1,42 @@
 #!/usr/bin/env bash
-# Mini-DDSM as in the thesis: normal, benign or cancer in one step, against normal or tumour and then benign or
-# cancer; and a second stage that sees the tumour alone.
-#   examples/mini-ddsm.sh MINI-DDSM [FOLDER]      MINI-DDSM is the unpacked download, results go to FOLDER
-# Wants a GPU and EfficientNet-B0's weights. Options for all trainings, such as a smaller backbone, go into
-# TRAIN, and those for the second stages into TUNE:
+# Abu Lubad 2022 (thesis) on Mini-DDSM: normal, benign or cancer in one step, against normal or tumour and then benign
+# or cancer; as the thesis did it, and with patients apart; and a second stage that sees the tumour alone.
+#   examples/mini-ddsm.sh MINI-DDSM [RESULTS] [--phantom]
+# MINI-DDSM is the unpacked download, results go to RESULTS (default: bccli-mini-ddsm). Wants a GPU and
+# EfficientNet-B0's weights. Options for prepare go into PREPARE (films) and TUMOURS, for all trainings, such as a
+# smaller backbone, into TRAIN, and those for the second stages into TUNE:
 #   TRAIN='--backbone mobilenet-0.25' TUNE='--from-layer conv_pw_13' examples/mini-ddsm.sh …
 # Stop it half-way and run it again: it continues.
 set -euo pipefail
-raw=${1:?say where the films of Mini-DDSM are}
-out=${2:-bccli-mini-ddsm}
+source "$(dirname "$0")/papers/common.sh"
+begin mini-ddsm mini-ddsm "$@"
+defaults PREPARE='--size 32x32 --ratios 2/1/1' TUMOURS='--size 32x32 --ratios 2/1/1' TRAIN='--backbone cnn-15 --weights none --trainable none --epochs 1' \
+  TUNE='--from-layer 32' TUNE_FLAT='--epochs 1' TUNE_TREE='--tune-epochs 1'
 
-echo "== 1. prepare: whole films, and the tumours alone with the same patients in test" >&2
-bccli prepare mini-ddsm "$raw" "$out/films" --recipe mini-ddsm-hierarchy ${PREPARE:-}
-tested=$(awk -F, '$3 == "test" && $2 != "normal" {print $5}' "$out/films/manifest.csv" | sort -u | paste -sd, -)
-bccli prepare mini-ddsm "$raw" "$out/tumours" --task malignancy --roi crop --margin 50 --size 252x252 \
-  --test-patients "$tested"
+for protocol in paper honest; do
+  into=$out/$protocol
+  say "$protocol: prepare whole films; for the tree, the thesis thinned the normals less"
+  bccli prepare mini-ddsm "$raw" "$into/films" --recipe mini-ddsm-single --protocol "$protocol" ${PREPARE:-}
+  bccli prepare mini-ddsm "$raw" "$into/films-tree" --recipe mini-ddsm-hierarchy --protocol "$protocol" ${PREPARE:-}
 
-echo "== 2. one step, and two" >&2
-bccli train "$out/films" "$out/flat-frozen" --recipe mini-ddsm-single ${TRAIN:-}
-bccli finetune "$out/flat-frozen" "$out/flat" --recipe mini-ddsm-single ${TUNE:-}
-bccli hierarchy "$out/films" "$out/tree" --recipe mini-ddsm-hierarchy ${TRAIN:-} ${TUNE:-}
-bccli evaluate "$out/tree" "$out/flat" --format table --output "$out/figures"
+  say "$protocol: one step, and two"
+  bccli train "$into/films" "$into/flat-frozen" --recipe mini-ddsm-single ${TRAIN:-}
+  bccli finetune "$into/flat-frozen" "$into/flat" --recipe mini-ddsm-single ${TUNE:-} ${TUNE_FLAT:-}
+  bccli hierarchy "$into/films-tree" "$into/tree" --recipe mini-ddsm-hierarchy ${TRAIN:-} ${TUNE:-} ${TUNE_TREE:-}
+  bccli evaluate "$into/tree" "$into/flat" --format table
+done
 
-echo "== 3. the second step on the tumours alone" >&2
-bccli train "$out/tumours" "$out/second" --recipe mini-ddsm-single ${TRAIN:-}
-bccli hierarchy "$out/films" "$out/composed" --tree 'normal, tumor(benign, cancer)' \
-  --compose root="$out/tree/root" --compose tumor="$out/second@$out/tumours"
-bccli evaluate "$out/composed" "$out/tree" --format table
+say "patients apart: the second step on the tumours alone, with the same patients in test"
+tested=$(awk -F, '$3 == "test" && $2 != "normal" {print $5}' "$into/films/manifest.csv" | sort -u | paste -sd, -)
+bccli prepare mini-ddsm "$raw" "$into/tumours" --task malignancy --roi crop --margin 50 --size 252x252 \
+  --test-patients "$tested" ${TUMOURS:-}
+bccli train "$into/tumours" "$into/second" --recipe mini-ddsm-single ${TRAIN:-}
+bccli hierarchy "$into/films-tree" "$into/composed" --tree 'normal, tumor(benign, cancer)' \
+  --compose root="$into/tree/root" --compose tumor="$into/second@$into/tumours"
+bccli evaluate "$into/composed" "$into/tree" --format table
 
-echo "== 4. predict: where no contour is given, the second step looks where the first one saw a tumour" >&2
-awk -F, -v raw="$raw" '$3 == "test" {print raw "/" $7}' "$out/films/manifest.csv" |
-  bccli predict "$out/composed" - --format csv --output "$out/predictions.csv"
-echo "Done. Figures: $out/figures. Labels, and where it looked: $out/predictions.csv" >&2
+say "predict: where no contour is given, the second step looks where the first one saw a tumour"
+awk -F, -v raw="$raw" '$3 == "test" {print raw "/" $7}' "$into/films/manifest.csv" |
+  bccli predict "$into/composed" - --format csv --output "$into/predictions.csv"
+
+tables

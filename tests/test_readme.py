@@ -66,13 +66,13 @@ def commands_in(text: str) -> list[str]:
     joined = text.replace("\\\n", " ")
     return [
         line.removeprefix("$ ").strip()
-        for line in joined.splitlines()
+        for line in map(str.strip, joined.splitlines())
         if re.match(r"(\$ )?bccli (?!\d)", line)
     ]
 
 
 def example_texts() -> list[Path]:
-    return [README, *sorted((REPOSITORY / "examples").rglob("*.sh"))]
+    return [README, *sorted((REPOSITORY / "examples").glob("*.sh"))]
 
 
 @pytest.mark.parametrize("path", example_texts(), ids=lambda path: path.name)

@@ -314,6 +314,17 @@ EXPECTED: dict[str, dict[str, dict[str, object]]] = {
             "augment": "zoom",
         },
         "train.paper": {"augment-val": True},
+        "finetune": {
+            "from-layer": ["vgg16:15", "mobilenet:80", "inception-v3:249"],
+            "optimizer": "adam",
+            "lr": 1e-5,
+            "batch-size": 52,
+            "epochs": 50,
+            "stop-at": "val_accuracy=0.88",
+            "monitor": "val_accuracy",
+            "augment": "zoom",
+            "train-batch-norm": False,
+        },
     },
     "resnet50-breakhis": {
         "prepare": {
@@ -390,7 +401,11 @@ EXPECTED: dict[str, dict[str, dict[str, object]]] = {
             "monitor": "val_loss",
         },
         "finetune": {
-            "from-layer": ["10"],
+            "from-layer": [
+                *("vgg16:10", "vgg19:17", "xception:122", "xception:127", "xception:130"),
+                *("resnet50:160", "resnet50:170", "resnet50:173"),
+                *("resnet101:330", "resnet101:340", "resnet101:343", "resnet152:510", "resnet152:513"),
+            ],
             "head": "gap",
             "dense": [],
             "dropout": 0.2,
@@ -540,7 +555,7 @@ _NUMBERS = {"clahe-clip", "clahe-tiles", "denoise-strength", "denoise-template",
 SILENT = {
     "mini-ddsm-single": {"ratios", "batch-size", "monitor", "train-batch-norm", "split-by"},
     "mini-ddsm-hierarchy": {"ratios", "batch-size", "monitor", "train-batch-norm", "split-by"},
-    "bcnet": {"lr", "monitor"},
+    "bcnet": {"lr", "monitor", "train-batch-norm"},
     "resnet50-breakhis": {"fit", "head", "lr"},
     "hybrid-bilstm": {
         *("input-norm", "loss", "optimizer", "lr", "batch-size", "epochs", "patience", "monitor", "dropout"),

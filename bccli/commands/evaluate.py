@@ -79,7 +79,7 @@ from bccli.terminal import console
 )
 @click.option(
     "--columns",
-    type=options.ListType(str, "NAME,…"),
+    type=value_types.ListType(str, "NAME,…"),
     default="",
     help="Which columns tables and CSV have, in this order: keys of the JSON, accuracy_low and accuracy_high "
     "and the like, test_accuracy, or cbis-ddsm for those of that paper's tables. JSON has all.",

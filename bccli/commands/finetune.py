@@ -8,6 +8,7 @@ import click
 
 from bccli.core.training.setting_types import TUNING
 from bccli.options import common as options
+from bccli.options import path_types
 from bccli.options.sharing import share
 from bccli.options.training import save, training_options
 from bccli.options.training_design import context_of, design_options, head_of, schedule_of
@@ -18,12 +19,12 @@ LR = 1e-5
 
 
 @click.command(cls=RecipeCommand)
-@click.argument("run", type=options.existing())
-@click.argument("out", type=options.existing())
+@click.argument("run", type=path_types.existing())
+@click.argument("out", type=path_types.existing())
 @options.recipe
 @click.option(
     "--data",
-    type=options.existing(),
+    type=path_types.existing(),
     default=None,
     help="A prepared dataset of the same classes.  [default: that of RUN]",
 )

@@ -11,6 +11,7 @@ from bccli.core.errors import UsageError
 from bccli.core.training.setting_types import NETWORK
 from bccli.core.training.settings import SETTINGS
 from bccli.options import common as options
+from bccli.options import path_types, value_types
 from bccli.options.sharing import share
 from bccli.options.training import network_options, save, training_options
 from bccli.options.training_design import context_of, design_of
@@ -36,8 +37,8 @@ def _list_trees() -> None:
 
 
 @click.command(cls=RecipeCommand)
-@click.argument("data", type=options.existing())
-@click.argument("run", type=options.existing())
+@click.argument("data", type=path_types.existing())
+@click.argument("run", type=path_types.existing())
 @options.recipe
 @click.option(
     "--tree",
@@ -57,7 +58,7 @@ def _list_trees() -> None:
 @click.option(
     "--node",
     "nodes",
-    type=options.AssignmentType("NODE=RECIPE", *options.recipes()),
+    type=path_types.AssignmentType("NODE=RECIPE", *path_types.recipes()),
     multiple=True,
     help="Train this node by a recipe of its own, its table [hierarchy] or [train], which wins over what is "
     "said for all nodes; repeatable.",
@@ -65,7 +66,7 @@ def _list_trees() -> None:
 @click.option(
     "--compose",
     "composed",
-    type=options.AssignmentType("NODE=RUN[@DATA]"),
+    type=path_types.AssignmentType("NODE=RUN[@DATA]"),
     multiple=True,
     help="Take this run as the node's classifier; with DATA, it takes the images of that prepared dataset, "
     "joined by their sources; repeatable.",
@@ -95,7 +96,7 @@ def _list_trees() -> None:
 )
 @click.option(
     "--tune-lr",
-    type=options.FiniteType(0, min_open=True),
+    type=value_types.FiniteType(0, min_open=True),
     default=TUNE_LR,
     show_default=True,
     help="With --from-layer, at this learning rate.",

@@ -7,7 +7,7 @@ import click
 
 from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, WORDS
 from bccli.options import common as options
-from bccli.options import fetching
+from bccli.options import fetching, path_types
 from bccli.options.sharing import share
 from bccli.options.training import CLASSIFIERS, network_options, save, training_options
 from bccli.options.training_design import context_of, design_of, fusion_design
@@ -44,7 +44,7 @@ from bccli.terminal import console
 @network_options
 @click.option(
     "--features-from",
-    type=options.existing(),
+    type=path_types.existing(),
     metavar="RUN",
     default=None,
     help="A run that was trained on patches, or one of all folds: --head then says how its features of the "

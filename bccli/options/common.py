@@ -6,17 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from bccli.core.errors import UsageError
-from bccli.options.path_types import AssignmentType as AssignmentType
-from bccli.options.path_types import FileOr as FileOr
-from bccli.options.path_types import existing as existing
-from bccli.options.path_types import policy as policy
-from bccli.options.path_types import recipes as recipes
-from bccli.options.value_types import FiniteType as FiniteType
-from bccli.options.value_types import FoldType as FoldType
-from bccli.options.value_types import ListType as ListType
 from bccli.options.value_types import ShardType
-from bccli.options.value_types import TargetType as TargetType
-from bccli.options.value_types import positive as positive
 from bccli.terminal.console import FORMATS
 
 Function = TypeVar("Function", bound=Callable[..., Any])

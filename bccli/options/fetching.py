@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bccli.core.errors import UsageError
-from bccli.options import common as options
+from bccli.options import path_types
 from bccli.terminal import console
 
 fetch_weights = click.option(
@@ -20,7 +20,7 @@ fetch_weights = click.option(
 
 def unless_fetching(name: str) -> Any:
     """A path argument that is needed unless --fetch-weights is given; see `or_fetch`."""
-    return click.argument(name, type=options.existing(), required=False, metavar=name.upper())
+    return click.argument(name, type=path_types.existing(), required=False, metavar=name.upper())
 
 
 def or_fetch(command: Callable[..., int]) -> Callable[..., int]:

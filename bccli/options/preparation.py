@@ -41,10 +41,10 @@ _OPTIONS = (
     ),
     click.option(
         "--sample",
-        type=click.IntRange(min=1),
-        metavar="N",
+        type=value_types.CountType(),
+        metavar="N|all",
         default=None,
-        help="Draw N images before the split.",
+        help="Draw N images before the split, or take all though a recipe draws some.",
     ),
     click.option(
         "--split-by",

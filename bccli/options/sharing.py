@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from bccli.options.common import FiniteType
+from bccli.options.value_types import FiniteType
 from bccli.terminal.console import Console
 
 wait = click.option(

@@ -22,6 +22,7 @@ from bccli.core.training.setting_types import (
 )
 from bccli.core.training.settings import OF_THE_BACKBONE, SETTINGS
 from bccli.options import common as options
+from bccli.options import path_types, value_types
 from bccli.options.sharing import wait
 from bccli.terminal import console
 
@@ -39,15 +40,15 @@ _FUSING = (
 _TYPES: Mapping[type, Callable[[Any], click.ParamType]] = {
     Choice: lambda kind: click.Choice(kind.names),
     Whole: lambda kind: click.IntRange(kind.least, kind.most),
-    Number: lambda kind: options.FiniteType(
+    Number: lambda kind: value_types.FiniteType(
         kind.least, kind.most, min_open=kind.open_least, max_open=kind.open_most
     ),
-    Sizes: lambda kind: options.ListType(options.positive, kind.example),
-    Target: lambda kind: options.TargetType(kind.measures),
-    FileOr: lambda kind: options.FileOr(*kind.names),
-    PolicyFile: lambda kind: options.policy(),
-    Fold: lambda kind: options.FoldType(),
-    Folder: lambda kind: options.existing(),
+    Sizes: lambda kind: value_types.ListType(value_types.positive, kind.example),
+    Target: lambda kind: value_types.TargetType(kind.measures),
+    FileOr: lambda kind: path_types.FileOr(*kind.names),
+    PolicyFile: lambda kind: path_types.policy(),
+    Fold: lambda kind: value_types.FoldType(),
+    Folder: lambda kind: path_types.existing(),
 }
 
 

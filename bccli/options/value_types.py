@@ -188,6 +188,16 @@ class FiniteType(click.FloatRange):
         return number
 
 
+class CountType(click.IntRange):
+    """A whole number from 1 on, or all, which is None."""
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value == "all" else super().convert(value, param, ctx)
+
+
 class OddType(click.IntRange):
     """An odd number in a range, such as the side of a window around a pixel."""
 

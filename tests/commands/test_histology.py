@@ -419,6 +419,10 @@ def test_a_sample_is_stratified_spread_over_patients_and_the_same_again(
 def test_a_sample_can_be_all_and_not_more(bccli: Bccli, prepare: Prepare, tmp_path: Path) -> None:
     source = iciar(tmp_path / "raw")
     assert len(prepare("bach", source, "--sample", 16)) == 16
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[prepare]\nsample = 8\n")
+    assert len(prepare("bach", source, "--recipe", recipe)) == 8
+    assert len(prepare("bach", source, "--recipe", recipe, "--sample", "all")) == 16
     result = bccli("prepare", "bach", source, tmp_path / "d", "--sample", 17, exit=3)
     refused(result, "--sample 17", "only 16 images")
     refused(bccli("prepare", "bach", source, tmp_path / "d", "--sample", 3, exit=2), "there are 4 classes")
