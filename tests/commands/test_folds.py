@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import signal
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -522,3 +523,17 @@ def _pixels(path: Path) -> Any:
     from PIL import Image
 
     return Image.open(path)
+
+
+@pytest.mark.slow
+def test_tensorflow_says_nothing_where_networks_are_only_counted(
+    bccli_process: Callable[..., subprocess.CompletedProcess[str]], place: Place, tmp_path: Path
+) -> None:
+    layers = "--from-layer", 34, "--from-layer", 30
+    for words in (
+        ("finetune", place("run"), tmp_path / "out", *layers, "--dry-run"),
+        ("train", place("data"), tmp_path / "out", "--fold", 0, "--seeds", 2, "--dry-run"),
+    ):
+        said = bccli_process("-q", *words)
+        assert said.returncode == 0, said.stderr
+        assert said.stderr == ""

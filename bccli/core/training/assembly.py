@@ -10,6 +10,7 @@ from typing import Any
 
 from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
+from bccli.core.models import backend
 from bccli.core.models.backbones import PREPROCESSING, build_backbone, build_extractor, standardising
 from bccli.core.models.copying import copy_weights
 from bccli.core.models.extractors import EXTRACTORS, build_features
@@ -196,8 +197,9 @@ def learning_part(
     """The name of the first layer of a resolved design's backbone that learns, None where only the head does,
     and how many parameters learn.
 
-    The network is built with random weights for images of `size` (width, height).
+    The network is built with random weights for images of `size` (width, height), on the CPU.
     """
+    backend.start("cpu")
     import keras
 
     keras.backend.clear_session()  # or layers without names of their own would have others than in a run
