@@ -1,15 +1,19 @@
 """The pages of examples/guide: what they say is done, in a copy of the package."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import REPOSITORY, draw, save
+from tests.conftest import REPOSITORY, Bccli, draw, save
+from tests.readme_blocks import Block, blocks_of, run_block
 
 ADDING = REPOSITORY / "examples" / "guide" / "adding.md"
 BLOCK = re.compile(r"^<!-- (create|append|run) ?(\S*) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -64,3 +68,51 @@ def test_a_page_names_only_files_of_the_package_that_are_there(page: Path) -> No
     text = BLOCK.sub("", page.read_text(encoding="utf-8"))
     for name in re.findall(r"`(bccli/[\w/.-]+)`", text):
         assert (REPOSITORY / name).exists(), name
+
+
+HIDE = REPOSITORY / "examples" / "guide" / "what-the-papers-hide.md"
+CLAIMS = {
+    "bccli prepare phantom histology pictures --count 240": True,
+    "python examples/papers/phantom_raw.py": False,
+    "awk 'BEGIN": False,
+    "awk 'function": False,
+    "bccli prepare phantom histology pictures --count 24 ": True,
+}
+"""What the blocks of what-the-papers-hide.md begin with, and whether they take minutes."""
+
+
+def claims() -> Iterator[Any]:
+    """The blocks, each with its marks."""
+    for number, text in enumerate(blocks_of(HIDE.read_text(encoding="utf-8"))):
+        (slow,) = {slow for start, slow in CLAIMS.items() if text.startswith(start)}
+        yield pytest.param(text, marks=[pytest.mark.slow] if slow else [], id=str(number))
+
+
+@pytest.mark.parametrize("text", list(claims()))
+def test_what_the_papers_hide_is_shown_by_its_commands(
+    text: str, bccli: Bccli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = text.replace("python examples", f"{sys.executable} {REPOSITORY / 'examples'}")
+    run_block(text.replace("--epochs 40", "--epochs 2"), Block(lambda place, bccli: None), bccli)
+    if "honest" in text:
+        paper, honest = (accuracy_of(tmp_path / name) for name in ("paper", "honest"))
+        assert paper > 0.65  # what coins say of images is known, as their copies are in train
+        assert honest < 0.65
+
+
+def accuracy_of(run: Path) -> float:
+    """The accuracy of a run on test."""
+    figures = json.loads((run / "metrics.json").read_text())["runs"]
+    return next(row["accuracy"] for row in figures if row["split"] == "test")
+
+
+def test_the_arithmetic_of_the_page_is_right() -> None:
+    text = HIDE.read_text(encoding="utf-8")
+    assert {round(right / 21, 3) for right in range(22)}.isdisjoint({0.72, 0.719, 0.721})
+    assert {round(right / 40, 3) for right in range(41)}.isdisjoint({0.905})
+    chance = sum(count**2 for count in (99, 30, 27)) / 156**2
+    assert f"{chance:.3f}" in text
+    assert f"{73 / 156:.3f}" == "0.468"
+    assert f"{83 / 156:.3f}" == "0.532"
+    assert f"{99 / 156:.3f}" in text
