@@ -1,6 +1,6 @@
 """`bccli finetune`: run → run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from bccli.options import common as options
 from bccli.options import path_types
 from bccli.options.sharing import share
 from bccli.options.training import save, training_options
-from bccli.options.training_design import context_of, design_options, head_of, schedule_of
+from bccli.options.training_design import context_of, design_options, head_of, schedule_of, show_members
 from bccli.recipes import RecipeCommand, is_given, left_to_recipe
 from bccli.terminal import console
 
@@ -92,7 +92,8 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
         design.fold is None and design.builds_on_folds for design in designs.values()
     )
     if settings["dry_run"]:
-        return _preview(designs, dataset, settings, folds=folds)
+        members = {start.name: design for start, design in designs.items()}
+        return show_members(screen, members, dataset, folds=folds, skip_bad=settings["skip_bad"])
     context, cache = context_of(settings, screen), settings["cache"]
     if len(starts) == 1 and not (bases.of_sweep or starts[0].seeded or is_sweep(out)):
         train = crossvalidation.train_folds if folds else experiments.train
@@ -151,16 +152,6 @@ def _design(start: Any, settings: dict[str, Any]) -> Any:
         head=head_of(wanted, output=output) if fresh else None,
         train_batch_norm=settings["train_batch_norm"],
     )
-
-
-def _preview(designs: Mapping[Any, Any], dataset: Any, settings: dict[str, Any], *, folds: bool) -> int:
-    """Show what would be trained, a row per member and fold."""
-    from bccli.core.sweeps.preview import preview_members
-
-    by_name = {start.name: design for start, design in designs.items()}
-    rows = list(preview_members(by_name, dataset, folds=folds))
-    console.show_rows(rows)
-    return 4 if any(row["problem"] for row in rows) and not settings["skip_bad"] else 0
 
 
 def _name_those_left_out(bases: Any, starts: Sequence[Any], screen: console.Console) -> None:

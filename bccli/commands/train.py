@@ -10,7 +10,7 @@ from bccli.options import common as options
 from bccli.options import fetching, path_types
 from bccli.options.sharing import share
 from bccli.options.training import CLASSIFIERS, network_options, save, training_options
-from bccli.options.training_design import context_of, design_of, fusion_design
+from bccli.options.training_design import context_of, design_of, fusion_design, show_members
 from bccli.recipes import RecipeCommand
 from bccli.terminal import console
 
@@ -37,9 +37,9 @@ from bccli.terminal import console
     default=["dense"],
     show_default=True,
     help="What decides: dense is the head that is trained on the backbone, step by step; svm, forest, "
-    "logistic and boosting are fitted to the features of a frozen backbone (a support vector machine, a "
-    "random forest, logistic regression, gradient boosting); bovw is a bag of visual words, without a "
-    "backbone. Several make a sweep.",
+    "logistic and boosting are fitted to the features of a frozen backbone that --head names (a support "
+    "vector machine, a random forest, logistic regression, gradient boosting); bovw is a bag of visual "
+    "words, without a backbone. Several make a sweep.",
 )
 @network_options
 @click.option(
@@ -105,7 +105,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
             console.show_rows(designs.preview(grid[0], dataset, 0 if folds else design.fold))
             return 0
         members = {grids.name_of(one, seeded=seeded): one for one in grid}
-        return _preview(members, dataset, settings, folds=folds)
+        return show_members(screen, members, dataset, folds=folds, skip_bad=settings["skip_bad"])
     if several:
         keep_all = settings["save"] == "all"
         sweep = grids.train_grid(
@@ -117,12 +117,3 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     trained = train_one(grid[0], dataset, run, context, cache=cache)
     console.show_figures(figures_json(results.stored_figures(trained))["runs"])
     return 0
-
-
-def _preview(members: dict[str, Any], dataset: Any, settings: dict[str, Any], *, folds: bool) -> int:
-    """Show a row for each member of a sweep."""
-    from bccli.core.sweeps.preview import preview_members
-
-    rows = list(preview_members(members, dataset, folds=folds))
-    console.show_rows(rows)
-    return 4 if any(row["problem"] for row in rows) and not settings["skip_bad"] else 0

@@ -1,14 +1,14 @@
 """What core makes of the training options: a design, a schedule, a head, and where a run is made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bccli.core.errors import UsageError
 from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, WORDS
-from bccli.core.training.settings import OPTIMIZERS, SETTINGS, Schedule, rows_of
+from bccli.core.training.settings import AUTO, OPTIMIZERS, SETTINGS, Schedule, rows_of
 from bccli.options.training import FUSIONS
 from bccli.recipes import built_in, is_given, left_to_recipe, value_in_recipe
-from bccli.terminal.console import Console
+from bccli.terminal.console import Console, show_rows
 
 
 def schedule_of(settings: dict[str, Any], *, output: str, loss: str | None, lr: float | None) -> Schedule:
@@ -132,13 +132,17 @@ def design_of(settings: dict[str, Any], backbone: str) -> Any:
     output = settings["output"] or "softmax"
     return Design(
         backbone=backbone,
-        weights=settings["weights"],
-        trainable=settings["trainable"],
+        weights=_unless_auto(settings["weights"]),
+        trainable=_unless_auto(settings["trainable"]),
         input_norm=settings["input_norm"],
         head=head_of(settings, output=output),
         schedule=schedule_of(settings, output=output, loss=settings["loss"], lr=settings["lr"]),
         **design_options(settings),
     )
+
+
+def _unless_auto(choice: str) -> str | None:
+    return None if choice == AUTO else choice
 
 
 def _check_classifiers(classifiers: Sequence[str]) -> None:
@@ -176,3 +180,17 @@ def context_of(settings: dict[str, Any], screen: Console) -> Any:
         recipe=built_in(settings["recipe"]),
         tensorboard=settings["tensorboard"],
     )
+
+
+def show_members(
+    screen: Console, members: Mapping[str, Any], dataset: Any, *, folds: bool, skip_bad: bool
+) -> int:
+    """Show what would be trained by each design, a row per member and fold; the exit code."""
+    from bccli.core.sweeps.preview import preview_members
+
+    rows = preview_members(members, dataset, folds=folds, watcher=screen)
+    show_rows(rows)
+    failing = list(dict.fromkeys(row["name"] for row in rows if row["problem"]))
+    if failing:
+        screen.warn(f"{len(failing)} of {len(members)} members would fail: {', '.join(failing)}")
+    return 4 if failing and not skip_bad else 0

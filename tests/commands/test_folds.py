@@ -412,7 +412,7 @@ def test_dry_runs_show_each_member_and_fold_and_write_nothing(
             layer for layer in layers_behind if not isinstance(layer, keras.layers.BatchNormalization)
         ]
         head = (network.output_shape[-1] + 1) * len(CLASSES)
-        assert int(row["learning"]) == sum(layer.count_params() for layer in learning) + head
+        assert int(row["trainable_parameters"]) == sum(layer.count_params() for layer in learning) + head
     many = "--backbone", "cnn-15", "--backbone", "mobilenet-0.25", "--classifier", "dense"
     result = bccli(
         "train",

@@ -1,8 +1,11 @@
 """What a sweep would make, a row per member and fold: `--dry-run`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
+from bccli.core.catalog import find_backbone
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import open_images
 from bccli.core.data.manifest import SPLITS
@@ -10,49 +13,69 @@ from bccli.core.data.split_codes import split_codes_of
 from bccli.core.errors import BccliError
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import units
+from bccli.core.models.weights import cached_file
+from bccli.core.progress import SILENT, Watcher
 from bccli.core.sweeps.cross_validation import check_folds
 from bccli.core.training.assembly import learning_part
-from bccli.core.training.design import DENSE, Design, check_images, resolve
+from bccli.core.training.design import DENSE, NO_BACKBONE, Design, check_images, resolve
 
-_UNKNOWN = {"layer": None, "learning": None}
+_UNKNOWN = {"layer": None, "trainable_parameters": None}
 
 
 def preview_members(
-    designs: Mapping[str, Design], dataset: Dataset, *, folds: bool
-) -> Iterator[dict[str, Any]]:
-    """Yield a row per member and fold: its network, how many parameters learn and from which layer on, its
-    images and patients, and what would stop it. Writes nothing."""
+    designs: Mapping[str, Design], dataset: Dataset, *, folds: bool, watcher: Watcher = SILENT
+) -> list[dict[str, Any]]:
+    """A row per member and fold: its network, the weights it starts from, how many parameters learn and from
+    which layer on, its images and patients, and what would stop it. Writes nothing."""
     for design in designs.values() if folds else ():
         check_folds(design, dataset)
     numbers = range(dataset.folds) if folds else [None]
-    for name, design in designs.items():
-        facts = _of_design(design, dataset)
-        problem = facts.pop("problem")
-        for number in numbers:
-            fold = design.fold if number is None else number
-            images = _of_images(design, dataset, fold)
-            found = images.pop("problem")
-            yield {"name": name, "fold": fold, **facts, **images, "problem": problem or found}
+    count = cache(partial(_learning, dataset))
+    rows = []
+    with watcher.track(len(designs), "members") as advance:
+        for name, design in designs.items():
+            facts = _of_design(design, count)
+            problem = facts.pop("problem")
+            for number in numbers:
+                fold = design.fold if number is None else number
+                images = _of_images(design, dataset, fold)
+                found = images.pop("problem")
+                rows.append({"name": name, "fold": fold, **facts, **images, "problem": problem or found})
+            advance(1)
+    return rows
 
 
-def _of_design(design: Design, dataset: Dataset) -> dict[str, Any]:
-    """What is known of a member whatever its fold."""
+def _of_design(design: Design, count: Callable[[Design], dict[str, Any]]) -> dict[str, Any]:
+    """What is known of a member whatever its fold; `count` says what learns, as it does for any seed."""
     tuning = design.tuning
     known: dict[str, Any] = {
         "backbone": design.backbone,
         **({"from_layer": tuning.from_layer} if tuning else {"classifier": design.classifier}),
         "seed": design.schedule.seed,
         "head": "kept" if tuning and not tuning.fresh_head else f"fresh {design.head.kind}",
+        **_weights(design),
         **_UNKNOWN,
         "problem": None,
     }
     try:
-        return {**known, **_learning(design, dataset)}
+        return {**known, **count(replace(design, schedule=replace(design.schedule, seed=0)))}
     except BccliError as error:
         return {**known, "problem": str(error)}
 
 
-def _learning(design: Design, dataset: Dataset) -> dict[str, Any]:
+def _weights(design: Design) -> dict[str, str | None]:
+    """What the backbone starts from, and the file, whether it is there or not."""
+    if design.tuning or design.fusing or design.backbone == NO_BACKBONE.name:
+        return {"weights": None, "weights_file": str(design.tuning.base) if design.tuning else None}
+    backbone = find_backbone(design.backbone)
+    choice = design.weights or ("imagenet" if backbone.weights else "none")
+    if choice == "imagenet" and backbone.weights:
+        return {"weights": choice, "weights_file": str(cached_file(backbone))}
+    named = choice not in ("imagenet", "none")
+    return {"weights": "file" if named else choice, "weights_file": choice if named else None}
+
+
+def _learning(dataset: Dataset, design: Design) -> dict[str, Any]:
     """The first layer that learns and the parameters of what learns; unknown where no network does.
 
     Raises what a member of this design would fail with before it is trained.
@@ -64,7 +87,7 @@ def _learning(design: Design, dataset: Dataset) -> dict[str, Any]:
     if design.fusing or design.classifier != DENSE:
         return _UNKNOWN
     layer, learning = learning_part(design, backbone, size, len(dataset.classes))
-    return {"layer": layer, "learning": learning}
+    return {"layer": layer, "trainable_parameters": learning}
 
 
 def _of_images(design: Design, dataset: Dataset, fold: int | None) -> dict[str, Any]:

@@ -31,6 +31,9 @@ from bccli.core.training.setting_types import (
     setting,
 )
 
+AUTO = "auto"
+"""A choice that each network makes for itself: of a sweep, each member."""
+
 # What can be watched, and whether a larger value is better.
 MEASURES = {"val_loss": False, "val_accuracy": True, "loss": False, "accuracy": True}
 OPTIMIZERS = {"adam": ("Adam", 1e-3), "rmsprop": ("RMSprop", 1e-3), "sgd": ("SGD", 1e-2)}
@@ -164,17 +167,17 @@ class Schedule:
 OF_THE_BACKBONE = (
     Setting(
         "weights",
-        FileOr(("imagenet", "none")),
-        "Weights to start from.",
-        shown="imagenet where there are some",
-        metavar="imagenet|none|FILE",
+        FileOr((AUTO, "imagenet", "none")),
+        "Weights to start from; auto: imagenet where the network has some, else none.",
+        default=AUTO,
+        metavar="auto|imagenet|none|FILE",
         jobs=frozenset({NETWORK, FEATURES}),
     ),
     Setting(
         "trainable",
-        Choice(("none", "all")),
-        "Which layers of the backbone learn.",
-        shown="none with weights, all without",
+        Choice((AUTO, "none", "all")),
+        "Which layers of the backbone learn; auto: none with weights, all without.",
+        default=AUTO,
         jobs=frozenset({NETWORK, FEATURES, WORDS}),
     ),
     Setting(
