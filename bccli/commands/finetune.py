@@ -122,6 +122,7 @@ def _designs(base: Any, screen: console.Console, settings: dict[str, Any]) -> li
         blocks=settings["blocks"],
         whole=settings["whole"],
         device=settings["device"],
+        deterministic=settings["deterministic"],
         verbose=screen.verbose,
     )
     return [
