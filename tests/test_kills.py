@@ -889,30 +889,70 @@ def test_train_is_alone_in_its_folder(
     assert first.kill()
 
 
-@pytest.mark.parametrize("command", ["evaluate", pytest.param("predict", marks=pytest.mark.slow)])
-def test_reading_commands_stop_quickly(
-    start: Start,
-    datasets: dict[str, Path],
-    undisturbed: Callable[[str], Path],
-    tmp_path: Path,
-    command: str,
-) -> None:
-    rng = random.Random(command)
-    run = undisturbed("frozen")
-    rest = [datasets["frozen"] / "images", "--output", tmp_path / "answers.csv"] * (command == "predict")
+def test_evaluate_stops_quickly(start: Start, undisturbed: Callable[[str], Path], tmp_path: Path) -> None:
+    rng, run = random.Random("evaluate"), undisturbed("frozen")
     before = names(run)
     for _ in range(4):
-        work = start(command, run, *rest)
+        work = start("evaluate", run)
         assert work.until_listening()
-        work.sleep(rng.uniform(0, 0.2 if command == "evaluate" else 4))
+        work.sleep(rng.uniform(0, 0.2))
         assert work.stop() < 8
         if work.process.returncode:
             assert "stopped by SIGTERM" in work.end(75)
-            assert not list(tmp_path.glob("*answers*"))
         else:
             work.end()
-            (tmp_path / "answers.csv").unlink(missing_ok=True)
     assert names(run) == before
+
+
+def lines_of(path: Path) -> int:
+    """How many lines are in a file, none where there is none."""
+    try:
+        return path.read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
+def images_of(part: Path) -> int:
+    """How many images have their rows in what is unfinished, behind the line of what is asked for."""
+    return max(lines_of(part) - 1, 0)
+
+
+@pytest.mark.parametrize("stops", [pytest.param(3), pytest.param(20, marks=pytest.mark.slow)])
+def test_predict_continues_what_was_written(start: Start, finished: Path, tmp_path: Path, stops: int) -> None:
+    """Stopped and killed in turn behind a random number of images, whatever the format."""
+    rng, hits, rounds, images = random.Random(stops), 0, 0, tmp_path / "images"
+    for number in range(400):
+        save(images / f"{number}.png", draw(number % 2, number))
+    (images / "bad.png").write_text("no image")
+    expected: dict[str, bytes] = {}
+    while hits < stops:
+        rounds += 1
+        assert rounds <= 2 * stops, f"only {hits} of {stops} stops came before the end"
+        format = ("csv", "json", "jsonl")[rounds % 3]
+        command = "predict", finished, images, "--format", format, "--workers", 2, "--output"
+        if format not in expected:
+            start(*command, tmp_path / format).end(4)
+            expected[format] = (tmp_path / format).read_bytes()
+        output, kept = tmp_path / f"labels{rounds}", 0
+        part = output.with_name(f"{output.name}.part")
+        while hits < stops:
+            work, wanted = start(*command, output), kept + rng.randint(1, 60)
+            if not work.wait_for(lambda part=part, wanted=wanted: images_of(part) >= wanted):
+                break
+            number = (signal.SIGTERM, signal.SIGKILL)[hits % 2]
+            work.process.send_signal(number)
+            if work.process.wait(LONG) == 4:
+                break
+            assert work.process.returncode == (75 if number == signal.SIGTERM else -signal.SIGKILL), work.said
+            hits += 1
+            assert not output.exists() or images_of(part) == 401
+            if kept:
+                assert f"continuing after {kept} images" in work.said
+            kept = images_of(part) // 8 * 8
+        start(*command, output).end(4)
+        assert output.read_bytes() == expected[format]
+        assert "nothing to do" in start(*command, output).end(4)
+        assert not list(tmp_path.glob(f"*{output.name}.[pls]*"))
 
 
 # --- the same command again ------------------------------------------------------------------------

@@ -121,7 +121,12 @@ def _starts(bases: Any, screen: console.Console, settings: dict[str, Any]) -> li
 
     layers = Layers(
         settings["from_layers"], settings["blocks"], settings["whole"], lenient=left_to_recipe("from_layers")
-    ).of_all(bases, device=settings["device"], verbose=screen.verbose)
+    ).of_all(
+        bases,
+        device=settings["device"],
+        deterministic=settings["deterministic"],
+        verbose=screen.verbose,
+    )
     return starts_of(bases, layers, seed=settings["seed"], seeds=settings["seeds"])
 
 

@@ -3,7 +3,8 @@
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from itertools import chain, islice
 from pathlib import Path
@@ -17,6 +18,16 @@ from bccli.core.errors import DataError, UsageError
 from bccli.options import common as options
 from bccli.options import path_types
 from bccli.terminal import console
+
+
+@dataclass(frozen=True)
+class _Written:
+    """How many rows there are, how many of them have an error, and how many were made now in so long."""
+
+    errors: int
+    total: int
+    fresh: int
+    seconds: float
 
 
 @click.command()
@@ -59,51 +70,102 @@ from bccli.terminal import console
 @options.workers
 @click.option("--null/--no-null", help="Paths on standard input end with NUL, not with a line.")
 @options.skip_bad
+@click.option("--overwrite/--no-overwrite", help="Replace the file that --output names, whatever it holds.")
 @click.pass_obj
 def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **settings: Any) -> int:
     """Label images with a trained run.
 
     INPUT is an image, a folder (with all below it), or - for paths on standard input. Raw images get
     exactly the preparation that the run was trained on. An image that cannot be read is a row with its
-    error.
+    error. With --output, the same command again continues what was interrupted.
     """
     from bccli.core.imaging.remarks import Remarks
-    from bccli.core.prediction.file_predictions import predict as predict_files
-    from bccli.core.prediction.file_predictions import remarked, to_rows
     from bccli.core.prediction.image_paths import LeftOut
 
     output, runs, remarks, left_out = settings["output"], (run, *settings["ensemble"]), Remarks(), LeftOut()
     _check(inputs, output)
     first, images = _find(inputs, left_out, null=settings["null"])
-    predictor = _with_masks(screen, _load(screen, runs, len(first), settings), run, settings["mask_dir"])
-    classes = ", ".join(predictor.classes)
+    file = _output_file(runs, settings)
+    if file and (errors := file.errors_if_complete(images)) is not None:
+        screen.note(f"{output} is complete; nothing to do")
+        return _told(screen, errors, 0, settings)
+    with file.held() if file else nullcontext():
+        predictor = _with_masks(screen, _load(screen, runs, len(first), settings), run, settings["mask_dir"])
+        rest = file.rest(images) if file else images
+        _announce(screen, predictor, runs, file, output)
+        written = _write(predictor, rest, remarks, file, settings)
+    if len(first) > 1 and written.fresh:
+        what = "patches" if predictor.by_patch else "images"
+        screen.note(
+            f"{written.fresh} {what} in {written.seconds:.2f} s "
+            f"({written.fresh / written.seconds:.0f} a second)"
+        )
+    for sentence in (*_remarks_of(predictor, remarks), *left_out.sentences()):
+        screen.warn(sentence)
+    return _told(screen, written.errors, written.total, settings)
+
+
+def _announce(
+    screen: console.Console, predictor: Any, runs: tuple[Path, ...], file: Any, output: Path
+) -> None:
+    """The start line, and what is there already."""
     target = "stdout" if str(output) == "-" else output
     screen.note(
         f"bccli {__version__} predict: {predictor.device}, {' + '.join(map(str, runs))} → {target}, "
-        f"classes {classes}"
+        f"classes {', '.join(predictor.classes)}"
     )
-    started = time.monotonic()
-    answers = predict_files(predictor, images, workers=settings["workers"] or available_cores())
-    rows = to_rows(
-        remarked(answers, remarks),
-        predictor.classes,
-        settings["top"],
-        by_patch=predictor.by_patch,
-        columns=() if predictor.by_patch else predictor.shown,
+    if file and file.kept:
+        screen.note(f"continuing after {file.kept:,} images")
+
+
+def _told(screen: console.Console, errors: int, total: int, settings: dict[str, Any]) -> int:
+    """Say how many images have an error, where there are any; returns the exit code."""
+    if errors:
+        of = f" of {total}" if total else ""
+        screen.warn(f"{errors}{of} images have no label; their rows say why")
+    return 4 if errors and not settings["skip_bad"] else 0
+
+
+def _output_file(runs: tuple[Path, ...], settings: dict[str, Any]) -> Any:
+    """The file that is continued; None for stdout, and for what is no regular file, such as a pipe."""
+    from bccli.core.prediction.output_file import OutputFile, Question
+    from bccli.core.runs.run_folder import load_run
+
+    output, format = settings["output"], settings["format"]
+    if str(output) == "-" or (output.exists() and not output.is_file()):
+        return None
+    for run in runs:
+        load_run(run)
+    options = {name: settings[name] for name in ("top", "tta", "level")}
+    question = Question.about(
+        runs, **options, masks=settings["mask_dir"] is not None, format="csv" if format == "auto" else format
     )
-    counted = console.Counted(rows)
-    console.write_predictions(
-        counted, predictor.classes, settings["format"], output, positive=predictor.positive
-    )
-    seconds = time.monotonic() - started
-    if len(first) > 1:
-        what = "patches" if predictor.by_patch else "images"
-        screen.note(f"{counted.total} {what} in {seconds:.2f} s ({counted.total / seconds:.0f} a second)")
-    for sentence in (*_remarks_of(predictor, remarks), *left_out.sentences()):
-        screen.warn(sentence)
-    if counted.errors:
-        screen.warn(f"{counted.errors} of {counted.total} images have no label; their rows say why")
-    return 4 if counted.errors and not settings["skip_bad"] else 0
+    return OutputFile(output, question, settings["batch_size"], settings["overwrite"])
+
+
+def _write(
+    predictor: Any, images: Iterator[str], remarks: Any, file: Any, settings: dict[str, Any]
+) -> _Written:
+    """Answer for the images and write all rows, of an output file those that it has kept, too."""
+    from bccli.core.prediction.file_predictions import remarked, rows_of_images
+
+    began, workers = time.monotonic(), settings["workers"] or available_cores()
+    answers = rows_of_images(predictor, images, top=settings["top"], workers=workers)
+    fresh = file.keep(answers) if file else 0
+    seconds = time.monotonic() - began
+    entries = remarked(file.entries() if file else answers, remarks)
+    counted = console.Counted(row for entry in entries for row in entry.rows)
+
+    def write() -> int:
+        format, output = settings["format"], settings["output"]
+        console.write_predictions(counted, predictor.classes, format, output, positive=predictor.positive)
+        return counted.errors
+
+    if file:
+        file.finish(write)
+        return _Written(counted.errors, counted.total, fresh, seconds)
+    write()
+    return _Written(counted.errors, counted.total, counted.total, time.monotonic() - began)
 
 
 def _check(inputs: tuple[str, ...], output: Path) -> None:

@@ -174,6 +174,7 @@ def context_of(settings: dict[str, Any], screen: Console) -> Any:
         log=screen.logging,
         watcher=screen,
         device=settings["device"],
+        deterministic=settings["deterministic"],
         workers=settings["workers"] or available_cores(),
         verbose=screen.verbose,
         overwrite=settings["overwrite"],

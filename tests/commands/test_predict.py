@@ -254,9 +254,48 @@ def test_an_output_file_is_whole_or_not_there(
         raise MemoryError
 
     monkeypatch.setattr("bccli.core.prediction.file_predictions.to_rows", fail)
-    refused(bccli("predict", run, mixed, "--output", output, exit=3), "out of memory", "--batch-size")
+    again = "predict", run, mixed, "--output", output
+    assert "labels.csv is complete; nothing to do" in bccli(*again, exit=4).stderr
+    assert "5 images have no label" not in bccli(*again, "--skip-bad").stderr
+    refused(bccli(*again, "--overwrite", exit=3), "out of memory", "--batch-size")
     assert output.read_text() == printed
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "mixed", "run"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".labels.csv.made", "labels.csv", "mixed", "run"]
+
+
+def test_an_output_file_of_something_else_is_replaced_only_where_that_is_said(
+    bccli: Bccli, run: Path, mixed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "labels.csv"
+    output.write_text("mine\n")
+    command = "predict", run, mixed, "--output", output
+    refused(bccli(*command, exit=3), str(output), "was not made by bccli predict", "--overwrite")
+    assert output.read_text() == "mine\n"
+    bccli(*command, "--overwrite", exit=4)
+    for change, words in (
+        (("--top", 1), "top none, now 1"),
+        (("--format", "json"), "format csv, now json"),
+        (("--tta",), "tta False, now True"),
+        (("--ensemble", run), "another run"),
+    ):
+        refused(bccli(*command, *change, exit=3), str(output), words, "--overwrite")
+    save(mixed / "f.png", draw(0, 3))
+    refused(bccli(*command, exit=3), str(output), "other images")
+    (mixed / "f.png").unlink()
+    assert "nothing to do" in bccli(*command, "--workers", 1, "--batch-size", 3, exit=4).stderr
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**info, "calibration": None}))
+    refused(bccli(*command, exit=3), str(output), "another run, or one that has changed since")
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "jsonl", "table"])
+def test_an_output_file_has_what_stdout_has(
+    bccli: Bccli, run: Path, mixed: Path, tmp_path: Path, format: str
+) -> None:
+    output = tmp_path / "labels"
+    printed = bccli("predict", run, mixed, "--format", format, exit=4).stdout
+    bccli("predict", run, mixed, "--format", format, "--output", output, exit=4)
+    assert output.read_text() == printed
 
 
 def test_an_output_that_cannot_be_written_is_refused(

@@ -98,7 +98,7 @@ def _build_network(
 ) -> _Extractor:
     """The features of the backbone, the same as a network's head would be trained on."""
     watcher, design = context.watcher, job.design
-    tf = backend.start(context.device, verbose=context.verbose)
+    tf = context.start_tensorflow()
     import keras
 
     watcher.note(

@@ -27,7 +27,7 @@ def fuse(job: Job, run: Run, context: RunContext, models: ModelCache | None = No
     base = load_run(design.fusing.base)
     check_base(base, job, images.size, watcher)
     grouping = group(images.samples, job.split_codes[used])
-    tf = backend.start(context.device, verbose=context.verbose)
+    tf = context.start_tensorflow()
     import keras
 
     watcher.note(

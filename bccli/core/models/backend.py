@@ -4,16 +4,20 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from bccli.core.cores import available_cores
+from bccli.core.cores import available_cores, schedulable_cores
 from bccli.core.errors import BccliError
 from bccli.core.models.stderr import quiet_stderr
+from bccli.core.models.unusable_gpus import reason_for_none
 
 
-def start(device: str = "auto", *, verbose: bool = False) -> Any:
-    """Import TensorFlow and return it. Raises BccliError for `device` gpu where there is none."""
+def start(device: str = "auto", *, deterministic: bool = True, verbose: bool = False) -> Any:
+    """Import TensorFlow and return it. Raises BccliError for `device` gpu where there is none.
+
+    Without `deterministic`, operations may be faster, and give other last digits every time.
+    """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -29,8 +33,16 @@ def start(device: str = "auto", *, verbose: bool = False) -> Any:
             _devices(tf)
     gpus = _devices(tf)
     if device == "gpu" and not gpus:
-        raise BccliError("--device gpu: TensorFlow finds no GPU; install bccli[cuda] or say --device cpu")
-    tf.config.experimental.enable_op_determinism()
+        reason = f" ({reason})" if (reason := reason_for_none()) else ""
+        raise BccliError(
+            f"--device gpu: TensorFlow finds no GPU{reason}; install bccli[cuda] or say --device cpu"
+        )
+    if (cores := available_cores()) < schedulable_cores():  # TensorFlow looks at the latter only
+        with suppress(RuntimeError):  # it is at work already
+            tf.config.threading.set_intra_op_parallelism_threads(cores)
+            tf.config.threading.set_inter_op_parallelism_threads(cores)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
     return tf
 
 
@@ -46,12 +58,14 @@ def _devices(tf: Any) -> list[Any]:
 
 
 def describe_device(tf: Any) -> str:
-    """The devices in words, for the start line."""
+    """The devices in words, for the start line, and why a GPU that is here is none of them."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
         return f"{len(gpus)} × {name}"
-    return f"CPU ({available_cores()} cores)"
+    reason = reason_for_none()
+    unused = f"; a GPU is here, but TensorFlow cannot use it: {reason}" if reason else ""
+    return f"CPU ({available_cores()} cores){unused}"
 
 
 @contextmanager

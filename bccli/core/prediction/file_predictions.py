@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from bccli.core import interruption
 from bccli.core.imaging.remarks import Remarks
+from bccli.core.prediction.output_file import ImageRows
 from bccli.core.prediction.predictor import Predictor
 from bccli.core.prediction.prepared_files import PreparedFile, prepare_file
 from bccli.core.prediction.run_predictor import Prediction
@@ -34,8 +35,19 @@ class FilePrediction:
     remark: str = ""
 
 
+Answer = TypeVar("Answer", FilePrediction, ImageRows)
+
+
 def predict(predictor: Predictor, paths: Iterable[str], *, workers: int = 2) -> Iterator[FilePrediction]:
-    """Yield an answer per path, in order; images are decoded ahead in threads.
+    """Yield an answer per path, or one per patch of each, in order."""
+    for answers in predict_each(predictor, paths, workers=workers):
+        yield from answers
+
+
+def predict_each(
+    predictor: Predictor, paths: Iterable[str], *, workers: int = 2
+) -> Iterator[list[FilePrediction]]:
+    """Yield the answers of each path, in order: one, or that of each patch; images are decoded ahead.
 
     A signal is obeyed between two batches: in the midst of a network it would break what it hits.
     """
@@ -52,17 +64,17 @@ def predict(predictor: Predictor, paths: Iterable[str], *, workers: int = 2) -> 
             yield from (_of_patches if predictor.by_patch else _of_images)(predictor, batch)
 
 
-def _of_images(predictor: Predictor, batch: Sequence[PreparedFile]) -> Iterator[FilePrediction]:
+def _of_images(predictor: Predictor, batch: Sequence[PreparedFile]) -> Iterator[list[FilePrediction]]:
     """An answer for each image."""
     good = [entry.patches for entry in batch if not entry.error]
     answers = iter(_by_image(predictor.answer(list(zip(*good, strict=True)))) if good else ())
     for entry in batch:
         if entry.error:
-            yield FilePrediction(entry.path, None, entry.error)
+            yield [FilePrediction(entry.path, None, entry.error)]
         else:
             probabilities, label, columns = next(answers)
             shown: dict[str, float | str] = {**columns, **entry.columns}
-            yield FilePrediction(entry.path, probabilities, label=label, columns=shown, remark=entry.remark)
+            yield [FilePrediction(entry.path, probabilities, label=label, columns=shown, remark=entry.remark)]
 
 
 def _by_image(answers: Prediction) -> Iterator[tuple[np.ndarray, int, dict[str, float]]]:
@@ -71,20 +83,31 @@ def _by_image(answers: Prediction) -> Iterator[tuple[np.ndarray, int, dict[str, 
         yield probabilities, int(label), columns
 
 
-def _of_patches(predictor: Predictor, batch: Sequence[PreparedFile]) -> Iterator[FilePrediction]:
+def _of_patches(predictor: Predictor, batch: Sequence[PreparedFile]) -> Iterator[list[FilePrediction]]:
     """An answer for each patch of each image."""
     for entry in batch:
         if entry.error:
-            yield FilePrediction(entry.path, None, entry.error)
+            yield [FilePrediction(entry.path, None, entry.error)]
             continue
         (patches,) = entry.patches
         answers = predictor.of_patches(patches.images)
-        for number, (position, answer) in enumerate(zip(patches.positions, answers, strict=True)):
-            remark = "" if number else entry.remark
-            yield FilePrediction(entry.path, answer, position=position, remark=remark)
+        yield [
+            FilePrediction(entry.path, answer, position=position, remark="" if number else entry.remark)
+            for number, (position, answer) in enumerate(zip(patches.positions, answers, strict=True))
+        ]
 
 
-def remarked(answers: Iterable[FilePrediction], remarks: Remarks) -> Iterator[FilePrediction]:
+def rows_of_images(
+    predictor: Predictor, paths: Iterable[str], *, top: int | None = None, workers: int = 2
+) -> Iterator[ImageRows]:
+    """Yield the rows of each image, in order; see `to_rows` and `predict_each`."""
+    columns = () if predictor.by_patch else predictor.shown
+    for answers in predict_each(predictor, paths, workers=workers):
+        rows = to_rows(answers, predictor.classes, top, by_patch=predictor.by_patch, columns=columns)
+        yield ImageRows(answers[0].path, tuple(rows), answers[0].remark)
+
+
+def remarked(answers: Iterable[Answer], remarks: Remarks) -> Iterator[Answer]:
     """Yield the answers, and count those that there is something to say about."""
     for answer in answers:
         if answer.remark:

@@ -93,13 +93,13 @@ def patient(minutes: float, watcher: Watcher) -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; the lock ends with the process, however it ends.
+def locked(what: Path, *, file: Path | None = None) -> Iterator[None]:
+    """Hold a folder for this process, or what another lock `file` stands for; the lock ends with the process.
 
     Raises LockedError where another process holds it, longer than `patient` allows.
     """
-    path = folder / ".lock"
-    with _waiting_for(path, folder, "is working here") as stream:
+    path = file or what / ".lock"
+    with _waiting_for(path, what, "is working here") as stream:
         stream.truncate(0)
         stream.write(json.dumps(asdict(Holder.this())))
         stream.flush()
@@ -165,12 +165,12 @@ def _wait_for_maker(dataset: Path) -> None:
 
 
 @contextmanager
-def _waiting_for(path: Path, folder: Path, deed: str) -> Iterator[IO[str]]:
+def _waiting_for(path: Path, what: Path, deed: str) -> Iterator[IO[str]]:
     """The lock file, open and locked by us, or by nobody where that cannot be."""
     while True:
         stream = path.open("a+")
         try:
-            if not _wait(stream, folder, deed):
+            if not _wait(stream, what, deed):
                 break
             with suppress(FileNotFoundError):
                 if os.fstat(stream.fileno()).st_ino == path.stat().st_ino:
@@ -183,7 +183,7 @@ def _waiting_for(path: Path, folder: Path, deed: str) -> Iterator[IO[str]]:
         yield stream
 
 
-def _wait(stream: IO[str], folder: Path, deed: str, *, shared: bool = False) -> bool:
+def _wait(stream: IO[str], what: Path, deed: str, *, shared: bool = False) -> bool:
     """Lock a file once nobody else has; False where the file system knows no locks. Raises LockedError."""
     began, told = time.monotonic(), False
     while True:
@@ -194,9 +194,9 @@ def _wait(stream: IO[str], folder: Path, deed: str, *, shared: bool = False) -> 
             return False
         holder = _holder(stream)
         if time.monotonic() - began >= _patience_with(holder):
-            raise LockedError(f"{folder}: {holder or 'another process'} {deed}; {_ADVICE}")
+            raise LockedError(f"{what}: {holder or 'another process'} {deed}; {_ADVICE}")
         if not told:
-            _Patience.watcher.note(f"{folder}: waiting for {holder or 'another process'}")
+            _Patience.watcher.note(f"{what}: waiting for {holder or 'another process'}")
             told = True
         interruption.stop_if_requested()
         time.sleep(_POLL)

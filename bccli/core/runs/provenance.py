@@ -9,6 +9,8 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ _INSTALLED = {
 def provenance() -> dict[str, Any]:
     """What run.json says under `commit`, `versions` and `hardware`."""
     commit = commit_of(Path(__file__).parents[3]) or _installed_commit()
-    return {**({"commit": commit} if commit else {}), "versions": _versions(), "hardware": _hardware()}
+    return {**({"commit": commit} if commit else {}), "versions": _versions(), "hardware": hardware()}
 
 
 def commit_of(checkout: Path) -> str:
@@ -100,7 +102,7 @@ def _installed(names: tuple[str, ...]) -> str:
     return ""
 
 
-def _hardware() -> dict[str, Any]:
+def hardware() -> dict[str, Any]:
     """The machine's kind, cores that this process may use and all cores, and the models of CPU and GPUs."""
     models = {"cpu": _cpu(), "gpus": _gpus()}
     return {
@@ -111,6 +113,22 @@ def _hardware() -> dict[str, Any]:
     }
 
 
+def change_of(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """How the hardware that computes differs, in words; empty where it does not, or was not noted."""
+    counted = "machine", "cores", "cpu", "gpus"
+    if not before or all(before.get(name) == now.get(name) for name in counted):
+        return ""
+    return f"{_in_words(before)} before, {_in_words(now)} now"
+
+
+def _in_words(known: Mapping[str, Any]) -> str:
+    """Such as `2 cores of AMD EPYC and 1 × NVIDIA H100`."""
+    cores, gpus = known.get("cores"), known.get("gpus") or []
+    cpu = f"{cores} core{'s' * (cores != 1)} of {known.get('cpu') or known.get('machine')}"
+    return " and ".join([cpu, *(f"{gpus.count(name)} × {name}" for name in dict.fromkeys(gpus))])
+
+
+@cache
 def _cpu() -> str:
     try:
         text = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")

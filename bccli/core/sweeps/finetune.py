@@ -113,7 +113,9 @@ class Layers:
     whole: bool = False
     lenient: bool = False
 
-    def of_all(self, bases: Bases, *, device: str, verbose: bool) -> dict[Path, list[int]]:
+    def of_all(
+        self, bases: Bases, *, device: str, deterministic: bool, verbose: bool
+    ) -> dict[Path, list[int]]:
         """The γ for each base, by its folder; none for those whose backbone no γ is for.
 
         Raises UsageError for what no backbone has, and where no base is left.
@@ -129,7 +131,13 @@ class Layers:
                 continue
             if key not in known:
                 known[key] = find_layers(
-                    base, layers=own, blocks=self.blocks, whole=self.whole, device=device, verbose=verbose
+                    base,
+                    layers=own,
+                    blocks=self.blocks,
+                    whole=self.whole,
+                    device=device,
+                    deterministic=deterministic,
+                    verbose=verbose,
                 )
             found[base.root] = known[key]
         if not any(found.values()):

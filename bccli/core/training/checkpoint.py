@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -13,6 +14,7 @@ from bccli.core.errors import DataError
 from bccli.core.files import replacing
 from bccli.core.interruption import saving
 from bccli.core.models.copying import put_weights
+from bccli.core.runs.provenance import change_of, hardware
 from bccli.core.runs.starts import progressed
 from bccli.core.training.settings import MEASURES, Schedule
 from bccli.core.training.trainee import Trainee
@@ -58,6 +60,7 @@ class Checkpoint:
         self._path, self._on_state = path, on_state
         self._saved_at, self._cost = time.monotonic(), 0.0
         self._stored = 0, 0
+        self._hardware: dict[str, Any] = {}
 
     @property
     def due(self) -> bool:
@@ -78,7 +81,9 @@ class Checkpoint:
         arrays |= {f"optimizer_{index}": v.numpy() for index, v in enumerate(trainee.optimizer.variables)}
         with saving():
             with replacing(self._path) as stream:
-                np.savez(stream, progress=np.array(json.dumps(asdict(progress))), **arrays)
+                facts = {"progress": asdict(progress), "hardware": hardware()}
+                arrays |= {name: np.array(json.dumps(value)) for name, value in facts.items()}
+                np.savez(stream, **arrays)
             self._on_state(progress)
             self._note(progress)
         self._saved_at = time.monotonic()
@@ -94,6 +99,8 @@ class Checkpoint:
         try:
             with np.load(self._path, allow_pickle=False) as content:
                 progress = Progress(**json.loads(str(content["progress"])))
+                if "hardware" in content.files:
+                    self._hardware = json.loads(str(content["hardware"]))
                 weights = [content[f"weight_{index}"] for index in range(len(trainee.best_weights))]
                 trainee.best_weights = [content[f"best_{index}"] for index in range(len(weights))]
                 for index, variable in enumerate(trainee.optimizer.variables):
@@ -106,6 +113,11 @@ class Checkpoint:
         trainee.sums.assign(np.array(progress.sums))
         self._stored = progress.epoch, progress.step
         return progress
+
+    @property
+    def moved(self) -> str:
+        """How the hardware that the state comes from differs from this one; empty where it does not."""
+        return change_of(self._hardware, hardware())
 
     def _note(self, progress: Progress) -> None:
         """Where a step has been made since the last state, this start was not in vain."""

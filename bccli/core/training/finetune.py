@@ -73,7 +73,14 @@ def data_of(base: Run, given: Path | None) -> Dataset:
 
 
 def find_layers(
-    base: Run, *, layers: Sequence[str], blocks: int | None, whole: bool, device: str, verbose: bool
+    base: Run,
+    *,
+    layers: Sequence[str],
+    blocks: int | None,
+    whole: bool,
+    device: str,
+    deterministic: bool = True,
+    verbose: bool,
 ) -> list[int]:
     """The γ of each layer, given by number or name; of the first layer of the last `blocks`; or 0.
 
@@ -90,7 +97,7 @@ def find_layers(
             )
     if whole or (layers and None not in numbers):
         return [number for number in numbers if number is not None] or [0]
-    backend.start(device, verbose=verbose)
+    backend.start(device, deterministic=deterministic, verbose=verbose)
     import keras
 
     keras.backend.clear_session()  # or layers without names of their own would have others than in the run

@@ -27,6 +27,8 @@ from bccli.core.training.pace import Pace, remaining_words
 from bccli.core.training.settings import MEASURES, Schedule
 from bccli.core.training.trainee import Trainee, inference_step, training_steps
 
+_OTHER_DIGITS = "the result is not to the byte that of equal machines"
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -84,6 +86,8 @@ class Fit:
         if progress := self._checkpoint.load(self.trainee):
             self.progress = progress
             self.watcher.note(f"continuing after {self.progress.epoch} epochs and {self.progress.step} steps")
+            if moved := self._checkpoint.moved:
+                self.watcher.warn(f"it goes on with other hardware ({moved}): {_OTHER_DIGITS}")
         with interruption.deferred(), self.watcher.training(), self._enough_memory():
             while not self.finished:
                 self._epoch()

@@ -57,7 +57,7 @@ _STORED, _LIVE = "stored", "live"
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where and how a run is made, none of which changes its results.
+    """Where and how a run is made, none of which changes its results but by their last digits.
 
     `log` opens a run's log.txt for the watcher's messages; `workers` processes augment images;
     `open_images` gives the prepared images, which several runs may share. Where a head on a frozen backbone
@@ -68,6 +68,7 @@ class RunContext:
     log: Callable[[Path], Any]
     watcher: Watcher = SILENT
     device: str = "auto"
+    deterministic: bool = True
     workers: int = 1
     verbose: bool = False
     overwrite: bool = False
@@ -77,6 +78,12 @@ class RunContext:
     save_network: bool = True
     export_tflite: bool = True
     plot_pool: Team | None = None
+
+    def start_tensorflow(self) -> Any:
+        """Import TensorFlow for the device and return it; that results will not be the same again is said."""
+        if not self.deterministic:
+            self.watcher.note("without determinism: the same run again differs in its last digits, and more")
+        return backend.start(self.device, deterministic=self.deterministic, verbose=self.verbose)
 
 
 Trainer = Callable[[Job, Run, RunContext, ModelCache | None], Run]
@@ -180,7 +187,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
 
 def _start(job: Job, run: Run, context: RunContext) -> None:
     """Start TensorFlow, say what is trained where, and seed all draws."""
-    tf = backend.start(context.device, verbose=context.verbose)
+    tf = context.start_tensorflow()
     import keras
 
     command = "finetune" if job.design.tuning else "train"

@@ -73,9 +73,7 @@ def answers_of_run(
         )
         watcher.note(f"{run.root} answers to {len(samples)} images: {predictor.device}")
         return answers_to(predictor, root, samples, workers=context.workers, watcher=watcher).probabilities
-    from bccli.core.models import backend
-
-    backend.start(context.device, verbose=context.verbose)
+    context.start_tensorflow()
     extractor, head = networks.of(run)
     features = compute_features(open_images(root, samples), extractor, key, cache, watcher=watcher)
     activate = OUTPUTS[run.info.settings["output"]]
