@@ -196,14 +196,17 @@ class FoldType(click.ParamType):
         return int(value)
 
 
-class CountType(click.IntRange):
+class CountType(click.ParamType):
     """A whole number from 1 on, or all, which is None."""
 
-    def __init__(self) -> None:
-        super().__init__(min=1)
+    name = "N|all"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        return None if value == "all" else super().convert(value, param, ctx)
+        if value == "all":
+            return None
+        if not (str(value).isdecimal() and int(value) > 0):
+            self.fail(f"{value!r} is neither a number from 1 on nor all", param, ctx)
+        return int(value)
 
 
 class FiniteType(click.FloatRange):
