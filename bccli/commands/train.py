@@ -35,9 +35,9 @@ from bccli.terminal import console
     default=["dense"],
     show_default=True,
     help="What decides: dense is the head that is trained on the backbone, step by step; svm, forest, "
-    "logistic and boosting are fitted to the features of a frozen backbone (a support vector machine, a "
-    "random forest, logistic regression, gradient boosting); bovw is a bag of visual words, without a "
-    "backbone. Several make a sweep.",
+    "logistic and boosting are fitted to the features of a frozen backbone that --head names (a support "
+    "vector machine, a random forest, logistic regression, gradient boosting); bovw is a bag of visual "
+    "words, without a backbone. Several make a sweep.",
 )
 @network_options
 @click.option(
@@ -94,7 +94,10 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     folds, seeded, cache = settings["fold"] == "all", settings["seeds"] is not None, settings["cache"]
     if settings["dry_run"]:
-        console.show_rows(designs.preview(grid[0], dataset, settings["fold"]))
+        counts = designs.preview(grid[0], dataset, settings["fold"])
+        if len(grid) > 1 or seeded:
+            return _show_members(grid, dataset, screen, settings)
+        console.show_rows(counts)
         return 0
     if len(grid) > 1 or seeded or is_sweep(run):
         keep_all = settings["save"] == "all"
@@ -107,3 +110,19 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     trained = train_one(grid[0], dataset, run, context, cache=cache)
     console.show_figures(figures_json(results.stored_figures(trained))["runs"])
     return 0
+
+
+def _show_members(grid: list[Any], dataset: Any, screen: console.Console, settings: dict[str, Any]) -> int:
+    """The dry run of a sweep: each member with what it starts from, what of it learns, and its images."""
+    from bccli.core.models import backend
+    from bccli.core.sweeps.preview import FAILED, preview_members
+
+    backend.start(settings["device"], verbose=screen.verbose)
+    fold = 0 if settings["fold"] == "all" else settings["fold"]
+    seeded = settings["seeds"] is not None
+    rows = preview_members(grid, dataset, fold, seeded=seeded, watcher=screen)
+    console.show_rows(rows)
+    failing = [row["name"] for row in rows if row["status"] == FAILED]
+    if failing:
+        screen.warn(f"{len(failing)} of {len(rows)} members would fail: {', '.join(failing)}")
+    return 4 if failing and not settings["skip_bad"] else 0

@@ -5,7 +5,7 @@ from typing import Any
 
 from bccli.core.errors import UsageError
 from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, WORDS
-from bccli.core.training.settings import OPTIMIZERS, SETTINGS, Schedule, rows_of
+from bccli.core.training.settings import AUTO, OPTIMIZERS, SETTINGS, Schedule, rows_of
 from bccli.options.training import FUSIONS
 from bccli.recipes import built_in, is_given, left_to_recipe, value_in_recipe
 from bccli.terminal.console import Console
@@ -136,13 +136,17 @@ def design_of(settings: dict[str, Any], backbone: str) -> Any:
     output = settings["output"] or "softmax"
     return Design(
         backbone=backbone,
-        weights=settings["weights"],
-        trainable=settings["trainable"],
+        weights=_unless_auto(settings["weights"]),
+        trainable=_unless_auto(settings["trainable"]),
         input_norm=settings["input_norm"],
         head=head_of(settings, output=output),
         schedule=schedule_of(settings, output=output, loss=settings["loss"], lr=settings["lr"]),
         **design_options(settings),
     )
+
+
+def _unless_auto(choice: str) -> str | None:
+    return None if choice == AUTO else choice
 
 
 def _check_classifiers(classifiers: Sequence[str]) -> None:

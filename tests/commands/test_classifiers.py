@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bccli.core.classifiers.models import load_classifier
 from tests.conftest import PATIENT, Bccli, read_rows, rows_of, tree
 from tests.sentences import refused
 
@@ -174,3 +175,50 @@ def test_bad_input(bccli: Bccli, data: Path, tmp_path: Path) -> None:
     words = tmp_path / "out" / "words.npz"
     words.write_bytes(words.read_bytes()[:-5])
     refused(bccli("predict", tmp_path / "out", data / "images", exit=3), "words.npz", "has changed")
+
+
+@pytest.mark.exports
+def test_a_classifier_of_the_averages_of_all_blocks_predicts_and_evaluates_as_it_was_fitted(
+    bccli: Bccli, data: Path, tmp_path: Path
+) -> None:
+    """Its features are those that a head of blocks is trained on, and others than those of gap."""
+    blocks = "train", data, tmp_path / "blocks", *FROZEN, "--head", "blocks"
+    bccli(*blocks, "--classifier", "logistic")
+    stores = {path.name for path in (data / ".cache" / "features").iterdir()}
+    bccli("train", data, tmp_path / "gap", *FROZEN, "--classifier", "logistic")
+    assert len({path.name for path in (data / ".cache" / "features").iterdir()} - stores) == 1
+    dense = (
+        "train",
+        data,
+        tmp_path / "dense",
+        *FROZEN,
+        "--trainable",
+        "none",
+        "--head",
+        "blocks",
+        "--epochs",
+        1,
+    )
+    assert "images were in the cache" in bccli(*dense).stderr
+    widths = {}
+    for name in ("blocks", "gap"):
+        run = tmp_path / name
+        widths[name] = load_classifier(run / "classifier.npz").width
+        expected = probabilities(read_rows(run / "predictions.csv"))
+        found = probabilities(rows_of(bccli("predict", run, data / "images", "--format", "csv").stdout))
+        for image, values in expected.items():
+            assert found[image] == pytest.approx(values, abs=2e-4), name
+    assert widths["blocks"] > widths["gap"]
+    settings = json.loads((tmp_path / "blocks" / "run.json").read_text())["settings"]
+    assert (settings["head"], settings["classifier"]) == ("blocks", "logistic")
+    (row,) = rows_of(bccli("evaluate", tmp_path / "blocks", "--bootstrap", 0, "--format", "csv").stdout)
+    (other,) = rows_of(
+        bccli("evaluate", tmp_path / "blocks", "--data", data, "--bootstrap", 0, "--format", "csv").stdout
+    )
+    assert int(other["n"]) > int(row["n"])
+    assert 'head = "blocks"' in (tmp_path / "blocks" / "recipe.toml").read_text()
+    again = *("train", data, tmp_path / "again"), "--recipe", tmp_path / "blocks" / "recipe.toml"
+    bccli(*again)
+    assert (tmp_path / "again" / "predictions.csv").read_bytes() == (
+        tmp_path / "blocks" / "predictions.csv"
+    ).read_bytes()

@@ -248,3 +248,73 @@ def test_a_sweep_goes_on_where_it_was_stopped(
     said = sweep(*three)
     assert said.stderr.count("nothing to do") == 2
     assert len(rows_of(said.stdout)) == 3
+
+
+# Dry runs
+
+
+@pytest.fixture
+def nothing_cached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A KERAS_HOME without weights, and no network."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr("bccli.core.models.weights._network", lambda: False)
+    return tmp_path / "keras"
+
+
+def test_the_dry_run_of_a_sweep_checks_every_member(
+    bccli: Bccli, prepared: Path, tmp_path: Path, nothing_cached: Path
+) -> None:
+    """Each network chooses its weights and what learns for itself; of one of them they are missing."""
+    command = "train", prepared, tmp_path / "sweep", "--dry-run", "--seeds", 2, *TWO
+    auto = *command, "--weights", "auto", "--trainable", "auto"
+    wanted = bccli(*command, exit=4)
+    assert bccli(*auto, exit=4).stdout == wanted.stdout
+    assert bccli(*auto, "--skip-bad").stdout == wanted.stdout
+    rows = by_name(rows_of(wanted.stdout))
+    assert set(rows) == {f"{name}-seed{seed}" for name in ("mobilenet-0.25", "cnn-15") for seed in (0, 1)}
+    missing, there = rows["mobilenet-0.25-seed0"], rows["cnn-15-seed1"]
+    assert (missing["weights"], missing["status"]) == ("imagenet", "failed")
+    assert missing["weights_file"].startswith(str(nothing_cached))
+    assert "--weights none" in missing["reason"]
+    assert (there["weights"], there["trainable"], there["status"]) == ("none", "all", "ready")
+    assert "2 of 4 members would fail" in wanted.stderr
+    counts = dict.fromkeys(("train", "val", "test"), 0)
+    for row in rows_of(bccli("train", prepared, tmp_path / "run", "--dry-run").stdout):
+        counts[row["part"]] += int(row["images"])
+    assert {part: int(there[part]) for part in counts} == counts
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_the_dry_run_counts_what_a_run_trains(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
+    from bccli.core.models.graph import load_model
+
+    options = "--weights", "none", "--epochs", 1, "--batch-size", 8, "--dense", "7"
+    for trainable in ("none", "all"):
+        row, *_ = rows_of(
+            bccli(
+                *("train", prepared, tmp_path / "sweep", "--dry-run", "--backbone", "cnn-15", "--seeds", 1),
+                *(*options, "--trainable", trainable),
+            ).stdout
+        )
+        run = tmp_path / trainable
+        bccli("train", prepared, run, *options, "--trainable", trainable)
+        whole = load_model(run / "model.keras")
+        models = [whole] if trainable == "all" else [whole.get_layer("head")]
+        learning = sum(int(np.prod(v.shape)) for model in models for v in model.trainable_variables)
+        assert int(row["trainable_parameters"]) == learning
+
+
+def test_auto_is_the_default_and_takes_the_place_of_a_recipes_choice(
+    bccli: Bccli, prepared: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('[train]\nweights = "imagenet"\ntrainable = "none"\nepochs = 1\nbatch-size = 8\n')
+    command = "train", prepared, tmp_path / "run", "--recipe", recipe
+    refused(bccli(*command, exit=3), "cnn-15 has no ImageNet weights")
+    bccli(*command, "--weights", "auto", "--trainable", "auto")
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
+    assert (settings["weights"], settings["trainable"]) == ("none", "all")
+    bccli("train", prepared, tmp_path / "plain", "--epochs", 1, "--batch-size", 8)
+    assert (tmp_path / "plain" / "predictions.csv").read_bytes() == (
+        tmp_path / "run" / "predictions.csv"
+    ).read_bytes()

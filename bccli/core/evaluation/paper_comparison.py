@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bccli.core.evaluation.published import PAPERS, Model
+from bccli.core.evaluation.published import PAPERS, WATCHED, Model
 from bccli.core.metrics.figures import Figures
 from bccli.core.runs.run_info import RunInfo
 
@@ -23,6 +23,7 @@ def beside(figures: Figures, info: RunInfo) -> list[dict[str, Any]] | None:
         if figures.split
         and row.split in ("", figures.split)
         and row.level == figures.level
+        and (figures.watched_test or not row.measure.startswith(WATCHED))
         and is_of(row.model, info)
     ]
     return [
@@ -87,6 +88,8 @@ def _trainable(model: Model, settings: Mapping[str, Any]) -> Any:
 
 def _measured(figures: Figures, measure: str) -> Any:
     name, _, label = measure.partition(".")
+    if name == WATCHED:
+        return (figures.watched_test or {}).get(label)
     if name == "node":
         return ((figures.tree or {}).get("nodes", {}).get(label) or {}).get("accuracy")
     return (figures.per_class or {}).get(label, {}).get(name) if label else getattr(figures, name)

@@ -1,4 +1,5 @@
-"""Layers of a network that run in inference mode whatever the network around them does."""
+"""Layers of a network that run in inference mode whatever the network around them does, and batch norms that
+do not."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -31,6 +32,18 @@ def in_inference_mode(model: Any, x: Any) -> Any:
             return self.model.compute_output_spec(x)
 
     return InferenceMode()(x)
+
+
+def set_batch_norm_momentum(model: Any, momentum: float) -> None:
+    """Let the batch norms of a Keras model that learn keep so much of their statistics in a step.
+
+    It is for models that no step is compiled of yet, and becomes part of what is saved of them.
+    """
+    import keras
+
+    for layer in layers_in(model):
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            layer.momentum = momentum
 
 
 def drawing_layers(network: Any) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from bccli.core.models.backbones import PREPROCESSING, build_backbone, build_ext
 from bccli.core.models.copying import copy_weights
 from bccli.core.models.extractors import EXTRACTORS, build_features
 from bccli.core.models.heads import HEADS, build_head
-from bccli.core.models.inference_mode import in_inference_mode
+from bccli.core.models.inference_mode import in_inference_mode, set_batch_norm_momentum
 from bccli.core.models.splitting import Halves, split
 from bccli.core.models.tflite_export import HeadTemplates
 from bccli.core.models.weights import Weights
@@ -86,6 +86,16 @@ def build(
 
     A frozen backbone that is in `models` is not built again.
     """
+    built = _build(job, size, weights, norm, models)
+    if (momentum := job.design.schedule.batch_norm_momentum) is not None:
+        set_batch_norm_momentum(built.maps, momentum)
+        set_batch_norm_momentum(built.head, momentum)
+    return built
+
+
+def _build(
+    job: Job, size: tuple[int, int], weights: Weights, norm: Norm | None, models: ModelCache | None
+) -> Built:
     import keras
 
     design, kind = job.design, HEADS[job.design.head.kind].features

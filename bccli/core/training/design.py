@@ -63,7 +63,10 @@ class Fusing:
 
 @dataclass(frozen=True)
 class Design:
-    """What is trained and how: all that decides a run's result, besides the data."""
+    """What is trained and how: all that decides a run's result, besides the data.
+
+    `weights` and `trainable` are None until `resolve` lets the backbone choose.
+    """
 
     backbone: str = "cnn-15"
     weights: str | None = None

@@ -145,6 +145,14 @@ def test_every_fine_tuned_network_of_the_cbis_ddsm_paper_has_its_rows(backbone: 
         assert printed(tuned(backbone, other, dense=dense)) == {}
 
 
+def test_the_curve_of_test_stands_beside_the_papers_where_it_was_watched() -> None:
+    info, curve = run_of("resnet50-breakhis", "train"), {"mean_accuracy": 0.75, "best_accuracy": 0.875}
+    watched = Figures(recipe=info["recipe"], level="image", split="test", watched_test=curve)
+    rows = {row["measure"]: (row["paper"], row["measured"]) for row in beside(watched, record(info)) or []}
+    assert rows["watched_test.best_accuracy"] == (0.991, 0.875)
+    assert rows["watched_test.mean_accuracy"] == (0.99, 0.75)
+
+
 def test_the_other_papers_have_their_rows() -> None:
     assert printed(run_of("bcnet", "train")) == {
         ("val_accuracy", "section 3.6"): 0.88,
