@@ -188,14 +188,17 @@ class FiniteType(click.FloatRange):
         return number
 
 
-class CountType(click.IntRange):
+class CountType(click.ParamType):
     """A whole number from 1 on, or all, which is None."""
 
-    def __init__(self) -> None:
-        super().__init__(min=1)
+    name = "N|all"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return None if value == "all" else super().convert(value, param, ctx)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value == "all":
+            return None
+        if not (str(value).isdecimal() and int(value) > 0):
+            self.fail(f"{value!r} is neither a number from 1 on nor all", param, ctx)
+        return int(value)
 
 
 class OddType(click.IntRange):

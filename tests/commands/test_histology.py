@@ -426,6 +426,9 @@ def test_a_sample_can_be_all_and_not_more(bccli: Bccli, prepare: Prepare, tmp_pa
     result = bccli("prepare", "bach", source, tmp_path / "d", "--sample", 17, exit=3)
     refused(result, "--sample 17", "only 16 images")
     refused(bccli("prepare", "bach", source, tmp_path / "d", "--sample", 3, exit=2), "there are 4 classes")
+    for wrong in (0, "-1", "most"):
+        result = bccli("prepare", "bach", source, tmp_path / "d", "--sample", wrong, exit=2)
+        refused(result, "--sample", "neither a number from 1 on nor all")
 
 
 def test_a_dry_run_of_a_sample_is_what_is_then_made(bccli: Bccli, tmp_path: Path) -> None:
