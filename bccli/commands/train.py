@@ -1,5 +1,6 @@
 """`bccli train`: prepared dataset → run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,52 +76,60 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     from bccli.core.data.positive_class import positive_sentence
     from bccli.core.evaluation.leaderboard import figures_json
     from bccli.core.runs.run_folder import is_sweep
-    from bccli.core.sweeps import cross_validation as crossvalidation
-    from bccli.core.sweeps import grid as grids
-    from bccli.core.training import design as designs
+    from bccli.core.sweeps.cross_validation import is_of_folds, train_folds
+    from bccli.core.sweeps.grid import train_grid
     from bccli.core.training import network as experiments
-    from bccli.core.training import run_contents as results
+    from bccli.core.training.run_contents import stored_figures
+
+    grid = _grid(settings)
+    dataset, context = load_dataset(data), context_of(settings, screen)
+    screen.note(positive_sentence(dataset.classes, dataset.positive))
+    folds = is_of_folds(grid, settings["fold"])
+    seeded, cache = settings["seeds"] is not None, settings["cache"]
+    several = len(grid) > 1 or seeded or is_sweep(run)
+    if settings["dry_run"]:
+        return _preview(grid, dataset, settings, several=several, folds=folds)
+    if several:
+        keep_all = settings["save"] == "all"
+        sweep = train_grid(
+            grid, dataset, run, context, folds=folds, seeded=seeded, cache=cache, keep_all=keep_all
+        )
+        console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
+        return 4 if sweep.failed and not settings["skip_bad"] else 0
+    train_one = train_folds if folds else experiments.train
+    trained = train_one(grid[0], dataset, run, context, cache=cache)
+    console.show_figures(figures_json(stored_figures(trained))["runs"])
+    return 0
+
+
+def _grid(settings: dict[str, Any]) -> list[Any]:
+    """The designs of all members, or the only one."""
+    from bccli.core.sweeps import grid as grids
+    from bccli.core.training.design import check
 
     backbones = grids.expand(settings["backbones"])
-    classifiers = settings["classifiers"]
     if settings["features_from"]:
         design = fusion_design(settings)
         backbones = [design.backbone]
     else:
         design = design_of(settings, backbones[0])
-    grid = grids.grid(design, backbones, settings["seeds"], classifiers)
-    designs.check(grid)
-    dataset, context = load_dataset(data), context_of(settings, screen)
-    screen.note(positive_sentence(dataset.classes, dataset.positive))
-    folds = settings["fold"] == "all" or (design.fold is None and design.builds_on_folds)
-    seeded, cache = settings["seeds"] is not None, settings["cache"]
-    several = len(grid) > 1 or seeded or is_sweep(run)
-    if settings["dry_run"]:
-        members = {grids.name_of(one, seeded=seeded): one for one in grid} if several else {}
-        return _preview(members, dataset, 0 if folds else design.fold, settings, folds=folds)
-    if several:
-        keep_all = settings["save"] == "all"
-        sweep = grids.train_grid(
-            grid, dataset, run, context, folds=folds, seeded=seeded, cache=cache, keep_all=keep_all
-        )
-        console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
-        return 4 if sweep.failed and not settings["skip_bad"] else 0
-    train_one = crossvalidation.train_folds if folds else experiments.train
-    trained = train_one(grid[0], dataset, run, context, cache=cache)
-    console.show_figures(figures_json(results.stored_figures(trained))["runs"])
-    return 0
+    grid = grids.grid(design, backbones, settings["seeds"], settings["classifiers"])
+    check(grid)
+    return grid
 
 
 def _preview(
-    members: dict[str, Any], dataset: Any, fold: int | None, settings: dict[str, Any], *, folds: bool
+    grid: Sequence[Any], dataset: Any, settings: dict[str, Any], *, several: bool, folds: bool
 ) -> int:
-    """Show the images of each split and class, or of a sweep a row per member."""
+    """Show the images of each split and class, or of a sweep a row per member and fold."""
+    from bccli.core.sweeps.grid import name_of
     from bccli.core.sweeps.preview import preview_members
     from bccli.core.training.design import preview
 
-    if not members:
-        console.show_rows(preview(dataset, fold))
+    if not several:
+        console.show_rows(preview(dataset, 0 if folds else grid[0].fold))
         return 0
+    members = {name_of(one, seeded=settings["seeds"] is not None): one for one in grid}
     rows = list(preview_members(members, dataset, folds=folds))
     console.show_rows(rows)
     return 4 if any(row["problem"] for row in rows) and not settings["skip_bad"] else 0
