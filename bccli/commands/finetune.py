@@ -75,30 +75,28 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     from bccli.core.data.positive_class import positive_sentence
     from bccli.core.evaluation.leaderboard import figures_json
     from bccli.core.runs.run_folder import is_sweep
-    from bccli.core.sweeps import cross_validation as crossvalidation
+    from bccli.core.sweeps.cross_validation import is_of_folds, train_folds
     from bccli.core.sweeps.finetune import finetune_all, load_bases
-    from bccli.core.training import finetune as finetuning
     from bccli.core.training import network as experiments
-    from bccli.core.training import run_contents as results
+    from bccli.core.training.finetune import data_of, data_root
+    from bccli.core.training.run_contents import stored_figures
 
     bases = load_bases(run)
-    share(screen, settings, finetuning.data_root(bases.runs[0], settings["data"]))
+    share(screen, settings, data_root(bases.runs[0], settings["data"]))
     starts = _starts(bases, screen, settings)
     designs = {start: _design(start, settings) for start in starts}
-    dataset = finetuning.data_of(bases.runs[0], settings["data"])
+    dataset = data_of(bases.runs[0], settings["data"])
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     _name_those_left_out(bases, starts, screen)
-    folds = settings["fold"] == "all" or any(
-        design.fold is None and design.builds_on_folds for design in designs.values()
-    )
+    folds = is_of_folds(designs.values(), settings["fold"])
     if settings["dry_run"]:
         members = {start.name: design for start, design in designs.items()}
         return show_members(screen, members, dataset, folds=folds, skip_bad=settings["skip_bad"])
     context, cache = context_of(settings, screen), settings["cache"]
     if len(starts) == 1 and not (bases.of_sweep or starts[0].seeded or is_sweep(out)):
-        train = crossvalidation.train_folds if folds else experiments.train
+        train = train_folds if folds else experiments.train
         tuned = train(designs[starts[0]], dataset, out, context, cache=cache)
-        console.show_figures(figures_json(results.stored_figures(tuned))["runs"])
+        console.show_figures(figures_json(stored_figures(tuned))["runs"])
         return None
     sweep = finetune_all(
         bases,

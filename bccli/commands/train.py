@@ -79,41 +79,49 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     from bccli.core.data.positive_class import positive_sentence
     from bccli.core.evaluation.leaderboard import figures_json
     from bccli.core.runs.run_folder import is_sweep
-    from bccli.core.sweeps import cross_validation as crossvalidation
-    from bccli.core.sweeps import grid as grids
-    from bccli.core.training import design as designs
+    from bccli.core.sweeps.cross_validation import is_of_folds, train_folds
+    from bccli.core.sweeps.grid import name_of, train_grid
     from bccli.core.training import network as experiments
-    from bccli.core.training import run_contents as results
+    from bccli.core.training.design import preview
+    from bccli.core.training.run_contents import stored_figures
+
+    grid = _grid(settings)
+    share(screen, settings, data)
+    dataset, context = load_dataset(data), context_of(settings, screen)
+    screen.note(positive_sentence(dataset.classes, dataset.positive))
+    folds = is_of_folds(grid, settings["fold"])
+    seeded, cache = settings["seeds"] is not None, settings["cache"]
+    several = len(grid) > 1 or seeded or is_sweep(run)
+    if settings["dry_run"]:
+        if several:
+            members = {name_of(one, seeded=seeded): one for one in grid}
+            return show_members(screen, members, dataset, folds=folds, skip_bad=settings["skip_bad"])
+        console.show_rows(preview(grid[0], dataset, 0 if folds else grid[0].fold))
+        return 0
+    if several:
+        keep_all = settings["save"] == "all"
+        sweep = train_grid(
+            grid, dataset, run, context, folds=folds, seeded=seeded, cache=cache, keep_all=keep_all
+        )
+        console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
+        return 4 if sweep.failed and not settings["skip_bad"] else 0
+    train_one = train_folds if folds else experiments.train
+    trained = train_one(grid[0], dataset, run, context, cache=cache)
+    console.show_figures(figures_json(stored_figures(trained))["runs"])
+    return 0
+
+
+def _grid(settings: dict[str, Any]) -> list[Any]:
+    """The designs of all members, or the only one."""
+    from bccli.core.sweeps import grid as grids
+    from bccli.core.training.design import check
 
     backbones = grids.expand(settings["backbones"])
-    classifiers = settings["classifiers"]
     if settings["features_from"]:
         design = fusion_design(settings)
         backbones = [design.backbone]
     else:
         design = design_of(settings, backbones[0])
-    grid = grids.grid(design, backbones, settings["seeds"], classifiers)
-    designs.check(grid)
-    share(screen, settings, data)
-    dataset, context = load_dataset(data), context_of(settings, screen)
-    screen.note(positive_sentence(dataset.classes, dataset.positive))
-    folds = settings["fold"] == "all" or (design.fold is None and design.builds_on_folds)
-    seeded, cache = settings["seeds"] is not None, settings["cache"]
-    several = len(grid) > 1 or seeded or is_sweep(run)
-    if settings["dry_run"]:
-        if not several:
-            console.show_rows(designs.preview(grid[0], dataset, 0 if folds else design.fold))
-            return 0
-        members = {grids.name_of(one, seeded=seeded): one for one in grid}
-        return show_members(screen, members, dataset, folds=folds, skip_bad=settings["skip_bad"])
-    if several:
-        keep_all = settings["save"] == "all"
-        sweep = grids.train_grid(
-            grid, dataset, run, context, folds=folds, seeded=seeded, cache=cache, keep_all=keep_all
-        )
-        console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
-        return 4 if sweep.failed and not settings["skip_bad"] else 0
-    train_one = crossvalidation.train_folds if folds else experiments.train
-    trained = train_one(grid[0], dataset, run, context, cache=cache)
-    console.show_figures(figures_json(results.stored_figures(trained))["runs"])
-    return 0
+    grid = grids.grid(design, backbones, settings["seeds"], settings["classifiers"])
+    check(grid)
+    return grid

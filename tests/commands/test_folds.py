@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -373,7 +374,25 @@ def test_all_folds_are_evaluated_on_other_data(bccli: Bccli, place: Place, name:
         assert figures["tree"]["decide"] == "path"
 
 
-def test_a_tree_of_all_folds_has_the_figures_of_a_tree(bccli: Bccli, place: Place) -> None:
+@pytest.mark.parametrize("name", ["tree", "fused"])
+def test_a_temperature_is_that_of_all_folds(bccli: Bccli, place: Place, tmp_path: Path, name: str) -> None:
+    """It is fitted to their pooled val, and each fold's answer is tempered before they are averaged."""
+    from bccli.core.runs.temperature import temper
+
+    run, image = tmp_path / "run", place("raw48" if name == "fused" else "raw") / "benign" / "p1_0.png"
+    shutil.copytree(place(name), run)
+    bccli("evaluate", run, "--calibrate")
+    temperature = info_of(run)["calibration"]["temperature"]
+    shares = []
+    for fold in range(FOLDS):
+        (row,) = rows_of(bccli("predict", run / f"fold-{fold}", image).stdout)
+        shares.append([float(row[f"p_{label}"]) for label in CLASSES])
+    (answer,) = rows_of(bccli("predict", run, image).stdout)
+    expected = temper(np.array(shares), temperature).mean(axis=0)
+    assert [float(answer[f"p_{label}"]) for label in CLASSES] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_tree_of_all_folds_has_the_figures_of_a_tree(bccli: Bccli, place: Place, tmp_path: Path) -> None:
     figures = figures_of(bccli, place("tree"))
     rows = held_out(read_rows(place("tree") / "predictions.csv"))
     below = [row for row in rows if row["label"] != "normal"]
@@ -385,6 +404,9 @@ def test_a_tree_of_all_folds_has_the_figures_of_a_tree(bccli: Bccli, place: Plac
     assert figures["tree"]["decisions"]["greedy"] == figures["accuracy"]
     info = info_of(place("tree"))
     assert (info["kind"], info["fold_kind"], info["decide"]) == ("folds", "tree", "greedy")
+    shown = bccli("evaluate", place("tree"), "--format", "table", "--output", tmp_path / "out").stdout
+    assert "hierarchical f1" in shown
+    assert (tmp_path / "out" / "beta.png").exists()
 
 
 # Seeds, sweeps, and what would be done

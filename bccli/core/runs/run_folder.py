@@ -269,6 +269,7 @@ def complete_run(run: Run, facts: dict[str, Any]) -> Run:
 
 
 def reopen(run: Run) -> None:
-    """Let the same command go on with a complete run, from its state."""
-    for member in reversed(runs_within(run)):
+    """Let the same command go on with a complete run, from its state; the run itself comes first, so that one
+    that is not complete is never in one that is."""
+    for member in runs_within(run):
         member.with_facts(status=RUNNING).write_info()

@@ -1,7 +1,7 @@
 """`--fold all`: a run per fold, of whatever kind, and their out-of-fold predictions pooled."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,12 @@ def check_folds(design: Design, dataset: Dataset) -> None:
             f"--fold all: {design.base} is the run of fold {fold}, which has learned from patients whom "
             f"other folds test; name a run of all folds, or say --fold {fold}"
         )
+
+
+def is_of_folds(designs: Iterable[Design], fold: int | str | None) -> bool:
+    """Whether all folds are meant: where `fold` says so, or where it says nothing and what the designs build
+    upon is of all folds."""
+    return fold == "all" or any(design.fold is None and design.builds_on_folds for design in designs)
 
 
 def require_folds(dataset: Dataset) -> None:

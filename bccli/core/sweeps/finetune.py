@@ -183,7 +183,8 @@ def finetune_all(
     """Fine-tune by each design in a folder of its own with a name like vgg16-10-FT, with `folds` all of its
     folds, and compare them."""
     base = "sweep" if bases.of_sweep else network_hash(bases.runs[0])
-    settings = {"command": "finetune", "base": base, "data": dataset.hash, "fold": "all" if folds else None}
+    fold = "all" if folds else next(iter(designs.values())).fold
+    settings = {"command": "finetune", "base": base, "data": dataset.hash, "fold": fold}
     for design in designs.values() if folds else ():
         check_folds(design, dataset)
     make = train_folds if folds else train
