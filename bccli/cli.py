@@ -51,15 +51,17 @@ class BccliGroup(click.Group):
 
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
         extra.pop("standalone_mode", None)
+        console = Console()
         try:
             with _signals_as_requests(extra.pop("afterwards", None)):
-                code = self._run(args, prog_name or "bccli", extra)
-        except Stopped as error:  # one more signal, while an end was being told
+                code = self._run(args, prog_name or "bccli", extra, console)
+        except Stopped as error:
+            if not interruption.insisted():  # it came before anything ran; else the end was being told
+                console.note(str(error))
             code = error.exit_code
         sys.exit(code)
 
-    def _run(self, args: Any, prog_name: str, extra: dict[str, Any]) -> int:
-        console = Console()
+    def _run(self, args: Any, prog_name: str, extra: dict[str, Any], console: Console) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper):
             # File names that are not UTF-8 keep their bytes, and a pipe gets all others in any locale.
             encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
@@ -177,7 +179,7 @@ def _signals_as_requests(afterwards: Any = None) -> Iterator[None]:
     Then they do what they did before, or what `afterwards` says.
     """
     interruption.forget()
-    numbers = interruption.heeded()
+    numbers = interruption.obeyed()
     try:
         before = [
             signal.signal(number, lambda signum, frame: interruption.request(signum)) for number in numbers

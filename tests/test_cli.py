@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -376,3 +377,11 @@ def test_the_cache_comes_from_the_environment(
 def test_the_group_ends_with_exit_codes_wherever_it_is_called() -> None:
     for arguments, code in ((["--version"], 0), (["trian"], 2), (["evaluate", "nowhere"], 3)):
         assert CliRunner().invoke(cli, arguments).exit_code == code
+
+
+def test_a_signal_that_comes_before_anything_runs_is_told(
+    bccli: Bccli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(cli), "_run", lambda *_: signal.raise_signal(signal.SIGTERM))
+    result = bccli("predict", exit=75)
+    assert result.stderr == "stopped by SIGTERM; run the same command again to continue\n"

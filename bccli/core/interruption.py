@@ -1,6 +1,6 @@
 """Signals as requests: work that can stop cleanly asks here at its safe points.
 
-`bccli.cli` passes every one of `heeded()` to `request`. Inside `deferred()` the request waits until the work
+`bccli.cli` passes every one of `obeyed()` to `request`. Inside `deferred()` the request waits until the work
 calls `stop_if_requested()` or the block ends; elsewhere it acts at once. Whatever is sent after the first
 signal is the same request, as batch systems send several; only a second Ctrl-C acts at once everywhere but
 inside `saving()`, which nothing interrupts.
@@ -28,7 +28,7 @@ class _State:
     interrupts = 0
 
 
-def heeded() -> tuple[signal.Signals, ...]:
+def obeyed() -> tuple[signal.Signals, ...]:
     """The signals that ask this process to stop: SIGHUP only where it is not ignored, as below nohup."""
     hung_up = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return tuple(number for number in SIGNALS if not (hung_up and number == signal.SIGHUP))
@@ -84,6 +84,11 @@ def insist() -> None:
     """Raise Stopped for a request that nobody has deferred: it came in a block, or its exception was lost."""
     if not _State.deferring and not _State.saving:
         stop_if_requested()
+
+
+def insisted() -> bool:
+    """Whether Ctrl-C was pressed more than once."""
+    return _State.interrupts > 1
 
 
 def stop_requested() -> bool:

@@ -1,4 +1,4 @@
-"""Signals as requests: which are heeded, which act at once, and that nothing interrupts a save."""
+"""Signals as requests: which are obeyed, which act at once, and that nothing interrupts a save."""
 
 import json
 import random
