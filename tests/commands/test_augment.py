@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bccli.core.augmentation import child, find_policy
+from bccli.core.augmentation import augmented_copy, find_policy
 from bccli.core.imaging.hashes import pixel_hash
 from bccli.core.preparation import estimate as estimating
 from tests.conftest import PATIENT, Bccli, read_rows, rows_of, save, tree
@@ -68,7 +68,7 @@ def test_copies_stand_in_the_manifest_beside_their_originals(
         assert [row[key] for key in kept] == [parent[key] for key in kept]
         made = pixels(out / row["path"])
         assert row["sha256"] == pixel_hash(made)
-        expected = child(
+        expected = augmented_copy(
             find_policy("table5"), pixels(films / row["parent"]), seed=0, image=row["source"],
             number=int(row["variant"]),
         )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bccli.core.augmentation import child, find_policy
+from bccli.core.augmentation import augmented_copy, find_policy
 from bccli.core.data.dataset import load_dataset
 from bccli.core.data.image_batches import open_images
 from bccli.core.training.live_augmentation import add_augmented_copies, live_images, raw_image
@@ -47,7 +47,7 @@ def test_each_turn_is_a_child_of_its_own(prepared: Path) -> None:
         for place, (position, turn) in enumerate(zip(order.tolist(), turns.tolist(), strict=True)):
             sample = dataset.samples[position]
             pixels = np.asarray(Image.open(prepared / sample.path))
-            expected = child(policy, pixels, seed=7, image=raw_image(sample), number=turn + 1)
+            expected = augmented_copy(policy, pixels, seed=7, image=raw_image(sample), number=turn + 1)
             np.testing.assert_array_equal(found[place], expected)
             np.testing.assert_array_equal(plain[place], pixels)
     assert (found[0] != found[2]).any()
@@ -64,7 +64,7 @@ def test_views_are_images_and_then_their_children(prepared: Path) -> None:
     assert len({sample.sha256 for sample in views.samples}) == len(made) == count + 6
     pixels = np.asarray(Image.open(prepared / dataset.samples[1].path))
     for number in (1, 2, 3):
-        expected = child(policy, pixels, seed=7, image=raw_image(dataset.samples[1]), number=number)
+        expected = augmented_copy(policy, pixels, seed=7, image=raw_image(dataset.samples[1]), number=number)
         np.testing.assert_array_equal(made[count + 2 + number], expected)
     np.testing.assert_array_equal(made[1], pixels)
 

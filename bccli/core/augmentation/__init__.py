@@ -3,7 +3,7 @@
 It knows nothing of datasets and networks: uint8 RGB arrays in, arrays of the same shape out.
 """
 
-from bccli.core.augmentation.augmented_copies import Draw, child, child_with_mask, draw
+from bccli.core.augmentation.augmented_copies import Draw, augmented_copy, augmented_copy_with_mask, draw
 from bccli.core.augmentation.policies import (
     Operation,
     Policy,
@@ -16,9 +16,9 @@ __all__ = [
     "Draw",
     "Operation",
     "Policy",
+    "augmented_copy",
+    "augmented_copy_with_mask",
     "built_in",
-    "child",
-    "child_with_mask",
     "draw",
     "find_policy",
     "policy_from_json",

@@ -22,19 +22,19 @@ class Draw:
     values: Mapping[str, Any]
 
 
-def child(policy: Policy, pixels: np.ndarray, *, seed: int, image: str, number: int) -> np.ndarray:
+def augmented_copy(policy: Policy, pixels: np.ndarray, *, seed: int, image: str, number: int) -> np.ndarray:
     """The augmented copy `number` of an image, uint8 RGB (height, width, 3), as an array of the same kind.
 
     The operations depend on the seed, the number and the name `image` of the raw image alone: all patches of
     an image undergo the same, in all processes and threads.
     """
-    return child_with_mask(policy, pixels, None, seed=seed, image=image, number=number)[0]
+    return augmented_copy_with_mask(policy, pixels, None, seed=seed, image=image, number=number)[0]
 
 
-def child_with_mask(
+def augmented_copy_with_mask(
     policy: Policy, pixels: np.ndarray, mask: np.ndarray | None, *, seed: int, image: str, number: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Like `child`, with the image's mask (height, width) of 0 and 255, which moves as the image does."""
+    """Like `augmented_copy`, with the mask (height, width) of 0 and 255, which moves as the image does."""
     picture = Picture(_in_one_channel(pixels), mask)
     for one in draw(policy, seed=seed, image=image, number=number):
         _apply(one, picture)

@@ -8,7 +8,7 @@ from textwrap import wrap
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from bccli.core.augmentation import Draw, Operation, Policy, child, draw
+from bccli.core.augmentation import Draw, Operation, Policy, augmented_copy, draw
 from bccli.core.wording import drawable
 
 COPIES = 6
@@ -62,7 +62,7 @@ def _draw_row(
         left = _GAP + index * (_SIDE + _GAP)
         shown, lines = pixels, ["original", _shorten(name, _CUT, end=True)]
         if index:
-            shown = child(policy, pixels, seed=seed, image=name, number=index)
+            shown = augmented_copy(policy, pixels, seed=seed, image=name, number=index)
             lines = _captions(draw(policy, seed=seed, image=name, number=index))
         tile = ImageOps.contain(Image.fromarray(shown), (_SIDE, _SIDE))
         sheet.paste(tile, (left, top + _TITLE))

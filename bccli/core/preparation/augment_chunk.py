@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core import interruption
-from bccli.core.augmentation import Policy, child_with_mask
+from bccli.core.augmentation import Policy, augmented_copy_with_mask
 from bccli.core.data.manifest import MANIFEST, Sample
 from bccli.core.errors import DataError, ImageError
 from bccli.core.files import write_text
@@ -83,7 +83,9 @@ def make_copies(
         image, shape = pixels, mask
         if number:
             name = original.source or original.path
-            image, shape = child_with_mask(policy, pixels, mask, seed=seed, image=name, number=number)
+            image, shape = augmented_copy_with_mask(
+                policy, pixels, mask, seed=seed, image=name, number=number
+            )
         yield _sample_of(original, number, split, fold, shape), image, shape
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from bccli.core.augmentation import Policy, child
+from bccli.core.augmentation import Policy, augmented_copy
 from bccli.core.data.image_batches import Images, ImageSource, decode_sized
 from bccli.core.data.manifest import Sample
 from bccli.core.data.split_codes import TRAIN, VAL
@@ -162,6 +162,8 @@ def _augmented(job: _Job) -> np.ndarray:
     for index, (path, image, number) in enumerate(job.items):
         pixels = decode_sized(job.root / path, job.size)
         batch[index] = (
-            child(job.policy, pixels, seed=job.seed, image=image, number=number) if number else pixels
+            augmented_copy(job.policy, pixels, seed=job.seed, image=image, number=number)
+            if number
+            else pixels
         )
     return batch

@@ -11,9 +11,9 @@ import pytest
 from bccli.core.augmentation import (
     Operation,
     Policy,
+    augmented_copy,
+    augmented_copy_with_mask,
     built_in,
-    child,
-    child_with_mask,
     draw,
     find_policy,
     library,
@@ -97,7 +97,8 @@ def test_geometries_are_equally_frequent_in_the_pixels(name: str, variants: int)
     geometry = Policy(name, tuple(one for one in find_policy(name).operations if one.augmenter != "Stains"))
     small = RNG.integers(0, 256, (5, 5, 3), np.uint8)
     seen = Counter(
-        child(geometry, small, seed=1, image="raw.png", number=number).tobytes() for number in range(DRAWS)
+        augmented_copy(geometry, small, seed=1, image="raw.png", number=number).tobytes()
+        for number in range(DRAWS)
     )
     assert len(seen) == variants
     expected = pytest.approx(1 / variants, abs=FIVE_SIGMA)
@@ -106,19 +107,19 @@ def test_geometries_are_equally_frequent_in_the_pixels(name: str, variants: int)
 
 @pytest.mark.parametrize("k", [0, 1, 2, 3, -1])
 def test_right_angles_are_those_of_numpy(k: int) -> None:
-    turned = child(policy({"augmenter": "Rot90", "k": k}), COLOURED, seed=0, image="a", number=1)
+    turned = augmented_copy(policy({"augmenter": "Rot90", "k": k}), COLOURED, seed=0, image="a", number=1)
     assert (turned == np.rot90(COLOURED, k)).all()
 
 
 def test_the_policy_of_right_angles_makes_nothing_else() -> None:
     turns = [np.rot90(COLOURED, k).tobytes() for k in (1, 2, 3)]
     right_angles = find_policy("right-angles")
-    seen = {child(right_angles, COLOURED, seed=0, image="a", number=n).tobytes() for n in range(30)}
+    seen = {augmented_copy(right_angles, COLOURED, seed=0, image="a", number=n).tobytes() for n in range(30)}
     assert seen == set(turns)
 
 
 def test_a_quarter_turn_of_an_oblong_image_is_half_a_turn() -> None:
-    turned = child(policy({"augmenter": "Rot90", "k": 1}), WIDE, seed=0, image="a", number=1)
+    turned = augmented_copy(policy({"augmenter": "Rot90", "k": 1}), WIDE, seed=0, image="a", number=1)
     assert (turned == np.rot90(WIDE, 2)).all()
 
 
@@ -134,7 +135,7 @@ def test_a_quarter_turn_of_an_oblong_image_is_half_a_turn() -> None:
     ],
 )
 def test_what_has_imgaug_s_name_makes_imgaug_s_pixels(operation: dict, theirs: dict) -> None:
-    ours = child(policy(operation), COLOURED, seed=0, image="a", number=1)
+    ours = augmented_copy(policy(operation), COLOURED, seed=0, image="a", number=1)
     expected, _ = library.apply(operation["augmenter"], theirs, 0, COLOURED, None)
     assert (ours == expected).all()
 
@@ -149,7 +150,7 @@ def test_zoom_is_keras_s() -> None:
     from keras.src.legacy.preprocessing.image import apply_affine_transform
 
     smooth = np.add.outer(np.arange(40) * 3, np.arange(40) * 2)[..., None].repeat(3, 2).astype(np.uint8)
-    ours = child(
+    ours = augmented_copy(
         policy({"augmenter": "KerasZoom", "zoom_x": 1.2, "zoom_y": 0.85}), smooth, seed=0, image="a", number=1
     )
     theirs = apply_affine_transform(
@@ -168,7 +169,7 @@ def test_no_black_corners(name: str) -> None:
     ]
     white = np.full((48, 64, 3), 255, np.uint8)
     for number in range(40):
-        moved = child(Policy(name, tuple(geometry)), white, seed=0, image="a", number=number)
+        moved = augmented_copy(Policy(name, tuple(geometry)), white, seed=0, image="a", number=number)
         assert moved.min() == 255
 
 
@@ -184,7 +185,7 @@ def test_jitter_moves_each_stain_by_its_factor_and_leaves_the_glass() -> None:
     before = amounts_in(image, RUIFROK)
     for number in range(10):
         (one,) = draw(find_policy("he-jitter"), seed=0, image="a", number=number)
-        moved = child(find_policy("he-jitter"), image, seed=0, image="a", number=number)
+        moved = augmented_copy(find_policy("he-jitter"), image, seed=0, image="a", number=number)
         assert (moved[glass] == image[glass]).all()
         after = amounts_in(moved, RUIFROK)
         visible = strong & (moved.min(axis=2) > 8) & (moved.max(axis=2) < 247)
@@ -196,18 +197,18 @@ def test_jitter_moves_each_stain_by_its_factor_and_leaves_the_glass() -> None:
 
 def test_grey_images_stay_grey_and_are_augmented_alike() -> None:
     grey = RNG.integers(0, 256, (40, 40, 1), np.uint8).repeat(3, 2)
-    moved = child(find_policy("table5"), grey, seed=0, image="a", number=3)
+    moved = augmented_copy(find_policy("table5"), grey, seed=0, image="a", number=3)
     assert (moved == moved[..., :1]).all()
     almost = grey.copy()
     almost[0, 0, 0] ^= 1  # one pixel of colour, and three channels are computed
-    other = child(find_policy("table5"), almost, seed=0, image="a", number=3)
+    other = augmented_copy(find_policy("table5"), almost, seed=0, image="a", number=3)
     assert np.median(abs(moved.astype(int) - other)) <= 1
 
 
 def test_the_image_given_is_not_changed_nor_given_back() -> None:
     before = COLOURED.copy()
     for name in built_in():
-        result = child(find_policy(name), COLOURED, seed=0, image="a", number=1)
+        result = augmented_copy(find_policy(name), COLOURED, seed=0, image="a", number=1)
         assert not np.shares_memory(result, COLOURED)
         assert (before == COLOURED).all()
         assert (result.shape, result.dtype) == (COLOURED.shape, COLOURED.dtype)
@@ -215,7 +216,7 @@ def test_the_image_given_is_not_changed_nor_given_back() -> None:
 
 def _bytes_of(job: tuple[str, int]) -> bytes:
     name, number = job
-    return child(find_policy(name), COLOURED, seed=7, image="raw/é.png", number=number).tobytes()
+    return augmented_copy(find_policy(name), COLOURED, seed=7, image="raw/é.png", number=number).tobytes()
 
 
 JOBS = [(name, number) for name in built_in() for number in (1, 2, 5)]
@@ -244,17 +245,17 @@ def test_copies_depend_on_nothing_but_seed_image_and_number() -> None:
     ],
 )
 def test_another_seed_image_or_number_is_another_copy(other: dict) -> None:
-    here = child(find_policy("table5"), COLOURED, seed=0, image="a", number=1)
-    assert (child(find_policy("table5"), COLOURED, **other) != here).any()
+    here = augmented_copy(find_policy("table5"), COLOURED, seed=0, image="a", number=1)
+    assert (augmented_copy(find_policy("table5"), COLOURED, **other) != here).any()
 
 
 def test_patches_of_one_image_get_the_same_draw() -> None:
     jitter = find_policy("he-jitter")
     image = stain(draw_amounts(0), PINK)
     half = image.shape[1] // 2
-    whole = child(jitter, image, seed=0, image="slide.png", number=4)
+    whole = augmented_copy(jitter, image, seed=0, image="slide.png", number=4)
     left, right = (
-        child(jitter, part, seed=0, image="slide.png", number=4)
+        augmented_copy(jitter, part, seed=0, image="slide.png", number=4)
         for part in (image[:, :half], image[:, half:])
     )
     assert (np.concatenate([left, right], axis=1) == whole).all()
@@ -273,18 +274,18 @@ def test_the_mask_moves_with_the_image() -> None:
         {"augmenter": "GaussianBlur", "sigma": 0.5},
     )
     for number in range(20):
-        moved, outline = child_with_mask(moving, image, mask, seed=0, image="a", number=number)
+        moved, outline = augmented_copy_with_mask(moving, image, mask, seed=0, image="a", number=number)
         assert outline is not None
         assert set(np.unique(outline)) <= {0, 255}
         assert ((moved[..., 0] > 127) != (outline > 127)).mean() < 0.03
-        assert (moved == child(moving, image, seed=0, image="a", number=number)).all()
+        assert (moved == augmented_copy(moving, image, seed=0, image="a", number=number)).all()
 
 
 def test_an_operation_that_changes_the_size_after_all() -> None:
     to_the_size_it_is_tried_on = policy({"augmenter": "CropToFixedSize", "width": 64, "height": 48})
     big = np.zeros((80, 90, 3), np.uint8)
     with pytest.raises(BccliError, match="64×48 of an image of 90×80"):
-        child(to_the_size_it_is_tried_on, big, seed=0, image="a", number=1)
+        augmented_copy(to_the_size_it_is_tried_on, big, seed=0, image="a", number=1)
 
 
 def test_an_image_that_imgaug_cannot_take(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,7 +295,7 @@ def test_an_image_that_imgaug_cannot_take(monkeypatch: pytest.MonkeyPatch) -> No
     blurred = policy({"augmenter": "GaussianBlur", "sigma": 1.0})
     monkeypatch.setattr(library, "apply", fail)
     with pytest.raises(BccliError, match=r"GaussianBlur fails on an image of 40×40 \(Expected more\)"):
-        child(blurred, COLOURED, seed=0, image="a", number=1)
+        augmented_copy(blurred, COLOURED, seed=0, image="a", number=1)
 
 
 def test_groups() -> None:
