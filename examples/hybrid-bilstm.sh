@@ -1,28 +1,49 @@
 #!/usr/bin/env bash
-# Yan et al. 2018: Inception-V3 on patches, a bidirectional LSTM over the patches of an image, and its rivals.
-#   examples/hybrid-bilstm.sh BACH [FOLDER]      BACH is the unpacked download, results go to FOLDER
-# The stage of the patches wants a GPU; all else takes minutes. Options for both stages, such as a smaller
-# backbone, go into PATCHES and IMAGES: PATCHES='--backbone mobilenet --epochs 5' examples/hybrid-bilstm.sh …
+# Yan et al. 2018: Inception-V3 on patches, a bidirectional LSTM over the patches of an image, and its rivals; on 400
+# images and on all that there are, with the paper's split by image and with patients apart.
+#   examples/hybrid-bilstm.sh BACH [RESULTS] [--phantom]
+# BACH is the unpacked download (Bioimaging2015, its extension, or ICIAR2018), results go to RESULTS (default:
+# bccli-hybrid-bilstm). The stage of the patches wants a GPU and ImageNet's weights; all else takes minutes. SAMPLE is
+# how many images are drawn (400); options for prepare and both stages, such as a smaller backbone, go into PREPARE,
+# PATCHES, IMAGES and BOOSTING: PATCHES='--backbone mobilenet --epochs 5' examples/hybrid-bilstm.sh …
+# PREPARE='--patients FILE' keeps patients apart where a list of them is at hand.
 # Stop it half-way and run it again: it continues.
 set -euo pipefail
-bach=${1:?say where the images of BACH are}
-out=${2:-bccli-hybrid}
+source "$(dirname "$0")/papers/common.sh"
+begin hybrid-bilstm bach "$@"
+defaults SAMPLE=32 PREPARE='--patch 32 --stride 32 --ratios 2/1/1' \
+  PATCHES='--backbone cnn-15 --weights none --trainable none --epochs 1' IMAGES='--dense 4 --epochs 1 --views 1' \
+  RULES='vote svm blocks-2x2' BOOSTING='--backbone cnn-15 --weights none --trainable none' CLASSIFIER=logistic
 
-echo "== 1. prepare: Macenko's normalisation, 12 patches of each image" >&2
-bccli prepare bach "$bach" "$out/data" --recipe hybrid-bilstm ${PREPARE:-}
+rules=${RULES:-vote mean svm blocks-2x2}
+for protocol in paper honest; do
+  into=$out/$protocol
+  for images in sample all; do
+    number=${SAMPLE:-400}
+    if [ $images = all ]; then number=all; fi
+    data=$into/$images-data patches=$into/$images-patches
 
-echo "== 2. patches: a backbone learns to tell them" >&2
-bccli train "$out/data" "$out/patches" --recipe hybrid-bilstm:patches ${PATCHES:-}
+    say "$protocol, $number images: prepare; Macenko's normalisation, 12 patches of each image"
+    bccli prepare bach "$raw" "$data" --recipe hybrid-bilstm --protocol "$protocol" --sample "$number" ${PREPARE:-}
 
-echo "== 3. images: six ways from the features of the patches to the image; computed once for the rules too" >&2
-for head in bilstm attention; do
-  bccli train "$out/data" "$out/$head" --recipe hybrid-bilstm:images --features-from "$out/patches" \
-    --head "$head" ${IMAGES:-}
+    say "$protocol, $number images: a backbone learns to tell patches; the LSTM fuses their features"
+    bccli train "$data" "$patches" --recipe hybrid-bilstm:patches ${PATCHES:-}
+    bccli train "$data" "$into/$images-bilstm" --recipe hybrid-bilstm:images --features-from "$patches" ${IMAGES:-}
+  done
+
+  say "$protocol: the rivals; features are computed once for all of them"
+  data=$into/sample-data patches=$into/sample-patches
+  bccli train "$data" "$into/attention" --recipe hybrid-bilstm:images --features-from "$patches" --head attention \
+    --dense 128 ${IMAGES:-}
+  for head in $rules; do
+    bccli train "$data" "$into/$head" --recipe hybrid-bilstm:images --features-from "$patches" --head "$head"
+  done
+  bccli train "$data" "$into/boosting" --classifier "${CLASSIFIER:-boosting}" --cache "$into/frozen-features" \
+    ${BOOSTING:---backbone vgg16 --weights imagenet --head blocks}
+
+  say "$protocol: evaluate; patches and images side by side, then all ways, the best on val first"
+  bccli evaluate "$patches" --level patch --format json >"$patches@patch.json"
+  (cd "$into" && bccli evaluate sample-bilstm attention $rules --format table)
 done
-for head in vote mean svm blocks-2x2; do
-  bccli train "$out/data" "$out/$head" --recipe hybrid-bilstm:images --features-from "$out/patches" --head "$head"
-done
 
-echo "== 4. evaluate: patches and images side by side, then all ways, the best on val first" >&2
-bccli evaluate "$out/bilstm" --format table --output "$out/figures"
-bccli evaluate "$out"/{bilstm,attention,vote,mean,svm,blocks-2x2} --format table
+tables mean=vote

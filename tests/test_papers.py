@@ -1,6 +1,7 @@
 """The scripts of the five papers: each cell of their tables is made, or named with the reason why not."""
 
 import csv
+import json
 import os
 import resource
 import subprocess
@@ -133,13 +134,19 @@ def test_the_cells_have_what_evaluate_prints_of_the_papers(
 def _places(name: str) -> list[tuple[str, float]]:
     """Where a paper's figures stand, without the word section, and their values.
 
-    What stands beside the late epochs of a watched test may be a figure that stands beside a run, too.
+    What is said of test's curve is a printed value once more, beside another measure.
     """
     figures: list[PaperFigure] = [figure for recipe in RECIPES[name] for figure in PAPERS[recipe]]
-    places = [(figure.where.removeprefix("section "), round(figure.value, 4)) for figure in figures]
-    late = [figure.measure.startswith(WATCHED) for figure in figures]
-    first = [place for place, again in zip(places, late, strict=True) if not again]
-    return first + [place for place, again in zip(places, late, strict=True) if again and place not in first]
+    return [
+        (figure.where.removeprefix("section "), round(figure.value, 4))
+        for figure in figures
+        if not figure.measure.startswith(WATCHED)
+    ]
+
+
+def test_there_is_a_script_for_every_paper() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.sh")} == {*RECIPES, "quickstart"}
+    assert set(NAMES) == set(RECIPES)
 
 
 @pytest.mark.parametrize("arguments", [[], ["a", "b", "c"], ["a", "--phantoms"]])
@@ -194,6 +201,52 @@ def test_a_cell_without_source_and_reason_is_refused(
     )
     with pytest.raises(ValueError, match="table 1, a, x: no source, no reason"):
         papers["cells"].read_paper(path)
+
+
+PAGE = """
+title = "A paper"
+[[table]]
+name = "table 1"
+caption = "rates"
+section = "2"
+columns = ["accuracy", "AUC"]
+of = ["accuracy", "roc_auc"]
+run = "{row}"
+rows = [["net", 0.9, 0.8], ["other", 0.7, 0.6], ["rival", 0.5, 0.4]]
+by_row.rival.not_possible = "cited"
+by_row.rival.of = ""
+"""
+
+
+def test_a_page_has_the_paper_its_protocol_and_patients_apart(
+    papers: Mapping[str, ModuleType], tmp_path: Path
+) -> None:
+    (tmp_path / "page.toml").write_text(PAGE)
+    for protocol, accuracy, limits in (("paper", 0.8, None), ("honest", 0.7, {"accuracy": [0.6, 0.75]})):
+        figures = {
+            "split": "test",
+            "group": None,
+            "n": 10,
+            "accuracy": accuracy,
+            "roc_auc": None,
+            "ci": limits,
+        }
+        run = tmp_path / protocol / "net"
+        run.mkdir(parents=True)
+        reasons = {"roc_auc": "one class alone"}
+        (run / "metrics.json").write_text(json.dumps({"runs": [{**figures, "reasons": reasons}]}))
+    papers["compare"].compare(tmp_path / "page.toml", tmp_path, [], made_up=False)
+    page = (tmp_path / "tables.md").read_text(encoding="utf-8")
+    assert "| net | accuracy | 0.900 | 0.800 | 0.700 (0.600–0.750) |" in page
+    assert "(1 cell: net; AUC): one class alone." in page
+    assert "* Not made yet (2 cells: other; all columns): paper/other/metrics.json; honest/other/" in page
+    assert "* Not possible (2 cells: rival; all columns): cited." in page
+    assert (tmp_path / "figures" / "table-1.png").stat().st_size > 0
+    papers["compare"].compare(tmp_path / "page.toml", tmp_path, [("other", "net")], made_up=True)
+    page = (tmp_path / "tables.md").read_text(encoding="utf-8")
+    assert "| other | accuracy | 0.700 | 0.800 | 0.700 (0.600–0.750) |" in page
+    assert "`net` stands in for `other`." in page
+    assert "All images are made up" in page
 
 
 @pytest.mark.slow

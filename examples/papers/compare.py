@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from cells import PROTOCOLS, Cell, Paper, Picture, Source, Table, read_paper
 from drawing import DRAW, draw_forest
@@ -66,12 +67,12 @@ def rows_of(table: Table, results: Path, instead: Sequence[tuple[str, str]]) -> 
 
 def _measured(cell: Cell, protocol: str, results: Path, instead: Sequence[tuple[str, str]]) -> Measured:
     found = measure(stood_in(cell.sources[protocol], instead), results / protocol)
-    return replace(
-        found, **{name: _scaled(getattr(found, name), cell.scale) for name in ("value", "low", "high")}
-    )
+    value, low, high = (_scaled(number, cell.scale) for number in (found.value, found.low, found.high))
+    return Measured(value, low, high, found.n, found.why)
 
 
-def _scaled(value: float | str | None, scale: float) -> float | str | None:
+def _scaled(value: Any, scale: float) -> Any:
+    """A number in the paper's unit; what is no number stays."""
     return value * scale if scale != 1 and isinstance(value, int | float) else value
 
 
@@ -221,7 +222,7 @@ def compare(path: Path, results: Path, instead: Sequence[tuple[str, str]], *, ma
     for table in paper.tables:
         if table.plot:
             found = [(row.cell, row.paper, row.apart) for row in rows[table.name] if not row.empty]
-            draw_forest(_title(table), found, results / "figures" / f"{slug(table.name)}.png")
+            draw_forest(_title(table), table.columns, found, results / "figures" / f"{slug(table.name)}.png")
     pictures = list(make_pictures(paper, results, instead))
     write(results / "tables.csv", table_csv(rows, instead))
     notes = [MADE_UP] * made_up + [f"`{run}` stands in for `{pattern}`." for pattern, run in instead]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cells import Cell
@@ -23,15 +24,17 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, dpi=DOTS_PER_INCH, bbox_inches="tight", metadata={"Software": None})
 
 
-def draw_forest(title: str, rows: Sequence[tuple[Cell, Measured, Measured]], path: Path) -> None:
+def draw_forest(
+    title: str, columns: Sequence[str], rows: Sequence[tuple[Cell, Measured, Measured]], path: Path
+) -> None:
     """Each number as a cross (paper), a ring (its protocol here) and a dot with interval (patients apart).
 
-    A panel per column, a line per row; what is no number is left out.
+    A panel for each of the columns, a line per row; what is no number is left out.
     """
     rows = [row for row in rows if any(_number(value) is not None for value in _values(row))]
     if not rows:
         return
-    columns = list(dict.fromkeys(cell.column for cell, _, _ in rows))
+    columns = [column for column in columns if any(cell.column == column for cell, _, _ in rows)]
     names = list(dict.fromkeys(cell.row for cell, _, _ in rows))
     width = 0.3 + max(map(len, names)) * CHARACTER + PANEL * len(columns)
     figure = Figure(figsize=(width, 1.5 + 0.28 * len(names)), layout="constrained")
@@ -47,7 +50,7 @@ def draw_forest(title: str, rows: Sequence[tuple[Cell, Measured, Measured]], pat
     save(figure, path)
 
 
-MARKS = (
+MARKS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("paper", {"marker": "x", "color": GREY}),
     ("paper protocol here", {"marker": "o", "color": VERMILLION, "fillstyle": "none"}),
     ("patients apart, 95 % interval", {"marker": "o", "color": BLUE}),
@@ -72,8 +75,8 @@ def _draw_marks(axes: Axes, line: int, row: tuple[Cell, Measured, Measured]) -> 
             axes.plot(number, line + 0.15 * (place - 1), linestyle="none", label=label, **mark)
 
 
-def _legend(panels: Sequence[Axes]) -> tuple[list[object], list[str]]:
-    found: dict[str, object] = {}
+def _legend(panels: Sequence[Axes]) -> tuple[list[Any], list[str]]:
+    found: dict[str, Any] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
@@ -103,7 +106,7 @@ def draw_features(data: Path, path: Path) -> None:
 
 def _draw_points(axes: Axes, points: np.ndarray, title: str) -> None:
     """Numbered points (patches, 2), in the colours of their numbers."""
-    axes.scatter(*points.T, c=np.arange(len(points)), cmap="viridis")
+    axes.scatter(points[:, 0], points[:, 1], c=np.arange(len(points)), cmap="viridis")
     for number, point in enumerate(points, 1):
         axes.annotate(f"{number}", point, textcoords="offset points", xytext=(4, 4))
     axes.margins(0.15)

@@ -95,10 +95,10 @@ def write_breakhis(root: Path) -> None:
 
 
 def write_bach(root: Path) -> None:
-    """Four classes of fourteen images four patches wide and three high."""
+    """Four classes of ten images four patches wide and three high."""
     classes = {"Normal": (None, "n"), "Benign": (0.0, "b"), "InSitu": (0.5, "is"), "Invasive": (1.0, "iv")}
     for place, (folder, (share, prefix)) in enumerate(classes.items()):
-        for number in range(1, 15):
+        for number in range(1, 11):
             scene = Scene("histology", share, 100 * place + number, size=(4 * 32, 3 * 32))
             save(root / folder / f"{prefix}{number:03d}.tif", scene.draw()[0])
 
