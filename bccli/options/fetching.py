@@ -11,8 +11,7 @@ from bccli.options import common as options
 from bccli.terminal import console
 
 fetch_weights = click.option(
-    "--fetch-weights",
-    is_flag=True,
+    "--fetch-weights/--no-fetch-weights",
     help="Without DATA and RUN: fetch the ImageNet weights of each --backbone into Keras's cache, and end. "
     "Nothing else ever asks a network.",
 )
