@@ -249,6 +249,16 @@ for command in (prepare, augment, train, finetune, evaluate, predict, hierarchy)
     cli.add_command(command)
 
 
+def _open_closed_streams() -> None:
+    """Send what nobody wants to hear nowhere, lest the next file that is opened get it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free, and so the one that is closed
+            os.set_inheritable(number, True)  # workers would have it closed, too
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+
+
 def run() -> NoReturn:
     """The entry point of the `bccli` script; after the command, no signal changes its exit code."""
+    _open_closed_streams()
     cli.main(afterwards=signal.SIG_IGN)

@@ -12,7 +12,6 @@ from bccli.terminal import console
 
 fetch_weights = click.option(
     "--fetch-weights/--no-fetch-weights",
-    is_flag=True,
     help="Without DATA and RUN: fetch the ImageNet weights of each --backbone into Keras's cache, and end. "
     "Nothing else ever asks a network.",
 )

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bccli.core.metrics.font_cache import ensure_cache
 from bccli.core.metrics.roc import roc_auc, roc_curve
 from bccli.core.wording import drawable
 
@@ -128,6 +129,7 @@ def plot_roc(
 
 def new_figure() -> "Figure":
     """A figure of one square inch, so that its coordinates are inches; `write_figure` cuts it to size."""
+    ensure_cache()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(1, 1), dpi=DOTS_PER_INCH)
