@@ -478,6 +478,27 @@ def test_seeds_of_trees_make_a_sweep_of_which_the_best_is_kept(
 
 
 @pytest.mark.slow
+@pytest.mark.exports
+def test_a_tree_in_two_stages_is_made_again_once_it_is_chosen(
+    bccli: Bccli, place: Place, tmp_path: Path
+) -> None:
+    """Its first stages were kept, as the second ones build upon these very files."""
+    words = *COMMANDS["tree"][3:], "--fold", 1, "--save", "best", "--from-layer", 34, "--tune-epochs", 1
+    out = tmp_path / "out"
+    rows = rows_of(bccli("hierarchy", place("data"), out, *words, "--seeds", 2).stdout)
+    chosen, other = (out / row["name"] for row in rows)
+    assert {path.parent.name for path in other.rglob("model.keras")} == {"root.frozen", "tumor.frozen"}
+    before = (other / "predictions.csv").read_bytes()
+    shutil.rmtree(chosen)
+    words = *words, "--seed", rows[1]["seed"], "--seeds", 1
+    said = bccli("hierarchy", place("data"), out, *words)
+    assert f"{other.name} is chosen: its network is kept" in said.stderr
+    assert {"root", "tumor"} <= {path.parent.name for path in other.rglob("model.keras")}
+    assert (other / "predictions.csv").read_bytes() == before
+    assert bccli("hierarchy", place("data"), out, *words).stderr.count("nothing to do") == 1
+
+
+@pytest.mark.slow
 def test_folds_and_seeds_are_trials_of_the_same_thing(bccli: Bccli, place: Place, tmp_path: Path) -> None:
     """Of fine-tunings and of trees as of networks."""
     for name in ("tuned", "tree"):

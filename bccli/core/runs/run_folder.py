@@ -269,7 +269,9 @@ def complete_run(run: Run, facts: dict[str, Any]) -> Run:
 
 
 def reopen(run: Run) -> None:
-    """Let the same command go on with a complete run, from its state; the run itself comes first, so that one
-    that is not complete is never in one that is."""
-    for member in runs_within(run):
+    """Let the same command go on with a complete run, and with those in it whose networks were not kept.
+
+    The run itself comes first, so that one that is not complete is never in one that is.
+    """
+    for member in [run, *(inner for inner in runs_within(run)[1:] if not inner.info.network_kept)]:
         member.with_facts(status=RUNNING).write_info()

@@ -100,10 +100,13 @@ def keeps_network(run: Run) -> bool:
 def forget_network(run: Run) -> None:
     """Remove the networks of a run that is complete; its figures and predictions stay.
 
-    The state of a head on a frozen backbone stays, too: it is small, and enough to make the network again.
+    The state of a head on a frozen backbone stays, too: it is small, and enough to make the network again. So
+    does the network of a first stage: made again, it would be another file than the second one builds upon.
     """
-    for one in runs_within(run):
-        if one.info.network_kept:
+    within = runs_within(run)
+    needed = {(one.root / one.info.base).resolve() for one in within if one.info.base}
+    for one in within:
+        if one.info.network_kept and one.root.resolve() not in needed:
             gone = (
                 NETWORK_FILES
                 if one.info.settings.get("trainable") == "none"
