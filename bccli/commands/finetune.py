@@ -77,6 +77,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     from bccli.core.runs.run_folder import is_sweep
     from bccli.core.sweeps.cross_validation import is_of_folds, train_folds
     from bccli.core.sweeps.finetune import finetune_all, load_bases
+    from bccli.core.sweeps.sweep import Rules
     from bccli.core.training import network as experiments
     from bccli.core.training.finetune import data_of, data_root
     from bccli.core.training.run_contents import stored_figures
@@ -106,8 +107,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
         context,
         folds=folds,
         cache=cache,
-        reject_overfit=settings["reject_overfit"],
-        keep_all=settings["save"] == "all",
+        rules=Rules(reject_overfit=settings["reject_overfit"], keep_all=settings["save"] == "all"),
     )
     console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
     return 4 if (sweep.failed or bases.unfinished) and not settings["skip_bad"] else 0

@@ -88,7 +88,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     file = _output_file(runs, settings)
     if file and (errors := file.errors_if_complete(images)) is not None:
         screen.note(f"{output} is complete; nothing to do")
-        return _told(screen, errors, 0, settings)
+        return _ended(screen, errors, 0, settings)
     with file.held() if file else nullcontext():
         predictor = _with_masks(screen, _load(screen, runs, len(first), settings), run, settings["mask_dir"])
         rest = file.rest(images) if file else images
@@ -102,7 +102,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
         )
     for sentence in (*_remarks_of(predictor, remarks), *left_out.sentences()):
         screen.warn(sentence)
-    return _told(screen, written.errors, written.total, settings)
+    return _ended(screen, written.errors, written.total, settings)
 
 
 def _announce(
@@ -114,11 +114,11 @@ def _announce(
         f"bccli {__version__} predict: {predictor.device}, {' + '.join(map(str, runs))} → {target}, "
         f"classes {', '.join(predictor.classes)}"
     )
-    if file and file.kept:
-        screen.note(f"continuing after {file.kept:,} images")
+    if file and file.answered:
+        screen.note(f"continuing after {file.answered:,} images")
 
 
-def _told(screen: console.Console, errors: int, total: int, settings: dict[str, Any]) -> int:
+def _ended(screen: console.Console, errors: int, total: int, settings: dict[str, Any]) -> int:
     """Say how many images have an error, where there are any; returns the exit code."""
     if errors:
         of = f" of {total}" if total else ""
@@ -151,7 +151,7 @@ def _write(
 
     began, workers = time.monotonic(), settings["workers"] or available_cores()
     answers = rows_of_images(predictor, images, top=settings["top"], workers=workers)
-    fresh = file.keep(answers) if file else 0
+    fresh = file.append(answers) if file else 0
     seconds = time.monotonic() - began
     entries = remarked(file.entries() if file else answers, remarks)
     counted = console.Counted(row for entry in entries for row in entry.rows)

@@ -44,7 +44,7 @@ def cpu_quota(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> float:
 def _upwards(root: Path, path: str) -> list[Path]:
     """The folders of a group and of all above it."""
     inner = PurePosixPath(path.lstrip("/"))
-    return [root / part for part in (inner, *inner.parents)]
+    return [root / folder for folder in (inner, *inner.parents)]
 
 
 def _quota(folder: Path) -> float:

@@ -77,7 +77,7 @@ def _hash_of_run(root: Path) -> str:
 class OutputFile:
     """An output file and what is asked for; `overwrite` lets it replace what is there.
 
-    Answers are given to so many images in a `step`, and kept rows end where a step does, so that the rest
+    Answers are given to so many images in a `step`, and stored rows end where a step does, so that the rest
     comes out as if nobody had interrupted it.
     """
 
@@ -85,11 +85,11 @@ class OutputFile:
     question: Question
     step: int = 1
     overwrite: bool = False
-    kept: int = 0
+    answered: int = 0
     _offset: int = field(default=0, repr=False)
 
     @property
-    def part(self) -> Path:
+    def unfinished(self) -> Path:
         """The rows of what is unfinished."""
         return self.path.with_name(f"{self.path.name}.part")
 
@@ -103,7 +103,7 @@ class OutputFile:
 
         Raises SettingsError where the file holds something else and is not to be replaced.
         """
-        if self.overwrite or self.part.exists() or not self.path.exists():
+        if self.overwrite or self.unfinished.exists() or not self.path.exists():
             return None
         made = _read_json(self.made.read_text("utf-8")) if self.made.is_file() else {}
         if made.get("sha256") != file_hash(self.path):
@@ -126,20 +126,20 @@ class OutputFile:
             try:
                 yield
             finally:
-                if self.part.exists() and next(self.entries(), None) is None:
-                    self.part.unlink()
+                if self.unfinished.exists() and next(self.entries(), None) is None:
+                    self.unfinished.unlink()
 
     def rest(self, images: Iterable[str]) -> Iterator[str]:
-        """The images that have no rows yet, and `kept` is how many have some. What is asked for is noted.
+        """The images that have no rows yet, and `answered` is how many have some. What is asked for is noted.
 
         Raises SettingsError where the unfinished file has other answers and is not to be replaced.
         """
         names = iter(images)
-        if not self.part.exists() or not self._is_ours():
-            write_text(self.part, json.dumps(self.question.to_json()) + "\n")
+        if not self.unfinished.exists() or not self._is_ours():
+            write_text(self.unfinished, json.dumps(self.question.to_json()) + "\n")
         with self._open("r") as stream:
             again = self._skip(stream, names)
-        with self.part.open("r+b") as content:
+        with self.unfinished.open("r+b") as content:
             content.truncate(self._offset)
         return chain(again, names)
 
@@ -150,15 +150,17 @@ class OutputFile:
         difference = self.question.differs_from(known)
         if difference and not self.overwrite:
             why = f"was begun with {difference}" if known else "was not made by bccli predict"
-            raise SettingsError(f"{self.part}: {why}; remove it, choose another file or pass --overwrite")
+            raise SettingsError(
+                f"{self.unfinished}: {why}; remove it, choose another file or pass --overwrite"
+            )
         return not difference
 
     def _open(self, mode: str) -> IO[str]:
-        return self.part.open(mode, encoding="utf-8", errors="replace", newline="")
+        return self.unfinished.open(mode, encoding="utf-8", errors="replace", newline="")
 
     def _skip(self, stream: IO[str], names: Iterator[str]) -> list[str]:
         """Pass over the images that have rows; returns those behind the last whole step."""
-        self.kept, self._offset = 0, len(stream.readline().encode())
+        self.answered, self._offset = 0, len(stream.readline().encode())
         again: list[str] = []
         offset = self._offset
         for line in iter(stream.readline, ""):
@@ -169,17 +171,17 @@ class OutputFile:
             name = next(names, None)
             if name != entry.path:
                 raise SettingsError(
-                    f"{self.part}: has the rows of other images ({entry.path} where there is now "
+                    f"{self.unfinished}: has the rows of other images ({entry.path} where there is now "
                     f"{name or 'none'}); remove it or choose another file"
                 )
             again.append(name)
             offset += len(line.encode())
             if len(again) == self.step:
-                self.kept, self._offset = self.kept + len(again), offset
+                self.answered, self._offset = self.answered + len(again), offset
                 again.clear()
         return again
 
-    def keep(self, images: Iterable[ImageRows]) -> int:
+    def append(self, images: Iterable[ImageRows]) -> int:
         """Append the rows of images as they come, each whole; returns how many rows there were."""
         rows = 0
         try:
@@ -190,7 +192,7 @@ class OutputFile:
                     progressed()
                     rows += len(entry.rows)
         except OSError as error:
-            error.filename = error.filename or str(self.part)
+            error.filename = error.filename or str(self.unfinished)
             raise
         return rows
 
@@ -208,7 +210,7 @@ class OutputFile:
         facts = {"errors": errors, "sha256": file_hash(self.path)}
         images = _digest(entry.path for entry in self.entries())
         write_json(self.made, {**self.question.to_json(), "images": images, **facts})
-        self.part.unlink()
+        self.unfinished.unlink()
 
 
 def _digest(names: Iterable[str]) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def _waiting_for(path: Path, what: Path, deed: str) -> Iterator[IO[str]]:
 
 def _wait(stream: IO[str], what: Path, deed: str, *, shared: bool = False) -> bool:
     """Lock a file once nobody else has; False where the file system knows no locks. Raises LockedError."""
-    began, told = time.monotonic(), False
+    began, announced = time.monotonic(), False
     while True:
         try:
             if _try(stream, shared=shared):
@@ -195,9 +195,9 @@ def _wait(stream: IO[str], what: Path, deed: str, *, shared: bool = False) -> bo
         holder = _holder(stream)
         if time.monotonic() - began >= _patience_with(holder):
             raise LockedError(f"{what}: {holder or 'another process'} {deed}; {_ADVICE}")
-        if not told:
+        if not announced:
             _Patience.watcher.note(f"{what}: waiting for {holder or 'another process'}")
-            told = True
+            announced = True
         interruption.stop_if_requested()
         time.sleep(_POLL)
 

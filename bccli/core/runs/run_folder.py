@@ -122,7 +122,7 @@ def folds_of(run: Run) -> list[Run]:
     return [load_run(run.root / name) for name in run.info.parts] if run.info.kind == FOLDS else [run]
 
 
-def part_of_fold(run: Run, fold: int) -> Run:
+def run_of_fold(run: Run, fold: int) -> Run:
     """The run of one fold; a run that is not of kind folds, itself. Raises DataError for a fold too many."""
     folds = folds_of(run)
     if run.info.kind != FOLDS:
@@ -134,14 +134,14 @@ def part_of_fold(run: Run, fold: int) -> Run:
 
 def networks_of(run: Run) -> list[Run]:
     """The runs that hold the networks of a run: itself, or those of its folds or nodes."""
-    parts = [load_run(run.root / name) for name in run.info.parts]
-    return [network for part in parts for network in networks_of(part)] or [run]
+    members = [load_run(run.root / name) for name in run.info.parts]
+    return [network for member in members for network in networks_of(member)] or [run]
 
 
 def runs_within(run: Run) -> list[Run]:
     """A run and all that lie in it: those of folds, of nodes, and of their first stages."""
     below = [load_run(path.parent) for path in sorted(run.root.glob(f"[!.]*/{RUN_FILE}"))]
-    return [run, *(inner for part in below for inner in runs_within(part))]
+    return [run, *(inner for member in below for inner in runs_within(member))]
 
 
 def network_hash(run: Run) -> str:

@@ -93,8 +93,8 @@ def train_folds(
     inside = replace(context, overwrite=False)
     folds = Folds(
         dataset,
-        lambda fold, place: train(
-            replace(design, fold=fold), dataset, place, inside, cache=folder, models=models
+        lambda fold, target: train(
+            replace(design, fold=fold), dataset, target, inside, cache=folder, models=models
         ),
         lambda fold: checked_job(replace(design, fold=fold), dataset, folder),
         resolved.to_json(weights),

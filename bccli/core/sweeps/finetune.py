@@ -177,8 +177,7 @@ def finetune_all(
     *,
     folds: bool = False,
     cache: Path | None = None,
-    reject_overfit: bool = False,
-    keep_all: bool = True,
+    rules: Rules | None = None,
 ) -> Sweep:
     """Fine-tune by each design in a folder of its own with a name like vgg16-10-FT, with `folds` all of its
     folds, and compare them."""
@@ -203,7 +202,7 @@ def finetune_all(
         root,
         [member(*pair) for pair in designs.items()],
         settings,
-        Rules(reject_overfit, keep_all, context.recipe),
+        replace(rules or Rules(), recipe=context.recipe),
         overwrite=context.overwrite,
         watcher=context.watcher,
     )

@@ -16,7 +16,7 @@ from bccli.core.models.heads import units
 from bccli.core.models.weights import cached_file
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.sweeps.cross_validation import check_folds
-from bccli.core.training.assembly import learning_part
+from bccli.core.training.assembly import count_learning
 from bccli.core.training.design import DENSE, NO_BACKBONE, Design, check_images, resolve
 
 _UNKNOWN = {"layer": None, "trainable_parameters": None}
@@ -86,7 +86,7 @@ def _learning(dataset: Dataset, design: Design) -> dict[str, Any]:
     check_size(backbone, size)
     if design.fusing or design.classifier != DENSE:
         return _UNKNOWN
-    layer, learning = learning_part(design, backbone, size, len(dataset.classes))
+    layer, learning = count_learning(design, backbone, size, len(dataset.classes))
     return {"layer": layer, "trainable_parameters": learning}
 
 

@@ -191,7 +191,7 @@ def _free(network: Any, tuning: Tuning) -> dict[int, int]:
     }
 
 
-def learning_part(
+def count_learning(
     design: Design, backbone: Backbone, size: tuple[int, int], classes: int
 ) -> tuple[str | None, int]:
     """The name of the first layer of a resolved design's backbone that learns, None where only the head does,

@@ -22,7 +22,7 @@ from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import Head, units
 from bccli.core.models.weights import Weights, find_weights
 from bccli.core.progress import Watcher
-from bccli.core.runs.run_folder import Run, load_run, network_hash, part_of_fold
+from bccli.core.runs.run_folder import Run, load_run, network_hash, run_of_fold
 from bccli.core.runs.run_info import FOLDS
 from bccli.core.training.input_norm import Norm, norm_of
 from bccli.core.training.settings import SETTINGS, Schedule
@@ -110,7 +110,7 @@ class Design:
 
         Raises DataError where that run has no such fold.
         """
-        base = part_of_fold(load_run(self.base), fold) if self.base else None
+        base = run_of_fold(load_run(self.base), fold) if self.base else None
         return replace(
             self,
             fold=fold,

@@ -15,7 +15,7 @@ from bccli.core.data.node_subset import subset_of
 from bccli.core.data.split_codes import check_split_codes, split_codes_of
 from bccli.core.errors import UsageError
 from bccli.core.files import to_toml
-from bccli.core.runs.run_folder import Run, part_of_fold
+from bccli.core.runs.run_folder import Run, run_of_fold
 from bccli.core.training.design import Design, resolve
 from bccli.core.training.recipe import recipe_values
 
@@ -81,7 +81,7 @@ class ReusedRun:
 
     def of_fold(self, fold: int) -> "ReusedRun":
         """The run of one fold, where it is one of all folds. Raises DataError for a fold too many."""
-        return ReusedRun(part_of_fold(self.run, fold), self.data)
+        return ReusedRun(run_of_fold(self.run, fold), self.data)
 
 
 @dataclass(frozen=True)

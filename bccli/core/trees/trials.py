@@ -26,7 +26,7 @@ def train_tree_folds(
     folder, inside = cache or default_cache(dataset, root), replace(context, overwrite=False)
     folds = Folds(
         dataset,
-        lambda fold, place: train_tree(plan.of_fold(fold), dataset, place, inside, cache=folder),
+        lambda fold, target: train_tree(plan.of_fold(fold), dataset, target, inside, cache=folder),
         lambda fold: prepare_tree_data(plan.of_fold(fold), dataset, folder),
         plan.to_json(),
         to_recipe(plan, "all"),

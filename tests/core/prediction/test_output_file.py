@@ -48,7 +48,7 @@ def answer(file: OutputFile, *, stop_after: int | None = None) -> list[str]:
     """What one start of `predict` does; returns the images that it answers for."""
     with file.held():
         rest = list(file.rest(iter(NAMES)))
-        file.keep(rows(rest) if stop_after is None else stopping(rest, stop_after))
+        file.append(rows(rest) if stop_after is None else stopping(rest, stop_after))
         file.finish(lambda: write(file))
     return rest
 
@@ -69,7 +69,7 @@ def begin(file: OutputFile) -> None:
 def answer_and_stop(file: OutputFile) -> None:
     """A start that ends between the file and what it says of it."""
     with file.held():
-        file.keep(rows(list(file.rest(NAMES))))
+        file.append(rows(list(file.rest(NAMES))))
         file.path.write_text("whole")
         interruption.request(signal.SIGTERM)
 
@@ -94,15 +94,15 @@ def test_what_is_complete_is_recognised(file: OutputFile) -> None:
 
 @pytest.mark.parametrize(("after", "kept"), [(0, 0), (1, 0), (3, 3), (5, 3), (9, 9)])
 def test_what_is_unfinished_goes_on_behind_the_last_whole_step(
-    file: OutputFile, tmp_path: Path, after: int, kept: int
+    file: OutputFile, tmp_path: Path, after: int, answered: int
 ) -> None:
     stopped(file, after)
     assert not file.path.exists()
-    assert file.part.exists() == (after > 0)
+    assert file.unfinished.exists() == (after > 0)
     assert file.errors_if_complete(NAMES) is None
     again = replace(file, overwrite=after == 5)  # so that a requeued job never starts over
-    assert answer(again) == NAMES[kept:]
-    assert again.kept == kept
+    assert answer(again) == NAMES[answered:]
+    assert again.answered == answered
     whole = replace(file, path=tmp_path / "whole.csv")
     answer(whole)
     assert file.path.read_text() == whole.path.read_text()
@@ -111,13 +111,13 @@ def test_what_is_unfinished_goes_on_behind_the_last_whole_step(
 def test_whatever_of_a_line_is_there_after_a_kill(file: OutputFile, tmp_path: Path) -> None:
     """Cut anywhere, and with what a file system may leave behind a cut."""
     stopped(file, 8)
-    content, rng = file.part.read_bytes(), random.Random(0)
+    content, rng = file.unfinished.read_bytes(), random.Random(0)
     header = len(json.dumps(QUESTION.to_json())) + 1
     whole = replace(file, path=tmp_path / "whole.csv")
     answer(whole)
     for _ in range(40):
         cut = rng.randint(header, len(content))
-        file.part.write_bytes(content[:cut] + rng.choice([b"", b"\0" * 5, b"\xff\n", b"[1, 2]\n"]))
+        file.unfinished.write_bytes(content[:cut] + rng.choice([b"", b"\0" * 5, b"\xff\n", b"[1, 2]\n"]))
         answer(file)
         assert file.path.read_text() == whole.path.read_text()
         file.path.unlink()
@@ -183,10 +183,10 @@ def test_a_complete_file_with_another_content_is_refused(file: OutputFile, chang
 
 @pytest.mark.parametrize("content", ["", "path,label\n", "[]\n", '{"runs": ["abc"]'])
 def test_a_part_of_somebody_else_is_refused(file: OutputFile, content: str) -> None:
-    file.part.write_text(content)
+    file.unfinished.write_text(content)
     with pytest.raises(SettingsError, match=r"labels\.csv\.part: was not made by bccli predict"):
         list(file.rest(NAMES))
-    assert file.part.read_text() == content
+    assert file.unfinished.read_text() == content
 
 
 def test_a_kill_between_the_file_and_what_it_was_made_of(file: OutputFile) -> None:
