@@ -92,7 +92,7 @@ def test_what_is_complete_is_recognised(file: OutputFile) -> None:
     assert replace(file, overwrite=True).errors_if_complete(NAMES) is None
 
 
-@pytest.mark.parametrize(("after", "kept"), [(0, 0), (1, 0), (3, 3), (5, 3), (9, 9)])
+@pytest.mark.parametrize(("after", "answered"), [(0, 0), (1, 0), (3, 3), (5, 3), (9, 9)])
 def test_what_is_unfinished_goes_on_behind_the_last_whole_step(
     file: OutputFile, tmp_path: Path, after: int, answered: int
 ) -> None:
