@@ -181,6 +181,19 @@ def test_a_complete_file_with_another_content_is_refused(file: OutputFile, chang
     assert file.path.read_text() == before
 
 
+def test_an_image_that_has_changed_is_answered_again(
+    file: OutputFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stopped(file, 9)
+    Path("4.png").write_bytes(b"there now")
+    assert answer(file) == NAMES[3:]
+    assert file.errors_if_complete(NAMES) == 2
+    Path("4.png").write_bytes(b"and mended")
+    with pytest.raises(SettingsError, match=r"or some of them have changed since.*--overwrite"):
+        file.errors_if_complete(NAMES)
+
+
 @pytest.mark.parametrize("content", ["", "path,label\n", "[]\n", '{"runs": ["abc"]'])
 def test_a_part_of_somebody_else_is_refused(file: OutputFile, content: str) -> None:
     file.part.write_text(content)
