@@ -131,7 +131,7 @@ class OutputFile:
             try:
                 yield
             finally:
-                if self.part.exists() and next(self.entries(), None) is None:
+                if self._begun() and next(self.entries(), None) is None:
                     self.part.unlink()
 
     def rest(self, images: Iterable[str]) -> Iterator[str]:
@@ -150,13 +150,20 @@ class OutputFile:
 
     def _is_ours(self) -> bool:
         """Whether what is unfinished answers the same question; something else may be replaced."""
-        with self._open("r") as stream:
-            known = _read_json(stream.readline())
+        known = self._begun()
         difference = self.question.differs_from(known)
         if difference and not self.overwrite:
             why = f"was begun with {difference}" if known else "was not made by bccli predict"
             raise SettingsError(f"{self.part}: {why}; remove it, choose another file or pass --overwrite")
         return not difference
+
+    def _begun(self) -> dict[str, Any]:
+        """What the unfinished file answers; empty where there is none, or it is somebody else's."""
+        if not self.part.is_file():
+            return {}
+        with self._open("r") as stream:
+            known = _read_json(stream.readline())
+        return known if "runs" in known else {}
 
     def _open(self, mode: str) -> IO[str]:
         return self.part.open(mode, encoding="utf-8", errors="replace", newline="")

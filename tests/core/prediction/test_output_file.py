@@ -194,10 +194,12 @@ def test_an_image_that_has_changed_is_answered_again(
         file.errors_if_complete(NAMES)
 
 
-@pytest.mark.parametrize("content", ["", "path,label\n", "[]\n", '{"runs": ["abc"]'])
+@pytest.mark.parametrize(
+    "content", ["", "path,label\n", "[]\n", "{}\n", "my notes\nof today", '{"runs": ["abc"]']
+)
 def test_a_part_of_somebody_else_is_refused(file: OutputFile, content: str) -> None:
     file.part.write_text(content)
-    with pytest.raises(SettingsError, match=r"labels\.csv\.part: was not made by bccli predict"):
+    with pytest.raises(SettingsError, match=r"labels\.csv\.part: was not made by bccli predict"), file.held():
         list(file.rest(NAMES))
     assert file.part.read_text() == content
 
