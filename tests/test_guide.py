@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bccli.core.evaluation.published import PAPERS
 from tests.conftest import REPOSITORY, Bccli, draw, save
 from tests.readme_blocks import Block, blocks_of, run_block
 
@@ -70,6 +71,7 @@ def test_a_page_names_only_files_of_the_package_that_are_there(page: Path) -> No
         assert (REPOSITORY / name).exists(), name
 
 
+RECIPE = REPOSITORY / "bccli" / "recipes" / "hybrid-bilstm.toml"
 HIDE = REPOSITORY / "examples" / "guide" / "what-the-papers-hide.md"
 CLAIMS = {
     "bccli prepare phantom histology pictures --count 240": True,
@@ -99,6 +101,18 @@ def test_what_the_papers_hide_is_shown_by_its_commands(
         paper, honest = (accuracy_of(tmp_path / name) for name in ("paper", "honest"))
         assert paper > 0.65  # what coins say of images is known, as their copies are in train
         assert honest < 0.65
+
+
+def test_the_page_quotes_the_papers_as_the_tables_of_published_figures_do() -> None:
+    text = HIDE.read_text(encoding="utf-8")
+    areas = [
+        one.value for one in PAPERS["cbis-ddsm-tl"] if (one.measure, one.where) == ("auc_paper", "table 7")
+    ]
+    assert f"AUC {min(areas)} to {max(areas)} in table 7" in text
+    # Where the recipe has its 400 images from, the page has them from, too.
+    sampled = re.search(r"^sample = 400 .*(section [IVX]+\.[A-Z])", RECIPE.read_text("utf-8"), re.MULTILINE)
+    assert sampled
+    assert f"40 are test ({sampled[1]})" in text
 
 
 def accuracy_of(run: Path) -> float:

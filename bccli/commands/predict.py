@@ -137,9 +137,8 @@ def _output_file(runs: tuple[Path, ...], settings: dict[str, Any]) -> Any:
     for run in runs:
         load_run(run)
     options = {name: settings[name] for name in ("top", "tta", "level")}
-    question = Question.about(
-        runs, **options, masks=settings["mask_dir"] is not None, format="csv" if format == "auto" else format
-    )
+    masks = settings["mask_dir"] and str(settings["mask_dir"])
+    question = Question.about(runs, **options, mask_dir=masks, format="csv" if format == "auto" else format)
     return OutputFile(output, question, settings["batch_size"], settings["overwrite"])
 
 

@@ -604,9 +604,10 @@ SETS = {
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """` (did you mean …?)` with the known name most like `name`, or nothing where none is."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    """` (did you mean …?)` with the known name most like `name`, whatever its capitals; or nothing."""
+    spelled = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(name.lower(), list(spelled), n=1)
+    return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
 
 
 def find_backbone(name: str) -> Backbone:

@@ -79,6 +79,8 @@ def test_an_unknown_name_is_refused_with_the_nearest(bccli: Bccli, table: Path) 
     refused(
         bccli("evaluate", table, "--columns", "name,acuracy", exit=2), "'acuracy'", "did you mean 'accuracy'?"
     )
+    refused(bccli("evaluate", table, "--columns", "Accuracy,ROC_AUC", exit=2), "did you mean 'accuracy'?")
+    refused(bccli("evaluate", table, "--columns", "CBIS-DDSM", exit=2), "did you mean 'cbis-ddsm'?")
     refused(bccli("evaluate", table, "--columns", "confusion_matrix", exit=2), "'confusion_matrix'")
     refused(bccli("evaluate", table, "--audit", "--columns", "n", exit=2), "--columns", "--audit")
 

@@ -960,6 +960,18 @@ def test_predict_needs_the_masks_that_regions_are_cut_out_by(
     assert compared > 5
 
 
+def test_an_output_file_knows_whose_masks_it_rests_on(
+    bccli: Bccli, region_run: dict[str, Any], tmp_path: Path
+) -> None:
+    masks, output = region_run["masks"], tmp_path / "labels.csv"
+    film = min(region_run["films"].iterdir())
+    save(tmp_path / "masks" / f"{film.stem}.png", lesion_mask(5))
+    command = "predict", region_run["run"], film, "--output", output, "--mask-dir"
+    bccli(*command, masks)
+    assert "is complete; nothing to do" in bccli(*command, masks).stderr
+    refused(bccli(*command, tmp_path / "masks", exit=3), str(output), f"mask-dir {masks}, now", "--overwrite")
+
+
 def test_an_image_without_its_mask_is_a_row_with_its_error(
     bccli: Bccli, region_run: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -6,9 +6,10 @@ for; at the end FILE is written whole in its format, and a hidden file beside it
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
@@ -25,23 +26,27 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ImageRows:
-    """The rows of an image: one, or one for each patch; `remark` says what is odd about it."""
+    """The rows of an image: one, or one for each patch; `remark` says what is odd about it.
+
+    `size` is that of its file in bytes, by which most changed files are noticed; -1 where there is none.
+    """
 
     path: str
     rows: tuple[Row, ...]
     remark: str = ""
+    size: int = -1
 
     def to_line(self) -> str:
         """As FILE.part has it."""
-        return json.dumps([self.path, self.remark, self.rows]) + "\n"
+        return json.dumps([self.path, self.size, self.remark, self.rows]) + "\n"
 
     @classmethod
     def from_line(cls, line: str) -> "ImageRows":
         """Read what `to_line` wrote. Raises ValueError for anything else, such as half a line."""
         if not line.endswith("\n"):
             raise ValueError(line)
-        path, remark, rows = json.loads(line)
-        return cls(path, tuple(rows), remark)
+        path, size, remark, rows = json.loads(line)
+        return cls(path, tuple(rows), remark, size)
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,8 @@ class OutputFile:
             raise self._refusal("was not made by bccli predict, or has changed since")
         if difference := self.question.differs_from(made):
             raise self._refusal(f"was made with {difference}")
-        if made.get("images") != _digest(images):
-            raise self._refusal("has the answers for other images")
+        if made.get("images") != _digest((name, _size_of(name)) for name in images):
+            raise self._refusal("has the answers for other images, or some of them have changed since")
         return int(made["errors"])
 
     def _refusal(self, why: str) -> SettingsError:
@@ -126,7 +131,7 @@ class OutputFile:
             try:
                 yield
             finally:
-                if self.unfinished.exists() and next(self.entries(), None) is None:
+                if self._begun() and next(self.entries(), None) is None:
                     self.unfinished.unlink()
 
     def rest(self, images: Iterable[str]) -> Iterator[str]:
@@ -145,8 +150,7 @@ class OutputFile:
 
     def _is_ours(self) -> bool:
         """Whether what is unfinished answers the same question; something else may be replaced."""
-        with self._open("r") as stream:
-            known = _read_json(stream.readline())
+        known = self._begun()
         difference = self.question.differs_from(known)
         if difference and not self.overwrite:
             why = f"was begun with {difference}" if known else "was not made by bccli predict"
@@ -154,6 +158,14 @@ class OutputFile:
                 f"{self.unfinished}: {why}; remove it, choose another file or pass --overwrite"
             )
         return not difference
+
+    def _begun(self) -> dict[str, Any]:
+        """What the unfinished file answers; empty where there is none, or it is somebody else's."""
+        if not self.unfinished.is_file():
+            return {}
+        with self._open("r") as stream:
+            known = _read_json(stream.readline())
+        return known if "runs" in known else {}
 
     def _open(self, mode: str) -> IO[str]:
         return self.unfinished.open(mode, encoding="utf-8", errors="replace", newline="")
@@ -175,6 +187,8 @@ class OutputFile:
                     f"{name or 'none'}); remove it or choose another file"
                 )
             again.append(name)
+            if _size_of(name) != entry.size:
+                break  # the image has changed since
             offset += len(line.encode())
             if len(again) == self.step:
                 self.answered, self._offset = self.answered + len(again), offset
@@ -187,7 +201,7 @@ class OutputFile:
         try:
             with self._open("a") as stream:
                 for entry in images:
-                    stream.write(entry.to_line())
+                    stream.write(replace(entry, size=_size_of(entry.path)).to_line())
                     stream.flush()
                     progressed()
                     rows += len(entry.rows)
@@ -208,16 +222,24 @@ class OutputFile:
         """Have the file written, which gives the number of errors, and say what it was made of."""
         errors = write()
         facts = {"errors": errors, "sha256": file_hash(self.path)}
-        images = _digest(entry.path for entry in self.entries())
+        images = _digest((entry.path, entry.size) for entry in self.entries())
         write_json(self.made, {**self.question.to_json(), "images": images, **facts})
         self.unfinished.unlink()
 
 
-def _digest(names: Iterable[str]) -> dict[str, Any]:
-    """The number of names, and a hash of them in their order."""
+def _size_of(name: str) -> int:
+    """The size of a file, -1 where there is none."""
+    try:
+        return os.stat(name).st_size
+    except (OSError, ValueError):
+        return -1
+
+
+def _digest(images: Iterable[tuple[str, int]]) -> dict[str, Any]:
+    """The number of images, and a hash of their names and sizes in their order."""
     digest, count = hashlib.sha256(), 0
-    for name in names:
-        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+    for name, size in images:
+        digest.update(name.encode("utf-8", "surrogateescape") + f"\0{size}\0".encode())
         count += 1
     return {"count": count, "sha256": digest.hexdigest()}
 

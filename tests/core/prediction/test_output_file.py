@@ -181,10 +181,25 @@ def test_a_complete_file_with_another_content_is_refused(file: OutputFile, chang
     assert file.path.read_text() == before
 
 
-@pytest.mark.parametrize("content", ["", "path,label\n", "[]\n", '{"runs": ["abc"]'])
+def test_an_image_that_has_changed_is_answered_again(
+    file: OutputFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stopped(file, 9)
+    Path("4.png").write_bytes(b"there now")
+    assert answer(file) == NAMES[3:]
+    assert file.errors_if_complete(NAMES) == 2
+    Path("4.png").write_bytes(b"and mended")
+    with pytest.raises(SettingsError, match=r"or some of them have changed since.*--overwrite"):
+        file.errors_if_complete(NAMES)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "path,label\n", "[]\n", "{}\n", "my notes\nof today", '{"runs": ["abc"]']
+)
 def test_a_part_of_somebody_else_is_refused(file: OutputFile, content: str) -> None:
     file.unfinished.write_text(content)
-    with pytest.raises(SettingsError, match=r"labels\.csv\.part: was not made by bccli predict"):
+    with pytest.raises(SettingsError, match=r"labels\.csv\.part: was not made by bccli predict"), file.held():
         list(file.rest(NAMES))
     assert file.unfinished.read_text() == content
 
