@@ -4,21 +4,22 @@
 #   examples/hybrid-bilstm.sh BACH [RESULTS] [--phantom]
 # BACH is the unpacked download (Bioimaging2015, its extension, or ICIAR2018), results go to RESULTS (default:
 # bccli-hybrid-bilstm). The stage of the patches wants a GPU and ImageNet's weights; all else takes minutes. SAMPLE is
-# how many images are drawn (400); options for prepare and both stages, such as a smaller backbone, go into PREPARE,
-# PATCHES, IMAGES and BOOSTING: PATCHES='--backbone mobilenet --epochs 5' examples/hybrid-bilstm.sh …
+# how many images are drawn (400), SETS which of "sample all" are done. Options for prepare and both stages, such as a
+# smaller backbone, go into PREPARE, PATCHES, IMAGES and BOOSTING:
+#   PATCHES='--backbone mobilenet --epochs 5' examples/hybrid-bilstm.sh …
 # PREPARE='--patients FILE' keeps patients apart where a list of them is at hand.
 # Stop it half-way and run it again: it continues.
 set -euo pipefail
 source "$(dirname "$0")/papers/common.sh"
 begin hybrid-bilstm bach "$@"
-defaults SAMPLE=32 PREPARE='--patch 32 --stride 32 --ratios 2/1/1' \
+defaults SETS=sample SAMPLE=all PREPARE='--patch 32 --stride 32 --ratios 2/1/1' \
   PATCHES='--backbone cnn-15 --weights none --trainable none --epochs 1' IMAGES='--dense 4 --epochs 1 --views 1' \
-  RULES='vote svm blocks-2x2' BOOSTING='--backbone cnn-15 --weights none --trainable none' CLASSIFIER=logistic
+  RULES='vote blocks-2x2' BOOSTING='--backbone cnn-15 --weights none --trainable none' CLASSIFIER=logistic
 
 rules=${RULES:-vote mean svm blocks-2x2}
 for protocol in paper honest; do
   into=$out/$protocol
-  for images in sample all; do
+  for images in ${SETS:-sample all}; do
     number=${SAMPLE:-400}
     if [ $images = all ]; then number=all; fi
     data=$into/$images-data patches=$into/$images-patches
@@ -46,4 +47,4 @@ for protocol in paper honest; do
   (cd "$into" && bccli evaluate sample-bilstm attention $rules --format table)
 done
 
-tables mean=vote
+tables 'all-data=sample-data' 'all-bilstm=sample-bilstm' 'mean=vote' 'svm=blocks-2x2'

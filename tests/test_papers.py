@@ -157,6 +157,17 @@ def test_wrong_arguments_are_a_line_of_usage(name: str, arguments: list[str]) ->
     assert f"usage: examples/{name}.sh FOLDER [RESULTS] [--phantom]" in done.stderr
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_made_up_images_are_not_written_beside_real_ones(name: str, tmp_path: Path) -> None:
+    (tmp_path / "real.png").touch()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [EXAMPLES / f"{name}.sh", tmp_path, tmp_path / "results", "--phantom"]
+    done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"{tmp_path} is not empty; name a new folder" in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["real.png"]
+
+
 BCCLI = """#!/usr/bin/env bash
 printf '%s\\x1f' "$@" >>"$CALLS"; echo >>"$CALLS"
 case $1 in

@@ -62,12 +62,12 @@ def test_generated_parts_are_current() -> None:
 
 
 def commands_in(text: str) -> list[str]:
-    """Every `bccli …` line in code blocks, continuation lines joined."""
+    """Every `bccli …` line in code blocks and loops, continuation lines joined."""
     joined = text.replace("\\\n", " ")
     return [
-        line.removeprefix("$ ").strip()
-        for line in map(str.strip, joined.splitlines())
-        if re.match(r"(\$ )?bccli (?!\d)", line)
+        line.strip().removeprefix("$ ")
+        for line in joined.splitlines()
+        if re.match(r" *(\$ )?bccli (?!\d)", line)
     ]
 
 

@@ -25,7 +25,7 @@ begin() {
     exit 2
   fi
   raw=${places[0]}
-  out=${places[1]:-bccli-$name}
+  out=${places[1]:-bccli-$name${phantom:+-phantom}}
   python=$(dirname "$(command -v bccli)")/python
   [ -x "$python" ] || python=python3
   if [ "$phantom" ]; then "$python" "$here/phantom_raw.py" "$dataset" "$raw"; fi

@@ -118,7 +118,9 @@ def _embedded(vectors: np.ndarray) -> np.ndarray:
     from sklearn.manifold import TSNE
 
     perplexity = max(1.0, (len(vectors) - 1) / 3)
-    return np.asarray(TSNE(perplexity=perplexity, random_state=0, init="pca").fit_transform(vectors))
+    return np.asarray(
+        TSNE(perplexity=perplexity, method="exact", init="pca", random_state=0).fit_transform(vectors)
+    )
 
 
 def _stored_features(data: Path) -> Mapping[str, np.ndarray]:

@@ -201,17 +201,24 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 }
 
 
+MARK = ".made-up"
+"""A file in the folder: empty while the dataset is written, and then with its name."""
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Write a dataset, unless it is there."""
+    """Write a dataset, unless it is there; never into a folder that holds anything else."""
     parser = argparse.ArgumentParser(description="Write a made-up raw dataset.")
     parser.add_argument("dataset", choices=WRITERS)
     parser.add_argument("folder", type=Path)
     asked = parser.parse_args(arguments)
-    done = asked.folder / ".complete"
-    if not done.exists():
-        asked.folder.mkdir(parents=True, exist_ok=True)
+    mark = asked.folder / MARK
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    if not mark.exists() and any(asked.folder.iterdir()):
+        parser.error(f"{asked.folder} is not empty; name a new folder for the made-up images")
+    if not mark.exists() or mark.read_text() != asked.dataset:
+        mark.write_text("")
         WRITERS[asked.dataset](asked.folder)
-        done.touch()
+        mark.write_text(asked.dataset)
 
 
 if __name__ == "__main__":
