@@ -9,7 +9,7 @@
 set -euo pipefail
 source "$(dirname "$0")/papers/common.sh"
 begin bcnet databiox "$@"
-defaults PREPARE='--size 32x32' BACKBONES='cnn-15 cnn-16' TRAIN='--weights none --trainable none --epochs 1' \
+defaults PREPARE='--size 32x32' BACKBONES=cnn-15 TRAIN='--weights none --trainable none --seeds 1 --epochs 1' \
   TUNE='--from-layer cnn-15:32 --epochs 1'
 
 for protocol in paper honest; do
@@ -28,4 +28,4 @@ for protocol in paper honest; do
   bccli finetune "$out/$protocol/frozen" "$out/$protocol/tuned" --recipe bcnet ${TUNE:-}
 done
 
-tables 'frozen/*=frozen/cnn-15' 'tuned/*=tuned/cnn-15-32-FT'
+tables 'frozen/*=frozen/cnn-15-seed0' 'tuned/*=tuned/cnn-15-32-FT'

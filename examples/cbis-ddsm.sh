@@ -10,7 +10,7 @@ set -euo pipefail
 source "$(dirname "$0")/papers/common.sh"
 begin cbis-ddsm cbis-ddsm "$@"
 defaults PREPARE='--size 40x40 --center-crop 32x32' AUGMENT='--total 160' \
-  TRAIN='--backbone cnn-15 --backbone cnn-16 --weights none --dense 16 --epochs 2' FROM=cnn-15 \
+  TRAIN='--backbone cnn-15 --weights none --dense 16 --seeds 1 --epochs 2' FROM=cnn-15-seed0 \
   TUNE='--from-layer cnn-15:32 --epochs 1' GAMMA8=33 TUNE8='--dense 16 --epochs 1'
 
 for protocol in paper honest; do
@@ -28,4 +28,4 @@ for protocol in paper honest; do
     --from-layer "${GAMMA8:-8}" --dense 4096 ${TUNE8:-}
 done
 
-tables 'frozen/*=frozen/cnn-15' 'tuned/*=tuned/cnn-15-32-FT'
+tables 'frozen/*=frozen/cnn-15-seed0' 'tuned/*=tuned/cnn-15-32-FT'

@@ -14,7 +14,7 @@ source "$(dirname "$0")/papers/common.sh"
 begin hybrid-bilstm bach "$@"
 defaults SETS=sample SAMPLE=all PREPARE='--patch 32 --stride 32 --ratios 2/1/1' \
   PATCHES='--backbone cnn-15 --weights none --trainable none --epochs 1' IMAGES='--dense 4 --epochs 1 --views 1' \
-  RULES='vote blocks-2x2' BOOSTING='--backbone cnn-15 --weights none --trainable none' CLASSIFIER=logistic
+  RULES=vote BOOSTING='--backbone cnn-15 --weights none --trainable none' CLASSIFIER=logistic
 
 rules=${RULES:-vote mean svm blocks-2x2}
 for protocol in paper honest; do
@@ -47,4 +47,4 @@ for protocol in paper honest; do
   (cd "$into" && bccli evaluate sample-bilstm attention $rules --format table)
 done
 
-tables 'all-data=sample-data' 'all-bilstm=sample-bilstm' 'mean=vote' 'svm=blocks-2x2'
+tables 'all-data=sample-data' 'all-bilstm=sample-bilstm' 'mean=vote' 'svm=vote' 'blocks-2x2=vote'

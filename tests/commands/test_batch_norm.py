@@ -35,6 +35,7 @@ def test_what_learns_has_the_momentum_in_training_and_in_what_is_saved(
         np.testing.assert_allclose(means[0], means[1] * 0.1, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.exports
 def test_it_survives_an_extension_a_recipe_and_a_fine_tuning(
     bccli: Bccli, prepared: Path, tmp_path: Path

@@ -177,6 +177,7 @@ def test_bad_input(bccli: Bccli, data: Path, tmp_path: Path) -> None:
     refused(bccli("predict", tmp_path / "out", data / "images", exit=3), "words.npz", "has changed")
 
 
+@pytest.mark.slow
 @pytest.mark.exports
 def test_a_classifier_of_the_averages_of_all_blocks_predicts_and_evaluates_as_it_was_fitted(
     bccli: Bccli, data: Path, tmp_path: Path

@@ -456,6 +456,7 @@ def test_dry_runs_show_each_member_and_fold_and_write_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.exports
 def test_seeds_of_trees_make_a_sweep_of_which_the_best_is_kept(
     bccli: Bccli, place: Place, tmp_path: Path

@@ -47,6 +47,7 @@ def stopping_in(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Fit, "_seeds", requesting)
 
 
+@pytest.mark.slow
 def test_going_on_with_other_hardware_is_said(
     bccli: Bccli, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
