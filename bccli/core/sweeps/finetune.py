@@ -157,7 +157,9 @@ class Layers:
     def _check_names(self, bases: Bases) -> None:
         there = {run.info.backbone for run in bases.runs}
         for text in self.named:
-            name = text.rpartition(":")[0]
+            name, colon, layer = text.rpartition(":")
+            if colon and not (name and layer):
+                raise UsageError(f"--from-layer {text!r} lacks a part; write GAMMA or BACKBONE:GAMMA")
             if name and find_backbone(name).name not in there and not self.lenient:
                 raise UsageError(
                     f"--from-layer {text}: {bases.root} has no {name}; it has {_backbones(bases)}"
