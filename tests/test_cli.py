@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from bccli import __version__
 from bccli.cli import cli
+from bccli.options.value_types import ListType
 from tests.conftest import PATIENT, Bccli, rows_of
 from tests.sentences import refused
 
@@ -385,3 +386,13 @@ def test_a_signal_that_comes_before_anything_runs_is_told(
     monkeypatch.setattr(type(cli), "_run", lambda *_: signal.raise_signal(signal.SIGTERM))
     result = bccli("predict", exit=75)
     assert result.stderr == "stopped by SIGTERM; run the same command again to continue\n"
+
+
+@pytest.mark.parametrize("command", list(cli.commands.values()), ids=list(cli.commands))
+@pytest.mark.parametrize("value", ["", " ", ","])
+def test_a_list_that_names_nothing_is_refused(command: click.Command, value: str) -> None:
+    """As "$IDS" of a shell script may be empty; no hidden layers are the list that may be."""
+    for param in command.params:
+        if isinstance(param.type, ListType) and param.name != "dense":
+            with pytest.raises(click.BadParameter, match="names nothing"):
+                param.type.convert(value, param, None)

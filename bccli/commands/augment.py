@@ -68,7 +68,7 @@ def _list_policies() -> None:
 @click.option("--balance/--no-balance", help="Bring each class to the size of the largest.")
 @click.option(
     "--splits",
-    type=value_types.ListType(split_name, "train,val"),
+    type=value_types.ListType(split_name, "train,val", fewest=1),
     default=None,
     help="Which splits get augmented copies.  [default: train; with folds, every image]",
 )

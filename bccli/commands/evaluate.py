@@ -79,8 +79,8 @@ from bccli.terminal import console
 )
 @click.option(
     "--columns",
-    type=value_types.ListType(str, "NAME,…"),
-    default="",
+    type=value_types.ListType(str, "NAME,…", fewest=1),
+    default=(),
     help="Which columns tables and CSV have, in this order: keys of the JSON, accuracy_low and accuracy_high "
     "and the like, test_accuracy, or cbis-ddsm for those of that paper's tables. JSON has all.",
 )

@@ -35,8 +35,8 @@ _OPTIONS = (
     ),
     click.option(
         "--magnification",
-        type=value_types.ListType(magnification, "40,100"),
-        default="",
+        type=value_types.ListType(magnification, "40,100", fewest=1),
+        default=(),
         help="Only these (breakhis, databiox).",
     ),
     click.option(
@@ -61,12 +61,15 @@ _OPTIONS = (
         help="Shares of train, val and test.",
     ),
     click.option(
-        "--test-patients", type=value_types.ListType(str, "ID,ID"), default="", help="Exactly these are test."
+        "--test-patients",
+        type=value_types.ListType(str, "ID,ID", fewest=1),
+        default=(),
+        help="Exactly these are test.",
     ),
     click.option(
         "--test-magnification",
-        type=value_types.ListType(magnification, "40"),
-        default="",
+        type=value_types.ListType(magnification, "40", fewest=1),
+        default=(),
         help="What is test with --split-by magnification.",
     ),
     click.option(

@@ -107,20 +107,24 @@ class RatiosType(click.ParamType):
 
 
 class ListType(click.ParamType):
-    """Values with commas between them, each made by `of`, which raises ValueError for what it is not."""
+    """Values with commas between them, at least `fewest`, each made by `of`, which raises ValueError for what
+    it is not."""
 
-    def __init__(self, of: Callable[[str], Any] = str, metavar: str = "A,B") -> None:
-        self.of, self.name = of, metavar
+    def __init__(self, of: Callable[[str], Any] = str, metavar: str = "A,B", *, fewest: int = 0) -> None:
+        self.of, self.name, self.fewest = of, metavar, fewest
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Any, ...]:
-        if isinstance(value, tuple):
-            return value
+        if isinstance(value, tuple | list):
+            return tuple(value)
         try:
-            return tuple(self.of(item.strip()) for item in str(value).split(",") if item.strip())
+            values = tuple(self.of(item.strip()) for item in str(value).split(",") if item.strip())
         except ValueError:
             self.fail(f"{value!r} is not a list such as {self.name}", param, ctx)
+        if len(values) < self.fewest:
+            self.fail(f"{value!r} names nothing; give {self.name} or leave the option out", param, ctx)
+        return values
 
 
 class TargetType(click.ParamType):

@@ -219,7 +219,9 @@ def _to_default(option: click.Option, value: Any, recipe: Recipe) -> Any:
     if isinstance(value, list):
         below = getattr(option.type, "below", None)
         items = [below(str(item), recipe.folder) if below else str(item) for item in value]
-        return items if option.multiple else ",".join(items)
+        if option.multiple or not items:  # an empty list is none on purpose, an empty text may be an accident
+            return items
+        return ",".join(items)
     if option.multiple:
         return [str(value)]
     return value if option.is_flag and isinstance(value, bool) else str(value)
