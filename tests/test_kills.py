@@ -732,10 +732,10 @@ IN_A_STEP = """
 import os, sys
 from bccli.core.training.loop import Fit
 rates, (epoch, step, number) = Fit._rate, map(int, sys.argv[1:4])
-def rate(fit, now):
+def rate(fit, now, cuts):
     if (fit.progress.epoch, now) == (epoch, step):
         os.kill(os.getpid(), number)
-    return rates(fit, now)
+    return rates(fit, now, cuts)
 Fit._rate = rate
 from bccli.cli import cli
 cli.main(sys.argv[4:])

@@ -294,7 +294,7 @@ def test_a_loss_that_is_no_number_leaves_the_best_weights_before(
     options = "--batch-size", 4, "--monitor", "loss"
     bccli("train", prepared, two, *options, "--epochs", 2)
     with monkeypatch.context() as patches:
-        patches.setattr(Fit, "_rate", lambda fit, step: 1e30 if fit.progress.epoch == 2 else rate(fit, step))
+        patches.setattr(Fit, "_rate", lambda fit, *now: 1e30 if fit.progress.epoch == 2 else rate(fit, *now))
         result = bccli("train", prepared, run, *options, "--epochs", 3, exit=3)
     refused(result, str(run), "epoch 3, step 2", "smaller --lr", "model.keras has the weights of epoch 2")
     models = [keras.saving.load_model(folder / "model.keras") for folder in (run, two)]
