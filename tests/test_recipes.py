@@ -612,7 +612,7 @@ def test_the_protocol_of_the_run_decides_over_the_tables_of_finetune(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "dataset", "protocol"),
     [
-        pytest.param("bcnet", "databiox", "paper", marks=pytest.mark.slow),
+        pytest.param("bcnet", "databiox", "paper", marks=pytest.mark.full),
         pytest.param("resnet50-breakhis", "breakhis", "honest", marks=pytest.mark.slow),
         pytest.param("bcnet", "databiox", "honest", marks=pytest.mark.full),
         pytest.param("resnet50-breakhis", "breakhis", "paper", marks=pytest.mark.full),

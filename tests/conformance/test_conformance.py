@@ -234,7 +234,7 @@ def go(name: str, ways: tuple[str, ...], place: Path, at: Path, weights: Path | 
     "name",
     [
         BOTH,
-        pytest.param("tiny-plain", marks=pytest.mark.slow),
+        pytest.param("tiny-plain", marks=pytest.mark.full),
         *(pytest.param(name, marks=pytest.mark.full) for name in (*ERRING, "tiny-batch-norms")),
     ],
 )
