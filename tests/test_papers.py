@@ -15,6 +15,7 @@ import click
 import pytest
 
 from bccli.cli import cli
+from bccli.core.data.manifest import COLUMNS
 from bccli.core.evaluation.published import PAPERS, WATCHED, PaperFigure
 
 EXAMPLES = Path("examples").resolve()
@@ -168,11 +169,20 @@ def test_made_up_images_are_not_written_beside_real_ones(name: str, tmp_path: Pa
     assert [file.name for file in tmp_path.iterdir()] == ["real.png"]
 
 
-BCCLI = """#!/usr/bin/env bash
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+FILLED = {"path": "a.png", "label": "benign", "split": "test", "patient": "P1", "source": "a", "variant": "0"}
+PLACED = dict.fromkeys(("row", "col"), "0") | dict.fromkeys(("width", "height"), "1")
+ROW = ",".join((FILLED | PLACED).get(column, "") for column in COLUMNS)
+BCCLI = f"""#!/usr/bin/env bash
 printf '%s\\x1f' "$@" >>"$CALLS"; echo >>"$CALLS"
 case $1 in
-  prepare) mkdir -p "$4"; echo path,label,split,fold,patient,dataset,source,variant >"$4/manifest.csv" ;;
-  evaluate) echo '{"runs": []}' ;;
+  prepare)
+    mkdir -p "$4"
+    echo {",".join(COLUMNS)} >"$4/manifest.csv"
+    echo {ROW} >>"$4/manifest.csv"
+    echo {PIXEL} | base64 -d >"$4/a.png" ;;
+  evaluate) echo '{{"runs": []}}' ;;
+  predict) cat >/dev/null ;;
 esac
 """
 """Writes down what it is called with, and makes what the scripts read of a prepared dataset."""
@@ -185,7 +195,7 @@ def test_the_full_form_of_a_script_calls_commands_that_there_are(name: str, tmp_
     path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "CALLS": str(tmp_path / "calls")}
     command = [EXAMPLES / f"{name}.sh", tmp_path / "raw", tmp_path / "results"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     calls = [line.split("\x1f")[:-1] for line in (tmp_path / "calls").read_text().splitlines()]
     assert {call[0] for call in calls} >= {"prepare", "train"}
