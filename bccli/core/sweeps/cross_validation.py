@@ -182,9 +182,10 @@ def _summed(leaks: Sequence[Mapping[str, Mapping[str, int | None]]]) -> dict[str
 
 def _spread(members: Sequence[Run]) -> dict[str, dict[str, list[float | None]]]:
     """Mean and standard deviation of each measure over the folds, for val and test."""
+    stored = [figures for member in members for figures in stored_figures(member)]
     result: dict[str, dict[str, list[float | None]]] = {}
     for split in ("val", "test"):
-        rows = [figures for member in members for figures in stored_figures(member) if figures.split == split]
+        rows = [figures for figures in stored if figures.split == split]
         for measure in _SPREAD:
             values = [getattr(row, measure) for row in rows]
             known = all(value is not None for value in values)
