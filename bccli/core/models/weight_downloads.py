@@ -69,9 +69,8 @@ def _fetch(backbone: Backbone, watcher: Watcher) -> Path:
 
 def _download(url: str, file: Path, watcher: Watcher, what: str) -> None:
     """Raises urllib's, http's and socket's errors, also where the file ends before it should."""
-    opener = (
-        urllib.request.build_opener()
-    )  # with the proxies of now; a shared one has those of the first call
+    # With the proxies of now: a shared opener has those of the first call.
+    opener = urllib.request.build_opener()
     with opener.open(url, timeout=_SILENCE) as response, file.open("wb") as stream:
         expected = int(response.headers.get("Content-Length") or 0)
         with watcher.track(expected, f"bytes of {what}") as advance:
