@@ -128,12 +128,12 @@ def _ended(screen: console.Console, errors: int, total: int, settings: dict[str,
 
 def _output_file(runs: tuple[Path, ...], settings: dict[str, Any]) -> Any:
     """The file that is continued; None for stdout, and for what is no regular file, such as a pipe."""
-    from bccli.core.prediction.output_file import OutputFile, Question
-    from bccli.core.runs.run_folder import load_run
-
     output, format = settings["output"], settings["format"]
     if str(output) == "-" or (output.exists() and not output.is_file()):
         return None
+    from bccli.core.prediction.output_file import OutputFile, Question
+    from bccli.core.runs.run_folder import load_run
+
     for run in runs:
         load_run(run)
     options = {name: settings[name] for name in ("top", "tta", "level")}

@@ -11,7 +11,7 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.imaging.remarks import Remarks
-from bccli.core.prediction.output_file import ImageRows
+from bccli.core.prediction.image_rows import ImageRows
 from bccli.core.prediction.predictor import Predictor
 from bccli.core.prediction.prepared_files import PreparedFile, prepare_file
 from bccli.core.prediction.run_predictor import Prediction

@@ -17,36 +17,10 @@ from typing import IO, Any
 from bccli.core.data.dataset import first_difference
 from bccli.core.errors import SettingsError
 from bccli.core.files import file_hash, write_json, write_text
+from bccli.core.prediction.image_rows import ImageRows
 from bccli.core.runs.locks import locked
 from bccli.core.runs.run_folder import RUN_FILE
 from bccli.core.runs.starts import counted, progressed
-
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class ImageRows:
-    """The rows of an image: one, or one for each patch; `remark` says what is odd about it.
-
-    `size` is that of its file in bytes, by which most changed files are noticed; -1 where there is none.
-    """
-
-    path: str
-    rows: tuple[Row, ...]
-    remark: str = ""
-    size: int = -1
-
-    def to_line(self) -> str:
-        """As FILE.part has it."""
-        return json.dumps([self.path, self.size, self.remark, self.rows]) + "\n"
-
-    @classmethod
-    def from_line(cls, line: str) -> "ImageRows":
-        """Read what `to_line` wrote. Raises ValueError for anything else, such as half a line."""
-        if not line.endswith("\n"):
-            raise ValueError(line)
-        path, size, remark, rows = json.loads(line)
-        return cls(path, tuple(rows), remark, size)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ process, however that ends. Where a file system knows no locks, everybody may wo
 import fcntl
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -44,7 +43,7 @@ class Holder:
         count = os.environ.get("SLURM_RESTART_COUNT", "")
         return cls(
             os.getpid(),
-            socket.gethostname(),
+            os.uname().nodename,
             time.strftime("%Y-%m-%d %H:%M:%S"),
             os.environ.get("USER", ""),
             _batch_job(),

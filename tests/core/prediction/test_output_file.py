@@ -11,7 +11,8 @@ import pytest
 
 from bccli.core import interruption
 from bccli.core.errors import LockedError, SettingsError, Stopped
-from bccli.core.prediction.output_file import ImageRows, OutputFile, Question
+from bccli.core.prediction.image_rows import ImageRows
+from bccli.core.prediction.output_file import OutputFile, Question
 from bccli.core.runs.locks import locked
 
 NAMES = [f"{number}.png" for number in range(10)]
