@@ -165,10 +165,7 @@ def _shared(screen: console.Console, file: Any, settings: dict[str, Any]) -> Any
     from bccli.core.prediction.shared_output import SharedOutput
     from bccli.core.runs.shard import Shard
 
-    shard = Shard(*settings["shard"]) if settings["shard"] else None
-    if shard:
-        file = replace(file, remedy="remove it or choose another file")
-    return SharedOutput(file, shard, screen)
+    return SharedOutput(file, Shard(*settings["shard"]) if settings["shard"] else None, screen)
 
 
 def _write(

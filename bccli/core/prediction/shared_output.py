@@ -48,6 +48,8 @@ class SharedOutput:
 
     def __post_init__(self) -> None:
         self._claims = Claims(self.file.parts, str(self.shard or ""))
+        if self.shard:
+            self.file = replace(self.file, remedy="remove it or choose another file")
 
     def errors_if_complete(self, images: Iterable[str]) -> int | None:
         """How many images have an error, where the file has all these answers; else None, and all tasks have
@@ -118,9 +120,10 @@ class SharedOutput:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Count the starts of this share. Raises NoProgressError after some in vain."""
+        """Count the starts of a share, and clear up behind it. Raises NoProgressError after two in vain."""
         share = self.shard or WHOLE
         with ExitStack() as stack:
+            stack.callback(self._clear)
             with suppress(FileNotFoundError):  # the others have joined all blocks just now
                 starts = self.file.parts / f".starts-{share.number}-of-{share.count}"
                 stack.enter_context(counted(starts, self.file.path))
@@ -146,7 +149,6 @@ class SharedOutput:
         except FileNotFoundError:
             if not self._is_over():
                 raise
-        self._clear()
         if not (self.file.made.is_file() and self.file.path.is_file()):
             raise DataError(f"{self.file.parts}: was removed in the meantime; run the same command again")
         self.watcher.note(f"{self.file.path}: was written by another task")
@@ -198,7 +200,6 @@ class SharedOutput:
                 return None
             errors = self.file.complete(write, self._blocks.entries)
             self._put_away()
-        self._clear()
         return errors
 
     def _is_whole(self) -> bool:
