@@ -11,6 +11,7 @@ from bccli.core import interruption
 from bccli.core.classifiers.fitting import fit_classifier
 from bccli.core.classifiers.models import Classifier, save_classifier
 from bccli.core.classifiers.visual_words import learn_vocabulary, load_vocabulary, save_vocabulary
+from bccli.core.data.feature_store import StoredFeatures
 from bccli.core.data.image_batches import Images, ImageSource
 from bccli.core.data.split_codes import TRAIN
 from bccli.core.errors import DataError
@@ -19,7 +20,7 @@ from bccli.core.models import backend
 from bccli.core.runs.run_folder import CLASSIFIER_FILE, PREDICTIONS_FILE, VOCABULARY_FILE, Run, complete_run
 from bccli.core.training.assembly import ModelCache, build
 from bccli.core.training.design import WORDS, Job
-from bccli.core.training.features import CHUNK, FeatureKey, StoredFeatures, compute_features, compute_vectors
+from bccli.core.training.features import CHUNK, FeatureKey, compute_features, compute_vectors
 from bccli.core.training.live_augmentation import with_augmented_copies
 from bccli.core.training.network import RunContext, feature_key, input_norm
 from bccli.core.training.run_contents import (

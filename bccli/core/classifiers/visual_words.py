@@ -9,7 +9,7 @@ frequent ones do not drown the others, a row of `fitting.CLASSIFIERS` makes prob
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +88,11 @@ class Vocabulary:
         return len(self.centres)
 
     @property
+    def batch_size(self) -> int:
+        """So many images are described at a time."""
+        return _BATCH
+
+    @property
     def hash(self) -> str:
         """The hash of the vocabulary: 64 hexadecimal digits."""
         facts = json.dumps([WINDOWS, _POINTS, _CLOSEST]).encode()
@@ -112,7 +117,7 @@ class Vocabulary:
             nearest[chunk] = (squares - 2 * descriptors[chunk] @ self.centres.T).argmin(axis=1)
         return np.split(nearest, np.cumsum([len(each) for each in found])[:-1])
 
-    def vectors(self, images: ImageSource, order: np.ndarray) -> Iterator[np.ndarray]:
+    def vectors(self, images: ImageSource, order: np.ndarray) -> Generator[np.ndarray, None, None]:
         """Yield the same (batch, words) of the images at these positions."""
         for batch in images.arrays(order, _BATCH):
             yield self.of_images(batch)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from bccli.core import interruption
+from bccli.core.data.feature_store import FeatureStore
 from bccli.core.errors import Stopped
 from bccli.core.models.heads import Head, build_head
 from bccli.core.training.checkpoint import Progress
-from bccli.core.training.features import FeatureStore
 from bccli.core.training.inputs import Features, order_of
 from bccli.core.training.loop import Examples, Fit
 from bccli.core.training.settings import Schedule
