@@ -1,15 +1,17 @@
 """JSON, TOML and lines of text that others wrote: bounded in size and depth, with errors in a sentence."""
 
+import csv
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from io import TextIOBase, TextIOWrapper
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from bccli.core.errors import DataError
 from bccli.core.reading.limits import JSON_BYTES, JSON_DEPTH, TABLE_LINE, TOML_BYTES, TOML_DOTS
-from bccli.core.reading.regular_files import read_bytes
+from bccli.core.reading.regular_files import open_file, read_bytes
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -97,7 +99,24 @@ def read_toml(path: Path) -> dict[str, Any]:
     return content
 
 
-def lines_of(stream: TextIO, where: str) -> Iterator[str]:
+def table_rows(path: Path, remedy: str, needed: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a table that bccli wrote, with the number of the line that each ends in.
+
+    Cells that are missing are empty. Raises DataError with the `remedy` where it is damaged or has not the
+    columns `needed`, OSError.
+    """
+    with open_file(path) as raw, TextIOWrapper(raw, "utf-8", "surrogateescape", newline="") as stream:
+        reader = csv.DictReader(lines_of(stream, str(path)), restval="")
+        try:
+            if missing := [name for name in needed if name not in (reader.fieldnames or ())]:
+                raise DataError(f"{path}: column {missing[0]!r} is missing; {remedy}")
+            for row in reader:
+                yield reader.line_num, row
+        except csv.Error as error:
+            raise DataError(f"{path} row {reader.line_num}: not valid CSV ({error}); {remedy}") from None
+
+
+def lines_of(stream: TextIOBase, where: str) -> Iterator[str]:
     """Yield the lines of a table with their ends. Raises DataError for one that is longer than any is."""
     number = 0
     while line := stream.readline(TABLE_LINE + 1):
