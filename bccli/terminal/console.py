@@ -1,7 +1,6 @@
 """Results go to stdout and nothing else does; progress, notes and warnings go to stderr."""
 
 import io
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from bccli.core.files import replacing
+from bccli.core.files import replacing, to_json
 from bccli.core.progress import Watcher
 from bccli.terminal.writers import WRITERS, Rows, write_all
 
@@ -319,4 +318,4 @@ def write_figures(
 
 def show_json(value: Any) -> None:
     """Print one JSON value to stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(to_json(value, indent=2))

@@ -13,8 +13,6 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -24,6 +22,7 @@ from bccli.core.data.image_batches import ImageSource
 from bccli.core.errors import DataError
 from bccli.core.files import replacing
 from bccli.core.imaging.opencv import load_cv2
+from bccli.core.reading.archives import read_arrays
 
 WORDS = 500
 """How many words there are, where there are enough descriptors to learn them from."""
@@ -152,11 +151,7 @@ def save_vocabulary(path: Path, vocabulary: Vocabulary) -> None:
 
 def load_vocabulary(path: Path) -> Vocabulary:
     """Read what `save_vocabulary` wrote. Raises DataError where it is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            centres: Any = content["centres"]
-    except (OSError, EOFError, BadZipFile, ValueError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); copy the whole folder again") from None
+    centres = read_arrays(path).get("centres", np.zeros(0))
     if centres.dtype != np.float32 or centres.ndim != 2 or centres.shape[1] != _DEPTH:
         raise DataError(f"{path}: holds no visual words; copy the whole folder again")
     return Vocabulary(centres)
