@@ -69,6 +69,10 @@ class Holder:
         """Whether this is an earlier start of the same batch job."""
         return bool(self.job) and self.job == other.job and self.restart < other.restart
 
+    def is_this(self) -> bool:
+        """Whether it is this process."""
+        return (self.process, self.host) == (os.getpid(), os.uname().nodename)
+
     def has_ended_here(self) -> bool:
         """Whether this was a process of this host that is no more."""
         if self.host != os.uname().nodename:

@@ -330,7 +330,9 @@ def complete_run(run: Run, facts: dict[str, Any]) -> Run:
     }
     complete = run.with_facts(**{**facts, "status": COMPLETE, **provenance(), "files": hashed})
     complete.write_info()
-    shutil.rmtree(run.root / CLAIMS_FOLDER, ignore_errors=True)  # somebody may be looking at it
+    claims = Claims(run.root / CLAIMS_FOLDER)
+    if not any(sign.holder is None or not sign.holder.is_this() for sign in claims.living()):
+        shutil.rmtree(claims.folder, ignore_errors=True)  # somebody may be looking at it
     progressed()
     return complete
 
