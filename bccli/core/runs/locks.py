@@ -230,8 +230,8 @@ ADVICE = "stop it, or wait for it, as train --wait MINUTES does"
 
 
 def _patience_with(holder: Holder | None, this: Holder) -> float:
-    if holder is None:
-        return _Patience.seconds
+    if holder is None:  # of shards, one that is about to say who it is
+        return max(_Patience.seconds, _PREDECESSOR_SECONDS * bool(this.shard))
     if holder.shard and this.shard:
         return float("inf")
     return max(_Patience.seconds, _PREDECESSOR_SECONDS * holder.precedes(this))
