@@ -11,12 +11,12 @@ from bccli.core import interruption
 from bccli.core.classifiers.fitting import fit_classifier
 from bccli.core.classifiers.models import Classifier, save_classifier
 from bccli.core.classifiers.visual_words import learn_vocabulary, load_vocabulary, save_vocabulary
-from bccli.core.data.feature_store import StoredFeatures
 from bccli.core.data.image_batches import Images, ImageSource
 from bccli.core.data.split_codes import TRAIN
 from bccli.core.errors import DataError
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models import backend
+from bccli.core.runs.feature_store import StoredFeatures
 from bccli.core.runs.run_folder import CLASSIFIER_FILE, PREDICTIONS_FILE, VOCABULARY_FILE, Run, complete_run
 from bccli.core.training.assembly import ModelCache, build
 from bccli.core.training.design import WORDS, Job
@@ -110,7 +110,7 @@ def _build_network(
     keras.utils.set_random_seed(design.schedule.seed)
     norm = input_norm(job, images, split_codes)
     built = build(job, images.size, job.weights, norm, models)
-    key = feature_key(job, images.size, norm, built)
+    key = feature_key(job, images.size, norm, built, run)
 
     def store() -> dict[str, Any]:
         stored = keep_extractor(run.root, built.extractor, images, watcher)

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bccli.core.data.feature_store import StoredFeatures
 from bccli.core.data.image_batches import Images, ImageSource
 from bccli.core.data.split_codes import TRAIN
 from bccli.core.fusion.bags import Bag, Grouping, position_of
 from bccli.core.fusion.inputs import BagInputs
 from bccli.core.fusion.methods import Geometry
 from bccli.core.fusion.patch_run import PatchNetwork
+from bccli.core.runs.feature_store import StoredFeatures
 from bccli.core.training.design import Job
 from bccli.core.training.features import compute_features
 from bccli.core.training.live_augmentation import with_augmented_copies

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bccli.core.data.feature_store import StoredFeatures
 from bccli.core.fusion.bags import Grouping
+from bccli.core.runs.feature_store import StoredFeatures
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ images are claimed, computed and stored a chunk at a time.
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,6 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.catalog import Backbone, find_backbone
-from bccli.core.data.feature_store import FeatureStore, StoredFeatures
 from bccli.core.data.image_batches import ImageSource
 from bccli.core.errors import DataError
 from bccli.core.models.extracting import Extracting
@@ -25,6 +25,7 @@ from bccli.core.models.heads import HEADS
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.claims import Claims
 from bccli.core.runs.division import Division
+from bccli.core.runs.feature_store import FeatureStore, StoredFeatures
 from bccli.core.runs.run_folder import Run
 from bccli.core.runs.starts import progressed
 from bccli.core.training.input_norm import Norm
@@ -43,20 +44,31 @@ _CLAIMS = ".claims"
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """What features depend on besides the pixels."""
+    """What features depend on besides the pixels.
+
+    On what `device` and in what `precision` they are computed, `compute_features` finds out. Those that are
+    `private_to` a run, which is a word of its own, go with it.
+    """
 
     backbone: str
     weights: str
     preprocessing: str
     size: tuple[int, int]
     kind: str = "average"
+    private_to: str = ""
+    device: str = "cpu"
+    precision: str = "float32"
 
     @property
     def name(self) -> str:
         """A folder name for the store of these features."""
-        facts = [self.backbone, self.weights, self.preprocessing, self.size]
-        text = json.dumps(facts if self.kind == "average" else [*facts, self.kind])
-        return f"{self.backbone}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        facts: list[Any] = [self.backbone, self.weights, self.preprocessing, self.size]
+        if (self.device, self.precision) != ("cpu", "float32"):
+            facts += [self.kind, self.device, self.precision]
+        elif self.kind != "average":
+            facts.append(self.kind)
+        digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+        return f"{self.backbone}-{digest}" + (f"-{self.private_to}" if self.private_to else "")
 
 
 def key_of(
@@ -67,6 +79,7 @@ def key_of(
     head: str,
     norm: Norm | None = None,
     before_layer: int | None = None,
+    private_to: str = "",
 ) -> FeatureKey:
     """The key of what a backbone makes of images for a kind of `head`, or what its layers before one make.
 
@@ -79,6 +92,7 @@ def key_of(
         f"{norm}" if norm else backbone.preprocessing,
         size,
         kind if before_layer is None else f"{kind} before layer {before_layer}",
+        private_to,
     )
 
 
@@ -106,7 +120,16 @@ def compute_features(
     watcher: Watcher = SILENT,
 ) -> np.ndarray | StoredFeatures:
     """The features (images, width) that a Keras model makes of prepared images, see `compute_vectors`."""
-    return compute_vectors(images, Extracting(extractor), key, cache, watcher=watcher)
+    maker = Extracting(extractor)
+    key = replace(key, device=maker.device, precision=maker.precision)
+    return compute_vectors(images, maker, key, cache, watcher=watcher)
+
+
+def forget_features(key: FeatureKey, cache: Path) -> None:
+    """Remove the features of a key that are private to a run, on whatever device they were computed."""
+    if key.private_to:
+        for folder in (cache / "features").glob(f"{key.backbone}-*-{key.private_to}"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Maker(Protocol):

@@ -56,11 +56,11 @@ def test_so_many_are_taken_before_they_are_wanted() -> None:
 
 
 def test_an_error_comes_after_what_was_there_before_it() -> None:
-    source, found = Source(5, failing=True), []
+    source = Source(5, failing=True)
+    numbers = read_ahead(source.numbers())
+    assert [next(numbers) for _ in range(5)] == [*range(5)]
     with pytest.raises(ValueError, match="damaged"):
-        for number in read_ahead(source.numbers()):
-            found.append(number)
-    assert found == [*range(5)]
+        next(numbers)
     assert source.closed
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from bccli.core import interruption
-from bccli.core.data.feature_store import FeatureStore
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import Stopped
 from bccli.core.progress import Watcher
 from bccli.core.runs import division
+from bccli.core.runs.feature_store import FeatureStore
 from bccli.core.training import features
 from bccli.core.training.features import FeatureKey, compute_vectors
 
@@ -49,7 +49,7 @@ def hash_of(number: int) -> str:
 
 
 class Logging:
-    """Makes of an image its number, and logs that; before batch `stuck_at`, it says so and goes no further."""
+    """Makes of an image its number and logs that; before batch `stuck_at` it says so and goes no further."""
 
     width, batch_size = 2, BATCH
 
