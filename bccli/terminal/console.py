@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from bccli.core.files import replacing, to_json
 from bccli.core.progress import Watcher
+from bccli.terminal.visible import message, visible
 from bccli.terminal.writers import WRITERS, Rows, write_all
 
 FORMATS = ("auto", "table", "csv", "json")
@@ -47,7 +48,7 @@ class Console(Watcher):
         self._say(f"Error: {text}", silent=False)
 
     def _say(self, text: str, *, silent: bool) -> None:
-        text = text.replace("\n", "\\n")  # only a file's name has a line's end in it
+        text = message(text)
         if self._log:
             self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
             self._log.flush()
@@ -272,7 +273,7 @@ def _show_lines(lines: Iterable[str]) -> None:
 
         width = Terminal(sys.stdout).width
     for line in lines:
-        print(wrapped(line, width) if width else line)
+        print(wrapped(visible(line), width) if width else visible(line))
 
 
 def show_counts(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -78,9 +78,9 @@ def load_model(file: Path) -> Any:
 
     Raises WeightsError for any other. Whoever knows what the file has to be compares its hash before.
     """
+    check_model(file)
     import keras
 
-    check_model(file)
     with _in_a_sentence(file):
         return keras.saving.load_model(file, compile=False, safe_mode=True)
 

@@ -24,8 +24,9 @@ Network = Callable[[np.ndarray], np.ndarray]
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
-    powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # scores that are not finite make NaN, which whoever asks has to see
+        powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _sigmoid(scores: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ FEW = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 ODD: tuple[Any, ...] = (
-    None, True, -1, 0, 10**30, 1.5, 1e308, "", "..", "../../etc", "/etc/passwd", "a\0b", "ä\udcff", "x" * 5000,
+    None, True, -1, 0, 10**30, 1.5, 1e308, "", "..", "../../etc", "/etc/passwd", "a\0b", "ä\udcff", "x" * 999,
     [], [[]], [None], {}, {"": {}}, {"a": [1]},
 )  # fmt: skip
 
@@ -79,11 +79,12 @@ def spoilt(draw: st.DrawFn, value: Any) -> Any:
 
 def ends_well(read: Callable[[], object]) -> None:
     """Reading ends without an error, or with one that says what is wrong in a line."""
+    sentence = "none"
     try:
         read()
     except (BccliError, click.UsageError) as error:
-        assert str(error)
-        assert "\n" not in str(error)
+        sentence = str(error)
+    assert len(sentence.splitlines()) == 1
 
 
 FIGURES = {
@@ -126,7 +127,8 @@ TEXTS = {
     "recipe": b'[prepare]\nsize = "8x8"\n[prepare.paper]\nseed = 1\n[train]\ndense = [8, 4]\n',
     "policy": b'title = "a"\n[[operations]]\naugmenter = "Fliplr"\nprobability = 0.5\n',
     "tree": b"root: normal, tumor\ntumor: benign, cancer # graver\n",
-    "predictions": b"path,split,patient,label,predicted,p_a,p_b\nx.png,test,1,a,a,0.75,0.25\ny.png,val,2,b,a,0.5,0.5\n",
+    "predictions": b"path,split,patient,label,predicted,p_a,p_b\nx.png,test,1,a,a,0.75,0.25\n"
+    b"y.png,val,2,b,a,0.5,0.5\n",
     "manifest": b"",
     "json": json.dumps(COMPLETE).encode(),
 }  # fmt: skip
@@ -169,9 +171,9 @@ def manifest() -> bytes:
 
 
 PIECES = (
-    b"\0", b"\xff", b"\xef\xbb\xbf", b"\xff\xfe", b'"', b"'", b"\n", b"\r", b",", b";", b"[", b"{", b"=", b".",
-    b"nan", b"inf", b"1e999", b"9" * 5000, b"-1", b"[" * 3000, b"a." * 3000, "é".encode("latin-1"),
-    "\u202e".encode(), b"\x1b[31m", b"#", b"(", b")", b":", b"\\", b"\\u0000", b"x" * 20000, b'"""',
+    b"\0", b"\xff", b"\xef\xbb\xbf", b"\xff\xfe", b'"', b"'", b"\n", b"\r", b",", b";", b"[", b"{",
+    b"=", b".", b"nan", b"inf", b"1e999", b"9" * 5000, b"[" * 3000, b"a." * 3000, "é".encode("latin-1"),
+    b"-1", "\u202e".encode(), b"\x1b[31m", b"#", b"(", b")", b":", b"\\", b"\\u0000", b"x" * 20000, b'"""',
 )  # fmt: skip
 
 
@@ -208,10 +210,8 @@ def test_texts(kind: str, data: st.DataObject, tmp_path: Path) -> None:
 
 
 def classifier() -> Classifier:
-    arrays = {name: np.zeros(4) for name in ("mean", "bias")}
-    return Classifier(
-        "logistic", 2, 4, {"mean": np.zeros(4), "scale": np.ones(4), "weights": np.ones((4, 1)), "bias": arrays["bias"][:1]}, {}
-    )  # fmt: skip
+    arrays = {"mean": np.zeros(4), "scale": np.ones(4), "weights": np.ones((4, 1)), "bias": np.zeros(1)}
+    return Classifier("logistic", 2, 4, arrays, {})
 
 
 @FEW
