@@ -34,9 +34,6 @@ _BATCH = 32
 # Features of so many bytes stay on the disk and are read batch by batch.
 _IN_MEMORY = 1 << 29
 
-# Seconds after which a half-written file of a shared store belongs to nobody.
-_ABANDONED = 3600
-
 
 @dataclass(frozen=True)
 class FeatureKey:
@@ -101,7 +98,7 @@ class FeatureStore:
         self.folder = folder
         self.record = np.dtype([("pixels", "u1", (32,)), ("features", "<f4", (width,))])
         self._rows: dict[bytes, tuple[np.ndarray, int]] = {}
-        sweep(folder, older=_ABANDONED)
+        sweep(folder)
         for path in sorted(folder.glob("*.npy")):
             self._open(path)
 
