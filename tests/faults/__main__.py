@@ -94,7 +94,7 @@ def main() -> int:
     if compiler() is None:
         print("no C compiler: install gcc")
         return 3
-    cases = [case for case in CASES if case.name.startswith(options.command)]
+    cases = [case for case in CASES if case.name.startswith(tuple(options.command))]
     kinds = tuple(kind for kind in KINDS if options.kind in kind.name)
     with tempfile.TemporaryDirectory() as folder:
         benches = [open_bench(Path(folder), number) for number in range(options.jobs)]
@@ -113,7 +113,9 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--command", default="", help="only cases whose name begins so, such as train")
+    parser.add_argument(
+        "--command", nargs="+", default=[""], help="cases whose names begin so, such as train"
+    )
     parser.add_argument("--kind", default="", help="only kinds with this in their name, such as killed")
     parser.add_argument("--step", default="", help="only acts and files with this in their name")
     parser.add_argument("--number", type=int, help="so many faults; by default all")
@@ -132,12 +134,11 @@ def open_bench(folder: Path, number: int) -> Bench:
 
 
 def all_faults(benches: Sequence[Bench], cases: Sequence[Case], kinds: tuple[Kind, ...]) -> Iterator[Fault]:
-    """All faults of the cases. What the first bench makes for that, the others have copies of."""
+    """All faults of the cases. The others start from copies of what the first bench starts from."""
     first, *others = benches
     for case in cases:
         yield from first.faults_of(case, kinds)
     for other in others:
-        other.known.update(first.known)
         shutil.copytree(first.root / "starts", other.root / "starts")
 
 
