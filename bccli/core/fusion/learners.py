@@ -9,13 +9,13 @@ import numpy as np
 from bccli.core import interruption
 from bccli.core.data.split_codes import TEST, TRAIN, VAL
 from bccli.core.errors import DivergedError, TrainingError
-from bccli.core.files import replacing_file
 from bccli.core.fusion.fusion_data import FusionData
 from bccli.core.fusion.fusion_file import Stored
 from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Network, Rule
 from bccli.core.fusion.networks import standardise_by
 from bccli.core.metrics.watched_test import watched_test
 from bccli.core.models.heads import OUTPUTS, units
+from bccli.core.models.keras_saving import save_model
 from bccli.core.models.tflite_export import TOLERANCE, largest_difference
 from bccli.core.runs.run_folder import CLASSIFIER_FILE, FUSION_MODEL_FILE, STATE_FILE, Run
 from bccli.core.training.features import CHUNK
@@ -118,8 +118,7 @@ def _train(way: Network, data: FusionData, run: Run, context: RunContext) -> Lea
     fuser = way.fuser(arrays, len(sizes), head.output)
     _check(fuser, fit, data)
     whole = keras.Model(network.input, OUTPUTS[head.output](network.output), name="fusion")
-    with replacing_file(run.root / FUSION_MODEL_FILE) as temporary:
-        whole.save(temporary)
+    save_model(whole, run.root / FUSION_MODEL_FILE)
     stored = _stored(data, arrays=arrays, layers=len(sizes), output=head.output)
     facts = {
         "kept_epoch": fit.progress.kept_epoch,

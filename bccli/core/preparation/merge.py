@@ -22,6 +22,7 @@ from bccli.core.data.dataset import (
     QUARANTINE_FILE,
     STATS_FILE,
 )
+from bccli.core.data.file_sizes import total_bytes
 from bccli.core.data.leakage import ImageFacts, Leak, audit_folds, audit_splits
 from bccli.core.data.lookalikes import IDENTICAL
 from bccli.core.data.manifest import MANIFEST, SPLITS, Sample
@@ -83,6 +84,7 @@ def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = 
         "audit": {split: leak.to_json() for split, leak in leaks.items()},
         "conflicts": conflicts_json(pairs),
         "content_hash": tally.content.hexdigest(),
+        "bytes": total_bytes(out),
     }
 
 

@@ -10,6 +10,7 @@ from bccli.core.data.image_batches import Images
 from bccli.core.files import file_hash, replacing_file
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.models.heads import units
+from bccli.core.models.keras_saving import save_model
 from bccli.core.prediction.run_predictor import input_spec_of
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import TFLITE_FILE, Run
@@ -59,8 +60,7 @@ def join(
     if len(group) < 2:
         return Joint({})
     model = _joined(list(group.values()), networks)
-    with replacing_file(root / f"{JOINT}.keras") as temporary:
-        model.save(temporary)
+    save_model(model, root / f"{JOINT}.keras")
     return Joint(group, export_tflite(model, images, root, watcher, JOINT))
 
 

@@ -11,12 +11,13 @@ from bccli.core.data.image_batches import Images, decode_prepared
 from bccli.core.data.label_tree import Tree
 from bccli.core.errors import ImageError
 from bccli.core.evaluation.tree_figures import columns_of_regions
-from bccli.core.files import replacing, replacing_file
+from bccli.core.files import replacing
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.imaging.regions import bounding_box
 from bccli.core.metrics.material import Floats
 from bccli.core.models.graph import inputs_of, operation_of
+from bccli.core.models.keras_saving import save_model
 from bccli.core.prediction.class_activation import (
     SHARES,
     DenseHead,
@@ -147,8 +148,7 @@ def _store(
     """Write the model as .keras and .tflite; what run.json says of the latter."""
     folder = root / FOLDER
     folder.mkdir(exist_ok=True)
-    with replacing_file(folder / f"{above}.keras") as temporary:
-        region_model.model.save(temporary)
+    save_model(region_model.model, folder / f"{above}.keras")
     with replacing(folder / f"{above}.npz") as stream:
         np.savez(stream, **region_model.head.to_arrays())  # type: ignore[arg-type]
     made = export_tflite(region_model.model, films.images, folder, watcher, above)
