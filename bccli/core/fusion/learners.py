@@ -15,7 +15,6 @@ from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Network, Rule
 from bccli.core.fusion.networks import standardise_by
 from bccli.core.metrics.watched_test import watched_test
 from bccli.core.models.heads import OUTPUTS, units
-from bccli.core.models.keras_saving import save_model
 from bccli.core.models.tflite_export import TOLERANCE, largest_difference
 from bccli.core.runs.run_folder import CLASSIFIER_FILE, FUSION_MODEL_FILE, STATE_FILE, Run
 from bccli.core.training.features import CHUNK
@@ -23,6 +22,7 @@ from bccli.core.training.loop import Examples, Fit, Progress
 from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import Curves
 from bccli.core.training.tensorboard import FOLDER, EventFile
+from bccli.core.weights.keras_saving import save_model
 
 # The network in NumPy is compared with Keras's on so many images.
 _COMPARED = 64

@@ -22,10 +22,10 @@ from bccli.core.data.dataset import (
     QUARANTINE_FILE,
     STATS_FILE,
 )
-from bccli.core.data.file_sizes import total_bytes
 from bccli.core.data.leakage import ImageFacts, Leak, audit_folds, audit_splits
 from bccli.core.data.lookalikes import IDENTICAL
 from bccli.core.data.manifest import MANIFEST, SPLITS, Sample
+from bccli.core.datasets.file_sizes import total_bytes
 from bccli.core.datasets.verification import Tally
 from bccli.core.errors import DataError
 from bccli.core.files import replacing, write_bytes

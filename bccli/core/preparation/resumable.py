@@ -27,8 +27,8 @@ from bccli.core.data.dataset import (
     DatasetInfo,
     first_difference,
 )
-from bccli.core.data.file_sizes import check_sizes
 from bccli.core.data.stored_info import written_by_bccli
+from bccli.core.datasets.file_sizes import check_sizes
 from bccli.core.errors import DataError, LockedError, SettingsError
 from bccli.core.files import inside, settle, sweep, write_json
 from bccli.core.preparation.division import Plan

@@ -21,7 +21,6 @@ from bccli.core.files import replacing, write_json, write_text
 from bccli.core.metrics.figures import Figures, figures_from_json
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.metrics.watched_test import watched_test
-from bccli.core.models.keras_saving import save_model
 from bccli.core.models.tflite_export import HeadTemplates, ReplaceableHead, export
 from bccli.core.progress import Watcher
 from bccli.core.reading.texts import read_json
@@ -49,6 +48,7 @@ from bccli.core.training.design import Job
 from bccli.core.training.loop import Fit
 from bccli.core.training.plots import Drawing, draw_curves, draw_results, drawn
 from bccli.core.training.recipe import to_recipe
+from bccli.core.weights.keras_saving import save_model
 from bccli.core.workers import Team
 
 # The curves are drawn anew while a network trains, but not more often than this.

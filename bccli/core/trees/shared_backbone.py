@@ -10,7 +10,6 @@ from bccli.core.data.image_batches import Images
 from bccli.core.files import file_hash, replacing_file
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.models.heads import units
-from bccli.core.models.keras_saving import save_model
 from bccli.core.prediction.run_predictor import input_spec_of
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import TFLITE_FILE, Run
@@ -18,6 +17,7 @@ from bccli.core.training.features import frozen_key_of
 from bccli.core.training.run_contents import NOT_EXPORTED_YET, export_tflite
 from bccli.core.trees.node_predictions import Networks
 from bccli.core.trees.predictor import JOINT
+from bccli.core.weights.keras_saving import save_model
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from bccli.core.imaging.preparation import Preparation
 from bccli.core.imaging.regions import bounding_box
 from bccli.core.metrics.material import Floats
 from bccli.core.models.graph import inputs_of, operation_of
-from bccli.core.models.keras_saving import save_model
 from bccli.core.prediction.class_activation import (
     SHARES,
     DenseHead,
@@ -33,6 +32,7 @@ from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run
 from bccli.core.training.run_contents import export_tflite
 from bccli.core.trees.node_predictions import Networks
+from bccli.core.weights.keras_saving import save_model
 
 _STEP = 8
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bccli.core.models.keras_saving import save_model
+from bccli.core.weights.keras_saving import save_model
 from tests.core.models.networks import start
 
 
