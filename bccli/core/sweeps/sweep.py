@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.errors import BccliError, LeakageError, LockedError, UsageError
-from bccli.core.files import replacing
+from bccli.core.files import replacing, write_text
 from bccli.core.metrics.figures import Figures
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import (
@@ -125,7 +125,7 @@ def _note_time(run: Run, seconds: float) -> None:
     """Store how long a new run took; the time of a run that was there before is not overwritten."""
     path = run.root / _TIMES
     if not path.exists():
-        path.write_text(f"{seconds:.1f}", encoding="ascii")
+        write_text(path, f"{seconds:.1f}")
 
 
 def _forget_others(root: Path, rows: Sequence[dict[str, Any]]) -> None:
