@@ -488,7 +488,7 @@ def check_continued(said: str, saved: tuple[int, int], features: int) -> None:
 
 def check_same(run: Path, expected: Path) -> None:
     """All that a run holds is the same, and nothing else lies there."""
-    for name in ("history.csv", "predictions.csv", "metrics.json", "recipe.toml"):
+    for name in ("history.csv", "predictions.csv", "metrics.json", "recipe.toml", "model.keras"):
         assert (run / name).read_bytes() == (expected / name).read_bytes(), name
     with np.load(run / "state.npz") as here, np.load(expected / "state.npz") as there:
         assert here.files == there.files

@@ -39,6 +39,13 @@ class Case:
         """Its words."""
         return shlex.split(self.words)
 
+    @property
+    def removable(self) -> str | None:
+        """The folder that it makes, and makes again where it has gone."""
+        return (
+            None if self.before else next((name for name in ("out", "figures") if name in self.command), None)
+        )
+
 
 def _bad(root: Path) -> None:
     draw_folder(root, images=2, size=SIDES)
