@@ -42,9 +42,8 @@ class Case:
     @property
     def removable(self) -> str | None:
         """The folder that it makes, and makes again where it has gone."""
-        return (
-            None if self.before else next((name for name in ("out", "figures") if name in self.command), None)
-        )
+        made = [name for name in ("out", "figures") if name in self.command and not self.before]
+        return next(iter(made), None)
 
 
 def _bad(root: Path) -> None:
