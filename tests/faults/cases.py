@@ -39,6 +39,12 @@ class Case:
         """Its words."""
         return shlex.split(self.words)
 
+    @property
+    def removable(self) -> str | None:
+        """The folder that it makes, and makes again where it has gone."""
+        made = [name for name in ("out", "figures") if name in self.command and not self.before]
+        return next(iter(made), None)
+
 
 def _bad(root: Path) -> None:
     draw_folder(root, images=2, size=SIDES)

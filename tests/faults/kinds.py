@@ -25,6 +25,7 @@ KINDS = (
     Kind("input/output error", "once", errno.EIO, ACTS),
     Kind("half a write, then full", "half", errno.ENOSPC, ("write",)),
     Kind("too many open files", "once", errno.EMFILE, ("open",)),
+    Kind("folder removed", "gone", 0, ("open", "write", "mkdir")),
     Kind("killed", "kill", 0, ACTS),
     Kind("killed in a write", "half, kill", 0, ("write",)),
 )

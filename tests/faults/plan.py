@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ACTS = "open", "write", "fsync", "rename", "unlink", "mkdir"
-MODES = "never", "once", "from on", "half", "kill", "half, kill"
+MODES = "never", "once", "from on", "half", "kill", "half, kill", "gone"
 _SOURCE = Path(__file__).with_name("shim.c")
 
 
@@ -19,6 +19,8 @@ class _Layout(ctypes.Structure):
     _fields_ = [
         ("below", ctypes.c_char * 1024),
         ("trace", ctypes.c_char * 1024),
+        ("folder", ctypes.c_char * 1024),
+        ("away", ctypes.c_char * 1024),
         ("act", ctypes.c_int32),
         ("number", ctypes.c_int32),
         ("error", ctypes.c_int32),
@@ -67,10 +69,14 @@ class Plan:
         error: int = 0,
         mode: str = "never",
         trace: Path | None = None,
+        folder: Path | None = None,
     ) -> "Plan":
-        """A new plan; acts are told to `trace`, if there is one."""
+        """A new plan; acts are told to `trace`, if there is one, and `folder` is what may be gone."""
         values = ACTS.index(act), number, error, MODES.index(mode), 0
-        layout = _Layout(os.fsencode(below) + b"/", os.fsencode(trace or ""), *values)
+        away = file.with_name("away")
+        shutil.rmtree(away, ignore_errors=True)
+        paths = (os.fsencode(path or "") for path in (trace, folder, away))
+        layout = _Layout(os.fsencode(below) + b"/", *paths, *values)
         file.write_bytes(bytes(layout))
         return cls(file)
 

@@ -5,8 +5,10 @@ that ended it. Each has a session of its own, of which nothing is left when its 
 """
 
 import ctypes
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import bccli
 
 _SUBREAPER = 36
 _TOO_LONG = -99
@@ -61,15 +65,19 @@ def _serve() -> None:
 
 
 def _import_all() -> None:
-    import keras  # noqa: F401
-    import matplotlib.figure  # noqa: F401
-    import sklearn.linear_model
-    import sklearn.svm  # noqa: F401
-    import tensorflow  # noqa: F401
+    """All modules of bccli, and those of others that it imports where it needs them."""
+    for name in _HEAVY:
+        importlib.import_module(name)
+    for module in pkgutil.walk_packages(bccli.__path__, "bccli."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 
-    import bccli.cli
-    import bccli.core.fusion.train
-    import bccli.core.trees.train  # noqa: F401
+
+_HEAVY = (
+    *("tensorflow", "keras", "ai_edge_litert.interpreter", "pandas", "jinja2", "tabulate", "imagecodecs"),
+    *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "sklearn.cluster", "sklearn.svm"),
+    *("sklearn.linear_model", "sklearn.ensemble", "sklearn.calibration", "PIL.PngImagePlugin"),
+)
 
 
 def _run(job: dict[str, Any]) -> None:

@@ -24,11 +24,13 @@
 #include <unistd.h>
 
 enum act { OPEN, WRITE, FSYNC, RENAME, UNLINK, MKDIR, ACTS };
-enum mode { NEVER, ONCE, FROM_ON, HALF, KILL, HALF_KILL };
+enum mode { NEVER, ONCE, FROM_ON, HALF, KILL, HALF_KILL, GONE };
 
 struct plan {
     char below[1024];
     char trace[1024];
+    char folder[1024];
+    char away[1024];
     int32_t act, number, error, mode;
     _Atomic int32_t fired;
     _Atomic int32_t counts[ACTS];
@@ -121,6 +123,11 @@ static int due(enum act act, const char *path) {
         atomic_store(&plan->fired, 1);
         if (plan->mode == KILL)
             end();
+        if (plan->mode == GONE) {
+            syscall(SYS_renameat, AT_FDCWD, plan->folder, AT_FDCWD, plan->away);
+            errno = saved;
+            return 0;
+        }
         return plan->mode == HALF || plan->mode == HALF_KILL ? -1 : plan->error;
     }
     if (atomic_load(&plan->fired) && (plan->mode == FROM_ON || plan->mode == HALF))

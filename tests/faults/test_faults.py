@@ -78,8 +78,9 @@ def test_an_act_fails_as_planned(tmp_path: Path, kind: Kind) -> None:
         place.mkdir(exist_ok=True)
         trace = tmp_path / f"{act}.trace"
         plan = Plan.write(
-            tmp_path / "plan", place, act=act, number=1, error=kind.error, mode=kind.mode, trace=trace
-        )
+            tmp_path / "plan", place, act=act, number=1, error=kind.error, mode=kind.mode, trace=trace,
+            folder=place / "folder",
+        )  # fmt: skip
         environment = {**os.environ, "LD_PRELOAD": str(build(tmp_path)), "BCCLI_FAULTS": str(plan.file)}
         command = [sys.executable, "-c", ACTING, str(place)]
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -88,6 +89,8 @@ def test_an_act_fails_as_planned(tmp_path: Path, kind: Kind) -> None:
         assert first in ("folder", "file", "other")
         if "kill" in kind.mode:
             assert ended.returncode == KILLED
+        elif kind.mode == "gone":
+            assert (tmp_path / "away").exists() == (act != "mkdir")  # before there was a folder
         else:
             assert str(kind.error) in ended.stdout.splitlines() or "wrote 5" in ended.stdout
             assert ended.stdout.endswith("end\n")

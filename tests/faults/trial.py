@@ -152,7 +152,7 @@ class Bench:
         """All faults of these kinds at each act of a case."""
         for act in self.undisturbed(case).acts:
             for kind in kinds:
-                if act.act in kind.acts:
+                if act.act in kind.acts and (kind.mode != "gone" or case.removable):
                     yield Fault(case, act, kind)
 
     def attempt(self, fault: Fault) -> Verdict:
@@ -161,8 +161,9 @@ class Bench:
         whole = self.undisturbed(case)
         self._copy(self.root / "starts" / case.name)
         plan = Plan.write(
-            self.root / "plan", self.place, act=act.act, number=act.number, error=kind.error, mode=kind.mode
-        )
+            self.root / "plan", self.place, act=act.act, number=act.number, error=kind.error, mode=kind.mode,
+            folder=self.place / (case.removable or ""),
+        )  # fmt: skip
         code = self.server.run(case.command, self.place, plan=plan.file)
         if not plan.fired:
             return Verdict(fault, code, missed=True)

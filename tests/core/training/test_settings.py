@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from bccli.core.models.weights import Weights
+
 from bccli.core.training import setting_types as types
 from bccli.core.training.design import Design
 from bccli.core.training.settings import SETTINGS, Schedule, rows_of
