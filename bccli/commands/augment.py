@@ -105,7 +105,7 @@ def augment(screen: console.Console, data: Path, out: Path, **settings: Any) -> 
     from bccli.core.data.leakage import leak_sentences
     from bccli.core.files import write_bytes
     from bccli.core.preparation import augment as augmenting
-    from bccli.core.preparation.shards import Shard
+    from bccli.core.runs.shard import Shard
 
     shard = Shard(*settings["shard"] or (1, 1))
     options.refuse_overwriting_shards(settings)

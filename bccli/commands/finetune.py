@@ -12,6 +12,7 @@ from bccli.options import path_types
 from bccli.options.sharing import share
 from bccli.options.training import save, training_options
 from bccli.options.training_design import context_of, design_options, head_of, schedule_of, show_members
+from bccli.options.training_results import nothing_to_share, show_run, show_sweep
 from bccli.recipes import RecipeCommand, is_given, left_to_recipe
 from bccli.terminal import console
 
@@ -61,10 +62,11 @@ LR = 1e-5
 )
 @save
 @options.dry_run
+@options.shard
 @options.skip_bad
 @options.overwrite
 @click.pass_obj
-def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> int | None:
+def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> int:
     """Train a run's backbone further, from some layer on.
 
     RUN is a network that bccli train or finetune made, one of all folds, or a sweep, of which each network is
@@ -73,15 +75,15 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     networks the leaderboard.
     """
     from bccli.core.data.positive_class import positive_sentence
-    from bccli.core.evaluation.leaderboard import figures_json
     from bccli.core.runs.run_folder import is_sweep
-    from bccli.core.sweeps.cross_validation import is_of_folds, train_folds
+    from bccli.core.runs.shard import WHOLE
+    from bccli.core.sweeps.cross_validation import is_of_folds, share_folds, train_folds
     from bccli.core.sweeps.finetune import finetune_all, load_bases
     from bccli.core.sweeps.sweep import Rules
     from bccli.core.training import network as experiments
     from bccli.core.training.finetune import data_of, data_root
-    from bccli.core.training.run_contents import stored_figures
 
+    options.refuse_overwriting_shards(settings)
     bases = load_bases(run)
     share(screen, settings, data_root(bases.runs[0], settings["data"]))
     starts = _starts(bases, screen, settings)
@@ -95,10 +97,12 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
         return show_members(screen, members, dataset, folds=folds, skip_bad=settings["skip_bad"])
     context, cache = context_of(settings, screen), settings["cache"]
     if len(starts) == 1 and not (bases.of_sweep or starts[0].seeded or is_sweep(out)):
-        train = train_folds if folds else experiments.train
-        tuned = train(designs[starts[0]], dataset, out, context, cache=cache)
-        console.show_figures(figures_json(stored_figures(tuned))["runs"])
-        return None
+        if context.shard == WHOLE:
+            train = train_folds if folds else experiments.train
+            return show_run(train(designs[starts[0]], dataset, out, context, cache=cache))
+        if not folds:
+            raise nothing_to_share()
+        return show_run(share_folds(designs[starts[0]], dataset, out, context, cache=cache))
     sweep = finetune_all(
         bases,
         designs,
@@ -109,8 +113,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
         cache=cache,
         rules=Rules(reject_overfit=settings["reject_overfit"], keep_all=settings["save"] == "all"),
     )
-    console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
-    return 4 if (sweep.failed or bases.unfinished) and not settings["skip_bad"] else 0
+    return show_sweep(sweep, skip_bad=settings["skip_bad"], left_out=bool(bases.unfinished))
 
 
 def _starts(bases: Any, screen: console.Console, settings: dict[str, Any]) -> list[Any]:

@@ -15,6 +15,7 @@ from bccli.options import path_types, value_types
 from bccli.options.sharing import share
 from bccli.options.training import network_options, save, training_options
 from bccli.options.training_design import context_of, design_of
+from bccli.options.training_results import show_run, show_sweep
 from bccli.recipes import RecipeCommand, built_in, settings_for
 from bccli.terminal import console
 
@@ -22,7 +23,7 @@ TUNE_LR = 1e-5
 # What is one for all nodes, and so is no setting of a node's own recipe.
 _COMMON = (
     "fold", "device", "deterministic", "workers", "wait", "tree", "decide", "nodes", "composed", "overwrite",
-    "dry_run", "recipe", "seeds", "save",
+    "dry_run", "recipe", "seeds", "save", "shard",
     *(row.name for row in SETTINGS if not row.changes_results),
 )  # fmt: skip
 
@@ -108,6 +109,7 @@ def _list_trees() -> None:
 @options.seeds
 @save
 @options.dry_run
+@options.shard
 @options.overwrite
 @options.info_flag("--list-trees", _list_trees, "Show the trees of the datasets, and end.")
 @click.pass_obj
@@ -123,13 +125,13 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     from bccli.core.data.dataset import load_dataset
     from bccli.core.data.label_tree import find_tree, match_tree
     from bccli.core.data.positive_class import positive_sentence
-    from bccli.core.evaluation.leaderboard import figures_json
+    from bccli.core.runs.shard import WHOLE
     from bccli.core.training.design import resolve
-    from bccli.core.training.run_contents import stored_figures
     from bccli.core.trees.plan import preview
-    from bccli.core.trees.train import train_tree
-    from bccli.core.trees.trials import train_tree_folds, train_tree_seeds
+    from bccli.core.trees.train import share_tree, train_tree
+    from bccli.core.trees.trials import share_tree_folds, train_tree_folds, train_tree_seeds
 
+    options.refuse_overwriting_shards(settings)
     resolve(design_of(settings, settings["backbone"]))
     share(screen, settings, data, *_composed_data(settings["composed"]))
     dataset = load_dataset(data)
@@ -142,14 +144,14 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
         return 0
     context, cache, seeds = context_of(settings, screen), settings["cache"], settings["seeds"]
     if seeds is None:
+        if context.shard != WHOLE:
+            share_one = share_tree_folds if folds else share_tree
+            return show_run(share_one(plan, dataset, run, context, cache=cache))
         train = train_tree_folds if folds else train_tree
-        trained = train(plan, dataset, run, context, cache=cache)
-        console.show_figures(figures_json(stored_figures(trained))["runs"])
-        return 0
+        return show_run(train(plan, dataset, run, context, cache=cache))
     keep_all = settings["save"] == "all"
     sweep = train_tree_seeds(plan, seeds, dataset, run, context, folds=folds, cache=cache, keep_all=keep_all)
-    console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
-    return 4 if sweep.failed else 0
+    return show_sweep(sweep, skip_bad=False)
 
 
 def _plan(tree: Any, settings: dict[str, Any]) -> Any:

@@ -63,7 +63,7 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     from bccli.core.preparation import prepare as preparing
     from bccli.core.preparation import request as requests
     from bccli.core.preparation.division import count_plan
-    from bccli.core.preparation.shards import Shard
+    from bccli.core.runs.shard import Shard
 
     request = _request(dataset, source, settings)
     workers = settings["workers"] or available_cores()

@@ -168,6 +168,7 @@ def _spelled(option: str) -> str:
 def context_of(settings: dict[str, Any], screen: Console) -> Any:
     """Where and how a run is made."""
     from bccli.core.cores import available_cores
+    from bccli.core.runs.shard import Shard
     from bccli.core.training.network import RunContext
 
     return RunContext(
@@ -180,6 +181,7 @@ def context_of(settings: dict[str, Any], screen: Console) -> Any:
         overwrite=settings["overwrite"],
         recipe=built_in(settings["recipe"]),
         tensorboard=settings["tensorboard"],
+        shard=Shard(*settings["shard"] or (1, 1)),
     )
 
 

@@ -1,6 +1,7 @@
 """Starting TensorFlow: quietly, on the device that was asked for, with repeatable results."""
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ def start(device: str = "auto", *, deterministic: bool = True, verbose: bool = F
                 import tensorflow as tf
 
             _devices(tf)
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # a sweep traces many graphs, as it has to
     gpus = _devices(tf)
     if device == "gpu" and not gpus:
         reason = f" ({reason})" if (reason := reason_for_none()) else ""

@@ -25,9 +25,9 @@ from bccli.core.preparation.augment_request import Outcome, Request, plan_outcom
 from bccli.core.preparation.estimate import Estimate, estimate
 from bccli.core.preparation.merge import merge
 from bccli.core.preparation.resumable import Making, finished, keep_apart, make
-from bccli.core.preparation.shards import WHOLE, Shard
 from bccli.core.preparation.survey import survey
 from bccli.core.progress import SILENT, Watcher
+from bccli.core.runs.shard import WHOLE, Shard
 from bccli.core.workers import in_order
 
 # Below this many images, starting worker processes takes longer than the work.

@@ -7,7 +7,7 @@ import numpy as np
 from bccli.core.data.dataset import DatasetInfo
 from bccli.core.data.lookalikes import Lookalikes, find_lookalikes
 from bccli.core.preparation.request import Request, drawn_samples, sensible_workers
-from bccli.core.preparation.shards import Shard, held
+from bccli.core.preparation.shards import held
 from bccli.core.preparation.source_hashes import (
     Pass,
     hash_copies,
@@ -19,6 +19,7 @@ from bccli.core.preparation.source_hashes import (
 from bccli.core.preparation.split_plan import draw_and_plan, takes_own_split
 from bccli.core.preparation.survey import Survey
 from bccli.core.progress import Watcher
+from bccli.core.runs.shard import Shard
 
 
 def look_for_copies(

@@ -31,9 +31,9 @@ from bccli.core.preparation.request import (
     verification_of,
 )
 from bccli.core.preparation.resumable import Making, keep_apart, make, recognised
-from bccli.core.preparation.shards import WHOLE, Shard
 from bccli.core.preparation.survey import Survey
 from bccli.core.progress import SILENT, Watcher
+from bccli.core.runs.shard import WHOLE, Shard
 from bccli.core.workers import in_order
 
 

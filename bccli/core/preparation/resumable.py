@@ -32,8 +32,6 @@ from bccli.core.errors import DataError, LockedError, SettingsError
 from bccli.core.files import inside, read_json, sweep, write_json
 from bccli.core.preparation.division import Plan
 from bccli.core.preparation.shards import (
-    WHOLE,
-    Shard,
     are_shards,
     enter,
     held,
@@ -44,6 +42,7 @@ from bccli.core.preparation.shards import (
 )
 from bccli.core.progress import Watcher
 from bccli.core.runs.locks import locked, refuse_readers
+from bccli.core.runs.shard import WHOLE, Shard
 
 _FOLDERS = (IMAGES_FOLDER, MASKS_FOLDER)
 """The folders of a prepared dataset."""

@@ -8,7 +8,6 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,9 @@ from bccli.core.files import read_json, write_json
 from bccli.core.preparation.division import Plan
 from bccli.core.progress import Watcher
 from bccli.core.runs.locks import locked
+from bccli.core.runs.shard import WHOLE, Shard
 
 _POLL = 0.5
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The `number`th of `count` shares, from 1 on."""
-
-    number: int = 1
-    count: int = 1
-
-    def has(self, chunk: int) -> bool:
-        """Whether a chunk, by its number from 0 on, belongs to this share."""
-        return chunk % self.count == self.number - 1
-
-    def __str__(self) -> str:
-        return f"{self.number}/{self.count}"
-
-
-WHOLE = Shard()
 
 
 @contextmanager

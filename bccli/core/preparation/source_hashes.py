@@ -32,8 +32,8 @@ from bccli.core.imaging.formats.colours import to_rgb
 from bccli.core.imaging.formats.decoding import decode_deep
 from bccli.core.imaging.hashes import grey_image, is_blank, pixel_hash
 from bccli.core.imaging.likeness import SIDE, WINDOWS, probe_hashes, small_grey
-from bccli.core.preparation.shards import Shard
 from bccli.core.progress import Watcher
+from bccli.core.runs.shard import Shard
 from bccli.core.workers import in_order
 
 _PER_CHUNK = 64

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -28,7 +28,8 @@ _READERS = ".readers"
 
 @dataclass(frozen=True)
 class Holder:
-    """Who works somewhere and since when; `restart` counts the earlier starts of the same batch job."""
+    """Who works somewhere and since when; `restart` counts the earlier starts of the same batch job, `shard`
+    is the share of a work that it does, such as 2/8."""
 
     process: int
     host: str
@@ -36,6 +37,7 @@ class Holder:
     user: str = ""
     job: str = ""
     restart: int = 0
+    shard: str = ""
 
     @classmethod
     def this(cls) -> "Holder":
@@ -59,12 +61,25 @@ class Holder:
             return None
 
     def __str__(self) -> str:
-        facts = [f"job {self.job}"] * bool(self.job) + [f"user {self.user}"] * bool(self.user)
+        known = {"shard": self.shard, "job": self.job, "user": self.user}
+        facts = [f"{name} {value}" for name, value in known.items() if value]
         return f"process {self.process} on {self.host} ({', '.join([*facts, f'since {self.since}'])})"
 
     def precedes(self, other: "Holder") -> bool:
         """Whether this is an earlier start of the same batch job."""
         return bool(self.job) and self.job == other.job and self.restart < other.restart
+
+    def has_ended_here(self) -> bool:
+        """Whether this was a process of this host that is no more."""
+        if self.host != os.uname().nodename:
+            return False
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):
+            return False
+        return False
 
 
 def _batch_job() -> str:
@@ -91,16 +106,22 @@ def patient(minutes: float, watcher: Watcher) -> Iterator[None]:
         _Patience.seconds, _Patience.watcher = before
 
 
+def patience() -> tuple[float, Watcher]:
+    """For so many seconds a lock is waited for, and who is told."""
+    return _Patience.seconds, _Patience.watcher
+
+
 @contextmanager
-def locked(what: Path, *, file: Path | None = None) -> Iterator[None]:
+def locked(what: Path, *, file: Path | None = None, shard: str = "") -> Iterator[None]:
     """Hold a folder for this process, or what another lock `file` stands for; the lock ends with the process.
 
-    Raises LockedError where another process holds it, longer than `patient` allows.
+    A `shard` waits for other shards however long they take, as they hold it for short. Raises LockedError
+    where another process holds it, longer than `patient` allows.
     """
-    path = file or what / ".lock"
-    with _waiting_for(path, what, "is working here") as stream:
+    path, this = file or what / ".lock", replace(Holder.this(), shard=shard)
+    with _waiting_for(path, what, this) as stream:
         stream.truncate(0)
-        stream.write(json.dumps(asdict(Holder.this())))
+        stream.write(json.dumps(asdict(this)))
         stream.flush()
         try:
             yield
@@ -131,7 +152,7 @@ def refuse_readers(dataset: Path) -> None:
     """Raises LockedError where somebody reads a dataset that is about to be replaced."""
     for path in (dataset / _READERS).glob("*.lock"):
         with suppress(OSError), path.open("r+") as stream:
-            if not _try(stream):
+            if not try_to_lock(stream):
                 raise LockedError(
                     f"{dataset}: {_holder(stream)} is reading it; wait for it or choose another folder"
                 )
@@ -151,7 +172,7 @@ def _leave_mark(dataset: Path) -> IO[str] | None:
         except OSError:
             return None
         with suppress(OSError):
-            _try(stream)
+            try_to_lock(stream)
         stream.write(json.dumps(asdict(holder)))
         stream.flush()
         return stream
@@ -160,16 +181,16 @@ def _leave_mark(dataset: Path) -> IO[str] | None:
 
 def _wait_for_maker(dataset: Path) -> None:
     with suppress(OSError), (dataset / ".lock").open("r") as stream:
-        _wait(stream, dataset, "is making it", shared=True)
+        _wait(stream, dataset, "is making it", Holder.this(), shared=True)
 
 
 @contextmanager
-def _waiting_for(path: Path, what: Path, deed: str) -> Iterator[IO[str]]:
+def _waiting_for(path: Path, what: Path, this: Holder) -> Iterator[IO[str]]:
     """The lock file, open and locked by us, or by nobody where that cannot be."""
     while True:
         stream = path.open("a+")
         try:
-            if not _wait(stream, what, deed):
+            if not _wait(stream, what, "is working here", this):
                 break
             with suppress(FileNotFoundError):
                 if os.fstat(stream.fileno()).st_ino == path.stat().st_ino:
@@ -182,18 +203,18 @@ def _waiting_for(path: Path, what: Path, deed: str) -> Iterator[IO[str]]:
         yield stream
 
 
-def _wait(stream: IO[str], what: Path, deed: str, *, shared: bool = False) -> bool:
+def _wait(stream: IO[str], what: Path, deed: str, this: Holder, *, shared: bool = False) -> bool:
     """Lock a file once nobody else has; False where the file system knows no locks. Raises LockedError."""
     began, announced = time.monotonic(), False
     while True:
         try:
-            if _try(stream, shared=shared):
+            if try_to_lock(stream, shared=shared):
                 return True
         except OSError:
             return False
         holder = _holder(stream)
-        if time.monotonic() - began >= _patience_with(holder):
-            raise LockedError(f"{what}: {holder or 'another process'} {deed}; {_ADVICE}")
+        if time.monotonic() - began >= _patience_with(holder, this):
+            raise LockedError(f"{what}: {holder or 'another process'} {deed}; {ADVICE}")
         if not announced:
             _Patience.watcher.note(f"{what}: waiting for {holder or 'another process'}")
             announced = True
@@ -201,15 +222,26 @@ def _wait(stream: IO[str], what: Path, deed: str, *, shared: bool = False) -> bo
         time.sleep(_POLL)
 
 
-_ADVICE = "stop it, or wait for it, as train --wait MINUTES does"
+ADVICE = "stop it, or wait for it, as train --wait MINUTES does"
 
 
-def _patience_with(holder: Holder | None) -> float:
-    own = holder is not None and holder.precedes(Holder.this())
-    return max(_Patience.seconds, _PREDECESSOR_SECONDS * own)
+def _patience_with(holder: Holder | None, this: Holder) -> float:
+    if holder is None:
+        return _Patience.seconds
+    if holder.shard and this.shard:
+        return float("inf")
+    return max(_Patience.seconds, _PREDECESSOR_SECONDS * holder.precedes(this))
 
 
-def _try(stream: IO[str], *, shared: bool = False) -> bool:
+def is_locked_elsewhere(stream: IO[str]) -> bool:
+    """Whether another process has locked a file for itself; False, too, where its lock cannot be seen."""
+    try:
+        return not try_to_lock(stream, shared=True)
+    except OSError:
+        return False
+
+
+def try_to_lock(stream: IO[str], *, shared: bool = False) -> bool:
     """Lock a file; False where somebody else has. Raises OSError where the file system knows no locks."""
     try:
         fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

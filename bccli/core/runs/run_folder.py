@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from bccli.core.data.dataset import CACHE_FOLDER, first_difference
 from bccli.core.errors import DataError, SettingsError
 from bccli.core.files import file_hash, is_temporary, read_json, sweep, write_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
+from bccli.core.runs.claims import Claims
 from bccli.core.runs.locks import locked
 from bccli.core.runs.provenance import provenance
 from bccli.core.runs.run_info import CLEARING, COMPLETE, FOLDS, RUNNING, SWEEP, RunInfo
@@ -29,6 +30,7 @@ EXTRACTOR_FILE, EXTRACTOR_TFLITE_FILE = "extractor.keras", "extractor.tflite"
 CLASSIFIER_FILE, VOCABULARY_FILE = "classifier.npz", "words.npz"
 JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER = "joint.keras", "joint.tflite", "locators"
 LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE = "leaderboard.csv", ".seconds", ".starts"
+CLAIMS_FOLDER = ".claims"
 
 NETWORK_FILES = (
     MODEL_FILE, TFLITE_FILE, EXTRACTOR_FILE, EXTRACTOR_TFLITE_FILE, FUSION_FILE, FUSION_MODEL_FILE,
@@ -39,7 +41,7 @@ NETWORK_FILES = (
 _OWN = (
     *NETWORK_FILES, DIAGRAM_FILE, HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE, TRAINING_IMAGES_FILE,
     RECIPE_FILE, LOG_FILE, STATE_FILE, ACTIVATIONS_FOLDER, PLOTS_FOLDER, TENSORBOARD_FOLDER, CACHE_FOLDER,
-    PATCHES_FILE, LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE,
+    PATCHES_FILE, LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE, CLAIMS_FOLDER,
 )  # fmt: skip
 """What a run folder may hold besides run.json and its members' folders."""
 
@@ -167,35 +169,80 @@ def open_run(
     *,
     overwrite: bool = False,
     extendable: bool = True,
+    members: Collection[str] = (),
+    shard: str = "",
 ) -> Iterator[Run | None]:
     """Start or continue the run `root` under its lock; None where all is done already.
 
     Settings are the same when they agree in all but `epochs`, which may grow where a run is `extendable`.
-    Raises SettingsError naming the first difference, DataError for a folder that holds something else,
-    LockedError, NoProgressError.
+    Runs that lie in it under the names of `members` become its own. A `shard`, such as 2/8, has made sure
+    that nobody else works in it. Raises SettingsError naming the first difference, DataError for a folder
+    that holds something else, LockedError, NoProgressError.
     """
-    if root.exists() and not root.is_dir():
-        raise DataError(f"{root}: is not a folder; name another folder for the run")
-    root.mkdir(parents=True, exist_ok=True)
-    with locked(root):
-        if _is_done(root, settings, overwrite, extendable):
+    with _held(root, shard):
+        if not shard:
+            Claims(root / CLAIMS_FOLDER).wait_until_free(root)
+        if _is_done(root, settings, overwrite, extendable, members):
             yield None
             return
-        sweep(root)
-        sweep(root / PLOTS_FOLDER)
-        run = Run(root, RunInfo.of(version=__version__, kind=kind, status=RUNNING, settings=settings))
-        run.write_info()
+        run = _begin(root, kind, settings)
         with counted(root / STARTS_FILE, root):
             yield run
 
 
-def _is_done(root: Path, settings: dict[str, Any], overwrite: bool, extendable: bool) -> bool:
+def join_run(
+    root: Path,
+    kind: str,
+    settings: dict[str, Any],
+    *,
+    extendable: bool = True,
+    members: Collection[str] = (),
+    shard: str,
+    reopened: bool = False,
+) -> bool:
+    """Start the run `root` or join those who have started it, as one `shard` of them; whether it is done.
+
+    A complete one is not done where it is `reopened`. Raises what `open_run` raises.
+    """
+    with _held(root, shard):
+        done = _is_done(root, settings, False, extendable, members)
+        run = Run(root, RunInfo.read(root / RUN_FILE)) if (root / RUN_FILE).exists() else None
+        known = run is not None and not first_difference(run.info.settings, settings)
+        if run and known and not (run.complete and reopened):
+            return run.complete
+        Claims(root / CLAIMS_FOLDER).wait_until_free(root)
+        remove_files(root, [CLAIMS_FOLDER])
+        if run and done:
+            run.with_facts(status=RUNNING).write_info()
+        else:
+            _begin(root, kind, settings)
+        return False
+
+
+@contextmanager
+def _held(root: Path, shard: str) -> Iterator[None]:
+    if root.exists() and not root.is_dir():
+        raise DataError(f"{root}: is not a folder; name another folder for the run")
+    root.mkdir(parents=True, exist_ok=True)
+    with locked(root, shard=shard):
+        yield
+
+
+def _begin(root: Path, kind: str, settings: dict[str, Any]) -> Run:
+    sweep(root)
+    sweep(root / PLOTS_FOLDER)
+    run = Run(root, RunInfo.of(version=__version__, kind=kind, status=RUNNING, settings=settings))
+    run.write_info()
+    return run
+
+
+def _is_done(
+    root: Path, settings: dict[str, Any], overwrite: bool, extendable: bool, members: Collection[str]
+) -> bool:
     """Whether the run is complete with these settings; clears the folder where it is to be replaced."""
     if not (root / RUN_FILE).exists():
-        own = (".lock", *_OWN)
-        strangers = [path.name for path in root.iterdir() if path.name not in own and not is_temporary(path)]
-        if strangers:
-            raise DataError(f"{root}: is not empty and holds no run ({strangers[0]}); choose another folder")
+        if stranger := _stranger(root, members):
+            raise DataError(f"{root}: is not empty and holds no run ({stranger}); choose another folder")
         return False
     info = RunInfo.read(root / RUN_FILE)
     complete = info.status == COMPLETE
@@ -210,6 +257,15 @@ def _is_done(root: Path, settings: dict[str, Any], overwrite: bool, extendable: 
         advice = "pass --overwrite" if complete else "it is unfinished, remove it"
         raise SettingsError(f"{root}: was trained with {difference}; {advice} or choose another folder")
     return complete and not longer
+
+
+def _stranger(root: Path, members: Collection[str]) -> str:
+    """What lies in a folder without run.json and is neither a run's file nor a run of one of its members."""
+    for path in sorted(root.iterdir()):
+        own = path.name in (".lock", *_OWN) or is_temporary(path)
+        if not own and not (path.name in members and (path / RUN_FILE).is_file()):
+            return path.name
+    return ""
 
 
 def _holds_nothing(root: Path) -> bool:
@@ -264,6 +320,7 @@ def complete_run(run: Run, facts: dict[str, Any]) -> Run:
     }
     complete = run.with_facts(**{**facts, "status": COMPLETE, **provenance(), "files": hashed})
     complete.write_info()
+    shutil.rmtree(run.root / CLAIMS_FOLDER, ignore_errors=True)  # somebody may be looking at it
     progressed()
     return complete
 

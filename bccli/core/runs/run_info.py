@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from bccli.core.data.stored_info import StoredInfo
 
 RUNNING, COMPLETE, CLEARING = "running", "complete", "clearing"
-SWEEP, FOLDS = "sweep", "folds"
+SWEEP, FOLDS, TREE = "sweep", "folds", "tree"
 
 _OF_COMPLETE = (
     "backbone", "dataset", "protocol", "classes", "positive", "preparation", "data",

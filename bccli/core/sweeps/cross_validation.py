@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from bccli.core.runs.run_folder import (
     Run,
     complete_run,
     load_run,
-    open_run,
 )
 from bccli.core.runs.run_info import FOLDS
+from bccli.core.sweeps.sharing import AtWork, Container, Share, Unit, within
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Design, default_cache, resolve
 from bccli.core.training.network import RunContext, checked_job, train
@@ -55,6 +56,26 @@ class Folds:
     extendable: bool = True
     base: Path | None = None
 
+    @property
+    def container(self) -> Container:
+        """The run of all folds."""
+        settings = {**self.settings, "fold": "all", "data": self.dataset.hash}
+        return Container("", FOLDS, settings, fold_names(self.dataset), self.extendable)
+
+
+def fold_names(dataset: Dataset) -> list[str]:
+    """The folders of the runs of a dataset's folds."""
+    return [f"fold-{fold}" for fold in range(dataset.folds)]
+
+
+def fold_units(dataset: Dataset, folds: Callable[[], Folds]) -> list[Unit]:
+    """The run of each fold for tasks that share them; the `folds` are asked for when one is made."""
+
+    def unit(fold: int, name: str) -> Unit:
+        return Unit(name, lambda folder: folds().make(fold, folder))
+
+    return [unit(fold, name) for fold, name in enumerate(fold_names(dataset))]
+
 
 def cross_validate(folds: Folds, root: Path, context: RunContext) -> Run:
     """Make the run of each fold in `root/fold-K`, and complete `root` with their pooled predictions.
@@ -62,16 +83,20 @@ def cross_validate(folds: Folds, root: Path, context: RunContext) -> Run:
     All folds are checked before the first is made; complete ones are not made again. Raises what `make`
     raises.
     """
-    settings, numbers = {**folds.settings, "fold": "all", "data": folds.dataset.hash}, folds.dataset.folds
-    with open_run(root, FOLDS, settings, overwrite=context.overwrite, extendable=folds.extendable) as run:
+    with folds.container.opened(root, context.shard, overwrite=context.overwrite) as run:
         if run is None:
             context.watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
-        for fold in range(numbers):
-            folds.check(fold)
-        members = [folds.make(fold, root / f"fold-{fold}") for fold in range(numbers)]
+        check_all(folds)
+        members = [folds.make(fold, root / name) for fold, name in enumerate(fold_names(folds.dataset))]
         write_text(root / RECIPE_FILE, folds.recipe)
         return _pool(folds, run, members)
+
+
+def check_all(folds: Folds) -> None:
+    """Raises what would stop a fold."""
+    for fold in range(folds.dataset.folds):
+        folds.check(fold)
 
 
 def train_folds(
@@ -87,22 +112,60 @@ def train_folds(
 
     Raises what `network.train` raises.
     """
+    folder = cache or default_cache(dataset, root)
+    folds = design_folds(design, dataset, context, cache=folder, models=models or ModelCache())
+    return cross_validate(folds, root, context)
+
+
+def share_folds(
+    design: Design, dataset: Dataset, root: Path, context: RunContext, *, cache: Path | None = None
+) -> Run | AtWork:
+    """Do a task's share of `train_folds`; the last to end pools the folds."""
+    folder = cache or default_cache(dataset, root)
+    folds = design_folds(design, dataset, context, cache=folder, models=ModelCache())
+    return share_cross_validation(folds, fold_units(dataset, lambda: folds), root, context)
+
+
+def units_of_folds(
+    name: str, design: Design, dataset: Dataset, context: RunContext, *, cache: Path, models: ModelCache
+) -> list[Unit]:
+    """The folds of a design, which is a member `name` of a sweep, for tasks that share them."""
+
+    @lru_cache
+    def folds() -> Folds:
+        return design_folds(design, dataset, context, cache=cache, models=models)
+
+    return within(name, lambda: folds().container, fold_units(dataset, folds))
+
+
+def share_cross_validation(
+    folds: Folds, units: Sequence[Unit], root: Path, context: RunContext
+) -> Run | AtWork:
+    """Do a task's share of `cross_validate`, whose work are these `units`."""
+    check_all(folds)
+    return Share(root, context.shard, context.watcher).make(
+        folds.container, units, lambda failures: cross_validate(folds, root, context)
+    )
+
+
+def design_folds(
+    design: Design, dataset: Dataset, context: RunContext, *, cache: Path, models: ModelCache
+) -> Folds:
+    """The folds of a dataset, each trained by a design. Raises UsageError, WeightsError."""
     check_folds(design, dataset)
     resolved, _, weights = resolve(design)
-    folder, models = cache or default_cache(dataset, root), models or ModelCache()
-    inside = replace(context, overwrite=False)
-    folds = Folds(
+    inside = context.inner
+    return Folds(
         dataset,
         lambda fold, target: train(
-            replace(design, fold=fold), dataset, target, inside, cache=folder, models=models
+            replace(design, fold=fold), dataset, target, inside, cache=cache, models=models
         ),
-        lambda fold: checked_job(replace(design, fold=fold), dataset, folder),
+        lambda fold: checked_job(replace(design, fold=fold), dataset, cache),
         resolved.to_json(weights),
         to_recipe(resolved, weights, "all"),
         resolved.schedule.extendable,
         design.base,
     )
-    return cross_validate(folds, root, context)
 
 
 def check_folds(design: Design, dataset: Dataset) -> None:

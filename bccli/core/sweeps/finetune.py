@@ -10,9 +10,11 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.errors import DataError, UsageError
 from bccli.core.evaluation.subjects import runs_at
 from bccli.core.runs.run_folder import Run, is_sweep, load_run, network_hash
-from bccli.core.sweeps.cross_validation import check_folds, train_folds
+from bccli.core.sweeps.cross_validation import check_folds, train_folds, units_of_folds
+from bccli.core.sweeps.sharing import AtWork
 from bccli.core.sweeps.sweep import Member, Rules, Sweep, run_sweep
-from bccli.core.training.design import Design
+from bccli.core.training.assembly import ModelCache
+from bccli.core.training.design import Design, default_cache
 from bccli.core.training.finetune import can_be_tuned, find_layers, load_base
 from bccli.core.training.network import RunContext, train
 
@@ -180,7 +182,7 @@ def finetune_all(
     folds: bool = False,
     cache: Path | None = None,
     rules: Rules | None = None,
-) -> Sweep:
+) -> Sweep | AtWork:
     """Fine-tune by each design in a folder of its own with a name like vgg16-10-FT, with `folds` all of its
     folds, and compare them."""
     base = "sweep" if bases.of_sweep else network_hash(bases.runs[0])
@@ -189,15 +191,17 @@ def finetune_all(
     for design in designs.values() if folds else ():
         check_folds(design, dataset)
     make = train_folds if folds else train
-    inside = replace(context, overwrite=False)
+    inside, folder, models = context.inner, cache or default_cache(dataset, root), ModelCache()
 
     def member(start: Start, design: Design) -> Member:
         facts = {"backbone": design.backbone, "from_layer": start.gamma, "seed": start.seed}
+        name = start.name
         return Member(
-            start.name,
+            name,
             facts,
             lambda folder, _: make(design, dataset, folder, inside, cache=cache),
             start.group,
+            units_of_folds(name, design, dataset, inside, cache=folder, models=models) if folds else (),
         )
 
     return run_sweep(
@@ -205,6 +209,5 @@ def finetune_all(
         [member(*pair) for pair in designs.items()],
         settings,
         replace(rules or Rules(), recipe=context.recipe),
-        overwrite=context.overwrite,
-        watcher=context.watcher,
+        context,
     )

@@ -12,7 +12,8 @@ from bccli.core.data.image_batches import Opener
 from bccli.core.errors import UsageError
 from bccli.core.models.weights import Weights
 from bccli.core.runs.run_folder import Run
-from bccli.core.sweeps.cross_validation import check_folds, train_folds
+from bccli.core.sweeps.cross_validation import check_folds, train_folds, units_of_folds
+from bccli.core.sweeps.sharing import AtWork
 from bccli.core.sweeps.sweep import Member, Rules, Sweep, run_sweep
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import DENSE, NO_BACKBONE, WORDS, Design, default_cache
@@ -61,7 +62,7 @@ def train_grid(
     seeded: bool = False,
     cache: Path | None = None,
     keep_all: bool = True,
-) -> Sweep:
+) -> Sweep | AtWork:
     """Train each design in `root/NAME`, or with `folds` all folds of each, and compare them.
 
     Members of earlier calls with the same settings stay. Raises what `sweep.run_sweep` raises.
@@ -70,7 +71,7 @@ def train_grid(
         check_folds(design, dataset)
     cache = cache or default_cache(dataset, root)
     plot_pool, models = Team(draw, 1), ModelCache()
-    inside = replace(context, overwrite=False, open_images=Opener(), plot_pool=plot_pool)
+    inside = replace(context.inner, open_images=Opener(), plot_pool=plot_pool)
 
     def member(design: Design) -> Member:
         def make(folder: Path, save_network: bool) -> Run:
@@ -82,7 +83,9 @@ def train_grid(
             "classifier": design.classifier,
             "seed": design.schedule.seed,
         }
-        return Member(name_of(design, seeded=seeded), facts, make, name_of(design, seeded=False))
+        name, own = name_of(design, seeded=seeded), replace(inside, save_network=keep_all)
+        units = units_of_folds(name, design, dataset, own, cache=cache, models=models) if folds else ()
+        return Member(name, facts, make, name_of(design, seeded=False), units)
 
     with plot_pool:
         return run_sweep(
@@ -90,9 +93,8 @@ def train_grid(
             [member(design) for design in designs],
             _settings(designs[0], dataset, folds),
             Rules(keep_all=keep_all, recipe=context.recipe),
+            context,
             extendable=designs[0].schedule.extendable,
-            overwrite=context.overwrite,
-            watcher=context.watcher,
         )
 
 

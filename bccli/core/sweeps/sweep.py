@@ -1,35 +1,33 @@
 """Several runs in one folder, made one after the other, and the table that compares them."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bccli.core.errors import BccliError, LeakageError, LockedError, UsageError
+from bccli.core.errors import BccliError, TrainingError
 from bccli.core.files import replacing
 from bccli.core.metrics.figures import Figures
-from bccli.core.progress import SILENT, Watcher
+from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import (
     LEADERBOARD_FILE,
     RUN_FILE,
+    SECONDS_FILE,
     Run,
     complete_run,
     folds_of,
     load_run,
-    open_run,
     reopen,
 )
-from bccli.core.runs.run_info import RunInfo
+from bccli.core.runs.run_info import SWEEP, RunInfo
+from bccli.core.runs.shard import WHOLE
 from bccli.core.sweeps.plots import plot_sweep
+from bccli.core.sweeps.sharing import FOR_ALL, AtWork, Container, Share, Unit, note_seconds
+from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import forget_network, keeps_network, stored_figures, write_table
-
-_TIMES = ".seconds"
-
-# What ends a sweep as a whole, since no member would fare better.
-_FOR_ALL = (LeakageError, LockedError, UsageError)
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,15 @@ class Member:
     """One run of a sweep: the name of its folder, what tells it from the others, and how to make it.
 
     `make` takes the folder, and whether the network is stored. `group` names what it is one of several
-    trials of, such as with different seeds.
+    trials of, such as with different seeds. Tasks that share the sweep may share the member, too, where it
+    is made of `units`.
     """
 
     name: str
     facts: dict[str, Any]
     make: Callable[[Path, bool], Run]
     group: str = ""
+    units: Sequence[Unit] = ()
 
 
 @dataclass(frozen=True)
@@ -76,31 +76,67 @@ def run_sweep(
     members: Sequence[Member],
     settings: dict[str, Any],
     rules: Rules,
+    context: RunContext,
     *,
     extendable: bool = True,
-    overwrite: bool = False,
-    watcher: Watcher = SILENT,
-) -> Sweep:
+) -> Sweep | AtWork:
     """Make or continue each member in `root/NAME`, and draw what leaderboard.csv shows, which grows with it.
 
     A member that fails is a row with its reason, and the others go on. Members of an earlier call stay in
-    the table. Raises what is no member's own fault, and Stopped after a signal.
+    the table. A shard makes what others do not, and the last one to end the table. Raises what is no member's
+    own fault, and Stopped after a signal.
     """
-    with open_run(root, "sweep", settings, overwrite=overwrite, extendable=extendable) as run:
+    names = [member.name for member in members]
+    whole = Container("", SWEEP, settings, names, extendable)
+    if context.shard == WHOLE:
+        return _run(whole, root, members, rules, context, {})
+    return Share(root, context.shard, context.watcher).make(
+        whole,
+        [unit for member in members for unit in _units(member, rules)],
+        lambda failures: _run(whole, root, members, rules, context, _by_member(failures)),
+        lenient=True,
+    )
+
+
+def _units(member: Member, rules: Rules) -> Sequence[Unit]:
+    return member.units or [Unit(member.name, lambda folder: member.make(folder, rules.keep_all))]
+
+
+def _by_member(failures: Mapping[str, str]) -> dict[str, str]:
+    """Why members failed, the first reason of each, by their names."""
+    found: dict[str, str] = {}
+    for path, reason in failures.items():
+        found.setdefault(path.partition("/")[0], reason)
+    return found
+
+
+def _run(
+    whole: Container,
+    root: Path,
+    members: Sequence[Member],
+    rules: Rules,
+    context: RunContext,
+    failures: Mapping[str, str],
+) -> Sweep:
+    """Make all members but those of which it is known that they fail."""
+    watcher = context.watcher
+    with whole.opened(root, context.shard, overwrite=context.overwrite) as run:
         run = run or Run(root, RunInfo.read(root / RUN_FILE))
         reasons: dict[str, str] = {}
         for number, member in enumerate(members, 1):
             watcher.note(f"{member.name} ({number} of {len(members)})")
             began = time.monotonic()
             try:
+                if member.name in failures:
+                    raise TrainingError(failures[member.name])
                 made = member.make(root / member.name, rules.keep_all)
-            except _FOR_ALL:
+            except FOR_ALL:
                 raise
             except BccliError as error:
                 reasons[member.name] = str(error)
                 watcher.warn(f"{member.name} failed: {error}")
                 continue
-            _note_time(made, time.monotonic() - began)
+            note_seconds(made, time.monotonic() - began)
             rows = leaderboard(root, members[:number], reasons, rules)
             write_table(root / LEADERBOARD_FILE, rows)
             if not rules.keep_all:
@@ -119,13 +155,6 @@ def _headline(run: Run) -> Figures | None:
     """A run's figures on test, or on val."""
     figures = {one.split: one for one in stored_figures(run)}
     return figures.get("test") or figures.get("val")
-
-
-def _note_time(run: Run, seconds: float) -> None:
-    """Store how long a new run took; the time of a run that was there before is not overwritten."""
-    path = run.root / _TIMES
-    if not path.exists():
-        path.write_text(f"{seconds:.1f}", encoding="ascii")
 
 
 def _forget_others(root: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -199,7 +228,7 @@ def _row(root: Path, member: Member | None, keys: Sequence[str], reason: str) ->
     row |= {
         name: getattr(info, name, None) for name in ("protocol", "parameters", "kept_epoch", "epochs_trained")
     }
-    seconds = root / _TIMES
+    seconds = root / SECONDS_FILE
     row["seconds"] = float(seconds.read_text("ascii")) if seconds.is_file() else None
     return row | {"reason": reason}
 

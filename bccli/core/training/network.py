@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from bccli.core.runs.run_folder import (
     load_run,
     open_run,
 )
+from bccli.core.runs.shard import WHOLE, Shard
 from bccli.core.training.assembly import Built, ModelCache, build, take_over, weights_hash
 from bccli.core.training.design import (
     DENSE,
@@ -63,6 +64,7 @@ class RunContext:
     `open_images` gives the prepared images, which several runs may share. Where a head on a frozen backbone
     is trained and not `save_network`, its figures and its state stay, but no network; where not
     `export_tflite`, its model.tflite is made afterwards. Plots are drawn in the `plot_pool` if there is one.
+    What holds several runs may be the work of several tasks: this one does a `shard` of it.
     """
 
     log: Callable[[Path], Any]
@@ -78,6 +80,12 @@ class RunContext:
     save_network: bool = True
     export_tflite: bool = True
     plot_pool: Team | None = None
+    shard: Shard = WHOLE
+
+    @property
+    def inner(self) -> "RunContext":
+        """That of a run within another one, which nobody shares and which is not replaced."""
+        return replace(self, overwrite=False, shard=WHOLE)
 
     def start_tensorflow(self) -> Any:
         """Import TensorFlow for the device and return it; that results will not be the same again is said."""

@@ -1,0 +1,201 @@
+"""Who makes which part of a work that several processes share, also where a file system's locks do not reach.
+
+A claim is a file that one process has made by exclusive creation, which every shared file system grants to
+one alone; it is locked besides. It says who its holder is, and is touched while its holder lives. What a dead
+process has claimed is not taken from it but claimed in the next generation (NAME.claim1 after NAME.claim0),
+so that two heirs cannot both have it.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from bccli.core import interruption
+from bccli.core.errors import LockedError
+from bccli.core.runs.locks import ADVICE, Holder, is_locked_elsewhere, patience, try_to_lock
+
+BEAT_SECONDS = 15.0
+"""So often a claim is touched."""
+
+DEAD_SECONDS = 90.0
+"""A claim that was not touched for so long is that of a dead process, where nothing tells it sooner."""
+
+_POLL = 0.5
+_LOOKS, _LOOK_SECONDS = 50, 0.01
+_MARK = ".claim"
+
+
+@dataclass(frozen=True)
+class Sign:
+    """What is seen of a claim: its holder, if it says so, and when it was touched. It is `certain` that the
+    holder lives where it holds a lock."""
+
+    path: Path
+    holder: Holder | None
+    touched: float
+    certain: bool
+
+    def moved_since(self, before: "Sign | None") -> bool:
+        """Whether it was touched since an earlier look."""
+        return before is not None and self.touched != before.touched
+
+    def __str__(self) -> str:
+        return str(self.holder or "another process")
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The claims below a folder, made for the share of the work that `shard` names in words."""
+
+    folder: Path
+    shard: str = ""
+
+    def is_free(self, name: str) -> bool:
+        """Whether no living process has claimed a part."""
+        return self._living(name) is None
+
+    @contextmanager
+    def taken(self, name: str) -> Iterator[bool]:
+        """Have a part for this process if no living one has it, which is said; it is free again afterwards.
+
+        Whoever had it may have made it by now: look again.
+        """
+        claim = self._take(name)
+        if claim is None:
+            yield False
+            return
+        path, stream = claim
+        ended = threading.Event()
+        beating = threading.Thread(target=_beat, args=(path, ended), daemon=True)
+        beating.start()
+        try:
+            yield True
+        finally:
+            ended.set()
+            beating.join()
+            for generation in [*self._generations(name), path]:
+                generation.unlink(missing_ok=True)
+            stream.close()
+
+    def living(self) -> list[Sign]:
+        """All claims of living processes."""
+        paths = (path.relative_to(self.folder) for path in self.folder.rglob(f"*{_MARK}*"))
+        names = {str(path).rpartition(_MARK)[0] for path in paths}
+        return [sign for name in sorted(names) if (sign := self._living(name))]
+
+    def wait_until_free(self, what: Path) -> None:
+        """Wait for the claims of the dead to show that they are. Raises LockedError where one lives longer
+        than `locks.patient` allows."""
+        began, known, announced = time.monotonic(), {sign.path: sign for sign in self.living()}, False
+        while signs := self.living():
+            alive = [sign for sign in signs if sign.certain or sign.moved_since(known.get(sign.path))]
+            allowed, watcher = patience()
+            if alive and time.monotonic() - began >= allowed:
+                raise LockedError(f"{what}: {alive[0]} is working here; {ADVICE}")
+            if not announced:
+                watcher.note(f"{what}: waiting for {signs[0]}")
+                announced = True
+            interruption.stop_if_requested()
+            time.sleep(_POLL)
+
+    def _take(self, name: str) -> tuple[Path, IO[str]] | None:
+        """A claim that is ours alone, and its file, open and locked; None where another process has it."""
+        while True:
+            last = self._last(name)  # the one look by which we are its only heir, or none
+            if last and self._look(last):
+                return None
+            path = self.folder / f"{name}{_MARK}{_generation(last) + 1 if last else 0}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                stream = path.open("x")
+            except FileExistsError:
+                continue  # another heir was faster
+            except FileNotFoundError:
+                continue  # the folder was removed just now, with all that is done
+            try:
+                _lock(stream)
+                stream.write(json.dumps(asdict(replace(Holder.this(), shard=self.shard))))
+                stream.flush()
+            except BaseException:
+                stream.close()
+                path.unlink(missing_ok=True)
+                raise
+            if not any(map(self._look, set(self._generations(name)) - {path})):
+                return path, stream
+            path.unlink()  # all was released and claimed anew between our look and our claim
+            stream.close()
+
+    def _generations(self, name: str) -> list[Path]:
+        """The claims of a part, of whoever had it."""
+        path = self.folder / name
+        with suppress(FileNotFoundError):
+            return [
+                path.with_name(entry)
+                for entry in os.listdir(path.parent)
+                if entry.rpartition(_MARK)[0] == path.name
+            ]
+        return []
+
+    def _living(self, name: str) -> Sign | None:
+        """The last claim of a part, where its holder lives."""
+        last = self._last(name)
+        return self._look(last) if last else None
+
+    def _last(self, name: str) -> Path | None:
+        return max(self._generations(name), key=_generation, default=None)
+
+    def _look(self, path: Path) -> Sign | None:
+        """A claim, if its holder lives."""
+        try:
+            with path.open("r+") as stream:
+                certain = is_locked_elsewhere(stream)
+                holder, touched = Holder.read(stream.read()), os.fstat(stream.fileno()).st_mtime
+        except FileNotFoundError:
+            return None
+        this = Holder.this()
+        if not certain:
+            gone = holder is not None and (holder.precedes(this) or holder.has_ended_here())
+            if gone or self._now() - touched > DEAD_SECONDS:
+                return None
+        return Sign(path, holder, touched, certain)
+
+    def _now(self) -> float:
+        """The time by the clock of the file system, which a node's may differ from."""
+        probe = self.folder / f".{os.uname().nodename}-{os.getpid()}.now"
+        try:
+            probe.touch()
+            return probe.stat().st_mtime
+        except OSError:
+            return time.time()
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+def _lock(stream: IO[str]) -> None:
+    """Lock a claim that was made just now, which somebody may be looking at; without locks it is one, too."""
+    with suppress(OSError):
+        for _ in range(_LOOKS):
+            if try_to_lock(stream):
+                return
+            time.sleep(_LOOK_SECONDS)
+
+
+def _generation(path: Path) -> int:
+    return int(path.name.rpartition(_MARK)[2])
+
+
+def _beat(path: Path, ended: threading.Event) -> None:
+    """Touch a claim until its work has ended, or it is no more."""
+    while not ended.wait(BEAT_SECONDS):
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return
+        except OSError:
+            continue  # the file system may be back at the next beat

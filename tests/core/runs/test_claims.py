@@ -1,0 +1,164 @@
+"""Claims: one process has a part, a dead one's goes to one heir, and a living one's is respected."""
+
+import json
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import pytest
+
+from bccli.core.errors import LockedError
+from bccli.core.runs import claims
+from bccli.core.runs.claims import Claims
+from bccli.core.runs.locks import Holder
+from bccli.core.runs.shard import Shard
+
+OTHER_HOST = "a-node-that-is-not-this-one"
+
+
+def leave(folder: Path, name: str, *, age: float = 0, **holder: Any) -> Path:
+    """A claim as a process leaves it that was killed `age` seconds after its last beat."""
+    facts = {"process": 1, "host": OTHER_HOST, "since": "2026-01-01 00:00:00", **holder}
+    path = folder / f"{name}.claim0"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(facts))
+    beat = path.stat().st_mtime - age
+    os.utime(path, (beat, beat))
+    return path
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    first, second = Claims(tmp_path, "1/2"), Claims(tmp_path, "2/2")
+    with first.taken("a/b") as mine:
+        assert mine
+        with second.taken("a/b") as theirs:
+            assert not theirs
+        assert not second.is_free("a/b")
+        assert second.is_free("a/c")
+        (sign,) = second.living()
+        assert sign.certain
+        assert "shard 1/2" in str(sign)
+    assert second.is_free("a/b")
+    assert [*tmp_path.rglob("*.claim*")] == []
+    with second.taken("a/b") as mine:
+        assert mine
+
+
+def test_a_dotted_name_is_not_a_generation(tmp_path: Path) -> None:
+    with Claims(tmp_path).taken("net-0.25") as mine, Claims(tmp_path).taken("net-0") as other:
+        assert mine
+        assert other
+
+
+@pytest.mark.parametrize("age", [claims.DEAD_SECONDS + 1, claims.DEAD_SECONDS - 60])
+def test_another_host_is_dead_once_it_is_silent(tmp_path: Path, age: float) -> None:
+    leave(tmp_path, "part", age=age)
+    assert Claims(tmp_path).is_free("part") == (age > claims.DEAD_SECONDS)
+
+
+def test_a_process_of_this_host_is_known_to_be_dead(tmp_path: Path) -> None:
+    child = multiprocessing.get_context("spawn").Process(target=print)
+    child.start()
+    child.join()
+    leave(tmp_path, "part", host=os.uname().nodename, process=child.pid)
+    with Claims(tmp_path).taken("part") as mine:
+        assert mine
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["part.claim0", "part.claim1"]
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_requeued_job_inherits_from_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(tmp_path, "part", job="7_2", restart=0)
+    for task, restart, free in (("2", "0", False), ("1", "1", False), ("2", "1", True)):
+        monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
+        monkeypatch.setenv("SLURM_RESTART_COUNT", restart)
+        assert Claims(tmp_path).is_free("part") == free
+
+
+def test_a_living_one_is_waited_for_and_named(tmp_path: Path) -> None:
+    with (
+        Claims(tmp_path, "2/8").taken("part"),
+        pytest.raises(LockedError, match=r"sweep: process \d+ on .*shard 2/8.* is working here; stop it"),
+    ):
+        Claims(tmp_path).wait_until_free(Path("sweep"))
+
+
+def test_a_silent_one_is_waited_for_until_it_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last beat lies in the future of the moment at which it counts as dead, so that somebody waits."""
+    path = leave(tmp_path, "part", age=claims.DEAD_SECONDS - 60)
+    waits = iter([lambda: None, lambda: os.utime(path, (1, 1))])
+    monkeypatch.setattr(claims.time, "sleep", lambda _: next(waits)())
+    Claims(tmp_path).wait_until_free(tmp_path)
+    assert next(waits, None) is None
+
+
+def test_a_beating_one_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = leave(tmp_path, "part", age=claims.DEAD_SECONDS - 60)
+    monkeypatch.setattr(claims.time, "sleep", lambda _: os.utime(path))
+    with pytest.raises(LockedError, match=OTHER_HOST):
+        Claims(tmp_path).wait_until_free(tmp_path)
+
+
+def test_its_holder_touches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touched = threading.Event()
+    utime: Callable[..., None] = os.utime
+    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(claims.os, "utime", lambda path: (utime(path), touched.set()))
+    with Claims(tmp_path).taken("part"):
+        assert touched.wait(60)
+
+
+def test_a_removed_folder_is_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "claims"
+    with Claims(folder).taken("part") as mine:
+        assert mine
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+    with Claims(folder).taken("part") as mine:
+        assert mine
+
+
+def contend(folder: Path, number: int, barrier: Any, taken: Any) -> None:
+    """Take each of 40 dead claims once all contenders are there, and hold on to them."""
+    share = Claims(folder, f"{number}/4")
+    for part in range(40):
+        barrier.wait(60)
+        with share.taken(f"part{part}") as mine:
+            if mine:
+                taken.put(part)
+            barrier.wait(60)
+
+
+def test_a_dead_claim_has_one_heir(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, taken = context.Barrier(4), context.Queue()
+    for part in range(40):
+        leave(tmp_path, f"part{part}", age=1000)
+    heirs = [
+        context.Process(target=contend, args=(tmp_path, number, barrier, taken)) for number in range(1, 5)
+    ]
+    for heir in heirs:
+        heir.start()
+    found = sorted(taken.get(timeout=120) for _ in range(40))
+    for heir in heirs:
+        heir.join()
+    assert found == [*range(40)]
+    with pytest.raises(Empty):
+        taken.get(timeout=0.1)
+
+
+def test_own_parts_come_first() -> None:
+    assert Shard(2, 3).own_first("abcdefg") == ["b", "e", "c", "f", "a", "d", "g"]
+    assert Shard(3, 2 + 1).own_first("ab") == ["a", "b"]
+    assert sorted(Shard(5, 9).own_first(range(7))) == [*range(7)]
+
+
+def test_a_holder_of_an_older_lock_file_is_read() -> None:
+    text = json.dumps({"process": 3, "host": "n1", "since": "2026-01-01 00:00:00", "user": "me", "job": "7"})
+    assert str(Holder.read(text)) == "process 3 on n1 (job 7, user me, since 2026-01-01 00:00:00)"
