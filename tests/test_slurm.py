@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import tree
+from tests.commands.test_arrays import results
+from tests.conftest import Bccli, tree
 from tests.library import Library, bccli_in
 from tests.slurm_cluster import Cluster, running, why_not
 
@@ -217,3 +218,63 @@ class TestPrepare(OnSlurm):
         end_well(at, job)
         assert "were ready from an earlier start" in at.logs()
         assert tree(tmp_path / "data") == tree(whole)
+
+
+STUDY = {
+    "TASKS": "2",
+    "PREPARE": "--count 48 --patients 12 --size 32x32 --ratios 1/1/1",
+    "AUGMENT": "--policy flips",
+    "TRAIN": "--backbone cnn-15 --backbone mobilenet-0.25 --weights none --epochs 2 --batch-size 8",
+    "FINETUNE": "--blocks 1 --epochs 1 --batch-size 8",
+}
+"""What submit-all.sh is told, small."""
+
+
+def study(name: str) -> list[str]:
+    """The options of one stage."""
+    return STUDY[name].split()
+
+
+def make_study(bccli: Bccli, out: Path) -> None:
+    """The commands of the study one after the other in this process."""
+    bccli("prepare", *PHANTOM, out / "data", *study("PREPARE"))
+    bccli("augment", out / "data", out / "augmented", *study("AUGMENT"))
+    bccli("train", out / "augmented", out / "trained", *study("TRAIN"))
+    bccli("finetune", out / "trained", out / "tuned", *study("FINETUNE"))
+
+
+FOLDED = "--epochs", 1, "--batch-size", 8, "--seeds", 2, "--fold", "all"
+
+
+class TestRuns(OnSlurm):
+    """Jobs that train, against one process that does the same."""
+
+    @pytest.mark.pictures
+    @pytest.mark.exports
+    def test_a_study_is_that_of_one_process(self, at: Cluster, bccli: Bccli, tmp_path: Path) -> None:
+        at.environment.update(STUDY, RESULTS="study")
+        lines = [line.split() for line in at.run("bash", SLURM / "submit-all.sh").splitlines()]
+        make_study(bccli, whole := tmp_path / "whole")
+        end_well(at, *(job for _, job in lines))
+        assert [name for name, _ in lines] == [
+            "prepare", "augment", "sweep", "collect", "finetune", "collect",
+        ]  # fmt: skip
+        for name in ("data", "augmented"):
+            assert tree(tmp_path / "study" / name) == tree(whole / name)
+        for name in ("trained", "tuned"):
+            assert results(tmp_path / "study" / name) == results(whole / name)
+
+    def test_folds_of_two_seeds_survive_a_killed_task(
+        self, at: Cluster, bccli: Bccli, tmp_path: Path
+    ) -> None:
+        bccli("prepare", *PHANTOM, tmp_path / "data", "--count", 24, "--size", "32x32", "--folds", 3)
+        command = ["--array=1-2", job_of("folds"), "data", "runs", *FOLDED[:-2]]
+        job = at.submit(*command)
+        at.wait_for(lambda: "shard 1/2: " in at.logs(), "the first task's first fold")
+        kill(at, job)
+        bccli("train", tmp_path / "data", tmp_path / "whole", *FOLDED)
+        at.end(job)
+        assert "CANCELLED" in at.states(job)
+        end_well(at, at.submit(*command))
+        end_well(at, at.submit(job_of("collect"), "train", "data", "runs", *FOLDED))
+        assert results(tmp_path / "runs") == results(tmp_path / "whole")
