@@ -28,15 +28,16 @@ from tests.sentences import refused
 
 QUICK = *FROZEN[:-4], "--epochs", 1, "--lr", 0.01
 ALL, ONE = ("--fold", "all"), ("--shard", "1/2")
+TWO_CLASSIFIERS = "--classifier", "svm", "--classifier", "logistic"
 SWEEPS = {
     "grid": ("train", "data", "OUT", *QUICK, "--seeds", 2, *ALL),
-    "classifiers": ("train", "data", "OUT", *QUICK, "--classifier", "svm", "--classifier", "logistic", *ALL),
-    "layers": ("finetune", "run", "OUT", "--from-layer", 34, "--from-layer", 36, "--epochs", 1, *ALL),
+    "classifiers": ("train", "data", "OUT", *FROZEN[:-4], *TWO_CLASSIFIERS, *ALL),
+    "layers": ("finetune", "run", "OUT", "--from-layer", 30, "--from-layer", 34, "--epochs", 1, *ALL),
     "trees": ("hierarchy", "data", "OUT", *QUICK, *TREE, "--seeds", 2, *ALL),
 }  # fmt: skip
 UNITS = {"run": 3, "tuned": 3, "tree": 6, "fused": 3, "grid": 6, "classifiers": 6, "layers": 6, "trees": 12}
-SLOW = {"tuned", "fused", "tree", "layers", "trees", "classifiers"}
-WAYS = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in UNITS]
+MARKS = {"run": (), "grid": (), "tree": (pytest.mark.slow,), "layers": (pytest.mark.slow,)}
+WAYS = [pytest.param(name, marks=MARKS.get(name, (pytest.mark.full,))) for name in UNITS]
 
 
 @pytest.fixture
@@ -95,7 +96,8 @@ def test_one_task_alone_makes_all_that_the_others_do_not(
 
 
 @pytest.mark.parametrize(
-    "name", ["run", *(pytest.param(name, marks=pytest.mark.slow) for name in ("grid", "trees"))]
+    "name",
+    ["run", pytest.param("grid", marks=pytest.mark.slow), pytest.param("trees", marks=pytest.mark.full)],
 )
 def test_who_ends_before_the_others_prints_nothing_and_the_last_one_all(
     bccli: Bccli, place: Place, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
@@ -203,7 +205,7 @@ def test_more_epochs_go_on_with_what_an_array_made(bccli: Bccli, place: Place, t
         ("run", ()),
         *(
             pytest.param(name, shard, marks=pytest.mark.slow)
-            for name, shard in (("run", ONE), ("tree", ()), ("tree", ONE), ("grid", ()), ("grid", ONE))
+            for name, shard in (("run", ONE), ("tree", ()), ("grid", ONE))
         ),
     ],
 )
@@ -259,14 +261,14 @@ class Task:
 
 @pytest.mark.slow
 def test_four_tasks_make_what_one_makes_and_each_feature_once(place: Place, tmp_path: Path) -> None:
-    """Frozen features of one backbone, which all folds and seeds need."""
+    """Frozen features, which all folds of a seed need: its random weights are their own."""
     out, cache = tmp_path / "grid", tmp_path / "cache"
     words = *words_of(place, "grid", out), "--cache", cache
     tasks = [Task(words, f"{number}/4", tmp_path / f"{number}.log") for number in range(1, 5)]
     printed = [task.output() for task in tasks]
     assert sorted(map(bool, printed)) == [False, False, False, True]
     assert results(out) == results(place("grid"))
-    assert stored_features(cache) == len({sample.sha256 for sample in load_dataset(place("data")).samples})
+    assert stored_features(cache) == 2 * len({one.sha256 for one in load_dataset(place("data")).samples})
 
 
 def stored_features(cache: Path) -> int:

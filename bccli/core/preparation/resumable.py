@@ -43,6 +43,7 @@ from bccli.core.preparation.shards import (
 from bccli.core.progress import Watcher
 from bccli.core.runs.locks import locked, refuse_readers
 from bccli.core.runs.shard import WHOLE, Shard
+from bccli.core.runs.starts import counted, progressed
 
 _FOLDERS = (IMAGES_FOLDER, MASKS_FOLDER)
 """The folders of a prepared dataset."""
@@ -231,7 +232,9 @@ def _work(making: Making, preparation: dict[str, Any]) -> None:
     size, images, shard = making.size, making.images, making.shard
     total = sum(min(size, images - size * chunk) for chunk in range(making.chunks) if shard.has(chunk))
     reused = 0
+    starts = making.out / JOURNALS_FOLDER / f"starts-{shard.number}-of-{shard.count}"
     with (
+        counted(starts, making.out),
         interruption.deferred(),
         making.watcher.track(total, "images") as advance,
         closing(making.work_on(preparation)) as results,
@@ -239,6 +242,8 @@ def _work(making: Making, preparation: dict[str, Any]) -> None:
         for done, before in results:
             advance(done)
             reused += before
+            if done > before:
+                progressed()
             interruption.stop_if_requested()
     if reused:
         making.watcher.note(f"{reused} of {total} images were ready from an earlier start")

@@ -34,6 +34,7 @@ from bccli.core.imaging.hashes import grey_image, is_blank, pixel_hash
 from bccli.core.imaging.likeness import SIDE, WINDOWS, probe_hashes, small_grey
 from bccli.core.progress import Watcher
 from bccli.core.runs.shard import Shard
+from bccli.core.runs.starts import counted, progressed
 from bccli.core.workers import in_order
 
 _PER_CHUNK = 64
@@ -78,7 +79,9 @@ def hash_images(work: Pass, shard: Shard, workers: int, watcher: Watcher) -> Ima
     """Hash the images that have no stored hash; unreadable ones get none. Raises Stopped after a signal."""
     work.folder.mkdir(parents=True, exist_ok=True)
     names: dict[int, str] = {}
+    known, starts = set(os.listdir(work.folder)), f"starts-{shard.number}-of-{shard.count}"
     with (
+        counted(work.folder / starts, work.source),
         interruption.deferred(),
         watcher.track(work.count, "images looked at for copies") as advance,
         closing(in_order(_hash_chunk, _jobs(work, shard), workers)) as results,
@@ -86,6 +89,8 @@ def hash_images(work: Pass, shard: Shard, workers: int, watcher: Watcher) -> Ima
         for number, name, count in results:
             names[number] = name
             advance(count)
+            if name not in known:
+                progressed()
             interruption.stop_if_requested()
     return _read(work.folder, [names[number] for number in sorted(names)])
 
