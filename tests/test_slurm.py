@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.test_arrays import results
-from tests.conftest import Bccli, tree
+from tests.conftest import Bccli, read_rows, tree
 from tests.library import Library, bccli_in
 from tests.slurm_cluster import Cluster, running, why_not
 
@@ -64,6 +64,7 @@ def test_a_dry_run_prints_the_chain_and_writes_nothing(tmp_path: Path) -> None:
     assert r"my\ slides" in lines[-1]
     assert not list(tmp_path.iterdir())
     assert len(submit_all("--dry-run", RESULTS=results)) == 3
+    assert len(submit_all("--dry-run", RESULTS=results, TASKS="1")) == 2
 
 
 # --- on a Slurm ------------------------------------------------------------------------------------
@@ -252,17 +253,24 @@ class TestRuns(OnSlurm):
     @pytest.mark.pictures
     @pytest.mark.exports
     def test_a_study_is_that_of_one_process(self, at: Cluster, bccli: Bccli, tmp_path: Path) -> None:
-        at.environment.update(STUDY, RESULTS="study")
+        out, whole = tmp_path / "study", tmp_path / "whole"
+        images = str(out / "augmented" / "images")
+        at.environment.update(STUDY, RESULTS=str(out), INPUTS=images)
         lines = [line.split() for line in at.run("bash", SLURM / "submit-all.sh").splitlines()]
-        make_study(bccli, whole := tmp_path / "whole")
+        make_study(bccli, whole)
         end_well(at, *(job for _, job in lines))
         assert [name for name, _ in lines] == [
-            "prepare", "augment", "sweep", "collect", "finetune", "collect",
+            "prepare", "augment", "sweep", "collect", "finetune", "collect", "predict",
         ]  # fmt: skip
         for name in ("data", "augmented"):
-            assert tree(tmp_path / "study" / name) == tree(whole / name)
+            assert tree(out / name) == tree(whole / name)
         for name in ("trained", "tuned"):
-            assert results(tmp_path / "study" / name) == results(whole / name)
+            assert results(out / name) == results(whole / name)
+        (chosen,) = (
+            row["name"] for row in read_rows(out / "tuned" / "leaderboard.csv") if row["chosen"] == "True"
+        )
+        bccli("predict", whole / "tuned" / chosen, images, "--output", whole / "labels.csv")
+        assert (out / "labels.csv").read_bytes() == (whole / "labels.csv").read_bytes()
 
     def test_folds_of_two_seeds_survive_a_killed_task(
         self, at: Cluster, bccli: Bccli, tmp_path: Path
@@ -278,3 +286,18 @@ class TestRuns(OnSlurm):
         end_well(at, at.submit(*command))
         end_well(at, at.submit(job_of("collect"), "train", "data", "runs", *FOLDED))
         assert results(tmp_path / "runs") == results(tmp_path / "whole")
+
+    @pytest.mark.full
+    def test_five_real_time_limits_change_nothing(self, at: Cluster, bccli: Bccli, tmp_path: Path) -> None:
+        """Jobs of a minute each, the shortest that Slurm has, with more epochs until five were not enough."""
+        bccli("prepare", *PHANTOM, tmp_path / "data", "--count", 240, "--size", "48x48")
+        stops, epochs = 0, 32
+        while stops < 5:
+            epochs *= 2
+            command = "train", "data", "run", "--epochs", epochs, "--batch-size", 8, "--dropout", 0.3
+            job = at.submit("--time=1", "--signal=TERM@20", job_of("collect"), *command)
+            end_well(at, job)
+            stops += int(at.tasks(job)[0]["Restarts"])
+        assert at.logs().count("stopped by SIGTERM") == stops
+        bccli("train", tmp_path / "data", tmp_path / "whole", *command[3:])
+        assert results(tmp_path / "run") == results(tmp_path / "whole")

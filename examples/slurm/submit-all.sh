@@ -12,7 +12,7 @@
 : "${FOLDS=}" # cross-validation with so many folds; none: train, val and test
 : "${FINETUNE=}" # options of bccli finetune, such as --blocks 2; none: no fine-tuning
 : "${INPUTS=}" # images to label at the end; none: no labels
-: "${TASKS=4}" # tasks of each array, TASKS/FOLDS and so on
+: "${TASKS=4}" # tasks of each array; with 1, and for a single network, collect trains without an array
 : "${TRAINING_JOBS=}" # options of sbatch for training: --gres=gpu:1 --time=1-0
 # Slurm's own variables hold for every job: SBATCH_ACCOUNT, SBATCH_PARTITION, SBATCH_QOS and so on.
 set -euo pipefail
@@ -42,8 +42,11 @@ submit() {
 
 # train FILE COMMAND DATA RUN OPTION…: an array and, whatever becomes of its tasks, what finishes their work.
 train() {
-  submit "$after" "$TRAINING_JOBS" "$1" "${@:3}"
-  submit "$after,afterany:$job" "$TRAINING_JOBS" collect "${@:2}"
+  if [ "$TASKS" -gt 1 ]; then
+    submit "$after" "$TRAINING_JOBS" "$1" "${@:3}"
+    after=$after,afterany:$job
+  fi
+  submit "$after" "$TRAINING_JOBS" collect "${@:2}"
   after=afterok:$job
 }
 
