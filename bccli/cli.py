@@ -57,7 +57,7 @@ class BccliGroup(click.Group):
                 code = self._run(args, prog_name or "bccli", extra, console)
         except Stopped as error:
             if not interruption.insisted():  # it came before anything ran; else the end was being told
-                console.note(str(error))
+                _tell(console, error)
             code = error.exit_code
         sys.exit(code)
 
@@ -77,7 +77,7 @@ class BccliGroup(click.Group):
         except BrokenPipeError:
             return _closed_pipe()
         except Stopped as error:
-            console.note(str(error))
+            _tell(console, error)
             return error.exit_code
         except BccliError as error:
             console.error(str(error))
@@ -88,7 +88,7 @@ class BccliGroup(click.Group):
             try:
                 interruption.stop_if_requested()  # a signal's exception, garbled by what it hit
             except Stopped as stopped:
-                console.note(str(stopped))
+                _tell(console, stopped)
                 return stopped.exit_code
             return _unforeseen(error, console)
         return result if isinstance(result, int) else 0
@@ -106,6 +106,12 @@ class BccliGroup(click.Group):
         if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
             raise click.UsageError(f"no such command {name!r}{nearest(name, self.commands)}", ctx)
         return super().resolve_command(ctx, args)
+
+
+def _tell(console: Console, stopped: Stopped) -> None:
+    """Say that a wish was granted, or what is wrong where the next start would come to the same end."""
+    asked = stopped.exit_code in (interruption.STOPPED, *interruption.EXIT_CODES.values())
+    (console.note if asked else console.error)(str(stopped))
 
 
 def _closed_pipe() -> int:

@@ -954,6 +954,56 @@ def test_predict_continues_what_was_written(start: Start, finished: Path, tmp_pa
         assert not list(tmp_path.glob(f"*{output.name}.[pls]*"))
 
 
+@pytest.mark.parametrize("stops", [pytest.param(3), pytest.param(20, marks=pytest.mark.slow)])
+def test_predict_is_shared_by_tasks_that_are_killed(
+    start: Start, finished: Path, tmp_path: Path, stops: int
+) -> None:
+    """One of three, whichever, is killed or stopped behind a random number of blocks, and begins again."""
+    rng, hits, rounds, images = random.Random(stops), 0, 0, tmp_path / "images"
+    for number in range(400):
+        save(images / f"{number}.png", draw(number % 2, number))
+    (images / "bad.png").write_text("no image")
+    command = "predict", finished, images, "--workers", 2, "--output"
+    start(*command, tmp_path / "whole").end(4)
+    while hits < stops:
+        rounds += 1
+        assert rounds <= 2 * stops, f"only {hits} of {stops} stops came before the end"
+        output, wanted = tmp_path / f"labels{rounds}", 0
+        parts = output.with_name(f"{output.name}.parts")
+        tasks = [start(*command, output, "--shard", f"{number}/3") for number in (1, 2, 3)]
+        while hits < stops:
+            wanted, victim = wanted + rng.randint(0, 8), rng.randrange(3)
+            if not tasks[victim].wait_for(lambda parts=parts, wanted=wanted: blocks_of(parts) >= wanted):
+                break
+            number = (signal.SIGTERM, signal.SIGKILL)[hits % 2]
+            tasks[victim].process.send_signal(number)
+            code = tasks[victim].process.wait(LONG)
+            if code not in (75, -number):
+                break
+            hits += 1
+            tasks[victim] = start(*command, output, "--shard", f"{victim + 1}/3")
+        for task in tasks:
+            task.end(0 if task.process.wait(LONG) == 0 else 4)
+        said = start(*command, output).end(4)
+        assert "nothing to do" in said or hits
+        assert output.read_bytes() == (tmp_path / "whole").read_bytes()
+        assert made_of(output) == made_of(tmp_path / "whole")
+        assert {path.name for path in tmp_path.glob(f"*{output.name}*")} == {
+            output.name,
+            f".{output.name}.made",
+        }
+
+
+def blocks_of(parts: Path) -> int:
+    """How many blocks of images are done."""
+    return sum(1 for path in parts.glob("*.rows"))
+
+
+def made_of(output: Path) -> bytes:
+    """What an output file was made of."""
+    return output.with_name(f".{output.name}.made").read_bytes()
+
+
 # --- the same command again ------------------------------------------------------------------------
 
 

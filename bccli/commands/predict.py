@@ -2,9 +2,10 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BufferedReader
 from itertools import chain, islice
 from pathlib import Path
@@ -16,13 +17,16 @@ from bccli import __version__
 from bccli.core.cores import available_cores
 from bccli.core.errors import DataError, UsageError
 from bccli.options import common as options
-from bccli.options import path_types
+from bccli.options import path_types, sharing
 from bccli.terminal import console
 
 
 @dataclass(frozen=True)
 class _Written:
-    """How many rows there are, how many of them have an error, and how many were made now in so long."""
+    """How many rows there are, how many of them have an error, and how many were made now in so long.
+
+    There are none at all where it is left to another task to write them.
+    """
 
     errors: int
     total: int
@@ -68,6 +72,8 @@ class _Written:
     "--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Images per step."
 )
 @options.workers
+@options.shard
+@sharing.waiting("writes FILE")
 @click.option("--null/--no-null", help="Paths on standard input end with NUL, not with a line.")
 @options.skip_bad
 @click.option("--overwrite/--no-overwrite", help="Replace the file that --output names, whatever it holds.")
@@ -77,29 +83,34 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
 
     INPUT is an image, a folder (with all below it), or - for paths on standard input. Raw images get
     exactly the preparation that the run was trained on. An image that cannot be read is a row with its
-    error. With --output, the same command again continues what was interrupted.
+    error. With --output FILE, the same command again continues what was interrupted, and with --shard
+    several tasks answer together: the last to end writes FILE and has the exit code for all inputs, the
+    others end with 0.
     """
     from bccli.core.imaging.remarks import Remarks
     from bccli.core.prediction.image_paths import LeftOut
 
     output, runs, remarks, left_out = settings["output"], (run, *settings["ensemble"]), Remarks(), LeftOut()
-    _check(inputs, output)
+    _check(inputs, settings)
     first, images = _find(inputs, left_out, null=settings["null"])
-    file = _output_file(runs, settings)
+    file = _output_file(screen, runs, settings)
     if file and (errors := file.errors_if_complete(images)) is not None:
         screen.note(f"{output} is complete; nothing to do")
         return _ended(screen, errors, 0, settings)
     with file.held() if file else nullcontext():
         predictor = _with_masks(screen, _load(screen, runs, len(first), settings), run, settings["mask_dir"])
-        rest = file.rest(images) if file else images
+        if file:
+            file.look(images)
         _announce(screen, predictor, runs, file, output)
-        written = _write(predictor, rest, remarks, file, settings)
+        written = _write(predictor, images, remarks, file, settings)
     if len(first) > 1 and written.fresh:
         what = "patches" if predictor.by_patch else "images"
         screen.note(
             f"{written.fresh} {what} in {written.seconds:.2f} s "
             f"({written.fresh / written.seconds:.0f} a second)"
         )
+    if not written.total:
+        return 0
     for sentence in (*_remarks_of(predictor, remarks), *left_out.sentences()):
         screen.warn(sentence)
     return _ended(screen, written.errors, written.total, settings)
@@ -126,20 +137,35 @@ def _ended(screen: console.Console, errors: int, total: int, settings: dict[str,
     return 4 if errors and not settings["skip_bad"] else 0
 
 
-def _output_file(runs: tuple[Path, ...], settings: dict[str, Any]) -> Any:
-    """The file that is continued; None for stdout, and for what is no regular file, such as a pipe."""
-    output, format = settings["output"], settings["format"]
-    if str(output) == "-" or (output.exists() and not output.is_file()):
+def _output_file(screen: console.Console, runs: tuple[Path, ...], settings: dict[str, Any]) -> Any:
+    """The file that is continued, by this command alone or by several tasks; None for stdout, and for what is
+    no regular file, such as a pipe."""
+    if not _is_file(settings["output"]):
         return None
-    from bccli.core.prediction.output_file import OutputFile, Question
+    from bccli.core.prediction.output_file import OutputFile
+    from bccli.core.prediction.question import Question
     from bccli.core.runs.run_folder import load_run
 
+    sharing.share(screen, settings)
     for run in runs:
         load_run(run)
-    options = {name: settings[name] for name in ("top", "tta", "level")}
+    options, format = {name: settings[name] for name in ("top", "tta", "level")}, settings["format"]
     masks = settings["mask_dir"] and str(settings["mask_dir"])
     question = Question.about(runs, **options, mask_dir=masks, format="csv" if format == "auto" else format)
-    return OutputFile(output, question, settings["batch_size"], settings["overwrite"])
+    file = OutputFile(settings["output"], question, settings["batch_size"], settings["overwrite"])
+    return _shared(screen, file, settings) if settings["shard"] or file.plan.exists() else file
+
+
+def _is_file(output: Path) -> bool:
+    return str(output) != "-" and (output.is_file() or not output.exists())
+
+
+def _shared(screen: console.Console, file: Any, settings: dict[str, Any]) -> Any:
+    """The file that several tasks write: this is one of them, or collects what they have left."""
+    from bccli.core.prediction.shared_output import SharedOutput
+    from bccli.core.runs.shard import Shard
+
+    return SharedOutput(file, Shard(*settings["shard"]) if settings["shard"] else None, screen)
 
 
 def _write(
@@ -148,30 +174,35 @@ def _write(
     """Answer for the images and write all rows, of an output file those that it has kept, too."""
     from bccli.core.prediction.file_predictions import remarked, rows_of_images
 
-    began, workers = time.monotonic(), settings["workers"] or available_cores()
-    answers = rows_of_images(predictor, images, top=settings["top"], workers=workers)
-    fresh = file.append(answers) if file else 0
-    seconds = time.monotonic() - began
-    entries = remarked(file.entries() if file else answers, remarks)
-    counted = console.Counted(row for entry in entries for row in entry.rows)
+    workers = settings["workers"] or available_cores()
+    answers = partial(rows_of_images, predictor, top=settings["top"], workers=workers)
+    times, counted = [time.monotonic()], console.Counted(())
 
-    def write() -> int:
+    def write(entries: Iterable[Any]) -> int:
+        nonlocal counted
+        times.append(time.monotonic())
+        counted = console.Counted(row for entry in remarked(entries, remarks) for row in entry.rows)
         format, output = settings["format"], settings["output"]
         console.write_predictions(counted, predictor.classes, format, output, positive=predictor.positive)
         return counted.errors
 
     if file:
-        file.finish(write)
-        return _Written(counted.errors, counted.total, fresh, seconds)
-    write()
-    return _Written(counted.errors, counted.total, counted.total, time.monotonic() - began)
+        file.work(answers, write)
+        answered = times[1] if len(times) > 1 else time.monotonic()
+        return _Written(counted.errors, counted.total, file.fresh, answered - times[0])
+    write(answers(images))
+    return _Written(counted.errors, counted.total, counted.total, time.monotonic() - times[0])
 
 
-def _check(inputs: tuple[str, ...], output: Path) -> None:
+def _check(inputs: tuple[str, ...], settings: dict[str, Any]) -> None:
+    output = settings["output"]
     if inputs.count("-") > 1:
         raise UsageError("standard input (-) can be named only once")
     if not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
+    if settings["shard"] and not _is_file(output):
+        raise UsageError("--shard needs --output FILE, which all tasks write together; add it")
+    options.refuse_overwriting_shards(settings)
 
 
 def _find(inputs: tuple[str, ...], left_out: Any, *, null: bool) -> tuple[list[str], Iterator[str]]:

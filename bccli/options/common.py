@@ -80,7 +80,7 @@ def refuse_overwriting_shards(settings: Mapping[str, Any]) -> None:
     """Raises UsageError for a shard that would begin by clearing what the others have done."""
     if settings["shard"] and settings["overwrite"]:
         raise UsageError(
-            "--shard: a shard that starts late would undo the others with --overwrite; remove OUT"
+            "--shard: a shard that starts late would undo the others with --overwrite; remove what is there"
         )
 
 

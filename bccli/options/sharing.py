@@ -5,17 +5,24 @@ from typing import Any
 
 import click
 
+from bccli.options.common import Decorator
 from bccli.options.value_types import FiniteType
 from bccli.terminal.console import Console
 
-wait = click.option(
-    "--wait",
-    type=FiniteType(0),
-    metavar="MINUTES",
-    default=0,
-    show_default=True,
-    help="Wait so long for another process that works in RUN, or that makes DATA.",
-)
+
+def waiting(whom: str) -> Decorator[Any]:
+    """`--wait`, for whoever works at what a command needs."""
+    return click.option(
+        "--wait",
+        type=FiniteType(0),
+        metavar="MINUTES",
+        default=0,
+        show_default=True,
+        help=f"Wait so long for another process that {whom}.",
+    )
+
+
+wait = waiting("works in RUN, or that makes DATA")
 
 
 def share(screen: Console, settings: dict[str, Any], *read: Path | None) -> None:

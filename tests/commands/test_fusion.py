@@ -385,6 +385,13 @@ def test_predict_by_patch_of_a_patch_run(bccli: Bccli, place: Path) -> None:
     )
 
 
+def test_shards_answer_by_patch_as_one_command(bccli: Bccli, place: Path, tmp_path: Path) -> None:
+    command = "predict", place / "patches", place / "raw", "--level", "patch", "--output"
+    bccli(*command, tmp_path / "whole")
+    bccli(*command, tmp_path / "shared", "--shard", "2/2")
+    assert (tmp_path / "shared").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
 def test_bad_images_are_rows(bccli: Bccli, fused: Path, place: Path, tmp_path: Path) -> None:
     """One that is smaller than a patch, one with fewer patches than those of train, one with more."""
     small = save(tmp_path / "small.png", draw(0, 0, (10, 10)))

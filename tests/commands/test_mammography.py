@@ -972,6 +972,16 @@ def test_an_output_file_knows_whose_masks_it_rests_on(
     refused(bccli(*command, tmp_path / "masks", exit=3), str(output), f"mask-dir {masks}, now", "--overwrite")
 
 
+def test_shards_use_masks_as_one_command_does(
+    bccli: Bccli, region_run: dict[str, Any], tmp_path: Path
+) -> None:
+    films, masks = region_run["films"], region_run["masks"]
+    command = "predict", region_run["run"], films, "--mask-dir", masks, "--batch-size", 2, "--output"
+    bccli(*command, tmp_path / "whole", exit=None)
+    bccli(*command, tmp_path / "shared", "--shard", "2/2", exit=None)
+    assert (tmp_path / "shared").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
 def test_an_image_without_its_mask_is_a_row_with_its_error(
     bccli: Bccli, region_run: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from bccli.core import interruption
 from bccli.core.preparation import prepare, resumable, source_hashes
 from tests.conftest import PATIENT, Bccli
+from tests.sentences import refused
 
 ENOUGH = "no progress in two starts; ask for more time"
 
@@ -47,7 +48,7 @@ def test_the_second_start_in_vain_asks_for_more_time(
         else:
             patch.setattr(prepare._Work if what == "chunks" else resumable_work(), "work_on", too_short)
         bccli(*words, exit=75)
-        assert ENOUGH in bccli(*words, exit=3).stderr
+        assert ENOUGH in refused(bccli("--quiet", *words, exit=3))
         bccli(*words, exit=75)
     bccli(*words)
     assert json.loads((out / "dataset.json").read_text())

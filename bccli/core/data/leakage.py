@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bccli.core.imaging.close_hashes import closest
+
 NEAR_DUPLICATE_BITS = 4
 """Images whose perceptual hashes differ in at most so many of 64 bits look alike. On real images, copies
 that were resized or saved as JPEG (quality 75) stay within 4 (BreakHis, Mini-DDSM: all; IDC patches of
@@ -194,25 +196,10 @@ def _equal(keys: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> _Pairs:
 
 
 def _close(hashes: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> _Pairs:
-    """Rows inside with a hash outside within NEAR_DUPLICATE_BITS, each with the closest.
-
-    Every row is compared with all: two thirds of a nanosecond per pair, and memory for one row of
-    distances.
-    """
+    """Rows inside with a hash outside within NEAR_DUPLICATE_BITS, each with the closest."""
     rows, others = np.flatnonzero(inside), np.flatnonzero(outside)
-    if not len(others):
-        return _Pairs(others, others)
-    theirs = hashes[others]
-    difference, distance = np.empty_like(theirs), np.empty(len(others), dtype=np.uint8)
-    found = []
-    for row in rows:
-        np.bitwise_xor(theirs, hashes[row], out=difference)
-        np.bitwise_count(difference, out=distance)
-        closest = distance.argmin()
-        if distance[closest] <= NEAR_DUPLICATE_BITS:
-            found.append((row, others[closest]))
-    pairs = np.array(found, dtype=np.int64).reshape(-1, 2)
-    return _Pairs(pairs[:, 0], pairs[:, 1])
+    asked, found = closest(hashes[rows], hashes[others])
+    return _Pairs(rows[asked], others[found])
 
 
 def _families(parents: np.ndarray) -> np.ndarray:

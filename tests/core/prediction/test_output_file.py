@@ -3,8 +3,9 @@
 import json
 import random
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from bccli.core import interruption
 from bccli.core.errors import LockedError, SettingsError, Stopped
 from bccli.core.prediction.image_rows import ImageRows
-from bccli.core.prediction.output_file import OutputFile, Question
+from bccli.core.prediction.output_file import OutputFile
+from bccli.core.prediction.question import Question
 from bccli.core.runs.locks import locked
 
 NAMES = [f"{number}.png" for number in range(10)]
@@ -48,29 +50,32 @@ def stopping(names: Sequence[str], after: int) -> Iterator[ImageRows]:
 def answer(file: OutputFile, *, stop_after: int | None = None) -> list[str]:
     """What one start of `predict` does; returns the images that it answers for."""
     with file.held():
-        rest = list(file.rest(iter(NAMES)))
-        file.append(rows(rest) if stop_after is None else stopping(rest, stop_after))
-        file.finish(lambda: write(file))
-    return rest
+        file.look(iter(NAMES))
+        asked: list[str] = []
+
+        def answers(rest: Iterable[str]) -> Iterator[ImageRows]:
+            asked.extend(rest)
+            return rows(asked) if stop_after is None else stopping(asked, stop_after)
+
+        file.work(answers, partial(write, file))
+    return asked
 
 
-def write(file: OutputFile) -> int:
-    file.path.write_text(
-        "".join(f"{row['path']} {row['p']}\n" for entry in file.entries() for row in entry.rows)
-    )
+def write(file: OutputFile, entries: Iterable[ImageRows]) -> int:
+    file.path.write_text("".join(f"{row['path']} {row['p']}\n" for entry in entries for row in entry.rows))
     return 2
 
 
 def begin(file: OutputFile) -> None:
     """What a start does before its first answer."""
     if file.errors_if_complete(NAMES) is None:
-        list(file.rest(NAMES))
+        list(file.part.rest(NAMES))
 
 
 def answer_and_stop(file: OutputFile) -> None:
     """A start that ends between the file and what it says of it."""
     with file.held():
-        file.append(rows(list(file.rest(NAMES))))
+        file.part.append(rows(list(file.part.rest(NAMES))))
         file.path.write_text("whole")
         interruption.request(signal.SIGTERM)
 
@@ -134,9 +139,9 @@ def test_whatever_of_a_line_is_there_after_a_kill(file: OutputFile, tmp_path: Pa
 def test_rows_of_other_images_are_refused(file: OutputFile, images: list[str], words: str) -> None:
     stopped(file, 6)
     with pytest.raises(SettingsError) as caught, file.held():
-        list(file.rest(images))
+        list(file.part.rest(images))
     assert words in str(caught.value)
-    assert len(list(file.entries())) == 6
+    assert len(list(file.part.entries())) == 6
 
 
 @pytest.mark.parametrize(
@@ -201,7 +206,7 @@ def test_an_image_that_has_changed_is_answered_again(
 def test_a_part_of_somebody_else_is_refused(file: OutputFile, content: str) -> None:
     file.unfinished.write_text(content)
     with pytest.raises(SettingsError, match=r"labels\.csv\.part: was not made by bccli predict"), file.held():
-        list(file.rest(NAMES))
+        list(file.part.rest(NAMES))
     assert file.unfinished.read_text() == content
 
 
