@@ -14,7 +14,7 @@ from pathlib import Path
 
 PROGRAMS = "munged", "slurmctld", "slurmd", "sbatch"
 NODES = "n1", "n2"
-PATIENCE = 300
+PATIENCE = 1200
 """After so many seconds without the event that is waited for, a test gives up."""
 
 _DAEMONS = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
