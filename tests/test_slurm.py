@@ -5,6 +5,7 @@ on, but for the one that is marked `full`.
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bccli.cli import cli
 from tests.commands.test_arrays import results
 from tests.conftest import Bccli, read_rows, tree
 from tests.library import Library, bccli_in
@@ -41,6 +43,24 @@ def test_every_job_goes_back_into_the_queue_for_75_alone(script: Path) -> None:
     assert array == ('--shard "auto/$SLURM_ARRAY_TASK_COUNT"' in text)
     for option in ("--requeue", "--open-mode=append", "--signal=TERM@120", f"--job-name=bccli-{script.stem}"):
         assert f"\n#SBATCH {option}\n" in text
+
+
+COMMANDS = {"sweep": "train", "folds": "train"}
+"""Of jobs that are not called as their command is; that of `collect` is its first word."""
+
+
+@pytest.mark.parametrize("page", [SLURM / "README.md", *SCRIPTS], ids=lambda path: path.stem)
+def test_examples_have_options_of_their_commands(page: Path) -> None:
+    examples = re.findall(r"sbatch [^`\n|]*?(\w+)\.sbatch ([^`\n…]+)", page.read_text("utf-8"))
+    assert {name for name, _ in examples} >= {
+        path.stem for path in SCRIPTS if page in (path, page.parent / "README.md")
+    }
+    for name, words in examples:
+        command = words.split()[0] if name == "collect" else COMMANDS.get(name, name)
+        known = {
+            option for one in cli.commands[command].params for option in (*one.opts, *one.secondary_opts)
+        }
+        assert {word for word in words.split() if word.startswith("--")} <= known, words
 
 
 def submit_all(*args: str, **variables: str) -> list[str]:
