@@ -324,5 +324,5 @@ class TestRuns(OnSlurm):
             stops += int(at.tasks(job)[0]["Restarts"])
             epochs *= 2 if stops < 5 and codes[-1] == "0:0" else 1
         assert at.logs().count("stopped by SIGTERM") == stops
-        bccli("train", tmp_path / "data", tmp_path / "whole", *command[3:])
-        assert results(tmp_path / "run") == results(tmp_path / "whole")
+        bccli("train", tmp_path / "data", tmp_path / "whole" / "run", *command[3:])
+        assert results(tmp_path / "run") == results(tmp_path / "whole" / "run")
