@@ -24,6 +24,7 @@ from bccli.core.catalog import nearest
 from bccli.core.errors import BccliError, Stopped
 from bccli.recipes import spelling
 from bccli.terminal.console import Console
+from bccli.terminal.visible import message
 
 _MOMENT = 0.02
 """Seconds after which a signal is repeated whose exception was lost."""
@@ -171,10 +172,11 @@ def _unforeseen(error: Exception, console: Console) -> int:
     if console.verbose:
         import traceback
 
-        traceback.print_exc()
+        for line in traceback.format_exc().splitlines():
+            print(message(line), file=sys.stderr)
     hint = "" if console.verbose else "; run it with bccli -v … to see where"
-    message = next(iter(str(error).splitlines()), "")
-    console.error(f"unexpected {type(error).__name__}: {message}{hint}")
+    reason = message(next(iter(str(error).splitlines()), ""))[:300]
+    console.error(f"unexpected {type(error).__name__}: {reason}{hint}")
     return 1
 
 

@@ -98,7 +98,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
         screen.note(f"{output} is complete; nothing to do")
         return _ended(screen, errors, 0, settings)
     with file.held() if file else nullcontext():
-        predictor = _with_masks(screen, _load(screen, runs, len(first), settings), run, settings["mask_dir"])
+        predictor = _load(screen, runs, len(first), settings)
         if file:
             file.look(images)
         _announce(screen, predictor, runs, file, output)
@@ -221,7 +221,7 @@ def _find(inputs: tuple[str, ...], left_out: Any, *, null: bool) -> tuple[list[s
 
 def _load(screen: console.Console, runs: tuple[Path, ...], count: int, settings: dict[str, Any]) -> Any:
     """The predictor of the runs; `count` is 1 where there is only one image."""
-    from bccli.core.prediction.predictor import load_predictor
+    from bccli.core.prediction.predictor import load_predictor, with_masks
 
     predictor = load_predictor(
         runs,
@@ -231,7 +231,8 @@ def _load(screen: console.Console, runs: tuple[Path, ...], count: int, settings:
         verbose=screen.verbose,
         watcher=screen,
     )
-    return replace(predictor, tta=settings["tta"], step=settings["batch_size"])
+    predictor = replace(predictor, tta=settings["tta"], step=settings["batch_size"])
+    return with_masks(predictor, runs[0], settings["mask_dir"], screen)
 
 
 def _remarks_of(predictor: Any, remarks: Any) -> Iterator[str]:
@@ -242,25 +243,6 @@ def _remarks_of(predictor: Any, remarks: Any) -> Iterator[str]:
         yield f"{remarks}; look at their labels"
     if predictor.masks and (scaled := predictor.masks.scaled):
         yield Remark("mask_scaled", len(scaled), scaled[:3]).sentence()
-
-
-def _with_masks(screen: console.Console, predictor: Any, run: Path, folder: Path | None) -> Any:
-    """The predictor with the masks that it needs."""
-    from bccli.core.prediction.masks import Masks
-
-    if not predictor.needs_masks:
-        if folder:
-            screen.warn(f"{run} was trained without masks; --mask-dir is not used")
-        return predictor
-    if folder is None and predictor.finds_regions:
-        screen.note(f"{run} classifies regions of images; it looks for them, as no --mask-dir shows them")
-        return predictor
-    if folder is None:
-        raise UsageError(
-            f"{run}: was trained on regions that masks mark, and an image alone does not show them; "
-            "add --mask-dir DIR with a mask of the same name for each image"
-        )
-    return replace(predictor, masks=Masks(folder, contours=predictor.contours))
 
 
 def _names(inputs: tuple[str, ...], null: bool) -> Iterator[str]:

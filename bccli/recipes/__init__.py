@@ -6,8 +6,6 @@ A recipe has one table per command with keys spelled like the options. `[prepare
 `--recipe NAME:STAGE`.
 """
 
-import json
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +14,9 @@ from typing import Any
 import click
 
 from bccli.core.catalog import nearest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from bccli.core.errors import DataError
+from bccli.core.reading.regular_files import explained
+from bccli.core.reading.texts import read_json, read_toml
 
 PAPER = "paper"
 _DESCRIPTION = frozenset({"title", "paper"})
@@ -132,13 +128,15 @@ def load_recipe(name: str) -> Recipe:
     known = {path.stem: path for path in Path(__file__).parent.glob("*.toml")}
     path = known.get(file) or Path(file)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError:
+        content = read_toml(path)
+    except (FileNotFoundError, NotADirectoryError):
         names = ", ".join(sorted(known)) or "none"
         raise click.UsageError(
             f"no recipe {file!r}{nearest(file, known)}; built in: {names}; or name a file"
         ) from None
-    except ValueError as error:
+    except OSError as error:
+        raise click.UsageError(f"recipe {path}: cannot be read, as it {explained(error)}") from None
+    except (ValueError, DataError) as error:
         raise click.UsageError(f"recipe {path}: not valid TOML: {error}") from None
     tables = {key: value for key, value in content.items() if key not in _DESCRIPTION}
     return Recipe(str(path), path.parent, tables, stage or None)
@@ -197,8 +195,8 @@ def _stored_protocol(folder: Any, marker: str) -> str | None:
     """The protocol of a dataset or run by its marker file, None where there is none: the command will say
     so."""
     try:
-        return str(json.loads((Path(str(folder)) / marker).read_text(encoding="utf-8"))["protocol"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(read_json(Path(str(folder)) / marker)["protocol"])
+    except (OSError, ValueError, KeyError, TypeError, DataError):
         return None
 
 

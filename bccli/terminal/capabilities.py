@@ -9,6 +9,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 
+from bccli.terminal.visible import visible
+
 Colour = tuple[str, str]  # as #RRGGBB, and its name where a terminal has only 16 colours
 
 
@@ -30,9 +32,7 @@ class Terminal:
 
     def text(self, value: object) -> str:
         """A value on one line in characters that the stream can show; all others are escaped."""
-        text = str(value)
-        if not text.isprintable():
-            text = "".join(char if char.isprintable() else _escaped(char) for char in text)
+        text = visible(str(value))
         return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
 
     def start(self, text: str, room: int) -> str:
@@ -69,12 +69,6 @@ class Terminal:
 @cache
 def _style(name: str) -> Style:
     return Style(color=name)
-
-
-def _escaped(char: str) -> str:
-    """A character as Python writes it; a byte that was not UTF-8 as that byte."""
-    byte = ord(char) - 0xDC00
-    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else char.encode("unicode_escape").decode()
 
 
 def padded(text: str, room: int) -> str:

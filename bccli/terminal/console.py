@@ -1,7 +1,6 @@
 """Results go to stdout and nothing else does; progress, notes and warnings go to stderr."""
 
 import io
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from bccli.core.files import replacing
+from bccli.core.files import replacing, to_json
 from bccli.core.progress import Watcher
+from bccli.terminal.visible import message, visible
 from bccli.terminal.writers import WRITERS, Rows, write_all
 
 FORMATS = ("auto", "table", "csv", "json")
@@ -48,7 +48,7 @@ class Console(Watcher):
         self._say(f"Error: {text}", silent=False)
 
     def _say(self, text: str, *, silent: bool) -> None:
-        text = text.replace("\n", "\\n")  # only a file's name has a line's end in it
+        text = message(text)
         if self._log:
             self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
             self._log.flush()
@@ -273,7 +273,7 @@ def _show_lines(lines: Iterable[str]) -> None:
 
         width = Terminal(sys.stdout).width
     for line in lines:
-        print(wrapped(line, width) if width else line)
+        print(wrapped(visible(line), width) if width else visible(line))
 
 
 def show_counts(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -319,4 +319,4 @@ def write_figures(
 
 def show_json(value: Any) -> None:
     """Print one JSON value to stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(to_json(value, indent=2))

@@ -4,7 +4,7 @@ A table that is still too wide becomes several, each beginning with the first co
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from rich import box
@@ -12,6 +12,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from bccli.terminal.visible import visible
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,10 @@ class Column:
     name: str
     cells: Sequence[str]
     numeric: bool
+
+    def shown(self) -> "Column":
+        """The same without anything that would steer the terminal."""
+        return replace(self, name=visible(self.name), cells=[visible(cell, "\n") for cell in self.cells])
 
     @property
     def texts(self) -> Iterator[str]:
@@ -61,6 +67,7 @@ def print_table(columns: Sequence[Column], stream: IO[str], title: str = "") -> 
     """Write columns of equal length as a table that the stream has the width for."""
     if not columns:
         return
+    columns, title = [column.shown() for column in columns], visible(title)
     terminal = Console(file=stream)
     with terminal.capture() as shown:  # rich itself would end the program with 1 where the pipe is closed
         for number, (style, group, widths) in enumerate(_laid_out(columns, terminal.width)):

@@ -1,11 +1,12 @@
 """Records as text: a table for the eye, and CSV and JSON that stream, for programs."""
 
 import csv
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any
+
+from bccli.core.files import to_json
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -50,7 +51,7 @@ def _as_json(rows: Rows, stream: IO[str], title: str) -> None:
     flush, before = _flushing(stream), "["
     try:
         for row in rows:
-            text = json.dumps(row, indent=2, ensure_ascii=False).replace("\n", "\n  ")
+            text = to_json(row, indent=2).replace("\n", "\n  ")
             stream.write(f"{before}\n  {text}")
             before = ","
             flush()
@@ -63,7 +64,7 @@ def _as_json(rows: Rows, stream: IO[str], title: str) -> None:
 
 def _as_json_lines(rows: Rows, stream: IO[str], title: str) -> None:
     for row in rows:
-        stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+        stream.write(to_json(row) + "\n")
         stream.flush()
 
 

@@ -191,6 +191,33 @@ def test_other_settings_are_refused_before_anything_is_made(
 
 
 @pytest.mark.slow
+def test_two_arrays_add_members_to_one_sweep(
+    bccli: Bccli, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second has made its members, and completes the sweep, while the first is at work on its own."""
+    out = tmp_path / "grid"
+    words = words_of(place, "grid", out)
+    train, within = network.train_network, []
+
+    def beside(job: Any, run: Any, *args: Any) -> Any:
+        if not within:
+            within.append(run.root)
+            bccli(*words, "--seeds", 1, "--seed", 5, "--shard", "1/2")
+            assert RunInfo.read(out / "run.json").status == "complete"
+        return train(job, run, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network, "train_network", beside)
+        bccli(*words, "--shard", "1/2")
+    rows = read_rows(out / "leaderboard.csv")
+    assert {row["name"] for row in rows} == {"cnn-15-seed0", "cnn-15-seed1", "cnn-15-seed5"}
+    assert {row["status"] for row in rows} == {"complete"}
+    shutil.rmtree(out / "cnn-15-seed5")
+    bccli(*words)
+    assert results(out) == results(place("grid"))
+
+
+@pytest.mark.slow
 def test_more_epochs_go_on_with_what_an_array_made(bccli: Bccli, place: Place, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = words_of(place, "run", out)

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bccli.core.models.graph import layers_in, load_model
+from bccli.core.models.graph import layers_in
 from bccli.core.models.inference_mode import set_batch_norm_momentum
+from bccli.core.models.keras_files import load_model
 from tests.conftest import Bccli
 
 SHORT = "--batch-size", 8

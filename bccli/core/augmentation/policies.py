@@ -5,7 +5,6 @@ imgaug's), its `probability`, and parameters by imgaug's names: [a, b] draws eve
 {choice = [...]} one of a list, anything else is fixed.
 """
 
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +13,9 @@ from typing import Any
 from bccli.core.augmentation import library
 from bccli.core.augmentation.operations import GROUPS, OWN, Parameter
 from bccli.core.catalog import nearest
-from bccli.core.errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from bccli.core.errors import DataError, UsageError
+from bccli.core.reading.regular_files import explained
+from bccli.core.reading.texts import read_toml
 
 _FOLDER = Path(__file__).parent.parent.parent / "policies"
 _TABLES = ("title", "paper", "operations")
@@ -68,12 +64,14 @@ def find_policy(choice: str) -> Policy:
     known = built_in()
     path = known.get(choice) or Path(choice)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError:
+        content = read_toml(path)
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"no policy {choice!r}{nearest(choice, known)}; built in: {', '.join(known)}; or name a TOML file"
         ) from None
-    except ValueError as error:
+    except OSError as error:
+        raise UsageError(f"policy {path}: cannot be read, as it {explained(error)}") from None
+    except (ValueError, DataError) as error:
         raise UsageError(f"policy {path}: not valid TOML: {error}") from None
     return policy_from_json(content, choice)
 

@@ -5,18 +5,19 @@ from them is in float64, and equals what scikit-learn computes (trees to the las
 """
 
 import json
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bccli.core.errors import DataError
 from bccli.core.files import replacing
+from bccli.core.reading.archives import read_arrays
+from bccli.core.reading.json_types import Count, Side, Text, misfit
+from bccli.core.reading.texts import parse_json
 
 FORMAT = 1
 
@@ -188,6 +189,16 @@ MODELS = {
 }  # fmt: skip
 
 
+class _Facts(TypedDict):
+    """What stands beside the arrays."""
+
+    format: int
+    kind: Text
+    classes: Side
+    width: Count
+    settings: Mapping[str, Any]
+
+
 def save_classifier(path: Path, classifier: Classifier) -> None:
     """Write a classifier as one .npz file of plain arrays."""
     facts = {
@@ -205,26 +216,17 @@ def save_classifier(path: Path, classifier: Classifier) -> None:
 def load_classifier(path: Path) -> Classifier:
     """Read what `save_classifier` wrote. Raises DataError where it is missing, damaged or too new."""
     try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-        facts = json.loads(str(arrays.pop("classifier")))
+        arrays = read_arrays(path)
+        facts = parse_json(str(arrays.pop("classifier")).encode())
+        if wrong := misfit(facts, _Facts, "classifier"):
+            raise ValueError(f"{wrong} is of another kind")
         if facts["format"] > FORMAT:
             raise DataError(f"{path}: was made by a newer bccli; update bccli to read it")
         classifier = Classifier(
             facts["kind"], facts["classes"], facts["width"], arrays, facts["settings"]
         )  # fmt: skip
         _check(classifier)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; copy the whole run again") from None
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise DataError(
             f"{path}: is no classifier that bccli can read ({reason}); copy the whole run again"

@@ -16,10 +16,11 @@ from bccli.core.data.split_codes import TRAIN
 from bccli.core.errors import DataError
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models import backend
+from bccli.core.runs.feature_store import StoredFeatures
 from bccli.core.runs.run_folder import CLASSIFIER_FILE, PREDICTIONS_FILE, VOCABULARY_FILE, Run, complete_run
 from bccli.core.training.assembly import ModelCache, build
 from bccli.core.training.design import WORDS, Job
-from bccli.core.training.features import CHUNK, FeatureKey, StoredFeatures, compute_features, compute_vectors
+from bccli.core.training.features import CHUNK, FeatureKey, compute_features, compute_vectors
 from bccli.core.training.live_augmentation import with_augmented_copies
 from bccli.core.training.network import RunContext, feature_key, input_norm
 from bccli.core.training.run_contents import (
@@ -109,7 +110,7 @@ def _build_network(
     keras.utils.set_random_seed(design.schedule.seed)
     norm = input_norm(job, images, split_codes)
     built = build(job, images.size, job.weights, norm, models)
-    key = feature_key(job, images.size, norm, built)
+    key = feature_key(job, images.size, norm, built, run)
 
     def store() -> dict[str, Any]:
         stored = keep_extractor(run.root, built.extractor, images, watcher)

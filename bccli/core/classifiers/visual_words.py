@@ -9,12 +9,10 @@ frequent ones do not drown the others, a row of `fitting.CLASSIFIERS` makes prob
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -24,6 +22,7 @@ from bccli.core.data.image_batches import ImageSource
 from bccli.core.errors import DataError
 from bccli.core.files import replacing
 from bccli.core.imaging.opencv import load_cv2
+from bccli.core.reading.archives import read_arrays
 
 WORDS = 500
 """How many words there are, where there are enough descriptors to learn them from."""
@@ -88,6 +87,11 @@ class Vocabulary:
         return len(self.centres)
 
     @property
+    def batch_size(self) -> int:
+        """So many images are described at a time."""
+        return _BATCH
+
+    @property
     def hash(self) -> str:
         """The hash of the vocabulary: 64 hexadecimal digits."""
         facts = json.dumps([WINDOWS, _POINTS, _CLOSEST]).encode()
@@ -112,7 +116,7 @@ class Vocabulary:
             nearest[chunk] = (squares - 2 * descriptors[chunk] @ self.centres.T).argmin(axis=1)
         return np.split(nearest, np.cumsum([len(each) for each in found])[:-1])
 
-    def vectors(self, images: ImageSource, order: np.ndarray) -> Iterator[np.ndarray]:
+    def vectors(self, images: ImageSource, order: np.ndarray) -> Generator[np.ndarray, None, None]:
         """Yield the same (batch, words) of the images at these positions."""
         for batch in images.arrays(order, _BATCH):
             yield self.of_images(batch)
@@ -147,11 +151,7 @@ def save_vocabulary(path: Path, vocabulary: Vocabulary) -> None:
 
 def load_vocabulary(path: Path) -> Vocabulary:
     """Read what `save_vocabulary` wrote. Raises DataError where it is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            centres: Any = content["centres"]
-    except (OSError, EOFError, BadZipFile, ValueError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); copy the whole folder again") from None
+    centres = read_arrays(path).get("centres", np.zeros(0))
     if centres.dtype != np.float32 or centres.ndim != 2 or centres.shape[1] != _DEPTH:
         raise DataError(f"{path}: holds no visual words; copy the whole folder again")
     return Vocabulary(centres)

@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
+from bccli.core.data.leakage import Leaks
 from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Sample, content_hash, read_rows
-from bccli.core.data.positive_class import Positive
+from bccli.core.data.positive_class import Origin, Positive
 from bccli.core.data.stored_info import StoredInfo
 from bccli.core.errors import DataError
-from bccli.core.files import leaves_folder, read_json
-from bccli.core.imaging.preparation import Preparation, preparation_from_json
+from bccli.core.files import leaves_folder
+from bccli.core.imaging.preparation import Preparation, learned_preparation, preparation_from_json
+from bccli.core.reading.json_types import Count, Distinct, Text
+from bccli.core.reading.texts import read_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,6 +30,47 @@ _PATHS = ("path", "parent", "mask")
 """The columns of a manifest that name files of the dataset."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 _MAX_SIDE = 2**28
+
+
+class SplitCount(TypedDict):
+    """The images, and patients where they are known, of a class in a part of the dataset."""
+
+    part: str
+    label: str
+    images: Count
+    patients: Count | None
+
+
+class Blank(TypedDict):
+    """How many images are blank, and what of the first."""
+
+    count: Count
+    first: str
+    what: str
+
+
+class RemarkCount(TypedDict):
+    """How many files a reader remarked upon, and the first of them."""
+
+    count: Count
+    first: tuple[str, ...]
+
+
+class Conflicts(TypedDict, total=False):
+    """Pairs of images with two labels: how many, how many of them are kept, what was left out by class."""
+
+    pairs: Count
+    kept: Count
+    images: Count
+    examples: tuple[tuple[str, str], ...]
+    left_out: Mapping[str, Count]
+
+
+class NodeSubset(TypedDict):
+    """The tree, as a text, and the node whose images they are."""
+
+    tree: str
+    node: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,26 +91,33 @@ class DatasetInfo(StoredInfo):
     protocol: str
     settings: Mapping[str, Any]
     preparation: dict[str, Any]
-    classes: tuple[str, ...]
+    classes: Distinct[Text]
     positive: str
-    positive_origin: str
-    patients: int | None
+    positive_origin: Origin
+    patients: Count | None
     notes: tuple[str, ...]
-    counts: tuple[dict[str, Any], ...]
-    sources: int
-    quarantined: int
-    excluded: Mapping[str, int]
-    unstained: int
-    blank: Mapping[str, Any] | None
-    remarks: Mapping[str, Mapping[str, Any]]
-    audit: Mapping[str, Mapping[str, int | None]]
-    conflicts: Mapping[str, Any]
+    counts: tuple[Annotated[dict[str, Any], SplitCount], ...]
+    sources: Count
+    quarantined: Count
+    excluded: Mapping[str, Count]
+    unstained: Count
+    blank: Annotated[Mapping[str, Any], Blank] | None
+    remarks: Mapping[str, Annotated[Mapping[str, Any], RemarkCount]]
+    audit: Leaks
+    conflicts: Annotated[Mapping[str, Any], Conflicts]
     content_hash: str
     ages: tuple[dict[str, Any], ...] = ()
     verification: Mapping[str, Any] | None = None
     prepared: Mapping[str, Any] | None = None
     augmentation: Mapping[str, Any] | None = None
-    subset: dict[str, Any] | None = None
+    subset: Annotated[dict[str, Any], NodeSubset] | None = None
+
+    def contradiction(self) -> str | None:
+        """Where a value does not go with the others."""
+        learned_preparation(self.preparation)
+        if self.conflicts.get("pairs") and not {"kept", "examples"} <= self.conflicts.keys():
+            return "conflicts"
+        return None if self.positive in self.classes else "positive"
 
 
 @dataclass(frozen=True)

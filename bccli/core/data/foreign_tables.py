@@ -10,6 +10,7 @@ from typing import BinaryIO, TextIO
 
 from bccli.core.data.patients import known_patient, plain_number
 from bccli.core.errors import DataError
+from bccli.core.reading.texts import lines_of
 
 SEPARATORS = ",;\t|"
 _HEAD = 10
@@ -51,7 +52,7 @@ def encoding_of(start: bytes) -> str:
 def records(lines: Iterable[str], where: str, wanted: Sequence[str]) -> tuple[str, Iterator[list[str]]]:
     """The separator of a table, and its rows of cells, the first being the one that the `wanted` columns
     stand in. Raises DataError for a binary file."""
-    rest = iter(lines)
+    rest = lines_of(lines, where) if isinstance(lines, io.TextIOBase) else iter(lines)
     first = list(islice(rest, _HEAD))  # a binary file is told before its first line is taken for a header
     if any("\0" in line for line in first):
         raise DataError(
@@ -61,7 +62,10 @@ def records(lines: Iterable[str], where: str, wanted: Sequence[str]) -> tuple[st
     first = [line.removeprefix("\ufeff") for line in first[start:]]
     if first and (named := re.fullmatch(r"sep=(.)\s*", first[0])):
         return named[1], csv.reader(_checked(chain(first[1:], rest), where), delimiter=named[1])
-    separator = _separator(first[0] if first else "", wanted)
+    try:
+        separator = _separator(first[0] if first else "", wanted)
+    except csv.Error as error:
+        raise DataError(f"{where}: not valid CSV in its first line ({error}); is it a table?") from None
     return separator, csv.reader(_checked(chain(first, rest), where), delimiter=separator)
 
 

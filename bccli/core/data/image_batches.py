@@ -1,10 +1,12 @@
 """Prepared images as batches, decoded ahead of the network that consumes them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from queue import SimpleQueue
+from threading import Event, Semaphore, Thread
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from bccli.core.imaging.formats.decoding import decode
 
 # Batches that are decoded while a network is busy with the one before.
 _AHEAD = 2
+
+Batch = TypeVar("Batch")
 
 
 def decode_prepared(path: Path) -> np.ndarray:
@@ -178,3 +182,34 @@ def open_images(root: Path, samples: Sequence[Sample]) -> Images:
         more = ", …" if len(sizes) > 3 else ""
         raise DataError(f"{root}: the images have {len(sizes)} sizes ({few}{more}); prepare them with --size")
     return Images(root, tuple(samples), sizes.pop())
+
+
+def read_ahead(batches: Iterator[Batch], ahead: int = _AHEAD) -> Generator[Batch, None, None]:
+    """Yield batches that a thread takes from their source, so many of them before they are wanted.
+
+    Raises what the source raises. Whoever closes this has closed the source, once it has given what it is at.
+    """
+    ready: SimpleQueue[Batch | BaseException] = SimpleQueue()
+    room, closed = Semaphore(ahead), Event()
+
+    def read() -> None:
+        try:
+            while room.acquire() and not closed.is_set():
+                ready.put(next(batches))
+        except BaseException as error:
+            ready.put(error)
+
+    thread = Thread(target=read, daemon=True)
+    thread.start()
+    try:
+        while not isinstance(batch := ready.get(), BaseException):
+            yield batch
+            room.release()
+        if not isinstance(batch, StopIteration):
+            raise batch
+    finally:
+        closed.set()
+        room.release()
+        thread.join()
+        if isinstance(batches, Generator):
+            batches.close()

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bccli.core.catalog import nearest
-from bccli.core.errors import UsageError
+from bccli.core.errors import DataError, UsageError
+from bccli.core.reading.limits import TEXT_BYTES
+from bccli.core.reading.texts import read_text
 
 ROOT = "root"
 DEEPEST = 50
@@ -96,8 +98,8 @@ def parse_tree(text: str, where: str = "--tree") -> Tree:
 def read_tree(path: Path) -> Tree:
     """The tree in a file. Raises UsageError."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+        text = read_text(path, TEXT_BYTES)
+    except (OSError, UnicodeError, DataError):
         raise UsageError(f"--tree {path}: is no readable text in UTF-8; name another file") from None
     lines = [line for line in map(_without_comment, text.splitlines()) if line.strip()]
     definitions: dict[str, tuple[Tree, ...]] = {}

@@ -6,10 +6,12 @@ from what they were made from (contract, "Honest results").
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import numpy as np
 
 from bccli.core.imaging.close_hashes import closest
+from bccli.core.reading.json_types import Count
 
 NEAR_DUPLICATE_BITS = 4
 """Images whose perceptual hashes differ in at most so many of 64 bits look alike. On real images, copies
@@ -75,6 +77,11 @@ class Leak:
             "children": self.relatives,
         }
 
+
+_Split = Literal["test", "val", "folds", "data"]
+_Kind = Literal["patients", "identical", "near_duplicates", "children"]
+Leaks = Annotated[Mapping[str, Mapping[str, int | None]], Mapping[_Split, Mapping[_Kind, Count | None]]]
+"""An audit, as JSON has it: what each split or all folds share with others."""
 
 # What each count of a leak is called, for one and for several.
 _WORDS = {

@@ -4,7 +4,6 @@ A manifest is the CSV of a prepared dataset (contract, "prepare"). Its columns a
 the fields of `Sample`; columns that other tools append are passed over here and stay in their file.
 """
 
-import csv
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from bccli.core.data.foreign_tables import whole
 from bccli.core.errors import DataError
+from bccli.core.reading.texts import table_rows
 
 SPLITS = ("train", "val", "test")
 MOST_FOLDS = 1000
@@ -89,7 +89,7 @@ def sample_from_row(row: dict[str, str], where: str) -> Sample:
     for column in NUMBERS:
         text = values[column]
         try:
-            values[column] = whole(str(text)) if text != "" else None
+            values[column] = _number(str(text)) if text != "" else None
         except ValueError:
             raise DataError(
                 f"{where}: {column} {text!r} is not a whole number; prepare the dataset again"
@@ -98,19 +98,23 @@ def sample_from_row(row: dict[str, str], where: str) -> Sample:
     return Sample(**values)  # type: ignore[arg-type]
 
 
+_LARGEST = 2**31
+
+
+def _number(text: str) -> int:
+    value = whole(text)
+    if abs(value) > _LARGEST:
+        raise ValueError
+    return value
+
+
 def read_rows(path: Path) -> Iterator[Sample]:
     """Yield the samples of a manifest in file order. Raises DataError if the file or a column is missing."""
     try:
-        stream = path.open(newline="", encoding="utf-8", errors="surrogateescape")
+        for number, row in table_rows(path, "prepare the dataset again", COLUMNS):
+            yield sample_from_row(row, f"{path} row {number}")
     except FileNotFoundError:
         raise DataError(f"{path}: no such manifest; is this a prepared dataset?") from None
-    with stream:
-        reader = csv.DictReader(stream)
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise DataError(f"{path}: column {missing[0]!r} is missing; prepare the dataset again")
-        for row in reader:
-            yield sample_from_row(row, f"{path} row {reader.line_num}")
 
 
 class ContentHash:

@@ -8,11 +8,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 NORMAL, BENIGN, ATYPICAL, IN_SITU, MALIGNANT = range(5)
 """Severities."""
 
 GIVEN, KNOWN, UNKNOWN = "given", "known", "unknown"
+Origin = Literal["given", "known", "unknown"]
 """How a positive class came about: by --positive, by its dataset or its name, or as the last one."""
 
 _TUMOR = ("tumor", "tumour", "cancer", "carcinoma", "malignant", "malignancy", "cancerous", "idc")

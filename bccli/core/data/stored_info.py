@@ -1,13 +1,14 @@
 """What bccli writes in a marker file, dataset.json or run.json, as a record."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from bccli.core.errors import DataError
-from bccli.core.files import read_json, write_json
+from bccli.core.files import write_json
+from bccli.core.reading.json_types import misfit
+from bccli.core.reading.texts import read_json
 
 Stored = TypeVar("Stored", bound="StoredInfo")
 
@@ -65,13 +66,13 @@ class StoredInfo:
     def from_json(cls: type[Stored], value: Any, path: Path) -> Stored:
         """The record of what a file at `path` holds.
 
-        Raises DataError where somebody else wrote it, or bccli in another format, where a key is missing or
-        where its value is of another type than the field's.
+        Raises DataError where somebody else wrote it, or bccli in another format, where a key is missing,
+        where its value is of another type than the field's, naming the place, or contradicts another.
         """
         if not written_by_bccli(value):
             raise DataError(f"{path}: was not written by bccli; name a folder that bccli made")
         found = value.get("format")
-        if not isinstance(found, int):
+        if not isinstance(found, int) or isinstance(found, bool):
             raise DataError(f"{path}: has no format number; {cls.REMEDY}")
         if found != cls.FORMAT:
             age, remedy = ("a newer", "update this one") if found > cls.FORMAT else ("an older", cls.REMEDY)
@@ -79,17 +80,36 @@ class StoredInfo:
                 f"{path}: was written by {age} bccli (format {found}, not {cls.FORMAT}); {remedy}"
             )
         facts = {key: fact for key, fact in value.items() if key not in ("format", "tool")}
-        types = get_type_hints(cls)
+        types = get_type_hints(cls, include_extras=True)
         for key in sorted(cls._names() & set(facts)):
-            if not _fits(facts[key], types[key]):
-                raise DataError(f"{path}: {key!r} is not what bccli writes there; {cls.REMEDY}")
+            if wrong := misfit(facts[key], types[key], key):
+                raise cls.refusal(path, wrong)
         for key in cls.needed(facts):
             if key not in facts:
                 raise DataError(f"{path}: has no {key!r}; {cls.REMEDY}")
         try:
-            return cls.of(**facts)
+            info = cls.of(**facts)
         except KeyError as error:
             raise DataError(f"{path}: has no {error.args[0]!r}; {cls.REMEDY}") from None
+        try:
+            wrong = info.contradiction()
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+        if wrong:
+            raise cls.refusal(path, wrong)
+        return info
+
+    @classmethod
+    def refusal(cls, path: Path, where: str) -> DataError:
+        """The error for a file whose value at `where` bccli would not have written."""
+        return DataError(f"{path}: {where!r} is not what bccli writes there; {cls.REMEDY}")
+
+    def contradiction(self) -> str | None:
+        """Where a value is of its type, but does not go with the others; None where all do.
+
+        Raises DataError for one that has a sentence of its own.
+        """
+        return None
 
     def facts(self) -> dict[str, Any]:
         """The facts as JSON has them, in the order of the file."""
@@ -114,23 +134,6 @@ class StoredInfo:
 def written_by_bccli(value: Any) -> bool:
     """Whether bccli wrote a marker file with this content."""
     return isinstance(value, dict) and value.get("tool") == MARKER
-
-
-def _fits(value: Any, wanted: Any) -> bool:
-    """Whether JSON's value can become a field of the type `wanted`; a record in it looks at its own keys."""
-    origin, inner = get_origin(wanted), get_args(wanted)
-    if origin is UnionType:
-        return any(_fits(value, one) for one in inner)
-    if origin is tuple:
-        types = inner[:1] * len(value) if inner[1:] == (...,) and isinstance(value, list) else inner
-        return isinstance(value, list) and len(value) == len(types) and all(map(_fits, value, types))
-    if origin in (dict, Mapping):
-        return isinstance(value, dict) and all(_fits(one, inner[1]) for one in value.values())
-    if wanted is Any:
-        return True
-    if isinstance(value, bool):  # which Python takes for a whole number
-        return wanted is bool
-    return isinstance(value, dict if is_dataclass(wanted) else (int, float) if wanted is float else wanted)
 
 
 def _to_json(value: Any) -> Any:

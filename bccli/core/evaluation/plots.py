@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bccli.core.data.foreign_tables import real, whole
+from bccli.core.errors import DataError
 from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.files import replacing
 from bccli.core.metrics.plots import (
@@ -20,6 +22,7 @@ from bccli.core.metrics.plots import (
     set_title,
     write_figure,
 )
+from bccli.core.reading.texts import table_rows
 from bccli.core.runs.run_folder import HISTORY_FILE, Run, networks_of
 
 if TYPE_CHECKING:
@@ -63,21 +66,17 @@ def draw_all(evaluation: Evaluation, folder: Path) -> None:
 
 def _draw_beta(evaluation: Evaluation) -> "Figure | None":
     """β over the epochs of a run, a line for each of its networks; as accuracies were while it trained."""
-    import csv
-
     run = evaluation.subject.run
     if run is None:
         return None
     figure, handles = new_figure(), []
     axes = add_axes(figure, 0, SIDE, 3.4)
-    networks, epochs = networks_of(run), []
+    networks = networks_of(run)
+    epochs: list[int] = []
     for index, network in enumerate(networks):
         if not (network.root / HISTORY_FILE).is_file():
             continue
-        with network.file(HISTORY_FILE).open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if float(row.get("val_accuracy") or 0)]
-        epochs = [int(row["epoch"]) for row in rows]
-        ratios = [float(row["accuracy"]) / float(row["val_accuracy"]) for row in rows]
+        epochs, ratios = _ratios(network.file(HISTORY_FILE))
         handles += axes.plot(
             epochs, ratios, color=COLOURS[index % len(COLOURS)], linestyle=DASHES[index % len(DASHES)],
             marker="o" if len(epochs) <= 40 else "", markersize=3.5, label=_name_in(network, run),
@@ -93,6 +92,20 @@ def _draw_beta(evaluation: Evaluation) -> "Figure | None":
     axes.legend(entries, labels, ncols=min(len(entries), 3), **below(0.5, 0.5 / 3.4))
     set_title(axes, shown_title(evaluation), SIDE)
     return figure
+
+
+def _ratios(path: Path) -> tuple[list[int], list[float]]:
+    """The epochs of a history.csv in which val has an accuracy, and β of each."""
+    epochs: list[int] = []
+    ratios: list[float] = []
+    for number, row in table_rows(path, "copy the whole folder again"):
+        try:
+            if over := real(row.get("val_accuracy") or "0"):
+                ratios.append(real(row["accuracy"]) / over)
+                epochs.append(whole(row["epoch"]))
+        except (ValueError, KeyError):
+            raise DataError(f"{path} row {number}: is no epoch; copy the whole folder again") from None
+    return epochs, ratios
 
 
 def _name_in(network: Run, run: Run) -> str:

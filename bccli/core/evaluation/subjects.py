@@ -9,7 +9,6 @@ from typing import Any
 from bccli.core.data.label_tree import Tree, parse_tree
 from bccli.core.data.positive_class import UNKNOWN, find_positive
 from bccli.core.errors import DataError
-from bccli.core.files import read_json
 from bccli.core.metrics.losses import CROSS_ENTROPY, Loss
 from bccli.core.runs.aggregation import (
     has_several_per_image,
@@ -152,7 +151,7 @@ def runs_at(path: Path) -> tuple[list[Path], list[Path]]:
         return [path], []
     found: tuple[list[Path], list[Path]] = [], []
     for marker in sorted(path.glob("*/run.json")):
-        found[read_json(marker).get("status") != COMPLETE].append(marker.parent)
+        found[RunInfo.read(marker).status != COMPLETE].append(marker.parent)
     if not found[0]:
         raise DataError(f"{path}: no member of this sweep is complete; run the same bccli train again")
     return found

@@ -10,8 +10,9 @@ from bccli.core.fusion.bags import Bag, Grouping, position_of
 from bccli.core.fusion.inputs import BagInputs
 from bccli.core.fusion.methods import Geometry
 from bccli.core.fusion.patch_run import PatchNetwork
+from bccli.core.runs.feature_store import StoredFeatures
 from bccli.core.training.design import Job
-from bccli.core.training.features import StoredFeatures, compute_features
+from bccli.core.training.features import compute_features
 from bccli.core.training.live_augmentation import with_augmented_copies
 from bccli.core.training.network import RunContext
 

@@ -4,8 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -14,6 +13,9 @@ from bccli.core.files import replacing
 from bccli.core.fusion.forward_passes import patch_scores
 from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Geometry, Network
 from bccli.core.models.runtimes import OUTPUTS
+from bccli.core.reading.archives import read_arrays
+from bccli.core.reading.json_types import Count, misfit
+from bccli.core.reading.texts import parse_json
 from bccli.core.runs.run_folder import CLASSIFIER_FILE, FUSION_FILE, Run
 
 NAME = FUSION_FILE
@@ -66,16 +68,32 @@ class Stored:
             )
 
 
+class _HeadFacts(TypedDict):
+    layers: list[str]
+    output: Literal["softmax", "sigmoid"]
+
+
+class _Facts(TypedDict):
+    """What stands beside the arrays."""
+
+    kind: str
+    head: _HeadFacts
+    geometry: tuple[Count, Count]
+    layers: Count
+    output: Literal["softmax", "sigmoid"]
+
+
 def load_fuser(run: Run) -> tuple[Stored, Fuser]:
     """The fusion that a run has stored, and its fuser. Raises DataError where a file is damaged."""
     path = run.file(NAME)
     try:
-        with np.load(path, allow_pickle=False) as content:
-            facts = json.loads(str(content["facts"]))
-            arrays = {name: content[name] for name in content.files if name != "facts"}
+        arrays = read_arrays(path)
+        facts = parse_json(str(arrays.pop("facts")).encode())
+        if wrong := misfit(facts, _Facts, "facts"):
+            raise ValueError(f"{wrong} is of another kind")
         stored = _stored(facts, arrays)
         way = FUSIONS[stored.kind]
-    except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read ({error}); copy the whole folder again") from None
     if isinstance(way, Network):
         return stored, way.fuser(stored.arrays, stored.layers, stored.output)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.fusion.bags import Grouping
-from bccli.core.training.features import StoredFeatures
+from bccli.core.runs.feature_store import StoredFeatures
 
 
 @dataclass(frozen=True)

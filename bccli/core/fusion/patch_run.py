@@ -9,8 +9,9 @@ from bccli.core.errors import DataError, UsageError
 from bccli.core.fusion.fusion_file import PatchHead
 from bccli.core.fusion.methods import FUSIONS, Classified, Network
 from bccli.core.fusion.networks import head_arrays
-from bccli.core.models.graph import extractor_and_head, load_model
+from bccli.core.models.graph import extractor_and_head
 from bccli.core.models.heads import Head
+from bccli.core.models.keras_files import load_model
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import MODEL_FILE, Run, load_run, network_hash
 from bccli.core.training.assembly import weights_hash

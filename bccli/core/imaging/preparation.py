@@ -1,8 +1,8 @@
 """The steps from a raw image to the input of a model; `prepare` and `predict` both call this."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from bccli.core.imaging.equalising import Box, Clahe
 from bccli.core.imaging.film_edges import without_edge
 from bccli.core.imaging.fitting import AUTO, FITS, INTERPOLATIONS, NEAREST, cut_centre, raw_point
 from bccli.core.imaging.formats.colours import to_rgb
+from bccli.core.imaging.formats.decoding import MAX_PIXELS
 from bccli.core.imaging.regions import Region, check_aspect, find_region
+from bccli.core.reading.json_types import Positive, Share, Side, misfit
 
 if TYPE_CHECKING:
     from bccli.core.imaging.stains.fits import Fit
@@ -127,13 +129,51 @@ def preparation_from_json(value: dict[str, Any]) -> Preparation:
         ) from None
 
 
+def learned_preparation(value: dict[str, Any]) -> Preparation:
+    """Read the preparation of a finished dataset or run. Raises DataError where it still has to learn."""
+    found = preparation_from_json(value)
+    if found.size == MEAN or (found.stain and found.stain.target is None):
+        raise DataError("the preparation has a size or stain target still to be learned; make it again")
+    return found
+
+
+class _Steps(TypedDict, total=False):
+    """The types of the steps as JSON has them; further rules are below."""
+
+    size: tuple[Side, Side] | Literal["mean"] | None
+    fit: str
+    interpolation: str
+    stain: str
+    stain_target: Mapping[str, tuple[float, ...]] | None
+    patch: Side
+    stride: Side
+    tissue: Share
+    nuclei: Share
+    clahe: bool
+    clahe_clip: Annotated[float, lambda value: 0 <= value <= 1e6]
+    clahe_tiles: Annotated[int, lambda value: 1 <= value <= 1000]
+    denoise: bool
+    denoise_strength: Annotated[float, lambda value: 0 <= value <= 1e6]
+    denoise_template: Annotated[int, lambda value: 1 <= value <= 1000]
+    denoise_search: Annotated[int, lambda value: 1 <= value <= 1000]
+    roi: str
+    margin: Annotated[int, lambda value: 0 <= value <= 10**6]
+    aspect: tuple[Positive, Positive]
+    center_crop: tuple[Side, Side]
+    trim_edge: bool
+
+
 def _steps_from_json(value: dict[str, Any]) -> Preparation:
+    if misfit(value, _Steps, "preparation"):
+        raise TypeError
     if unknown := set(value) - _KNOWN:
         raise DataError(f"the preparation step {min(unknown)!r} is not known to this bccli; update it")
     for name, known in (("fit", FITS), ("roi", _ROIS), ("interpolation", INTERPOLATIONS)):
         if name in value and value[name] not in known:
             raise DataError(f"the preparation's {name} {value[name]!r} is not known to this bccli; update it")
     size = value["size"]
+    if isinstance(size, list) and size[0] * size[1] > MAX_PIXELS:
+        raise ValueError
     return Preparation(
         stain=_stain_from_json(value),
         patches=Patches(value["patch"], value["stride"], value.get("tissue", 0.0), value.get("nuclei", 0.0))

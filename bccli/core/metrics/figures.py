@@ -7,16 +7,18 @@ probabilities have shape (n, K). A ratio whose denominator is zero is None, neve
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypedDict, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bccli.core.errors import DataError
 from bccli.core.metrics.bootstrap import intervals
 from bccli.core.metrics.cases import are_grades, known_patients, material_of
 from bccli.core.metrics.limits import Limits
 from bccli.core.metrics.material import Floats, Material
 from bccli.core.metrics.weighted import measures
+from bccli.core.reading.json_types import misfit
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,23 @@ class Figures:
         `Figures(**figures.to_json())` gives the figures back.
         """
         return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self)}
+
+
+class _Runs(TypedDict):
+    runs: list[dict[str, Any]]
+
+
+def figures_from_json(value: Any, where: str) -> list[Figures]:
+    """The figures in the JSON of `evaluate`. Raises DataError for what is none, naming the place."""
+    types = get_type_hints(Figures)
+    wrong = misfit(value, _Runs, "figures")
+    for number, row in enumerate([] if wrong else value["runs"]):
+        for key in row:
+            place = f"runs[{number}].{key}"
+            wrong = wrong or (misfit(row[key], types[key], place) if key in types else place)
+    if wrong:
+        raise DataError(f"{where}: {wrong!r} is not what bccli writes there; copy the whole folder again")
+    return [Figures(**row) for row in value["runs"]]
 
 
 def measure(

@@ -5,15 +5,19 @@ import os
 import stat
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 
 def ensure_cache() -> None:
     """Before its first import, give matplotlib a folder that can be written; else it says that it has none.
 
-    One for all processes of a user, so that fonts are looked for once. That it takes a while is not said.
+    One for all processes of a user, so that fonts are looked for once. That it takes a while is not said,
+    and neither is which glyphs a font lacks.
     """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    # A class's name in a script that the font lacks is drawn as boxes, which says it by itself.
+    warnings.filterwarnings("ignore", r"Glyph \d+|Matplotlib currently does not support", UserWarning)
     if "matplotlib" in sys.modules or os.environ.get("MPLCONFIGDIR") or all(map(_is_usable, _defaults())):
         return
     shared = Path(tempfile.gettempdir(), f"bccli-matplotlib-{os.getuid()}")

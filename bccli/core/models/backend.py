@@ -1,5 +1,6 @@
 """Starting TensorFlow: quietly, on the device that was asked for, with repeatable results."""
 
+import ctypes
 import gc
 import logging
 import os
@@ -68,6 +69,28 @@ def describe_device(tf: Any) -> str:
     reason = reason_for_none()
     unused = f"; a GPU is here, but TensorFlow cannot use it: {reason}" if reason else ""
     return f"CPU ({available_cores()} cores){unused}"
+
+
+def device_class() -> str:
+    """What TensorFlow computes on: cpu or gpu, whose results differ in their last digits."""
+    import tensorflow as tf
+
+    return "gpu" if tf.config.get_visible_devices("GPU") else "cpu"
+
+
+def gpu_memory() -> int:
+    """The bytes of memory of the first GPU that this process may use, 0 where its driver does not say."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        device, memory = ctypes.c_int(), ctypes.c_size_t()
+        failed = (
+            driver.cuInit(0)
+            or driver.cuDeviceGet(ctypes.byref(device), 0)
+            or driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
+        )
+    except (OSError, AttributeError):
+        return 0
+    return 0 if failed else memory.value
 
 
 @contextmanager

@@ -1,14 +1,6 @@
 """Keras models taken apart. No other module touches what Keras keeps to itself about a model's graph."""
 
-from pathlib import Path
 from typing import Any
-
-
-def load_model(file: Path) -> Any:
-    """A Keras model for inference, without running any code that the file may bring along."""
-    import keras
-
-    return keras.saving.load_model(file, compile=False, safe_mode=True)
 
 
 def extractor_and_head(whole: Any) -> tuple[Any, Any]:

@@ -4,7 +4,8 @@ A network is a function of prepared images uint8 (n, height, width, 3) that give
 (n, classes); other models of a run give what they were made for, such as features (n, width).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,16 +13,20 @@ from typing import Any, Protocol
 import numpy as np
 
 from bccli.core.cores import available_cores
-from bccli.core.models.graph import load_model, scoring_of
+from bccli.core.errors import DataError, WeightsError
+from bccli.core.models.graph import scoring_of
+from bccli.core.models.keras_files import first_line, load_model
 from bccli.core.models.stderr import quiet_stderr
+from bccli.core.reading.limits import TFLITE_BYTES
 from bccli.core.runs.run_folder import MODEL_FILE, Run
 
 Network = Callable[[np.ndarray], np.ndarray]
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
-    powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # scores that are not finite make NaN, which whoever asks has to see
+        powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _sigmoid(scores: np.ndarray) -> np.ndarray:
@@ -77,6 +82,42 @@ class LiteRT:
         return self._interpreter.get_tensor(self._output)
 
 
+@contextmanager
+def _of_no_network(file: Path) -> Iterator[None]:
+    """A model that Keras can load may lack what the run's kind has. Raises DataError."""
+    try:
+        yield
+    except (WeightsError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{file}: is no network of this run ({first_line(error)}); copy the whole folder again"
+        ) from None
+
+
+def _answering(network: Network, file: Path, width: int | None = None) -> Network:
+    """A network whose failures are sentences: DataError where it cannot compute, or gives another width."""
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        try:
+            found = network(images)
+        except Exception as error:  # Keras, TensorFlow and LiteRT have many kinds
+            if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+                raise
+            raise DataError(
+                f"{file}: cannot compute images of the run's size ({first_line(error)}); "
+                "copy the whole folder again"
+            ) from None
+        if found.ndim != 2 or (width is not None and found.shape[1] != width):
+            raise DataError(
+                f"{file}: gives {'×'.join(map(str, found.shape[1:])) or 'no'} values for an image and "
+                f"not {width or 'a row'}; copy the whole folder again"
+            )
+        return found
+
+    return answer
+
+
 class NoTfliteError(Exception):
     """A model that LiteRT cannot run, and why; it never leaves `load_predictor`."""
 
@@ -115,18 +156,27 @@ class TfliteRuntime:
         model = self._load(run, made)
         # Of a tree's node, the file may have the scores of other nodes, too.
         columns = (made or {}).get("columns", slice(None))
-        return lambda images: activate(model.scores(images)[:, columns])
+
+        def answer(images: np.ndarray) -> np.ndarray:
+            return activate(model.scores(images)[:, columns])
+
+        return _answering(answer, run.root / (made or {})["file"], len(run.classes))
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Another model of a run."""
-        return self._load(run, run.info.exports.get(stem)).scores
+        made = run.info.exports.get(stem)
+        return _answering(self._load(run, made).scores, run.root / (made or {})["file"])
 
     def _load(self, run: Run, made: Mapping[str, Any] | None) -> LiteRT:
         made = made or {"error": "none was made"}
         if "error" in made:
             raise NoTfliteError(f"{run.root}: has no .tflite ({made['error']})")
+        if "file" not in made:
+            raise NoTfliteError(f"{run.root}: names no .tflite file")
         file = run.file(made["file"])
-        packed = not self.single or made["multiply_adds"] > PACKING_PAYS
+        if (size := file.stat().st_size) > TFLITE_BYTES:
+            raise DataError(f"{file}: has {size:,} bytes, more than a .tflite file can; copy the run again")
+        packed = not self.single or made.get("multiply_adds", 0) > PACKING_PAYS
         try:
             return LiteRT(file, available_cores(), packed=packed)
         except (ImportError, RuntimeError, ValueError) as error:
@@ -142,13 +192,17 @@ class KerasEngine:
 
     def network(self, run: Run) -> Network:
         """The network of a run, from images to class probabilities."""
-        activate = OUTPUTS[run.info.settings["output"]]
-        scores = self._compiled(scoring_of(load_model(run.file(MODEL_FILE))))
-        return lambda images: activate(scores(images))
+        activate, file = OUTPUTS[run.info.settings["output"]], run.file(MODEL_FILE)
+        with _of_no_network(file):
+            scores = self._compiled(scoring_of(load_model(file)))
+        return _answering(lambda images: activate(scores(images)), file, len(run.classes))
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Any model of a run."""
-        return self._compiled(load_model(run.file(f"{stem}.keras")))
+        file = run.file(f"{stem}.keras")
+        with _of_no_network(file):
+            outputs = self._compiled(load_model(file))
+        return _answering(outputs, file)
 
     def _compiled(self, model: Any) -> Network:
         import tensorflow as tf

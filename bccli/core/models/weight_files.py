@@ -15,9 +15,20 @@ from typing import Any
 
 from bccli.core.errors import WeightsError
 from bccli.core.models.copying import finalise
+from bccli.core.models.keras_files import (
+    BOUNDS,
+    WEIGHTS_MEMBER,
+    UnsafeError,
+    check_archive,
+    check_hdf5,
+    first_line,
+    open_weights,
+)
+from bccli.core.reading.archives import ArchiveError, Bounds, open_archive
+from bccli.core.reading.limits import MODEL_BYTES
+from bccli.core.reading.regular_files import open_file
 
 _HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
-_MEMBER = "model.weights.h5"  # where a .keras file has its weights
 
 # What a file is that is neither, by its first bytes that are not blank.
 _OTHERS = (
@@ -32,11 +43,14 @@ class _UnfitError(Exception):
     """Why a file's weights are not those of the network."""
 
 
+_REFUSED = (_UnfitError, UnsafeError, ArchiveError, OSError, KeyError, ValueError, TypeError, RuntimeError)
+
+
 def check_file(file: Path, name: str) -> None:
     """Raises WeightsError where a file cannot hold the weights of the backbone `name`, whatever they are."""
     try:
         _kind(file)
-    except (_UnfitError, OSError) as error:
+    except _REFUSED as error:
         raise _refusal(file, name, error) from None
 
 
@@ -47,12 +61,14 @@ def load_file(network: Any, file: Path, name: str) -> None:
     """
     try:
         {"layers": _load_layers, "tree": _load_tree, "archive": _load_tree}[_kind(file)](network, file)
-    except (_UnfitError, OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except _REFUSED as error:
         raise _refusal(file, name, error) from None
 
 
 def _refusal(file: Path, name: str, error: Exception) -> WeightsError:
-    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    reason = first_line(error)
+    if isinstance(error, UnsafeError | ArchiveError):
+        reason = f"it {reason}"
     return WeightsError(f"{file}: does not fit {name}: {reason}; give a complete file without its top")
 
 
@@ -60,15 +76,17 @@ def _kind(file: Path) -> str:
     """layers (a list of layers with their arrays), tree (as Keras 3 writes it), or archive (of a tree)."""
     import h5py  # type: ignore[import-untyped]
 
-    with file.open("rb") as stream:
+    with open_file(file) as stream:
         start = stream.read(64)
-    if start.startswith(_ZIP):
-        if not zipfile.is_zipfile(file):
-            raise _UnfitError(f"it is cut short at {file.stat().st_size:,} bytes")
-        with zipfile.ZipFile(file) as archive:
-            if _MEMBER not in archive.namelist():
-                raise _UnfitError("it is an archive, but not a .keras file")
-        return "archive"
+        if start.startswith(_ZIP):
+            if not zipfile.is_zipfile(file):
+                raise _UnfitError(f"it is cut short at {file.stat().st_size:,} bytes")
+            with open_archive(stream, Bounds(MODEL_BYTES)) as archive:
+                if WEIGHTS_MEMBER not in archive.namelist():
+                    raise _UnfitError("it is an archive, but not a .keras file")
+            with open_archive(stream, BOUNDS) as archive:
+                check_archive(archive)
+            return "archive"
     if not start.startswith(_HDF5):
         raise _UnfitError(
             next(what for sign, what in _OTHERS if start.lstrip().startswith(sign))
@@ -76,7 +94,8 @@ def _kind(file: Path) -> str:
             else "it is empty"
         )
     try:
-        with h5py.File(file) as content:
+        with h5py.File(file, "r") as content:
+            check_hdf5(content, file.stat().st_size)
             if _layer_group(content) is not None:
                 return "layers"
             if "layers" in content:
@@ -245,7 +264,7 @@ def _count_arrays(file: Path) -> int:
             counted.append(path)
 
     if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive, archive.open(_MEMBER) as stream, h5py.File(stream) as content:
+        with zipfile.ZipFile(file) as archive, open_weights(archive) as content:
             content.visititems(count)
     else:
         with h5py.File(file) as content:

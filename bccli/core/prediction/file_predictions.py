@@ -35,6 +35,8 @@ class FilePrediction:
     remark: str = ""
 
 
+_NO_NUMBER = "the run's answer is not a number; see whether its model is damaged"
+
 Answer = TypeVar("Answer", FilePrediction, ImageRows)
 
 
@@ -73,6 +75,9 @@ def _of_images(predictor: Predictor, batch: Sequence[PreparedFile]) -> Iterator[
             yield [FilePrediction(entry.path, None, entry.error)]
         else:
             probabilities, label, columns = next(answers)
+            if not np.isfinite(probabilities).all():
+                yield [FilePrediction(entry.path, None, _NO_NUMBER)]
+                continue
             shown: dict[str, float | str] = {**columns, **entry.columns}
             yield [FilePrediction(entry.path, probabilities, label=label, columns=shown, remark=entry.remark)]
 
@@ -93,6 +98,8 @@ def _of_patches(predictor: Predictor, batch: Sequence[PreparedFile]) -> Iterator
         answers = predictor.of_patches(patches.images)
         yield [
             FilePrediction(entry.path, answer, position=position, remark="" if number else entry.remark)
+            if np.isfinite(answer).all()
+            else FilePrediction(entry.path, None, _NO_NUMBER, position=position)
             for number, (position, answer) in enumerate(zip(patches.positions, answers, strict=True))
         ]
 

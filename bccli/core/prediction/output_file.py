@@ -5,6 +5,8 @@ beside it says what it was made of.
 """
 
 import hashlib
+import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from bccli.core.errors import LockedError, SettingsError
 from bccli.core.files import file_hash, write_json
 from bccli.core.prediction.image_rows import ImageRows
 from bccli.core.prediction.question import Question
-from bccli.core.prediction.rows_file import RowsFile, json_object, size_of
+from bccli.core.prediction.rows_file import RowsFile, json_in, size_of
 from bccli.core.runs.locks import locked
 from bccli.core.runs.starts import counted
 
@@ -76,7 +78,7 @@ class OutputFile:
         """
         if self.overwrite or self.unfinished.exists() or not self.path.exists():
             return None
-        made = json_object(self.made.read_text("utf-8")) if self.made.is_file() else {}
+        made = json_in(self.made) if self.made.is_file() else {}
         if made.get("sha256") != file_hash(self.path):
             raise self._refusal("was not made by bccli predict, or has changed since")
         if difference := self.question.differs_from(made):
@@ -114,11 +116,20 @@ class OutputFile:
 
     def complete(self, write: Write, entries: Callable[[], Iterable[ImageRows]]) -> int:
         """Have the file written from all entries, and note what it was made of; returns how many errors."""
+        self._sweep()
         errors = write(entries())
         facts = {"errors": errors, "sha256": file_hash(self.path)}
         images = _digest((entry.path, entry.size) for entry in entries())
         write_json(self.made, {**self.question.to_json(), "images": images, **facts})
         return errors
+
+    def _sweep(self) -> None:
+        """Remove what was half-written when an earlier start was killed."""
+        name = re.escape(self.path.name)
+        temporary = re.compile(rf"\.{name}\.\d+\.tmp|\.\.{name}\.(made|starts)\.\d+\.tmp")
+        for entry in os.listdir(self.path.parent):
+            if temporary.fullmatch(entry):
+                self.path.with_name(entry).unlink(missing_ok=True)
 
 
 def _digest(images: Iterable[tuple[str, int]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The predictor of `predict`: one run, or several of the same classes whose probabilities are averaged."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +148,23 @@ def load_predictor(
         runs[0].classes, tuple(members), engine.device,
         contours=contours, by_patch=by_patch, columns=columns, positive=runs[0].info.positive,
     )  # fmt: skip
+
+
+def with_masks(predictor: Predictor, root: Path, folder: Path | None, watcher: Watcher = SILENT) -> Predictor:
+    """The predictor with the masks of a folder, where its run at `root` needs any. Raises UsageError."""
+    if not predictor.needs_masks:
+        if folder:
+            watcher.warn(f"{root} was trained without masks; --mask-dir is not used")
+        return predictor
+    if folder is None and predictor.finds_regions:
+        watcher.note(f"{root} classifies regions of images; it looks for them, as no --mask-dir shows them")
+        return predictor
+    if folder is None:
+        raise UsageError(
+            f"{root}: was trained on regions that masks mark, and an image alone does not show them; "
+            "add --mask-dir DIR with a mask of the same name for each image"
+        )
+    return replace(predictor, masks=Masks(folder, contours=predictor.contours))
 
 
 def _check_patches(runs: Sequence[Run], members: Sequence[RunPredictor]) -> None:

@@ -11,12 +11,14 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from bccli.core.errors import DataError
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import raw_box
 from bccli.core.models.runtimes import Engine, Network
 from bccli.core.prediction.class_activation import DenseHead, Shapes, activation_map, box_in, head_from_arrays
 from bccli.core.prediction.run_predictor import ImagePatches, InputSpec, RunPredictor, input_spec_of
-from bccli.core.runs.run_folder import Run, load_run
+from bccli.core.reading.archives import read_arrays
+from bccli.core.runs.run_folder import Run, part_of
 
 FOLDER = "locators"
 """The folder of a tree's run that holds a model from images to features and maps, and its head, for each
@@ -68,10 +70,13 @@ def load_locators(run: Run, engine: Engine) -> dict[InputSpec, Locator]:
     found = {}
     for name, facts in run.info.locators.items():
         stem = f"{FOLDER}/{facts['by']}"
-        with np.load(run.file(f"{stem}.npz"), allow_pickle=False) as arrays:
-            head = head_from_arrays(dict(arrays))
+        path = run.file(f"{stem}.npz")
+        try:
+            head = head_from_arrays(read_arrays(path))
+        except KeyError as error:
+            raise DataError(f"{path}: has no {error.args[0]}; copy the whole folder again") from None
         shapes = [(rows, columns, channels) for rows, columns, channels in facts["shapes"]]
-        found[input_spec_of(load_run(run.root / name))] = Locator(
+        found[input_spec_of(part_of(run, name))] = Locator(
             name, input_spec_of(run), engine.outputs(run, stem), head, shapes,
             facts["number"], facts["share"],
         )  # fmt: skip

@@ -122,6 +122,11 @@ def size_of(name: str) -> int:
         return -1
 
 
+def json_in(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, empty for what is none."""
+    return json_object(path.read_text("utf-8", "surrogateescape"))
+
+
 def json_object(text: str) -> dict[str, Any]:
     """A JSON object, empty for what is none."""
     try:

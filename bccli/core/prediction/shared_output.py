@@ -8,16 +8,17 @@ joins them to FILE.
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bccli.core import interruption
 from bccli.core.errors import DataError, LockedError, SettingsError
 from bccli.core.files import write_json
 from bccli.core.prediction.image_names import ImageNames
 from bccli.core.prediction.output_file import Answers, OutputFile, Write
-from bccli.core.prediction.rows_file import json_object
+from bccli.core.prediction.rows_file import json_in
 from bccli.core.prediction.shared_blocks import Blocks
 from bccli.core.prediction.shared_plan import SharedPlan
 from bccli.core.progress import SILENT, Watcher
@@ -62,11 +63,18 @@ class SharedOutput:
             self._claims.wait_until_free(self.file.path)
         names = ImageNames(images)
         with locked(self.file.path, file=self.file.lock, shard=self._claims.shard):
-            while not self.file.plan.exists():
+            while (known := self._known()) is None:
                 if (errors := self._begin(names)) is not None:
                     return errors
-            self._agree(names)
+            self._agree(names, known)
         return None
+
+    def _known(self) -> dict[str, Any] | None:
+        """The plan that is there; whoever joins all blocks takes it away."""
+        try:
+            return json_in(self.file.plan)
+        except FileNotFoundError:
+            return None
 
     def _begin(self, names: ImageNames) -> int | None:
         """Write the plan where nobody else does; what `errors_if_complete` says of the file otherwise."""
@@ -97,16 +105,15 @@ class SharedOutput:
             )
         with suppress(FileNotFoundError):
             entries = os.listdir(self.file.parts)
-            if any(not name.startswith((".", "plan.")) for name in entries):
+            if any(not (name.startswith((".", "plan.")) or ".claim" in name) for name in entries):
                 raise self._refusal("was not made by bccli predict")
 
     def _refusal(self, why: str) -> SettingsError:
         return SettingsError(f"{self.file.parts}: {why}; remove it or choose another file")
 
-    def _agree(self, names: ImageNames) -> None:
+    def _agree(self, names: ImageNames, known: Mapping[str, Any]) -> None:
         """Take the plan that is there. Raises SettingsError where it is another one than ours."""
-        plan, known = self._plan(names), json_object(self.file.plan.read_text("utf-8"))
-        steps = known.get("steps")
+        plan, steps = self._plan(names), known.get("steps")
         if not isinstance(steps, int) or steps < 1:
             raise self._refusal("was not made by bccli predict")
         if difference := plan.differs_from(known):
@@ -185,11 +192,8 @@ class SharedOutput:
             if self.shard is None:
                 raise
             if living := self._claims.living():
-                what = f"{len(missing)} blocks of images are" if missing else "the end is"
-                self.watcher.note(
-                    f"shard {self.shard} is done; {what} left to {living[0]}"
-                    + f" and {len(living) - 1} more" * (len(living) > 1)
-                )
+                others = f" and {len(living) - 1} more" if living[1:] else ""
+                self.watcher.note(f"shard {self.shard} is done; the rest is left to {living[0]}{others}")
                 return True
         return False
 

@@ -29,7 +29,7 @@ from bccli.core.data.dataset import (
 )
 from bccli.core.data.stored_info import written_by_bccli
 from bccli.core.errors import DataError, LockedError, SettingsError
-from bccli.core.files import inside, read_json, sweep, write_json
+from bccli.core.files import inside, sweep, write_json
 from bccli.core.preparation.division import Plan
 from bccli.core.preparation.shards import (
     are_shards,
@@ -41,6 +41,7 @@ from bccli.core.preparation.shards import (
     working,
 )
 from bccli.core.progress import Watcher
+from bccli.core.reading.texts import read_json
 from bccli.core.runs.locks import locked, refuse_readers
 from bccli.core.runs.shard import WHOLE, Shard
 from bccli.core.runs.starts import counted, progressed

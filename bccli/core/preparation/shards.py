@@ -14,9 +14,10 @@ from typing import Any
 from bccli.core import interruption
 from bccli.core.data.dataset import JOURNALS_FOLDER
 from bccli.core.errors import LockedError, SettingsError
-from bccli.core.files import read_json, write_json
+from bccli.core.files import write_json
 from bccli.core.preparation.division import Plan
 from bccli.core.progress import Watcher
+from bccli.core.reading.texts import read_json
 from bccli.core.runs.locks import locked
 from bccli.core.runs.shard import WHOLE, Shard
 

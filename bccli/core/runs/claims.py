@@ -85,9 +85,12 @@ class Claims:
 
     def living(self) -> list[Sign]:
         """All claims of living processes."""
-        paths = (path.relative_to(self.folder) for path in self.folder.rglob(f"*{_MARK}*"))
-        names = {str(path).rpartition(_MARK)[0] for path in paths}
-        return [sign for name in sorted(names) if (sign := self._living(name))]
+        return [sign for name in self.names() if (sign := self._living(name))]
+
+    def names(self) -> list[str]:
+        """The parts that somebody has claimed, who may be dead."""
+        files = (Path(at, name) for at, _, names in os.walk(self.folder) for name in names if _MARK in name)
+        return sorted({str(path.relative_to(self.folder)).rpartition(_MARK)[0] for path in files})
 
     def wait_until_free(self, what: Path) -> None:
         """Wait for the claims of the dead to show that they are. Raises LockedError where one lives longer

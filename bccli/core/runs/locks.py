@@ -69,6 +69,10 @@ class Holder:
         """Whether this is an earlier start of the same batch job."""
         return bool(self.job) and self.job == other.job and self.restart < other.restart
 
+    def is_this(self) -> bool:
+        """Whether it is this process."""
+        return (self.process, self.host) == (os.getpid(), os.uname().nodename)
+
     def has_ended_here(self) -> bool:
         """Whether this was a process of this host that is no more."""
         if self.host != os.uname().nodename:
@@ -226,8 +230,8 @@ ADVICE = "stop it, or wait for it, as train --wait MINUTES does"
 
 
 def _patience_with(holder: Holder | None, this: Holder) -> float:
-    if holder is None:
-        return _Patience.seconds
+    if holder is None:  # of shards, one that is about to say who it is
+        return max(_Patience.seconds, _PREDECESSOR_SECONDS * bool(this.shard))
     if holder.shard and this.shard:
         return float("inf")
     return max(_Patience.seconds, _PREDECESSOR_SECONDS * holder.precedes(this))

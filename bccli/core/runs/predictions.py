@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -15,6 +14,8 @@ from bccli.core.data.foreign_tables import patients_named, split_of, text_of
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
 from bccli.core.files import write_text
+from bccli.core.reading.limits import TABLE_LINE
+from bccli.core.reading.regular_files import explained, open_file
 from bccli.core.runs.class_probabilities import (
     class_names_of,
     class_numbers,
@@ -92,8 +93,8 @@ class Predictions:
 
 def read_any(path: Path, classes: Sequence[str]) -> Predictions | None:
     """A table of predictions, as `read_predictions` reads it; None where it has no row."""
-    with path.open("rb") as stream:
-        if len(list(islice(stream, 2))) < 2:
+    with open_file(path) as stream:
+        if sum(bool(stream.readline(TABLE_LINE)) for _ in range(2)) < 2:
             return None
     return read_predictions(path, classes)
 
@@ -132,12 +133,10 @@ def read_predictions(path: Path, classes: Sequence[str] = ()) -> Predictions:
     Raises DataError naming the row or column that cannot be used.
     """
     try:
-        with path.open("rb") as stream, text_of(stream) as lines:
+        with open_file(path) as stream, text_of(stream) as lines:
             return parse_predictions(lines, str(path), classes)
     except OSError as error:
-        raise DataError(
-            f"{path}: {(error.strerror or str(error)).lower()}; name a run or a predictions.csv"
-        ) from None
+        raise DataError(f"{path}: {explained(error)}; name a run or a predictions.csv") from None
 
 
 def parse_predictions(lines: Iterable[str], name: str, classes: Sequence[str] = ()) -> Predictions:

@@ -11,8 +11,9 @@ from typing import Any
 from bccli import __version__
 from bccli.core.data.dataset import CACHE_FOLDER, first_difference
 from bccli.core.errors import DataError, SettingsError
-from bccli.core.files import file_hash, is_temporary, read_json, sweep, write_json
+from bccli.core.files import file_hash, inside, is_temporary, sweep, write_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
+from bccli.core.reading.texts import read_json
 from bccli.core.runs.claims import Claims
 from bccli.core.runs.locks import locked
 from bccli.core.runs.provenance import provenance
@@ -83,7 +84,7 @@ class Run:
 
     def file(self, name: str) -> Path:
         """A file of the run, checked against its hash. Raises DataError where it is missing or changed."""
-        path = self.root / name
+        path = inside(self.root, name)
         if not path.is_file():
             if not self.info.network_kept:
                 raise DataError(
@@ -121,7 +122,17 @@ def is_sweep(root: Path) -> bool:
 
 def folds_of(run: Run) -> list[Run]:
     """The runs of the folds of a run of kind folds; of another kind, itself."""
-    return [load_run(run.root / name) for name in run.info.parts] if run.info.kind == FOLDS else [run]
+    return parts_of(run) if run.info.kind == FOLDS else [run]
+
+
+def parts_of(run: Run) -> list[Run]:
+    """The runs that a run of folds or of a tree consists of, which lie in its folder."""
+    return [part_of(run, name) for name in run.info.parts]
+
+
+def part_of(run: Run, name: str) -> Run:
+    """The run `name` in the folder of another. Raises DataError where it would lie elsewhere."""
+    return load_run(inside(run.root, f"{name}/{RUN_FILE}").parent)
 
 
 def run_of_fold(run: Run, fold: int) -> Run:
@@ -136,8 +147,7 @@ def run_of_fold(run: Run, fold: int) -> Run:
 
 def networks_of(run: Run) -> list[Run]:
     """The runs that hold the networks of a run: itself, or those of its folds or nodes."""
-    members = [load_run(run.root / name) for name in run.info.parts]
-    return [network for member in members for network in networks_of(member)] or [run]
+    return [network for member in parts_of(run) for network in networks_of(member)] or [run]
 
 
 def runs_within(run: Run) -> list[Run]:
@@ -320,7 +330,9 @@ def complete_run(run: Run, facts: dict[str, Any]) -> Run:
     }
     complete = run.with_facts(**{**facts, "status": COMPLETE, **provenance(), "files": hashed})
     complete.write_info()
-    shutil.rmtree(run.root / CLAIMS_FOLDER, ignore_errors=True)  # somebody may be looking at it
+    claims = Claims(run.root / CLAIMS_FOLDER)
+    if not any(sign.holder is None or not sign.holder.is_this() for sign in claims.living()):
+        shutil.rmtree(claims.folder, ignore_errors=True)  # somebody may be looking at it
     progressed()
     return complete
 

@@ -2,9 +2,30 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
+from bccli.core.data.label_tree import parse_tree
+from bccli.core.data.leakage import Leaks
+from bccli.core.data.positive_class import Origin
 from bccli.core.data.stored_info import StoredInfo
+from bccli.core.errors import BccliError
+from bccli.core.imaging.preparation import learned_preparation
+from bccli.core.reading.json_types import Below, Count, Distinct, FolderName, Share, Side, Text, misfit
+from bccli.core.runs.run_types import (
+    OF_KIND,
+    CalibrationFacts,
+    DataFacts,
+    Decide,
+    Export,
+    LocatorFacts,
+    Losses,
+    LossName,
+    NormFacts,
+    OfPatches,
+    Settings,
+    Smoothing,
+    WatchedTest,
+)
 
 RUNNING, COMPLETE, CLEARING = "running", "complete", "clearing"
 SWEEP, FOLDS, TREE = "sweep", "folds", "tree"
@@ -32,7 +53,7 @@ class TrainingData:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "TrainingData":
-        """Read what `to_json` wrote. Raises KeyError for a missing key."""
+        """Read what `to_json` wrote."""
         return cls(value["hash"], value["images"], value.get("path"), value.get("view"))
 
     def to_json(self) -> dict[str, Any]:
@@ -66,51 +87,51 @@ class RunInfo(StoredInfo):
     REMEDY: ClassVar[str] = "copy the whole folder again"
 
     version: str
-    kind: str
+    kind: Text
     status: str
-    settings: dict[str, Any]
+    settings: Annotated[dict[str, Any], Settings]
 
     backbone: str = ""
     dataset: str = ""
     protocol: str = ""
-    classes: tuple[str, ...] = ()
+    classes: Distinct[Text] = ()
     positive: str | None = None
-    positive_origin: str | None = None
+    positive_origin: Origin | None = None
     preparation: dict[str, Any] = field(default_factory=dict)
-    data: TrainingData = field(default=TrainingData("", 0, None))
-    leakage: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
-    seed: int | None = None
+    data: Annotated[TrainingData, DataFacts] = field(default=TrainingData("", 0, None))
+    leakage: Leaks = field(default_factory=dict)
+    seed: Count | None = None
     recipe: str | None = None
-    size: tuple[int, int] = (0, 0)
-    parameters: int | None = None
-    train_accuracy: float | None = None
-    val_accuracy: float | None = None
+    size: tuple[Side, Side] = (0, 0)
+    parameters: Count | None = None
+    train_accuracy: Share | None = None
+    val_accuracy: Share | None = None
     beta_rows: str | None = None
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[Below, str] = field(default_factory=dict)
 
-    norm: Mapping[str, Any] | None = None
-    litert: Mapping[str, Any] | None = None
-    kept_epoch: int | None = None
-    epochs_trained: int | None = None
-    watched_test: Mapping[str, Any] | None = None
+    norm: Annotated[Mapping[str, Any], NormFacts] | None = None
+    litert: Annotated[Mapping[str, Any], Export] | None = None
+    kept_epoch: Count | None = None
+    epochs_trained: Count | None = None
+    watched_test: Annotated[Mapping[str, Any], WatchedTest] | None = None
     network_kept: bool = True
     fitted: Mapping[str, Any] | None = None
     base: str | None = None
-    parts: tuple[str, ...] = ()
+    parts: tuple[FolderName, ...] = ()
     fold_kind: str = ""
-    spread: Mapping[str, Any] | None = None
-    images: int | None = None
-    patches: Mapping[str, Any] = field(default_factory=dict)
+    spread: Mapping[str, Mapping[str, tuple[float | None, float | None]]] | None = None
+    images: Count | None = None
+    patches: OfPatches = field(default_factory=dict)
     tree: str = ""
-    decide: str = ""
+    decide: Decide | Literal[""] = ""
     columns: tuple[str, ...] = ()
-    joint: tuple[str, ...] = ()
-    locators: Mapping[str, Any] = field(default_factory=dict)
-    loss: str | None = None
-    label_smoothing: float | None = None
-    members: tuple[str, ...] = ()
-    exports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    calibration: Mapping[str, Any] | None = None
+    joint: tuple[FolderName, ...] = ()
+    locators: Mapping[FolderName, Annotated[Mapping[str, Any], LocatorFacts]] = field(default_factory=dict)
+    loss: LossName | None = None
+    label_smoothing: Smoothing | None = None
+    members: tuple[FolderName, ...] = ()
+    exports: Mapping[Below, Annotated[Mapping[str, Any], Export]] = field(default_factory=dict)
+    calibration: Annotated[Mapping[str, Any], CalibrationFacts] | None = None
 
     @property
     def kind_within(self) -> str:
@@ -130,3 +151,29 @@ class RunInfo(StoredInfo):
             return first
         kind = facts.get("kind", "")
         return (*first, "files") if kind == SWEEP else (*first, *_OF_COMPLETE, *_OF_KIND.get(kind, ()))
+
+    def contradiction(self) -> str | None:
+        """Where a value of a complete run does not go with its kind, or with other values."""
+        if self.status != COMPLETE or self.kind == SWEEP:
+            return None
+        learned_preparation(self.preparation)
+        if wrong := self._wrong_settings():
+            return wrong
+        if self.positive is not None and self.positive not in self.classes:
+            return "positive"
+        return self._wrong_tree() if self.tree or self.kind == "tree" else None
+
+    def _wrong_settings(self) -> str | None:
+        beside = {"loss": self.loss, "label_smoothing": self.label_smoothing}
+        known = {**self.settings, **{name: value for name, value in beside.items() if value is not None}}
+        wanted = OF_KIND.get(self.kind)
+        return misfit(known, Losses, "settings") or (misfit(known, wanted, "settings") if wanted else None)
+
+    def _wrong_tree(self) -> str | None:
+        try:
+            tree = parse_tree(self.tree)
+        except BccliError:
+            return "tree"
+        if sorted(tree.leaves) != sorted(self.classes):
+            return "tree"
+        return None if self.decide else "decide"

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,11 +12,15 @@ from bccli.core.data.audit import audit_between, hash_table
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.leakage import Leak
 from bccli.core.data.manifest import SPLITS, Sample
+from bccli.core.errors import DataError
 from bccli.core.files import write_text
+from bccli.core.reading.texts import table_rows
 from bccli.core.runs.run_folder import TRAINING_IMAGES_FILE, Run, folds_of
 
 _COLUMNS = ("path", "split", "dataset", "patient", "sha256", "perceptual", "blank")
 _USED = ("train", "val")
+_HASH = re.compile("[0-9a-f]{1,16}")
+_REMEDY = "copy the whole folder again"
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,10 @@ def _read_rows(run: Run) -> Iterator[dict[str, str]]:
     """The rows of a run's seen.csv, or of those of its folds."""
     for member in [run] if TRAINING_IMAGES_FILE in run.info.files else folds_of(run):
         path = member.file(TRAINING_IMAGES_FILE)
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            yield from csv.DictReader(stream)
+        for number, row in table_rows(path, _REMEDY, _COLUMNS):
+            if not _HASH.fullmatch(row["perceptual"]):
+                raise DataError(f"{path} row {number}: has no perceptual hash; {_REMEDY}")
+            yield row
 
 
 def from_elsewhere(runs: Iterable[Run], own: Iterable[Sample]) -> list[TrainingImage]:

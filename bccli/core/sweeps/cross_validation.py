@@ -238,7 +238,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _summed(leaks: Sequence[Mapping[str, Mapping[str, int | None]]]) -> dict[str, dict[str, int | None]]:
     return {
-        split: {kind: sum(leak[split][kind] or 0 for leak in leaks) for kind in leaks[0][split]}
+        split: {kind: sum(leak.get(split, {}).get(kind) or 0 for leak in leaks) for kind in leaks[0][split]}
         for split in leaks[0]
     }
 

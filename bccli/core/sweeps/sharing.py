@@ -122,20 +122,22 @@ class Share:
         """
         if whole.join(self.root, self.shard):
             return finish({})
-        if self._make_all(units, lenient=lenient):
+        if self._make_all(whole, units, lenient=lenient):
             with self._claims.taken(FINISH) as mine:
                 if mine and not self._open(units):
                     return finish(self._failures(units))
             self.watcher.note(f"shard {self.shard} is done; another one finishes {self.root}")
         return AtWork(self.failed)
 
-    def _make_all(self, units: Sequence[Unit], *, lenient: bool) -> bool:
+    def _make_all(self, whole: Container, units: Sequence[Unit], *, lenient: bool) -> bool:
         """Make units until none is left that nobody makes; whether all are made, and not the whole, too."""
         made, ordered = 0, self.shard.own_first(units)
         while rest := self._open(ordered):
-            if RunInfo.read(self.root / RUN_FILE).status == COMPLETE:
-                self.watcher.note(f"shard {self.shard} is done; another one has finished {self.root}")
-                return False
+            if self._is_complete():
+                if all(self._is_complete(unit.path) for unit in rest):
+                    self.watcher.note(f"shard {self.shard} is done; another one has finished {self.root}")
+                    return False
+                whole.join(self.root, self.shard)  # by tasks that have made other members
             free = [unit for unit in rest if self._claims.is_free(unit.path)]
             if not free:
                 self._name_others(made, rest)
@@ -147,6 +149,10 @@ class Share:
                         self._make(unit, lenient=lenient)
                         made += 1
         return True
+
+    def _is_complete(self, path: str = "") -> bool:
+        folder = self.root / path
+        return (folder / RUN_FILE).exists() and RunInfo.read(folder / RUN_FILE).status == COMPLETE
 
     def _name_others(self, made: int, rest: Sequence[Unit]) -> None:
         """Say what others are making, and who they are."""

@@ -16,6 +16,7 @@ from bccli.core.models.copying import copy_weights
 from bccli.core.models.extractors import EXTRACTORS, build_features
 from bccli.core.models.heads import HEADS, build_head
 from bccli.core.models.inference_mode import in_inference_mode, set_batch_norm_momentum
+from bccli.core.models.keras_files import load_model
 from bccli.core.models.splitting import Halves, split
 from bccli.core.models.tflite_export import HeadTemplates
 from bccli.core.models.weights import Weights
@@ -222,10 +223,8 @@ def take_over(tuning: Tuning, built: Built) -> None:
 
     Raises DataError where the run's network is another one.
     """
-    import keras
-
     run = load_run(tuning.base)
-    whole = keras.saving.load_model(run.file(MODEL_FILE))
+    whole = load_model(run.file(MODEL_FILE))
     pairs = [(built.maps, whole.get_layer(built.maps.name))]
     if not tuning.fresh_head:
         pairs.append((built.head, whole.get_layer("head")))

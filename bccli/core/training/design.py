@@ -140,6 +140,7 @@ class Design:
             **{row.name: values[row.name] for row in SETTINGS if row.changes_results},
             "weights": weights.name if weights.name in _NAMED else "file",
             "weights_hash": weights.hash,
+            "mixed_type": values["mixed_type"] if self.schedule.mixed_precision else None,
             "augment": _named(self.augment) if self.augment else None,
             "augment_hash": _content(self.augment.to_json()) if self.augment else "",
             "from_layer": self.tuning.from_layer if self.tuning else None,

@@ -1,14 +1,16 @@
 """The features that a frozen backbone computes, once per image and network, and that are stored.
 
-The store is a folder of chunk files, each a table of pixel hash and feature vector. A chunk is written
-as a whole, so a killed run leaves only complete ones, and several runs may share a store.
+Processes that share a store, whatever images each of them wants, divide these between them: buckets of
+images are claimed, computed and stored a chunk at a time.
 """
 
 import hashlib
 import json
+import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,9 +20,12 @@ from bccli.core import interruption
 from bccli.core.catalog import Backbone, find_backbone
 from bccli.core.data.image_batches import ImageSource
 from bccli.core.errors import DataError
-from bccli.core.files import replacing, sweep
+from bccli.core.models.extracting import Extracting
 from bccli.core.models.heads import HEADS
 from bccli.core.progress import SILENT, Watcher
+from bccli.core.runs.claims import Claims
+from bccli.core.runs.division import Division
+from bccli.core.runs.feature_store import FeatureStore, StoredFeatures
 from bccli.core.runs.run_folder import Run
 from bccli.core.runs.starts import progressed
 from bccli.core.training.input_norm import Norm
@@ -28,32 +33,42 @@ from bccli.core.training.input_norm import Norm
 # A chunk is stored after so many images, or after so many seconds where a network is slow.
 CHUNK, CHUNK_SECONDS = 512, 60
 
-# So many images go through a network at a time.
-_BATCH = 32
+# So many batches are claimed at first, and then as many as take so many seconds, up to a limit.
+_FIRST_BATCHES, _CLAIM_SECONDS, _MOST_BATCHES = 4, 20, 16
 
 # Features of so many bytes stay on the disk and are read batch by batch.
 _IN_MEMORY = 1 << 29
 
-# Seconds after which a half-written file of a shared store belongs to nobody.
-_ABANDONED = 3600
+_CLAIMS = ".claims"
 
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """What features depend on besides the pixels."""
+    """What features depend on besides the pixels.
+
+    On what `device` and in what `precision` they are computed, `compute_features` finds out. Those that are
+    `private_to` a run, which is a word of its own, go with it.
+    """
 
     backbone: str
     weights: str
     preprocessing: str
     size: tuple[int, int]
     kind: str = "average"
+    private_to: str = ""
+    device: str = "cpu"
+    precision: str = "float32"
 
     @property
     def name(self) -> str:
         """A folder name for the store of these features."""
-        facts = [self.backbone, self.weights, self.preprocessing, self.size]
-        text = json.dumps(facts if self.kind == "average" else [*facts, self.kind])
-        return f"{self.backbone}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        facts: list[Any] = [self.backbone, self.weights, self.preprocessing, self.size]
+        if (self.device, self.precision) != ("cpu", "float32"):
+            facts += [self.kind, self.device, self.precision]
+        elif self.kind != "average":
+            facts.append(self.kind)
+        digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+        return f"{self.backbone}-{digest}" + (f"-{self.private_to}" if self.private_to else "")
 
 
 def key_of(
@@ -64,6 +79,7 @@ def key_of(
     head: str,
     norm: Norm | None = None,
     before_layer: int | None = None,
+    private_to: str = "",
 ) -> FeatureKey:
     """The key of what a backbone makes of images for a kind of `head`, or what its layers before one make.
 
@@ -76,6 +92,7 @@ def key_of(
         f"{norm}" if norm else backbone.preprocessing,
         size,
         kind if before_layer is None else f"{kind} before layer {before_layer}",
+        private_to,
     )
 
 
@@ -94,72 +111,6 @@ def frozen_key_of(run: Run) -> FeatureKey | None:
     return key_of(find_backbone(info.backbone), weights, size, head=settings["head"])
 
 
-class FeatureStore:
-    """Feature vectors on the disk by the SHA-256 of the pixels."""
-
-    def __init__(self, folder: Path, width: int) -> None:
-        self.folder = folder
-        self.record = np.dtype([("pixels", "u1", (32,)), ("features", "<f4", (width,))])
-        self._rows: dict[bytes, tuple[np.ndarray, int]] = {}
-        sweep(folder, older=_ABANDONED)
-        for path in sorted(folder.glob("*.npy")):
-            self._open(path)
-
-    def _open(self, path: Path) -> None:
-        try:
-            chunk = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError):
-            return  # damaged: its features are computed again
-        if chunk.dtype == self.record:
-            for row, pixels in enumerate(chunk["pixels"]):
-                self._rows[pixels.tobytes()] = (chunk, row)
-
-    def missing(self, hashes: Sequence[str]) -> list[int]:
-        """The positions of images without features, each pixel content once."""
-        found: dict[str, int] = {}
-        for position, text in enumerate(hashes):
-            if bytes.fromhex(text) not in self._rows:
-                found.setdefault(text, position)
-        return list(found.values())
-
-    def add(self, hashes: Sequence[str], features: np.ndarray) -> None:
-        """Keep the features (images, width) of the images with these pixel hashes."""
-        chunk = np.empty(len(hashes), self.record)
-        chunk["pixels"] = [np.frombuffer(bytes.fromhex(text), np.uint8) for text in hashes]
-        chunk["features"] = features
-        name = hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
-        path = self.folder / f"{name}.npy"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as stream:
-            np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(chunk))
-            stream.write(chunk.data)  # np.save would not say why it failed, such as for a full disk
-        self._open(path)
-
-    def rows(self, hashes: Sequence[str]) -> "StoredFeatures":
-        """The features of the images with these pixel hashes, left on the disk."""
-        return StoredFeatures([self._rows[bytes.fromhex(text)] for text in hashes], self.record)
-
-    def gather(self, hashes: Sequence[str]) -> np.ndarray:
-        """The features (images, width) as float32."""
-        return self.rows(hashes)[np.arange(len(hashes))]
-
-
-class StoredFeatures:
-    """Features (images, width) that look like an array and are read from the disk row by row."""
-
-    def __init__(self, rows: Sequence[tuple[np.ndarray, int]], record: np.dtype) -> None:
-        self._rows = rows
-        self.shape = (len(rows), record["features"].shape[0])
-
-    def __getitem__(self, positions: np.ndarray) -> np.ndarray:
-        """The rows (positions, width) as float32."""
-        result = np.empty((len(positions), self.shape[1]), np.float32)
-        for number, position in enumerate(positions):
-            chunk, row = self._rows[position]
-            result[number] = chunk["features"][row]
-        return result
-
-
 def compute_features(
     images: ImageSource,
     extractor: Any,
@@ -169,42 +120,32 @@ def compute_features(
     watcher: Watcher = SILENT,
 ) -> np.ndarray | StoredFeatures:
     """The features (images, width) that a Keras model makes of prepared images, see `compute_vectors`."""
-    return compute_vectors(images, _Extracting(extractor), key, cache, watcher=watcher)
+    maker = Extracting(extractor)
+    key = replace(key, device=maker.device, precision=maker.precision)
+    return compute_vectors(images, maker, key, cache, watcher=watcher)
+
+
+def forget_features(key: FeatureKey, cache: Path) -> None:
+    """Remove the features of a key that are private to a run, on whatever device they were computed."""
+    if key.private_to:
+        for folder in (cache / "features").glob(f"{key.backbone}-*-{key.private_to}"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Maker(Protocol):
-    """Computes vectors of a `width` from images, a batch at a time."""
+    """Computes vectors of a `width` from images, `batch_size` at a time; they are the same to the bit,
+    whatever other images are in a batch."""
 
     @property
     def width(self) -> int:
         """How many numbers a vector has."""
 
-    def vectors(self, images: ImageSource, order: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield vectors (batch, width) of the images at these positions."""
-
-
-@dataclass(frozen=True)
-class _Extracting:
-    """A Keras model of images."""
-
-    extractor: Any
-
     @property
-    def width(self) -> int:
-        """How many features there are."""
-        return int(self.extractor.output_shape[-1])
+    def batch_size(self) -> int:
+        """So many images are worth to be asked for at once, or a multiple of it."""
 
-    def vectors(self, images: ImageSource, order: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield features (batch, width)."""
-        import tensorflow as tf
-
-        run = tf.function(
-            lambda x: self.extractor(tf.cast(x, tf.float32), training=False),
-            input_signature=[images.signature()],
-            autograph=False,
-        )
-        for batch in images.batches(order, _BATCH):
-            yield run(batch).numpy()
+    def vectors(self, images: ImageSource, order: np.ndarray) -> Generator[np.ndarray, None, None]:
+        """Yield vectors (batch, width) of the images at these positions."""
 
 
 def compute_vectors(
@@ -212,17 +153,19 @@ def compute_vectors(
 ) -> np.ndarray | StoredFeatures:
     """The vectors (images, width) of prepared images, float32; only those not in the cache are computed.
 
-    What is too large for memory is read from the cache where it is needed.
+    Of processes that share the cache, each computes some, and nothing is computed twice. What is too large
+    for memory is read from the cache where it is needed.
 
     Raises DataError naming an image that cannot be read, Stopped after a signal (what is done is stored).
     """
     store = FeatureStore(cache / "features" / key.name, maker.width)
     hashes = [sample.sha256 for sample in images.samples]
-    missing = store.missing(hashes)
+    missing = set(store.missing(hashes))
+    there = sum(text not in missing for text in hashes)
     if missing:
         _extend(store, images, missing, maker, watcher)
-    if len(missing) < len(hashes):
-        watcher.note(f"features: {len(hashes) - len(missing)} of {len(hashes)} images were in the cache")
+    if there:
+        watcher.note(f"features: {there} of {len(hashes)} images were in the cache")
     rows = store.rows(hashes)
     for start in range(0, len(hashes), CHUNK):
         positions = np.arange(start, min(start + CHUNK, len(hashes)))
@@ -236,26 +179,75 @@ def compute_vectors(
 
 
 def _extend(
-    store: FeatureStore, images: ImageSource, missing: list[int], maker: Maker, watcher: Watcher
+    store: FeatureStore, images: ImageSource, missing: Collection[str], maker: Maker, watcher: Watcher
 ) -> None:
-    waiting: list[np.ndarray] = []
-    done, stored_at = 0, time.monotonic()
+    """Have the missing vectors made by this process or, where others are at some of them, by these."""
+    positions: dict[str, int] = {}
+    for position, sample in enumerate(images.samples):
+        if sample.sha256 in missing:
+            positions.setdefault(sample.sha256, position)
+    with (
+        interruption.deferred(),
+        watcher.track(len(positions), "features") as advance,
+        Division(Claims(store.folder / _CLAIMS), [*positions], store, advance) as division,
+    ):
+        storing, pace = _Storing(store, division), _Pace(maker.batch_size)
+        while not division.finished:
+            if not (hashes := division.claim(pace.amount)):
+                storing.flush()
+                division.wait(watcher)
+                continue
+            storing.expect(hashes)
+            order = np.array([positions[text] for text in hashes])
+            with pace.measured(), closing(maker.vectors(images, order)) as made:
+                for vectors in made:
+                    advance(len(vectors))
+                    storing.take(vectors)
+        storing.flush()
 
-    def store_waiting() -> None:
-        nonlocal done, waiting, stored_at
-        features = np.concatenate(waiting)
-        chunk = missing[done : done + len(features)]
-        store.add([images.samples[position].sha256 for position in chunk], features)
-        done, waiting, stored_at = done + len(features), [], time.monotonic()
-        progressed()
 
-    with interruption.deferred(), watcher.track(len(missing), "features") as advance:
-        for vectors in maker.vectors(images, np.array(missing)):
-            waiting.append(vectors)
-            advance(len(waiting[-1]))
-            late = time.monotonic() - stored_at > CHUNK_SECONDS
-            if late or interruption.stop_requested() or sum(map(len, waiting)) >= CHUNK:
-                store_waiting()
-                interruption.stop_if_requested()
-        if waiting:
-            store_waiting()
+class _Storing:
+    """Vectors on their way to a store, for hashes that a division gave."""
+
+    def __init__(self, store: FeatureStore, division: Division) -> None:
+        self._store, self._division = store, division
+        self._hashes: list[str] = []
+        self._vectors: list[np.ndarray] = []
+        self._stored_at = time.monotonic()
+
+    def expect(self, hashes: Sequence[str]) -> None:
+        """Vectors of these will come, in their order."""
+        self._hashes += hashes
+
+    def take(self, vectors: np.ndarray) -> None:
+        """The next vectors are made; a signal is obeyed once all of them are stored. Raises Stopped."""
+        self._vectors.append(vectors)
+        late = time.monotonic() - self._stored_at > CHUNK_SECONDS
+        if late or interruption.stop_requested() or sum(map(len, self._vectors)) >= CHUNK:
+            self.flush()
+            interruption.stop_if_requested()
+
+    def flush(self) -> None:
+        """Store what is made, and let go of what was claimed for it."""
+        if self._vectors:
+            vectors = np.concatenate(self._vectors)
+            self._store.add(self._hashes[: len(vectors)], vectors)
+            self._division.stored(len(vectors))
+            progressed()
+            self._hashes, self._vectors = self._hashes[len(vectors) :], []
+        self._stored_at = time.monotonic()
+
+
+class _Pace:
+    """How many images to claim at a time: as many as take some seconds, in whole batches."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._size, self.amount = batch_size, _FIRST_BATCHES * batch_size
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Compute the images of a claim; the next one is larger or smaller."""
+        began = time.monotonic()
+        yield
+        wanted = self.amount * _CLAIM_SECONDS / max(time.monotonic() - began, 1e-3)
+        self.amount = self._size * int(np.clip(wanted // self._size, 1, _MOST_BATCHES))

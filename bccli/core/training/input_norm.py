@@ -13,7 +13,8 @@ import numpy as np
 from bccli.core.data.image_batches import Images, decode_prepared
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
-from bccli.core.files import read_json, write_json
+from bccli.core.files import write_json
+from bccli.core.reading.texts import read_json
 from bccli.core.runs.run_folder import Run
 
 _AT_A_TIME = 256

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bccli.core.training.features import StoredFeatures
+from bccli.core.runs.feature_store import StoredFeatures
 from bccli.core.training.settings import Schedule
 
 _MOST_STEPS = 32

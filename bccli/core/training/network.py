@@ -1,5 +1,6 @@
 """From a design and a prepared dataset to a run: features where the backbone is frozen, training, results."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ from bccli.core.training.design import (
     default_cache,
     plan_job,
 )
-from bccli.core.training.features import FeatureKey, compute_features, key_of
+from bccli.core.training.features import FeatureKey, compute_features, forget_features, key_of
 from bccli.core.training.input_norm import Norm, learn_norm
 from bccli.core.training.inputs import CopyFeatures, Features, Inputs
 from bccli.core.training.live_augmentation import live_images, with_augmented_copies
@@ -159,7 +160,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
     if design.tuning:
         take_over(design.tuning, built)
     stores = _stores(job, built, images, run, watcher)
-    with _inputs(job, images, split_codes, built if stores else None, norm, context) as inputs:
+    with _inputs(job, images, split_codes, built if stores else None, norm, run, context) as inputs:
         trainee = built.tail if stores else built.live
         twin, depths = _twin(job, images.size, built, norm, stores)
         fit = Fit(
@@ -189,7 +190,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
         trained = Trained(networks, fit, images, split_codes)
         done = finish(job, run, trained, facts=facts, watcher=watcher, plot_pool=context.plot_pool)
     if stores and design.tuning:
-        shutil.rmtree(job.cache / "features" / feature_key(job, images.size, norm, built).name)
+        forget_features(feature_key(job, images.size, norm, built, run), job.cache)
     return done
 
 
@@ -260,8 +261,14 @@ def _stores(job: Job, built: Built, images: Images, run: Run, watcher: Watcher) 
         return True
     choice = run.root / ACTIVATIONS_FOLDER
     if not choice.is_file():
-        write_text(choice, _STORED if _fits(job, built, images, watcher) else _LIVE)
-    return choice.read_text("ascii") == _STORED
+        stored = f"{_STORED} {os.urandom(8).hex()}"
+        write_text(choice, stored if _fits(job, built, images, watcher) else _LIVE)
+    return choice.read_text("ascii").startswith(_STORED)
+
+
+def _mark(run: Run) -> str:
+    """The word that marks the stored activations of a fine-tuning as its own."""
+    return (run.root / ACTIVATIONS_FOLDER).read_text("ascii").removeprefix(_STORED).strip()
 
 
 def _fits(job: Job, built: Built, images: Images, watcher: Watcher) -> bool:
@@ -285,6 +292,7 @@ def _inputs(
     split_codes: np.ndarray,
     stored: Built | None,
     norm: Norm | None,
+    run: Run,
     context: RunContext,
 ) -> Iterator[Inputs]:
     """The inputs of the trainee: images, fresh augmented copies, or the `stored` activations of either."""
@@ -292,7 +300,7 @@ def _inputs(
 
     def features(source: ImageSource) -> Any:
         assert stored is not None
-        key = feature_key(job, images.size, norm, stored)
+        key = feature_key(job, images.size, norm, stored, run)
         return compute_features(source, stored.stored, key, job.cache, watcher=context.watcher)
 
     seed, workers = design.schedule.seed, context.workers
@@ -306,8 +314,9 @@ def _inputs(
             yield live
 
 
-def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built) -> FeatureKey:
-    """The key under which the features of a job's frozen layers are stored."""
+def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built, run: Run) -> FeatureKey:
+    """The key under which the features of a job's frozen layers are stored; activations that only one run has
+    a use for are its own."""
     tuning = job.design.tuning
     return key_of(
         job.backbone,
@@ -316,13 +325,14 @@ def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built
         head=job.design.head.kind,
         norm=norm,
         before_layer=tuning.from_layer if tuning else None,
+        private_to=_mark(run) if tuning else "",
     )
 
 
 def _twin(
     job: Job, size: tuple[int, int], built: Built, norm: Norm | None, stores: bool
 ) -> tuple[Any, dict[int, int]]:
-    """The trained network: the tail or the whole itself, or with --mixed-precision its copy in float16.
+    """The trained network: the tail or the whole itself, or with --mixed-precision its copy in 16 bits.
 
     Also returns the depths of its variables. The network that is stored, exported and measured is in
     float32.
@@ -330,10 +340,11 @@ def _twin(
     import keras
 
     trainee = built.tail if stores else built.live
-    if not job.design.schedule.mixed_precision:
+    schedule = job.design.schedule
+    if not schedule.mixed_precision:
         return trainee, built.depths
     policy = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    keras.mixed_precision.set_dtype_policy(f"mixed_{schedule.mixed_type}")
     try:
         again = build(job, size, Weights("none"), norm)
     finally:

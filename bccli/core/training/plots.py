@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from bccli.core.errors import WorkerError
-from bccli.core.files import read_json, replacing
+from bccli.core.files import replacing
 from bccli.core.metrics.figures import Figures
 from bccli.core.metrics.plots import plot_confusion, plot_curves, plot_roc
+from bccli.core.reading.texts import read_json
 from bccli.core.runs.predictions import read_any
 from bccli.core.runs.run_folder import METRICS_FILE, PREDICTIONS_FILE, Run
 from bccli.core.training.checkpoint import Progress

@@ -17,12 +17,13 @@ from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.split_codes import TEST, VAL
 from bccli.core.evaluation.leaderboard import figures_json
 from bccli.core.evaluation.run_figures import figures_of
-from bccli.core.files import read_json, replacing, replacing_file, write_json, write_text
-from bccli.core.metrics.figures import Figures
+from bccli.core.files import replacing, replacing_file, write_json, write_text
+from bccli.core.metrics.figures import Figures, figures_from_json
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.metrics.watched_test import watched_test
 from bccli.core.models.tflite_export import HeadTemplates, ReplaceableHead, export
 from bccli.core.progress import Watcher
+from bccli.core.reading.texts import read_json
 from bccli.core.runs.predictions import read_any, write_predictions
 from bccli.core.runs.run_folder import (
     DIAGRAM_FILE,
@@ -88,8 +89,9 @@ NOT_EXPORTED_YET = {"error": "the tree around it is unfinished"}
 
 
 def stored_figures(run: Run) -> list[Figures]:
-    """The figures in a run's metrics.json. Raises DataError where the file has changed."""
-    return [Figures(**row) for row in read_json(run.file(METRICS_FILE))["runs"]]
+    """The figures in a run's metrics.json. Raises DataError where the file has changed, or is another's."""
+    path = run.file(METRICS_FILE)
+    return figures_from_json(read_json(path), str(path))
 
 
 def keeps_network(run: Run) -> bool:

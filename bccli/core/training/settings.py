@@ -142,6 +142,12 @@ class Schedule:
         "Train in 16 bits where that is safe, which is faster on GPUs; the model is saved in 32.",
         jobs=STEPS - {FUSION},
     )
+    mixed_type: str = setting(
+        "float16",
+        Choice(("float16", "bfloat16")),
+        "The 16 bits of --mixed-precision: float16 is finer; bfloat16 has the range of 32 bits.",
+        jobs=STEPS - {FUSION},
+    )
     seed: int = setting(0, Whole(0, 2**32 - 1), "Start of all random draws.", metavar="N")
 
     @property

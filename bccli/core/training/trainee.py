@@ -28,7 +28,7 @@ class Trainee:
             learning_rate=schedule.lr, global_clipnorm=schedule.clip_norm
         )
         self.rate = self.optimizer.learning_rate  # a variable
-        if schedule.mixed_precision:
+        if schedule.mixed_precision and schedule.mixed_type == "float16":  # whose least numbers are large
             self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
         self.optimizer.build(network.trainable_variables)
         self.sums = tf.Variable(np.zeros(4), dtype=tf.float64)
@@ -73,7 +73,7 @@ def training_step(trainee: Trainee) -> Callable[..., None]:
             scores = network(tf.cast(x, tf.float32), training=True)
             losses = loss_of(truth, scores) * weights
             loss = tf.reduce_mean(losses)
-            scaled = trainee.optimizer.scale_loss(loss)  # itself, but for mixed precision
+            scaled = trainee.optimizer.scale_loss(loss)  # itself, but for float16
         before = [tf.identity(variable.value) for variable, _ in slowed]
         trainee.optimizer.apply(tape.gradient(scaled, variables), variables)
         for (variable, depth), old in zip(slowed, before, strict=True):

@@ -12,7 +12,8 @@ from bccli.core.data.image_batches import open_images
 from bccli.core.data.label_tree import Tree
 from bccli.core.data.manifest import Sample
 from bccli.core.evaluation.external import answers_to
-from bccli.core.models.graph import extractor_and_head, load_model
+from bccli.core.models.graph import extractor_and_head
+from bccli.core.models.keras_files import load_model
 from bccli.core.models.runtimes import OUTPUTS
 from bccli.core.prediction.predictor import load_predictor
 from bccli.core.runs.run_folder import MODEL_FILE, Run

@@ -25,7 +25,7 @@ from bccli.core.prediction.run_predictor import (
     load_mean_of_folds,
     load_run_predictor,
 )
-from bccli.core.runs.run_folder import Run, load_run
+from bccli.core.runs.run_folder import Run, part_of
 from bccli.core.runs.temperature import temper, temperature_of
 
 JOINT = "joint"
@@ -139,7 +139,7 @@ def load_tree(run: Run, engine: Engine, tempered: bool) -> TreePredictor:
         node_predictors.append(_load_joint(run, engine, tree, joint))
     for node in tree.inner:
         if node.name not in joint:
-            predictor = load_run_predictor(load_run(run.root / node.name), engine, tempered=False)
+            predictor = load_run_predictor(part_of(run, node.name), engine, tempered=False)
             order = tuple(predictor.classes.index(name) for name in node.names)
             node_predictors.append(NodePredictor(predictor, ((node.name, order),)))
     temperature = temperature_of(run) if tempered else None
@@ -154,7 +154,7 @@ def _load_joint(run: Run, engine: Engine, tree: Tree, names: Sequence[str]) -> N
     outputs, nodes, first = [], [], 0
     by_name = {node.name: node for node in tree.inner}
     for name in names:
-        node = load_run(run.root / name)
+        node = part_of(run, name)
         output = node.info.settings["output"]
         outputs.append((OUTPUTS[output], 1 if output == "sigmoid" else len(node.classes)))
         nodes.append((name, tuple(first + node.classes.index(child) for child in by_name[name].names)))

@@ -17,7 +17,8 @@ MakeFolder = Callable[..., Path]
 
 DATASET: dict[str, Any] = {
     "format": 1, "tool": "bccli", "version": "0.1.0", "dataset": "folder", "protocol": "honest",
-    "settings": {"dataset": "folder", "ratios": [0.7, 0.2, 0.1]}, "preparation": {"size": [8, 8]},
+    "settings": {"dataset": "folder", "ratios": [0.7, 0.2, 0.1]},
+    "preparation": {"size": [8, 8], "fit": "stretch"},
     "classes": ["benign", "malignant"], "positive": "malignant", "positive_origin": "known",
     "patients": None, "notes": ["a note"],
     "counts": [{"part": "train", "label": "benign", "images": 2, "patients": None}],
@@ -27,12 +28,15 @@ DATASET: dict[str, Any] = {
 }  # fmt: skip
 RUNNING: dict[str, Any] = {
     "format": 1, "tool": "bccli", "version": "0.1.0", "kind": "network", "status": "running",
-    "settings": {"dense": [8, 4], "lr": 0.001},
+    "settings": {
+        "dense": [8, 4], "lr": 0.001, "output": "softmax", "loss": "mse", "label_smoothing": 0.1,
+        "dropout": 0.0, "seed": 0, "from_layer": None, "epochs": 3,
+    },
 }  # fmt: skip
 COMPLETE: dict[str, Any] = {
     **RUNNING, "status": "complete", "backbone": "cnn-15", "dataset": "folder", "protocol": "honest",
     "classes": ["benign", "malignant"], "positive": None, "positive_origin": None,
-    "preparation": {"size": [8, 8]},
+    "preparation": {"size": [8, 8], "fit": "stretch"},
     "data": {"hash": "ab", "images": 4, "path": "../data", "view": {"tree": "a, b", "node": "root"}},
     "leakage": {"test": {"patients": 0}}, "seed": 0, "recipe": None, "size": [8, 8], "network_kept": False,
     "train_accuracy": None, "val_accuracy": 0.5, "of a later bccli": [1, {"two": 3}],
@@ -43,7 +47,13 @@ SWEEP: dict[str, Any] = {
     **RUNNING, "kind": "sweep", "status": "complete", "members": ["a", "b"], "files": {}
 }  # fmt: skip
 FOLDS: dict[str, Any] = {**COMPLETE, "kind": "folds", "parts": ["fold-0", "fold-1"]}
-TREE: dict[str, Any] = {**COMPLETE, "kind": "tree", "parts": ["root"], "tree": "a, b", "decide": "path"}
+TREE: dict[str, Any] = {
+    **COMPLETE,
+    "kind": "tree",
+    "parts": ["root"],
+    "tree": "benign, malignant",
+    "decide": "path",
+}
 FILES = [(DatasetInfo, DATASET), *((RunInfo, facts) for facts in (RUNNING, COMPLETE, SWEEP, FOLDS, TREE))]
 
 
@@ -120,5 +130,5 @@ def test_a_fact_that_changes_keeps_its_place_and_a_new_one_comes_last() -> None:
 
 
 def test_a_run_without_its_data_s_hash_is_refused() -> None:
-    with pytest.raises(DataError, match="has no 'hash'"):
+    with pytest.raises(DataError, match=r"'data\.hash' is not what bccli writes there"):
         RunInfo.from_json({**COMPLETE, "data": {"images": 4}}, Path("run.json"))

@@ -13,12 +13,12 @@ from bccli.core.models.graph import (
     extractor_and_head,
     inputs_of,
     layers_in,
-    load_model,
     nodes_of,
     operation_of,
     scoring_of,
 )
 from bccli.core.models.heads import Head, assemble, build_head
+from bccli.core.models.keras_files import load_model
 
 CORE = Path(__file__).parents[3] / "bccli" / "core"
 KERAS_ROOMS = ("models", "prediction", "evaluation", "training", "sweeps", "trees", "fusion")

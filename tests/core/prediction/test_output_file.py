@@ -18,7 +18,7 @@ from bccli.core.prediction.question import Question
 from bccli.core.runs.locks import locked
 
 NAMES = [f"{number}.png" for number in range(10)]
-QUESTION = Question(("abc",), {"top": None, "format": "csv"})
+QUESTION = Question(("abc",), {"top": None, "format": "csv", "mask_dir": "pr\udce4parate"})
 
 
 @pytest.fixture(autouse=True)
@@ -171,12 +171,14 @@ def test_answers_to_another_question_are_refused_or_replaced(
     assert other.errors_if_complete(NAMES) == 2
 
 
-@pytest.mark.parametrize("change", ["other images", "edited", "not ours"])
+@pytest.mark.parametrize("change", ["other images", "edited", "damaged", "not ours"])
 def test_a_complete_file_with_another_content_is_refused(file: OutputFile, change: str) -> None:
     answer(file)
     images = NAMES
     if change == "other images":
         images = NAMES[:-1]
+    elif change == "damaged":
+        file.made.write_bytes(b"\xff")
     elif change == "edited":
         file.path.write_text(file.path.read_text() + "\n")
     else:
@@ -216,6 +218,20 @@ def test_a_kill_between_the_file_and_what_it_was_made_of(file: OutputFile) -> No
     assert file.errors_if_complete(NAMES) is None
     assert answer(file) == NAMES[9:]
     assert beside(file) == {"labels.csv", ".labels.csv.made"}
+
+
+def test_what_kills_left_half_written_is_removed(file: OutputFile, tmp_path: Path) -> None:
+    left = (".labels.csv.12.tmp", "..labels.csv.made.345.tmp", "..labels.csv.starts.6.tmp")
+    others = {
+        ".labels.csv.gz.12.tmp",
+        ".mylabels.csv.12.tmp",
+        ".labels.csv.x.tmp",
+        "..mylabels.csv.made.1.tmp",
+    }
+    for name in (*left, *others):
+        (tmp_path / name).touch()
+    answer(file)
+    assert beside(file) == {"labels.csv", ".labels.csv.made", *others}
 
 
 def test_two_processes_do_not_write_one_file(file: OutputFile, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The file that tasks of `predict --shard` write together: agreed on, shared, continued, joined, refused."""
 
+import errno
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ from bccli.core.runs.locks import locked
 from bccli.core.runs.shard import Shard
 
 NAMES = [f"{number}.png" for number in range(19)]
-QUESTION = Question(("abc",), {"top": None, "format": "csv"})
+QUESTION = Question(("abc",), {"top": None, "format": "csv", "mask_dir": "pr\udce4parate"})
 STEP = 2
 BLOCKS = 10
 
@@ -146,12 +147,31 @@ def test_whoever_is_alone_makes_all_of_it(expected: dict[str, bytes], out: Path,
     assert content(out) == expected
 
 
+@pytest.fixture(params=[True, False], ids=["locks", "no locks"])
+def _locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, out: Path) -> None:
+    """Locks, or a file system without, where whoever looks at a claim long enough sees it beat."""
+    if request.param:
+        return
+
+    def unknown(stream: object, **options: object) -> bool:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    def beat(seconds: float) -> None:
+        for path in parts(out).glob("*.claim*"):
+            os.utime(path, (path.stat().st_mtime + 1,) * 2)
+
+    monkeypatch.setattr("bccli.core.runs.claims.try_to_lock", unknown)
+    monkeypatch.setattr("bccli.core.runs.locks.try_to_lock", unknown)
+    monkeypatch.setattr("bccli.core.runs.claims.time.sleep", beat)
+
+
+@pytest.mark.usefixtures("_locks")
 def test_the_last_to_end_joins(expected: dict[str, bytes], out: Path) -> None:
     """The second task begins and ends while the first one is in the midst of a block."""
     first, second, third = (Task(out, Shard(number, 3)) for number in (1, 2, 3))
     first.each = lambda name: second.run() if name == "12.png" else None
     assert first.run() == 4
-    assert second.notes.said.startswith("shard 2/3 is done; 1 blocks of images are left to process")
+    assert second.notes.said.splitlines()[-1].startswith("shard 2/3 is done; the rest is left to process")
     assert sorted(first.asked + second.asked, key=NAMES.index) == NAMES
     assert content(out) == expected
     assert third.run() == 4
@@ -189,7 +209,7 @@ def test_joining_is_left_to_whoever_does_it(out: Path) -> None:
 
     task.write = meanwhile  # type: ignore[method-assign]
     assert task.run() == 4
-    assert other.notes.said.startswith("shard 2/2 is done; the end is left to process")
+    assert other.notes.said.startswith("shard 2/2 is done; the rest is left to process")
     assert not other.asked
 
 
@@ -305,7 +325,7 @@ def test_an_image_that_has_changed_is_answered_again(
     ("changes", "names", "words"),
     [
         ({"question": Question(("abd",), QUESTION.options)}, NAMES, "begun with another run"),
-        ({"question": Question(("abc",), {"top": 2, "format": "csv"})}, NAMES, "top none, now 2"),
+        ({"question": Question(("abc",), {**QUESTION.options, "top": 2})}, NAMES, "top none, now 2"),
         ({"step": 3}, NAMES, "batch-size 2, now 3"),
         ({}, NAMES[:-1], "19 images, now 18"),
         ({}, [*NAMES[1:], NAMES[0]], "other images, or the same in another order"),
@@ -325,13 +345,19 @@ def test_tasks_that_do_not_agree_are_refused(
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("notes.txt", "mine"), ("000001.rows", ""), ("plan.json", "{}"), ("plan.json", '{"runs": []')],
+    [
+        ("notes.txt", b"mine"),
+        ("000001.rows", b""),
+        ("plan.json", b"{}"),
+        ("plan.json", b'{"runs": []'),
+        ("plan.json", b"\xff\xfe"),
+    ],
 )
-def test_a_folder_of_somebody_else_is_refused(out: Path, name: str, text: str) -> None:
+def test_a_folder_of_somebody_else_is_refused(out: Path, name: str, text: bytes) -> None:
     parts(out).mkdir()
-    (parts(out) / name).write_text(text)
+    (parts(out) / name).write_bytes(text)
     refuses(Task(out, Shard(1, 2)), "labels.csv.parts: was not made by bccli predict", "remove it")
-    assert content(parts(out)) == {name: text.encode()}
+    assert content(parts(out)) == {name: text}
 
 
 def test_a_file_where_the_folder_would_be_is_an_error_of_the_machine(out: Path) -> None:
@@ -421,11 +447,34 @@ def test_planning_waits_for_another_task(out: Path, monkeypatch: pytest.MonkeyPa
     assert Task(out, Shard(2, 2)).run() == 4
 
 
-def test_the_lock_of_a_plan_is_waited_for(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("named", [True, False])
+def test_the_lock_of_a_plan_is_waited_for(out: Path, monkeypatch: pytest.MonkeyPatch, named: bool) -> None:
+    """Also where its holder has not yet said who it is."""
     lock = locked(out, file=out / ".labels.csv.lock", shard="1/2")
     lock.__enter__()
+    if not named:
+        os.truncate(out / ".labels.csv.lock", 0)
     monkeypatch.setattr("bccli.core.runs.locks.time.sleep", lambda _: lock.__exit__(None, None, None))
     assert Task(out, Shard(2, 2)).run() == 4
+
+
+def test_a_plan_that_is_joined_as_we_look_means_complete(
+    expected: dict[str, bytes], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(out)
+    exists = SharedOutput._known
+
+    def joined(shared: SharedOutput) -> dict[str, Any] | None:
+        if parts(out).exists() and shared is not other.shared:
+            assert other.run() == 4
+        return exists(shared)
+
+    task, other = Task(out, Shard(1, 2)), Task(out, Shard(2, 2))
+    other.file.lock = other.shared.file.lock = out / "other.lock"  # as where no locks are known
+    monkeypatch.setattr(SharedOutput, "_known", joined)
+    assert task.run() == 4
+    assert not task.asked
+    assert content(out) == expected
 
 
 # The pieces

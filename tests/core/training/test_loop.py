@@ -11,8 +11,8 @@ import pytest
 from bccli.core import interruption
 from bccli.core.errors import Stopped
 from bccli.core.models.heads import Head, build_head
+from bccli.core.runs.feature_store import FeatureStore
 from bccli.core.training.checkpoint import Progress
-from bccli.core.training.features import FeatureStore
 from bccli.core.training.inputs import Features, order_of
 from bccli.core.training.loop import Examples, Fit
 from bccli.core.training.settings import Schedule
@@ -55,7 +55,7 @@ def fit_to(state: Path, inputs: Any, **settings: Any) -> Fit:
     examples = Examples(inputs, labels, 2, TRAIN, VAL)
     schedule = Schedule(batch_size=8, epochs=3, **settings)
     if schedule.mixed_precision:
-        keras.mixed_precision.set_dtype_policy("mixed_float16")
+        keras.mixed_precision.set_dtype_policy(f"mixed_{schedule.mixed_type}")
     try:
         head = build_head(Head((8,), 0.5, kind="thesis"), 5, 2)
     finally:
@@ -138,14 +138,20 @@ def test_a_signal_changes_nothing_in_a_rate_that_waits_for_a_plateau(
     assert rate < 1e-8
 
 
-def test_a_signal_changes_nothing_in_mixed_precision(tmp_path: Path, values: np.ndarray) -> None:
-    """The scale of the loss is part of the state."""
-    undisturbed = fit_to(tmp_path / "a.npz", Features(values), mixed_precision=True)
+@pytest.mark.parametrize(("kind", "is_scaled"), [("float16", True), ("bfloat16", False)])
+def test_a_signal_changes_nothing_in_mixed_precision(
+    tmp_path: Path, values: np.ndarray, kind: str, is_scaled: bool
+) -> None:
+    """The scale of the loss, if there is one, is part of the state."""
+    mixed: dict[str, Any] = {"mixed_precision": True, "mixed_type": kind}
+    undisturbed = fit_to(tmp_path / "a.npz", Features(values), **mixed)
+    assert hasattr(undisturbed.trainee.optimizer, "dynamic_scale") == is_scaled
+    assert str(undisturbed.network.compute_dtype) == kind
     expected = outcome(undisturbed, undisturbed.run())
     with pytest.raises(Stopped):
-        fit_to(tmp_path / "b.npz", Interrupted(values, 9), mixed_precision=True).run()
+        fit_to(tmp_path / "b.npz", Interrupted(values, 9), **mixed).run()
     interruption.forget()
-    continued = fit_to(tmp_path / "b.npz", Features(values), mixed_precision=True)
+    continued = fit_to(tmp_path / "b.npz", Features(values), **mixed)
     assert outcome(continued, continued.run()) == expected
     assert "lr" not in expected[0][0]
 

@@ -5,12 +5,18 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
+from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import TextIO
+from typing import Any, TextIO
 
 from bccli.core.catalog import nearest
 from bccli.core.data.foreign_tables import SEPARATORS, encoding_of
 from bccli.core.errors import DataError
+from bccli.core.reading.archives import ArchiveError, Bounds, open_archive
+from bccli.core.reading.limits import TABLE_CELL, WORKBOOK_BYTES, WORKBOOK_CELLS
+from bccli.core.reading.regular_files import explained, open_file
+from bccli.core.reading.texts import lines_of
 
 TABLES = (".csv", ".xlsx")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # by which Excel is told, and tells others
@@ -107,35 +113,58 @@ def _worksheets(path: Path, errors: str) -> Iterator[Iterable[tuple[int, list[st
 
 def _workbook(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
     """The sheets of an XLSX file, line by line."""
-    import zipfile
-
     import openpyxl
 
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        with open_file(path) as stream, open_archive(stream, Bounds(WORKBOOK_BYTES)):
+            stream.seek(0)
+            book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
+            for sheet in book.worksheets:
+                yield _cells_of(sheet, path)
+    except (DataError, MemoryError):
+        raise
+    except ArchiveError as error:
+        raise DataError(f"{path}: {error}; download it again, or save the table as CSV") from None
     except OSError as error:
         raise _unreadable(path, error) from None
-    except (KeyError, ValueError, zipfile.BadZipFile, openpyxl.utils.exceptions.InvalidFileException):
-        raise DataError(f"{path}: is not a whole XLSX file; download it again") from None
-    try:
-        for sheet in book.worksheets:
-            yield (
-                (number, ["" if cell is None else str(cell) for cell in row])
-                for number, row in enumerate(sheet.iter_rows(values_only=True), 1)
+    except Exception:  # openpyxl raises whatever its steps raise
+        raise _damaged_workbook(path) from None
+
+
+def _cells_of(sheet: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a sheet, whatever it says of its own size."""
+    sheet.reset_dimensions()
+    left, rows = WORKBOOK_CELLS, sheet.iter_rows(values_only=True)
+    for number in count(1):
+        try:
+            row = next(rows, None)
+        except Exception:
+            raise _damaged_workbook(path) from None
+        if row is None:
+            return
+        left -= max(len(row), 1)
+        cells = ["" if cell is None else str(cell) for cell in row]
+        if left < 0 or any(len(cell) > TABLE_CELL for cell in cells):
+            raise DataError(
+                f"{path} line {number}: has more cells, or more in a cell, than any list of images; "
+                "is it the right file?"
             )
-    finally:
-        book.close()
+        yield number, cells
+
+
+def _damaged_workbook(path: Path) -> DataError:
+    return DataError(f"{path}: is not a whole XLSX file; download it again")
 
 
 def _lines(path: Path, errors: str) -> Iterator[tuple[int, list[str]]]:
     """The lines of a CSV file; cells may have line breaks in them."""
     try:
-        with path.open("rb") as raw:
+        with open_file(path) as raw:
             encoding = encoding_of(raw.read(1 << 12))
-        with path.open(newline="", encoding=encoding, errors=errors) as stream:
+        with open_file(path) as raw, TextIOWrapper(raw, encoding, errors, newline="") as stream:
             mark = separator_of(_first_line(stream))
             stream.seek(0)
-            reader = csv.reader(stream, delimiter=mark)
+            reader = csv.reader(lines_of(stream, str(path)), delimiter=mark)
             for cells in reader:
                 if not (reader.line_num == 1 and _SEPARATOR_LINE.fullmatch(mark.join(cells))):
                     yield reader.line_num, cells
@@ -169,7 +198,7 @@ def not_unicode(path: Path) -> DataError:
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(f"{path}: cannot be read ({error.strerror}); check its name and permissions")
+    return DataError(f"{path}: cannot be read ({explained(error)}); check its name and permissions")
 
 
 def path_inside(text: str, column: str, where: str) -> str:

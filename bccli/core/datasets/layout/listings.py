@@ -8,6 +8,8 @@ from bccli.core.data.foreign_tables import encoding_of
 from bccli.core.data.patients import plain_number
 from bccli.core.datasets.layout.image_files import is_image_name
 from bccli.core.errors import DataError
+from bccli.core.reading.limits import LIST_BYTES
+from bccli.core.reading.regular_files import explained, read_bytes
 
 _MARKS = "\t;,"
 
@@ -21,7 +23,10 @@ def read_pairs(path: Path, second: str = "") -> Iterator[tuple[int, str, str]]:
     image, other = 0, 1
     for number, line in enumerate(_read_lines(path), 1):
         mark = next((mark for mark in _MARKS if mark in line), ",")
-        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=mark), [])]
+        try:
+            cells = [cell.strip() for cell in next(csv.reader([line], delimiter=mark), [])]
+        except csv.Error as error:
+            raise DataError(f"{path} line {number}: not valid CSV ({error}); correct it") from None
         if not any(cells):
             continue
         names = [cell.lower() for cell in cells]
@@ -35,11 +40,11 @@ def read_pairs(path: Path, second: str = "") -> Iterator[tuple[int, str, str]]:
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, LIST_BYTES)
         return data.decode(encoding_of(data[: 1 << 12])).removeprefix("\ufeff").splitlines()
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror}); check its name and permissions"
+            f"{path}: cannot be read ({explained(error)}); check its name and permissions"
         ) from None
     except ValueError:
         raise DataError(f"{path}: is not text in UTF-8; save it as CSV UTF-8 with two columns") from None

@@ -30,6 +30,7 @@ from bccli.core.imaging.formats.orientation import UPRIGHT, orientation_of, swap
 from bccli.core.imaging.formats.png import check_rows, decode_png
 from bccli.core.imaging.formats.tiff import TIFF_STARTS, check_strips, is_plain, read_tiff, turn_to_image
 from bccli.core.imaging.formats.turns import take_turn
+from bccli.core.reading.regular_files import NotAFileError, open_file
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 SUFFIXES = DICOM_SUFFIXES | {
@@ -99,7 +100,11 @@ def read_size(path: Path | str) -> tuple[int, int]:
 
     Raises ImageError as `decode_deep`.
     """
-    with contextlib.suppress(Exception), Image.open(path, formats=_FORMATS) as image:
+    with (
+        contextlib.suppress(Exception),
+        open_file(path) as stream,
+        Image.open(stream, formats=_FORMATS) as image,
+    ):
         if (size := _shown_size(image)) is not None:
             return size
     height, width = decode_deep(path).shape[:2]
@@ -115,7 +120,9 @@ def _shown_size(image: Image.Image) -> tuple[int, int] | None:
     if isinstance(image, TiffImageFile):
         return image.size if is_plain(image) else None
     if isinstance(image, PngImageFile):
-        content = Path(os.fsdecode(image.filename)).read_bytes()
+        assert image.fp is not None
+        image.fp.seek(0)
+        content = image.fp.read(MAX_BYTES)
         return None if any(mark in content for mark in _PNG_MARKS) else image.size
     return image.size[::-1] if swaps_sides(orientation_of(image)) else image.size
 
@@ -123,7 +130,7 @@ def _shown_size(image: Image.Image) -> tuple[int, int] | None:
 def is_dicom_file(path: Path | str) -> bool:
     """Whether a file's content says that it is DICOM, whatever its name; not where it cannot be opened."""
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open_file(path) as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
@@ -139,13 +146,15 @@ def _enough_memory() -> Iterator[None]:
 
 def _read(path: Path | str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_BYTES:
                 raise ImageError(f"is too large ({size:,} bytes; the limit is {MAX_BYTES:,})")
             data = file.read()
     except FileNotFoundError:
         raise ImageError("does not exist") from None
+    except NotAFileError as error:
+        raise ImageError(f"is {error.kind} and not an image") from None
     except ValueError:
         raise ImageError("has a name that no file can have") from None
     except OSError as error:

@@ -1,0 +1,77 @@
+"""Features of images from a Keras model, batch by batch, the same to the bit whoever computes them.
+
+On one kind of device a network's features of an image do not depend on the other images of its batch, but in
+their last digits on how many there are. So each batch is full: the last image stands for those that it lacks.
+"""
+
+from collections.abc import Generator
+from contextlib import closing
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bccli.core.data.image_batches import ImageSource, read_ahead
+from bccli.core.models import backend
+
+# So many images go through a network at a time on a CPU, and on a GPU of whatever memory so many at most.
+_LEAST, _MOST = 32, 512
+
+# Half of a GPU's memory holds the maps of a batch, of which a network has so many bytes at a time for each
+# pixel of an image: four of 64 channels in 32 bits, as large as the image itself.
+_SHARE, _BYTES_PER_PIXEL = 2, 4 * 64 * 4
+
+
+def batch_size_of(gpu_memory: int, pixels: int) -> int:
+    """How many images of so many pixels go through a network at a time on a GPU with so many bytes of memory,
+    or on a CPU, where it is 0: a power of two.
+
+    >>> [batch_size_of(gigabytes << 30, 224 * 224) for gigabytes in (0, 8, 16, 80)]
+    [32, 64, 128, 512]
+    """
+    fitting = gpu_memory // _SHARE // (pixels * _BYTES_PER_PIXEL)
+    return max(_LEAST, min(_MOST, 1 << max(fitting.bit_length() - 1, 0)))
+
+
+class Extracting:
+    """A Keras model from RGB 0–255 to features (images, width), for images of one size.
+
+    It computes them on a `device`, cpu or gpu, in a `precision`, which both decide their last digits.
+    """
+
+    def __init__(self, extractor: Any, batch_size: int | None = None) -> None:
+        self._extractor, self.device = extractor, backend.device_class()
+        self.precision = str(extractor.compute_dtype)
+        memory = backend.gpu_memory() if self.device == "gpu" else 0
+        height, width = extractor.input_shape[1:3]
+        self.batch_size = batch_size or batch_size_of(memory, height * width)
+
+    @property
+    def width(self) -> int:
+        """How many features there are."""
+        return int(self._extractor.output_shape[-1])
+
+    def vectors(self, images: ImageSource, order: np.ndarray) -> Generator[np.ndarray, None, None]:
+        """Yield features (batch, width) of the images at these positions."""
+        with closing(read_ahead(images.batches(order, self.batch_size))) as batches:
+            for batch in batches:
+                yield self._run(_filled(batch, self.batch_size)).numpy()[: len(batch)]
+
+    @cached_property
+    def _run(self) -> Any:
+        """The compiled model."""
+        import tensorflow as tf
+
+        height, width = self._extractor.input_shape[1:3]
+        return tf.function(
+            lambda x: self._extractor(tf.cast(x, tf.float32), training=False),
+            input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8)],
+            autograph=False,
+        )
+
+
+def _filled(batch: Any, size: int) -> Any:
+    """A batch of `size` images, the last one as often as it takes."""
+    pixels = np.asarray(batch)
+    lacking = size - len(pixels)
+    return np.concatenate([pixels, np.repeat(pixels[-1:], lacking, axis=0)]) if lacking else batch

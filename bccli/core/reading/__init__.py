@@ -1,0 +1,1 @@
+"""What bccli takes from files that others made: their kinds, sizes and types are looked at first."""
