@@ -8,13 +8,8 @@ from typing import Any
 
 import numpy as np
 
-<<<<<<< HEAD
 from bccli.core.errors import BccliError, TrainingError
 from bccli.core.files import replacing
-=======
-from bccli.core.errors import BccliError, LeakageError, LockedError, UsageError
-from bccli.core.files import replacing, write_text
->>>>>>> wfaults
 from bccli.core.metrics.figures import Figures
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import (
@@ -162,16 +157,6 @@ def _headline(run: Run) -> Figures | None:
     return figures.get("test") or figures.get("val")
 
 
-<<<<<<< HEAD
-=======
-def _note_time(run: Run, seconds: float) -> None:
-    """Store how long a new run took; the time of a run that was there before is not overwritten."""
-    path = run.root / _TIMES
-    if not path.exists():
-        write_text(path, f"{seconds:.1f}")
-
-
->>>>>>> wfaults
 def _forget_others(root: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Remove the networks of all that are not chosen so far."""
     for row in rows:
