@@ -1,6 +1,7 @@
 """Results go to stdout and nothing else does; progress, notes and warnings go to stderr."""
 
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ class Console(Watcher):
     def logging(self, path: Path) -> Iterator[None]:
         """Also append everything that is said inside the block to `path`, with the time."""
         before = self._log
-        with path.open("a", encoding="utf-8", errors="backslashreplace") as self._log:
+        with open(path, "a", encoding="utf-8", errors="backslashreplace", opener=_no_link) as self._log:
             try:
                 yield
             finally:
@@ -123,6 +124,11 @@ class Console(Watcher):
         self._say(f"epoch {number}/{of}  {figures}", silent=self.quiet or self._table is not None)
         if self._table:
             self._table.epoch(number, of, shown_figures(row), best)
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a log in a run, which may be a stranger's, and not what a link or a pipe leads to."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def shown_figures(row: Mapping[str, float]) -> dict[str, float]:

@@ -19,6 +19,8 @@ from bccli.core.datasets.layout.image_files import dataset_files, stem_of
 from bccli.core.datasets.loading import Raw, root_of
 from bccli.core.errors import DataError, ImageError, SourceError
 from bccli.core.imaging.formats.decoding import decode_deep
+from bccli.core.reading.limits import LIST_BYTES
+from bccli.core.reading.regular_files import explained, read_bytes
 
 SIDE = 1024
 """Pixels across and down all films, from whose bottom the circles count."""
@@ -82,9 +84,9 @@ def _read_info(source: Path) -> dict[str, _Film]:
         raise SourceError(f"{source}: holds no Info.txt; put it beside the images")
     films: dict[str, _Film] = {}
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_bytes(path, LIST_BYTES).decode("utf-8", "replace").splitlines()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+        raise DataError(f"{path}: cannot be read ({explained(error)}); check its permissions") from None
     for number, text in enumerate(lines, 1):
         words = text.split()
         if words and re.fullmatch(r"mdb\d{3}", words[0], re.IGNORECASE):

@@ -1,9 +1,11 @@
 """The folder that `evaluate --output` writes into: which files of it are evaluate's own."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from bccli.core.errors import DataError
+from bccli.core.reading.texts import read_json
 
 _FIGURES = "figures.json"
 _WRITTEN = re.compile(
@@ -32,8 +34,8 @@ def _files(folder: Path) -> Iterator[Path]:
 def _is_ours(path: Path) -> bool:
     """Whether a JSON file has the figures of runs in it."""
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        found = read_json(path)
+    except (OSError, DataError):
         return False
     runs = found.get("runs") if isinstance(found, dict) else None
     entries = runs if isinstance(runs, list) else []

@@ -24,15 +24,21 @@ Network = Callable[[np.ndarray], np.ndarray]
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # scores that are not finite make NaN, which whoever asks has to see
-        powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
+    wide = _numbers(scores)
+    powers = np.exp(wide - wide.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _sigmoid(scores: np.ndarray) -> np.ndarray:
-    wide = scores.astype(np.float64)
+    wide = _numbers(scores)
     with np.errstate(over="ignore"):
         return 1 / (1 + np.exp(np.concatenate([wide, -wide], axis=1)))
+
+
+def _numbers(scores: np.ndarray) -> np.ndarray:
+    """Scores in float64; of an infinite one no probability is made, though an exponential would have one."""
+    wide = scores.astype(np.float64)
+    return np.where(np.isfinite(wide), wide, np.nan)
 
 
 # The outputs of models.heads.OUTPUTS once more, for scores in an array. In float64, since logarithms are

@@ -33,6 +33,7 @@ from bccli.core.imaging.formats.decoding import decode_deep
 from bccli.core.imaging.hashes import grey_image, is_blank, pixel_hash
 from bccli.core.imaging.likeness import SIDE, WINDOWS, probe_hashes, small_grey
 from bccli.core.progress import Watcher
+from bccli.core.reading.regular_files import open_file
 from bccli.core.runs.shard import Shard
 from bccli.core.runs.starts import counted, progressed
 from bccli.core.workers import in_order
@@ -128,7 +129,7 @@ def _each(work: Callable[[Any], Any], things: list[Any]) -> list[Any]:
 def _middle(path: Path) -> bytes:
     """Some bytes in the middle of a file, behind headers that many have in common; none where it is gone."""
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             stream.seek(max(path.stat().st_size // 2 - _SAMPLE_BYTES // 2, 0))
             return hashlib.sha256(stream.read(_SAMPLE_BYTES)).digest()
     except OSError:
@@ -235,7 +236,9 @@ def _read(folder: Path, names: list[str]) -> ImageHashes:
         return table
 
     def joined(column: str) -> np.ndarray:
-        return np.concatenate([np.array(np.load(folder / name, mmap_mode="r")[column]) for name in names])
+        return np.concatenate(
+            [np.array(np.load(folder / name, mmap_mode="r", allow_pickle=False)[column]) for name in names]
+        )
 
     return ImageHashes(
         joined("pixels"),

@@ -3,14 +3,16 @@
 import csv
 import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bccli.core.augmentation.policies import find_policy
@@ -24,13 +26,9 @@ from bccli.core.runs.predictions import read_predictions
 from bccli.core.runs.run_folder import folds_of, load_run, networks_of
 from bccli.recipes import check_keys, load_recipe, resolve
 from tests.core.data.test_stored_info import COMPLETE, DATASET, FOLDS, TREE
+from tests.fuzzing import FEW, MANY, damaged
 
 ROOT = Path(__file__).parents[3]
-FEW = settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 ODD: tuple[Any, ...] = (
     None, True, -1, 0, 10**30, 1.5, 1e308, "", "..", "../../etc", "/etc/passwd", "a\0b", "ä\udcff", "x" * 999,
     [], [[]], [None], {}, {"": {}}, {"a": [1]},
@@ -206,6 +204,84 @@ def test_texts(kind: str, data: st.DataObject, tmp_path: Path) -> None:
     ends_well(lambda: READERS[kind](path))
 
 
+# Workbooks
+
+
+@cache
+def workbook() -> bytes:
+    """A table as XLSX."""
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (["path", "label"], ["a.png", "benign"], [1, 2.5]):
+        book.active.append(row)
+    stream = io.BytesIO()
+    book.save(stream)
+    return stream.getvalue()
+
+
+def repacked(data: bytes, member: str, change: Callable[[bytes], bytes]) -> bytes:
+    """An archive in which a member has been changed."""
+    stream = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(data)) as before,
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as after,
+    ):
+        for name in before.namelist():
+            content = before.read(name)
+            after.writestr(name, change(content) if name == member else content)
+    return stream.getvalue()
+
+
+MEMBERS = (
+    "[Content_Types].xml", "xl/workbook.xml", "xl/worksheets/sheet1.xml", "xl/styles.xml",
+    "xl/_rels/workbook.xml.rels",
+)  # fmt: skip
+
+
+def read_workbook(path: Path) -> None:
+    from bccli.core.datasets.layout.indexes import read_index
+
+    list(read_index(path, ("path", "label")))
+
+
+@FEW
+@given(data=st.data())
+def test_a_workbook(data: st.DataObject, tmp_path: Path) -> None:
+    path, whole = tmp_path / "a.xlsx", workbook()
+    mutant = data.draw(damaged(whole))
+    if data.draw(st.booleans()):
+        member = data.draw(st.sampled_from(MEMBERS))
+        mutant = repacked(whole, member, lambda content: data.draw(damaged(content)))
+    path.write_bytes(mutant)
+    ends_well(lambda: read_workbook(path))
+
+
+def test_a_workbook_says_nothing_of_its_size_that_is_believed(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    sheet = "xl/worksheets/sheet1.xml"
+    path.write_bytes(repacked(workbook(), sheet, lambda data: data.replace(b'"A1:B3"', b'"A1:XFD1048576"')))
+    read_workbook(path)
+    far = b'<row r="1048576"><c r="XFD1048576"><v>1</v></c></row></sheetData>'
+    path.write_bytes(repacked(workbook(), sheet, lambda data: data.replace(b"</sheetData>", far)))
+    read_workbook(path)
+
+
+@pytest.mark.parametrize("size", [40_000, 70_000_000])
+def test_a_cell_that_is_too_long(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    letters = bytes(97 + number % 26 for number in range(997)) * (size // 997)
+    path.write_bytes(
+        repacked(
+            workbook(),
+            "xl/worksheets/sheet1.xml",
+            lambda data: data.replace(b"2.5", b'2.5</v></c><c t="str"><v>' + letters),
+        )
+    )
+    with pytest.raises(BccliError, match=r"a\.xlsx"):
+        read_workbook(path)
+
+
 # Arrays
 
 
@@ -214,12 +290,19 @@ def classifier() -> Classifier:
     return Classifier("logistic", 2, 4, arrays, {})
 
 
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bytes of a classifier."""
+    path = tmp_path_factory.mktemp("stored") / "classifier.npz"
+    save_classifier(path, classifier())
+    return path.read_bytes()
+
+
 @FEW
 @given(data=st.data())
-def test_a_classifier(data: st.DataObject, tmp_path: Path) -> None:
+def test_a_classifier(data: st.DataObject, stored: bytes, tmp_path: Path) -> None:
     path = tmp_path / "classifier.npz"
-    save_classifier(path, classifier())
-    path.write_bytes(data.draw(mutants(path.read_bytes())))
+    path.write_bytes(data.draw(damaged(stored)))
     ends_well(lambda: load_classifier(path))
 
 
@@ -236,3 +319,22 @@ def test_the_facts_of_a_classifier(data: st.DataObject, tmp_path: Path) -> None:
     )
     np.savez(path, classifier=np.array(json.dumps(data.draw(spoilt(facts)))), **arrays)
     ends_well(lambda: load_classifier(path))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", READERS)
+@MANY
+@given(data=st.data())
+def test_many_texts(kind: str, data: st.DataObject, tmp_path: Path) -> None:
+    path = tmp_path / f"file.{kind}"
+    path.write_bytes(data.draw(mutants(TEXTS[kind] or manifest())))
+    ends_well(lambda: READERS[kind](path))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("facts", [COMPLETE, FOLDS, TREE])
+@MANY
+@given(data=st.data())
+def test_many_run_jsons(facts: dict[str, Any], data: st.DataObject, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(data.draw(spoilt(facts))))
+    ends_well(lambda: networks_of(load_run(tmp_path)))

@@ -73,6 +73,9 @@ class _Walk:
                     yield prefix + name
                 else:
                     self._passed_over(prefix + name)
+            elif kind == _OTHER:
+                if is_image_name(name):  # a pipe, a device or a socket, which whoever opens it refuses
+                    yield prefix + name
             elif kind == _FOLDER or (kind == _LINKED_FOLDER and self._is_new(folder / name)):
                 yield from self.below(folder / name, f"{prefix}{name}/")
 
