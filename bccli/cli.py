@@ -31,10 +31,15 @@ _MOMENT = 0.02
 
 _DISK_FULL = "the disk is full; free some space and run the same command again"
 _PERMISSIONS = "check its permissions or choose another place"
+_OPEN_FILES = "too many files are open; raise the limit (ulimit -n) and run the same command again"
 # Failures of the machine that have a sentence of their own; all others are said in the system's words.
 _MACHINE = {
     errno.ENOSPC: _DISK_FULL,
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EIO: "the disk or the network failed; check it and run the same command again",
+    errno.ESTALE: "was removed from another machine; run the same command again",
+    errno.EMFILE: _OPEN_FILES,
+    errno.ENFILE: _OPEN_FILES,
     errno.EFBIG: "the file system takes no file of this size; choose another place",
     errno.EACCES: f"permission denied; {_PERMISSIONS}",
     errno.EPERM: f"operation not permitted; {_PERMISSIONS}",

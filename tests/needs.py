@@ -20,7 +20,7 @@ HEAVY = (
     *("bccli.core.training.loop", "bccli.core.training.assembly"),
     "bccli.core.fusion.networks",
 )
-LIGHT = ("bccli.core.models.tflite_export", "bccli.core.models.drawing", "bccli.core.models.weights")
+LIGHT = ("bccli.core.models.tflite_export", "bccli.core.models.drawing", "bccli.core.weights.pretrained")
 """Of those, what can be imported without."""
 
 

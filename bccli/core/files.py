@@ -1,12 +1,15 @@
 """How results reach the disk: complete or not at all."""
 
+import ctypes
 import errno
+import fcntl
 import hashlib
 import json
 import math
 import os
 import re
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,44 +29,72 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with path.open("wb") as stream:
             yield stream
         return
-    temporary = path.with_name(f".{path.name}.{_unique()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError) and str(error.filename or temporary) == str(temporary):
-            error.filename = str(path)
-        raise
+    with _becoming(path) as (_, stream):
+        yield stream
+        stream.flush()
 
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
     """Like `replacing`, for writers that want a path of their own: yields the temporary one, same ending."""
-    temporary = path.with_name(f".{path.stem}.{_unique()}.tmp{path.suffix}")
-    try:
+    with _becoming(path, path.suffix) as (temporary, _):
         yield temporary
-        with temporary.open("rb") as stream:
+
+
+@contextmanager
+def _becoming(path: Path, ending: str = "") -> Iterator[tuple[Path, IO[bytes]]]:
+    """A temporary file that becomes `path` at the end of the block, by its name and as a stream."""
+    temporary = None
+    try:
+        temporary, stream = _begin(path, ending)
+        with stream:
+            yield temporary, stream
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        if str(error.filename or temporary) == str(temporary):
-            error.filename = str(path)
+            os.replace(temporary, path)
+    except BaseException as error:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
+        if isinstance(error, OSError):
+            named = Path(os.fsdecode(error.filename)) if error.filename else temporary
+            if named is None or is_temporary(named):
+                error.filename, error.filename2 = str(path), None
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def _begin(path: Path, ending: str) -> tuple[Path, IO[bytes]]:
+    """A new temporary file, and a stream into it that locks it, so that nobody takes it for abandoned.
+
+    What a killed process left in the folder goes when this one first writes there.
+    """
+    folder = os.path.abspath(path.parent)
+    if folder not in _SWEPT:
+        sweep(path.parent)
+        _SWEPT.add(folder)
+    while True:
+        temporary = path.with_name(f".{path.name.removesuffix(ending)}.{_unique()}.tmp{ending}")
+        stream = temporary.open("xb")
+        with suppress(OSError):  # where a file system knows no locks
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, stream
+        stream.close()  # somebody swept between our open and our lock
 
 
 def _unique() -> int:
-    """A number that no other process uses, nor one on another node of a shared file system."""
-    return int.from_bytes(os.urandom(6), "big")
+    """A number that no other process uses, nor one on another node, and that tells this node from most."""
+    return _node() << 48 | int.from_bytes(os.urandom(6), "big")
 
 
-_TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.\w+)?")
+def _node() -> int:
+    return zlib.crc32(os.uname().nodename.encode()) & 0xFFFF
+
+
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp(\.\w+)?")
+_ABANDONED = 3600
+"""Seconds after which a temporary file belongs to nobody, where its writer's lock cannot be seen."""
+_SWEPT: set[str] = set()
+"""Folders in which this process has looked for abandoned files."""
 
 
 def is_temporary(path: Path) -> bool:
@@ -71,15 +102,31 @@ def is_temporary(path: Path) -> bool:
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
-def sweep(folder: Path, *, older: float = 0) -> None:
-    """Remove what killed processes left half-written in `folder`, if it is `older` than so many seconds.
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written in `folder`; what others are writing stays."""
+    with suppress(OSError):
+        for path in folder.glob(".*.tmp*"):
+            if is_temporary(path):
+                _remove_if_abandoned(path)
 
-    Without `older`, the caller must hold the folder's lock: another process's file may be in the making.
-    """
-    for path in folder.glob(".*.tmp*"):
-        with suppress(OSError):
-            if is_temporary(path) and time.time() - path.stat().st_mtime >= older:
-                path.unlink()
+
+def _remove_if_abandoned(path: Path) -> None:
+    with suppress(OSError), path.open("rb+") as stream:
+        seen = _is_of_this_node(path)
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # its writer lives
+        except OSError:
+            seen = False
+        if seen or time.time() - path.stat().st_mtime >= _ABANDONED:
+            path.unlink()
+
+
+def _is_of_this_node(path: Path) -> bool:
+    """Whether a process of this node has made a temporary file: a lock of another may not be seen here."""
+    number = _TEMPORARY.fullmatch(path.name)
+    return number is not None and int(number[1]) >> 48 in (0, _node())
 
 
 def leaves_folder(name: str) -> bool:
@@ -108,12 +155,55 @@ def write_into(folder: Path, name: str, data: bytes) -> None:
     """
     path = inside(folder, name)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb", opener=_not_through_a_link) as stream:
-            stream.write(data)
+        with naming(path):
+            _make_between(folder, path.parent)
+            with open(path, "wb", opener=_not_through_a_link) as stream:
+                stream.write(data)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise DataError(f"{path}: is a link; remove it") from None
+        raise
+
+
+def settle(folder: Path) -> None:
+    """Have all that was written to the file system of `folder` on the disk before this returns.
+
+    One call for many small files: on ext4 it takes 0.1 ms for each, where fsync takes 6.
+    """
+    with naming(folder):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            _sync(number)
+        finally:
+            os.close(number)
+
+
+def _sync(number: int) -> None:
+    """`syncfs` where the system has it for this file system, else `sync`."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "syncfs"):
+        os.sync()
+    elif library.syncfs(number) != 0:
+        code = ctypes.get_errno()
+        if code in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+            os.sync()
+        else:
+            raise OSError(code, os.strerror(code))
+
+
+def _make_between(folder: Path, last: Path) -> None:
+    """Make the folders below `folder` down to `last`. Raises OSError where `folder` itself has gone."""
+    if last != folder and not last.is_dir():
+        _make_between(folder, last.parent)
+        last.mkdir(exist_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError that names no file gets this one."""
+    try:
+        yield
+    except OSError as error:
         error.filename = error.filename or str(path)
         raise
 
@@ -135,7 +225,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` with `value` as indented JSON."""
-    write_text(path, to_json(value, indent=2) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """`value` as indented JSON."""
+    return to_json(value, indent=2) + "\n"
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:

@@ -47,7 +47,7 @@ def or_fetch(command: Callable[..., int]) -> Callable[..., int]:
 
 def _fetch(screen: console.Console, names: Sequence[str]) -> None:
     from bccli.core.catalog import find_backbone
-    from bccli.core.models.weight_downloads import fetch_weights
     from bccli.core.sweeps.grid import expand
+    from bccli.core.weights.downloads import fetch_weights
 
     console.show_rows(fetch_weights([find_backbone(name) for name in expand(names)], screen))

@@ -54,7 +54,7 @@ _TYPES: Mapping[type, Callable[[Any], click.ParamType]] = {
 
 
 def _list_backbones() -> None:
-    from bccli.core.models.weights import cached_file
+    from bccli.core.weights.pretrained import cached_file
 
     rows = [
         {

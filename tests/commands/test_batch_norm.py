@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bccli.core.models.graph import layers_in
 from bccli.core.models.inference_mode import set_batch_norm_momentum
-from bccli.core.models.keras_files import load_model
+from bccli.core.weights.copying import layers_in
+from bccli.core.weights.keras_files import load_model
 from tests.conftest import Bccli
 
 SHORT = "--batch-size", 8

@@ -285,7 +285,7 @@ def test_the_dry_run_of_a_sweep_checks_every_member(
 
 
 def test_the_dry_run_counts_what_a_run_trains(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
-    from bccli.core.models.keras_files import load_model
+    from bccli.core.weights.keras_files import load_model
 
     options = "--weights", "none", "--epochs", 1, "--batch-size", 8, "--dense", "7"
     for trainable in ("none", "all"):

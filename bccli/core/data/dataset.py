@@ -79,9 +79,10 @@ class DatasetInfo(StoredInfo):
 
     `settings` are what two calls are the same by, `preparation` the steps that made its images;
     `audit` has the leak of each split, `counts` the images of each split and class, `blank` those of one
-    colour. `patients` is None where none is known. Only an augmented dataset has `prepared`, the settings of
-    the dataset that it was made of, and `augmentation`; only a dataset in memory that is what a tree's node
-    sees of another has a `subset`, which names tree and node.
+    colour, and `bytes` the size of all images and masks. `patients` is None where none is known. Only an
+    augmented dataset has `prepared`, the settings of the dataset that it was made of, and `augmentation`;
+    only a dataset in memory that is what a tree's node sees of another has a `subset`, which names tree and
+    node.
     """
 
     REMEDY: ClassVar[str] = "prepare the dataset again"
@@ -106,6 +107,7 @@ class DatasetInfo(StoredInfo):
     audit: Leaks
     conflicts: Annotated[Mapping[str, Any], Conflicts]
     content_hash: str
+    bytes: int | None = None
     ages: tuple[dict[str, Any], ...] = ()
     verification: Mapping[str, Any] | None = None
     prepared: Mapping[str, Any] | None = None

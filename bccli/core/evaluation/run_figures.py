@@ -6,11 +6,11 @@ from bccli.core.evaluation.evaluate import Evaluation, evaluate
 from bccli.core.evaluation.leaderboard import figures_json
 from bccli.core.evaluation.subjects import subject_of
 from bccli.core.evaluation.terms import Terms
-from bccli.core.files import file_hash, write_json
+from bccli.core.files import json_text
 from bccli.core.metrics.figures import Figures
 from bccli.core.runs.locks import locked
 from bccli.core.runs.predictions import Predictions, read_predictions
-from bccli.core.runs.run_folder import METRICS_FILE, PREDICTIONS_FILE, Run
+from bccli.core.runs.run_folder import METRICS_FILE, PREDICTIONS_FILE, Run, replace_file
 
 STORED = ("val", "test")
 """The splits whose figures are in metrics.json."""
@@ -30,9 +30,7 @@ def store_temperature(evaluation: Evaluation, terms: Terms) -> None:
         calibration = {"method": "temperature", "temperature": evaluation.temperature, "images": len(val)}
         calibrated = run.with_facts(calibration=calibration)
         measured = _measured_already(evaluation, terms) or _measured_anew(calibrated)
-        write_json(run.root / METRICS_FILE, figures_json(measured))
-        files = {**run.info.files, METRICS_FILE: file_hash(run.root / METRICS_FILE)}
-        calibrated.with_facts(files=files).write_info()
+        replace_file(run, METRICS_FILE, json_text(figures_json(measured)), calibration=calibration)
 
 
 def _measured_already(evaluation: Evaluation, terms: Terms) -> list[Figures]:

@@ -9,7 +9,6 @@ import numpy as np
 from bccli.core import interruption
 from bccli.core.data.split_codes import TEST, TRAIN, VAL
 from bccli.core.errors import DivergedError, TrainingError
-from bccli.core.files import replacing_file
 from bccli.core.fusion.fusion_data import FusionData
 from bccli.core.fusion.fusion_file import Stored
 from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Network, Rule
@@ -23,6 +22,7 @@ from bccli.core.training.loop import Examples, Fit, Progress
 from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import Curves
 from bccli.core.training.tensorboard import FOLDER, EventFile
+from bccli.core.weights.keras_saving import save_model
 
 # The network in NumPy is compared with Keras's on so many images.
 _COMPARED = 64
@@ -118,8 +118,7 @@ def _train(way: Network, data: FusionData, run: Run, context: RunContext) -> Lea
     fuser = way.fuser(arrays, len(sizes), head.output)
     _check(fuser, fit, data)
     whole = keras.Model(network.input, OUTPUTS[head.output](network.output), name="fusion")
-    with replacing_file(run.root / FUSION_MODEL_FILE) as temporary:
-        whole.save(temporary)
+    save_model(whole, run.root / FUSION_MODEL_FILE)
     stored = _stored(data, arrays=arrays, layers=len(sizes), output=head.output)
     facts = {
         "kept_epoch": fit.progress.kept_epoch,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bccli.core.models.copying import put_weights
+from bccli.core.weights.copying import put_weights
 
 _NOWHERE = -1e9
 """The power of attention to where there is no patch: none at all after the softmax."""

@@ -11,7 +11,6 @@ from bccli.core.fusion.methods import FUSIONS, Classified, Network
 from bccli.core.fusion.networks import head_arrays
 from bccli.core.models.graph import extractor_and_head
 from bccli.core.models.heads import Head
-from bccli.core.models.keras_files import load_model
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import MODEL_FILE, Run, load_run, network_hash
 from bccli.core.training.assembly import weights_hash
@@ -19,6 +18,7 @@ from bccli.core.training.design import Design, Fusing, Job
 from bccli.core.training.features import FeatureKey, frozen_key_of, key_of
 from bccli.core.training.input_norm import norm_of
 from bccli.core.training.settings import Schedule
+from bccli.core.weights.keras_files import load_model
 
 
 def load_base(root: Path) -> tuple[Run, Fusing]:

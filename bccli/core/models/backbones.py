@@ -8,7 +8,7 @@ from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
 from bccli.core.models.plain_cnns import plain_cnn
 from bccli.core.models.resnext import resnext
-from bccli.core.models.weights import Weights, load_weights
+from bccli.core.weights.pretrained import Weights, load_weights
 
 # ImageNet's channel means and standard deviations in RGB, as keras.applications uses them.
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)

@@ -33,11 +33,6 @@ def nodes_of(model: Any) -> list[Any]:
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
-def layers_in(model: Any) -> list[Any]:
-    """A Keras model or layer itself, and all layers inside, those of nested models included."""
-    return list(model._flatten_layers())
-
-
 def operation_of(tensor: Any) -> Any:
     """The layer or function that made a symbolic tensor."""
     return tensor._keras_history.operation

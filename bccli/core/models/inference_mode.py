@@ -4,7 +4,7 @@ do not."""
 from collections.abc import Iterator
 from typing import Any
 
-from bccli.core.models.graph import layers_in
+from bccli.core.weights.copying import layers_in
 
 
 def in_inference_mode(model: Any, x: Any) -> Any:

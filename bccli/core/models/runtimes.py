@@ -15,10 +15,10 @@ import numpy as np
 from bccli.core.cores import available_cores
 from bccli.core.errors import DataError, WeightsError
 from bccli.core.models.graph import scoring_of
-from bccli.core.models.keras_files import first_line, load_model
 from bccli.core.models.stderr import quiet_stderr
 from bccli.core.reading.limits import TFLITE_BYTES
 from bccli.core.runs.run_folder import MODEL_FILE, Run
+from bccli.core.weights.keras_files import first_line, load_model
 
 Network = Callable[[np.ndarray], np.ndarray]
 

@@ -12,9 +12,9 @@ import numpy as np
 from bccli.core import interruption
 from bccli.core.cores import available_cores
 from bccli.core.files import replacing_file
-from bccli.core.models.graph import layers_in
 from bccli.core.models.runtimes import LiteRT
 from bccli.core.models.stderr import quiet_stderr
+from bccli.core.weights.copying import layers_in
 
 TOLERANCE = 1e-4
 """How far LiteRT's numbers may be from Keras's, relative to the largest of them."""

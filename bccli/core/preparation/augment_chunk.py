@@ -13,11 +13,10 @@ from bccli.core import interruption
 from bccli.core.augmentation import Policy, augmented_copy_with_mask
 from bccli.core.data.manifest import MANIFEST, Sample
 from bccli.core.errors import DataError, ImageError
-from bccli.core.files import write_text
 from bccli.core.imaging.formats.decoding import decode
 from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
 from bccli.core.imaging.opencv import load_cv2
-from bccli.core.preparation.chunks import box_of, is_done, journal_path, new_entries, write_png
+from bccli.core.preparation.chunks import box_of, is_done, journal_path, new_entries, write_journal, write_png
 
 IMAGES = 128
 """A chunk has so many originals and augmented copies."""
@@ -65,7 +64,7 @@ def augment_chunk(chunk: Chunk) -> tuple[int, int]:
     for augmented in chunk.augmented_originals:
         interruption.stop_if_requested()
         entries["rows"] += _write_copies(chunk, augmented)
-    write_text(journal, json.dumps(entries))
+    write_journal(journal, chunk.out, entries)
     return chunk.images, 0
 
 

@@ -19,7 +19,7 @@ from bccli.core.data.manifest import MANIFEST, Sample, sample_from_row
 from bccli.core.datasets import Reading
 from bccli.core.datasets.loading import load_raw, root_of
 from bccli.core.errors import ExcludedError, ImageError
-from bccli.core.files import write_into, write_text
+from bccli.core.files import settle, write_into, write_text
 from bccli.core.imaging.blankness import blankness_of
 from bccli.core.imaging.formats.encoding import encode_png
 from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
@@ -118,8 +118,14 @@ def prepare_chunk(chunk: Chunk) -> tuple[int, int]:
             continue
         for name, more in done.items():
             entries[name] += more
-    write_text(chunk.journal, json.dumps(entries))
+    write_journal(chunk.journal, chunk.out, entries)
     return len(chunk.samples), 0
+
+
+def write_journal(journal: Path, out: Path, entries: dict[str, Any]) -> None:
+    """Vouch for the images of a chunk, which are on the disk before: no power failure takes them back."""
+    settle(out)
+    write_text(journal, json.dumps(entries))
 
 
 def new_entries(inputs: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from bccli.core.data.dataset import (
 from bccli.core.data.leakage import ImageFacts, Leak, audit_folds, audit_splits
 from bccli.core.data.lookalikes import IDENTICAL
 from bccli.core.data.manifest import MANIFEST, SPLITS, Sample
+from bccli.core.datasets.file_sizes import total_bytes
 from bccli.core.datasets.verification import Tally
 from bccli.core.errors import DataError
 from bccli.core.files import replacing, write_bytes
@@ -83,6 +84,7 @@ def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = 
         "audit": {split: leak.to_json() for split, leak in leaks.items()},
         "conflicts": conflicts_json(pairs),
         "content_hash": tally.content.hexdigest(),
+        "bytes": total_bytes(out),
     }
 
 

@@ -28,8 +28,9 @@ from bccli.core.data.dataset import (
     first_difference,
 )
 from bccli.core.data.stored_info import written_by_bccli
+from bccli.core.datasets.file_sizes import check_sizes
 from bccli.core.errors import DataError, LockedError, SettingsError
-from bccli.core.files import inside, sweep, write_json
+from bccli.core.files import inside, settle, sweep, write_json
 from bccli.core.preparation.division import Plan
 from bccli.core.preparation.shards import (
     are_shards,
@@ -137,7 +138,9 @@ def _seal(making: Making, preparation: dict[str, Any]) -> DatasetInfo:
     """Merge the chunks, and write dataset.json, which says that the dataset is complete."""
     sweep(making.out)
     info = making.complete(preparation)
+    settle(making.out)
     info.write(making.out / DATASET_FILE)
+    settle(making.out)  # before the journals go
     shutil.rmtree(making.out / JOURNALS_FOLDER, ignore_errors=True)
     return info
 
@@ -149,9 +152,13 @@ def keep_apart(source: Path, out: Path) -> None:
 
 
 def recognised(out: Path, settings: dict[str, Any], overwrite: bool, watcher: Watcher) -> DatasetInfo | None:
-    """Return the content of dataset.json, and say so, where there is nothing to do. Raises as `finished`."""
+    """Return the content of dataset.json, and say so, where there is nothing to do.
+
+    Raises as `finished`, and DataError where files are no longer as they were written.
+    """
     done = finished(out, settings, overwrite)
     if done:
+        check_sizes(out, done)
         _tidy(out)
         watcher.note(f"{out} is complete; nothing to do")
     return done

@@ -6,19 +6,18 @@ process has claimed is not taken from it but claimed in the next generation (NAM
 so that two heirs cannot both have it.
 """
 
-import json
 import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from bccli.core import interruption
 from bccli.core.errors import LockedError
-from bccli.core.runs.locks import ADVICE, Holder, is_locked_elsewhere, patience, try_to_lock
+from bccli.core.runs.locks import ADVICE, Holder, is_locked_elsewhere, patience, sign, try_to_lock
 
 BEAT_SECONDS = 15.0
 """So often a claim is touched."""
@@ -123,8 +122,7 @@ class Claims:
                 continue  # the folder was removed just now, with all that is done
             try:
                 _lock(stream)
-                stream.write(json.dumps(asdict(replace(Holder.this(), shard=self.shard))))
-                stream.flush()
+                sign(stream, replace(Holder.this(), shard=self.shard))
             except BaseException:
                 stream.close()
                 path.unlink(missing_ok=True)

@@ -14,9 +14,6 @@ import numpy as np
 
 from bccli.core.files import replacing, sweep
 
-# Seconds after which a half-written file of a shared store belongs to nobody.
-_ABANDONED = 3600
-
 
 class FeatureStore:
     """Feature vectors on the disk by the SHA-256 of the pixels."""
@@ -26,7 +23,7 @@ class FeatureStore:
         self.record = np.dtype([("pixels", "u1", (32,)), ("features", "<f4", (width,))])
         self._rows: dict[bytes, tuple[np.ndarray, int]] = {}
         self._known: set[str] = set()
-        sweep(folder, older=_ABANDONED)
+        sweep(folder)
         self.look_again()
 
     def look_again(self) -> None:

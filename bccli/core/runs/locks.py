@@ -17,6 +17,7 @@ from typing import IO
 from bccli.core import interruption
 from bccli.core.data.dataset import DATASET_FILE
 from bccli.core.errors import LockedError
+from bccli.core.files import naming
 from bccli.core.progress import SILENT, Watcher
 
 _POLL = 0.5
@@ -124,9 +125,8 @@ def locked(what: Path, *, file: Path | None = None, shard: str = "") -> Iterator
     """
     path, this = file or what / ".lock", replace(Holder.this(), shard=shard)
     with _waiting_for(path, what, this) as stream:
-        stream.truncate(0)
-        stream.write(json.dumps(asdict(this)))
-        stream.flush()
+        with naming(path):
+            sign(stream, this)
         try:
             yield
         finally:
@@ -140,13 +140,15 @@ def reading(dataset: Path) -> Iterator[None]:
     Raises LockedError where it is being made, longer than `patient` allows.
     """
     _wait_for_maker(dataset)
+    _forget_dead_readers(dataset)
     mark = _leave_mark(dataset)
     try:
         _wait_for_maker(dataset)  # who came before the mark could be seen
         yield
     finally:
         if mark is not None:
-            Path(mark.name).unlink(missing_ok=True)
+            with suppress(OSError):
+                Path(mark.name).unlink()
             mark.close()
             with suppress(OSError):
                 (dataset / _READERS).rmdir()
@@ -163,6 +165,14 @@ def refuse_readers(dataset: Path) -> None:
             path.unlink(missing_ok=True)  # of a process that was killed
 
 
+def _forget_dead_readers(dataset: Path) -> None:
+    """Remove the marks of those that were killed."""
+    for path in (dataset / _READERS).glob("*.lock"):
+        with suppress(OSError), path.open("r+") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
 def _leave_mark(dataset: Path) -> IO[str] | None:
     """A file that says who reads, locked; None where none can be written."""
     holder = Holder.this()
@@ -177,10 +187,16 @@ def _leave_mark(dataset: Path) -> IO[str] | None:
             return None
         with suppress(OSError):
             try_to_lock(stream)
-        stream.write(json.dumps(asdict(holder)))
-        stream.flush()
+        with suppress(OSError):  # the lock is what counts
+            sign(stream, holder)
         return stream
     return None
+
+
+def sign(stream: IO[str], holder: Holder) -> None:
+    """Say who holds a lock, at once: what waits in a buffer for a full disk would fail again at the end."""
+    os.ftruncate(stream.fileno(), 0)
+    os.write(stream.fileno(), json.dumps(asdict(holder)).encode())
 
 
 def _wait_for_maker(dataset: Path) -> None:

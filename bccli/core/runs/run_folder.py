@@ -11,7 +11,7 @@ from typing import Any
 from bccli import __version__
 from bccli.core.data.dataset import CACHE_FOLDER, first_difference
 from bccli.core.errors import DataError, SettingsError
-from bccli.core.files import file_hash, inside, is_temporary, sweep, write_json
+from bccli.core.files import file_hash, inside, is_temporary, replacing, sweep, write_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
 from bccli.core.reading.texts import read_json
 from bccli.core.runs.claims import Claims
@@ -92,7 +92,7 @@ class Run:
                     "train it in a folder of its own, or the sweep with --save all"
                 )
             raise DataError(f"{path}: is missing from the run; copy the whole folder again")
-        if file_hash(path) != self.info.files.get(name):
+        if file_hash(path) not in (self.info.files.get(name), self.info.coming.get(name)):
             raise DataError(f"{path}: has changed since the run was made; copy the whole folder again")
         return path
 
@@ -335,6 +335,17 @@ def complete_run(run: Run, facts: dict[str, Any]) -> Run:
         shutil.rmtree(claims.folder, ignore_errors=True)  # somebody may be looking at it
     progressed()
     return complete
+
+
+def replace_file(run: Run, name: str, text: str, **facts: Any) -> None:
+    """Replace a file of a complete run and change facts of run.json, which knows the file at each moment."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    with replacing(run.root / name) as stream:
+        stream.write(text.encode())
+        run.with_facts(coming={name: digest}).write_info()
+    settled = {key: fact for key, fact in run.info.facts().items() if key != "coming"}
+    facts = {**settled, **facts, "files": {**run.info.files, name: digest}}
+    Run(run.root, RunInfo.of(**facts)).write_info()
 
 
 def reopen(run: Run) -> None:

@@ -81,7 +81,8 @@ class RunInfo(StoredInfo):
     * trees: `tree`, `decide`, `columns` (of predictions.csv), `joint` (the nodes of the joint network),
       `locators`, and the `loss` and `label_smoothing` that they are measured by;
     * sweeps: `members`;
-    * `exports`: how further .tflite files came out; `calibration`: a temperature that was fitted to it.
+    * `exports`: how further .tflite files came out; `calibration`: a temperature that was fitted to it;
+    * runs in which files are being replaced: `coming`, the hashes that these will have.
     """
 
     REMEDY: ClassVar[str] = "copy the whole folder again"
@@ -132,6 +133,7 @@ class RunInfo(StoredInfo):
     members: tuple[FolderName, ...] = ()
     exports: Mapping[Below, Annotated[Mapping[str, Any], Export]] = field(default_factory=dict)
     calibration: Annotated[Mapping[str, Any], CalibrationFacts] | None = None
+    coming: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def kind_within(self) -> str:

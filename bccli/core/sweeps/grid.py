@@ -10,7 +10,6 @@ from bccli.core.catalog import SETS, find_backbone
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import Opener
 from bccli.core.errors import UsageError
-from bccli.core.models.weights import Weights
 from bccli.core.runs.run_folder import Run
 from bccli.core.sweeps.cross_validation import check_folds, train_folds, units_of_folds
 from bccli.core.sweeps.sharing import AtWork
@@ -19,6 +18,7 @@ from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import DENSE, NO_BACKBONE, WORDS, Design, default_cache
 from bccli.core.training.network import RunContext, train
 from bccli.core.training.plots import draw
+from bccli.core.weights.pretrained import Weights
 from bccli.core.workers import Team
 
 # What members of one sweep may differ in.

@@ -13,11 +13,11 @@ from bccli.core.data.split_codes import split_codes_of
 from bccli.core.errors import BccliError
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import units
-from bccli.core.models.weights import cached_file
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.sweeps.cross_validation import check_folds
 from bccli.core.training.assembly import count_learning
 from bccli.core.training.design import DENSE, NO_BACKBONE, Design, check_images, resolve
+from bccli.core.weights.pretrained import cached_file
 
 _UNKNOWN = {"layer": None, "trainable_parameters": None}
 

@@ -206,4 +206,4 @@ def note_seconds(run: Run, seconds: float) -> None:
     if path.exists():
         return
     known = [float(inner.read_text("ascii")) for inner in sorted(run.root.glob(f"*/{SECONDS_FILE}"))]
-    path.write_text(f"{sum(known) if known else seconds:.1f}", encoding="ascii")
+    write_text(path, f"{sum(known) if known else seconds:.1f}")

@@ -12,17 +12,17 @@ from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
 from bccli.core.models import backend
 from bccli.core.models.backbones import PREPROCESSING, build_backbone, build_extractor, standardising
-from bccli.core.models.copying import copy_weights
 from bccli.core.models.extractors import EXTRACTORS, build_features
 from bccli.core.models.heads import HEADS, build_head
 from bccli.core.models.inference_mode import in_inference_mode, set_batch_norm_momentum
-from bccli.core.models.keras_files import load_model
 from bccli.core.models.splitting import Halves, split
 from bccli.core.models.tflite_export import HeadTemplates
-from bccli.core.models.weights import Weights
 from bccli.core.runs.run_folder import MODEL_FILE, load_run
 from bccli.core.training.design import Design, Job, Tuning
 from bccli.core.training.input_norm import Norm
+from bccli.core.weights.copying import copy_weights
+from bccli.core.weights.keras_files import load_model
+from bccli.core.weights.pretrained import Weights
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import numpy as np
 from bccli.core.errors import DataError
 from bccli.core.files import replacing
 from bccli.core.interruption import saving
-from bccli.core.models.copying import put_weights
 from bccli.core.runs.provenance import change_of, hardware
 from bccli.core.runs.starts import progressed
 from bccli.core.training.settings import MEASURES, Schedule
 from bccli.core.training.trainee import Trainee
+from bccli.core.weights.copying import put_weights
 
 # A state is written when this share of the time since the last one pays for it, and in long epochs at
 # least every five minutes.

@@ -20,12 +20,12 @@ from bccli.core.data.split_codes import TEST, VAL, check_split_codes, counts_of,
 from bccli.core.errors import DataError, UsageError, WeightsError
 from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import Head, units
-from bccli.core.models.weights import Weights, find_weights
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run, load_run, network_hash, run_of_fold
 from bccli.core.runs.run_info import FOLDS
 from bccli.core.training.input_norm import Norm, norm_of
 from bccli.core.training.settings import SETTINGS, Schedule
+from bccli.core.weights.pretrained import Weights, find_weights
 
 _NAMED = ("imagenet", "none", "run")
 

@@ -17,10 +17,10 @@ from bccli.core.models.backbones import build_backbone
 from bccli.core.models.extractors import block_outputs
 from bccli.core.models.graph import operation_of
 from bccli.core.models.heads import Head
-from bccli.core.models.weights import Weights
 from bccli.core.runs.run_folder import Run, load_run, network_hash
 from bccli.core.training.design import Design, Tuning
 from bccli.core.training.input_norm import norm_of
+from bccli.core.weights.pretrained import Weights
 
 
 def load_base(root: Path) -> Run:

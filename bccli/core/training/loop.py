@@ -18,7 +18,6 @@ import numpy as np
 from bccli.core import interruption
 from bccli.core.errors import DivergedError, TrainingError
 from bccli.core.models import runtimes as engines
-from bccli.core.models.copying import copy_weights, put_weights
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.training.checkpoint import Checkpoint, Progress
 from bccli.core.training.inputs import Inputs, order_of, turns_of
@@ -26,6 +25,7 @@ from bccli.core.training.learning_rate import cuts_so_far, learning_rate
 from bccli.core.training.pace import Pace, remaining_words
 from bccli.core.training.settings import MEASURES, Schedule
 from bccli.core.training.trainee import Trainee, inference_step, training_steps
+from bccli.core.weights.copying import copy_weights, put_weights
 
 _OTHER_DIGITS = "the result is not to the byte that of equal machines"
 

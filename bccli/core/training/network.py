@@ -17,12 +17,10 @@ from bccli.core.data.manifest import Sample
 from bccli.core.data.split_codes import TEST, TRAIN, VAL
 from bccli.core.errors import DivergedError
 from bccli.core.evaluation.reused_runs import check_test_is_new
-from bccli.core.files import replacing_file, write_text
+from bccli.core.files import write_text
 from bccli.core.kinds import KINDS, imported
 from bccli.core.models import backend
-from bccli.core.models.copying import copy_weights
 from bccli.core.models.heads import assemble
-from bccli.core.models.weights import Weights
 from bccli.core.preparation.estimate import space_words
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import (
@@ -50,6 +48,9 @@ from bccli.core.training.live_augmentation import live_images, with_augmented_co
 from bccli.core.training.loop import Examples, Fit
 from bccli.core.training.run_contents import Curves, Networks, Trained, finish
 from bccli.core.training.tensorboard import FOLDER, EventFile
+from bccli.core.weights.copying import copy_weights
+from bccli.core.weights.keras_saving import save_model
+from bccli.core.weights.pretrained import Weights
 from bccli.core.workers import Team
 
 # Activations of frozen layers are stored where they take no more than this share of the free disk.
@@ -228,9 +229,7 @@ def _with_good_weights(
     if not error.kept_epoch:
         return DivergedError(f"{run.root}: {error}")
     fit.hand_over(trainee)
-    whole = assemble(built.extractor, built.head, job.design.head.output)
-    with replacing_file(run.root / MODEL_FILE) as temporary:
-        whole.save(temporary)
+    save_model(assemble(built.extractor, built.head, job.design.head.output), run.root / MODEL_FILE)
     return DivergedError(
         f"{run.root}: {error} (model.keras has the weights of epoch {error.kept_epoch})", error.kept_epoch
     )

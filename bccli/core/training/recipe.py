@@ -5,11 +5,11 @@ from typing import Any
 
 from bccli.core.augmentation import Policy, built_in
 from bccli.core.files import to_toml
-from bccli.core.models.weights import Weights
 from bccli.core.training.design import DENSE, WORDS, Design
 from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, TUNING, Target, ValueType
 from bccli.core.training.setting_types import WORDS as BAG_OF_WORDS
 from bccli.core.training.settings import SETTINGS
+from bccli.core.weights.pretrained import Weights
 
 # What the run that is fine-tuned decides, unless its head is made anew.
 _OF_THE_HEAD = ("head", "dense", "dropout", "output")

@@ -17,7 +17,7 @@ from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.split_codes import TEST, VAL
 from bccli.core.evaluation.leaderboard import figures_json
 from bccli.core.evaluation.run_figures import figures_of
-from bccli.core.files import replacing, replacing_file, write_json, write_text
+from bccli.core.files import replacing, write_json, write_text
 from bccli.core.metrics.figures import Figures, figures_from_json
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.metrics.watched_test import watched_test
@@ -48,6 +48,7 @@ from bccli.core.training.design import Job
 from bccli.core.training.loop import Fit
 from bccli.core.training.plots import Drawing, draw_curves, draw_results, drawn
 from bccli.core.training.recipe import to_recipe
+from bccli.core.weights.keras_saving import save_model
 from bccli.core.workers import Team
 
 # The curves are drawn anew while a network trains, but not more often than this.
@@ -189,8 +190,7 @@ def finish(
 def _store(root: Path, trained: Trained, watcher: Watcher) -> dict[str, Any]:
     """Store the network as model.keras and model.tflite and draw it; returns what run.json says of it."""
     networks, images, fit = trained.networks, trained.images, trained.fit
-    with replacing_file(root / MODEL_FILE) as temporary:
-        networks.whole.save(temporary)
+    save_model(networks.whole, root / MODEL_FILE)
     draw_network(root, networks.whole.layers)
     if not networks.is_exported:
         return {"litert": NOT_EXPORTED_YET}
@@ -236,8 +236,7 @@ def write_answers(
 
 def keep_extractor(root: Path, extractor: Any, images: Images, watcher: Watcher) -> dict[str, Any]:
     """Store what makes features of images as .keras and .tflite; returns what run.json says of it."""
-    with replacing_file(root / EXTRACTOR_FILE) as temporary:
-        extractor.save(temporary)
+    save_model(extractor, root / EXTRACTOR_FILE)
     return {"exports": {"extractor": export_tflite(extractor, images, root, watcher, "extractor")}}
 
 

@@ -13,7 +13,6 @@ from bccli.core.data.label_tree import Tree
 from bccli.core.data.manifest import Sample
 from bccli.core.evaluation.external import answers_to
 from bccli.core.models.graph import extractor_and_head
-from bccli.core.models.keras_files import load_model
 from bccli.core.models.runtimes import OUTPUTS
 from bccli.core.prediction.predictor import load_predictor
 from bccli.core.runs.run_folder import MODEL_FILE, Run
@@ -21,6 +20,7 @@ from bccli.core.training.features import compute_features, frozen_key_of
 from bccli.core.training.network import RunContext
 from bccli.core.trees.plan import ReusedRun
 from bccli.core.trees.tree_data import TreeData, matching_images, shares_in_train
+from bccli.core.weights.keras_files import load_model
 
 _STEP = 512
 

@@ -17,6 +17,7 @@ from bccli.core.training.features import frozen_key_of
 from bccli.core.training.run_contents import NOT_EXPORTED_YET, export_tflite
 from bccli.core.trees.node_predictions import Networks
 from bccli.core.trees.predictor import JOINT
+from bccli.core.weights.keras_saving import save_model
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,7 @@ def join(
     if len(group) < 2:
         return Joint({})
     model = _joined(list(group.values()), networks)
-    with replacing_file(root / f"{JOINT}.keras") as temporary:
-        model.save(temporary)
+    save_model(model, root / f"{JOINT}.keras")
     return Joint(group, export_tflite(model, images, root, watcher, JOINT))
 
 

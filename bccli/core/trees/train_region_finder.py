@@ -11,7 +11,7 @@ from bccli.core.data.image_batches import Images, decode_prepared
 from bccli.core.data.label_tree import Tree
 from bccli.core.errors import ImageError
 from bccli.core.evaluation.tree_figures import columns_of_regions
-from bccli.core.files import replacing, replacing_file
+from bccli.core.files import replacing
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.imaging.regions import bounding_box
@@ -32,6 +32,7 @@ from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run
 from bccli.core.training.run_contents import export_tflite
 from bccli.core.trees.node_predictions import Networks
+from bccli.core.weights.keras_saving import save_model
 
 _STEP = 8
 
@@ -147,8 +148,7 @@ def _store(
     """Write the model as .keras and .tflite; what run.json says of the latter."""
     folder = root / FOLDER
     folder.mkdir(exist_ok=True)
-    with replacing_file(folder / f"{above}.keras") as temporary:
-        region_model.model.save(temporary)
+    save_model(region_model.model, folder / f"{above}.keras")
     with replacing(folder / f"{above}.npz") as stream:
         np.savez(stream, **region_model.head.to_arrays())  # type: ignore[arg-type]
     made = export_tflite(region_model.model, films.images, folder, watcher, above)

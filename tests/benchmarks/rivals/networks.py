@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from bccli.core.catalog import BACKBONES
-from bccli.core.models.weights import cached_file
+from bccli.core.weights.pretrained import cached_file
 from tests.core.models.networks import write_layers
 
 NETWORKS: dict[str, tuple[str, dict[str, float]]] = {

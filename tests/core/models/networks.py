@@ -38,7 +38,7 @@ def start() -> Any:
 def build(backbone: Backbone, size: tuple[int, int], file: Path | None = None) -> Any:
     """A backbone as `train` builds it, with the weights of a file or random ones."""
     from bccli.core.models.backbones import build_backbone
-    from bccli.core.models.weights import find_weights
+    from bccli.core.weights.pretrained import find_weights
 
     start()
     return build_backbone(backbone, size, find_weights(backbone, "none" if file is None else str(file)))

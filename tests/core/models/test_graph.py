@@ -18,7 +18,7 @@ from bccli.core.models.graph import (
     scoring_of,
 )
 from bccli.core.models.heads import Head, assemble, build_head
-from bccli.core.models.keras_files import load_model
+from bccli.core.weights.keras_files import load_model
 
 CORE = Path(__file__).parents[3] / "bccli" / "core"
 KERAS_ROOMS = ("models", "prediction", "evaluation", "training", "sweeps", "trees", "fusion")

@@ -12,7 +12,7 @@ from bccli.core.models.backbones import build_backbone
 from bccli.core.models.extractors import EXTRACTORS, block_outputs, build_features
 from bccli.core.models.graph import operation_of
 from bccli.core.models.heads import HEADS, LOSSES, OUTPUTS, Head, build_head, find_loss
-from bccli.core.models.weights import Weights
+from bccli.core.weights.pretrained import Weights
 
 
 def network_of(name: str, side: int) -> Any:

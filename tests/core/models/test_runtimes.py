@@ -46,7 +46,7 @@ def scoring(backbone: Backbone, size: tuple[int, int], weights: Any) -> Any:
 )
 def test_scores_are_those_of_keras(name: str, tmp_path: Path) -> None:
     from bccli.core.models.tflite_export import export
-    from bccli.core.models.weights import Weights
+    from bccli.core.weights.pretrained import Weights
 
     backbone = BACKBONES[name]
     size = (max(48, backbone.smallest), max(40, backbone.smallest))
@@ -66,7 +66,7 @@ def test_scores_are_those_of_keras(name: str, tmp_path: Path) -> None:
 
 def test_a_network_on_which_litert_never_ends_is_not_exported(tmp_path: Path) -> None:
     from bccli.core.models.tflite_export import export
-    from bccli.core.models.weights import Weights
+    from bccli.core.weights.pretrained import Weights
 
     network = scoring(BACKBONES["resnext50"], (48, 40), Weights("none"))
     made = export(network, np.zeros((1, 40, 48, 3), np.float32), tmp_path)
@@ -81,7 +81,7 @@ def test_scores_of_trained_weights_on_real_images(
     from bccli.core.imaging.fitting import stretch
     from bccli.core.imaging.formats.decoding import decode
     from bccli.core.models.tflite_export import export
-    from bccli.core.models.weights import find_weights
+    from bccli.core.weights.pretrained import find_weights
 
     backbone = BACKBONES[name]
     network = scoring(backbone, (160, 112), find_weights(backbone, "imagenet"))
@@ -107,7 +107,7 @@ def test_probabilities_are_those_of_the_heads_outputs() -> None:
 def test_multiply_adds_are_those_of_the_literature() -> None:
     """15.3 billion for the thirteen convolutions of VGG16 at 224×224 (Simonyan & Zisserman 2015)."""
     from bccli.core.models.tflite_export import multiply_adds
-    from bccli.core.models.weights import Weights
+    from bccli.core.weights.pretrained import Weights
 
     network = scoring(BACKBONES["vgg16"], (224, 224), Weights("none"))
     assert multiply_adds(network) == pytest.approx(15.35e9, rel=0.01)

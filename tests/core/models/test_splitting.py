@@ -11,12 +11,12 @@ from bccli.core.catalog import find_backbone
 from bccli.core.models.extractors import EXTRACTORS
 from bccli.core.models.heads import Head
 from bccli.core.models.splitting import split
-from bccli.core.models.weights import Weights
 from bccli.core.training.assembly import Built
 from bccli.core.training.assembly import build as build_models
 from bccli.core.training.design import Design, Tuning
 from bccli.core.training.loop import Examples, Fit
 from bccli.core.training.settings import Schedule
+from bccli.core.weights.pretrained import Weights
 from tests.core.models.networks import FAMILIES, build, difference, disturb, pixels, start
 
 QUICK = ("cnn-15", "mobilenet-0.25")

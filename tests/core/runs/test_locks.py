@@ -1,5 +1,6 @@
 """Who works in a folder is named; who waits is told for whom; a dataset that is read is not replaced."""
 
+import errno
 import json
 import os
 import re
@@ -236,3 +237,31 @@ def test_every_command_that_reads_a_dataset_says_so(
         said = bccli(command, *words[command], exit=75 if waits else 3).stderr
         assert waits or f"data: process {process.pid} on" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_the_mark_of_a_killed_reader_goes_with_the_next_reader(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text("{}")
+    with held(tmp_path, "reading") as alive, held(tmp_path, "reading") as dying:
+        dying.kill()
+        dying.wait()
+        assert len(list((tmp_path / ".readers").iterdir())) == 2
+        with reading(tmp_path):
+            pass
+        assert [json.loads(mark.read_text())["process"] for mark in (tmp_path / ".readers").iterdir()] == [
+            alive.pid
+        ]
+    assert not (tmp_path / ".readers").exists()
+
+
+def test_a_full_disk_keeps_nobody_from_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dataset.json").write_text("{}")
+
+    def write(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", write)
+    with reading(tmp_path):
+        pass
+    with pytest.raises(OSError, match="No space") as caught, locked(tmp_path):
+        pass
+    assert caught.value.filename == str(tmp_path / ".lock")

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from bccli.core.models.weights import Weights
 
 from bccli.core.training import setting_types as types
+from bccli.core.training.design import Design
 from bccli.core.training.settings import SETTINGS, Schedule, rows_of
 
 # bccli with one row more, and with a trainer that ends after what would be the first epoch.
@@ -71,3 +73,10 @@ def test_names_are_single_and_every_field_of_the_schedule_is_a_row() -> None:
     assert len(names) == len(set(names))
     assert {row.name for row in rows_of(Schedule)} <= set(names)
     assert all(row.jobs and row.jobs <= types.ANY_JOB for row in SETTINGS)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_kind_of_16_bits_tells_runs_apart_only_where_there_are_16_bits(mixed: bool) -> None:
+    schedules = (Schedule(mixed_precision=mixed, mixed_type=kind) for kind in ("float16", "bfloat16"))
+    one, other = (Design(schedule=schedule).to_json(Weights("none")) for schedule in schedules)
+    assert (one == other) == (not mixed)

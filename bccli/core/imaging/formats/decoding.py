@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import io
 import logging
 import os
@@ -111,6 +112,9 @@ def read_size(path: Path | str) -> tuple[int, int]:
     return width, height
 
 
+# Failures to open a file that say nothing of the file.
+_NOT_ITS_FAULT = (errno.EMFILE, errno.ENFILE)
+
 # How the chunks of a PNG begin that may say that it lies on its side; they may stand behind the pixels.
 _PNG_MARKS = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 
@@ -158,6 +162,8 @@ def _read(path: Path | str) -> bytes:
     except ValueError:
         raise ImageError("has a name that no file can have") from None
     except OSError as error:
+        if error.errno in _NOT_ITS_FAULT:
+            raise
         raise ImageError(f"cannot be opened ({(error.strerror or str(error)).lower()})") from None
     if not data:
         raise ImageError("is empty (0 bytes)")

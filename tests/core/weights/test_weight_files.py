@@ -118,7 +118,7 @@ def test_real_files_of_keras_fit(real_weights: Path) -> None:
 def test_what_holds_no_weights_is_refused_before_any_data_is_read(
     tmp_path: Path, content: bytes, fragment: str
 ) -> None:
-    from bccli.core.models.weights import find_weights
+    from bccli.core.weights.pretrained import find_weights
 
     file = tmp_path / "weights.h5"
     file.write_bytes(content)
@@ -127,7 +127,7 @@ def test_what_holds_no_weights_is_refused_before_any_data_is_read(
 
 
 def test_a_damaged_file_in_the_cache_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bccli.core.models.weights import cached_file, find_weights
+    from bccli.core.weights.pretrained import cached_file, find_weights
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     file = cached_file(MOBILENET)

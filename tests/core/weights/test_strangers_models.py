@@ -19,10 +19,10 @@ import pytest
 from bccli.core.catalog import BACKBONES
 from bccli.core.errors import BccliError
 from bccli.core.files import file_hash
-from bccli.core.models.keras_files import ALLOWED, LAYERS, check_model, load_model
-from bccli.core.models.weights import find_weights
 from bccli.core.reading.archives import read_arrays
 from bccli.core.reading.limits import MESSAGE
+from bccli.core.weights.keras_files import ALLOWED, LAYERS, check_model, load_model
+from bccli.core.weights.pretrained import find_weights
 from tests.conftest import Bccli
 from tests.core.data.test_stored_info import COMPLETE
 

@@ -14,8 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bccli.core.errors import WeightsError
-from bccli.core.models.copying import finalise
-from bccli.core.models.keras_files import (
+from bccli.core.reading.archives import ArchiveError, Bounds, open_archive
+from bccli.core.reading.limits import MODEL_BYTES
+from bccli.core.reading.regular_files import open_file
+from bccli.core.weights.copying import finalise
+from bccli.core.weights.keras_files import (
     BOUNDS,
     WEIGHTS_MEMBER,
     UnsafeError,
@@ -24,9 +27,6 @@ from bccli.core.models.keras_files import (
     first_line,
     open_weights,
 )
-from bccli.core.reading.archives import ArchiveError, Bounds, open_archive
-from bccli.core.reading.limits import MODEL_BYTES
-from bccli.core.reading.regular_files import open_file
 
 _HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 
@@ -94,7 +94,7 @@ def _kind(file: Path) -> str:
             else "it is empty"
         )
     try:
-        with h5py.File(file, "r") as content:
+        with h5py.File(file, "r", locking=False) as content:
             check_hdf5(content, file.stat().st_size)
             if _layer_group(content) is not None:
                 return "layers"
@@ -134,7 +134,7 @@ def _load_layers(network: Any, file: Path) -> None:
     """
     import h5py
 
-    with h5py.File(file) as content:
+    with h5py.File(file, "r", locking=False) as content:
         stored = [layer for layer in _read_layers(_layer_group(content)) if layer.arrays]
         layers = [layer for layer in network.layers if layer.weights]
         pairs = _pair(layers, stored)
@@ -267,6 +267,6 @@ def _count_arrays(file: Path) -> int:
         with zipfile.ZipFile(file) as archive, open_weights(archive) as content:
             content.visititems(count)
     else:
-        with h5py.File(file) as content:
+        with h5py.File(file, "r", locking=False) as content:
             content.visititems(count)
     return len(counted)

@@ -26,7 +26,7 @@ def with_statistics(network: Any) -> Any:
 
 
 def test_a_copy_computes_what_its_source_does() -> None:
-    from bccli.core.models.copying import copy_weights, finalise
+    from bccli.core.weights.copying import copy_weights, finalise
 
     keras = start()
     images = pixels((8, 8)) / 255

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from bccli.core.models.graph import layers_in
-
 
 def put_weights(model: Any, arrays: Sequence[np.ndarray]) -> None:
     """Give a Keras model weights in the order of `model.get_weights()`."""
@@ -28,3 +26,8 @@ def finalise(model: Any) -> None:
     for layer in layers_in(model):
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()
+
+
+def layers_in(model: Any) -> list[Any]:
+    """A Keras model or layer itself, and all layers inside, those of nested models included."""
+    return list(model._flatten_layers())

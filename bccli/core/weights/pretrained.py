@@ -8,7 +8,7 @@ from typing import Any
 from bccli.core.catalog import Backbone
 from bccli.core.errors import WeightsError
 from bccli.core.files import file_hash
-from bccli.core.models.weight_files import check_file, load_file
+from bccli.core.weights.weight_files import check_file, load_file
 
 # Where keras.applications publishes its weights.
 BASE = "https://storage.googleapis.com"

@@ -11,9 +11,9 @@ from bccli.core import interruption
 from bccli.core.catalog import Backbone
 from bccli.core.errors import UsageError, WeightsError
 from bccli.core.files import replacing_file
-from bccli.core.models.weight_files import check_file
-from bccli.core.models.weights import address, cached_file
 from bccli.core.progress import SILENT, Watcher
+from bccli.core.weights.pretrained import address, cached_file
+from bccli.core.weights.weight_files import check_file
 
 _BLOCK = 1 << 20
 _SILENCE = 30

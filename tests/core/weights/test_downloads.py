@@ -12,8 +12,8 @@ import pytest
 
 from bccli.core.catalog import BACKBONES
 from bccli.core.errors import UsageError, WeightsError
-from bccli.core.models import weights
-from bccli.core.models.weight_downloads import fetch_weights
+from bccli.core.weights import pretrained as weights
+from bccli.core.weights.downloads import fetch_weights
 from tests.conftest import Bccli, rows_of
 
 MOBILENET = BACKBONES["mobilenet-0.25"]
