@@ -36,7 +36,7 @@ _OPEN_FILES = "too many files are open; raise the limit (ulimit -n) and run the 
 _MACHINE = {
     errno.ENOSPC: _DISK_FULL,
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
-    errno.EIO: "the disk or the network failed; check it and run the same command again",
+    errno.EIO: "input/output error; check the disk or the network and run the same command again",
     errno.ESTALE: "was removed from another machine; run the same command again",
     errno.EMFILE: _OPEN_FILES,
     errno.ENFILE: _OPEN_FILES,

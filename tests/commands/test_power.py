@@ -118,3 +118,15 @@ def test_a_folder_that_is_removed_during_the_work_is_said_and_made_again(
     assert not (tmp_path / "data").exists()
     bccli(*command)
     assert "nothing to do" in bccli(*command).stderr
+
+
+def test_a_folder_of_which_only_the_cache_came_back_is_made_again(
+    bccli: Bccli, make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    command = "prepare", "folder", make_folder(), tmp_path / "data", *PATIENT
+    bccli(*command)
+    for path in (tmp_path / "data").iterdir():
+        if path.name != ".cache":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    bccli(*command)
+    assert "nothing to do" in bccli(*command).stderr

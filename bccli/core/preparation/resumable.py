@@ -187,7 +187,7 @@ def finished(out: Path, settings: dict[str, Any], overwrite: bool) -> DatasetInf
         _refuse_others(
             out, read_json(started), settings, "it is unfinished; remove it or choose another folder"
         )
-    elif any(path.name != ".lock" for path in out.iterdir() if path.name != JOURNALS_FOLDER):
+    elif any(path.name not in (".lock", JOURNALS_FOLDER, CACHE_FOLDER) for path in out.iterdir()):
         raise DataError(f"{out}: is not empty and was not made by bccli; choose another folder")
     return None
 

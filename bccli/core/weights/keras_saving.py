@@ -1,7 +1,6 @@
 """Keras models to files: complete or not at all, and equal models to equal bytes."""
 
 import json
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,7 +10,7 @@ from zipfile import ZipFile, ZipInfo
 from bccli.core.files import naming, replacing
 
 _METADATA, _CONFIG = "metadata.json", "config.json"
-_SHARED = re.compile(r'(?<!\\)"shared_object_id": (\d+)')
+_SHARED = "shared_object_id"
 _NO_DATE = "1980-01-01@00:00:00"
 """What a file says in place of when it was saved: the date of a zip member that has none."""
 
@@ -44,8 +43,17 @@ def _copy_without_chance(file: Path, stream: IO[bytes]) -> None:
 
 
 def _renumbered(config: str) -> str:
-    """A model's configuration with its shared objects numbered in their order: Keras takes addresses."""
-    numbers: dict[str, int] = {}
-    return _SHARED.sub(
-        lambda found: f'"shared_object_id": {numbers.setdefault(found[1], len(numbers) + 1)}', config
-    )
+    """A model's configuration with its shared objects numbered in their order, where Keras has addresses.
+
+    Which layers share a policy, such as float32, depends on whether they have been on a disk before.
+    """
+    numbers: dict[int, int] = {}
+
+    def settled(entry: dict[str, Any]) -> dict[str, Any]:
+        if entry.get("class_name") == "DTypePolicy":
+            entry.pop(_SHARED, None)
+        elif _SHARED in entry:
+            entry[_SHARED] = numbers.setdefault(entry[_SHARED], len(numbers) + 1)
+        return entry
+
+    return json.dumps(json.loads(config, object_hook=settled))
