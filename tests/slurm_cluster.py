@@ -17,6 +17,9 @@ NODES = "n1", "n2"
 PATIENCE = 1200
 """After so many seconds without the event that is waited for, a test gives up."""
 
+_START = 120
+"""So many seconds have the daemons."""
+
 _DAEMONS = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 _ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY"}
 
@@ -47,6 +50,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=2,bf_interval=5
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=20
+MinJobAge=86400
 NodeName=n1 NodeHostname=localhost Port={ports[1]} CPUs=4 RealMemory=64000
 NodeName=n2 NodeHostname=localhost Port={ports[2]} CPUs=4 RealMemory=64000
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
@@ -95,11 +99,12 @@ class Cluster:
         """The states of a job's tasks."""
         return [task["JobState"] for task in self.tasks(job)]
 
-    def wait_for(self, ready: Callable[[], object], what: str) -> None:
+    def wait_for(self, ready: Callable[[], object], what: str, *, patience: float = PATIENCE) -> None:
         """Wait for an event."""
-        limit = time.monotonic() + PATIENCE
+        limit = time.monotonic() + patience
         while not ready():
-            assert time.monotonic() < limit, f"waited for {what}\n{self.run('squeue')}\n{self.logs()}"
+            if time.monotonic() > limit:
+                raise AssertionError(f"waited for {what}\n{self.run('squeue', check=False)}\n{self.logs()}")
             time.sleep(0.2)
 
     def end(self, *jobs: str) -> None:
@@ -124,8 +129,9 @@ class Cluster:
         return [task["ExitCode"] for task in tasks]
 
     def logs(self) -> str:
-        """What all jobs have written so far."""
-        return "\n".join(f"{path.name}:\n{path.read_text()}" for path in sorted(self.place.glob("*.log")))
+        """What all jobs have written so far; before there is any, what the daemons have."""
+        files = sorted(self.place.rglob("*.log")) or sorted(self.folder.glob("*.log"))
+        return "\n".join(f"{path.name}:\n{path.read_text()}" for path in files)
 
 
 @contextmanager
@@ -136,7 +142,7 @@ def running(folder: Path, place: Path, environment: dict[str, str]) -> Iterator[
         _configure(folder)
         for name, command in _daemons(folder):
             stack.enter_context(_daemon(cluster, name, command))
-        cluster.wait_for(lambda: _idle(cluster) == len(NODES), "idle nodes")
+        cluster.wait_for(lambda: _idle(cluster) == len(NODES), "idle nodes", patience=_START)
         try:
             yield cluster
         finally:
