@@ -6,20 +6,18 @@ they are.
 
 from bccli.core.reading.limits import MESSAGE
 
-_KEPT = frozenset("\u00a0\u200c\u200d")
-"""Blanks and joiners that names in many scripts have, and that move nothing."""
-
 
 def visible(text: str, keep: str = "") -> str:
     r"""A text with control characters, marks that change its direction and stray bytes written out.
+
+    So are blanks and joiners that nobody can see; `keep` are characters that stay.
 
     >>> visible("a\x1b[31m\u202eb")
     'a\\x1b[31m\\u202eb'
     """
     if text.isprintable():
         return text
-    kept = _KEPT.union(keep)
-    return "".join(char if char.isprintable() or char in kept else _escaped(char) for char in text)
+    return "".join(char if char.isprintable() or char in keep else _escaped(char) for char in text)
 
 
 def _escaped(char: str) -> str:
