@@ -688,7 +688,8 @@ def test_a_sweep_is_a_leaderboard_of_its_members(bccli: Bccli, run: Path, tmp_pa
     for name in ("a", "b", "c"):
         shutil.copytree(run, sweep / name)
     (sweep / "run.json").write_text(json.dumps({"format": 1, "tool": "bccli", "kind": "sweep"}))
-    change(sweep / "b", val_accuracy=2.0)
+    change(sweep / "a", val_accuracy=0.25)
+    change(sweep / "b", val_accuracy=0.75)
     change(sweep / "c", status="running")
     result = bccli("evaluate", sweep, "--format", "json", exit=4)
     assert [entry["name"] for entry in json.loads(result.stdout)["runs"]] == ["b", "a"]
