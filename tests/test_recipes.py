@@ -215,7 +215,12 @@ def test_a_mistake_in_a_recipe_is_refused(
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize("name", ["quickstrat", "nowhere/mine.toml", "."])
+def test_a_folder_is_no_recipe(bccli: Bccli, tmp_path: Path) -> None:
+    result = bccli("prepare", "folder", tmp_path, tmp_path / "data", "--recipe", ".", exit=2)
+    refused(result, "recipe .: cannot be read, as it is a directory")
+
+
+@pytest.mark.parametrize("name", ["quickstrat", "nowhere/mine.toml"])
 def test_a_recipe_that_is_not_there_is_refused(bccli: Bccli, tmp_path: Path, name: str) -> None:
     result = bccli("prepare", "folder", tmp_path, tmp_path / "data", "--recipe", name, exit=2)
     refused(result, f"no recipe {name!r}", "quickstart", "name a file")

@@ -69,7 +69,7 @@ def _begin(path: Path, ending: str) -> tuple[Path, IO[bytes]]:
     """
     folder = os.path.abspath(path.parent)
     if folder not in _SWEPT:
-        sweep(path.parent)
+        sweep(path.parent, own=True)
         _SWEPT.add(folder)
     while True:
         temporary = path.with_name(f".{path.name.removesuffix(ending)}.{_unique()}.tmp{ending}")
@@ -87,7 +87,8 @@ def _unique() -> int:
 
 
 def _node() -> int:
-    return zlib.crc32(os.uname().nodename.encode()) & 0xFFFF
+    """A number of 17 bits for this node, so that ours are longer than those of other programs."""
+    return 0x10000 | zlib.crc32(os.uname().nodename.encode()) & 0xFFFF
 
 
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp(\.\w+)?")
@@ -102,17 +103,20 @@ def is_temporary(path: Path) -> bool:
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left half-written in `folder`; what others are writing stays."""
+def sweep(folder: Path, *, own: bool = False) -> None:
+    """Remove what killed processes left half-written in `folder`; what others are writing stays.
+
+    In a folder that may not be bccli's, only what certainly is its `own`.
+    """
     with suppress(OSError):
         for path in folder.glob(".*.tmp*"):
-            if is_temporary(path):
+            if is_temporary(path) and (_node_of(path) or not own):
                 _remove_if_abandoned(path)
 
 
 def _remove_if_abandoned(path: Path) -> None:
     with suppress(OSError), path.open("rb+") as stream:
-        seen = _is_of_this_node(path)
+        seen = _node_of(path) in (0, _node())  # a lock of another node may not be seen here
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -123,10 +127,10 @@ def _remove_if_abandoned(path: Path) -> None:
             path.unlink()
 
 
-def _is_of_this_node(path: Path) -> bool:
-    """Whether a process of this node has made a temporary file: a lock of another may not be seen here."""
+def _node_of(path: Path) -> int:
+    """The node on which a temporary file was made; 0 for one that another program may have made."""
     number = _TEMPORARY.fullmatch(path.name)
-    return number is not None and int(number[1]) >> 48 in (0, _node())
+    return int(number[1]) >> 48 if number else 0
 
 
 def leaves_folder(name: str) -> bool:

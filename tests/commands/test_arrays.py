@@ -141,7 +141,7 @@ def test_a_later_command_without_a_shard_collects(
         assert bccli(*words, "--shard", "1/2").stdout == ""
     assert RunInfo.read(out / "run.json").status == "running"
     assert not (out / "predictions.csv").exists()
-    assert bccli(*words).stdout.startswith("run,split,")
+    assert bccli(*words).stdout.startswith("name,kind,")
     assert results(out) == results(place("run"))
 
 

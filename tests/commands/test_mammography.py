@@ -618,9 +618,7 @@ def test_the_index_may_be_xlsx_with_other_slashes_and_on_a_second_sheet(
     assert prepare("mini-ddsm", tmp_path / "raw") == expected
     assert prepare("mini-ddsm", tmp_path / "raw" / "DataWMask.xlsx") == expected
     (tmp_path / "raw" / "DataWMask.xlsx").write_bytes(b"PK\3\4 half of a download")
-    refused(
-        bccli("prepare", "mini-ddsm", tmp_path / "raw", tmp_path / "x", exit=3), "is not a whole XLSX file"
-    )
+    refused(bccli("prepare", "mini-ddsm", tmp_path / "raw", tmp_path / "x", exit=3), "is no whole archive")
 
 
 def test_of_several_indexes_the_one_whose_films_are_there_counts(prepare: Prepare, tmp_path: Path) -> None:

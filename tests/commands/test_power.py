@@ -80,11 +80,12 @@ def test_a_limit_of_open_files_is_said_and_no_image_is_taken_for_bad(
 ) -> None:
     command = "prepare", "folder", make_folder(), tmp_path / "data", *PATIENT, "--workers", workers
     bccli(*command[:3], tmp_path / "expected", *command[4:])
-    used = len(os.listdir("/proc/self/fd"))
+    used = set(map(int, os.listdir("/proc/self/fd")))
+    free = [number for number in range(max(used) + 20) if number not in used]
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     ends = set()
     for spare in range(12):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, limit))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free[spare], limit))
         try:
             result = bccli(*command, exit=None)
         finally:

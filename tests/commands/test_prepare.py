@@ -559,9 +559,19 @@ def test_hidden_files_and_other_files_are_passed_over(
         save(raw / name, draw(0, 7))
     for name in ("benign/notes.txt", "benign/Thumbs.db", "benign/p0_0.png.md5"):
         (raw / name).write_text("x")
-    os.mkfifo(raw / "benign" / "pipe.png")
     bccli("prepare", "folder", raw, tmp_path / "data", *PATIENT)
     assert len(sources(tmp_path / "data")) == 24
+
+
+def test_a_pipe_named_like_an_image_is_quarantined(
+    bccli: Bccli, make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    raw = make_folder()
+    os.mkfifo(raw / "benign" / "p0_9.png")
+    bccli("prepare", "folder", raw, tmp_path / "data", *PATIENT, exit=4)
+    assert len(sources(tmp_path / "data")) == 24
+    (row,) = read_rows(tmp_path / "data" / "quarantine.csv")
+    assert "p0_9.png" in row["path"]
 
 
 def test_images_outside_of_the_class_folders_are_reported(

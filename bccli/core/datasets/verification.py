@@ -37,6 +37,7 @@ MADE = ("mask_scaled", "mask_unfit")
 """The remarks that come up only while images are prepared."""
 
 _FEW = 3
+_MOST = 300
 _MOST_NAMES = 2000
 """Of more images than that, names are not compared one by one."""
 
@@ -254,4 +255,5 @@ def _stem(name: str) -> str:
 
 def _listed(count: int, names: Sequence[str]) -> str:
     """A number and the first names, as `12 (a.png, b.png, c.png, …)`."""
-    return f"{count} ({', '.join(names[:_FEW])}{', …' if count > _FEW else ''})"
+    shown = [*names[:1], *(name for name in names[1:_FEW] if sum(map(len, names[:_FEW])) <= _MOST)]
+    return f"{count} ({', '.join(shown)}{', …' if count > len(shown) else ''})"

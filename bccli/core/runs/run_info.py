@@ -169,6 +169,8 @@ class RunInfo(StoredInfo):
         beside = {"loss": self.loss, "label_smoothing": self.label_smoothing}
         known = {**self.settings, **{name: value for name, value in beside.items() if value is not None}}
         wanted = OF_KIND.get(self.kind)
+        if wanted is None and self.kind not in (FOLDS, TREE):
+            return None  # a kind that somebody has added
         return misfit(known, Losses, "settings") or (misfit(known, wanted, "settings") if wanted else None)
 
     def _wrong_tree(self) -> str | None:

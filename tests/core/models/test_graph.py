@@ -12,12 +12,12 @@ import pytest
 from bccli.core.models.graph import (
     extractor_and_head,
     inputs_of,
-    layers_in,
     nodes_of,
     operation_of,
     scoring_of,
 )
 from bccli.core.models.heads import Head, assemble, build_head
+from bccli.core.weights.copying import layers_in
 from bccli.core.weights.keras_files import load_model
 
 CORE = Path(__file__).parents[3] / "bccli" / "core"

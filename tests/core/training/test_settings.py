@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from bccli.core.models.weights import Weights
 
 from bccli.core.training import setting_types as types
 from bccli.core.training.design import Design
 from bccli.core.training.settings import SETTINGS, Schedule, rows_of
+from bccli.core.weights.pretrained import Weights
 
 # bccli with one row more, and with a trainer that ends after what would be the first epoch.
 PROGRAM = """
