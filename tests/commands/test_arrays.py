@@ -192,7 +192,11 @@ def test_other_settings_are_refused_before_anything_is_made(
 
 @pytest.mark.slow
 def test_two_arrays_add_members_to_one_sweep(
-    bccli: Bccli, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bccli: Bccli,
+    bccli_process: Callable[..., subprocess.CompletedProcess[str]],
+    place: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second has made its members, and completes the sweep, while the first is at work on its own."""
     out = tmp_path / "grid"
@@ -202,7 +206,8 @@ def test_two_arrays_add_members_to_one_sweep(
     def beside(job: Any, run: Any, *args: Any) -> Any:
         if not within:
             within.append(run.root)
-            bccli(*words, "--seeds", 1, "--seed", 5, "--shard", "1/2")
+            told = bccli_process(*words, "--seeds", 1, "--seed", 5, "--shard", "1/2")
+            assert told.returncode == 4, told.stderr  # what is not complete is a row that says so
             assert RunInfo.read(out / "run.json").status == "complete"
         return train(job, run, *args)
 
