@@ -240,7 +240,10 @@ def _work(making: Making, preparation: dict[str, Any]) -> None:
     size, images, shard = making.size, making.images, making.shard
     total = sum(min(size, images - size * chunk) for chunk in range(making.chunks) if shard.has(chunk))
     reused = 0
-    starts = making.out / JOURNALS_FOLDER / f"starts-{shard.number}-of-{shard.count}"
+    journals = making.out / JOURNALS_FOLDER
+    # a worker may have stored a chunk of which this process, killed just then, has not heard
+    ready = sum(path.stem.isdecimal() for path in journals.glob("*.json"))
+    starts = journals / f"starts-{shard.number}-of-{shard.count}-after-{ready}"
     with (
         counted(starts, making.out),
         interruption.deferred(),

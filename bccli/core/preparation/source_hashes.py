@@ -80,7 +80,8 @@ def hash_images(work: Pass, shard: Shard, workers: int, watcher: Watcher) -> Ima
     """Hash the images that have no stored hash; unreadable ones get none. Raises Stopped after a signal."""
     work.folder.mkdir(parents=True, exist_ok=True)
     names: dict[int, str] = {}
-    known, starts = set(os.listdir(work.folder)), f"starts-{shard.number}-of-{shard.count}"
+    known = {name for name in os.listdir(work.folder) if not name.startswith("starts-")}
+    starts = f"starts-{shard.number}-of-{shard.count}-after-{len(known)}"
     with (
         counted(work.folder / starts, work.source),
         interruption.deferred(),
