@@ -22,11 +22,22 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def left_by(node: int, name: str) -> str:
+    """The name of a temporary file as a process of a node gives it, such as `.a.csv.17.tmp`."""
+    return name.replace(".17.", f".{node << 48 | 17}.")
+
+
 @pytest.mark.parametrize("left", [".a.csv.17.tmp", ".model.17.tmp.keras"])
 def test_what_a_killed_process_left_goes_when_somebody_writes_there(tmp_path: Path, left: str) -> None:
-    (tmp_path / left).write_text("half")
-    (tmp_path / ".somebody.tmp").write_text("has another name")
+    (tmp_path / left_by(files._node(), left)).write_text("half")
+    others = {".somebody.tmp", ".somebody.17.tmp", left_by(files._node() ^ 1, ".a.csv.17.tmp")}
+    for name in others:
+        (tmp_path / name).write_text("of another program, or perhaps being written on another node")
     write_text(tmp_path / "b.csv", "whole")
+    assert names(tmp_path) == sorted({*others, "b.csv"})
+    for name in others:
+        os.utime(tmp_path / name, (0, 0))
+    sweep(tmp_path)
     assert names(tmp_path) == [".somebody.tmp", "b.csv"]
 
 
@@ -78,11 +89,12 @@ def test_where_a_file_system_knows_no_locks_age_decides(
         raise OSError(errno.ENOLCK, "no locks")
 
     monkeypatch.setattr(files.fcntl, "flock", flock)
-    for name in (".old.1.tmp", ".new.1.tmp"):
+    old, new = (left_by(files._node(), name) for name in (".old.17.tmp", ".new.17.tmp"))
+    for name in (old, new):
         (tmp_path / name).touch()
-    os.utime(tmp_path / ".old.1.tmp", (0, 0))
+    os.utime(tmp_path / old, (0, 0))
     write_text(tmp_path / "a.csv", "whole")
-    assert names(tmp_path) == [".new.1.tmp", "a.csv"]
+    assert names(tmp_path) == [new, "a.csv"]
 
 
 def test_a_failed_write_leaves_what_was_there_and_names_the_file(
