@@ -57,7 +57,9 @@ _POLICIES = frozenset({"DTypePolicy", "FloatDTypePolicy"})
 _OPERATIONS = frozenset(f"keras.src.ops.{part}" for part in ("numpy", "nn", "math", "linalg"))
 """Modules of operations on tensors, which a model may have in place of layers."""
 ALLOWED: dict[str | None, frozenset[str]] = {
-    None: frozenset({"__keras_tensor__", "__slice__", "__ellipsis__", "__tuple__"}),
+    None: frozenset(
+        {"__keras_tensor__", "__numpy__", "__tensor__", "__slice__", "__ellipsis__", "__tuple__"}
+    ),
     "keras": _MODELS | _POLICIES,
     "keras.models": _MODELS,
     "keras.src.models.functional": _MODELS,

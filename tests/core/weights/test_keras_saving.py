@@ -50,3 +50,18 @@ def test_shared_objects_are_numbered_in_their_order() -> None:
 
     found = _renumbered(json.dumps([shared(977), shared(12), shared(977), shared(5, "DTypePolicy")]))
     assert json.loads(found) == [shared(1), shared(2), shared(1), {"class_name": "DTypePolicy"}]
+
+
+def test_a_model_whose_description_holds_arrays_is_loaded(tmp_path: Path) -> None:
+    """VGG16's pre-processing is such a layer: means and variances as NumPy's arrays."""
+    start()
+    import keras
+
+    from bccli.core.weights.keras_files import load_model
+
+    layers = keras.Input((4, 4, 3)), keras.layers.Normalization(mean=np.ones(3), variance=np.full(3, 4.0))
+    model = keras.Sequential(layers)
+    save_model(model, tmp_path / "model.keras")
+    images = np.arange(48.0).reshape(1, 4, 4, 3)
+    again = load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict(images, verbose=0), (images - 1) / 2)
