@@ -12,7 +12,7 @@ from bccli.options import path_types
 from bccli.options.sharing import share
 from bccli.options.training import save, training_options
 from bccli.options.training_design import context_of, design_options, head_of, schedule_of, show_members
-from bccli.options.training_results import nothing_to_share, show_run, show_sweep
+from bccli.options.training_results import show_run, show_sweep
 from bccli.recipes import RecipeCommand, is_given, left_to_recipe
 from bccli.terminal import console
 
@@ -76,11 +76,9 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     """
     from bccli.core.data.positive_class import positive_sentence
     from bccli.core.runs.run_folder import is_sweep
-    from bccli.core.runs.shard import WHOLE
-    from bccli.core.sweeps.cross_validation import is_of_folds, share_folds, train_folds
+    from bccli.core.sweeps.cross_validation import is_of_folds, train_one
     from bccli.core.sweeps.finetune import finetune_all, load_bases
     from bccli.core.sweeps.sweep import Rules
-    from bccli.core.training import network as experiments
     from bccli.core.training.finetune import data_of, data_root
 
     options.refuse_overwriting_shards(settings)
@@ -97,12 +95,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
         return show_members(screen, members, dataset, folds=folds, skip_bad=settings["skip_bad"])
     context, cache = context_of(settings, screen), settings["cache"]
     if len(starts) == 1 and not (bases.of_sweep or starts[0].seeded or is_sweep(out)):
-        if context.shard == WHOLE:
-            train = train_folds if folds else experiments.train
-            return show_run(train(designs[starts[0]], dataset, out, context, cache=cache))
-        if not folds:
-            raise nothing_to_share()
-        return show_run(share_folds(designs[starts[0]], dataset, out, context, cache=cache))
+        return show_run(train_one(designs[starts[0]], dataset, out, context, folds=folds, cache=cache))
     sweep = finetune_all(
         bases,
         designs,

@@ -11,7 +11,7 @@ from bccli.options import fetching, path_types
 from bccli.options.sharing import share
 from bccli.options.training import CLASSIFIERS, network_options, save, training_options
 from bccli.options.training_design import context_of, design_of, fusion_design, show_members
-from bccli.options.training_results import nothing_to_share, show_run, show_sweep
+from bccli.options.training_results import show_run, show_sweep
 from bccli.recipes import RecipeCommand
 from bccli.terminal import console
 
@@ -80,10 +80,8 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     from bccli.core.data.dataset import load_dataset
     from bccli.core.data.positive_class import positive_sentence
     from bccli.core.runs.run_folder import is_sweep
-    from bccli.core.runs.shard import WHOLE
-    from bccli.core.sweeps.cross_validation import is_of_folds, share_folds, train_folds
+    from bccli.core.sweeps.cross_validation import is_of_folds, train_one
     from bccli.core.sweeps.grid import name_of, train_grid
-    from bccli.core.training import network as experiments
     from bccli.core.training.design import preview
 
     options.refuse_overwriting_shards(settings)
@@ -106,12 +104,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
             grid, dataset, run, context, folds=folds, seeded=seeded, cache=cache, keep_all=keep_all
         )
         return show_sweep(sweep, skip_bad=settings["skip_bad"])
-    if context.shard == WHOLE:
-        train_one = train_folds if folds else experiments.train
-        return show_run(train_one(grid[0], dataset, run, context, cache=cache))
-    if not folds:
-        raise nothing_to_share()
-    return show_run(share_folds(grid[0], dataset, run, context, cache=cache))
+    return show_run(train_one(grid[0], dataset, run, context, folds=folds, cache=cache))
 
 
 def _grid(settings: dict[str, Any]) -> list[Any]:

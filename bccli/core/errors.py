@@ -5,6 +5,11 @@ kind into an exit code; everything else that is raised is a bug and exits with 1
 """
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, cut where it is long; the error's name where it has none."""
+    return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
+
+
 class BccliError(Exception):
     """bccli cannot or must not go on (exit code 3)."""
 

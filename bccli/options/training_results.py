@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from bccli.core.errors import UsageError
 from bccli.terminal import console
 
 
@@ -26,11 +25,3 @@ def show_sweep(sweep: Any, *, skip_bad: bool, left_out: bool = False) -> int:
     if not isinstance(sweep, AtWork):
         console.show_sweep(sweep.rows, figures_json(sweep.figures)["runs"])
     return 4 if (sweep.failed or left_out) and not skip_bad else 0
-
-
-def nothing_to_share() -> UsageError:
-    """What is wrong with a shard of a single run."""
-    return UsageError(
-        "--shard: this is one run, which is not shared; several of --backbone, --classifier, --from-layer, "
-        "--seeds or --fold all make runs that are"
-    )

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from bccli.core.errors import DataError
+from bccli.core.errors import DataError, first_line
 from bccli.core.files import replacing
 from bccli.core.reading.archives import read_arrays
 from bccli.core.reading.json_types import Count, Side, Text, misfit
@@ -227,9 +227,8 @@ def load_classifier(path: Path) -> Classifier:
         )  # fmt: skip
         _check(classifier)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise DataError(
-            f"{path}: is no classifier that bccli can read ({reason}); copy the whole run again"
+            f"{path}: is no classifier that bccli can read ({first_line(error)}); copy the whole run again"
         ) from None
     return classifier
 

@@ -1,12 +1,12 @@
 """The sizes of a prepared dataset's files: a cheap look at whether they are still what was written."""
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from bccli.core.data.dataset import MANIFEST_FILE, DatasetInfo
 from bccli.core.errors import DataError
+from bccli.core.reading.texts import table_rows
 
 
 def total_bytes(root: Path) -> int:
@@ -36,8 +36,7 @@ _REMEDY = "copy the dataset again, or prepare it again with --overwrite"
 
 def _names(root: Path) -> Iterator[str]:
     try:
-        with (root / MANIFEST_FILE).open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            for row in csv.DictReader(stream):
-                yield from (row[column] for column in ("path", "mask") if row.get(column))
+        for _, row in table_rows(root / MANIFEST_FILE, _REMEDY):
+            yield from (row[column] for column in ("path", "mask") if row.get(column))
     except FileNotFoundError:
         raise DataError(f"{root / MANIFEST_FILE}: is missing; {_REMEDY}") from None

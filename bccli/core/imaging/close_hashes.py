@@ -54,16 +54,15 @@ def closest(asked: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """
     if not len(others):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    bands = [_Band.of(asked, others, *band) for band in _BANDS] if len(asked) * len(others) > _CELLS else []
+    bands = []
+    if len(asked) * len(others) > _CELLS:
+        bands = [_Band.of(others, *band).candidates(asked) for band in _BANDS]
     if not bands or sum(int(band.counts.sum()) for band in bands) * _COST > len(asked) * len(others):
         return _closest_of_all(asked, others)
     best = np.full(len(asked), _NONE)
     for band in bands:
-        for portion in _portions(band.counts):
-            question, found = band.pairs(portion)
-            distances = np.bitwise_count(others[found] ^ asked[question]).astype(np.int64)
-            near = distances <= CLOSE_BITS
-            np.minimum.at(best, question[near], distances[near] << _SHIFT | found[near])
+        for question, found, distances in band.close():
+            np.minimum.at(best, question, distances.astype(np.int64) << _SHIFT | found)
     hits = np.flatnonzero(best != _NONE)
     return hits, best[hits] & ((1 << _SHIFT) - 1)
 
@@ -84,30 +83,51 @@ def _closest_of_all(asked: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, 
 
 @dataclass(frozen=True)
 class _Band:
-    """The others in the `order` of a band's value, and for each hash asked for where the `counts` others of
-    its value begin in it."""
+    """The `order` of hashes that are `known` by the values of some of their bits, which are `sorted`."""
 
+    known: np.ndarray
+    shift: int
+    width: int
     order: np.ndarray
+    sorted: np.ndarray
+
+    @classmethod
+    def of(cls, known: np.ndarray, shift: int, width: int) -> "_Band":
+        """A band of so many bits."""
+        values = _values(known, shift, width)
+        order = np.argsort(values, kind="stable")
+        return cls(known, shift, width, order, values[order])
+
+    def candidates(self, asked: np.ndarray) -> "_Candidates":
+        """The known hashes that have the value of one that is asked for."""
+        values = _values(asked, self.shift, self.width)
+        lows = np.searchsorted(self.sorted, values, "left")
+        return _Candidates(self, asked, lows, np.searchsorted(self.sorted, values, "right") - lows)
+
+
+def _values(hashes: np.ndarray, shift: int, width: int) -> np.ndarray:
+    return (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1)
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """For each hash that is `asked` for, the `counts` known ones from `lows` on in the order of a `band`."""
+
+    band: _Band
+    asked: np.ndarray
     lows: np.ndarray
     counts: np.ndarray
 
-    @classmethod
-    def of(cls, asked: np.ndarray, others: np.ndarray, shift: int, width: int) -> "_Band":
-        """A band of some bits."""
-        ours, theirs = (
-            (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1) for hashes in (asked, others)
-        )
-        order = np.argsort(theirs, kind="stable")
-        ordered = theirs[order]
-        lows = np.searchsorted(ordered, ours, "left")
-        return cls(order, lows, np.searchsorted(ordered, ours, "right") - lows)
-
-    def pairs(self, portion: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of hashes and of others of the same value."""
-        counts = self.counts[portion]
-        question = np.repeat(np.arange(len(counts)), counts)
-        inside = np.arange(len(question)) - (np.cumsum(counts) - counts)[question]
-        return question + portion.start, self.order[inside + self.lows[portion][question]]
+    def close(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Positions of the close ones, asked for and known, and their distances, some at a time."""
+        for portion in _portions(self.counts):
+            counts = self.counts[portion]
+            question = np.repeat(np.arange(portion.start, portion.stop), counts)
+            inside = np.arange(len(question)) - np.repeat(np.cumsum(counts) - counts, counts)
+            found = self.band.order[inside + self.lows[question]]
+            distances = np.bitwise_count(self.band.known[found] ^ self.asked[question])
+            near = distances <= CLOSE_BITS
+            yield question[near], found[near], distances[near]
 
 
 def _unique(table: np.ndarray) -> np.ndarray:
@@ -124,20 +144,14 @@ def _hits(probes: np.ndarray, wanted: np.ndarray) -> Iterator[np.ndarray]:
     """Rows of (one, other, window, distance), some images at a time; pairs may come repeatedly."""
     own = np.ascontiguousarray(probes[:, 0])
     for shift, width in _BANDS:
-        keys = (own >> np.uint64(shift)) & np.uint64((1 << width) - 1)
-        order = np.argsort(keys, kind="stable")
+        band = _Band.of(own, shift, width)
         for start in range(0, len(probes), _ROWS):
             rows, windows, hashes = _distinct(probes[start : start + _ROWS], start)
-            asked = (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1)
-            lows = np.searchsorted(keys[order], asked, "left")
-            counts = np.searchsorted(keys[order], asked, "right") - lows
-            for portion in _portions(counts):
-                yield _compared(
-                    own,
-                    order,
-                    wanted,
-                    (rows[portion], windows[portion], hashes[portion], lows[portion], counts[portion]),
-                )
+            for question, others, distances in band.candidates(hashes).close():
+                ones = rows[question]
+                chosen = (ones != others) & (wanted[ones] | wanted[others])
+                columns = (ones, others, windows[question], distances)
+                yield np.stack([column[chosen].astype(np.int64) for column in columns], axis=1)
 
 
 def _distinct(probes: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -159,20 +173,3 @@ def _portions(counts: np.ndarray) -> Iterator[slice]:
         stop = max(int(np.searchsorted(ends, before + _CELLS, "right")), start + 1)
         yield slice(start, stop)
         start = stop
-
-
-def _compared(
-    own: np.ndarray, order: np.ndarray, wanted: np.ndarray, asked: tuple[np.ndarray, ...]
-) -> np.ndarray:
-    """The close ones among those of equal bands, int64 (hits, 4)."""
-    rows, windows, hashes, lows, counts = asked
-    starts = np.cumsum(counts) - counts
-    question = np.repeat(np.arange(len(counts)), counts)
-    others = order[np.arange(len(question)) - starts[question] + lows[question]]
-    distances = np.bitwise_count(own[others] ^ hashes[question])
-    near = distances <= CLOSE_BITS
-    question, others, distances = question[near], others[near], distances[near]
-    ones = rows[question]
-    chosen = (ones != others) & (wanted[ones] | wanted[others])
-    columns = (ones, others, windows[question], distances)
-    return np.stack([column[chosen].astype(np.int64) for column in columns], axis=1)

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from bccli.core.cores import available_cores
-from bccli.core.errors import DataError, WeightsError
+from bccli.core.errors import DataError, WeightsError, first_line
 from bccli.core.models.graph import scoring_of
 from bccli.core.models.stderr import quiet_stderr
 from bccli.core.reading.limits import TFLITE_BYTES
 from bccli.core.runs.run_folder import MODEL_FILE, Run
-from bccli.core.weights.keras_files import first_line, load_model
+from bccli.core.weights.keras_files import load_model
 
 Network = Callable[[np.ndarray], np.ndarray]
 

@@ -5,8 +5,6 @@ beside it says what it was made of.
 """
 
 import hashlib
-import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -116,20 +114,11 @@ class OutputFile:
 
     def complete(self, write: Write, entries: Callable[[], Iterable[ImageRows]]) -> int:
         """Have the file written from all entries, and note what it was made of; returns how many errors."""
-        self._sweep()
         errors = write(entries())
         facts = {"errors": errors, "sha256": file_hash(self.path)}
         images = _digest((entry.path, entry.size) for entry in entries())
         write_json(self.made, {**self.question.to_json(), "images": images, **facts})
         return errors
-
-    def _sweep(self) -> None:
-        """Remove what was half-written when an earlier start was killed."""
-        name = re.escape(self.path.name)
-        temporary = re.compile(rf"\.{name}\.\d+\.tmp|\.\.{name}\.(made|starts)\.\d+\.tmp")
-        for entry in os.listdir(self.path.parent):
-            if temporary.fullmatch(entry):
-                self.path.with_name(entry).unlink(missing_ok=True)
 
 
 def _digest(images: Iterable[tuple[str, int]]) -> dict[str, Any]:

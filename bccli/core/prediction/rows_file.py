@@ -13,6 +13,7 @@ from bccli.core.errors import SettingsError
 from bccli.core.files import write_text
 from bccli.core.prediction.image_rows import ImageRows
 from bccli.core.prediction.question import Question
+from bccli.core.reading.texts import parse_json
 from bccli.core.runs.starts import progressed
 
 
@@ -130,7 +131,7 @@ def json_in(path: Path) -> dict[str, Any]:
 def json_object(text: str) -> dict[str, Any]:
     """A JSON object, empty for what is none."""
     try:
-        value = json.loads(text)
+        value = parse_json(text.encode("utf-8", "surrogateescape"))
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -132,7 +132,7 @@ class SharedOutput:
         with ExitStack() as stack:
             stack.callback(self._clear)
             with suppress(FileNotFoundError):  # the others have joined all blocks just now
-                starts = self.file.parts / f".starts-{share.number}-of-{share.count}"
+                starts = self.file.parts / f".starts-{share.in_names}"
                 stack.enter_context(counted(starts, self.file.path))
             yield
 

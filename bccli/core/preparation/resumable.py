@@ -243,7 +243,7 @@ def _work(making: Making, preparation: dict[str, Any]) -> None:
     journals = making.out / JOURNALS_FOLDER
     # a worker may have stored a chunk of which this process, killed just then, has not heard
     ready = sum(path.stem.isdecimal() for path in journals.glob("*.json"))
-    starts = journals / f"starts-{shard.number}-of-{shard.count}-after-{ready}"
+    starts = journals / f"starts-{shard.in_names}-after-{ready}"
     with (
         counted(starts, making.out),
         interruption.deferred(),

@@ -73,7 +73,7 @@ def are_shards(out: Path) -> bool:
 
 
 def _folder(out: Path, shard: Shard) -> Path:
-    return out / JOURNALS_FOLDER / f"shard-{shard.number}-of-{shard.count}"
+    return out / JOURNALS_FOLDER / f"shard-{shard.in_names}"
 
 
 def store_plan(out: Path, shard: Shard, plan: Plan, preparation: dict[str, Any]) -> None:

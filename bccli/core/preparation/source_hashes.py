@@ -81,7 +81,7 @@ def hash_images(work: Pass, shard: Shard, workers: int, watcher: Watcher) -> Ima
     work.folder.mkdir(parents=True, exist_ok=True)
     names: dict[int, str] = {}
     known = {name for name in os.listdir(work.folder) if not name.startswith("starts-")}
-    starts = f"starts-{shard.number}-of-{shard.count}-after-{len(known)}"
+    starts = f"starts-{shard.in_names}-after-{len(known)}"
     with (
         counted(work.folder / starts, work.source),
         interruption.deferred(),

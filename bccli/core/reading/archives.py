@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from bccli.core.errors import DataError
+from bccli.core.errors import DataError, first_line
 from bccli.core.files import leaves_folder
 from bccli.core.reading.limits import (
     ARCHIVE_INDEX,
@@ -44,7 +44,7 @@ def open_archive(stream: IO[bytes], bounds: Bounds) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(stream)
     except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError, EOFError, OSError) as error:
-        raise ArchiveError(f"is no whole archive ({_first_line(error)})") from None
+        raise ArchiveError(f"is no whole archive ({first_line(error)})") from None
     _check_members(archive.infolist(), bounds)
     return archive
 
@@ -98,7 +98,7 @@ def read_member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     except KeyError:
         raise ArchiveError(f"has no {name}") from None
     except Exception as error:  # each method of compression has errors of its own
-        raise ArchiveError(f"is damaged ({_first_line(error)})") from None
+        raise ArchiveError(f"is damaged ({first_line(error)})") from None
     if len(data) > most:
         raise ArchiveError(f"has a {name} of more than {most:,} bytes")
     return data
@@ -126,7 +126,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     except MemoryError:
         raise
     except Exception as error:  # NumPy's and zlib's are of many kinds
-        raise _unreadable(path, f"is damaged: {_first_line(error)}") from None
+        raise _unreadable(path, f"is damaged: {first_line(error)}") from None
 
 
 def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
@@ -152,7 +152,3 @@ def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
 
 def _unreadable(path: Path, reason: str) -> DataError:
     return DataError(f"{path}: cannot be read, as it {reason}; copy the whole folder again")
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__

@@ -29,6 +29,11 @@ class Shard:
             part for turn in range(self.count) for part in parts[(first + turn) % self.count :: self.count]
         ]
 
+    @property
+    def in_names(self) -> str:
+        """As names of files have it, such as `2-of-8`."""
+        return f"{self.number}-of-{self.count}"
+
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
 

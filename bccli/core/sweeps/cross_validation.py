@@ -21,6 +21,7 @@ from bccli.core.runs.run_folder import (
     load_run,
 )
 from bccli.core.runs.run_info import FOLDS
+from bccli.core.runs.shard import WHOLE
 from bccli.core.sweeps.sharing import AtWork, Container, Share, Unit, within
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Design, default_cache, resolve
@@ -124,6 +125,29 @@ def share_folds(
     folder = cache or default_cache(dataset, root)
     folds = design_folds(design, dataset, context, cache=folder, models=ModelCache())
     return share_cross_validation(folds, fold_units(dataset, lambda: folds), root, context)
+
+
+def train_one(
+    design: Design,
+    dataset: Dataset,
+    root: Path,
+    context: RunContext,
+    *,
+    folds: bool,
+    cache: Path | None = None,
+) -> Run | AtWork:
+    """Train a run by a design, or with `folds` one of each, of which a shard does its share.
+
+    Raises UsageError for a shard of a single run, and what `train_folds` raises.
+    """
+    if context.shard == WHOLE:
+        return (train_folds if folds else train)(design, dataset, root, context, cache=cache)
+    if not folds:
+        raise UsageError(
+            "--shard: this is one run, which is not shared; several of --backbone, --classifier, "
+            "--from-layer, --seeds or --fold all make runs that are"
+        )
+    return share_folds(design, dataset, root, context, cache=cache)
 
 
 def units_of_folds(

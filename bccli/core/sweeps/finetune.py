@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -191,17 +192,18 @@ def finetune_all(
     for design in designs.values() if folds else ():
         check_folds(design, dataset)
     make = train_folds if folds else train
-    inside, folder, models = context.inner, cache or default_cache(dataset, root), ModelCache()
+    inside, shared, models = context.inner, cache or default_cache(dataset, root), ModelCache()
 
     def member(start: Start, design: Design) -> Member:
         facts = {"backbone": design.backbone, "from_layer": start.gamma, "seed": start.seed}
         name = start.name
+        units = partial(units_of_folds, name, design, dataset, inside, cache=shared, models=models)
         return Member(
             name,
             facts,
             lambda folder, _: make(design, dataset, folder, inside, cache=cache),
             start.group,
-            units_of_folds(name, design, dataset, inside, cache=folder, models=models) if folds else (),
+            units if folds else tuple,
         )
 
     return run_sweep(

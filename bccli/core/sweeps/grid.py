@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,8 @@ def train_grid(
             "seed": design.schedule.seed,
         }
         name, own = name_of(design, seeded=seeded), replace(inside, save_network=keep_all)
-        units = units_of_folds(name, design, dataset, own, cache=cache, models=models) if folds else ()
-        return Member(name, facts, make, name_of(design, seeded=False), units)
+        units = partial(units_of_folds, name, design, dataset, own, cache=cache, models=models)
+        return Member(name, facts, make, name_of(design, seeded=False), units if folds else tuple)
 
     with plot_pool:
         return run_sweep(

@@ -36,14 +36,14 @@ class Member:
 
     `make` takes the folder, and whether the network is stored. `group` names what it is one of several
     trials of, such as with different seeds. Tasks that share the sweep may share the member, too, where it
-    is made of `units`.
+    is made of `units`, which are asked for only then.
     """
 
     name: str
     facts: dict[str, Any]
     make: Callable[[Path, bool], Run]
     group: str = ""
-    units: Sequence[Unit] = ()
+    units: Callable[[], Sequence[Unit]] = tuple
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def run_sweep(
 
 
 def _units(member: Member, rules: Rules) -> Sequence[Unit]:
-    return member.units or [Unit(member.name, lambda folder: member.make(folder, rules.keep_all))]
+    return member.units() or [Unit(member.name, lambda folder: member.make(folder, rules.keep_all))]
 
 
 def _by_member(failures: Mapping[str, str]) -> dict[str, str]:

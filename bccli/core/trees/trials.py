@@ -95,7 +95,7 @@ def train_tree_seeds(
             {"seed": seed},
             lambda folder, _: make(own, dataset, folder, inside, cache=cache),
             "tree",
-            _units_of_seed(name, own, dataset, inside, cache, folds=folds),
+            partial(_units_of_seed, name, own, dataset, inside, cache, folds=folds),
         )
 
     settings = {key: value for key, value in plan.to_json().items() if key != "seed"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 from zipfile import ZIP_STORED, ZipFile
 
-from bccli.core.errors import WeightsError
+from bccli.core.errors import WeightsError, first_line
 from bccli.core.reading.archives import ArchiveError, Bounds, open_archive, read_member
 from bccli.core.reading.limits import MODEL_BYTES, MODEL_CONFIG_BYTES, WEIGHTS_RATIO
 from bccli.core.reading.regular_files import explained, open_file
@@ -236,8 +236,3 @@ def check_hdf5(content: Any, size: int) -> None:
                 total += item.nbytes
     if total > max(_SMALL, WEIGHTS_RATIO * size) or total > MODEL_BYTES:
         raise UnsafeError(f"would unpack to {total:,} bytes of weights")
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, cut where it is long; its name where it has none."""
-    return next(iter(str(error).splitlines()), "")[:200] or type(error).__name__

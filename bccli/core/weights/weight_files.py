@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bccli.core.errors import WeightsError
+from bccli.core.errors import WeightsError, first_line
 from bccli.core.reading.archives import ArchiveError, Bounds, open_archive
 from bccli.core.reading.limits import MODEL_BYTES
 from bccli.core.reading.regular_files import open_file
@@ -24,7 +24,6 @@ from bccli.core.weights.keras_files import (
     UnsafeError,
     check_archive,
     check_hdf5,
-    first_line,
     open_weights,
 )
 

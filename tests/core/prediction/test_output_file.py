@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bccli.core import interruption
+from bccli.core import files, interruption
 from bccli.core.errors import LockedError, SettingsError, Stopped
 from bccli.core.prediction.image_rows import ImageRows
 from bccli.core.prediction.output_file import OutputFile
@@ -221,7 +221,12 @@ def test_a_kill_between_the_file_and_what_it_was_made_of(file: OutputFile) -> No
 
 
 def test_what_kills_left_half_written_is_removed(file: OutputFile, tmp_path: Path) -> None:
-    left = (".labels.csv.12.tmp", "..labels.csv.made.345.tmp", "..labels.csv.starts.6.tmp")
+    own = files._node() << 48
+    left = (
+        f".labels.csv.{own | 12}.tmp",
+        f"..labels.csv.made.{own | 345}.tmp",
+        f"..labels.csv.starts.{own | 6}.tmp",
+    )
     others = {
         ".labels.csv.gz.12.tmp",
         ".mylabels.csv.12.tmp",

@@ -195,13 +195,17 @@ def _is_text(data: bytes) -> bool:
     return True
 
 
+def read_a_mutant(kind: str, data: st.DataObject, folder: Path) -> None:
+    path = folder / f"file.{kind}"
+    path.write_bytes(data.draw(mutants(TEXTS[kind] or manifest())))
+    ends_well(lambda: READERS[kind](path))
+
+
 @pytest.mark.parametrize("kind", READERS)
 @FEW
 @given(data=st.data())
 def test_texts(kind: str, data: st.DataObject, tmp_path: Path) -> None:
-    path = tmp_path / f"file.{kind}"
-    path.write_bytes(data.draw(mutants(TEXTS[kind] or manifest())))
-    ends_well(lambda: READERS[kind](path))
+    read_a_mutant(kind, data, tmp_path)
 
 
 # Workbooks
@@ -326,9 +330,7 @@ def test_the_facts_of_a_classifier(data: st.DataObject, tmp_path: Path) -> None:
 @MANY
 @given(data=st.data())
 def test_many_texts(kind: str, data: st.DataObject, tmp_path: Path) -> None:
-    path = tmp_path / f"file.{kind}"
-    path.write_bytes(data.draw(mutants(TEXTS[kind] or manifest())))
-    ends_well(lambda: READERS[kind](path))
+    read_a_mutant(kind, data, tmp_path)
 
 
 @pytest.mark.full
