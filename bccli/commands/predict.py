@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BufferedReader
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -92,18 +91,19 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
 
     output, runs, remarks, left_out = settings["output"], (run, *settings["ensemble"]), Remarks(), LeftOut()
     _check(inputs, settings)
-    first, images = _find(inputs, left_out, null=settings["null"])
+    images = _find(inputs, left_out, null=settings["null"])
+    several = images.at_least(2)
     file = _output_file(screen, runs, settings)
     if file and (errors := file.errors_if_complete(images)) is not None:
         screen.note(f"{output} is complete; nothing to do")
         return _ended(screen, errors, 0, settings)
     with file.held() if file else nullcontext():
-        predictor = _load(screen, runs, len(first), settings)
+        predictor = _load(screen, runs, images, inputs, settings)
         if file:
             file.look(images)
         _announce(screen, predictor, runs, file, output)
         written = _write(predictor, images, remarks, file, settings)
-    if len(first) > 1 and written.fresh:
+    if several and written.fresh:
         what = "patches" if predictor.by_patch else "images"
         screen.note(
             f"{written.fresh} {what} in {written.seconds:.2f} s "
@@ -205,28 +205,34 @@ def _check(inputs: tuple[str, ...], settings: dict[str, Any]) -> None:
     options.refuse_overwriting_shards(settings)
 
 
-def _find(inputs: tuple[str, ...], left_out: Any, *, null: bool) -> tuple[list[str], Iterator[str]]:
-    """The first two images at most, and all of them. Raises DataError where there is none."""
-    from bccli.core.prediction.image_paths import find_images
+def _find(inputs: tuple[str, ...], left_out: Any, *, null: bool) -> Any:
+    """All images, as they come. Raises DataError where there is none."""
+    from bccli.core.prediction.image_paths import Upcoming, find_images
 
-    images = find_images(_names(inputs, null), left_out)
-    first = list(islice(images, 2))
-    if not first:
+    images = Upcoming(find_images(_names(inputs, null), left_out))
+    if not images.at_least(1):
         others = f" ({'; '.join(left_out.sentences())})" if left_out.others else ""
         raise DataError(
             f"no images were found in {', '.join(inputs)}{others}; name images or folders that hold some"
         )
-    return first, chain(first, images)
+    return images
 
 
-def _load(screen: console.Console, runs: tuple[Path, ...], count: int, settings: dict[str, Any]) -> Any:
-    """The predictor of the runs; `count` is 1 where there is only one image."""
+def _load(
+    screen: console.Console,
+    runs: tuple[Path, ...],
+    images: Any,
+    inputs: tuple[str, ...],
+    settings: dict[str, Any],
+) -> Any:
+    """The predictor of the runs; nobody waits for more than two names on standard input before it answers."""
     from bccli.core.prediction.predictor import load_predictor, with_masks
 
     predictor = load_predictor(
         runs,
         device=settings["device"],
-        single=count == 1 and not settings["tta"],
+        single=not images.at_least(2) and not settings["tta"],
+        at_least=None if "-" in inputs else images.at_least,
         by_patch=settings["level"] == "patch",
         verbose=screen.verbose,
         watcher=screen,

@@ -160,7 +160,7 @@ def write_into(folder: Path, name: str, data: bytes) -> None:
     path = inside(folder, name)
     try:
         with naming(path):
-            _make_between(folder, path.parent)
+            make_between(folder, path.parent)
             with open(path, "wb", opener=_not_through_a_link) as stream:
                 stream.write(data)
     except OSError as error:
@@ -195,10 +195,10 @@ def _sync(number: int) -> None:
             raise OSError(code, os.strerror(code))
 
 
-def _make_between(folder: Path, last: Path) -> None:
+def make_between(folder: Path, last: Path) -> None:
     """Make the folders below `folder` down to `last`. Raises OSError where `folder` itself has gone."""
     if last != folder and not last.is_dir():
-        _make_between(folder, last.parent)
+        make_between(folder, last.parent)
         last.mkdir(exist_ok=True)
 
 

@@ -438,6 +438,27 @@ def test_no_more_images_are_read_ahead_than_two_steps_need(run: Path, root: Path
     answers.close()
 
 
+def test_a_gpu_answers_folders_that_are_worth_it(
+    bccli: Bccli, run: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only auto looks for one, and never for paths on standard input, which may come slowly."""
+    from bccli.core.models import backend, runtimes
+
+    monkeypatch.setattr(runtimes, "gpu_is_visible", lambda: True)
+    monkeypatch.setattr(backend, "device_class", lambda: "gpu")
+    monkeypatch.setattr(backend, "describe_device", lambda tf: "1 × Imagined")
+    monkeypatch.setattr(runtimes, "_GPU_PAYS", 1e-9)
+    raw = root / "raw"
+    on_gpu, on_cpu = bccli("predict", run, raw), bccli("predict", run, raw, "--device", "cpu")
+    piped = bccli("predict", run, "-", input=str(raw / "benign" / "p0_0.png"))
+    assert "TensorFlow on 1 × Imagined" in on_gpu.stderr
+    assert "LiteRT on CPU" in on_cpu.stderr
+    assert "LiteRT on CPU" in piped.stderr
+    for mine, theirs in zip(rows_of(on_gpu.stdout), rows_of(on_cpu.stdout), strict=True):
+        assert mine["path"] == theirs["path"]
+        assert float(mine["p_benign"]) == pytest.approx(float(theirs["p_benign"]), abs=1e-4)
+
+
 # Runs
 
 

@@ -67,6 +67,7 @@ MADE: dict[str, tuple[str, tuple[str, ...]]] = {
     "run": (f"train data run {FROZEN}", ("data",)),
     "patches": (f"train patched patches {FROZEN_SMALL}", ("patched",)),
     "words": (f"train data words {BOVW}", ("data",)),
+    "tree": (f"hierarchy three tree {FROZEN} {TREE}", ("three",)),
 }
 """What commands make: which, and of what."""
 
@@ -135,8 +136,26 @@ CASES = (
         "train patched out --features-from patches --head attention --dense 4 --epochs 1",
         ("patched", "patches"),
     ),
+    Case(
+        "train, first of two tasks on folds",
+        f"train folded out {BOVW} --fold all --shard 1/2",
+        ("folded",),
+        after=(f"train folded out {BOVW} --fold all --shard 2/2",),
+    ),
+    Case(
+        "train, task on a sweep",
+        f"train data out {FROZEN} --classifier dense --classifier logistic --shard 2/2",
+        ("data",),
+        after=(f"train data out {FROZEN} --classifier dense --classifier logistic",),
+    ),
     Case("finetune", "finetune run out --blocks 1 --epochs 1 --batch-size 8", ("data", "run")),
     Case("hierarchy", f"hierarchy three out {FROZEN} {TREE}", ("three",)),
+    Case("hierarchy, task", f"hierarchy three out {FROZEN} {TREE} --shard 1/2", ("three",)),
+    Case(
+        "hierarchy, compose",
+        f"hierarchy three out {TREE} {FROZEN} --compose root=tree/root",
+        ("three", "tree"),
+    ),
     Case("evaluate, output", "evaluate words --output figures", ("data", "words")),
     Case(
         "evaluate, output again",
@@ -158,5 +177,17 @@ CASES = (
         "predict run raw --output labels.csv --overwrite --workers 1 --top 1",
         ("raw", "data", "run"),
         before=("predict run raw --output labels.csv --workers 1",),
+    ),
+    Case(
+        "predict, first of two tasks",
+        "predict run raw --output labels.csv --workers 1 --shard 1/2",
+        ("raw", "data", "run"),
+        after=("predict run raw --output labels.csv --workers 1 --shard 2/2",),
+    ),
+    Case(
+        "predict, last of two tasks",
+        "predict run raw --output labels.csv --workers 1 --shard 2/2",
+        ("raw", "data", "run"),
+        before=("predict run raw --output labels.csv --workers 1 --shard 1/2",),
     ),
 )

@@ -4,9 +4,10 @@ A network is a function of prepared images uint8 (n, height, width, 3) that give
 (n, classes); other models of a run give what they were made for, such as features (n, width).
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,8 @@ from bccli.core.cores import available_cores
 from bccli.core.errors import DataError, WeightsError, first_line
 from bccli.core.models.graph import scoring_of
 from bccli.core.models.stderr import quiet_stderr
+from bccli.core.models.unusable_gpus import gpu_is_visible
+from bccli.core.progress import Watcher
 from bccli.core.reading.limits import TFLITE_BYTES
 from bccli.core.runs.run_folder import MODEL_FILE, Run
 from bccli.core.weights.keras_files import load_model
@@ -146,10 +149,16 @@ class Engine(Protocol):
 class TfliteRuntime:
     """LiteRT on all cores; `single` says that one image is all there will be.
 
-    Raises NoTfliteError.
+    `costs` are the multiply-adds of one image in each network that was loaded. Raises NoTfliteError.
     """
 
     single: bool = False
+    costs: list[float] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """About how long one image takes in all networks; 0 where runs do not say what they cost."""
+        return sum(self.costs) / (_SPEED * available_cores())
 
     @property
     def device(self) -> str:
@@ -183,6 +192,7 @@ class TfliteRuntime:
         if (size := file.stat().st_size) > TFLITE_BYTES:
             raise DataError(f"{file}: has {size:,} bytes, more than a .tflite file can; copy the run again")
         packed = not self.single or made.get("multiply_adds", 0) > PACKING_PAYS
+        self.costs.append(made.get("multiply_adds", 0) * (run.info.parameters or 0))
         try:
             return LiteRT(file, available_cores(), packed=packed)
         except (ImportError, RuntimeError, ValueError) as error:
@@ -221,6 +231,31 @@ class KerasEngine:
             return outputs
 
         return lambda inputs: step(tf.cast(inputs, tf.float32)).numpy()
+
+
+_GPU_PAYS = 30
+"""Seconds of work for LiteRT from which a GPU is worth the start of TensorFlow and CUDA, some ten seconds."""
+
+_SPEED = 40e9
+"""Multiply-adds that the fast kernels of LiteRT do in a second on a core: see PACKING_PAYS."""
+
+
+def gpu_engine(tflite: TfliteRuntime, at_least: Callable[[int], bool], watcher: Watcher) -> Engine | None:
+    """TensorFlow on a GPU, where one is here and the images are worth its start; else None.
+
+    `at_least` says whether there are so many images, of which each is counted as one patch. Where
+    TensorFlow cannot use the GPU, `watcher` is told why.
+    """
+    worth = tflite.seconds and gpu_is_visible() and at_least(math.ceil(_GPU_PAYS / tflite.seconds))
+    if not worth:
+        return None
+    from bccli.core.models import backend
+
+    tf = backend.start()
+    if backend.device_class() == "gpu":
+        return KerasEngine(f"TensorFlow on {backend.describe_device(tf)}")
+    watcher.warn(f"{backend.describe_device(tf)}; LiteRT computes instead")
+    return None
 
 
 def start_engine(device: str, *, tflite: bool, single: bool = False, verbose: bool = False) -> Engine:

@@ -1,9 +1,11 @@
 """The images that `predict` is asked about: files, all below folders, and paths on standard input."""
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 
 from bccli.core.datasets.layout.image_files import PassedOverFiles, image_files
@@ -33,6 +35,26 @@ class LeftOut:
             )
             found.append(f"{what} passed over ({self.first_mask}); name a mask itself to have it labelled")
         return found
+
+
+class Upcoming(Iterator[str]):
+    """Images as they come, of which some can be looked for before they are taken."""
+
+    def __init__(self, images: Iterator[str]) -> None:
+        self._images = images
+        self._found: deque[str] = deque()
+        self._taken = 0
+
+    def __next__(self) -> str:
+        image = self._found.popleft() if self._found else next(self._images)
+        self._taken += 1
+        return image
+
+    def at_least(self, count: int) -> bool:
+        """Whether there are so many images, those that have been taken included; waits for them."""
+        missing = count - self._taken - len(self._found)
+        self._found.extend(islice(self._images, max(0, missing)))
+        return self._taken + len(self._found) >= count
 
 
 def find_images(inputs: Iterable[str], left_out: LeftOut) -> Iterator[str]:

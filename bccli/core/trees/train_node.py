@@ -2,14 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bccli.core.data.label_tree import Tree
 from bccli.core.data.node_subset import subset_of
-from bccli.core.files import is_temporary
-from bccli.core.runs.run_folder import Run, load_run
+from bccli.core.files import is_temporary, make_between, settle
+from bccli.core.runs.run_folder import RUN_FILE, Run, load_run
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Design, resolve
 from bccli.core.training.finetune import design_of, find_layers
@@ -60,13 +59,27 @@ def _second_design(base: Run, design: Design, second: Second, context: RunContex
 
 def _copy(run: Run, folder: Path) -> Run:
     """The run in another folder, whole or not at all; what is there of an earlier start is replaced."""
-
-    def unwanted(path: str, names: Sequence[str]) -> list[str]:
-        return [name for name in names if name in (".lock", ".cache") or is_temporary(Path(path, name))]
-
     temporary = folder.with_name(f".{folder.name}.copy")
     for old in (temporary, folder):
         shutil.rmtree(old, ignore_errors=True)
-    shutil.copytree(run.root, temporary, ignore=unwanted)
+    temporary.mkdir()
+    for name in _files_of(run):
+        target = temporary / name
+        make_between(temporary, target.parent)
+        shutil.copy2(run.root / name, target)
+    settle(temporary)
     os.replace(temporary, folder)
     return load_run(folder)
+
+
+def _files_of(run: Run) -> list[str]:
+    """The files of a run below its folder, what belongs to processes left out; what says it is whole is last.
+
+    Members have a run.json of their own: theirs come before the run's.
+    """
+    found = []
+    for folder, folders, names in os.walk(run.root):
+        folders[:] = sorted(name for name in folders if name != ".cache")
+        paths = (Path(folder, name) for name in names if name != ".lock")
+        found += [str(path.relative_to(run.root)) for path in paths if not is_temporary(path)]
+    return sorted(found, key=lambda name: (name.endswith(RUN_FILE), -name.count("/"), name))
