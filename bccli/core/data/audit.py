@@ -26,6 +26,7 @@ from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.errors import LeakageError
 from bccli.core.files import write_bytes
 from bccli.core.imaging.hashes import is_blank, perceptual_hash
+from bccli.core.reading.rows import read_rows
 
 _HASHES = np.dtype([("perceptual", "<u8"), ("blank", "?")])
 
@@ -182,10 +183,10 @@ def hashes_of(dataset: Dataset, cache: Path) -> np.ndarray:
     """The image hashes of a dataset, as `hash_table` makes them, from the cache or from the pixels."""
     for folder in (cache, dataset.root / CACHE_FOLDER):
         try:
-            table = np.load(hashes_path(folder, dataset.hash), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            table = read_rows(hashes_path(folder, dataset.hash), _HASHES, len(dataset.samples))
+        except OSError:
             continue
-        if table.dtype == _HASHES and len(table) == len(dataset.samples):
+        if table is not None:
             return table
     with ThreadPoolExecutor() as pool:
         pairs = list(pool.map(_look, (dataset.root / sample.path for sample in dataset.samples)))

@@ -18,12 +18,15 @@ from bccli.core.data.dataset import IMAGES_FOLDER, JOURNALS_FOLDER, MASKS_FOLDER
 from bccli.core.data.manifest import MANIFEST, Sample, sample_from_row
 from bccli.core.datasets import Reading
 from bccli.core.datasets.loading import load_raw, root_of
-from bccli.core.errors import ExcludedError, ImageError
+from bccli.core.errors import DataError, ExcludedError, ImageError
 from bccli.core.files import settle, write_into, write_text
 from bccli.core.imaging.blankness import blankness_of
 from bccli.core.imaging.formats.encoding import encode_png
 from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
 from bccli.core.imaging.preparation import Piece, Preparation, prepare_image
+from bccli.core.reading.limits import JSON_BYTES
+from bccli.core.reading.regular_files import read_bytes
+from bccli.core.reading.texts import parse_json
 
 PER_FOLDER = 1000
 
@@ -142,8 +145,9 @@ def new_entries(inputs: str) -> dict[str, Any]:
 
 
 def read_entries(journal: Path) -> Entries:
-    """Read the journal of a finished chunk."""
-    content = json.loads(journal.read_bytes().decode("utf-8", "surrogateescape"))
+    """Read the journal of a finished chunk. Raises DataError for a damaged one."""
+    if (content := _content(journal)) is None:
+        raise DataError(f"{journal}: is damaged; remove it and run the same command again")
     prepared = [
         Prepared(sample_from_row(dict(zip(MANIFEST, cells, strict=True)), str(journal)), perceptual, blank)
         for cells, _, perceptual, blank in content["rows"]
@@ -231,10 +235,50 @@ def _inputs_hash(chunk: Chunk) -> str:
 def is_done(journal: Path, out: Path, inputs: str) -> bool:
     """Whether the journal belongs to these inputs and its files in `out` are all there in full length."""
     try:
-        content = json.loads(journal.read_bytes())
+        content = _content(journal)
         path = MANIFEST.index("path")
-        return content["inputs"] == inputs and all(
-            (out / cells[path]).stat().st_size == size for cells, size, _, _ in content["rows"]
+        return (
+            content is not None
+            and content["inputs"] == inputs
+            and all((out / cells[path]).stat().st_size == size for cells, size, _, _ in content["rows"])
         )
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
         return False
+
+
+def _content(journal: Path) -> dict[str, Any] | None:
+    """What a journal holds, None where that is not what `write_journal` wrote. Raises OSError."""
+    try:
+        content = parse_json(read_bytes(journal, JSON_BYTES))
+    except (ValueError, DataError):
+        return None
+    return content if _is_journal(content) else None
+
+
+def _is_journal(content: Any) -> bool:
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in _LISTS):
+        return False
+    texts = content["excluded"] + content["unstained"]
+    pairs = content["bad"] + content["blank"] + content["remarked"]
+    return (
+        isinstance(content.get("inputs"), str)
+        and all(map(_is_row, content["rows"]))
+        and all(isinstance(text, str) for text in texts)
+        and all(_are_texts(pair, 2) for pair in pairs)
+    )
+
+
+def _is_row(row: Any) -> bool:
+    """Whether an entry has an image's manifest row, size in bytes, perceptual hash and blankness."""
+    if not isinstance(row, list) or [type(value) for value in row[1:]] != [int, int, bool]:
+        return False
+    return _are_texts(row[0], len(MANIFEST)) and 0 <= row[2] < 2**64
+
+
+def _are_texts(values: Any, count: int) -> bool:
+    return (
+        isinstance(values, list) and len(values) == count and all(isinstance(value, str) for value in values)
+    )
+
+
+_LISTS = "rows", "bad", "excluded", "unstained", "blank", "remarked"

@@ -48,7 +48,7 @@ def look_for_copies(
     whole, similar = whole or unknown or drops, unknown and division.joins_similar
     # a command that was refused later may have left its answer, which serves the same question only
     path = folder / f"lookalikes-{found.listing[:16]}-{whole:d}{similar:d}.npz"
-    if known := read_lookalikes(path):
+    if known := read_lookalikes(path, len(found.labels)):
         return known
     work = Pass(
         lambda: drawn_samples(request, None), len(found.labels), request.source, request.reading, folder
@@ -58,7 +58,7 @@ def look_for_copies(
         count = sensible_workers(request.preparation, len(found.labels), workers)
         hashes = hash_images(work, shard, count, watcher)
     with held(out, shard, watcher):
-        if known := read_lookalikes(path):
+        if known := read_lookalikes(path, len(found.labels)):
             return known
         hashes = hashes or hash_copies(work, suspects)
         lookalikes = find_lookalikes(hashes, found.patients, similar=similar)

@@ -11,9 +11,9 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,22 @@ from bccli.core.data.lookalikes import ImageHashes, Lookalikes
 from bccli.core.data.manifest import Sample
 from bccli.core.datasets import Reading
 from bccli.core.datasets.loading import load_raw, root_of
-from bccli.core.errors import ImageError
+from bccli.core.errors import DataError, ImageError
 from bccli.core.files import file_hash, write_bytes
 from bccli.core.imaging.formats.colours import to_rgb
 from bccli.core.imaging.formats.decoding import decode_deep
 from bccli.core.imaging.hashes import grey_image, is_blank, pixel_hash
 from bccli.core.imaging.likeness import SIDE, WINDOWS, probe_hashes, small_grey
 from bccli.core.progress import Watcher
+from bccli.core.reading.archives import read_arrays
 from bccli.core.reading.regular_files import open_file
+from bccli.core.reading.rows import find_rows, read_rows
 from bccli.core.runs.shard import Shard
 from bccli.core.runs.starts import counted, progressed
 from bccli.core.workers import in_order
 
 _PER_CHUNK = 64
+_CHUNKS_IN_MEMORY = 256
 _SAMPLE_BYTES = 1 << 16
 _ENTRY = np.dtype(
     [
@@ -153,12 +156,18 @@ def write_lookalikes(path: Path, found: Lookalikes) -> None:
     write_bytes(path, stream.getvalue())
 
 
-def read_lookalikes(path: Path) -> Lookalikes | None:
-    """The lookalikes that another shard has stored, None where none has."""
+def read_lookalikes(path: Path, count: int) -> Lookalikes | None:
+    """The lookalikes of `count` images that a shard has stored; None for none or damaged ones."""
     if not path.exists():
         return None
-    with np.load(path, allow_pickle=False) as table:
-        return Lookalikes(table["of"], table["distance"], table["similarity"])
+    with suppress(DataError):
+        arrays = read_arrays(path)
+        found = [arrays[name] for name in ("of", "distance", "similarity") if name in arrays]
+        if [(table.shape, table.dtype.kind) for table in found] == [((count,), kind) for kind in "iif"]:
+            of, distance, similarity = found
+            if np.all((of >= 0) & (of < count)):
+                return Lookalikes(of, distance, similarity)
+    return None
 
 
 def _jobs(work: Pass, shard: Shard) -> Iterator[_Job]:
@@ -185,7 +194,7 @@ def _chunks(work: Pass) -> Iterator[_Job]:
 def _hash_chunk(job: _Job) -> tuple[int, str, int]:
     """Hash one chunk unless that is done. Returns (number, name of its file, images)."""
     name = f"{job.number:07d}-{_inputs_hash(job)}.npy"
-    if not (job.folder / name).exists():
+    if not _is_whole(job.folder / name, len(job.samples)):
         table = np.zeros(len(job.samples), _ENTRY)
         for index, sample in enumerate(job.samples):
             interruption.stop_if_requested()
@@ -198,6 +207,15 @@ def _hash_chunk(job: _Job) -> tuple[int, str, int]:
         np.save(stream, table, allow_pickle=False)
         write_bytes(job.folder / name, stream.getvalue())
     return job.number, name, len(job.samples)
+
+
+def _is_whole(path: Path, count: int) -> bool:
+    """Whether a chunk is there; a damaged one is made again."""
+    try:
+        found = find_rows(path, _ENTRY)
+    except FileNotFoundError:
+        return False
+    return found is not None and found.count == count
 
 
 def _load(sample: Sample, job: _Job) -> np.ndarray:
@@ -229,21 +247,25 @@ def _inputs_hash(job: _Job) -> str:
 
 
 def _read(folder: Path, names: list[str]) -> ImageHashes:
-    """The hashes of all chunks; small greys stay on the disk until one is asked for."""
+    """The hashes of all chunks; small greys stay on the disk until one is asked for.
 
-    @cache
-    def chunk(number: int) -> np.ndarray:
-        table: np.ndarray = np.load(folder / names[number], mmap_mode="r", allow_pickle=False)
-        return table
-
-    def joined(column: str) -> np.ndarray:
-        return np.concatenate(
-            [np.array(np.load(folder / name, mmap_mode="r", allow_pickle=False)[column]) for name in names]
-        )
-
+    Raises DataError where a chunk was damaged or removed meanwhile.
+    """
+    columns: dict[str, list[np.ndarray]] = {"pixels": [], "usable": [], "probes": []}
+    for name in names:
+        rows = _chunk(folder / name)
+        for field, values in columns.items():
+            values.append(rows[field].copy())
+    recent = lru_cache(_CHUNKS_IN_MEMORY)(lambda number: _chunk(folder / names[number]))
     return ImageHashes(
-        joined("pixels"),
-        joined("usable"),
-        joined("probes"),
-        lambda row: chunk(row // _PER_CHUNK)[row % _PER_CHUNK]["grey"],
+        **{field: np.concatenate(values) for field, values in columns.items()},
+        grey=lambda row: recent(row // _PER_CHUNK)[row % _PER_CHUNK]["grey"],
     )
+
+
+def _chunk(path: Path) -> np.ndarray:
+    """The rows of a chunk."""
+    table = read_rows(path, _ENTRY) if path.exists() else None
+    if table is None:
+        raise DataError(f"{path}: was damaged or removed while it was used; run the same command again")
+    return table

@@ -1,15 +1,18 @@
 """Zip archives that others made: what is in them is looked at before anything is unpacked."""
 
+import errno
 import re
 import struct
 import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from bccli.core.errors import DataError, first_line
+from bccli.core.errors import BccliError, DataError, first_line
 from bccli.core.files import leaves_folder
 from bccli.core.reading.limits import (
     ARCHIVE_INDEX,
@@ -19,6 +22,8 @@ from bccli.core.reading.limits import (
     SMALL_MEMBER,
 )
 from bccli.core.reading.regular_files import explained, open_file
+
+_REMEDY = "copy the whole folder again"
 
 
 class ArchiveError(Exception):
@@ -105,28 +110,40 @@ def read_member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by their names. Raises DataError for a damaged one, or one of other objects.
+    """The arrays of an .npz file by their names; see `open_arrays`."""
+    with open_arrays(path) as content:
+        return dict(content)
+
+
+@contextmanager
+def open_arrays(
+    path: Path, most: int = ARRAYS_BYTES, remedy: str = _REMEDY
+) -> Iterator[Mapping[str, np.ndarray]]:
+    """The arrays of an .npz file by their names, each read where it is asked for; of `most` bytes in all.
 
     The shapes in the headers are compared with the members' sizes before an array is made. Nothing is
-    unpickled.
+    unpickled. Raises DataError with the `remedy` for a damaged one, or one of other objects, also within the
+    block, and OSError where too many files are open.
     """
     try:
-        with open_file(path) as stream, open_archive(stream, Bounds(ARRAYS_BYTES, r".*\.npy")) as archive:
+        with open_file(path) as stream, open_archive(stream, Bounds(most, r".*\.npy")) as archive:
             for member in archive.infolist():
                 _check_header(archive, member)
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as content:
-                return {name: content[name] for name in content.files}
+                yield content
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; copy the whole folder again") from None
+        raise DataError(f"{path}: no such file; {remedy}") from None
     except ArchiveError as error:
-        raise _unreadable(path, str(error)) from None
+        raise _unreadable(path, str(error), remedy) from None
     except OSError as error:
-        raise _unreadable(path, explained(error)) from None
-    except MemoryError:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise _unreadable(path, explained(error), remedy) from None
+    except (BccliError, MemoryError):
         raise
     except Exception as error:  # NumPy's and zlib's are of many kinds
-        raise _unreadable(path, f"is damaged: {first_line(error)}") from None
+        raise _unreadable(path, f"is damaged: {first_line(error)}", remedy) from None
 
 
 def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
@@ -150,5 +167,5 @@ def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
             raise ArchiveError(f"has the array {shown} whose shape and size differ")
 
 
-def _unreadable(path: Path, reason: str) -> DataError:
-    return DataError(f"{path}: cannot be read, as it {reason}; copy the whole folder again")
+def _unreadable(path: Path, reason: str, remedy: str) -> DataError:
+    return DataError(f"{path}: cannot be read, as it {reason}; {remedy}")

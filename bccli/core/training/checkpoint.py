@@ -1,18 +1,19 @@
 """The state of a training on the disk: written often enough, and taken up after an interruption."""
 
 import json
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import Any, TypedDict
 
 import numpy as np
 
-from bccli.core.errors import DataError
 from bccli.core.files import replacing
 from bccli.core.interruption import saving
+from bccli.core.reading.archives import open_arrays
+from bccli.core.reading.json_types import misfit
 from bccli.core.runs.provenance import change_of, hardware
 from bccli.core.runs.starts import progressed
 from bccli.core.training.settings import MEASURES, Schedule
@@ -51,6 +52,47 @@ class Progress:
                 self.stopped_early, self.kept_epoch = True, self.epoch
                 return True
         return is_best
+
+
+class _Hardware(TypedDict, total=False):
+    gpus: list[str]
+
+
+def _progress_in(arrays: Mapping[str, np.ndarray]) -> Progress:
+    """The progress in a state. Raises ValueError for what is none; a loss may be no number."""
+    text = _text(arrays, "progress")
+    known = {field.name: field.type for field in fields(Progress)}
+    facts = json.loads(text, parse_constant=lambda name: 0.0)
+    wrong = misfit(facts, dict[str, Any], "progress") or next(
+        filter(None, (misfit(facts[name], known.get(name), f"progress.{name}") for name in facts)), None
+    )
+    if wrong:
+        raise ValueError(f"{wrong} cannot be so")
+    return Progress(**json.loads(text))
+
+
+def _hardware_in(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The hardware that a state comes from, empty where it is not known. Raises ValueError."""
+    if "hardware" not in arrays:
+        return {}
+    found: dict[str, Any] = json.loads(_text(arrays, "hardware"))
+    if wrong := misfit(found, _Hardware, "hardware"):
+        raise ValueError(f"{wrong} cannot be so")
+    return found
+
+
+def _text(arrays: Mapping[str, np.ndarray], name: str) -> str:
+    if name not in arrays:
+        raise ValueError(f"{name} is missing")
+    return str(arrays[name])
+
+
+def _array(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> np.ndarray:
+    """An array of the shape of another. Raises ValueError for any other."""
+    found = arrays.get(name)
+    if found is None or found.shape != tuple(like.shape) or found.dtype.kind not in "biuf":
+        raise ValueError(f"{name} is missing or has another shape")
+    return found
 
 
 class Checkpoint:
@@ -96,19 +138,15 @@ class Checkpoint:
         """
         if not self._path.exists():
             return None
-        try:
-            with np.load(self._path, allow_pickle=False) as content:
-                progress = Progress(**json.loads(str(content["progress"])))
-                if "hardware" in content.files:
-                    self._hardware = json.loads(str(content["hardware"]))
-                weights = [content[f"weight_{index}"] for index in range(len(trainee.best_weights))]
-                trainee.best_weights = [content[f"best_{index}"] for index in range(len(weights))]
-                for index, variable in enumerate(trainee.optimizer.variables):
-                    variable.assign(content[f"optimizer_{index}"])
-        except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{self._path}: is damaged ({error}); remove the run's folder and start again"
-            ) from None
+        with open_arrays(self._path, sys.maxsize, "remove the run's folder and start again") as arrays:
+            progress = _progress_in(arrays)
+            self._hardware = _hardware_in(arrays)
+            like = trainee.best_weights
+            weights = [_array(arrays, f"weight_{index}", old) for index, old in enumerate(like)]
+            best = [_array(arrays, f"best_{index}", old) for index, old in enumerate(like)]
+            for index, variable in enumerate(trainee.optimizer.variables):
+                variable.assign(_array(arrays, f"optimizer_{index}", variable))
+        trainee.best_weights = best
         put_weights(trainee.network, weights)
         trainee.sums.assign(np.array(progress.sums))
         self._stored = progress.epoch, progress.step

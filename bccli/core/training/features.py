@@ -164,9 +164,12 @@ def compute_vectors(
     there = sum(text not in missing for text in hashes)
     if missing:
         _extend(store, images, missing, maker, watcher)
+        store.merge()
     if there:
         watcher.note(f"features: {there} of {len(hashes)} images were in the cache")
-    rows = store.rows(hashes)
+    rows: np.ndarray | StoredFeatures = store.rows(hashes)
+    if rows.shape[0] * rows.shape[1] * 4 <= _IN_MEMORY:
+        rows = rows[np.arange(len(hashes))]
     for start in range(0, len(hashes), CHUNK):
         positions = np.arange(start, min(start + CHUNK, len(hashes)))
         finite = np.isfinite(rows[positions]).all(axis=1)
@@ -175,7 +178,7 @@ def compute_vectors(
             raise DataError(
                 f"{bad}: {key.backbone} gives values that are no numbers; are its weights damaged?"
             )
-    return store.gather(hashes) if rows.shape[0] * rows.shape[1] * 4 <= _IN_MEMORY else rows
+    return rows
 
 
 def _extend(
