@@ -17,7 +17,7 @@ from bccli.core.progress import SILENT, Watcher
 from bccli.core.sweeps.cross_validation import check_folds
 from bccli.core.training.assembly import count_learning
 from bccli.core.training.design import DENSE, NO_BACKBONE, Design, check_images, resolve
-from bccli.core.weights.pretrained import cached_file
+from bccli.core.weights.pretrained import cached_file, file_of
 
 _UNKNOWN = {"layer": None, "trainable_parameters": None}
 
@@ -72,7 +72,7 @@ def _weights(design: Design) -> dict[str, str | None]:
     if choice == "imagenet" and backbone.weights:
         return {"weights": choice, "weights_file": str(cached_file(backbone))}
     named = choice not in ("imagenet", "none")
-    return {"weights": "file" if named else choice, "weights_file": choice if named else None}
+    return {"weights": "file" if named else choice, "weights_file": str(file_of(choice)) if named else None}
 
 
 def _learning(dataset: Dataset, design: Design) -> dict[str, Any]:

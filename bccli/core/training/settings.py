@@ -174,7 +174,8 @@ OF_THE_BACKBONE = (
     Setting(
         "weights",
         FileOr((AUTO, "imagenet", "none")),
-        "Weights to start from; auto: imagenet where the network has some, else none.",
+        "Weights to start from; auto: imagenet where the network has some, else none. FILE#sha256=HEX "
+        "refuses any other file.",
         default=AUTO,
         metavar="auto|imagenet|none|FILE",
         jobs=frozenset({NETWORK, FEATURES}),

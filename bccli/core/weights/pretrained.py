@@ -13,6 +13,8 @@ from bccli.core.weights.weight_files import check_file, load_file
 # Where keras.applications publishes its weights.
 BASE = "https://storage.googleapis.com"
 
+_HASH = "#sha256="
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -26,19 +28,34 @@ class Weights:
 def find_weights(backbone: Backbone, choice: str) -> Weights:
     """Find the file of the weights before any data is read.
 
-    `choice` is imagenet, none, or the path of a file. Raises WeightsError where Keras has no ImageNet
-    weights yet, naming how they are fetched, or what the file is if it holds no weights.
+    `choice` is imagenet, none, or the path of a file; behind `#sha256=` follows the hash that it has to
+    have before anything in it is looked at. Raises WeightsError where Keras has no ImageNet weights yet,
+    naming how they are fetched, what the file is if it holds no weights, or where it is another one.
     """
     if choice == "none":
         return Weights("none")
     if choice == "imagenet":
         file = _imagenet_file(backbone)
     else:
-        file = Path(choice)
+        file = file_of(choice)
         if not file.is_file():
             raise WeightsError(f"--weights {choice}: no such file; name a file, imagenet or none")
+    found = file_hash(file)
+    _check_hash(file, found, choice.partition(_HASH)[2])
     check_file(file, backbone.name)
-    return Weights(str(choice), file, file_hash(file))
+    return Weights(str(choice), file, found)
+
+
+def file_of(choice: str) -> Path:
+    """The file of a choice that names one, with its hash or without."""
+    return Path(choice.partition(_HASH)[0])
+
+
+def _check_hash(file: Path, found: str, wanted: str) -> None:
+    if wanted and found != wanted.lower():
+        raise WeightsError(
+            f"--weights {file}: has the SHA-256 {found} and not {wanted}; ask whoever gave you the file"
+        )
 
 
 def keras_home() -> Path:

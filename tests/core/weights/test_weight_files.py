@@ -1,5 +1,6 @@
 """`--weights FILE`: every kind of file that Keras writes, and what else people have under such a name."""
 
+import hashlib
 import io
 import pickle
 import re
@@ -200,3 +201,20 @@ def test_links_to_other_files_are_refused(tmp_path: Path) -> None:
         del content["conv2d"]
         content["conv2d"] = h5py.ExternalLink("elsewhere.h5", "/conv2d")
     refused(PLAIN, file, "conv2d, which is not in it")
+
+
+def test_a_file_with_another_hash_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bccli.core.weights import pretrained
+
+    looked: list[Path] = []
+    monkeypatch.setattr(pretrained, "check_file", lambda file, name: looked.append(file))
+    file = tmp_path / "a.weights.h5"
+    file.write_bytes(b"these")
+    right = hashlib.sha256(b"these").hexdigest()
+    for wanted in ("0" * 64, right[:-1], "x"):
+        with pytest.raises(WeightsError, match=f"has the SHA-256 {right} and not {wanted}; ask whoever"):
+            pretrained.find_weights(PLAIN, f"{file}#sha256={wanted}")
+    assert looked == []
+    for wanted in (right, right.upper()):
+        assert pretrained.find_weights(PLAIN, f"{file}#sha256={wanted}").file == file
+    assert looked == [file, file]
