@@ -46,7 +46,7 @@ def _becoming(path: Path, ending: str = "") -> Iterator[tuple[Path, IO[bytes]]]:
     """A temporary file that becomes `path` at the end of the block, by its name and as a stream."""
     temporary = None
     try:
-        temporary, stream = _begin(path, ending)
+        temporary, stream = begin(path, ending)
         with stream:
             yield temporary, stream
             os.fsync(stream.fileno())
@@ -62,7 +62,7 @@ def _becoming(path: Path, ending: str = "") -> Iterator[tuple[Path, IO[bytes]]]:
         raise
 
 
-def _begin(path: Path, ending: str) -> tuple[Path, IO[bytes]]:
+def begin(path: Path, ending: str = "") -> tuple[Path, IO[bytes]]:
     """A new temporary file, and a stream into it that locks it, so that nobody takes it for abandoned.
 
     What a killed process left in the folder goes when this one first writes there.

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from bccli.core import interruption
 from bccli.core.errors import LockedError
+from bccli.core.files import begin, is_temporary
 from bccli.core.runs.locks import ADVICE, Holder, is_locked_elsewhere, patience, sign, try_to_lock
 
 BEAT_SECONDS = 15.0
@@ -89,6 +90,7 @@ class Claims:
     def names(self) -> list[str]:
         """The parts that somebody has claimed, who may be dead."""
         files = (Path(at, name) for at, _, names in os.walk(self.folder) for name in names if _MARK in name)
+        files = (path for path in files if not is_temporary(path))
         return sorted({str(path.relative_to(self.folder)).rpartition(_MARK)[0] for path in files})
 
     def wait_until_free(self, what: Path) -> None:
@@ -106,7 +108,7 @@ class Claims:
             interruption.stop_if_requested()
             time.sleep(_POLL)
 
-    def _take(self, name: str) -> tuple[Path, IO[str]] | None:
+    def _take(self, name: str) -> tuple[Path, IO[Any]] | None:
         """A claim that is ours alone, and its file, open and locked; None where another process has it."""
         while True:
             last = self._last(name)  # the one look by which we are its only heir, or none
@@ -115,22 +117,31 @@ class Claims:
             path = self.folder / f"{name}{_MARK}{_generation(last) + 1 if last else 0}"
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                stream = path.open("x")
+                stream = self._make(path)
             except FileExistsError:
                 continue  # another heir was faster
             except FileNotFoundError:
                 continue  # the folder was removed just now, with all that is done
-            try:
-                _lock(stream)
-                sign(stream, replace(Holder.this(), shard=self.shard))
-            except BaseException:
-                stream.close()
-                path.unlink(missing_ok=True)
-                raise
             if not any(map(self._look, set(self._generations(name)) - {path})):
                 return path, stream
             path.unlink()  # all was released and claimed anew between our look and our claim
             stream.close()
+
+    def _make(self, path: Path) -> IO[Any]:
+        """A new claim, locked and signed. Raises FileExistsError where another process was faster."""
+        holder = replace(Holder.this(), shard=self.shard)
+        temporary, stream = begin(path)
+        try:
+            sign(stream, holder)
+            if _linked(temporary, path):
+                return stream
+        except BaseException:
+            stream.close()
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+        stream.close()
+        return _made_alone(path, holder)
 
     def _generations(self, name: str) -> list[Path]:
         """The claims of a part, of whoever had it."""
@@ -176,6 +187,35 @@ class Claims:
             return time.time()
         finally:
             probe.unlink(missing_ok=True)
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    """Give a file its name, by which it is whole from the first moment; False where links are not known.
+
+    Raises FileExistsError where another file has it, FileNotFoundError.
+    """
+    try:
+        os.link(temporary, path)
+    except (FileExistsError, FileNotFoundError):
+        if temporary.exists() and temporary.stat().st_nlink > 1:
+            return True  # a server was asked twice and had done it at the first time
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def _made_alone(path: Path, holder: Holder) -> IO[str]:
+    """A claim that is made first and signed then; for a moment nobody knows whose it is."""
+    stream = path.open("x")
+    try:
+        _lock(stream)
+        sign(stream, holder)
+    except BaseException:
+        stream.close()
+        path.unlink(missing_ok=True)
+        raise
+    return stream
 
 
 def _lock(stream: IO[str]) -> None:

@@ -193,7 +193,7 @@ def _leave_mark(dataset: Path) -> IO[str] | None:
     return None
 
 
-def sign(stream: IO[str], holder: Holder) -> None:
+def sign(stream: IO[str] | IO[bytes], holder: Holder) -> None:
     """Say who holds a lock, at once: what waits in a buffer for a full disk would fail again at the end."""
     os.ftruncate(stream.fileno(), 0)
     os.write(stream.fileno(), json.dumps(asdict(holder)).encode())

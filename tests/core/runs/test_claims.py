@@ -1,5 +1,6 @@
 """Claims: one process has a part, a dead one's goes to one heir, and a living one's is respected."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -46,6 +47,34 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     assert [*tmp_path.rglob("*.claim*")] == []
     with second.taken("a/b") as mine:
         assert mine
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_nobody_sees_a_claim_before_it_is_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Who is killed while it claims leaves one that says whose it is, or none; disks may know no links."""
+
+    def killed(*_: object) -> None:
+        seen.extend(Claims(tmp_path).names())
+        raise KeyboardInterrupt
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    seen: list[str] = []
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    with Claims(tmp_path).taken("part") as mine:
+        assert mine
+        assert [path.name for path in tmp_path.iterdir()] == ["part.claim0"]
+        with Claims(tmp_path).taken("part") as theirs:
+            assert not theirs
+    monkeypatch.setattr(claims, "sign", killed)
+    with pytest.raises(KeyboardInterrupt), Claims(tmp_path).taken("part"):
+        pass
+    assert seen == []
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_dotted_name_is_not_a_generation(tmp_path: Path) -> None:
