@@ -218,8 +218,9 @@ def _comparable(path: Path) -> bytes:
 
 
 def names(place: Path) -> set[str]:
-    """Everything below a folder, hidden or not."""
-    return {str(path.relative_to(place)) for path in place.rglob("*")}
+    """Everything below a folder, hidden or not, but for folders in caches, which are empty or have files."""
+    paths = {path: path.relative_to(place) for path in place.rglob("*")}
+    return {str(name) for path, name in paths.items() if not (".cache" in name.parts and path.is_dir())}
 
 
 def differences(found: dict[str, str], expected: dict[str, str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bccli.core.errors import WorkerError
-from bccli.core.files import replacing
+from bccli.core.files import replacing, sweep
 from bccli.core.metrics.figures import Figures
 from bccli.core.metrics.plots import plot_confusion, plot_curves, plot_roc
 from bccli.core.reading.texts import read_json
@@ -46,6 +46,7 @@ def drawn(drawing: Drawing, plot_pool: Team | None) -> Iterator[None]:
     begun = _survives(plot_pool, lambda team: team.give(number, drawing))
     yield
     if not (begun and _survives(plot_pool, lambda team: _wait_for(number, team))):
+        sweep(drawing.run.root / "plots")  # this process may have looked there before the other was killed
         draw(drawing)
 
 
