@@ -1,6 +1,8 @@
 """Tables of rows in .npy files that bccli keeps for itself: what is damaged there is made again."""
 
+import errno
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -16,9 +18,46 @@ _GAP = 1 << 16
 """Up to so many bytes between two wanted rows are read with them."""
 
 
+_MOST_OPEN = 48
+
+
+class _OpenFiles:
+    """The files of which rows were read last, `_MOST_OPEN` at most, fewer where the process has too many."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Path, int] = {}
+        self._lock = threading.Lock()
+
+    def read(self, path: Path, size: int, place: int) -> bytes:
+        """Some bytes of a file from a place on; fewer where it ends."""
+        with self._lock:
+            number = self._numbers.pop(path, None)
+            if number is None:
+                number = self._open(path)
+            self._numbers[path] = number
+            return os.pread(number, size, place)
+
+    def _open(self, path: Path) -> int:
+        while len(self._numbers) >= _MOST_OPEN:
+            self._close_oldest()
+        while True:
+            try:
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._numbers:
+                    raise
+                self._close_oldest()
+
+    def _close_oldest(self) -> None:
+        os.close(self._numbers.pop(next(iter(self._numbers))))
+
+
+_OPEN = _OpenFiles()
+
+
 @dataclass(frozen=True)
 class StoredRows:
-    """A file with `count` rows of type `record`; it is open only while rows are read.
+    """A file with `count` rows of type `record`, which is open only where it is read.
 
     All methods raise OSError where the file has gone or was cut.
     """
@@ -43,7 +82,7 @@ class StoredRows:
         wanted, order = np.unique(rows, return_inverse=True)
         found = np.empty(len(wanted), self.record)
         with open_file(self.path) as stream:
-            for some in self._near(wanted):
+            for some in filter(len, self._near(wanted)):
                 first, last = wanted[some[0]], wanted[some[-1]]
                 found[some] = self._span(stream, first, last + 1)[wanted[some] - first]
         return found[order]
@@ -54,6 +93,14 @@ class StoredRows:
         far = np.diff(wanted) * size > max(_GAP, size)
         blocks = (wanted - wanted[:1]) * size // _BLOCK
         return np.split(np.arange(len(wanted)), np.flatnonzero(far | (np.diff(blocks) > 0)) + 1)
+
+    def row(self, number: int) -> np.ndarray:
+        """One row, read from a file that stays open for a while, as other rows of it may follow soon."""
+        size = self.record.itemsize
+        data = _OPEN.read(self.path, size, self.offset + number * size)
+        if len(data) < size:
+            raise self._cut()
+        return np.frombuffer(data, self.record)[0]
 
     def column(self, name: str) -> np.ndarray:
         """One field of all rows; where rows are long, nothing else is read."""
@@ -81,8 +128,11 @@ class StoredRows:
         stream.seek(place)
         data = stream.read(size)
         if len(data) < size:
-            raise OSError(f"{self.path}: has been cut short while it was read; run the same command again")
+            raise self._cut()
         return data
+
+    def _cut(self) -> OSError:
+        return OSError(f"{self.path}: has been cut short while it was read; run the same command again")
 
 
 def find_rows(path: Path, record: np.dtype[Any]) -> StoredRows | None:

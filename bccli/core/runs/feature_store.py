@@ -1,10 +1,11 @@
 """Feature vectors of images on the disk, which several processes read and add to.
 
 The store is a folder of chunk files, each a table of pixel hash and feature vector. A chunk is written
-as a whole, so a killed run leaves only complete ones, and several runs may share a store. No file stays
-open, however many chunks there are, and where there are many small ones they are put together.
+as a whole, so a killed run leaves only complete ones, and several runs may share a store. Only some files
+stay open, however many chunks there are, and where there are many small ones they are put together.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -25,6 +26,9 @@ _SMALL, _LARGE = 16 << 20, 64 << 20
 _MERGING = ".merging"
 _PATIENCE = 0, 1, 5, 30, 60
 """Seconds before a folder is looked at again; of another node's, NFS may show an old state for a minute."""
+_GONE = errno.ENOENT, errno.ESTALE
+_BATCH = 256
+"""Up to so many rows are read one by one, from files that stay open for a while."""
 _NO_KEYS = np.zeros(0, "S32")
 
 
@@ -177,8 +181,8 @@ class StoredFeatures:
         for patience in (*_PATIENCE, None):
             try:
                 return self._read(positions)
-            except (FileNotFoundError, KeyError):  # another process has put chunks together
-                if patience is None:
+            except (OSError, KeyError) as error:  # another process has put chunks together
+                if patience is None or getattr(error, "errno", errno.ENOENT) not in _GONE:
                     raise
                 time.sleep(patience)
                 self._look_again()
@@ -192,6 +196,10 @@ class StoredFeatures:
     def _read(self, positions: np.ndarray) -> np.ndarray:
         result = np.empty((len(positions), self.shape[1]), np.float32)
         places = self._places[positions]
+        if len(positions) <= _BATCH:
+            for number, (chunk, row) in enumerate(places.tolist()):
+                result[number] = self._chunks[chunk].row(row)["features"]
+            return result
         for number in np.unique(places[:, 0]):
             here = np.flatnonzero(places[:, 0] == number)
             result[here] = self._chunks[number].take(places[here, 1])["features"]
