@@ -7,12 +7,11 @@ as a whole, so a killed run leaves only complete ones, and several runs may shar
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from bccli.core.files import replacing, sweep
+from bccli.core.files import replacing, sweep, unless_gone
 
 
 class FeatureStore:
@@ -28,7 +27,7 @@ class FeatureStore:
 
     def look_again(self) -> None:
         """Take in the chunks that have been stored since the last look, by whomever."""
-        with suppress(FileNotFoundError):
+        with unless_gone():
             names = {name for name in os.listdir(self.folder) if name.endswith(".npy")}
             for name in sorted(names - self._known):
                 self._open(self.folder / name)
