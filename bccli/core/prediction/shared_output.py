@@ -123,6 +123,7 @@ class SharedOutput:
             self.file.parts.mkdir()
             write_json(self.file.plan, plan.to_json())
             steps = plan.steps
+        self._agreed = self._known()
         self._blocks = Blocks(self.file.parts, replace(plan, steps=steps), names)
 
     @contextmanager
@@ -162,8 +163,9 @@ class SharedOutput:
         return None
 
     def _is_over(self) -> bool:
-        """Whether all blocks have been joined, or removed."""
-        return not self.file.plan.exists()
+        """Whether all blocks have been joined, or removed, also by somebody who asks something else now."""
+        known = self._known()
+        return known is None or known != self._agreed
 
     def _make_blocks(self, answers: Answers) -> bool:
         """Go through all blocks once, our own ones first; returns whether any was made."""
