@@ -157,7 +157,7 @@ class SharedOutput:
         except FileNotFoundError:
             if not self._is_over():
                 raise
-        if not (self.file.made.is_file() and self.file.path.is_file()):
+        if not self._is_written():
             raise DataError(f"{self.file.parts}: was removed in the meantime; run the same command again")
         self.watcher.note(f"{self.file.path}: was written by another task")
         return None
@@ -166,6 +166,12 @@ class SharedOutput:
         """Whether all blocks have been joined, or removed, also by somebody who asks something else now."""
         known = self._known()
         return known is None or known != self._agreed
+
+    def _is_written(self) -> bool:
+        """Whether the file is there and answers our question."""
+        made, path = self.file.made, self.file.path
+        both = made.is_file() and path.is_file()
+        return both and not self.file.question.differs_from(json_in(made))
 
     def _make_blocks(self, answers: Answers) -> bool:
         """Go through all blocks once, our own ones first; returns whether any was made."""

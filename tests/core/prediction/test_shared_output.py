@@ -310,6 +310,15 @@ def test_a_task_that_wakes_up_among_other_answers_leaves_them_alone(out: Path) -
     assert content(out)["labels.csv"] == "".join(f"{name} other\n" for name in NAMES).encode()
 
 
+def test_a_task_that_wakes_up_beside_the_file_of_another_question_says_so(out: Path) -> None:
+    sleeper = Task(out, Shard(1, 1))
+    assert sleeper.shared.errors_if_complete(NAMES) is None
+    overwriting(out).run()
+    with pytest.raises(DataError, match="was removed in the meantime; run the same command again"):
+        sleeper.shared.work(sleeper.answers, sleeper.write)
+    refuses(sleeper, "labels.csv: was made with another run")
+
+
 @pytest.mark.usefixtures("_locks")
 def test_a_block_that_answers_something_else_is_made_again(out: Path) -> None:
     sleeper, task = Task(out, Shard(1, 1)), overwriting(out)
