@@ -1,8 +1,11 @@
 """No command looks for a network, whatever it does; `bccli train --fetch-weights` is the only exception."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -68,3 +71,92 @@ def test_no_command_looks_for_a_network(tmp_path: Path, monkeypatch: pytest.Monk
         ("predict", run, data / "images", "--device", "gpu"),
     )
     assert codes[:-1] == ["0"] * (len(codes) - 1)
+
+
+# --- by the system's calls -------------------------------------------------------------------------
+
+# A network of its own: none at all, or one whose packets vanish, those to the resolver as well.
+NETWORKS = {
+    "none": "",
+    "vanishing": "ip link set lo up && ip address add 10.8.8.1/32 dev lo && ip route add default dev lo && ",
+}
+ENTER = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+CALLS = "trace=connect,sendto,sendmsg,sendmmsg"
+
+
+class Isolated:
+    """Runs commands in such a network; `asked` are the calls with which they looked for another machine."""
+
+    def __init__(self, place: Path, network: str) -> None:
+        self.place, self.script, self.asked = place, NETWORKS[network] + ENTER, list[str]()
+        (place / "resolv.conf").write_text("nameserver 10.9.9.53\n")
+
+    def run(self, *command: object) -> "subprocess.CompletedProcess[str]":
+        calls = self.place / "calls"
+        own = () if os.geteuid() == 0 else ("-r",)
+        enter = "unshare", *own, "-n", "-m", "sh", "-c", self.script, self.place / "resolv.conf"
+        watch = "strace", "-f", "--seccomp-bpf", "-qq", "-e", CALLS, "-o", calls
+        words = [str(word) for word in (*enter, *watch, *command)]
+        ended = subprocess.run(words, capture_output=True, text=True, check=False)
+        lines = calls.read_text(errors="replace").splitlines() if calls.exists() else []
+        self.asked += [line for line in lines if "AF_INET" in line]
+        return ended
+
+    def bccli(self, *command: object) -> "subprocess.CompletedProcess[str]":
+        return self.run(sys.executable, "-m", "bccli", *command)
+
+    def all_end_well(self, commands: Sequence[tuple[object, ...]]) -> None:
+        for command in commands:
+            ended = self.bccli(*command)
+            assert ended.returncode == 0, f"{command}: exit {ended.returncode}\n{ended.stderr}"
+
+
+@pytest.fixture(params=NETWORKS)
+def isolated(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Isolated:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    if missing := [name for name in ("unshare", "strace", "ip", "mount") if not shutil.which(name)]:
+        pytest.skip(f"no {', '.join(missing)} here")
+    there = Isolated(tmp_path, request.param)
+    if (tried := there.run("true")).returncode:
+        pytest.skip(f"no network of its own can be made here: {tried.stderr.strip()}")
+    return there
+
+
+def test_the_calls_show_what_asks_a_network(isolated: Isolated) -> None:
+    lookup = "import socket, sys; s = socket.socket(type=socket.SOCK_DGRAM); s.connect(('10.9.9.53', 53))"
+    isolated.run(sys.executable, "-c", lookup)
+    assert [call for call in isolated.asked if "10.9.9.53" in call]
+
+
+def test_weights_that_are_not_there_are_refused_without_a_look(isolated: Isolated, tmp_path: Path) -> None:
+    data, train = tmp_path / "data", ("train", tmp_path / "data", tmp_path / "run", "--backbone", "mobilenet")
+    isolated.all_end_well([("prepare", "phantom", "mammography", data, *SMALL)])
+    for more in ((), ("--dry-run",), ("--backbone", "vgg16")):
+        ended = isolated.bccli(*train, "--weights", "imagenet", *more)
+        assert ended.returncode == 3
+        assert "--fetch-weights" in ended.stderr.splitlines()[-1]
+    assert isolated.asked == []
+
+
+SMALL = "--count", 24, "--patients", 6, "--size", "32x32", "--workers", 2
+
+
+def _each_command(data: Path, place: Path) -> Iterator[tuple[object, ...]]:
+    frozen = "--weights", "none", "--trainable", "none", "--epochs", 1
+    run, labels = place / "run", place / "labels.csv"
+    yield "prepare", "phantom", "mammography", data, *SMALL
+    yield "augment", data, place / "larger", "--policy", "table5", "--per-image", 1
+    yield "train", data, run, "--backbone", "mobilenet-0.25", *frozen, "--shard", "1/2", "--seeds", 1
+    yield "finetune", run, place / "tuned", "--blocks", 1, "--epochs", 1
+    yield "hierarchy", data, place / "tree", *frozen, "--tree", "benign, malignant"
+    yield "evaluate", run, "--data", data, "--output", place / "figures"
+    yield "predict", run / "mobilenet-0.25-seed0", data / "images", "--output", labels, "--shard", "1/2"
+
+
+@pytest.mark.slow
+def test_no_command_makes_a_call_that_asks_a_network(isolated: Isolated, tmp_path: Path) -> None:
+    """Whoever does not ask does not wait for an answer either, however long a resolver is silent."""
+    isolated.all_end_well([*_each_command(tmp_path / "data", tmp_path)])
+    assert isolated.asked == []

@@ -151,6 +151,17 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
+@contextmanager
+def unless_gone() -> Iterator[None]:
+    """Pass over what is done with a file or folder that is no more, also where another node has removed it
+    behind our back: NFS calls a handle to such a one stale."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):
+            raise
+
+
 def write_into(folder: Path, name: str, data: bytes) -> None:
     """Write `data` to the file `name` of `folder`, and make the folders in between.
 

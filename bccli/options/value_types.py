@@ -240,14 +240,19 @@ class ShardType(click.ParamType):
         return int(number), int(count)
 
     def _from_slurm(self, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The number of this task among those of its array, or of its step, from 1 on."""
+        """The number of this task among those of its array, of its step, or of the steps of its array, from 1
+        on."""
         known = {name: os.environ.get(f"SLURM_{name}", "") for name in _SLURM}
-        if known["ARRAY_TASK_ID"].isdecimal():
-            first, step = int(known["ARRAY_TASK_MIN"] or 0), int(known["ARRAY_TASK_STEP"] or 1)
-            return str((int(known["ARRAY_TASK_ID"]) - first) // step + 1)
-        if known["PROCID"].isdecimal():
-            return str(int(known["PROCID"]) + 1)
+        numbers = {name: int(value) for name, value in known.items() if value.isdecimal()}
+        process = numbers.get("PROCID", 0)
+        if "ARRAY_TASK_ID" in numbers:
+            first, gap = numbers.get("ARRAY_TASK_MIN", 0), numbers.get("ARRAY_TASK_STEP") or 1
+            each = numbers.get("STEP_NUM_TASKS") or 1
+            place = (numbers["ARRAY_TASK_ID"] - first) // gap
+            return str(place * each + min(process, each - 1) + 1)
+        if "PROCID" in numbers:
+            return str(process + 1)
         self.fail("auto works inside a Slurm job array or step only; say 1/8, 2/8, …", param, ctx)
 
 
-_SLURM = ("ARRAY_TASK_ID", "ARRAY_TASK_MIN", "ARRAY_TASK_STEP", "PROCID")
+_SLURM = ("ARRAY_TASK_ID", "ARRAY_TASK_MIN", "ARRAY_TASK_STEP", "PROCID", "STEP_NUM_TASKS")

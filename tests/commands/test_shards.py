@@ -1,6 +1,7 @@
 """`bccli prepare --shard I/N`: the same dataset, made by several."""
 
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,12 +106,18 @@ def test_shards_at_the_same_time(whole: Path, tmp_path: Path) -> None:
         ({"ARRAY_TASK_ID": "0"}, "1/2"),
         ({"ARRAY_TASK_ID": "2", "ARRAY_TASK_MIN": "1"}, "2/2"),
         ({"ARRAY_TASK_ID": "12", "ARRAY_TASK_MIN": "10", "ARRAY_TASK_STEP": "2"}, "2/2"),
+        ({"ARRAY_TASK_ID": "1", "ARRAY_TASK_MIN": "1", "ARRAY_TASK_STEP": "0"}, "1/2"),
+        ({"ARRAY_TASK_ID": "1", "ARRAY_TASK_MIN": "", "ARRAY_TASK_STEP": "x"}, "2/2"),
         ({"PROCID": "1"}, "2/2"),
+        ({"ARRAY_TASK_ID": "7", "ARRAY_TASK_MIN": "7", "PROCID": "1", "STEP_NUM_TASKS": "2"}, "2/2"),
+        ({"ARRAY_TASK_ID": "2", "ARRAY_TASK_MIN": "1", "PROCID": "0", "STEP_NUM_TASKS": "1"}, "2/2"),
     ],
 )
 def test_auto_takes_its_place_from_slurm(
     bccli: Bccli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], place: str
 ) -> None:
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     stderr = bccli(*COMMAND, tmp_path / "out", *OPTIONS, "--shard", "auto/2").stderr

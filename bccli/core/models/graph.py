@@ -19,7 +19,7 @@ def scoring_of(whole: Any) -> Any:
     """The Keras model from RGB 0–255 to scores in a network in `model.keras`: all but the last activation."""
     import keras
 
-    return keras.Model(whole.input, _call_of(whole, whole.get_layer("head")).outputs)
+    return keras.Model(whole.input, _call_of(whole, whole.get_layer("head")).outputs, name="scoring")
 
 
 def _call_of(model: Any, layer: Any) -> Any:

@@ -73,10 +73,12 @@ class Blocks:
             yield from self._rows(self.done(number)).entries()
 
     def fits(self, number: int, *, sizes: bool) -> bool:
-        """Whether a block has the rows of its images, and with `sizes`, of these as they are now."""
-        pairs = zip_longest(self._rows(self.done(number)).entries(), self.images_of(number))
+        """Whether a block has the rows of its images, and with `sizes`, of these as they are now; a task that
+        answers something else may have written it here."""
+        rows = self._rows(self.done(number))
+        pairs = zip_longest(rows.entries(), self.images_of(number))
         try:
-            return all(
+            return not self.plan.question.differs_from(rows.begun()) and all(
                 entry and entry.path == name and (not sizes or entry.size == size_of(name))
                 for entry, name in pairs
             )

@@ -123,6 +123,7 @@ class SharedOutput:
             self.file.parts.mkdir()
             write_json(self.file.plan, plan.to_json())
             steps = plan.steps
+        self._agreed = self._known()
         self._blocks = Blocks(self.file.parts, replace(plan, steps=steps), names)
 
     @contextmanager
@@ -156,14 +157,21 @@ class SharedOutput:
         except FileNotFoundError:
             if not self._is_over():
                 raise
-        if not (self.file.made.is_file() and self.file.path.is_file()):
+        if not self._is_written():
             raise DataError(f"{self.file.parts}: was removed in the meantime; run the same command again")
         self.watcher.note(f"{self.file.path}: was written by another task")
         return None
 
     def _is_over(self) -> bool:
-        """Whether all blocks have been joined, or removed."""
-        return not self.file.plan.exists()
+        """Whether all blocks have been joined, or removed, also by somebody who asks something else now."""
+        known = self._known()
+        return known is None or known != self._agreed
+
+    def _is_written(self) -> bool:
+        """Whether the file is there and answers our question."""
+        made, path = self.file.made, self.file.path
+        both = made.is_file() and path.is_file()
+        return both and not self.file.question.differs_from(json_in(made))
 
     def _make_blocks(self, answers: Answers) -> bool:
         """Go through all blocks once, our own ones first; returns whether any was made."""

@@ -7,6 +7,7 @@ so that two heirs cannot both have it.
 """
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +18,16 @@ from typing import IO, Any
 
 from bccli.core import interruption
 from bccli.core.errors import LockedError
-from bccli.core.files import begin, is_temporary
-from bccli.core.runs.locks import ADVICE, Holder, is_locked_elsewhere, patience, sign, try_to_lock
+from bccli.core.files import begin, unless_gone
+from bccli.core.runs.locks import (
+    ADVICE,
+    Holder,
+    holder_in,
+    is_locked_elsewhere,
+    patience,
+    sign,
+    try_to_lock,
+)
 
 BEAT_SECONDS = 15.0
 """So often a claim is touched."""
@@ -28,7 +37,7 @@ DEAD_SECONDS = 90.0
 
 _POLL = 0.5
 _LOOKS, _LOOK_SECONDS = 50, 0.01
-_MARK = ".claim"
+_MARK, _NAME = ".claim", re.compile(r"(.+)\.claim([0-9]+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -89,9 +98,9 @@ class Claims:
 
     def names(self) -> list[str]:
         """The parts that somebody has claimed, who may be dead."""
-        files = (Path(at, name) for at, _, names in os.walk(self.folder) for name in names if _MARK in name)
-        files = (path for path in files if not is_temporary(path))
-        return sorted({str(path.relative_to(self.folder)).rpartition(_MARK)[0] for path in files})
+        files = (Path(at, name) for at, _, names in os.walk(self.folder) for name in names)
+        parts = {path.with_name(part) for path in files if (part := _part(path.name))}
+        return sorted(str(part.relative_to(self.folder)) for part in parts)
 
     def wait_until_free(self, what: Path) -> None:
         """Wait for the claims of the dead to show that they are. Raises LockedError where one lives longer
@@ -146,12 +155,8 @@ class Claims:
     def _generations(self, name: str) -> list[Path]:
         """The claims of a part, of whoever had it."""
         path = self.folder / name
-        with suppress(FileNotFoundError):
-            return [
-                path.with_name(entry)
-                for entry in os.listdir(path.parent)
-                if entry.rpartition(_MARK)[0] == path.name
-            ]
+        with unless_gone():
+            return [path.with_name(entry) for entry in os.listdir(path.parent) if _part(entry) == path.name]
         return []
 
     def _living(self, name: str) -> Sign | None:
@@ -164,18 +169,18 @@ class Claims:
 
     def _look(self, path: Path) -> Sign | None:
         """A claim, if its holder lives."""
-        try:
-            with path.open("r+") as stream:
-                certain = is_locked_elsewhere(stream)
-                holder, touched = Holder.read(stream.read()), os.fstat(stream.fileno()).st_mtime
-        except FileNotFoundError:
-            return None
-        this = Holder.this()
-        if not certain:
-            gone = holder is not None and (holder.precedes(this) or holder.has_ended_here())
-            if gone or self._now() - touched > DEAD_SECONDS:
-                return None
-        return Sign(path, holder, touched, certain)
+        with unless_gone(), path.open("r+") as stream:
+            certain = is_locked_elsewhere(stream)
+            sign = Sign(path, holder_in(stream), os.fstat(stream.fileno()).st_mtime, certain)
+            return sign if certain or not self._is_dead(sign) else None
+        return None
+
+    def _is_dead(self, sign: Sign) -> bool:
+        """Whether the holder of a claim that is not locked has died; one that was touched in the future has
+        not been since somebody set the clock."""
+        holder = sign.holder
+        gone = holder is not None and (holder.precedes(Holder.this()) or holder.has_ended_here())
+        return gone or abs(self._now() - sign.touched) > DEAD_SECONDS
 
     def _now(self) -> float:
         """The time by the clock of the file system, which a node's may differ from."""
@@ -186,7 +191,8 @@ class Claims:
         except OSError:
             return time.time()
         finally:
-            probe.unlink(missing_ok=True)
+            with suppress(OSError):  # as where nothing can be written
+                probe.unlink(missing_ok=True)
 
 
 def _linked(temporary: Path, path: Path) -> bool:
@@ -225,6 +231,12 @@ def _lock(stream: IO[str]) -> None:
             if try_to_lock(stream):
                 return
             time.sleep(_LOOK_SECONDS)
+
+
+def _part(name: str) -> str:
+    """The part that a file of this name claims; empty for a file that is no claim."""
+    match = _NAME.fullmatch(name)
+    return match[1] if match else ""
 
 
 def _generation(path: Path) -> int:

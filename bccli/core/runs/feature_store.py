@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bccli.core.files import replacing, sweep
+from bccli.core.files import replacing, sweep, unless_gone
 from bccli.core.reading.rows import StoredRows, find_rows
 
 MANY = 64
@@ -49,7 +49,7 @@ class FeatureStore:
         self._take_in([chunk for name in sorted(names) if (chunk := self._find(name))])
 
     def _names(self) -> set[str]:
-        with suppress(FileNotFoundError):
+        with unless_gone():
             return {name for name in os.listdir(self.folder) if name.endswith(".npy")}
         return set()
 
@@ -65,7 +65,7 @@ class FeatureStore:
         keys, places = [self._keys], [self._places]
         for chunk in chunks:
             number = len(self._chunks)
-            with suppress(FileNotFoundError):  # it was put together with others just now
+            with unless_gone():  # it was put together with others just now
                 keys.append(_as_keys(chunk.column("pixels")))
                 places.append(np.stack([np.full(chunk.count, number), np.arange(chunk.count)], axis=1))
                 self._chunks[chunk.path.name] = chunk
@@ -133,7 +133,7 @@ class FeatureStore:
         self.find_again()
 
     def _merge(self, chunks: Sequence[StoredRows]) -> None:
-        with suppress(FileNotFoundError):  # another process has put some together before
+        with unless_gone():  # another process has put some together before
             merged = self._write(np.concatenate([chunk.read() for chunk in chunks]))
             for chunk in chunks:
                 if chunk.path != merged.path:

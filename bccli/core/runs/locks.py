@@ -4,20 +4,21 @@ A lock is a file that its holder has locked for itself; what it holds says who t
 process, however that ends. Where a file system knows no locks, everybody may work.
 """
 
+import errno
 import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from bccli.core import interruption
 from bccli.core.data.dataset import DATASET_FILE
 from bccli.core.errors import LockedError
-from bccli.core.files import naming
+from bccli.core.files import naming, unless_gone
 from bccli.core.progress import SILENT, Watcher
 
 _POLL = 0.5
@@ -57,9 +58,14 @@ class Holder:
     def read(cls, text: str) -> "Holder | None":
         """Who a lock file names, None where it does not."""
         try:
-            return cls(**json.loads(text))
+            found = cls(**json.loads(text))
         except (ValueError, TypeError):
             return None
+        return found if found._has_its_types() else None
+
+    def _has_its_types(self) -> bool:
+        """Whether each fact is what others take it for."""
+        return all(isinstance(getattr(self, each.name), cast(Any, each.type)) for each in fields(self))
 
     def __str__(self) -> str:
         known = {"shard": self.shard, "job": self.job, "user": self.user}
@@ -160,7 +166,7 @@ def refuse_readers(dataset: Path) -> None:
         with suppress(OSError), path.open("r+") as stream:
             if not try_to_lock(stream):
                 raise LockedError(
-                    f"{dataset}: {_holder(stream)} is reading it; wait for it or choose another folder"
+                    f"{dataset}: {holder_in(stream)} is reading it; wait for it or choose another folder"
                 )
             path.unlink(missing_ok=True)  # of a process that was killed
 
@@ -210,9 +216,9 @@ def _waiting_for(path: Path, what: Path, this: Holder) -> Iterator[IO[str]]:
     while True:
         stream = path.open("a+")
         try:
-            if not _wait(stream, what, "is working here", this):
-                break
-            with suppress(FileNotFoundError):
+            with unless_gone():
+                if not _wait(stream, what, "is working here", this):
+                    break
                 if os.fstat(stream.fileno()).st_ino == path.stat().st_ino:
                     break
         except BaseException:
@@ -224,15 +230,20 @@ def _waiting_for(path: Path, what: Path, this: Holder) -> Iterator[IO[str]]:
 
 
 def _wait(stream: IO[str], what: Path, deed: str, this: Holder, *, shared: bool = False) -> bool:
-    """Lock a file once nobody else has; False where the file system knows no locks. Raises LockedError."""
+    """Lock a file once nobody else has; False where the file system knows no locks.
+
+    Raises LockedError, and OSError for a file that another node has removed: its lock keeps nobody out.
+    """
     began, announced = time.monotonic(), False
     while True:
         try:
             if try_to_lock(stream, shared=shared):
                 return True
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.ESTALE:
+                raise
             return False
-        holder = _holder(stream)
+        holder = holder_in(stream)
         if time.monotonic() - began >= _patience_with(holder, this):
             raise LockedError(f"{what}: {holder or 'another process'} {deed}; {ADVICE}")
         if not announced:
@@ -270,6 +281,10 @@ def try_to_lock(stream: IO[str], *, shared: bool = False) -> bool:
     return True
 
 
-def _holder(stream: IO[str]) -> Holder | None:
+def holder_in(stream: IO[str]) -> Holder | None:
+    """Who a lock file names, None where it does not."""
     stream.seek(0)
-    return Holder.read(stream.read())
+    try:
+        return Holder.read(stream.read())
+    except UnicodeDecodeError:
+        return None

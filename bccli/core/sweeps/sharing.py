@@ -143,6 +143,8 @@ class Share:
                 self._name_others(made, rest)
                 return False
             for unit in free:
+                if self._is_complete():
+                    break  # others have taken this task for dead, and finished the whole
                 with self._claims.taken(unit.path) as mine:
                     if mine and self._open([unit]):
                         self.watcher.note(f"shard {self.shard}: {unit.path}")
@@ -176,10 +178,17 @@ class Share:
                 raise
             self.failed += 1
             self.watcher.warn(f"{unit.path} failed: {error}")
-            write_text(self._mark(unit, _FAILED), f"{error}")
+            self._write_mark(unit, _FAILED, f"{error}")
             return
         note_seconds(made, time.monotonic() - began)
-        write_text(self._mark(unit, _DONE), "")
+        self._write_mark(unit, _DONE)
+
+    def _write_mark(self, unit: Unit, mark: str, text: str = "") -> None:
+        try:
+            write_text(self._mark(unit, mark), text)
+        except FileNotFoundError:
+            if not self._is_complete():  # else all marks went when others finished the whole
+                raise
 
     def _open(self, units: Sequence[Unit]) -> list[Unit]:
         """The units that are not made, in the same order."""

@@ -122,13 +122,13 @@ def _build(
     # So that the head's first weights are the same on a backbone that was built now or before.
     keras.utils.set_random_seed(design.schedule.seed)
     head = build_head(design.head, extractor.output_shape[-1], len(job.dataset.classes))
-    scoring = keras.Model(extractor.input, head(extractor.output))
+    scoring = keras.Model(extractor.input, head(extractor.output), name="scoring")
     if not design.tuning:
         stored = extractor if frozen else None
         live = scoring
         if frozen and not job.fixed:
             features = build_features(job.backbone, network, kind, preprocess=preprocess, frozen=True)
-            live = keras.Model(features.input, head(features.output))
+            live = keras.Model(features.input, head(features.output), name="live")
         return Built(maps, extractor, head, scoring, live, stored, head, {}, base.templates)
     depths = _free(network, design.tuning)
     halves = split(maps, network.layers[: design.tuning.from_layer])
@@ -144,7 +144,7 @@ def _build(
         extractor=extractor,
         head=head,
         scoring=scoring,
-        live=keras.Model(live.input, head(live.output)),
+        live=keras.Model(live.input, head(live.output), name="live"),
         stored=stored if halves.front.weights else None,
         tail=_tail(halves, join, head),
         depths=depths,
@@ -172,7 +172,7 @@ def _tail(halves: Halves, join: Any, head: Any) -> Any:
     import keras
 
     inputs = keras.Input((halves.width,), name="activations")
-    return keras.Model(inputs, head(join(halves.finish(halves.unflat(inputs)))))
+    return keras.Model(inputs, head(join(halves.finish(halves.unflat(inputs)))), name="tail")
 
 
 def _free(network: Any, tuning: Tuning) -> dict[int, int]:

@@ -97,7 +97,7 @@ def export_tflite_of_nodes(
             import keras
 
             extractor, head = networks.of(node)
-            scoring = keras.Model(extractor.input, head(extractor.output))
+            scoring = keras.Model(extractor.input, head(extractor.output), name="scoring")
             made = export_tflite(scoring, images, node.root, watcher)
         files = dict(node.info.files)
         if "error" not in made:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import bccli
 from bccli.core.models.graph import (
     extractor_and_head,
     inputs_of,
@@ -88,3 +89,16 @@ def private_attributes(path: Path) -> Iterator[str]:
 def test_only_this_module_uses_names_that_keras_keeps_to_itself() -> None:
     paths = [path for room in KERAS_ROOMS for path in (CORE / room).rglob("*.py") if path.name != "graph.py"]
     assert [found for path in paths for found in private_attributes(path)] == []
+
+
+def test_every_model_has_a_name_that_does_not_depend_on_those_before_it() -> None:
+    """Keras numbers the others, and the number ends in `model.tflite`: another task would have another."""
+    nameless = [
+        f"{path}:{node.lineno}"
+        for path in Path(bccli.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("keras.Model", "keras.Sequential")
+        and "name" not in [word.arg for word in node.keywords]
+    ]
+    assert nameless == []

@@ -281,6 +281,59 @@ def test_a_collector_may_replace_what_others_began(out: Path) -> None:
 # What does not fit
 
 
+OTHER = Question(("abd",), QUESTION.options)
+
+
+def overwriting(out: Path) -> Task:
+    """A command that replaces what others began, and whose answers are other ones."""
+    task = Task(out, question=OTHER, overwrite=True)
+    answers = task.answers
+    task.answers = lambda names: (  # type: ignore[method-assign]
+        ImageRows(entry.path, ({**entry.rows[0], "error": "other"},)) for entry in answers(names)
+    )
+    return task
+
+
+def test_a_task_that_wakes_up_among_other_answers_leaves_them_alone(out: Path) -> None:
+    """It was asleep for so long that it counted as dead, and somebody has begun with another question."""
+    sleeper, task = Task(out, Shard(1, 1)), overwriting(out)
+    assert sleeper.shared.errors_if_complete(NAMES) is None
+
+    def wake(name: str) -> None:
+        if len(task.asked) == 1:
+            with pytest.raises(DataError, match="was removed in the meantime; run the same command again"):
+                sleeper.shared.work(sleeper.answers, sleeper.write)
+
+    task.each = wake
+    assert task.run() == len(NAMES)
+    assert not sleeper.asked
+    assert content(out)["labels.csv"] == "".join(f"{name} other\n" for name in NAMES).encode()
+
+
+def test_a_task_that_wakes_up_beside_the_file_of_another_question_says_so(out: Path) -> None:
+    sleeper = Task(out, Shard(1, 1))
+    assert sleeper.shared.errors_if_complete(NAMES) is None
+    overwriting(out).run()
+    with pytest.raises(DataError, match="was removed in the meantime; run the same command again"):
+        sleeper.shared.work(sleeper.answers, sleeper.write)
+    refuses(sleeper, "labels.csv: was made with another run")
+
+
+@pytest.mark.usefixtures("_locks")
+def test_a_block_that_answers_something_else_is_made_again(out: Path) -> None:
+    sleeper, task = Task(out, Shard(1, 1)), overwriting(out)
+    assert sleeper.shared.errors_if_complete(NAMES) is None
+
+    def wake(name: str) -> None:
+        if len(task.asked) == 1:
+            sleeper.shared._blocks.answer(5, sleeper.answers)
+
+    task.each = wake
+    assert task.run() == len(NAMES)
+    assert sleeper.asked
+    assert content(out)["labels.csv"] == "".join(f"{name} other\n" for name in NAMES).encode()
+
+
 def test_a_damaged_block_is_made_again(expected: dict[str, bytes], out: Path) -> None:
     begun(out)
     for number, harm in enumerate((b"", b"\0" * 50, b'{"runs": ["abc"], "options"')):

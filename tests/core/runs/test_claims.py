@@ -83,10 +83,72 @@ def test_a_dotted_name_is_not_a_generation(tmp_path: Path) -> None:
         assert other
 
 
+@pytest.mark.parametrize("name", ["a.claim", "a.claims", "a.claim0", "a.claim0.b", "a\n.claim", "é.claim1"])
+def test_any_name_can_be_claimed(tmp_path: Path, name: str) -> None:
+    with Claims(tmp_path).taken(f"x/{name}") as mine:
+        assert mine
+        assert Claims(tmp_path).names() == [f"x/{name}"]
+        assert not Claims(tmp_path).is_free(f"x/{name}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["part.claim0~", ".part.claim0.swp", "part.claim", "part.claim0.bak", "part.claims.done", "part.claim²"],
+)
+def test_what_only_resembles_a_claim_is_none(tmp_path: Path, name: str) -> None:
+    """An editor, a mirror or a mark of ours leaves such files."""
+    (tmp_path / name).touch()
+    assert Claims(tmp_path).names() == []
+    assert Claims(tmp_path).living() == []
+    with Claims(tmp_path).taken("part") as mine:
+        assert mine
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'{"process": 1, "ho', b"\0" * 80, b'{"user": "\xe9"}', b"[1]", b"null"]
+    + [
+        json.dumps({"process": 1, "host": os.uname().nodename, "since": "", "job": "7", **facts}).encode()
+        for facts in ({"process": "1"}, {"restart": None}, {"host": ["a"]}, {"shard": 3}, {"later": 1})
+    ],
+)
 @pytest.mark.parametrize("age", [claims.DEAD_SECONDS + 1, claims.DEAD_SECONDS - 60])
-def test_another_host_is_dead_once_it_is_silent(tmp_path: Path, age: float) -> None:
-    leave(tmp_path, "part", age=age)
+def test_a_claim_that_names_nobody_counts_by_its_age(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, age: float
+) -> None:
+    """Half written, damaged, or as another version writes it."""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    path = leave(tmp_path, "part", age=age)
+    times = (path.stat().st_mtime,) * 2
+    path.write_bytes(content)
+    os.utime(path, times)
     assert Claims(tmp_path).is_free("part") == (age > claims.DEAD_SECONDS)
+    assert [str(sign) for sign in Claims(tmp_path).living()] == ["another process"] * (
+        age < claims.DEAD_SECONDS
+    )
+
+
+def test_a_claim_that_another_node_removes_as_we_look_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave(tmp_path, "part")
+
+    def stale(number: int) -> os.stat_result:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    assert not Claims(tmp_path).is_free("part")
+    with monkeypatch.context() as patch:
+        patch.setattr(claims.os, "fstat", stale)
+        free = Claims(tmp_path).is_free("part")
+    assert free
+
+
+@pytest.mark.parametrize("age", [claims.DEAD_SECONDS + 1, claims.DEAD_SECONDS - 60, -7200])
+def test_another_host_is_dead_once_it_is_silent(tmp_path: Path, age: float) -> None:
+    """A clock that was put back leaves claims of the future, which nobody touches any more."""
+    leave(tmp_path, "part", age=age)
+    assert Claims(tmp_path).is_free("part") == (abs(age) > claims.DEAD_SECONDS)
 
 
 def test_a_process_of_this_host_is_known_to_be_dead(tmp_path: Path) -> None:

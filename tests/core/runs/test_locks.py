@@ -1,6 +1,7 @@
 """Who works in a folder is named; who waits is told for whom; a dataset that is read is not replaced."""
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,10 +141,44 @@ def test_nobody_waits_for_others_unasked(
         assert not watcher.said
 
 
-@pytest.mark.parametrize("content", ["", "process 17 on node3", "[]", '{"process": 17}'])
-def test_what_names_nobody_is_another_process(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("call", ["flock", "fstat"])
+def test_a_lock_that_another_node_removed_is_opened_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """NFS calls the file stale that its holder has removed; who holds a lock on it keeps nobody out."""
+    module = fcntl if call == "flock" else os
+    known, calls = getattr(module, call), []
+
+    def once_stale(*words: Any) -> Any:
+        calls.append(words)
+        if len(calls) == 1:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return known(*words)
+
+    monkeypatch.setattr(module, call, once_stale)
+    with locked(tmp_path):
+        assert len(calls) > 1
+        with pytest.raises(LockedError), locked(tmp_path):
+            raise AssertionError("must not be let in")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"process 17 on node3",
+        b"[]",
+        b'{"process": 17}',
+        b'{"user": "\xe9"}',
+        b'{"process": 17, "host": "a", "since": "", "job": "4711", "restart": null}',
+    ],
+)
+def test_what_names_nobody_is_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
     with held(tmp_path):
-        (tmp_path / ".lock").write_text(content)
+        (tmp_path / ".lock").write_bytes(content)
         with pytest.raises(LockedError, match="another process is working here"), locked(tmp_path):
             raise AssertionError("must not be let in")
 
