@@ -17,7 +17,7 @@ import pytest
 from bccli.core.data.dataset import load_dataset
 from bccli.core.errors import TrainingError
 from bccli.core.runs.claims import Claims
-from bccli.core.runs.run_folder import CLAIMS_FOLDER, join_run
+from bccli.core.runs.run_folder import CLAIMS_FOLDER, STARTS_FILE, join_run
 from bccli.core.runs.run_info import RunInfo
 from bccli.core.sweeps import sharing
 from bccli.core.training import network
@@ -252,6 +252,22 @@ def test_finished_members_that_lie_there_are_adopted(
     bccli(*words_of(place, name, out), *shard)
     assert results(out) == results(whole)
     assert (out / member / "run.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("shard", [(), ONE])
+def test_what_a_kill_at_the_very_end_left_goes_with_the_next_command(
+    bccli: Bccli, place: Place, tmp_path: Path, shard: tuple[str, ...]
+) -> None:
+    """The whole was complete, and its claims were being removed."""
+    root = shutil.copytree(place("run"), tmp_path / "out")
+    before = tree(root)
+    (root / CLAIMS_FOLDER).mkdir()
+    (root / CLAIMS_FOLDER / "fold-0.done").write_text("")
+    (root / STARTS_FILE).write_text("1")
+    bccli(*words_of(place, "run", root), *shard)
+    assert tree(root) == before
+    assert not (root / CLAIMS_FOLDER).exists()
+    assert not (root / STARTS_FILE).exists()
 
 
 def test_members_of_other_settings_are_not_adopted(bccli: Bccli, place: Place, tmp_path: Path) -> None:

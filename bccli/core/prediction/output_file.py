@@ -77,14 +77,15 @@ class OutputFile:
         if self.overwrite or self.unfinished.exists() or not self.path.exists():
             return None
         made = json_in(self.made) if self.made.is_file() else {}
-        if made.get("sha256") != file_hash(self.path):
+        errors = made.get("errors")
+        if made.get("sha256") != file_hash(self.path) or not isinstance(errors, int):
             raise self._refusal("was not made by bccli predict, or has changed since")
         if difference := self.question.differs_from(made):
             raise self._refusal(f"was made with {difference}")
         if made.get("images") != _digest((name, size_of(name)) for name in images):
             raise self._refusal("has the answers for other images, or some of them have changed since")
         shutil.rmtree(self.old_parts, ignore_errors=True)  # of a task that was killed as it removed them
-        return int(made["errors"])
+        return errors
 
     def _refusal(self, why: str) -> SettingsError:
         return SettingsError(f"{self.path}: {why}; {self.remedy}")

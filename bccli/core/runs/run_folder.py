@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,7 @@ def open_run(
         if not shard:
             Claims(root / CLAIMS_FOLDER).wait_until_free(root)
         if _is_done(root, settings, overwrite, extendable, members):
+            _tidy(root)
             yield None
             return
         run = _begin(root, kind, settings)
@@ -219,6 +220,8 @@ def join_run(
         run = Run(root, RunInfo.read(root / RUN_FILE)) if (root / RUN_FILE).exists() else None
         known = run is not None and not first_difference(run.info.settings, settings)
         if run and known and not (run.complete and reopened):
+            if run.complete:
+                _tidy(root)
             return run.complete
         Claims(root / CLAIMS_FOLDER).wait_until_free(root)
         remove_files(root, [CLAIMS_FOLDER])
@@ -227,6 +230,13 @@ def join_run(
         else:
             _begin(root, kind, settings)
         return False
+
+
+def _tidy(root: Path) -> None:
+    """Remove from a complete run what those who were killed as they ended have left."""
+    with suppress(OSError):  # in a folder that is read-only
+        if not Claims(root / CLAIMS_FOLDER).living():
+            remove_files(root, [CLAIMS_FOLDER, STARTS_FILE])
 
 
 @contextmanager

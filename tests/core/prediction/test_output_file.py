@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -171,7 +172,7 @@ def test_answers_to_another_question_are_refused_or_replaced(
     assert other.errors_if_complete(NAMES) == 2
 
 
-@pytest.mark.parametrize("change", ["other images", "edited", "damaged", "not ours"])
+@pytest.mark.parametrize("change", ["other images", "edited", "damaged", "no number", "not ours"])
 def test_a_complete_file_with_another_content_is_refused(file: OutputFile, change: str) -> None:
     answer(file)
     images = NAMES
@@ -179,6 +180,8 @@ def test_a_complete_file_with_another_content_is_refused(file: OutputFile, chang
         images = NAMES[:-1]
     elif change == "damaged":
         file.made.write_bytes(b"\xff")
+    elif change == "no number":
+        file.made.write_bytes(re.sub(rb'"errors": \d+', b'"errors": {}', file.made.read_bytes()))
     elif change == "edited":
         file.path.write_text(file.path.read_text() + "\n")
     else:
