@@ -28,12 +28,13 @@ _DENSITIES = -np.log((np.arange(256) + 1) / WHITE_LEVEL)
 
 
 def sample_pixels(image: np.ndarray, limit: int = SAMPLE) -> np.ndarray:
-    """Every k-th pixel (pixels, 3), row by row: half to twice `limit`, or all where there are fewer.
+    """Every k-th pixel (pixels, 3), row by row: a third of `limit` to `limit` and a half, or all if there are
+    fewer.
 
     k shares no divisor with the width, so that all columns take their turn.
     """
     pixels = image.reshape(-1, 3)
-    step = max(1, len(pixels) // limit)
+    step = max(len(pixels) // limit, 1 + (len(pixels) > limit))
     while gcd(step, image.shape[1]) > 1:
         step += 1
     return pixels[::step]
@@ -41,7 +42,12 @@ def sample_pixels(image: np.ndarray, limit: int = SAMPLE) -> np.ndarray:
 
 def densities_of(pixels: np.ndarray) -> Floats:
     """Optical densities of uint8 pixels, in the same shape: -ln((level + 1) / WHITE_LEVEL)."""
-    return _DENSITIES[pixels]
+    return _DENSITIES.take(pixels)
+
+
+def brightest(density: float) -> int:
+    """The highest grey level that has at least so much optical density."""
+    return int(np.flatnonzero(density <= _DENSITIES)[-1])
 
 
 def is_tissue(densities: Floats) -> NDArray[np.bool_]:

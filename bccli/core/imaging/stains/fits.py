@@ -66,9 +66,25 @@ STRONG = 99.0
 """Percentile of a stain's amounts, over all pixels, that counts as its maximum (Macenko et al., 2009)."""
 
 
-def is_enough(tissue: np.ndarray, pixels: np.ndarray) -> bool:
-    """Whether so much tissue (pixels, 3) among the pixels looked at lets a stain be measured."""
-    return len(tissue) >= max(LEAST_PIXELS, LEAST_SHARE * len(pixels))
+def is_enough(tissue: int, pixels: int) -> bool:
+    """Whether so many pixels of tissue among those looked at let a stain be measured."""
+    return tissue >= max(LEAST_PIXELS, LEAST_SHARE * pixels)
+
+
+def percentiles(values: Floats, percents: Sequence[float]) -> list[float]:
+    """The percentiles of values (n,), as `numpy.percentile` has them, in half its time."""
+    places = [percent / 100 * (len(values) - 1) for percent in percents]
+    below = [int(place) for place in places]
+    parted = np.partition(values, sorted({*below, *(min(low + 1, len(values) - 1) for low in below)}))
+    return [_between(parted, place) for place in places]
+
+
+def _between(parted: Floats, place: float) -> float:
+    """What is at a place between two neighbours, reckoned from the nearer one."""
+    low = int(place)
+    high, share = min(low + 1, len(parted) - 1), place - low
+    step = float(parted[high] - parted[low])
+    return float(parted[high]) - step * (1 - share) if share >= 0.5 else float(parted[low]) + step * share
 
 
 def fit_stains(
@@ -76,13 +92,14 @@ def fit_stains(
 ) -> StainFit | None:
     """Two unit vectors put in order and measured; None where they are too alike or one is too weak.
 
-    `concentrations_by` takes a stain matrix (3 × 2) and returns the concentrations (pixels, 2). Of the two,
+    `concentrations_by` takes a stain matrix (3 × 2) and returns the concentrations (2, pixels). Of the two,
     haematoxylin is the one that takes away more red light.
     """
     stains = (first, second) if first[0] > second[0] else (second, first)
     if np.degrees(np.arccos(np.clip(first @ second, -1, 1))) < LEAST_ANGLE:
         return None
-    maxima = np.percentile(concentrations_by(np.stack(stains, axis=1)), STRONG, axis=0)
+    amounts = concentrations_by(np.stack(stains, axis=1))
+    maxima = np.array([percentiles(each, (STRONG,))[0] for each in amounts])
     return StainFit.of(*stains, maxima) if maxima.min() >= LEAST_AMOUNT else None
 
 

@@ -8,11 +8,13 @@ torchstain after it.
 
 import numpy as np
 
-from bccli.core.imaging.stains.densities import densities_of, multiply_densities, sample_pixels
-from bccli.core.imaging.stains.fits import StainFit, fit_stains, is_enough
+from bccli.core.imaging.stains.densities import brightest, densities_of, multiply_densities, sample_pixels
+from bccli.core.imaging.stains.fits import StainFit, fit_stains, is_enough, percentiles
 
 STAINED = 0.15  # β: the optical density that tissue has at least in each of R, G and B
 EDGE = 1.0  # α: percent of the tissue beyond each edge
+
+_PALEST = brightest(STAINED)
 
 REFERENCE = StainFit.of(
     np.array([0.5626, 0.7201, 0.4062]), np.array([0.2159, 0.8012, 0.5581]), np.array([1.9705, 1.0308])
@@ -26,17 +28,18 @@ def measure_macenko(image: np.ndarray) -> StainFit | None:
     The sample that stands for a large image moves no stain by more than 0.3°, and a normalised image by
     less than half a grey level on average (BreakHis, phantoms).
     """
-    densities = densities_of(sample_pixels(image))
-    tissue = densities[(densities >= STAINED).all(axis=1)]
-    if not is_enough(tissue, densities):
+    colours = np.ascontiguousarray(sample_pixels(image).T)  # each in one piece: three times as fast
+    stained = colours.max(axis=0) <= _PALEST
+    if not is_enough(int(stained.sum()), stained.size):
         return None
-    plane = np.linalg.eigh(np.cov(tissue.T))[1][:, 1:]  # ascending: the two largest
+    densities = densities_of(colours)
+    tissue = np.stack([colour[stained] for colour in densities])
+    plane = np.linalg.eigh(np.cov(tissue))[1][:, 1:]  # ascending: the two largest
     plane *= np.where(plane.sum(axis=0) < 0, -1, 1)  # eigenvectors have no sign of their own
-    angles = np.arctan2(*(tissue @ plane).T)
-    first, second = (
-        plane @ (np.sin(angle), np.cos(angle)) for angle in np.percentile(angles, (EDGE, 100 - EDGE))
-    )
-    return fit_stains(first, second, lambda stains: densities @ np.linalg.pinv(stains).T)
+    angles = np.arctan2(*(plane.T @ tissue))
+    edges = percentiles(angles, (EDGE, 100 - EDGE))
+    first, second = (plane @ (np.sin(angle), np.cos(angle)) for angle in edges)
+    return fit_stains(first, second, lambda stains: np.linalg.pinv(stains) @ densities)
 
 
 def normalise_macenko(image: np.ndarray, source: StainFit, target: StainFit) -> np.ndarray:

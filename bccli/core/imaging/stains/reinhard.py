@@ -22,7 +22,7 @@ def measure_reinhard(image: np.ndarray) -> ColourFit | None:
     """The tissue's colours in a uint8 RGB image (height, width, 3); None where there is too little."""
     logs = np.log((sample_pixels(image) + 1.0) @ _TO_LMS.T)
     tissue = logs[_depths(logs) >= TISSUE]
-    if not is_enough(tissue, logs):
+    if not is_enough(len(tissue), len(logs)):
         return None
     colours = tissue @ _TO_LAB.T
     deviations = colours.std(axis=0)

@@ -31,10 +31,12 @@ def measure_vahadane(image: np.ndarray) -> StainFit | None:
     """The stains of a uint8 RGB image (height, width, 3); None where there is too little tissue."""
     densities = np.maximum(densities_of(sample_pixels(image, LOOKED_AT)), 0)
     tissue = densities[is_tissue(densities)]
-    if not is_enough(tissue, densities):
+    if not is_enough(len(tissue), len(densities)):
         return None
     first, second = _learn(tissue)
-    return fit_stains(first, second, lambda stains: _concentrations(densities, stains))
+    return fit_stains(
+        first, second, lambda stains: np.ascontiguousarray(_concentrations(densities, stains).T)
+    )
 
 
 def normalise_vahadane(image: np.ndarray, source: StainFit, target: StainFit) -> np.ndarray:
