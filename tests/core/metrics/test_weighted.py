@@ -1,6 +1,7 @@
 """Sums per class say what whole confusion matrices and all pairs of images would."""
 
 import tracemalloc
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import sklearn.metrics as judge
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bccli.core.metrics import weighted
 from bccli.core.metrics.cases import material_of
 from bccli.core.metrics.figures import measure
 from bccli.core.metrics.material import Cases, collect, rank
@@ -96,6 +98,8 @@ def test_blocks_of_weightings_change_no_area(images):
     ranking = rank(positives, scores, owners)
     single = [areas(ranking, weights[place : place + 1]) for place in range(len(weights))]
     np.testing.assert_array_equal(areas(ranking, weights), np.concatenate(single, axis=1))
+    with mock.patch.object(weighted, "_WORTH_THREADS", 0), mock.patch.object(weighted, "IN_CACHE", 1):
+        np.testing.assert_array_equal(areas(ranking, weights), np.concatenate(single, axis=1))
 
 
 def many_classes(classes: int, images: int):
