@@ -24,14 +24,11 @@ def start(device: str = "auto", *, deterministic: bool = True, verbose: bool = F
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     if verbose:
-        with _uncollected():
-            import tensorflow as tf
+        tf = _imported()
     else:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with quiet_stderr():
-            with _uncollected():
-                import tensorflow as tf
-
+            tf = _imported()
             _devices(tf)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # a sweep traces many graphs, as it has to
     gpus = _devices(tf)
@@ -91,6 +88,28 @@ def gpu_memory() -> int:
     except (OSError, AttributeError):
         return 0
     return 0 if failed else memory.value
+
+
+def _imported() -> Any:
+    """TensorFlow, and with it Keras."""
+    with _uncollected(), _without_scikit_learn():
+        import keras  # noqa: F401
+        import tensorflow as tf
+
+    return tf
+
+
+@contextmanager
+def _without_scikit_learn() -> Iterator[None]:
+    """Import Keras without scikit-learn, a fifth of the time, which its wrappers for it alone need."""
+    if "sklearn" in sys.modules:
+        yield
+        return
+    sys.modules["sklearn"] = None  # type: ignore[assignment]  # so Python says that there is none
+    try:
+        yield
+    finally:
+        del sys.modules["sklearn"]
 
 
 @contextmanager
