@@ -26,12 +26,17 @@ class CoverageMap:
     seconds: dict[str, float]
 
     def tests_of(self, mutant: Mutant, module: Module) -> tuple[str, ...]:
-        """Those that run a mutant's lines, the fastest first; of what runs at import, all of the module."""
+        """Those that run a mutant's lines, the fastest first.
+
+        Of what runs at import they are all that run any line of the module; where none does in this process,
+        those of the files that are about the module.
+        """
         lines = self.tests.get(str(module.path), {})
         found = {test for line in range(mutant.first, mutant.last + 1) for test in lines.get(line, ())}
         if _AT_IMPORT in found:
             found = {test for tests in lines.values() for test in tests}
-        guards = (test for test in found - {_AT_IMPORT} if test.startswith(module.tests))
+        found = found - {_AT_IMPORT} or set(module.nearest_first(list(self.seconds))[0])
+        guards = (test for test in found if test.startswith(module.tests))
         return tuple(sorted(guards, key=lambda test: (self.seconds[test], test)))
 
     def to_json(self) -> str:

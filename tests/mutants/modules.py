@@ -1,5 +1,6 @@
 """The modules whose tests are tried, and the tests that guard each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,12 @@ class Module:
     name: str
     path: Path
     tests: tuple[str, ...]
+
+    def nearest_first(self, tests: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The tests of files that are about it, or about all figures of its room, and the others."""
+        names = f"/test_{self.path.stem}.py::", "golden.py::"
+        near = tuple(test for test in tests if any(name in f"/{test}" for name in names))
+        return near, tuple(test for test in tests if test not in near)
 
     @property
     def source(self) -> str:

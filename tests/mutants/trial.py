@@ -1,10 +1,6 @@
 """Runs tests on a mutant, in a fork of a process that has imported what they need, but nothing of bccli."""
 
-import ast
 import importlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import os
 import resource
 import signal
@@ -15,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, ModuleType
 from typing import Any
 
 import pytest
 
+from tests.mutants.hook import install_everywhere
 from tests.mutants.modules import Module
-from tests.mutants.mutations import Mutant, mutated
+from tests.mutants.mutations import Mutant
 
 QUICK = "not slow and not full and not slurm and not tensorflow"
 _HEAVY = (
@@ -50,28 +46,6 @@ class Verdict:
     mutant: Mutant
     killed: bool
     late: bool = False
-
-
-class _Mutation(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports a mutant in the place of its module, whose lines keep their numbers."""
-
-    def __init__(self, module: Module, tree: ast.Module) -> None:
-        self._module, self._tree = module, tree
-
-    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> Any:
-        if name != self._module.name:
-            return None
-        package = self._module.path.name == "__init__.py"
-        places = [str(self._module.path.parent)] if package else None
-        return importlib.util.spec_from_file_location(
-            name, self._module.path, loader=self, submodule_search_locations=places
-        )
-
-    def exec_module(self, module: ModuleType) -> None:
-        exec(self.get_code(self._module.name), module.__dict__)
-
-    def get_code(self, name: str) -> CodeType:
-        return compile(self._tree, str(self._module.path), "exec")
 
 
 class _Chosen:
@@ -105,7 +79,7 @@ def run_pytest(words: Sequence[str], plugins: Sequence[object], *, place: str) -
     return int(
         pytest.main(
             [
-                *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts="),
+                *("-x", "-q", "--tb", "no", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts="),
                 *("--hypothesis-profile", "mutants", "--basetemp", place),
                 *words,
             ],
@@ -169,9 +143,12 @@ def attempt_all(trials: Sequence[Trial], jobs: int) -> Iterator[Verdict]:
 
 
 def _attempt(trial: Trial) -> int:
-    """Run the tests of a trial on its mutant."""
-    tree = mutated(trial.module.source, trial.mutant.number)
-    sys.meta_path.insert(0, _Mutation(trial.module, tree))
-    files = dict.fromkeys(test.partition("::")[0] for test in trial.tests)
-    with tempfile.TemporaryDirectory() as place:
-        return run_pytest([*files], [_Chosen(trial.tests)], place=f"{place}/tests")
+    """Run the tests of a trial on its mutant: first those that are about its module, then the others."""
+    with tempfile.TemporaryDirectory() as folder:
+        install_everywhere(trial.module.name, trial.module.path, trial.mutant.number, Path(folder))
+        for tests in filter(None, trial.module.nearest_first(trial.tests)):
+            files = dict.fromkeys(test.partition("::")[0] for test in tests)
+            status = run_pytest([*files], [_Chosen(tests)], place=f"{folder}/tests")
+            if status != _SURVIVED:
+                return status
+    return _SURVIVED
