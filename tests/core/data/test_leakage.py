@@ -17,6 +17,7 @@ from bccli.core.data.leakage import (
     audit_folds,
     audit_splits,
     find_leak,
+    leak_sentences,
 )
 from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
 
@@ -155,6 +156,58 @@ def test_folds_count_each_image_and_patient_once():
     folds = np.array([0, 0, 1, 1, 2, 2, 2, -1])
     leak = audit_folds(planted(patients={2: 0, 4: 0, 7: 1}, pixels={0: 104, 3: 104}), folds)
     assert leak.to_json() == {"patients": 1, "identical": 3, "near_duplicates": 0, "children": 0}
+
+
+ONE = {"patients": 1, "identical": 1, "near_duplicates": 1, "children": 1}
+NONE = {"patients": 0, "identical": 0, "near_duplicates": None, "children": 0}
+
+
+@pytest.mark.parametrize(
+    ("leaks", "sentences"),
+    [
+        ({"test": NONE, "val": NONE, "folds": NONE, "data": NONE}, []),
+        (
+            {"test": ONE},
+            [
+                "test shares 1 patient, 1 image with identical pixels, 1 near-duplicate, "
+                "1 augmented relative with train or val"
+            ],
+        ),
+        (
+            {"val": dict.fromkeys(ONE, 2)},
+            [
+                "val shares 2 patients, 2 images with identical pixels, 2 near-duplicates, "
+                "2 augmented relatives with train"
+            ],
+        ),
+        (
+            {"folds": {**NONE, "children": 3}, "data": {**NONE, "patients": 1}},
+            [
+                "folds share 3 augmented relatives with another fold",
+                "data shares 1 patient with what the run was trained on",
+            ],
+        ),
+    ],
+)
+def test_an_audit_is_a_sentence_for_each_split_with_a_leak(leaks, sentences):
+    assert leak_sentences(leaks) == sentences
+
+
+def test_hashes_differ_in_bits_and_look_alike_up_to_four():
+    facts = planted(perceptual={0: 0b1011, 1: 0b0110})
+    assert facts.distance(0, 1) == 3
+    assert facts.distance(1, 1) == 0
+    assert replace(facts, perceptual=None).distance(0, 1) == 0
+    assert NEAR_DUPLICATE_BITS == 4
+
+
+def test_all_pairs_are_there_beside_the_examples():
+    hashes = eight_images().perceptual
+    leak = leak_of(planted(pixels={0: 104, 1: 104}, perceptual={2: flipped(hashes[6], 1), 3: hashes[6]}))
+    assert leak.equal == ((0, 4), (1, 4))
+    assert leak.pairs == ((2, 6), (3, 6))
+    assert leak.examples == (*leak.equal, *leak.pairs)
+    assert leak_of(replace(eight_images(), perceptual=None)).pairs == ()
 
 
 def random_traits(rng, n):

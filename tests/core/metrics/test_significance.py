@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bccli.core.metrics import significance as comparing
 from bccli.core.metrics.cases import material_of
-from bccli.core.metrics.comparison import Side, compare
+from bccli.core.metrics.comparison import Side, compare, images_apart
 from bccli.core.metrics.figures import measure
 from bccli.core.metrics.significance import EXACT, delong, mcnemar, swapped
 from bccli.core.runs.predictions import Predictions
@@ -205,16 +205,40 @@ def test_only_common_images_are_compared():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"paths": tuple(f"x{k}" for k in range(240))}, "no image in common"),
-        ({"classes": ("a", "c")}, "classes differ"),
+        ({"paths": tuple(f"x{k}" for k in range(240))}, "they have no image in common"),
+        ({"classes": ("a", "c")}, "their classes differ (a, b; a, c)"),
         ({"labels": np.ones(240, int)}, "0.png is a in one and b in the other"),
+        (
+            {"paths": ("1.png", *(f"{k}.png" for k in range(1, 240)))},
+            "an image is there several times; --level image averages what is said of it",
+        ),
     ],
 )
 def test_what_cannot_be_compared_says_why(change, reason):
     good = predictions(1, apart=2)
     found = compare(Side("x", good), Side("y", replace(good, **change)), positive=None, rounds=20)
-    assert found["n"] == 0
-    assert reason in found["reason"]
+    assert found == {"first": "x", "second": "y", "n": 0, "reason": reason}
+    if "paths" in change:
+        found = compare(Side("x", replace(good, **change)), Side("y", good), positive=None, rounds=20)
+        assert found["reason"] == reason
+
+
+def test_what_one_side_has_no_probabilities_for_is_not_compared():
+    a, b = predictions(1, apart=2), replace(predictions(2, apart=1), probabilities=None)
+    for sides in ((a, b), (b, a)):
+        found = compare(Side("x", sides[0]), Side("y", sides[1]), positive=None, rounds=20)
+        assert list(found["differences"]) == [
+            *("accuracy", "balanced_accuracy", "f1", "tpr", "tnr", "mcc", "kappa", "patient_accuracy")
+        ]
+        assert found["delong"] is None
+
+
+def test_images_apart_are_those_that_no_name_joins():
+    a = predictions(1, apart=2, patients=3)
+    named = replace(a, sources=tuple(f"raw/{path}" for path in a.paths))
+    moved = replace(named, paths=tuple(f"x/{path}" for path in a.paths))
+    strange = replace(a, paths=tuple(f"y/{path}" for path in a.paths))
+    assert images_apart([a, named, moved, strange]) == [[2, 3], [3], [0, 3], [0, 1, 2]]
 
 
 def by_swapping(a: Predictions, b: Predictions, name: str) -> float:
