@@ -138,6 +138,37 @@ def test_many_disagreements_take_the_chi_square():
     assert found["p"] == pytest.approx(exact, rel=0.2)
 
 
+@pytest.mark.parametrize(("first", "second"), [(480, 520), (520, 480), (500, 500), (1000, 0)])
+def test_a_thousand_disagreements_are_still_exact_and_one_more_is_not(first, second):
+    def p_of(first, second):
+        right = np.arange(first + second) < first
+        return mcnemar(right, ~right)["p"]
+
+    assert p_of(first, second) == pytest.approx(scipy.stats.binomtest(first, first + second).pvalue)
+    square = (abs(first + 1 - second) - 1) ** 2 / 1001
+    assert p_of(first + 1, second) == pytest.approx(scipy.stats.chi2.sf(square, 1), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("patients", "cells", "ways"),
+    [
+        (12, 100_000_000, 2**12),
+        (13, 100_000_000, 2**13),
+        (14, 100_000_000, 10_001),
+        (40, 100_000_000, 10_001),
+        (40, 40 * 2000, 2001),
+        (40, 1, 1001),
+    ],
+)
+def test_p_values_are_shares_of_the_ways_to_swap(monkeypatch, patients, cells, ways):
+    """Beyond 13 patients there are ways at random, and the two as they are; at least a thousand."""
+    sides = [predictions(seed, apart=apart, patients=patients, images=1) for seed, apart in ((1, 2), (2, 1))]
+    monkeypatch.setattr(comparing, "MOST_CELLS", cells)
+    found = swapped(*(material_of(side.labels, side.probabilities, side.classes) for side in sides))
+    assert found["log_loss"] * ways == pytest.approx(round(found["log_loss"] * ways), abs=1e-6)
+    assert 0 < found["log_loss"] < 1
+
+
 def predictions(seed: int, *, apart: float, patients: int = 60, images: int = 4) -> Predictions:
     """Predictions of the same images for every `apart`, more often right where it is larger."""
     rng = np.random.default_rng(seed)
