@@ -12,14 +12,17 @@ from PIL import Image
 
 from bccli.core.data.leakage import (
     NEAR_DUPLICATE_BITS,
+    OTHER_SIDE,
     ImageFacts,
     Leak,
+    Leaks,
     audit_folds,
     audit_splits,
     find_leak,
     leak_sentences,
 )
 from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
+from bccli.core.reading.json_types import misfit
 
 REAL = Path(os.environ.get("BCCLI_REAL_DATA") or Path(__file__).parents[4] / "shared/data")
 INSIDE, OUTSIDE = [0, 1, 2, 3], [4, 5, 6, 7]
@@ -208,6 +211,18 @@ def test_all_pairs_are_there_beside_the_examples():
     assert leak.pairs == ((2, 6), (3, 6))
     assert leak.examples == (*leak.equal, *leak.pairs)
     assert leak_of(replace(eight_images(), perceptual=None)).pairs == ()
+    assert "equal" not in repr(leak)
+    assert "pairs" not in repr(leak)
+
+
+def test_an_audit_in_json_is_of_known_splits_and_kinds():
+    counts = leak_of(eight_images()).to_json()
+    for split in OTHER_SIDE:
+        assert not misfit({split: counts}, Leaks, "audit")
+        assert not misfit({split: {**counts, "near_duplicates": None}}, Leaks, "audit")
+    assert misfit({"train": counts}, Leaks, "audit")
+    assert misfit({"test": {**counts, "relatives": 1}}, Leaks, "audit")
+    assert misfit({"test": {**counts, "patients": -1}}, Leaks, "audit")
 
 
 def random_traits(rng, n):

@@ -38,7 +38,7 @@ def of_folds(*folds: int | None, parents: dict[int, int] | None = None) -> Any:
 
 def test_splits_have_numbers_and_what_is_in_none_is_not_used() -> None:
     assert (TRAIN, VAL, TEST) == (0, 1, 2)
-    assert split_codes_of(of_splits("train", "val", "test", ""), None).tolist() == [0, 1, 2, -1]
+    assert split_codes_of(of_splits("test", "train", "val", ""), None).tolist() == [2, 0, 1, -1]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_copies_are_trained_on_where_their_originals_are() -> None:
     ("data", "fold", "complaint"),
     [
         (
-            of_splits("train"),
+            of_splits("val"),
             0,
             "--fold: this dataset has splits, not folds; leave it out or prepare with --folds",
         ),
@@ -104,12 +104,12 @@ def test_images_and_patients_are_counted_by_split_and_class() -> None:
     )  # fmt: skip
     assert counts_of(data, np.array([TRAIN, TRAIN, TRAIN, TRAIN, TEST, -1])) == [
         {"part": part, "label": label, "images": images, "patients": patients}
-        for part, label, images, patients in (
-            ("train", "benign", 3, 1),
-            ("train", "malignant", 1, None),
-            ("val", "benign", 0, None),
-            ("val", "malignant", 0, None),
-            ("test", "benign", 0, None),
-            ("test", "malignant", 1, 1),
+        for label, part, images, patients in (
+            ("benign", "train", 3, 1),
+            ("malignant", "train", 1, None),
+            ("benign", "val", 0, None),
+            ("malignant", "val", 0, None),
+            ("benign", "test", 0, None),
+            ("malignant", "test", 1, 1),
         )
     ]

@@ -249,9 +249,16 @@ def test_what_cannot_be_compared_says_why(change, reason):
     good = predictions(1, apart=2)
     found = compare(Side("x", good), Side("y", replace(good, **change)), positive=None, rounds=20)
     assert found == {"first": "x", "second": "y", "n": 0, "reason": reason}
-    if "paths" in change:
-        found = compare(Side("x", replace(good, **change)), Side("y", good), positive=None, rounds=20)
-        assert found["reason"] == reason
+
+
+@pytest.mark.parametrize("images", [240, 100])
+def test_images_that_are_there_several_times_on_either_side_are_not_compared(images):
+    good = predictions(1, apart=2)
+    twice = replace(good, paths=("1.png", *good.paths[1:]))
+    fewer = good.where(np.arange(240) < images)
+    for sides in ((twice, fewer), (fewer, twice)):
+        found = compare(Side("x", sides[0]), Side("y", sides[1]), positive=None, rounds=20)
+        assert found["reason"] == "an image is there several times; --level image averages what is said of it"
 
 
 def test_what_one_side_has_no_probabilities_for_is_not_compared():
