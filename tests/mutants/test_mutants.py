@@ -95,7 +95,7 @@ from tests.mutants.coverage_map import measure
 from tests.mutants.modules import Guarded, modules
 from tests.mutants.mutations import mutants_of
 from tests.mutants.trial import attempt_all, warm_up
-known = modules((Guarded("tiny.py", ("test_tiny.py",)),), Path.cwd())
+known = modules((Guarded("tiny_test.py", ("test_tiny.py",)),), Path.cwd())
 mutants = mutants_of(known[0].name, known[0].source)
 warm_up()
 trials = trials_of(mutants, known, measure(known, Path.cwd()))
@@ -114,7 +114,7 @@ def unseen(a):
     return -a
 """
 TESTS = """
-from tiny import LEAST, larger
+from tiny_test import LEAST, larger
 
 def test_the_larger_one():
     assert larger(1, 2) == larger(2, 1) == 2
@@ -124,7 +124,7 @@ def test_the_larger_one():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_tests_see_the_mutants_that_they_can_see(tmp_path: Path) -> None:
-    (tmp_path / "tiny.py").write_text(TINY)
+    (tmp_path / "tiny_test.py").write_text(TINY)
     (tmp_path / "test_tiny.py").write_text(TESTS)
     environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{tmp_path}"}
     ended = subprocess.run(

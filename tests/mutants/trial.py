@@ -146,6 +146,7 @@ def _attempt(trial: Trial) -> int:
     """Run the tests of a trial on its mutant: first those that are about its module, then the others."""
     with tempfile.TemporaryDirectory() as folder:
         install_everywhere(trial.module.name, trial.module.path, trial.mutant.number, Path(folder))
+        importlib.import_module(trial.module.name)  # before pytest, which loads what is called …_test itself
         for tests in filter(None, trial.module.nearest_first(trial.tests)):
             files = dict.fromkeys(test.partition("::")[0] for test in tests)
             status = run_pytest([*files], [_Chosen(tests)], place=f"{folder}/tests")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bccli.core.data.sampling import draw_sample, hold_out_groups, hold_out_images
+from bccli.core.data.split_table import SplitTable, Subtypes
 from bccli.core.data.splits import TEST, TRAIN, VAL, assign_folds, assign_splits, split_images
 from bccli.core.errors import DataError, UsageError
 
@@ -532,6 +533,25 @@ def test_what_cannot_be_split_says_why(act, error, complaint):
 )
 def test_what_splits_and_folds_lack_is_said(act, notes):
     assert list(act().notes) == notes
+
+
+@pytest.mark.parametrize(
+    ("numbers", "names", "columns"),
+    [
+        ([0, 0, 1, 1], (), [-1, -1, -1, -1]),  # the classes by other names
+        ([0, 0, 2, 2], (), [-1, -1, -1, -1]),
+        ([0, -1, 1, 1], ("a",), [0, -1, -1, -1]),
+        ([2, 2, 2, 2], ("c",), [0, 0, 0, 0]),  # both classes
+        ([2, 2, 0, 2], ("a", "c"), [1, 1, 0, 1]),
+        ([-1, -1, -1, -1], (), [-1, -1, -1, -1]),
+    ],
+)
+def test_subtypes_count_that_are_no_class_by_another_name(numbers, names, columns):
+    labels = np.array([0, 0, 1, 1])
+    table = SplitTable.of(np.arange(4), labels, "xy", Subtypes(np.array(numbers), tuple("abc")))
+    assert table.kind_names == names
+    assert table.kind_columns.tolist() == columns
+    assert table.kinds.sum(axis=0).tolist() == [columns.count(number) for number in range(len(names))]
 
 
 # Drawing and holding out
