@@ -2,6 +2,7 @@
 
 _ONE_WEIGHTING = "there is one weighting, so that the first is the last"
 _ONE_ROUND = "without intervals there is one round, and what is the same in every round has no limits"
+_AT_ONCE = "how many weightings come at once changes no figure"
 
 EXPLAINED: dict[tuple[str, str, str], str] = {
     (
@@ -9,6 +10,18 @@ EXPLAINED: dict[tuple[str, str, str], str] = {
         "{name: Spread(float(here[name][0]), over[name], left[name], clusters) for name in here}",
         "here[name][0] → here[name][-1]",
     ): _ONE_WEIGHTING,
+    (
+        "bccli.core.metrics.material",
+        "cluster = np.zeros(len(shares), np.int64)",
+        "np.zeros(len(shares), np.int64) → np.ones(len(shares), np.int64)",
+    ): "every patient has an image, so that each entry is written",
+    (
+        "bccli.core.metrics.significance",
+        "patients = int(owners.max(initial=-1)) + 1",
+        "initial=-1 → initial=1",
+    ): "with fewer than two patients there is no test, however many are counted",
+    ("bccli.core.metrics.weighted", "IN_CACHE = 1 << 17", "1 << 17 → 1 << 18"): _AT_ONCE,
+    ("bccli.core.metrics.weighted", "IN_CACHE = 1 << 17", "1 << 17 → 1 << 16"): _AT_ONCE,
     (
         "bccli.core.metrics.comparison",
         "if enough and rounds != 0:",

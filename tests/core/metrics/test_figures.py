@@ -214,6 +214,13 @@ def test_more_than_two_classes_have_no_positive_one():
     assert figures.f1 == figures.roc_auc == 1
 
 
+def test_more_than_two_classes_without_probabilities_have_no_areas():
+    figures = measure([0, 1, 2], None, GRADES, predicted=[0, 1, 1])
+    assert figures.accuracy == pytest.approx(2 / 3)
+    assert figures.f1 == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert figures.roc_auc is figures.pr_auc is None
+
+
 def test_equally_probable_classes_give_the_first():
     figures = measure([0, 1, 2], np.full((3, 3), 1 / 3), GRADES)
     assert figures.confusion_matrix == [[1, 0, 0], [1, 0, 0], [1, 0, 0]]

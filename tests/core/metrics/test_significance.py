@@ -169,6 +169,16 @@ def test_p_values_are_shares_of_the_ways_to_swap(monkeypatch, patients, cells, w
     assert 0 < found["log_loss"] < 1
 
 
+def test_the_number_of_swaps_at_a_time_changes_nothing(monkeypatch):
+    sides = [predictions(seed, apart=apart, patients=20, images=1) for seed, apart in ((1, 2), (2, 1))]
+    materials = [material_of(side.labels, side.probabilities, side.classes) for side in sides]
+    monkeypatch.setattr(comparing, "MOST_CELLS", 1)
+    whole = swapped(*materials)
+    for cells in (1, 16 * 20 * 7):
+        monkeypatch.setattr(comparing, "CELLS", cells)
+        assert swapped(*materials) == whole
+
+
 def predictions(seed: int, *, apart: float, patients: int = 60, images: int = 4) -> Predictions:
     """Predictions of the same images for every `apart`, more often right where it is larger."""
     rng = np.random.default_rng(seed)

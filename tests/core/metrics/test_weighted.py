@@ -64,6 +64,16 @@ def test_sums_per_class_say_what_the_confusion_matrix_does(images, quadratic):
             assert found[name][place] == pytest.approx(value, nan_ok=True, rel=1e-12, abs=1e-12), name
 
 
+def test_classes_are_no_grades_unless_it_is_said():
+    cases = Cases(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]), None, np.arange(4))
+    options = {"classes": 3, "positive": None, "per_image": {}}
+    found = [
+        measures(collect(cases, **options, **more), np.ones((1, 4)))["kappa"][0]
+        for more in ({}, {"quadratic": False}, {"quadratic": True})
+    ]
+    assert found[0] == found[1] != found[2]
+
+
 @st.composite
 def scored(draw):
     """Positives, scores with ties and owners (n,), and weightings (3, 4)."""
