@@ -16,6 +16,21 @@ EXPLAINED: dict[tuple[str, str, str], str] = {
         "np.zeros(len(shares), np.int64) → np.ones(len(shares), np.int64)",
     ): "every patient has an image, so that each entry is written",
     (
+        "bccli.core.metrics.material",
+        "return np.bincount(owners, values, count).astype(np.float64, copy=False)",
+        "copy=False → copy=True",
+    ): "a copy has the same numbers",
+    (
+        "bccli.core.metrics.support",
+        "both = 2 * of_own * of_rest / (of_own + of_rest) if of_own and of_rest else 0.0",
+        "of_own and of_rest → of_own or of_rest",
+    ): "the harmonic mean with 0 is 0, too",
+    (
+        "bccli.core.metrics.significance",
+        "FEWEST_SWAPS, MOST_CELLS = 1000, 100_000_000",
+        "(1000, 100000000) → (1000, 99999999)",
+    ): "beyond ten thousand patients, one swap more or less of thousands",
+    (
         "bccli.core.metrics.significance",
         "patients = int(owners.max(initial=-1)) + 1",
         "initial=-1 → initial=1",

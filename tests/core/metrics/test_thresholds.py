@@ -90,6 +90,7 @@ NO_SHARE = "{0} needs a share, such as {0}=0.95"
         ("youden=1", NO_RULE.format("youden=1", MEANT)),
         ("youden=", NO_RULE.format("youden=", MEANT)),
         ("x", NO_RULE.format("x", "")),
+        ("x9", NO_RULE.format("x9", "")),
     ],
 )  # fmt: skip
 def test_what_is_no_rule_is_refused(text, complaint):
