@@ -472,6 +472,11 @@ SIX, ONE_EACH = np.repeat(np.arange(6), 10), np.arange(9)
             EVERY_CLASS.format("test"),
         ),
         (
+            lambda: assign_splits(np.arange(3), np.arange(3), seed=0, test_groups={2}),
+            DataError,
+            EVERY_CLASS.format("val"),
+        ),
+        (
             lambda: split_images(np.array([0, 0, 1]), seed=0),
             DataError,
             EVERY_CLASS.format("val"),

@@ -163,9 +163,10 @@ def test_all_patients_are_drawn_together_so_that_the_mix_of_classes_varies():
 
 def test_weightings_are_the_same_however_many_come_at_once(monkeypatch):
     whole = np.concatenate(list(bootstrap.draws(np.random.default_rng(3), 7, rounds=40)))
-    monkeypatch.setattr(bootstrap, "CELLS", 20)
-    parts = np.concatenate(list(bootstrap.draws(np.random.default_rng(3), 7, rounds=40)))
-    assert (whole == parts).all()
+    for cells in (20, 1):
+        monkeypatch.setattr(bootstrap, "CELLS", cells)
+        parts = np.concatenate(list(bootstrap.draws(np.random.default_rng(3), 7, rounds=40)))
+        assert (whole == parts).all()
     assert (whole.sum(axis=1) == 7).all()
 
 
