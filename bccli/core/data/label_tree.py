@@ -215,7 +215,7 @@ def _expanded(definitions: Mapping[str, tuple[Tree, ...]], where: str) -> Tree:
                 raise UsageError(f"{where}: defines {tree.name} twice; remove one of the lines")
             used.add(tree.name)
         below = (*above, tree.name)
-        if len(below) > DEEPEST:
+        if len(above) > DEEPEST:
             raise UsageError(f"{where}: is more than {DEEPEST} levels deep; join some of them")
         children = definitions.get(tree.name, tree.children)
         return Tree(tree.name, tuple(expand(child, below) for child in children))

@@ -1,5 +1,6 @@
 """Label trees as text and files."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,6 @@ from hypothesis import strategies as st
 
 from bccli.core.catalog import DATASETS
 from bccli.core.data.label_tree import (
-    DEEPEST,
     ROOT,
     Tree,
     find_node,
@@ -100,80 +100,157 @@ def test_a_file_has_a_text_or_a_line_for_each_node(tmp_path: Path, text: str) ->
     assert find_tree(str(path)) == THESIS
 
 
+NO_NAME = "stands where a name should; write 'a, b(c, d)'"
+NO_END = "lacks a name at the end; write 'a, b(c, d)'"
+TWICE = "twice; each label and each node has one place"
+ALONE = "below it; a classifier needs two children"
+NO_FOLDER = "cannot be the name of a node's folder; take letters, digits, spaces, _ and -"
+TOO_DEEP = "is more than 50 levels deep; join some of them"
+
+
 @pytest.mark.parametrize(
-    ("text", "fragments"),
+    ("text", "complaint"),
     [
-        ("", ("lacks a name",)),
-        ("a", ("root has only a below it", "needs two")),
-        ("a, b(c)", ("b has only c below it",)),
-        ("a, b(c, a)", ("has a twice",)),
-        ("a, b(c, b)", ("has b twice",)),
-        ("a, root", ("has root twice",)),
-        ("a, b(c, d", ("lacks ')'", "children of b")),
-        ("a, b)", ("')' stands",)),
-        ("a,, b", ("',' stands",)),
-        ("a, b,", ("lacks a name",)),
-        ("a, (b, c)", ("'(' stands",)),
-        ("a, b()", ("')' stands",)),
-        ("a: b, c", ("':' stands",)),
-        ('a, "b', ("cannot be read from '\"b' on",)),
-        ("a, b #c", ("cannot be read from '#c' on",)),
-        ('a, "b" c', ("no comma before 'c'",)),
-        ("a, b/c(d, e)", ("'b/c'", "folder")),
-        ("a, plots(d, e)", ("'plots'", "folder")),
-        ("a, " + "".join(f"n{k}(a{k}, " for k in range(DEEPEST)) + "z" + ")" * DEEPEST, ("levels deep",)),
+        ("", NO_END),
+        ("a", f"root has only a {ALONE}"),
+        ("a, b(c)", f"b has only c {ALONE}"),
+        ("a, b(c, a)", f"has a {TWICE}"),
+        ("a, b(c, b)", f"has b {TWICE}"),
+        ("a, root", f"has root {TWICE}"),
+        ("a, b(c, d", "lacks ')' after the children of b; write 'a, b(c, d)'"),
+        ("a, b)", f"')' {NO_NAME}"),
+        ("a,, b", f"',' {NO_NAME}"),
+        ("a, b,", NO_END),
+        ("a, (b, c)", f"'(' {NO_NAME}"),
+        ("a, b()", f"')' {NO_NAME}"),
+        ("a, b(c, d)(e, f)", f"'(' {NO_NAME}"),
+        ("a: b, c", f"':' {NO_NAME}"),
+        ('a, "b', "cannot be read from '\"b' on; quote names"),
+        ("a, b #c", "cannot be read from '#c' on; quote names"),
+        (f"a, #{'b' * 30}", f"cannot be read from '#{'b' * 19}' on; quote names"),
+        ('a, "b" c', "no comma before 'c'; separate the children of a node"),
+        ('a, ""', "no comma before ''; separate the children of a node"),
+        ("a, b/c(d, e)", f"'b/c' {NO_FOLDER}"),
+        ("a, locators(d, e)", f"'locators' {NO_FOLDER}"),
+        ("a, plots(d, e)", f"'plots' {NO_FOLDER}"),
+        ("a, tensorboard(d, e)", f"'tensorboard' {NO_FOLDER}"),
     ],
 )
-def test_a_text_that_is_no_tree_is_refused(text: str, fragments: tuple[str, ...]) -> None:
+def test_a_text_that_is_no_tree_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_tree(text)
-    assert all(fragment in str(caught.value) for fragment in ("--tree", *fragments)), str(caught.value)
+    assert str(caught.value) == f"--tree: {complaint}"
 
 
 @pytest.mark.parametrize(
-    ("text", "fragments"),
+    ("text", "complaint"),
     [
-        ("root: a, b\nb: c, d\nd: e, b", ("circle", "b → d → b")),
-        ("root: a, b\nb: root, c", ("circle", "root → b → root")),
-        ("root: a, b\nc: d, e\nd: c, f", ("circle", "c → d → c")),
-        ("root: a, b\nc: d, e", ("c is below no other node",)),
-        ("root: a, b\nb: c, d\nb: e, f", ("defines b twice",)),
-        ("root: a, b(c, d)\nb: e, f", ("defines b twice",)),
-        ("root: a, b, c\nb: d, e\nc: d, f", ("has d twice",)),
-        ("b: c, d", ("no line 'root: …'",)),
-        ("root: a, b\nsomething else", ("'something else'", "NODE: CHILD")),
-        ("root:", ("lacks a name",)),
-        ("", ("is empty",)),
+        (
+            "root: a, b\nb: c, d\nd: e, b",
+            ": goes in a circle (b → d → b); a node cannot be below itself",
+        ),
+        (
+            "root: a, b\nb: root, c",
+            ": goes in a circle (root → b → root); a node cannot be below itself",
+        ),
+        (
+            "root: a, b\nc: d, e\nd: c, f",
+            ": goes in a circle (c → d → c); a node cannot be below itself",
+        ),
+        ("root: a, b\nc: d, e", ": c is below no other node; name it among the children of one"),
+        ("root: a, b\nb: c, d\nb: e, f", ": defines b twice; remove one of the lines"),
+        ("root: a, b(c, d)\nb: e, f", ": defines b twice; remove one of the lines"),
+        ("root: a, b, c\nb: d, e\nc: d, f", f": has d {TWICE}"),
+        ("b: c, d", ": has no line 'root: …'; say what the first classifier tells apart"),
+        ("root: a, b\nsomething else", ": the line 'something else' is not NODE: CHILD, CHILD"),
+        ("root: a, b\nb", ": the line 'b' is not NODE: CHILD, CHILD"),
+        ("root: a, b\nb: c,, d", f": b: ',' {NO_NAME}"),
+        ("root: a", f": root has only a {ALONE}"),
+        ("root: a, b/c\nb/c: d, e", f": 'b/c' {NO_FOLDER}"),
+        ("root:", f": root: {NO_END}"),
+        ("a, b,", f": {NO_END}"),
+        ('"a', ": cannot be read from '\"a' on; quote names"),
+        ("", ": is empty; write 'a, b(c, d)'"),
     ],
 )
-def test_a_file_that_is_no_tree_is_refused(tmp_path: Path, text: str, fragments: tuple[str, ...]) -> None:
+def test_a_file_that_is_no_tree_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "tree.txt"
     path.write_text(text)
     with pytest.raises(UsageError) as caught:
         read_tree(path)
-    assert all(fragment in str(caught.value) for fragment in (str(path), *fragments)), str(caught.value)
+    assert str(caught.value) == f"--tree {path}{complaint}"
+
+
+def deep(levels: int) -> tuple[str, str]:
+    """A tree with so many levels below the root, as a text and as the lines of a file."""
+    inner = range(levels - 1)
+    text = "".join(f"a{level}, n{level}(" for level in inner) + "y, z" + ")" * len(inner)
+    lines = [f"{f'n{level - 1}' if level else 'root'}: a{level}, n{level}" for level in inner]
+    return text, "\n".join([*lines, f"n{levels - 2}: y, z"])
+
+
+def test_fifty_levels_are_the_most_in_a_text_as_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "tree.txt"
+    text, lines = deep(50)
+    path.write_text(lines)
+    assert read_tree(path) == parse_tree(text)
+    text, lines = deep(51)
+    path.write_text(lines)
+    for read, where in ((lambda: parse_tree(text), "--tree"), (lambda: read_tree(path), f"--tree {path}")):
+        with pytest.raises(UsageError) as caught:
+            read()
+        assert str(caught.value) == f"{where}: {TOO_DEEP}"
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tree").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="no readable text"):
+    with pytest.raises(UsageError) as caught:
         find_tree(str(tmp_path / "tree"))
+    assert str(caught.value) == (
+        f"--tree {tmp_path / 'tree'}: is no readable text in UTF-8; name another file"
+    )
+
+
+@pytest.mark.parametrize("choice", [", ".join(f"n{number}" for number in range(2000)), "a, b\0"])
+def test_what_cannot_be_a_path_is_a_text(choice: str) -> None:
+    assert find_tree(choice) == parse_tree(choice)
+
+
+def said_by(act: Callable[[], object]) -> str:
+    with pytest.raises(UsageError) as caught:
+        act()
+    return str(caught.value)
 
 
 def test_labels_that_do_not_match_are_named() -> None:
     match_tree(THESIS, ("normal", "benign", "cancer"), "data")
-    with pytest.raises(UsageError, match=r"cancer is no class of data \(did you mean 'cancre'\?\)"):
-        match_tree(THESIS, ("normal", "benign", "cancre"), "data")
-    with pytest.raises(UsageError, match="has no label other"):
-        match_tree(THESIS, ("normal", "benign", "cancer", "other"), "data")
+    assert said_by(lambda: match_tree(THESIS, ("normal", "benign", "cancre"), "data")) == (
+        "--tree: cancer is no class of data (did you mean 'cancre'?); its classes are normal, benign, cancre"
+    )
+    assert said_by(lambda: match_tree(THESIS, ("normal",), "data")) == (
+        "--tree: benign, cancer is no class of data; its classes are normal"
+    )
+    assert said_by(lambda: match_tree(THESIS, ("normal", "benign", "cancer", "x", "y"), "data")) == (
+        "--tree: has no label x, y, and data has such images; add it"
+    )
 
 
 def test_nodes_are_found_by_name() -> None:
     assert find_node(THESIS, "tumor", "--compose") == THESIS.children[1]
-    with pytest.raises(UsageError, match=r"--compose tumour: is no node .*did you mean 'tumor'"):
-        find_node(THESIS, "tumour", "--compose")
-    with pytest.raises(UsageError, match="benign: is a label"):
-        find_node(THESIS, "benign", "--compose")
+    assert said_by(lambda: find_node(THESIS, "tumour", "--compose")) == (
+        "--compose tumour: is no node of the tree (did you mean 'tumor'?); the nodes are root, tumor"
+    )
+    assert said_by(lambda: find_node(THESIS, "benign", "--compose")) == (
+        "--compose benign: is a label; the nodes are root, tumor"
+    )
+
+
+@pytest.mark.parametrize("name", [" a", "a  b", "a, b", 'say "c"', "back\\slash", "(", "#", ":"])
+def test_names_that_are_no_plain_words_are_printed_in_quotes(name: str) -> None:
+    tree = Tree(ROOT, (Tree("x"), Tree(name)))
+    assert str(tree).startswith('x, "')
+    assert parse_tree(str(tree)) == tree
+    assert str(Tree(ROOT, (Tree("in situ"), Tree("b")))) == "in situ, b"
 
 
 @pytest.mark.parametrize(
@@ -184,5 +261,7 @@ def test_every_built_in_tree_has_the_classes_of_its_task(name: str, task: object
 
 
 def test_without_a_built_in_tree_one_has_to_be_said() -> None:
-    with pytest.raises(UsageError, match="--tree is missing"):
-        find_tree(None)
+    assert said_by(lambda: find_tree(None)) == (
+        "--tree is missing, and there is no built-in tree for these classes; "
+        "say one such as 'normal, tumor(benign, cancer)'"
+    )

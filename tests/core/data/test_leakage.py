@@ -12,13 +12,17 @@ from PIL import Image
 
 from bccli.core.data.leakage import (
     NEAR_DUPLICATE_BITS,
+    OTHER_SIDE,
     ImageFacts,
     Leak,
+    Leaks,
     audit_folds,
     audit_splits,
     find_leak,
+    leak_sentences,
 )
 from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
+from bccli.core.reading.json_types import misfit
 
 REAL = Path(os.environ.get("BCCLI_REAL_DATA") or Path(__file__).parents[4] / "shared/data")
 INSIDE, OUTSIDE = [0, 1, 2, 3], [4, 5, 6, 7]
@@ -155,6 +159,70 @@ def test_folds_count_each_image_and_patient_once():
     folds = np.array([0, 0, 1, 1, 2, 2, 2, -1])
     leak = audit_folds(planted(patients={2: 0, 4: 0, 7: 1}, pixels={0: 104, 3: 104}), folds)
     assert leak.to_json() == {"patients": 1, "identical": 3, "near_duplicates": 0, "children": 0}
+
+
+ONE = {"patients": 1, "identical": 1, "near_duplicates": 1, "children": 1}
+NONE = {"patients": 0, "identical": 0, "near_duplicates": None, "children": 0}
+
+
+@pytest.mark.parametrize(
+    ("leaks", "sentences"),
+    [
+        ({"test": NONE, "val": NONE, "folds": NONE, "data": NONE}, []),
+        (
+            {"test": ONE},
+            [
+                "test shares 1 patient, 1 image with identical pixels, 1 near-duplicate, "
+                "1 augmented relative with train or val"
+            ],
+        ),
+        (
+            {"val": dict.fromkeys(ONE, 2)},
+            [
+                "val shares 2 patients, 2 images with identical pixels, 2 near-duplicates, "
+                "2 augmented relatives with train"
+            ],
+        ),
+        (
+            {"folds": {**NONE, "children": 3}, "data": {**NONE, "patients": 1}},
+            [
+                "folds share 3 augmented relatives with another fold",
+                "data shares 1 patient with what the run was trained on",
+            ],
+        ),
+    ],
+)
+def test_an_audit_is_a_sentence_for_each_split_with_a_leak(leaks, sentences):
+    assert leak_sentences(leaks) == sentences
+
+
+def test_hashes_differ_in_bits_and_look_alike_up_to_four():
+    facts = planted(perceptual={0: 0b1011, 1: 0b0110})
+    assert facts.distance(0, 1) == 3
+    assert facts.distance(1, 1) == 0
+    assert replace(facts, perceptual=None).distance(0, 1) == 0
+    assert NEAR_DUPLICATE_BITS == 4
+
+
+def test_all_pairs_are_there_beside_the_examples():
+    hashes = eight_images().perceptual
+    leak = leak_of(planted(pixels={0: 104, 1: 104}, perceptual={2: flipped(hashes[6], 1), 3: hashes[6]}))
+    assert leak.equal == ((0, 4), (1, 4))
+    assert leak.pairs == ((2, 6), (3, 6))
+    assert leak.examples == (*leak.equal, *leak.pairs)
+    assert leak_of(replace(eight_images(), perceptual=None)).pairs == ()
+    assert "equal" not in repr(leak)
+    assert "pairs" not in repr(leak)
+
+
+def test_an_audit_in_json_is_of_known_splits_and_kinds():
+    counts = leak_of(eight_images()).to_json()
+    for split in OTHER_SIDE:
+        assert not misfit({split: counts}, Leaks, "audit")
+        assert not misfit({split: {**counts, "near_duplicates": None}}, Leaks, "audit")
+    assert misfit({"train": counts}, Leaks, "audit")
+    assert misfit({"test": {**counts, "relatives": 1}}, Leaks, "audit")
+    assert misfit({"test": {**counts, "patients": -1}}, Leaks, "audit")
 
 
 def random_traits(rng, n):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bccli.core.data.sampling import draw_sample, hold_out_groups, hold_out_images
+from bccli.core.data.split_table import SplitTable, Subtypes
 from bccli.core.data.splits import TEST, TRAIN, VAL, assign_folds, assign_splits, split_images
 from bccli.core.errors import DataError, UsageError
 
@@ -398,6 +399,164 @@ def test_two_thousand_patients():
         assert abs((splits == split).mean() - ratio) < 0.001
         for label in range(4):
             assert abs((labels[splits == split] == label).mean() - (labels == label).mean()) < 0.01
+
+
+LATE = (
+    "val is drawn from images of the training patients, as there are too few patients ({}) to keep them "
+    "apart: figures on val flatter."
+)
+EVERY_CLASS = (
+    "nothing is left for {0} once train has an image of every class; add patients, or give {0} a ratio of 0"
+)
+NO_RATIOS = "--ratios {}: give three shares for train/val/test, such as 70/20/10"
+SIX, ONE_EACH = np.repeat(np.arange(6), 10), np.arange(9)
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "complaint"),
+    [
+        (
+            lambda: assign_splits(np.zeros(20, int), np.arange(20) % 2, seed=0),
+            DataError,
+            "all images are of one patient, who cannot be in both train and test; "
+            "add patients, or do without test (--ratios 80/20/0)",
+        ),
+        (
+            lambda: assign_splits(np.arange(4), np.zeros(4, int), seed=0, test_groups={0, 1, 2, 3}),
+            DataError,
+            "all patients are test patients: nobody is left to train on; name fewer of them",
+        ),
+        (
+            lambda: assign_splits(np.arange(4), np.zeros(4, int), seed=0, test_groups={9, 7, 2}),
+            DataError,
+            "test patient 7 has no images; correct or drop it",
+        ),
+        (
+            lambda: assign_splits(np.arange(4), np.zeros(4, int), (0, 0, 1), seed=0, test_groups={2}),
+            UsageError,
+            "--ratios leaves neither train nor val beside the test patients; use 80/20/0",
+        ),
+        (
+            lambda: assign_folds(np.arange(10), np.zeros(10, int), 2, seed=0),
+            DataError,
+            "2 folds leave nothing to train on beside test and val; use --folds 3 or more",
+        ),
+        (
+            lambda: assign_folds(np.arange(4), np.zeros(4, int), 5, seed=0),
+            DataError,
+            "4 patients cannot fill 5 folds; use fewer folds or add patients",
+        ),
+        (
+            lambda: assign_splits(np.zeros(0, int), np.zeros(0, int), seed=0),
+            DataError,
+            "there are no images to split; check the source folder and --sample",
+        ),
+        (
+            lambda: assign_splits(np.arange(3), np.zeros(2, int), seed=0),
+            ValueError,
+            "3 groups for 2 labels",
+        ),
+        (
+            lambda: assign_splits(ONE_EACH, ONE_EACH % 2, (0, 0, 0), seed=0),
+            UsageError,
+            NO_RATIOS.format("0/0/0"),
+        ),
+        (
+            lambda: assign_splits(ONE_EACH, ONE_EACH % 2, (1, 0.25), seed=0),
+            UsageError,
+            NO_RATIOS.format("1/0.25"),
+        ),
+        (
+            lambda: assign_splits(np.repeat([0, 1], 10), np.repeat([0, 1], 10), seed=0),
+            DataError,
+            EVERY_CLASS.format("test"),
+        ),
+        (
+            lambda: assign_splits(np.arange(3), np.arange(3), seed=0, test_groups={2}),
+            DataError,
+            EVERY_CLASS.format("val"),
+        ),
+        (
+            lambda: split_images(np.array([0, 0, 1]), seed=0),
+            DataError,
+            EVERY_CLASS.format("val"),
+        ),
+    ],
+)
+def test_what_cannot_be_split_says_why(act, error, complaint):
+    with pytest.raises(error) as caught:
+        act()
+    assert str(caught.value) == complaint
+
+
+@pytest.mark.parametrize(
+    ("act", "notes"),
+    [
+        (
+            lambda: assign_folds(np.arange(12), np.repeat([0, 1, 2], [9, 2, 1]), 4, seed=0, names="abc"),
+            [
+                "Only 2 patients have class b: some of the 4 folds lack it.",
+                "Only 1 patient has class c: some of the 4 folds lack it.",
+            ],
+        ),
+        (
+            lambda: assign_folds(np.arange(12), np.repeat([0, 1], [8, 4]), 4, seed=0),
+            [],
+        ),
+        (
+            lambda: assign_splits(np.repeat([4, 9], 50), np.tile([0, 1], 50), seed=0),
+            [LATE.format("2 in all")],
+        ),
+        (
+            lambda: assign_splits(SIX, (SIX == 3).astype(int), seed=0, names=("benign", "malignant")),
+            [
+                LATE.format("1 of class malignant"),
+                "test has no image of class malignant, which 1 patient has.",
+            ],
+        ),
+        (
+            lambda: assign_splits(SIX, (SIX == 5).astype(int), seed=0, test_groups={5}),
+            [
+                "train has no image of class 1, which 1 patient has.",
+                "val has no image of class 1, which 1 patient has.",
+                "test has no image of class 0, which 5 patients have.",
+            ],
+        ),
+        (
+            lambda: assign_splits(np.arange(65), np.append(np.arange(5), np.full(60, 5)), seed=0),
+            [
+                f"{split} has no image of class {label}, which 1 patient has."
+                for split in ("val", "test")
+                for label in range(5)
+            ],
+        ),
+        (
+            lambda: assign_splits(np.arange(66), np.append(np.arange(6), np.full(60, 6)), seed=0),
+            [f"{split} has no image of 6 classes (0, 1, 2, 3, 4, …)." for split in ("val", "test")],
+        ),
+    ],
+)
+def test_what_splits_and_folds_lack_is_said(act, notes):
+    assert list(act().notes) == notes
+
+
+@pytest.mark.parametrize(
+    ("numbers", "names", "columns"),
+    [
+        ([0, 0, 1, 1], (), [-1, -1, -1, -1]),  # the classes by other names
+        ([0, 0, 2, 2], (), [-1, -1, -1, -1]),
+        ([0, -1, 1, 1], ("a",), [0, -1, -1, -1]),
+        ([2, 2, 2, 2], ("c",), [0, 0, 0, 0]),  # both classes
+        ([2, 2, 0, 2], ("a", "c"), [1, 1, 0, 1]),
+        ([-1, -1, -1, -1], (), [-1, -1, -1, -1]),
+    ],
+)
+def test_subtypes_count_that_are_no_class_by_another_name(numbers, names, columns):
+    labels = np.array([0, 0, 1, 1])
+    table = SplitTable.of(np.arange(4), labels, "xy", Subtypes(np.array(numbers), tuple("abc")))
+    assert table.kind_names == names
+    assert table.kind_columns.tolist() == columns
+    assert table.kinds.sum(axis=0).tolist() == [columns.count(number) for number in range(len(names))]
 
 
 # Drawing and holding out

@@ -163,9 +163,10 @@ def test_all_patients_are_drawn_together_so_that_the_mix_of_classes_varies():
 
 def test_weightings_are_the_same_however_many_come_at_once(monkeypatch):
     whole = np.concatenate(list(bootstrap.draws(np.random.default_rng(3), 7, rounds=40)))
-    monkeypatch.setattr(bootstrap, "CELLS", 20)
-    parts = np.concatenate(list(bootstrap.draws(np.random.default_rng(3), 7, rounds=40)))
-    assert (whole == parts).all()
+    for cells in (20, 1):
+        monkeypatch.setattr(bootstrap, "CELLS", cells)
+        parts = np.concatenate(list(bootstrap.draws(np.random.default_rng(3), 7, rounds=40)))
+        assert (whole == parts).all()
     assert (whole.sum(axis=1) == 7).all()
 
 
@@ -222,9 +223,59 @@ def test_what_rests_on_fewer_than_five_patients_has_no_interval(count):
 def test_there_are_as_many_rounds_as_the_digits_need():
     few = measure(*study(7, patients=30)[:2], BINARY, patients=study(7, patients=30)[2], rounds=None)
     many = measure(*study(7, patients=3000)[:2], BINARY, patients=study(7, patients=3000)[2], rounds=None)
-    assert few.rounds == bootstrap.MOST_ROUNDS
+    assert few.rounds == 20_000
     assert many.rounds < few.rounds / 2
     assert few.ci_error["accuracy"] < 0.005  # half of the second decimal, which is the last one that is shown
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        *((name, True) for name in ("accuracy", "balanced_accuracy", "f1", "roc_auc", "tpr", "tnr")),
+        ("patient_accuracy", True),
+        *((name, False) for name in ("fpr", "mcc", "kappa", "pr_auc", "brier", "log_loss")),
+    ],
+)
+def test_the_headlines_say_how_many_rounds_are_needed(monkeypatch, name, counts):
+    labels, probabilities, patients = study(9, patients=30)
+    material = material_of(labels, probabilities, BINARY, patients=patients)
+    monkeypatch.setattr(
+        bootstrap, "measures", lambda *args, **options: {name: weighted.measures(*args, **options)[name]}
+    )
+    (found,) = bootstrap.spreads([material])
+    assert (len(found[name].values) > 1000) == counts
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_what_rounds_cost_limits_them(monkeypatch, classes):
+    labels, probabilities, patients = of_classes(*[10] * classes)
+    material = material_of(labels, probabilities, "abc"[:classes], patients=patients)
+    monkeypatch.setattr(bootstrap, "MOST_CELLS", 1500 * len(labels) * (classes - 1))
+    (found,) = bootstrap.spreads([material])
+    assert len(found["accuracy"].values) == 1500
+    both = bootstrap.spreads([material, material])
+    assert [len(one["accuracy"].values) for one in both] == [1000, 1000]
+
+
+def test_a_thousand_rounds_do_where_no_measure_needs_more():
+    labels = np.repeat(np.arange(20) % 2, 3)
+    patients = [f"p{k}" for k in np.repeat(np.arange(20), 3)]
+    figures = measure(labels, np.eye(2)[labels], BINARY, patients=patients, rounds=None)
+    assert figures.rounds == 1000
+
+
+@pytest.mark.parametrize(("clusters", "omitted"), [(7, 7), (400, 400), (1000, 400)])
+def test_each_patient_is_left_out_in_turn_or_400_spread_over_them(clusters, omitted):
+    labels, probabilities = np.arange(clusters) % 2, np.eye(2)[np.arange(clusters) % 2]
+    predicted = np.zeros(clusters, int)  # only images of the second class are wrong
+    material = material_of(labels, probabilities, BINARY, predicted=predicted)
+    (found,) = bootstrap.spreads([material], rounds=1)
+    right = (clusters + 1) // 2
+    values = found["accuracy"].without
+    assert len(values) == omitted
+    assert set(np.round(values * (clusters - 1)).astype(int)) == {right - 1, right}
+    if omitted == clusters:
+        assert values[::2] == pytest.approx((right - 1) / (clusters - 1))
 
 
 def test_the_error_of_limits_is_what_other_rounds_make_of_them():
@@ -257,7 +308,14 @@ def test_no_mistake_among_some_patients_is_not_certainty():
     assert figures.ci["tpr"] == pytest.approx([exact.low, 1.0])
     assert figures.ci["fpr"] == pytest.approx([0.0, 1 - exact.low])
     assert figures.ci["roc_auc"] is None
-    assert "every round" in figures.reasons["ci.roc_auc"]
+    assert figures.reasons["ci.roc_auc"] == "is the same in every round"
+    for name in BINARY:
+        for measured in ("sensitivity", "specificity"):
+            assert figures.ci[f"{measured}.{name}"] == figures.ci["tpr"]
+            assert f"ci.{measured}.{name}" not in figures.reasons
+        assert figures.ci[f"precision.{name}"] is None
+    assert figures.ci["tnr"] == figures.ci["tpr"]
+    assert figures.ci["patient_accuracy"] == figures.ci["accuracy"]
 
 
 @given(st.integers(1, 1000))

@@ -1,6 +1,7 @@
 """Measures: the paper's golden figures, agreement with scikit-learn and Keras, and what is undefined."""
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bccli.core.errors import DataError, UsageError
-from bccli.core.metrics.figures import Figures, measure
+from bccli.core.metrics.figures import Figures, figures_from_json, measure
 from bccli.core.metrics.losses import EPSILON, LOSSES, Loss, mean_loss
 from bccli.core.metrics.overfitting import beta, overfits, with_overfitting
 from bccli.core.metrics.roc import roc_auc, roc_curve
@@ -213,6 +214,13 @@ def test_more_than_two_classes_have_no_positive_one():
     assert figures.f1 == figures.roc_auc == 1
 
 
+def test_more_than_two_classes_without_probabilities_have_no_areas():
+    figures = measure([0, 1, 2], None, GRADES, predicted=[0, 1, 1])
+    assert figures.accuracy == pytest.approx(2 / 3)
+    assert figures.f1 == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert figures.roc_auc is figures.pr_auc is None
+
+
 def test_equally_probable_classes_give_the_first():
     figures = measure([0, 1, 2], np.full((3, 3), 1 / 3), GRADES)
     assert figures.confusion_matrix == [[1, 0, 0], [1, 0, 0], [1, 0, 0]]
@@ -329,25 +337,168 @@ def test_json_has_no_numpy_and_no_nan():
 @pytest.mark.parametrize(
     ("labels", "probabilities", "options", "complaint"),
     [
-        ([0, 2], np.eye(2), {}, "labels: 2 at position 1"),
-        ([-1, 0], np.eye(2), {}, "labels: -1 at position 0"),
-        ([0.0, 1.0], np.eye(2), {}, "labels: float64"),
-        ([0, 1], np.eye(3), {}, r"probabilities: shape \(3, 3\)"),
-        ([0, 1], [[0.5, 0.5], [np.nan, 1]], {}, "position 1 is not finite"),
-        ([0, 1], None, {}, "neither classes nor probabilities"),
-        ([0, 1], None, {"predicted": [0]}, "1 for 2 labels"),
-        ([0, 1], np.eye(2), {"patients": ["a"]}, "patients: 1 for 2"),
+        ([0, 2], np.eye(2), {}, "labels: 2 at position 1 is no class; use 0 to 1, one per class"),
+        ([-1, 0], np.eye(2), {}, "labels: -1 at position 0 is no class; use 0 to 1, one per class"),
+        ([0.0, 1.0], np.eye(2), {}, "labels: float64 of shape (2,); give one class number per image"),
+        ([[0], [1]], np.eye(2), {}, "labels: int64 of shape (2, 1); give one class number per image"),
+        (
+            [0, 1],
+            np.eye(3),
+            {},
+            "probabilities: shape (3, 3); give one row for each of 2 images "
+            "and one column for each of 2 classes",
+        ),
+        (
+            [0, 1],
+            [[0.5, 0.5], [np.nan, 1]],
+            {},
+            "probabilities: the row at position 1 is not finite; predict that image again",
+        ),
+        ([0, 1], None, {}, "predictions: neither classes nor probabilities; give one of them"),
+        ([0, 1], None, {"predicted": [0]}, "predictions: 1 for 2 labels; give one per image"),
+        (
+            [0, 1],
+            np.eye(2),
+            {"predicted": [0, 2]},
+            "predicted: 2 at position 1 is no class; use 0 to 1, one per class",
+        ),
+        (
+            [0, 1],
+            np.eye(2),
+            {"patients": ["a"]},
+            "patients: 1 for 2 images; give one per image, empty where unknown",
+        ),
     ],
 )
 def test_inputs_that_do_not_fit_together_are_data_errors(labels, probabilities, options, complaint):
-    with pytest.raises(DataError, match=complaint):
+    with pytest.raises(DataError, match=f"^{re.escape(complaint)}$"):
         measure(labels, probabilities, BINARY, **options)
 
 
-@pytest.mark.parametrize("options", [{"positive": "cancer"}, {"loss": Loss("hinge")}])
-def test_unknown_names_are_usage_errors_that_list_the_known_ones(options):
-    with pytest.raises(UsageError, match=r"choose one of (benign, malignant|categorical_crossentropy, )"):
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (
+            {"positive": "cancer"},
+            "positive class 'cancer' is unknown; choose one of benign, malignant",
+        ),
+        (
+            {"loss": Loss("hinge")},
+            "loss 'hinge' is unknown; "
+            "choose one of categorical_crossentropy, binary_crossentropy, mse, focal",
+        ),
+    ],
+)
+def test_unknown_names_are_usage_errors_that_list_the_known_ones(options, complaint):
+    with pytest.raises(UsageError, match=f"^{re.escape(complaint)}$"):
         measure([0, 1], np.eye(2), BINARY, **options)
+
+
+REASONS = {
+    "no image": (([0, 0, 1], [[0.8, 0.2, 0], [0.6, 0.4, 0], [0.1, 0.9, 0]], GRADES), {}),
+    "no score": (([0, 1], None, BINARY), {"predicted": [0, 1]}),
+    "one answer": (([0, 1], [[0.8, 0.2], [0.6, 0.4]], BINARY), {"patients": ["p", "q"]}),
+    "no image at all": (([], None, BINARY), {"predicted": []}),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        (
+            "no image",
+            {
+                "roc_auc": "there is no image of III",
+                "patient_accuracy": "no patient is known",
+                "pr_auc": "there is no image of III",
+            },
+        ),
+        (
+            "no score",
+            {
+                "roc_auc": "there are no probabilities",
+                "loss": "there are no probabilities",
+                "patient_accuracy": "no patient is known",
+                "pr_auc": "there are no probabilities",
+                "log_loss": "there are no probabilities",
+            },
+        ),
+        ("one answer", {"mcc": "all images are predicted to be of one class"}),
+        (
+            "no image at all",
+            {
+                **dict.fromkeys(
+                    (
+                        *("accuracy", "balanced_accuracy", "f1", "auc_paper", "tpr", "fpr", "tnr"),
+                        *("majority_accuracy", "mcc", "kappa"),
+                    ),
+                    "there is no image of benign, malignant",
+                ),
+                **dict.fromkeys(("roc_auc", "loss", "pr_auc", "log_loss"), "there are no probabilities"),
+                "patient_accuracy": "no patient is known",
+            },
+        ),
+    ],
+)
+def test_what_is_not_defined_says_why(case, expected):
+    arguments, options = REASONS[case]
+    assert measure(*arguments, **options).reasons == expected
+
+
+def test_labels_are_smoothed_as_keras_smooths_them():
+    """A tenth of the truth goes to all of four classes: 0.925 is left, and 0.025 is everybody's."""
+    probabilities = np.array([[0.4, 0.3, 0.2, 0.1]])
+    truth = np.array([0.925, 0.025, 0.025, 0.025])
+    expected = {
+        "categorical_crossentropy": -(truth * np.log(probabilities[0])).sum(),
+        "binary_crossentropy": -(
+            truth * np.log(probabilities[0]) + (1 - truth) * np.log(1 - probabilities[0])
+        ).mean(),
+        "mse": ((truth - probabilities[0]) ** 2).mean(),
+        "focal": -0.25 * (truth * (1 - probabilities[0]) ** 2 * np.log(probabilities[0])).sum(),
+    }
+    assert set(expected) == set(LOSSES)
+    for name, value in expected.items():
+        found = mean_loss(np.array([0]), probabilities, name, label_smoothing=0.1)
+        assert found == pytest.approx(value, rel=1e-12), name
+        assert measure([0], probabilities, "abcd", loss=Loss(name, 0.1)).loss == pytest.approx(value)
+
+
+def test_the_loss_of_no_images_is_none():
+    assert mean_loss(np.zeros(0, int), np.zeros((0, 2)), "mse") is None
+
+
+def test_json_of_figures_that_is_none_names_the_place():
+    row = golden().to_json()
+    assert figures_from_json({"runs": [row]}, "x") == [golden()]
+    for value, place in (
+        ({"runs": [row, {**row, "accuracy": "high"}]}, "runs[1].accuracy"),
+        ({"runs": [{**row, "other": 1}]}, "runs[0].other"),
+        ({"runs": 1}, "figures.runs"),
+    ):
+        with pytest.raises(DataError) as caught:
+            figures_from_json(value, "x/metrics.json")
+        assert str(caught.value) == (
+            f"x/metrics.json: {place!r} is not what bccli writes there; copy the whole folder again"
+        )
+
+
+@pytest.mark.parametrize(
+    ("patients", "unit"),
+    [
+        (None, "images, as patients are unknown"),
+        (["", ""], "images, as patients are unknown"),
+        (["p", "q"], "patients"),
+        (["p", ""], "patients, and each image of an unknown one"),
+    ],
+)
+def test_what_is_drawn_again_is_said(patients, unit):
+    assert measure([0, 1], np.eye(2), BINARY, patients=patients).resampled == unit
+    shown = unit.partition(",")[0].removesuffix("s")
+    figures = measure([0, 1], np.eye(2), BINARY, patients=patients, rounds=10)
+    assert figures.reasons["ci"] == f"only 2 {shown}s; intervals need 5"
+    groups = measure([0, 1], np.eye(2), BINARY, patients=patients, rounds=10, resampled="groups of patients")
+    assert groups.reasons["ci"] == "only 2 groups; intervals need 5"
 
 
 def test_importing_metrics_loads_neither_scikit_learn_nor_matplotlib():

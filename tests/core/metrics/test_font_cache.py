@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bccli.core.metrics.font_cache import ensure_cache
+
 # Draws a picture, and says where matplotlib keeps its fonts and whether it has found them there.
 DRAW = """
 import io
@@ -51,6 +53,36 @@ def test_a_folder_that_others_may_write_is_not_trusted(tmp_path: Path, shared: P
     shared.chmod(0o777)
     found = draw("/dev/null", tmp_path)
     assert found != shared
+    assert found.name.startswith("matplotlib-")
+
+
+def test_who_imported_matplotlib_already_keeps_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    import matplotlib
+
+    assert matplotlib
+    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
+    monkeypatch.setenv("HOME", "/dev/null")
+    ensure_cache()
+    assert "MPLCONFIGDIR" not in os.environ
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o720, 0o702])
+def test_a_folder_of_somebody_else_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    monkeypatch.setenv("HOME", "/dev/null")
+    for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "matplotlib", raising=False)
+    owner = os.getuid() + (mode == 0o700)
+    monkeypatch.setattr("os.getuid", lambda: owner)
+    shared = tmp_path / f"bccli-matplotlib-{owner}"
+    shared.mkdir()
+    shared.chmod(mode)
+    ensure_cache()
+    found = Path(os.environ["MPLCONFIGDIR"])
+    assert found.parent == tmp_path
     assert found.name.startswith("matplotlib-")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bccli.core.metrics import significance as comparing
 from bccli.core.metrics.cases import material_of
-from bccli.core.metrics.comparison import Side, compare
+from bccli.core.metrics.comparison import Side, compare, images_apart
 from bccli.core.metrics.figures import measure
 from bccli.core.metrics.significance import EXACT, delong, mcnemar, swapped
 from bccli.core.runs.predictions import Predictions
@@ -138,6 +138,47 @@ def test_many_disagreements_take_the_chi_square():
     assert found["p"] == pytest.approx(exact, rel=0.2)
 
 
+@pytest.mark.parametrize(("first", "second"), [(480, 520), (520, 480), (500, 500), (1000, 0)])
+def test_a_thousand_disagreements_are_still_exact_and_one_more_is_not(first, second):
+    def p_of(first, second):
+        right = np.arange(first + second) < first
+        return mcnemar(right, ~right)["p"]
+
+    assert p_of(first, second) == pytest.approx(scipy.stats.binomtest(first, first + second).pvalue)
+    square = (abs(first + 1 - second) - 1) ** 2 / 1001
+    assert p_of(first + 1, second) == pytest.approx(scipy.stats.chi2.sf(square, 1), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("patients", "cells", "ways"),
+    [
+        (12, 100_000_000, 2**12),
+        (13, 100_000_000, 2**13),
+        (14, 100_000_000, 10_001),
+        (40, 100_000_000, 10_001),
+        (40, 40 * 2000, 2001),
+        (40, 1, 1001),
+    ],
+)
+def test_p_values_are_shares_of_the_ways_to_swap(monkeypatch, patients, cells, ways):
+    """Beyond 13 patients there are ways at random, and the two as they are; at least a thousand."""
+    sides = [predictions(seed, apart=apart, patients=patients, images=1) for seed, apart in ((1, 2), (2, 1))]
+    monkeypatch.setattr(comparing, "MOST_CELLS", cells)
+    found = swapped(*(material_of(side.labels, side.probabilities, side.classes) for side in sides))
+    assert found["log_loss"] * ways == pytest.approx(round(found["log_loss"] * ways), abs=1e-6)
+    assert 0 < found["log_loss"] < 1
+
+
+def test_the_number_of_swaps_at_a_time_changes_nothing(monkeypatch):
+    sides = [predictions(seed, apart=apart, patients=20, images=1) for seed, apart in ((1, 2), (2, 1))]
+    materials = [material_of(side.labels, side.probabilities, side.classes) for side in sides]
+    monkeypatch.setattr(comparing, "MOST_CELLS", 1)
+    whole = swapped(*materials)
+    for cells in (1, 16 * 20 * 7):
+        monkeypatch.setattr(comparing, "CELLS", cells)
+        assert swapped(*materials) == whole
+
+
 def predictions(seed: int, *, apart: float, patients: int = 60, images: int = 4) -> Predictions:
     """Predictions of the same images for every `apart`, more often right where it is larger."""
     rng = np.random.default_rng(seed)
@@ -205,16 +246,47 @@ def test_only_common_images_are_compared():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"paths": tuple(f"x{k}" for k in range(240))}, "no image in common"),
-        ({"classes": ("a", "c")}, "classes differ"),
+        ({"paths": tuple(f"x{k}" for k in range(240))}, "they have no image in common"),
+        ({"classes": ("a", "c")}, "their classes differ (a, b; a, c)"),
         ({"labels": np.ones(240, int)}, "0.png is a in one and b in the other"),
+        (
+            {"paths": ("1.png", *(f"{k}.png" for k in range(1, 240)))},
+            "an image is there several times; --level image averages what is said of it",
+        ),
     ],
 )
 def test_what_cannot_be_compared_says_why(change, reason):
     good = predictions(1, apart=2)
     found = compare(Side("x", good), Side("y", replace(good, **change)), positive=None, rounds=20)
-    assert found["n"] == 0
-    assert reason in found["reason"]
+    assert found == {"first": "x", "second": "y", "n": 0, "reason": reason}
+
+
+@pytest.mark.parametrize("images", [240, 100])
+def test_images_that_are_there_several_times_on_either_side_are_not_compared(images):
+    good = predictions(1, apart=2)
+    twice = replace(good, paths=("1.png", *good.paths[1:]))
+    fewer = good.where(np.arange(240) < images)
+    for sides in ((twice, fewer), (fewer, twice)):
+        found = compare(Side("x", sides[0]), Side("y", sides[1]), positive=None, rounds=20)
+        assert found["reason"] == "an image is there several times; --level image averages what is said of it"
+
+
+def test_what_one_side_has_no_probabilities_for_is_not_compared():
+    a, b = predictions(1, apart=2), replace(predictions(2, apart=1), probabilities=None)
+    for sides in ((a, b), (b, a)):
+        found = compare(Side("x", sides[0]), Side("y", sides[1]), positive=None, rounds=20)
+        assert list(found["differences"]) == [
+            *("accuracy", "balanced_accuracy", "f1", "tpr", "tnr", "mcc", "kappa", "patient_accuracy")
+        ]
+        assert found["delong"] is None
+
+
+def test_images_apart_are_those_that_no_name_joins():
+    a = predictions(1, apart=2, patients=3)
+    named = replace(a, sources=tuple(f"raw/{path}" for path in a.paths))
+    moved = replace(named, paths=tuple(f"x/{path}" for path in a.paths))
+    strange = replace(a, paths=tuple(f"y/{path}" for path in a.paths))
+    assert images_apart([a, named, moved, strange]) == [[2, 3], [3], [0, 3], [0, 1, 2]]
 
 
 def by_swapping(a: Predictions, b: Predictions, name: str) -> float:

@@ -40,6 +40,24 @@ def test_each_measure_rests_on_what_it_is_about():
     assert found["patient_accuracy"].equal == 20
 
 
+def test_what_compares_a_class_with_the_rest_rests_on_nothing_where_one_of_them_lacks():
+    labels, probabilities, patients = study(*[2] * 6, malignant=0)
+    found = supports(material_of(labels, probabilities, BINARY, patients=patients))
+    assert found["roc_auc"] == Support(0, 0.0, 5, hull=0.5)
+    assert found["balanced_accuracy"].equal == 0.0
+    assert found["mcc"].equal == 3.0
+
+
+def test_of_three_classes_two_patients_do_for_the_whole_and_five_for_a_class():
+    labels, probabilities = np.arange(12) % 3, np.full((12, 3), 1 / 3)
+    found = supports(material_of(labels, probabilities, "abc", patients=[f"p{k}" for k in range(12)]))
+    needed = {name: support.needed for name, support in found.items()}
+    assert {needed[name] for name in ("mcc", "kappa", "balanced_accuracy", "f1", "roc_auc", "accuracy")} == {
+        2
+    }
+    assert {needed[f"{name}.1"] for name in ("sensitivity", "precision", "f1", "roc_auc", "pr_auc")} == {5}
+
+
 @given(st.floats(2, 20), st.floats(2, 20))
 @settings(max_examples=30)
 def test_fewer_equal_clusters_make_limits_that_hold_those_of_more(one, other):

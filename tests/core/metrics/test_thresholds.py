@@ -1,5 +1,7 @@
 """Thresholds meet their aims on val, and a temperature is the best one."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -59,17 +61,73 @@ def test_rules_are_read_as_they_are_written():
     assert choose_threshold(parse_rule("0.3"), np.zeros(0, bool), np.zeros(0), "") == 0.3
 
 
+@pytest.mark.parametrize("text", ["0", "1", "0.3", "1e-3", "5e-1", ".5"])
+def test_a_number_from_0_to_1_is_a_threshold(text):
+    assert parse_rule(text) == Rule("fixed", float(text))
+    for name in ("sensitivity", "specificity"):
+        assert parse_rule(f"{name}={text}") == Rule(name, float(text))
+        assert str(parse_rule(f"{name}={text}")) == f"{name}={float(text):g}"
+    assert str(parse_rule("youden")) == "youden"
+
+
+MEANT = " (did you mean 'youden'?)"
+NO_RULE = "{!r} is no rule{}; say youden, sensitivity=0.95 or a number"
+NO_PROBABILITY = "{!r} is not a probability from 0 to 1"
+NO_SHARE = "{0} needs a share, such as {0}=0.95"
+
+
 @pytest.mark.parametrize(
-    "text", ["", "1.5", "nan", "inf", "-0.1", "sensitivity", "sensitivity=2", "youdn", "youden=1"]
-)
-def test_what_is_no_rule_is_refused(text):
-    with pytest.raises(ValueError, match=r"say youden|share|from 0 to 1"):
+    ("text", "complaint"),
+    [
+        *(
+            (text, NO_PROBABILITY.format(text))
+            for text in ("", "1.5", "-0.1", "nan", "inf", "infinity", "1=2")
+        ),
+        ("sensitivity", NO_SHARE.format("sensitivity")),
+        ("sensitivity=2", NO_SHARE.format("sensitivity")),
+        ("specificity=high", NO_SHARE.format("specificity")),
+        ("youdn", NO_RULE.format("youdn", MEANT)),
+        ("youden=1", NO_RULE.format("youden=1", MEANT)),
+        ("youden=", NO_RULE.format("youden=", MEANT)),
+        ("x", NO_RULE.format("x", "")),
+        ("x9", NO_RULE.format("x9", "")),
+    ],
+)  # fmt: skip
+def test_what_is_no_rule_is_refused(text, complaint):
+    with pytest.raises(ValueError, match=f"^{re.escape(complaint)}$"):
         parse_rule(text)
 
 
 def test_val_of_one_class_chooses_nothing():
-    with pytest.raises(DataError, match="one class only"):
-        choose_threshold(Rule("youden"), np.ones(3, bool), np.arange(3.0), "run")
+    for rule in ("youden", "sensitivity=0.9"):
+        with pytest.raises(DataError) as caught:
+            choose_threshold(parse_rule(rule), np.ones(3, bool), np.arange(3.0), "run")
+        assert str(caught.value) == (
+            f"run: val has images of one class only, or none; --threshold {rule} is chosen on val, "
+            "so give a number instead"
+        )
+
+
+def test_where_nothing_should_be_positive_no_probability_is_high_enough():
+    """A specificity of 1 where the highest score is a negative's: the threshold is beyond 1, and finite."""
+    is_positive, scores = np.array([False, True]), np.array([1.0, 0.5])
+    found = choose_threshold(Rule("specificity", 1.0), is_positive, scores, "")
+    assert found == np.nextafter(1.0, 2.0)
+    assert decide(scores, found, 1).tolist() == [0, 0]
+    assert decide(scores, found, 0).tolist() == [1, 1]
+    assert choose_threshold(Rule("sensitivity", 0.0), is_positive, scores, "") == found
+
+
+def test_aims_are_met_though_shares_are_not_exact_in_binary():
+    """Three of ten are 0.3, and seven of ten left alone are 1 - 0.3, which is less than 0.7 in binary."""
+    scores = np.arange(10, 0, -1) / 10
+    is_positive = np.repeat([True, False], [10, 10])
+    both = np.concatenate([scores, scores])
+    for tenths in range(1, 10):
+        found = choose_threshold(Rule("sensitivity", tenths / 10), is_positive, both, "")
+        assert found == scores[tenths - 1]
+        found = choose_threshold(Rule("specificity", tenths / 10), is_positive, both, "")
+        assert found == scores[9 - tenths]
 
 
 @pytest.mark.parametrize("classes", [2, 4])

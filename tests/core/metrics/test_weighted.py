@@ -13,7 +13,7 @@ from bccli.core.metrics import weighted
 from bccli.core.metrics.cases import material_of
 from bccli.core.metrics.figures import measure
 from bccli.core.metrics.material import Cases, collect, rank
-from bccli.core.metrics.weighted import IN_CACHE, areas, measures
+from bccli.core.metrics.weighted import IN_CACHE, areas, chunks, measures
 
 
 @st.composite
@@ -64,6 +64,24 @@ def test_sums_per_class_say_what_the_confusion_matrix_does(images, quadratic):
         np.add.at(cells, (labels, predicted), weighting_[owners])
         for name, value in dense(cells, apart**2 if quadratic else apart != 0).items():
             assert found[name][place] == pytest.approx(value, nan_ok=True, rel=1e-12, abs=1e-12), name
+
+
+def test_rounds_come_in_chunks_of_so_many_numbers_or_one_by_one():
+    assert chunks(10, 5, 20) == [slice(0, 4), slice(4, 8), slice(8, 10)]
+    assert chunks(3, 50, 20) == [slice(0, 1), slice(1, 2), slice(2, 3)]
+    assert chunks(3, 0, 2) == [slice(0, 2), slice(2, 3)]
+    assert chunks(7, 1000) == [slice(0, 7)]
+    assert chunks(0, 5) == []
+
+
+def test_classes_are_no_grades_unless_it_is_said():
+    cases = Cases(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 0]), None, np.arange(4))
+    options = {"classes": 3, "positive": None, "per_image": {}}
+    found = [
+        measures(collect(cases, **options, **more), np.ones((1, 4)))["kappa"][0]
+        for more in ({}, {"quadratic": False}, {"quadratic": True})
+    ]
+    assert found[0] == found[1] != found[2]
 
 
 @st.composite
