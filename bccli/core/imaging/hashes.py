@@ -69,6 +69,12 @@ def is_blank(image: np.ndarray) -> bool:
     return bool(np.average((levels - mean) ** 2, weights=counts) < BLANK_DEVIATION**2)
 
 
+def hash_and_blankness(image: np.ndarray) -> tuple[int, bool]:
+    """`perceptual_hash` and `is_blank` of an image, whose grey is made once for both."""
+    grey = np.asarray(grey_image(image))
+    return perceptual_hash(grey), is_blank(grey)
+
+
 def grey_image(image: np.ndarray) -> Image.Image:
     """The image as 8-bit greyscale."""
     if image.ndim == 3 and image.shape[2] == 1:

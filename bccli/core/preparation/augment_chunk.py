@@ -14,7 +14,7 @@ from bccli.core.augmentation import Policy, augmented_copy_with_mask
 from bccli.core.data.manifest import MANIFEST, Sample
 from bccli.core.errors import DataError, ImageError
 from bccli.core.imaging.formats.decoding import decode
-from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
+from bccli.core.imaging.hashes import hash_and_blankness, pixel_hash
 from bccli.core.imaging.opencv import load_cv2
 from bccli.core.preparation.chunks import box_of, is_done, journal_path, new_entries, write_journal, write_png
 
@@ -118,7 +118,7 @@ def _write_copies(chunk: Chunk, augmented: AugmentedOriginal) -> list[list[Any]]
             write_png(chunk.out, sample.mask, mask)
         size = write_png(chunk.out, sample.path, pixels)
         sample = replace(sample, sha256=pixel_hash(pixels))
-        rows.append([sample.cells(MANIFEST), size, perceptual_hash(pixels), is_blank(pixels)])
+        rows.append([sample.cells(MANIFEST), size, *hash_and_blankness(pixels)])
     return rows
 
 

@@ -18,7 +18,7 @@ from bccli.core.data.leakage import (
     audit_splits,
     find_leak,
 )
-from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
+from bccli.core.imaging.hashes import hash_and_blankness, is_blank, perceptual_hash, pixel_hash
 
 REAL = Path(os.environ.get("BCCLI_REAL_DATA") or Path(__file__).parents[4] / "shared/data")
 INSIDE, OUTSIDE = [0, 1, 2, 3], [4, 5, 6, 7]
@@ -263,6 +263,11 @@ def test_grey_and_colour_images_have_the_same_perceptual_hash():
     grey = texture(0)[:, :, 0]
     assert perceptual_hash(grey) == perceptual_hash(grey[:, :, None])
     assert perceptual_hash(grey) == perceptual_hash(np.stack([grey] * 3, axis=2))
+
+
+@pytest.mark.parametrize("image", [texture(0), texture(0)[..., 0], texture(0)[..., :1], texture(0)[:1] // 99])
+def test_hash_and_blankness_are_those_of_the_colours(image):
+    assert hash_and_blankness(image) == (perceptual_hash(image), is_blank(image))
 
 
 def test_empty_slides_are_blank_and_a_small_bright_breast_is_not():
