@@ -60,6 +60,18 @@ def decode_png(data: bytes) -> np.ndarray | None:
     return None
 
 
+def is_bare(data: bytes, pixels: np.ndarray) -> bool:
+    """Whether a PNG that was decoded to these pixels, uint8, is as bccli writes them: with nothing else."""
+    chunks = list(_chunks(data))
+    colour = {2: 0, 3: 2}[pixels.ndim]
+    return (
+        {chunk.kind for chunk in chunks} == {b"IHDR", b"IDAT", b"IEND"}
+        and _is_plain(data, chunks)
+        and tuple(data[chunks[0].start + 8 :][:2]) == (8, colour)
+        and _end(chunks[-1]) + 4 == len(data)
+    )
+
+
 def _unpacked(data: bytes, chunks: list[_Chunk]) -> bytes:
     """A plain file with the same rows in blocks that are only stored, so that libpng need not inflate them.
 
