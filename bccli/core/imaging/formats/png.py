@@ -30,6 +30,7 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each colour type
 # Of each interlaced pass the first column and row, and how far apart they are
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _PORTION = 2**20
+_LEAST_UNPACKED = 2**15  # bytes: of fewer, the calls cost threads that wait for each other what they gain
 _MOST_UNPACKED = 2**24  # bytes of rows, which are in memory three times on the way to libpng
 _BLOCK = 2**16 - 1  # bytes: the most that a stored block holds
 
@@ -80,7 +81,7 @@ def _unpacked(data: bytes, chunks: list[_Chunk]) -> bytes:
     """
     pieces = [chunk for chunk in chunks if chunk.kind == b"IDAT"]
     length = _length(*struct.unpack_from(">IIBBxxB", data, chunks[0].start))
-    if length > _MOST_UNPACKED or (rows := _inflated(data, pieces, length)) is None:
+    if not _LEAST_UNPACKED <= length <= _MOST_UNPACKED or (rows := _inflated(data, pieces, length)) is None:
         return data
     return b"".join((data[: pieces[0].start - 8], *_stored_chunk(rows), data[_end(pieces[-1]) + 4 :]))
 

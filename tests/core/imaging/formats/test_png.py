@@ -192,6 +192,12 @@ def test_both_decoders_agree_on_whatever_is_written(data: st.DataObject) -> None
         assert pixels.dtype == np.asarray(image).dtype
 
 
+@pytest.fixture
+def unpacking_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have small files unpacked, too."""
+    monkeypatch.setattr(png, "_LEAST_UNPACKED", 0)
+
+
 def outcome(path: Path) -> tuple[object, ...]:
     """What `decode_deep` makes of a file: pixels or a sentence."""
     try:
@@ -208,6 +214,7 @@ def outcome_by_libpng_alone(path: Path) -> tuple[object, ...]:
         return outcome(path)
 
 
+@pytest.mark.usefixtures("unpacking_all")
 @pytest.mark.parametrize("size", [(1, 1), (9, 7), (300, 300)])
 @pytest.mark.parametrize(("depth", "colour"), [(8, 0), (16, 0), (8, 2)])
 def test_what_libdeflate_inflates_are_the_same_pixels(
@@ -218,6 +225,7 @@ def test_what_libdeflate_inflates_are_the_same_pixels(
     data = header(*size, depth, colour) + HINTS["gamma"] + pieces + HINTS["text"] + chunk(b"IEND", b"")
     chunks = list(png._chunks(data))
     unpacked = png._unpacked(data, chunks)
+    assert unpacked != data
     assert len(unpacked) > len(rows(*size, depth, colour))
     assert all(png._is_sound(unpacked, one) for one in png._chunks(unpacked))
     assert [one.kind for one in png._chunks(unpacked)] == [b"IHDR", b"gAMA", b"IDAT", b"tEXt", b"IEND"]
@@ -226,6 +234,7 @@ def test_what_libdeflate_inflates_are_the_same_pixels(
     assert np.array_equal(decode_deep(tmp_path / "x.png"), by_pillow(data))
 
 
+@pytest.mark.usefixtures("unpacking_all")
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damage_and_oddities_have_the_same_outcome_whoever_inflates(
@@ -264,6 +273,7 @@ def test_damage_and_oddities_have_the_same_outcome_whoever_inflates(
     assert outcome(tmp_path / "x.png") == outcome_by_libpng_alone(tmp_path / "x.png")
 
 
+@pytest.mark.usefixtures("unpacking_all")
 def test_without_libdeflate_libpng_inflates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import imagecodecs
 
@@ -272,6 +282,15 @@ def test_without_libdeflate_libpng_inflates(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(imagecodecs, "deflate_decode", missing)
     assert np.array_equal(decode_png(whole(8, 2)), by_pillow(whole(8, 2)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, 1), (10**6, 10**7)])
+def test_small_and_large_files_are_left_to_libpng(
+    monkeypatch: pytest.MonkeyPatch, least: int, most: int
+) -> None:
+    monkeypatch.setattr(png, "_LEAST_UNPACKED", least)
+    monkeypatch.setattr(png, "_MOST_UNPACKED", most)
+    assert png._unpacked(whole(8, 2), list(png._chunks(whole(8, 2)))) == whole(8, 2)
 
 
 def test_what_says_how_an_image_lies_is_looked_for_around_the_pixels() -> None:
