@@ -20,6 +20,7 @@ from tests.benchmarks.grid import grid
 from tests.benchmarks.intervals import intervals
 from tests.benchmarks.memory import memory
 from tests.benchmarks.predict import predict
+from tests.benchmarks.preparing import preparing
 from tests.benchmarks.regions import regions
 from tests.benchmarks.reporting import as_json, machine, markdown
 from tests.benchmarks.slides import slides
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "intervals": intervals,
     "regions": regions,
     "children": children,
+    "preparing": preparing,
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from bccli.core.augmentation import augmented_copy, find_policy
 from bccli.core.imaging.hashes import pixel_hash
@@ -79,6 +80,60 @@ def test_copies_stand_in_the_manifest_beside_their_originals(
     assert info["augmentation"]["policy"] == "table5"
     assert info["protocol"] == "honest"
     assert set(info["audit"]["test"].values()) == {0}
+
+
+def test_originals_are_copied_and_not_linked(bccli: Bccli, films: Path, tmp_path: Path) -> None:
+    bccli("augment", films, tmp_path / "out", "--policy", "flips", "--splits", "train,val,test")
+    originals = read_rows(films / "manifest.csv")
+    for name in (row[column] for row in originals for column in ("path", "mask")):
+        assert (tmp_path / "out" / name).read_bytes() == (films / name).read_bytes()
+        assert not (tmp_path / "out" / name).samefile(films / name)
+
+
+def to_mode(mode: str, **options: object) -> Callable[[Path], None]:
+    """What saves an image with the same pixels in another way."""
+    return lambda path: Image.open(path).convert("RGB").convert(mode).save(path, **options)
+
+
+def with_text(path: Path) -> None:
+    """Save an image with a text."""
+    text = PngInfo()
+    text.add_text("Comment", "made elsewhere", zip=True)
+    Image.open(path).convert("RGB").save(path, pnginfo=text)
+
+
+def with_palette(path: Path) -> None:
+    """Save a grey image as numbers of colours."""
+    image = Image.open(path).convert("L")
+    image.putpalette([level for level in range(256) for _ in range(3)])
+    image.save(path)
+
+
+OTHER_FILES: dict[str, Callable[[Path], None]] = {
+    "grey": to_mode("L"),
+    "alpha": to_mode("RGBA"),
+    "a palette": with_palette,
+    "TIFF": to_mode("RGB", format="TIFF"),
+    "text": with_text,
+    "bytes behind it": lambda path: path.write_bytes(path.read_bytes() + b"x"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_originals_that_were_written_otherwise_are_written_anew(
+    bccli: Bccli, films: Path, tmp_path: Path, kind: str
+) -> None:
+    before = {row["path"]: pixels(films / row["path"]) for row in read_rows(films / "manifest.csv")}
+    bccli("augment", films, tmp_path / "out", "--policy", "flips")
+    for path in before:
+        OTHER_FILES[kind](films / path)
+        assert (pixels(films / path) == before[path]).all()
+    bccli("augment", films, tmp_path / "other", "--policy", "flips")
+    for path, expected in before.items():
+        with Image.open(tmp_path / "other" / path) as image:
+            assert (image.format, image.mode, image.info) == ("PNG", "RGB", {})
+            assert (np.asarray(image) == expected).all()
+    assert (tmp_path / "other/manifest.csv").read_bytes() == (tmp_path / "out/manifest.csv").read_bytes()
 
 
 def test_masks_move_with_their_images(bccli: Bccli, films: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from bccli.core.data.leakage import (
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.errors import LeakageError
 from bccli.core.files import write_bytes
-from bccli.core.imaging.hashes import is_blank, perceptual_hash
+from bccli.core.imaging.hashes import hash_and_blankness
 from bccli.core.reading.rows import read_rows
 
 _HASHES = np.dtype([("perceptual", "<u8"), ("blank", "?")])
@@ -197,5 +197,4 @@ def hashes_of(dataset: Dataset, cache: Path) -> np.ndarray:
 
 
 def _look(path: Path) -> tuple[int, bool]:
-    pixels = decode_prepared(path)
-    return perceptual_hash(pixels), is_blank(pixels)
+    return hash_and_blankness(decode_prepared(path))

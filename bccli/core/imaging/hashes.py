@@ -18,6 +18,8 @@ mammogram at hand by 30.9; scanner noise and JPEG artefacts on an empty slide st
 
 _SIDE = 32
 _LOW = 8
+_MIDDLE = (_LOW**2 - 1) // 2
+_LEVELS = np.arange(256)
 
 
 def _cosines() -> np.ndarray:
@@ -47,12 +49,17 @@ def perceptual_hash(image: np.ndarray) -> int:
     Greyscale, 32×32, DCT-II; each of the lowest 8×8 coefficients, row by row, gives a bit (first is
     highest): above the median or not. The mean brightness stays out of the median.
     """
+    return _hash_of_grey(grey_image(image))
+
+
+def _hash_of_grey(grey: Image.Image) -> int:
     # Pillow's bilinear filter averages over the reduced area too, and unlike BOX it does not alias on
     # patches hardly larger than 32 pixels: of resized IDC patches, 40 % moved by over 4 bits with BOX,
     # 0.2 % with this.
-    small = grey_image(image).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+    small = grey.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
     low = (_DCT @ np.asarray(small, dtype=np.float64) @ _DCT.T).ravel()
-    bits = low > np.median(low[1:])
+    median = np.partition(low[1:], _MIDDLE)[_MIDDLE]  # as np.median of an odd number, in a fifth of its time
+    bits = low > median
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
@@ -63,10 +70,20 @@ def low_frequencies(lines: np.ndarray) -> np.ndarray:
 
 def is_blank(image: np.ndarray) -> bool:
     """Whether the image is nearly uniform: its perceptual hash would be noise, shared by chance."""
-    counts = np.array(grey_image(image).histogram())
-    levels = np.arange(256)
-    mean = np.average(levels, weights=counts)
-    return bool(np.average((levels - mean) ** 2, weights=counts) < BLANK_DEVIATION**2)
+    return _is_blank_grey(grey_image(image))
+
+
+def _is_blank_grey(grey: Image.Image) -> bool:
+    counts = np.array(grey.histogram())
+    total = counts.sum()
+    mean = (_LEVELS * counts).sum() / total
+    return bool(((_LEVELS - mean) ** 2 * counts).sum() / total < BLANK_DEVIATION**2)
+
+
+def hash_and_blankness(image: np.ndarray) -> tuple[int, bool]:
+    """`perceptual_hash` and `is_blank` of an image, whose grey is made once for both."""
+    grey = grey_image(image)
+    return _hash_of_grey(grey), _is_blank_grey(grey)
 
 
 def grey_image(image: np.ndarray) -> Image.Image:

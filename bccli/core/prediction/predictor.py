@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -51,18 +52,18 @@ class Predictor:
     columns: tuple[str, ...] = ()
     positive: str | None = None
 
-    @property
+    @cached_property
     def needs_masks(self) -> bool:
         """Whether a member knows only the regions of images that masks mark."""
         return any(preparation.region for preparation, _ in self.specs)
 
-    @property
+    @cached_property
     def locators(self) -> Mapping[InputSpec, Locator]:
         """The models that find regions where there is no mask, by their spec; only a single run has them."""
         (member, *others) = self.members
         return {} if others or not isinstance(member, LocatingPredictor) else member.locators
 
-    @property
+    @cached_property
     def finds_regions(self) -> bool:
         """Whether no mask is needed for any of the regions."""
         return all(spec in self.locators for spec in self.specs if spec[0].region)
@@ -73,7 +74,7 @@ class Predictor:
         nodes = (locator.node for locator in self.locators.values())
         return (*self.columns, *(name for node in nodes for name in box_columns(node)))
 
-    @property
+    @cached_property
     def specs(self) -> tuple[InputSpec, ...]:
         """The different ways in which the members want an image prepared."""
         return tuple(dict.fromkeys(spec for member in self.members for spec in member.specs))

@@ -13,10 +13,13 @@ from bccli.core import interruption
 from bccli.core.augmentation import Policy, augmented_copy_with_mask
 from bccli.core.data.manifest import MANIFEST, Sample
 from bccli.core.errors import DataError, ImageError
-from bccli.core.imaging.formats.decoding import decode
-from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
+from bccli.core.files import write_into
+from bccli.core.imaging.formats.decoding import MAX_BYTES, decode
+from bccli.core.imaging.formats.png import is_bare
+from bccli.core.imaging.hashes import hash_and_blankness, pixel_hash
 from bccli.core.imaging.opencv import load_cv2
 from bccli.core.preparation.chunks import box_of, is_done, journal_path, new_entries, write_journal, write_png
+from bccli.core.reading.regular_files import read_bytes
 
 IMAGES = 128
 """A chunk has so many originals and augmented copies."""
@@ -114,12 +117,31 @@ def copy_path(path: str, number: int) -> str:
 def _write_copies(chunk: Chunk, augmented: AugmentedOriginal) -> list[list[Any]]:
     rows = []
     for sample, pixels, mask in make_copies(chunk.data, augmented, chunk.policy, chunk.seed):
+        is_original = sample.path == augmented.original.path
+        write = _write_original if is_original else _write_copy
         if mask is not None:
-            write_png(chunk.out, sample.mask, mask)
-        size = write_png(chunk.out, sample.path, pixels)
-        sample = replace(sample, sha256=pixel_hash(pixels))
-        rows.append([sample.cells(MANIFEST), size, perceptual_hash(pixels), is_blank(pixels)])
+            write(chunk, sample.mask, mask)
+        size = write(chunk, sample.path, pixels)
+        if not is_original:
+            sample = replace(sample, sha256=pixel_hash(pixels))
+        rows.append([sample.cells(MANIFEST), size, *hash_and_blankness(pixels)])
     return rows
+
+
+def _write_copy(chunk: Chunk, name: str, pixels: np.ndarray) -> int:
+    return write_png(chunk.out, name, pixels)
+
+
+def _write_original(chunk: Chunk, name: str, pixels: np.ndarray) -> int:
+    """Copy a file of the prepared dataset, where it is as bccli would write it; returns its size in bytes.
+
+    It is not linked: what is done to one dataset is not to be seen in the other.
+    """
+    data = read_bytes(chunk.data / name, MAX_BYTES)
+    if not is_bare(data, pixels):
+        return write_png(chunk.out, name, pixels)
+    write_into(chunk.out, name, data)
+    return len(data)
 
 
 def read_pixels(data: Path, sample: Sample) -> np.ndarray:

@@ -22,7 +22,7 @@ from bccli.core.errors import DataError, ExcludedError, ImageError
 from bccli.core.files import settle, write_into, write_text
 from bccli.core.imaging.blankness import blankness_of
 from bccli.core.imaging.formats.encoding import encode_png
-from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
+from bccli.core.imaging.hashes import hash_and_blankness, pixel_hash
 from bccli.core.imaging.preparation import Piece, Preparation, prepare_image
 from bccli.core.reading.limits import JSON_BYTES
 from bccli.core.reading.regular_files import read_bytes
@@ -196,7 +196,7 @@ def _write_piece(out: Path, sample: Sample, piece: Piece, number: int, patch: in
         sample = replace(sample, mask=image_path(number, patch, MASKS_FOLDER), box=box)
         write_png(out, sample.mask, piece.mask)
     size = write_png(out, sample.path, image)
-    return [sample.cells(MANIFEST), size, perceptual_hash(image), is_blank(image)]
+    return [sample.cells(MANIFEST), size, *hash_and_blankness(image)]
 
 
 def write_png(out: Path, name: str, pixels: np.ndarray) -> int:

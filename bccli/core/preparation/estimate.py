@@ -13,7 +13,7 @@ import numpy as np
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import ImageError
 from bccli.core.imaging.formats.encoding import encode_png
-from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
+from bccli.core.imaging.hashes import hash_and_blankness, pixel_hash
 
 HANDFUL = 12
 BUDGET = 3.0
@@ -169,7 +169,7 @@ def _try(
             space += math.ceil(len(encode_png(pixels)) / _BLOCK) * _BLOCK
             if pixels.ndim == 3:
                 images += 1
-                pixel_hash(pixels), perceptual_hash(pixels), is_blank(pixels)
+                pixel_hash(pixels), hash_and_blankness(pixels)
     except ImageError as error:
         return _Trial(reason=str(error) or "unreadable")
     return _Trial(images, space, clock() - start)

@@ -21,7 +21,7 @@ from bccli.core.data.leakage import (
     find_leak,
     leak_sentences,
 )
-from bccli.core.imaging.hashes import is_blank, perceptual_hash, pixel_hash
+from bccli.core.imaging.hashes import hash_and_blankness, is_blank, perceptual_hash, pixel_hash
 from bccli.core.reading.json_types import misfit
 
 REAL = Path(os.environ.get("BCCLI_REAL_DATA") or Path(__file__).parents[4] / "shared/data")
@@ -331,6 +331,11 @@ def test_grey_and_colour_images_have_the_same_perceptual_hash():
     grey = texture(0)[:, :, 0]
     assert perceptual_hash(grey) == perceptual_hash(grey[:, :, None])
     assert perceptual_hash(grey) == perceptual_hash(np.stack([grey] * 3, axis=2))
+
+
+@pytest.mark.parametrize("image", [texture(0), texture(0)[..., 0], texture(0)[..., :1], texture(0)[:1] // 99])
+def test_hash_and_blankness_are_those_of_the_colours(image):
+    assert hash_and_blankness(image) == (perceptual_hash(image), is_blank(image))
 
 
 def test_empty_slides_are_blank_and_a_small_bright_breast_is_not():

@@ -28,7 +28,7 @@ from bccli.core.imaging.formats.colours import from_array, to_array, to_rgb
 from bccli.core.imaging.formats.jpeg import decode_jpeg
 from bccli.core.imaging.formats.jpeg2000 import ROOM, decode_jpeg2000, is_too_deep
 from bccli.core.imaging.formats.orientation import UPRIGHT, orientation_of, swaps_sides, upright
-from bccli.core.imaging.formats.png import check_rows, decode_png
+from bccli.core.imaging.formats.png import around_pixels, check_rows, decode_png
 from bccli.core.imaging.formats.tiff import TIFF_STARTS, check_strips, is_plain, read_tiff, turn_to_image
 from bccli.core.imaging.formats.turns import take_turn
 from bccli.core.reading.regular_files import NotAFileError, open_file
@@ -227,8 +227,10 @@ def _turn_left(image: Image.Image, data: bytes) -> int:
     what may stand behind its pixels."""
     if isinstance(image, TiffImageFile):
         return UPRIGHT
-    if isinstance(image, PngImageFile) and not any(mark in data for mark in _PNG_MARKS):
-        return UPRIGHT
+    if isinstance(image, PngImageFile):
+        around = around_pixels(data)
+        if not any(mark in around for mark in _PNG_MARKS):
+            return UPRIGHT
     return orientation_of(image)
 
 

@@ -1,4 +1,4 @@
-"""PNG to pixels: plain files by libpng in half of Pillow's time, with its pixels; all others are Pillow's.
+"""PNG to pixels: plain files by libpng, with Pillow's pixels in a third of its time; all others are Pillow's.
 
 Chunks are those of the PNG specification, third edition. Pillow passes over the checksums of the pixels, and
 over what is wrong behind the last row.
@@ -7,6 +7,7 @@ over what is wrong behind the last row.
 import struct
 import zlib
 from collections.abc import Iterator
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,9 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each colour type
 # Of each interlaced pass the first column and row, and how far apart they are
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _PORTION = 2**20
+_LEAST_UNPACKED = 2**15  # bytes: of fewer, the calls cost threads that wait for each other what they gain
+_MOST_UNPACKED = 2**24  # bytes of rows, which are in memory three times on the way to libpng
+_BLOCK = 2**16 - 1  # bytes: the most that a stored block holds
 
 
 class _Chunk(NamedTuple):
@@ -50,11 +54,77 @@ def decode_png(data: bytes) -> np.ndarray | None:
         try:
             import imagecodecs
 
-            pixels: np.ndarray = imagecodecs.png_decode(data)
+            pixels: np.ndarray = imagecodecs.png_decode(_unpacked(data, chunks))
             return pixels
         except (ImportError, RuntimeError):  # a build without it; what libpng refuses, Pillow may read
             pass
     return None
+
+
+def is_bare(data: bytes, pixels: np.ndarray) -> bool:
+    """Whether a PNG that was decoded to these pixels, uint8, is as bccli writes them: with nothing else."""
+    chunks = list(_chunks(data))
+    colour = {2: 0, 3: 2}[pixels.ndim]
+    return (
+        {chunk.kind for chunk in chunks} == {b"IHDR", b"IDAT", b"IEND"}
+        and _is_plain(data, chunks)
+        and tuple(data[chunks[0].start + 8 :][:2]) == (8, colour)
+        and _end(chunks[-1]) + 4 == len(data)
+    )
+
+
+def _unpacked(data: bytes, chunks: list[_Chunk]) -> bytes:
+    """A plain file with the same rows in blocks that are only stored, so that libpng need not inflate them.
+
+    libdeflate does that in less than half of its time. A large file, and one whose rows are not exactly what
+    its header says, remain as they are.
+    """
+    pieces = [chunk for chunk in chunks if chunk.kind == b"IDAT"]
+    length = _length(*struct.unpack_from(">IIBBxxB", data, chunks[0].start))
+    if not _LEAST_UNPACKED <= length <= _MOST_UNPACKED or (rows := _inflated(data, pieces, length)) is None:
+        return data
+    return b"".join((data[: pieces[0].start - 8], *_stored_chunk(rows), data[_end(pieces[-1]) + 4 :]))
+
+
+def _inflated(data: bytes, pieces: list[_Chunk], length: int) -> bytes | bytearray | None:
+    """The rows, None where libdeflate finds a fault with them or has another number of bytes."""
+    import imagecodecs
+
+    packed = b"".join(data[piece.start : _end(piece)] for piece in pieces)
+    try:
+        rows = imagecodecs.deflate_decode(packed, out=length)
+    except (ImportError, RuntimeError):
+        return None
+    return rows if len(rows) == length else None
+
+
+def _stored_chunk(rows: bytes | bytearray) -> Iterator[bytes | bytearray]:
+    """The chunk IDAT of rows as they are, in pieces."""
+    import imagecodecs
+
+    pieces = [b"IDAT", *_stored(rows, imagecodecs.deflate_adler32(rows))]
+    yield struct.pack(">I", sum(map(len, pieces)) - 4)
+    yield from pieces
+    yield struct.pack(">I", reduce(lambda before, piece: imagecodecs.deflate_crc32(piece, before), pieces, 0))
+
+
+def _stored(rows: bytes | bytearray, checksum: int) -> Iterator[bytes | bytearray]:
+    """A zlib stream of blocks that are stored (RFC 1950 and 1951), in pieces."""
+    yield b"\x78\x01"
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        yield struct.pack("<BHH", start + _BLOCK >= len(rows), len(block), len(block) ^ 0xFFFF)
+        yield block
+    yield struct.pack(">I", checksum)
+
+
+def around_pixels(data: bytes) -> bytes:
+    """The content of a file before its pixels and behind them; all of it where these are not in one place."""
+    chunks = list(_chunks(data))
+    pixels = [number for number, chunk in enumerate(chunks) if chunk.kind == b"IDAT"]
+    if not pixels or pixels[-1] - pixels[0] >= len(pixels):
+        return data
+    return data[: chunks[pixels[0]].start] + data[_end(chunks[pixels[-1]]) :]
 
 
 def check_rows(data: bytes, image: PngImageFile) -> None:
@@ -79,8 +149,13 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
             return
 
 
+def _end(chunk: _Chunk) -> int:
+    """Where its checksum begins."""
+    return chunk.start + chunk.length
+
+
 def _is_sound(data: bytes, chunk: _Chunk) -> bool:
-    end = chunk.start + chunk.length
+    end = _end(chunk)
     return zlib.crc32(memoryview(data)[chunk.start - 4 : end]) == int.from_bytes(data[end : end + 4], "big")
 
 
@@ -110,7 +185,7 @@ def _lacks_rows(data: bytes, chunks: list[_Chunk]) -> bool:
     inflater = zlib.decompressobj()
     try:
         for chunk in chunks:
-            rest = data[chunk.start : chunk.start + chunk.length] if chunk.kind == b"IDAT" else b""
+            rest = data[chunk.start : _end(chunk)] if chunk.kind == b"IDAT" else b""
             while rest and missing > 0:
                 missing -= len(inflater.decompress(rest, _PORTION))
                 rest = inflater.unconsumed_tail

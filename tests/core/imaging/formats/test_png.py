@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bccli.core.errors import ImageError
+from bccli.core.imaging.formats import png
 from bccli.core.imaging.formats.decoding import decode_deep
-from bccli.core.imaging.formats.png import decode_png
+from bccli.core.imaging.formats.png import around_pixels, decode_png
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")
 
@@ -189,6 +190,117 @@ def test_both_decoders_agree_on_whatever_is_written(data: st.DataObject) -> None
         image.load()
         assert np.array_equal(pixels, np.asarray(image))
         assert pixels.dtype == np.asarray(image).dtype
+
+
+@pytest.fixture
+def unpacking_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have small files unpacked, too."""
+    monkeypatch.setattr(png, "_LEAST_UNPACKED", 0)
+
+
+def outcome(path: Path) -> tuple[object, ...]:
+    """What `decode_deep` makes of a file: pixels or a sentence."""
+    try:
+        pixels = decode_deep(path)
+    except ImageError as error:
+        return (str(error),)
+    return pixels.shape, pixels.dtype, pixels.tobytes()
+
+
+def outcome_by_libpng_alone(path: Path) -> tuple[object, ...]:
+    """The same where libpng inflates the pixels itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(png, "_MOST_UNPACKED", -1)
+        return outcome(path)
+
+
+@pytest.mark.usefixtures("unpacking_all")
+@pytest.mark.parametrize("size", [(1, 1), (9, 7), (300, 300)])
+@pytest.mark.parametrize(("depth", "colour"), [(8, 0), (16, 0), (8, 2)])
+def test_what_libdeflate_inflates_are_the_same_pixels(
+    tmp_path: Path, size: tuple[int, int], depth: int, colour: int
+) -> None:
+    packed = zlib.compress(rows(*size, depth, colour))
+    pieces = b"".join(chunk(b"IDAT", packed[start : start + 999]) for start in range(0, len(packed), 999))
+    data = header(*size, depth, colour) + HINTS["gamma"] + pieces + HINTS["text"] + chunk(b"IEND", b"")
+    chunks = list(png._chunks(data))
+    unpacked = png._unpacked(data, chunks)
+    assert unpacked != data
+    assert len(unpacked) > len(rows(*size, depth, colour))
+    assert all(png._is_sound(unpacked, one) for one in png._chunks(unpacked))
+    assert [one.kind for one in png._chunks(unpacked)] == [b"IHDR", b"gAMA", b"IDAT", b"tEXt", b"IEND"]
+    (tmp_path / "x.png").write_bytes(data)
+    assert outcome(tmp_path / "x.png") == outcome_by_libpng_alone(tmp_path / "x.png")
+    assert np.array_equal(decode_deep(tmp_path / "x.png"), by_pillow(data))
+
+
+@pytest.mark.usefixtures("unpacking_all")
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_damage_and_oddities_have_the_same_outcome_whoever_inflates(
+    tmp_path: Path, data: st.DataObject
+) -> None:
+    width, height = data.draw(st.tuples(st.integers(1, 60), st.integers(1, 60)))
+    depth, colour = data.draw(st.sampled_from([(8, 0), (16, 0), (8, 2), (8, 2), (16, 2), (8, 6), (8, 3)]))
+    raw = rows(width, height, depth, colour)
+    if data.draw(st.booleans()):  # what can be deflated, so that there are distances
+        raw = raw[: 1 + len(raw) // height] * height
+    raw = raw[: len(raw) - data.draw(st.sampled_from([0, 0, 0, 0, 1, 50]))]
+    raw += bytes(data.draw(st.sampled_from([0, 0, 0, 0, 1, 500])))
+    level, window, strategy = data.draw(
+        st.tuples(st.integers(0, 9), st.integers(9, 15), st.sampled_from([0, 1, 2, 3, 4]))
+    )
+    compressor = zlib.compressobj(level, zlib.DEFLATED, window, 8, strategy)
+    packed = bytearray(compressor.compress(raw) + compressor.flush())
+    for place in data.draw(st.lists(st.integers(0, len(packed) - 1), max_size=1)):
+        packed[place] ^= 1 << data.draw(st.integers(0, 7))  # whose checksum says that it is sound
+    packed = packed[: len(packed) - data.draw(st.sampled_from([0, 0, 0, 1, 4, 5, 30]))]
+    packed += data.draw(st.sampled_from([b"", b"", b"", b"more", bytes(4)]))
+    step = data.draw(st.sampled_from([10**6, 10**6, 7, 100]))
+    pieces = [chunk(b"IDAT", bytes(packed[start : start + step])) for start in range(0, len(packed), step)]
+    between = data.draw(st.sampled_from([b"", b"", b"", *CHUNKS]))
+    content = bytearray(
+        header(width, height, depth, colour)
+        + (chunk(b"PLTE", bytes(768)) if colour == 3 else b"")
+        + data.draw(st.sampled_from([b"", b"", *CHUNKS]))
+        + between.join(pieces)
+        + data.draw(st.sampled_from([b"", *CHUNKS]))
+        + data.draw(st.sampled_from([chunk(b"IEND", b""), chunk(b"IEND", b"") + b"behind", b""]))
+    )
+    for place in data.draw(st.lists(st.integers(8, len(content) - 1), max_size=1)):
+        content[place] ^= data.draw(st.sampled_from([0, 0, 1]))  # whose checksum is wrong
+    (tmp_path / "x.png").write_bytes(content[: len(content) - data.draw(st.sampled_from([0, 0, 0, 3, 20]))])
+    assert outcome(tmp_path / "x.png") == outcome_by_libpng_alone(tmp_path / "x.png")
+
+
+@pytest.mark.usefixtures("unpacking_all")
+def test_without_libdeflate_libpng_inflates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import imagecodecs
+
+    def missing(*_: object, **__: object) -> bytes:
+        raise imagecodecs.DelayedImportError("deflate_decode")
+
+    monkeypatch.setattr(imagecodecs, "deflate_decode", missing)
+    assert np.array_equal(decode_png(whole(8, 2)), by_pillow(whole(8, 2)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, 1), (10**6, 10**7)])
+def test_small_and_large_files_are_left_to_libpng(
+    monkeypatch: pytest.MonkeyPatch, least: int, most: int
+) -> None:
+    monkeypatch.setattr(png, "_LEAST_UNPACKED", least)
+    monkeypatch.setattr(png, "_MOST_UNPACKED", most)
+    assert png._unpacked(whole(8, 2), list(png._chunks(whole(8, 2)))) == whole(8, 2)
+
+
+def test_what_says_how_an_image_lies_is_looked_for_around_the_pixels() -> None:
+    pixels, text, end = chunk(b"IDAT", b"eXIf"), chunk(b"tEXt", b"a\0b"), chunk(b"IEND", b"")
+    start = header(1, 1, 8, 0) + text
+    assert b"eXIf" not in around_pixels(start + pixels + pixels + text + end + b"behind")
+    assert around_pixels(start + pixels + text + end + b"behind").count(b"tEXt") == 2
+    assert around_pixels(start + pixels + end + b"behind").endswith(b"behind")
+    for unclear in (start + pixels + text + pixels + end, start + end, start[:-1], b""):
+        assert around_pixels(unclear) == unclear
 
 
 def test_nothing_is_said_about_strange_files(tmp_path: Path) -> None:
