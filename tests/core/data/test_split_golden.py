@@ -4,7 +4,6 @@ Whoever prepares a dataset again gets the splits that are published with it, so 
 reason. `python -m tests.core.data.test_split_golden` writes them anew.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from bccli.core.data.split_solver import Goal
 from bccli.core.data.split_table import SplitTable, Subtypes
 from bccli.core.data.splits import Assignment, assign_folds, assign_splits, split_images
+from tests import golden
 
 GOLDEN = Path(__file__).with_name("golden.json")
 
@@ -83,20 +83,10 @@ CASES: dict[str, Callable[[], dict]] = {
 }  # fmt: skip
 
 
-def about(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: about(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [about(entry) for entry in value]
-    return pytest.approx(value, rel=1e-9) if isinstance(value, float) else value
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_splits_are_as_they_were(name: str) -> None:
-    found = json.loads(json.dumps(CASES[name]()))
-    assert found == about(json.loads(GOLDEN.read_text(encoding="utf-8"))[name])
+    golden.check(GOLDEN, name, CASES[name]())
 
 
 if __name__ == "__main__":
-    lines = (f"{json.dumps(name)}: {json.dumps(case())}" for name, case in CASES.items())
-    GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    golden.write(GOLDEN, CASES)

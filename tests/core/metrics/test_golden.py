@@ -3,7 +3,6 @@
 What a change of these figures is for belongs into the message of the commit that changes `golden.json`.
 """
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -19,6 +18,7 @@ from bccli.core.metrics.limits import Spread, as_wide_as_wilson, beyond, expande
 from bccli.core.metrics.losses import LOSSES, Loss
 from bccli.core.metrics.support import Support
 from bccli.core.runs.predictions import Predictions
+from tests import golden
 
 GOLDEN = Path(__file__).with_name("golden.json")
 BINARY = ("benign", "malignant")
@@ -120,21 +120,10 @@ CASES: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 
 
-def about(value: Any) -> Any:
-    """The value, whose numbers may differ in the last digits."""
-    if isinstance(value, dict):
-        return {key: about(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [about(entry) for entry in value]
-    return pytest.approx(value, rel=1e-9, abs=1e-12) if isinstance(value, float) else value
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_all_figures_of_a_study_are_as_they_were(name: str) -> None:
-    found = json.loads(json.dumps(CASES[name]()))
-    assert found == about(json.loads(GOLDEN.read_text(encoding="utf-8"))[name])
+    golden.check(GOLDEN, name, CASES[name]())
 
 
 if __name__ == "__main__":
-    lines = (f"{json.dumps(name)}: {json.dumps(case())}" for name, case in CASES.items())
-    GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    golden.write(GOLDEN, CASES)

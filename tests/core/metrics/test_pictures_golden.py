@@ -4,9 +4,9 @@
 """
 
 import io
-import json
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from bccli.core.metrics import panels, plots
+from tests import golden
 
 GOLDEN = Path(__file__).with_name("pictures.json")
 
@@ -192,6 +193,11 @@ CASES: dict[str, Callable[[], Iterator[Any]]] = {
 }  # fmt: skip
 
 
+def pictures(name: str) -> list[Any]:
+    """The pictures of a case as plain values."""
+    return [plain(described(figure)) for figure in CASES[name]()]
+
+
 def plain(value: Any) -> Any:
     """The value as JSON has it; NaN is null, and numbers have nine digits."""
     if isinstance(value, dict):
@@ -203,18 +209,9 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def about(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: about(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [about(entry) for entry in value]
-    return pytest.approx(value, rel=1e-6, abs=1e-6) if isinstance(value, float) else value
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_a_picture_is_made_of_what_it_was(name: str) -> None:
-    found = [plain(described(figure)) for figure in CASES[name]()]
-    assert found == about(json.loads(GOLDEN.read_text(encoding="utf-8"))[name])
+    golden.check(GOLDEN, name, pictures(name), rel=1e-6, abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
@@ -235,8 +232,4 @@ def test_the_same_figure_gives_the_same_bytes(kind: str) -> None:
 
 
 if __name__ == "__main__":
-    lines = (
-        f"{json.dumps(name)}: {json.dumps([plain(described(figure)) for figure in draw()])}"
-        for name, draw in CASES.items()
-    )
-    GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    golden.write(GOLDEN, {name: partial(pictures, name) for name in CASES})
