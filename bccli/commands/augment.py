@@ -11,7 +11,7 @@ from bccli.core.data.manifest import SPLITS
 from bccli.core.errors import UsageError
 from bccli.options import common as options
 from bccli.options import path_types, value_types
-from bccli.options.sharing import share
+from bccli.options.sharing import share, waiting
 from bccli.recipes import RecipeCommand
 from bccli.terminal import console
 
@@ -83,6 +83,7 @@ def _list_policies() -> None:
 @options.seed
 @options.workers
 @options.shard
+@waiting("makes DATA or OUT")
 @click.option(
     "--preview",
     type=path_types.existing(dir_okay=False),

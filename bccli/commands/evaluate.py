@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from bccli.core.errors import DataError, UsageError
 from bccli.options import common as options
 from bccli.options import path_types, value_types
-from bccli.options.sharing import share
+from bccli.options.sharing import share, waiting
 from bccli.terminal import console
 
 
@@ -90,6 +90,7 @@ from bccli.terminal import console
 )
 @options.device
 @options.workers
+@waiting("works in RUN, or that makes DATA")
 @options.skip_bad
 @options.output_format("markdown", "latex")
 @click.option(
@@ -135,6 +136,7 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     )
     if settings["output"]:
         _refuse_foreign(settings["output"], audit=False)
+    share(screen, settings)
     paths, unfinished = _expanded(runs)
     subjects = with_trees(list(_subjects(paths, screen, settings)))
     done = leaderboard([measured(subject, terms, screen) for subject in subjects])

@@ -10,7 +10,7 @@ from bccli import __version__
 from bccli.core.catalog import DATASETS, Dataset
 from bccli.core.errors import UsageError
 from bccli.options import common as options
-from bccli.options import path_types
+from bccli.options import path_types, sharing
 from bccli.options.preparation import preparation_options
 from bccli.recipes import RecipeCommand, is_given
 from bccli.terminal import console
@@ -47,6 +47,7 @@ def _list_datasets() -> None:
 @options.seed
 @options.workers
 @options.shard
+@sharing.waiting("makes OUT")
 @options.skip_bad
 @options.dry_run
 @options.overwrite
@@ -78,6 +79,7 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     screen.note(f"bccli {__version__} prepare {dataset}: {source} → {out}, {workers} workers")
     shard = Shard(*settings["shard"] or (1, 1))
     options.refuse_overwriting_shards(settings)
+    sharing.share(screen, settings)
     info = preparing.prepare(
         request, out, workers=workers, shard=shard, overwrite=settings["overwrite"], watcher=screen
     )

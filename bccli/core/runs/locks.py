@@ -253,7 +253,7 @@ def _wait(stream: IO[str], what: Path, deed: str, this: Holder, *, shared: bool 
         time.sleep(_POLL)
 
 
-ADVICE = "stop it, or wait for it, as train --wait MINUTES does"
+ADVICE = "stop it, or wait for it with --wait MINUTES"
 
 
 def _patience_with(holder: Holder | None, this: Holder) -> float:

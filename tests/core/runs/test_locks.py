@@ -22,7 +22,7 @@ from bccli.core.errors import LockedError, Stopped
 from bccli.core.progress import Watcher
 from bccli.core.runs import locks
 from bccli.core.runs.locks import Holder, locked, patient, reading, refuse_readers
-from tests.conftest import Bccli, tree
+from tests.conftest import Bccli, draw_folder, tree
 
 # A process that holds a folder, or reads a dataset, until its stdin ends.
 HOLD = """
@@ -253,25 +253,30 @@ def test_nothing_is_left_in_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
         assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", ["train", "hierarchy", "augment", "finetune", "evaluate"])
-def test_every_command_that_reads_a_dataset_says_so(
-    bccli: Bccli, finished: Path, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("command", ["train", "hierarchy", "prepare", "augment", "finetune", "evaluate"])
+def test_every_command_that_needs_a_dataset_waits_for_who_makes_it(
+    bccli: Bccli, finished: Path, tmp_path: Path, command: str, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each waits for who makes the dataset before it reads it."""
+    """As long as it is told to."""
+    draw_folder(tmp_path / "raw")
     words: dict[str, tuple[object, ...]] = {
-        "train": (tmp_path / "data", tmp_path / "out", "--wait", 60),
-        "hierarchy": (tmp_path / "data", tmp_path / "out", "--tree", "benign, malignant", "--wait", 60),
+        "train": (tmp_path / "data", tmp_path / "out"),
+        "hierarchy": (tmp_path / "data", tmp_path / "out", "--tree", "benign, malignant"),
+        "prepare": ("folder", tmp_path / "raw", tmp_path / "data", "--overwrite"),
         "augment": (tmp_path / "data", tmp_path / "out", "--policy", "table5"),
-        "finetune": (finished, tmp_path / "out", "--blocks", 1, "--wait", 60),
+        "finetune": (finished, tmp_path / "out", "--blocks", 1),
         "evaluate": (finished, "--data", tmp_path / "data"),
     }
-    waits = "--wait" in words[command]
     with held(tmp_path / "data") as process:
         if waits:
             interruption.forget()
             monkeypatch.setattr(locks, "_wait", lambda *_, **__: interruption.request(signal.SIGTERM))
-        said = bccli(command, *words[command], exit=75 if waits else 3).stderr
+        said = bccli(
+            command, *words[command], *(("--wait", 60) if waits else ()), exit=75 if waits else 3
+        ).stderr
         assert waits or f"data: process {process.pid} on" in said
+        assert waits or "wait for it with --wait MINUTES" in said
     assert not (tmp_path / "out").exists()
 
 
