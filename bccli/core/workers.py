@@ -117,6 +117,7 @@ class Team:
             try:
                 value, error, where = line.recv()
             except (EOFError, OSError):
+                del self.busy[line]  # what others do can still be waited for
                 raise _killed() from None
             if error is not None:
                 raise error from _InWorker(where)

@@ -7,7 +7,7 @@ beside it says what it was made of.
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,16 @@ class OutputFile:
             raise self._refusal(f"was made with {difference}")
         if made.get("images") != _digest((name, size_of(name)) for name in images):
             raise self._refusal("has the answers for other images, or some of them have changed since")
-        shutil.rmtree(self.old_parts, ignore_errors=True)  # of a task that was killed as it removed them
+        self._tidy()
         return errors
+
+    def _tidy(self) -> None:
+        """Remove what those who were killed as they ended have left."""
+        shutil.rmtree(self.old_parts, ignore_errors=True)
+        with suppress(LockedError, OSError):
+            if self.lock.exists():
+                with locked(self.path, file=self.lock):
+                    pass  # who lets go of a lock removes its file
 
     def _refusal(self, why: str) -> SettingsError:
         return SettingsError(f"{self.path}: {why}; {self.remedy}")

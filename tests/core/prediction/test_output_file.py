@@ -223,6 +223,17 @@ def test_a_kill_between_the_file_and_what_it_was_made_of(file: OutputFile) -> No
     assert beside(file) == {"labels.csv", ".labels.csv.made"}
 
 
+def test_the_lock_of_a_process_that_was_killed_as_it_ended_goes(file: OutputFile) -> None:
+    answer(file)
+    file.lock.touch()
+    with locked(file.path, file=file.lock):
+        file.errors_if_complete(NAMES)
+        assert file.lock.exists()
+    file.lock.touch()
+    assert file.errors_if_complete(NAMES) == 2
+    assert beside(file) == {"labels.csv", ".labels.csv.made"}
+
+
 def test_what_kills_left_half_written_is_removed(file: OutputFile, tmp_path: Path) -> None:
     own = files._node() << 48
     left = (
