@@ -8,6 +8,7 @@ so that two heirs cannot both have it.
 
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -101,6 +102,11 @@ class Claims:
         files = (Path(at, name) for at, _, names in os.walk(self.folder) for name in names)
         parts = {path.with_name(part) for path in files if (part := _part(path.name))}
         return sorted(str(part.relative_to(self.folder)) for part in parts)
+
+    def clear(self) -> None:
+        """Remove the claims of the dead, where nobody alive has any and the folder can be written."""
+        if self.folder.exists() and not self.living():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def wait_until_free(self, what: Path) -> None:
         """Wait for the claims of the dead to show that they are. Raises LockedError where one lives longer

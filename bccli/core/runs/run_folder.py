@@ -234,9 +234,10 @@ def join_run(
 
 def _tidy(root: Path) -> None:
     """Remove from a complete run what those who were killed as they ended have left."""
+    Claims(root / CLAIMS_FOLDER).clear()
     with suppress(OSError):  # in a folder that is read-only
-        if not Claims(root / CLAIMS_FOLDER).living():
-            remove_files(root, [CLAIMS_FOLDER, STARTS_FILE])
+        if not (root / CLAIMS_FOLDER).exists():
+            remove_files(root, [STARTS_FILE])
 
 
 @contextmanager

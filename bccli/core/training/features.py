@@ -165,6 +165,8 @@ def compute_vectors(
     if missing:
         _extend(store, images, missing, maker, watcher)
         store.merge()
+    else:
+        _claims_of(store).clear()
     if there:
         watcher.note(f"features: {there} of {len(hashes)} images were in the cache")
     rows: np.ndarray | StoredFeatures = store.rows(hashes)
@@ -181,6 +183,10 @@ def compute_vectors(
     return rows
 
 
+def _claims_of(store: FeatureStore) -> Claims:
+    return Claims(store.folder / _CLAIMS)
+
+
 def _extend(
     store: FeatureStore, images: ImageSource, missing: Collection[str], maker: Maker, watcher: Watcher
 ) -> None:
@@ -192,7 +198,7 @@ def _extend(
     with (
         interruption.deferred(),
         watcher.track(len(positions), "features") as advance,
-        Division(Claims(store.folder / _CLAIMS), [*positions], store, advance) as division,
+        Division(_claims_of(store), [*positions], store, advance) as division,
     ):
         storing, pace = _Storing(store, division), _Pace(maker.batch_size)
         while not division.finished:

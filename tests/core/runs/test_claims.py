@@ -204,6 +204,19 @@ def test_its_holder_touches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert touched.wait(60)
 
 
+def test_claims_of_the_dead_alone_are_cleared(tmp_path: Path) -> None:
+    folder = tmp_path / "claims"
+    Claims(folder).clear()
+    leave(folder, "dead", age=2 * claims.DEAD_SECONDS)
+    with Claims(folder).taken("alive") as mine:
+        assert mine
+        Claims(folder).clear()
+        assert len([*folder.iterdir()]) == 2
+    leave(folder, "dead", age=2 * claims.DEAD_SECONDS)
+    Claims(folder).clear()
+    assert not folder.exists()
+
+
 def test_a_removed_folder_is_made_again(tmp_path: Path) -> None:
     folder = tmp_path / "claims"
     with Claims(folder).taken("part") as mine:
