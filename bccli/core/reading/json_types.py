@@ -1,6 +1,7 @@
 """Types of values in JSON, and where a value is not of its type."""
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
 from types import FunctionType, UnionType
@@ -13,6 +14,16 @@ def _between(low: float, high: float = math.inf) -> Callable[[Any], bool]:
     return lambda value: low <= value <= high
 
 
+def _can_be_named(path: str) -> bool:
+    """Whether a file system can have the names in a path: none is too long, and all have bytes."""
+    try:
+        return all(len(os.fsencode(name)) <= _LONGEST_NAME for name in path.split("/"))
+    except UnicodeEncodeError:
+        return False
+
+
+_LONGEST_NAME = 255
+
 Count = Annotated[int, _between(0)]
 Share = Annotated[float, _between(0, 1)]
 Positive = Annotated[float, _between(1e-12)]
@@ -20,9 +31,9 @@ Side = Annotated[int, _between(1, 10**6)]
 """A width or height in pixels."""
 Text = Annotated[str, lambda value: bool(value.strip())]
 """A text that is not blank."""
-Below = Annotated[str, lambda value: not leaves_folder(value)]
+Below = Annotated[str, lambda value: not leaves_folder(value) and _can_be_named(value)]
 """A path that stays in the folder that it starts from."""
-FolderName = Annotated[str, lambda value: not leaves_folder(value) and "/" not in value and value[:1] != "."]
+FolderName = Annotated[Below, lambda value: "/" not in value and value[:1] != "."]
 """The name of a folder right below another."""
 Entry = TypeVar("Entry")
 Distinct = Annotated[tuple[Entry, ...], lambda value: bool(value) and len(set(value)) == len(value)]

@@ -30,8 +30,8 @@ from tests.fuzzing import FEW, MANY, damaged
 
 ROOT = Path(__file__).parents[3]
 ODD: tuple[Any, ...] = (
-    None, True, -1, 0, 10**30, 1.5, 1e308, "", "..", "../../etc", "/etc/passwd", "a\0b", "ä\udcff", "x" * 999,
-    [], [[]], [None], {}, {"": {}}, {"a": [1]},
+    None, True, -1, 0, 10**30, 1.5, 1e308, "", "..", "../../etc", "/etc/passwd", "a\0b", "ä\udcff", "\ud800",
+    "x" * 999, [], [[]], [None], {}, {"": {}}, {"a": [1]},
 )  # fmt: skip
 
 
