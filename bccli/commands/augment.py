@@ -104,7 +104,7 @@ def augment(screen: console.Console, data: Path, out: Path, **settings: Any) -> 
     """
     from bccli.core.cores import available_cores
     from bccli.core.data.leakage import leak_sentences
-    from bccli.core.files import write_bytes
+    from bccli.core.files import replacing
     from bccli.core.preparation import augment as augmenting
     from bccli.core.runs.shard import Shard
 
@@ -116,7 +116,8 @@ def augment(screen: console.Console, data: Path, out: Path, **settings: Any) -> 
         _request(data, settings), out, workers=workers, shard=shard, watcher=screen
     )
     if settings["preview"]:
-        write_bytes(settings["preview"], augmenting.preview(work))
+        with replacing(settings["preview"], through=True) as stream:
+            stream.write(augmenting.preview(work))
     if settings["dry_run"]:
         console.show_rows(work.counts())
         estimate = work.foresee()

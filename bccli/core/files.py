@@ -19,13 +19,14 @@ from bccli.core.errors import DataError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, through: bool = False) -> Iterator[IO[bytes]]:
     """Open a binary stream whose content becomes `path` at the end of the block, or not at all.
 
-    The bytes go to a temporary name in the same folder, are flushed to the disk and renamed. What is
-    no regular file (a terminal, a pipe, /dev/null) is written to directly. An OSError carries the path.
+    The bytes go to a temporary name in the same folder, are flushed to the disk and renamed. Where a user
+    has named the path, what is no regular file (a terminal, a pipe, /dev/null) is written `through` to; in
+    a run or a cache, where a stranger may have put it, it is replaced. An OSError carries the path.
     """
-    if path.exists() and not path.is_file():
+    if through and path.exists() and not path.is_file():
         with path.open("wb") as stream:
             yield stream
         return

@@ -192,7 +192,7 @@ def _destination(output: Path) -> Iterator[IO[str]]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    with replacing(output) as binary:
+    with replacing(output, through=True) as binary:
         text = io.TextIOWrapper(
             binary, encoding="utf-8", errors="surrogateescape", newline="", write_through=True
         )

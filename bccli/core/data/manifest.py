@@ -5,6 +5,7 @@ the fields of `Sample`; columns that other tools append are passed over here and
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -95,10 +96,18 @@ def sample_from_row(row: dict[str, str], where: str) -> Sample:
                 f"{where}: {column} {text!r} is not a whole number; prepare the dataset again"
             ) from None
     values["variant"] = values["variant"] or 0
+    if (hashed := str(values["sha256"])) and not is_sha256(hashed):
+        raise DataError(f"{where}: sha256 {hashed[:80]!r} is no SHA-256; prepare the dataset again")
     return Sample(**values)  # type: ignore[arg-type]
 
 
 _LARGEST = 2**31
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def is_sha256(text: str) -> bool:
+    """Whether a text is a hash as manifests have it: 64 hexadecimal digits, small letters."""
+    return _SHA256.fullmatch(text) is not None
 
 
 def _number(text: str) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from bccli.core.data.audit import audit_between, hash_table
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.leakage import Leak
-from bccli.core.data.manifest import SPLITS, Sample
+from bccli.core.data.manifest import SPLITS, Sample, is_sha256
 from bccli.core.errors import DataError
 from bccli.core.files import write_text
 from bccli.core.reading.texts import table_rows
@@ -79,6 +79,10 @@ def _read_rows(run: Run) -> Iterator[dict[str, str]]:
         for number, row in table_rows(path, _REMEDY, _COLUMNS):
             if not _HASH.fullmatch(row["perceptual"]):
                 raise DataError(f"{path} row {number}: has no perceptual hash; {_REMEDY}")
+            if not is_sha256(row["sha256"]):
+                raise DataError(
+                    f"{path} row {number}: sha256 {row['sha256'][:80]!r} is no SHA-256; {_REMEDY}"
+                )
             yield row
 
 
