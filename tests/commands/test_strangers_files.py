@@ -50,10 +50,11 @@ def test_hashes_that_are_none(bccli: Bccli, theirs: Path, wrong: str) -> None:
         path.write_text("".join([lines[0], ",".join(cells) + "\n", *lines[2:]]))
 
     forge(theirs / "run", "seen.csv", write)
-    refused(bccli("evaluate", theirs / "run", "--data", theirs / "data", exit=3), "seen.csv", "is no SHA-256")
+    command = "evaluate", theirs / "run", "--data", theirs / "data"
+    refused(bccli(*command, exit=3), "seen.csv", "64 hexadecimal digits")
     write(theirs / "data" / "manifest.csv")
     command = "train", theirs / "data", theirs / "other", "--classifier", "bovw"
-    refused(bccli(*command, exit=3), "manifest.csv", "is no SHA-256")
+    refused(bccli(*command, exit=3), "manifest.csv", "64 hexadecimal digits")
 
 
 @pytest.mark.parametrize("linked", [False, True])

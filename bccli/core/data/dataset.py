@@ -1,6 +1,5 @@
 """A prepared dataset on the disk: its marker, its settings, its samples."""
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
 from bccli.core.data.leakage import Leaks
-from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Sample, content_hash, read_rows
+from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Sample, content_hash, is_sha256, read_rows
 from bccli.core.data.positive_class import Origin, Positive
 from bccli.core.data.stored_info import StoredInfo
 from bccli.core.errors import DataError
@@ -28,7 +27,6 @@ JOURNALS_FOLDER, JOURNALS_SETTINGS_FILE = ".unfinished", "settings.json"
 
 _PATHS = ("path", "parent", "mask")
 """The columns of a manifest that name files of the dataset."""
-_SHA256 = re.compile("[0-9a-f]{64}")
 _MAX_SIDE = 2**28
 
 
@@ -221,7 +219,7 @@ def _fault(sample: Sample, classes: Sequence[str], paths: set[str]) -> str:
         return f"has the fold {sample.fold}, which is not between 0 and {MOST_FOLDS - 1}"
     if not all(1 <= (side or 0) <= _MAX_SIDE for side in (sample.width, sample.height)):
         return f"has the impossible size {sample.width}×{sample.height}"
-    if not _SHA256.fullmatch(sample.sha256):
+    if not is_sha256(sample.sha256):
         return "has a sha256 that is not 64 hexadecimal digits"
     return ""
 

@@ -97,7 +97,9 @@ def sample_from_row(row: dict[str, str], where: str) -> Sample:
             ) from None
     values["variant"] = values["variant"] or 0
     if (hashed := str(values["sha256"])) and not is_sha256(hashed):
-        raise DataError(f"{where}: sha256 {hashed[:80]!r} is no SHA-256; prepare the dataset again")
+        raise DataError(
+            f"{where}: sha256 {hashed[:80]!r} is not 64 hexadecimal digits; prepare the dataset again"
+        )
     return Sample(**values)  # type: ignore[arg-type]
 
 

@@ -79,9 +79,9 @@ def _read_rows(run: Run) -> Iterator[dict[str, str]]:
         for number, row in table_rows(path, _REMEDY, _COLUMNS):
             if not _HASH.fullmatch(row["perceptual"]):
                 raise DataError(f"{path} row {number}: has no perceptual hash; {_REMEDY}")
-            if not is_sha256(row["sha256"]):
+            if not is_sha256(hashed := row["sha256"]):
                 raise DataError(
-                    f"{path} row {number}: sha256 {row['sha256'][:80]!r} is no SHA-256; {_REMEDY}"
+                    f"{path} row {number}: sha256 {hashed[:80]!r} is not 64 hexadecimal digits; {_REMEDY}"
                 )
             yield row
 
