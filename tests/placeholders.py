@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bccli.core.files import replacing_file
 from bccli.core.models import runtimes, tflite_export
 
-EXPORT = tflite_export._export
+EXPORT = tflite_export._made
 TFLITE = b"a stand-in: mark the test with @pytest.mark.exports"
 
 
@@ -79,26 +78,21 @@ def _contents(figure: Any) -> Iterator[bytes]:
 def no_exports(patch: pytest.MonkeyPatch) -> None:
     """.tflite files are a line of text."""
 
-    def export(_: Any, inputs: np.ndarray, file: Path, *rest: Any) -> tflite_export.Export:
-        with replacing_file(file) as temporary:
-            temporary.write_bytes(TFLITE)
-        return tflite_export.Export(file.name, 0.0, 1.0)
-
-    patch.setattr(tflite_export, "_export", export)
+    patch.setattr(tflite_export, "_made", lambda *_: (TFLITE, 0.0))
 
 
 def real_exports(patch: pytest.MonkeyPatch) -> None:
     """.tflite files are real ones, also where they were not."""
-    patch.setattr(tflite_export, "_export", EXPORT)
+    patch.setattr(tflite_export, "_made", EXPORT)
 
 
 def nobody_opens_them(patch: pytest.MonkeyPatch) -> None:
     """Whoever has LiteRT open such a line fails the test, before TensorFlow answers in its place."""
     start = runtimes.LiteRT.__init__
 
-    def opened(self: runtimes.LiteRT, file: Path, *rest: Any, **options: Any) -> None:
-        if file.read_bytes() == TFLITE:
-            pytest.fail(f"{file} is {TFLITE.decode()}")
-        start(self, file, *rest, **options)
+    def opened(self: runtimes.LiteRT, network: Path | bytes, *rest: Any, **options: Any) -> None:
+        if isinstance(network, Path) and network.read_bytes() == TFLITE:
+            pytest.fail(f"{network} is {TFLITE.decode()}")
+        start(self, network, *rest, **options)
 
     patch.setattr(runtimes.LiteRT, "__init__", opened)

@@ -6,13 +6,13 @@ their last digits on how many there are. So each batch is full: the last image s
 
 from collections.abc import Generator
 from contextlib import closing
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from bccli.core.data.image_batches import ImageSource, read_ahead
 from bccli.core.models import backend
+from bccli.core.models.engines import TENSORFLOW, Computing, start_engine
 
 # So many images go through a network at a time on a CPU, and on a GPU of whatever memory so many at most.
 _LEAST, _MOST = 32, 512
@@ -36,15 +36,16 @@ def batch_size_of(gpu_memory: int, pixels: int) -> int:
 class Extracting:
     """A Keras model from RGB 0–255 to features (images, width), for images of one size.
 
-    It computes them on a `device`, cpu or gpu, in a `precision`, which both decide their last digits.
+    An `engine` computes them on a `device`, cpu or gpu, in a `precision`, which all decide their last digits.
     """
 
-    def __init__(self, extractor: Any, batch_size: int | None = None) -> None:
-        self._extractor, self.device = extractor, backend.device_class()
+    def __init__(self, extractor: Any, engine: str = TENSORFLOW, batch_size: int | None = None) -> None:
+        self._extractor, self.engine, self.device = extractor, engine, backend.device_class()
         self.precision = str(extractor.compute_dtype)
         memory = backend.gpu_memory() if self.device == "gpu" else 0
         height, width = extractor.input_shape[1:3]
         self.batch_size = batch_size or batch_size_of(memory, height * width)
+        self._compute: Computing | None = None
 
     @property
     def width(self) -> int:
@@ -52,26 +53,17 @@ class Extracting:
         return int(self._extractor.output_shape[-1])
 
     def vectors(self, images: ImageSource, order: np.ndarray) -> Generator[np.ndarray, None, None]:
-        """Yield features (batch, width) of the images at these positions."""
+        """Yield features (batch, width) of the images at these positions. Raises UnusableError before the
+        first where the engine cannot compute them."""
         with closing(read_ahead(images.batches(order, self.batch_size))) as batches:
             for batch in batches:
-                yield self._run(_filled(batch, self.batch_size)).numpy()[: len(batch)]
-
-    @cached_property
-    def _run(self) -> Any:
-        """The compiled model."""
-        import tensorflow as tf
-
-        height, width = self._extractor.input_shape[1:3]
-        return tf.function(
-            lambda x: self._extractor(tf.cast(x, tf.float32), training=False),
-            input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8)],
-            autograph=False,
-        )
+                pixels = _filled(batch, self.batch_size)
+                self._compute = self._compute or start_engine(self.engine, self._extractor, pixels)
+                yield self._compute(pixels)[: len(batch)]
 
 
-def _filled(batch: Any, size: int) -> Any:
+def _filled(batch: Any, size: int) -> np.ndarray:
     """A batch of `size` images, the last one as often as it takes."""
     pixels = np.asarray(batch)
     lacking = size - len(pixels)
-    return np.concatenate([pixels, np.repeat(pixels[-1:], lacking, axis=0)]) if lacking else batch
+    return np.concatenate([pixels, np.repeat(pixels[-1:], lacking, axis=0)]) if lacking else pixels

@@ -6,8 +6,9 @@ A network is a function of prepared images uint8 (n, height, width, 3) that give
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,16 +62,17 @@ then they need 0.012 ns for a multiply-add on two cores, and the plain kernels 0
 class LiteRT:
     """A network's scores before the output's activation, computed by LiteRT on `threads` cores.
 
-    `packed` chooses the fast kernels. Raises RuntimeError or ValueError, as LiteRT does, for a file that
-    it cannot run.
+    The network is a file or the bytes of one. `packed` chooses the fast kernels. Raises RuntimeError or
+    ValueError, as LiteRT does, for a network that it cannot run.
     """
 
-    def __init__(self, file: Path, threads: int, *, packed: bool = True) -> None:
+    def __init__(self, network: Path | bytes, threads: int, *, packed: bool = True) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         kernels = OpResolverType.AUTO if packed else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         self._interpreter = Interpreter(
-            str(file),
+            None if isinstance(network, bytes) else str(network),
+            network if isinstance(network, bytes) else None,
             # On several cores the plain kernels keep a second copy of the weights, and are slower at first.
             num_threads=threads if packed else 1,
             experimental_op_resolver_type=kernels,
@@ -89,6 +91,46 @@ class LiteRT:
         self._interpreter.set_tensor(self._input, images.astype(np.float32, copy=False))
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._output)
+
+
+def has_openvino() -> bool:
+    """Whether bccli was installed with `[fast]`."""
+    return find_spec("openvino") is not None
+
+
+_BATCH = 16
+"""So many images OpenVINO computes at a time."""
+
+
+class OpenVino:
+    """The same by OpenVINO, `batch_size` images at a time. Raises RuntimeError, as OpenVINO does, for a file
+    that it cannot run."""
+
+    def __init__(self, file: Path, threads: int, *, batch_size: int = _BATCH) -> None:
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(str(file))
+        model.reshape([batch_size, *model.input().partial_shape.get_min_shape()[1:]])
+        # In float32 also where the CPU has 16 bits, and one batch on all cores: results stay the same.
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+        }
+        self._model, self._size = core.compile_model(model, "CPU", settings), batch_size
+
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Scores float32 (n, units) of images uint8 or float32 (n, height, width, 3), or other inputs."""
+        starts = range(0, len(images), self._size)
+        return np.concatenate([self._batch(images[start : start + self._size]) for start in starts])
+
+    def _batch(self, images: np.ndarray) -> np.ndarray:
+        inputs = np.zeros((self._size, *images.shape[1:]), np.float32)
+        inputs[: len(images)] = images
+        (outputs,) = self._model([inputs]).values()
+        return np.array(outputs[: len(images)])
 
 
 @contextmanager
@@ -147,12 +189,13 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class TfliteRuntime:
-    """LiteRT on all cores; `single` says that one image is all there will be.
+    """LiteRT on all cores, or OpenVINO; `single` says that one image is all there will be.
 
     `costs` are the multiply-adds of one image in each network that was loaded. Raises NoTfliteError.
     """
 
     single: bool = False
+    openvino: bool = False
     costs: list[float] = field(default_factory=list)
 
     @property
@@ -163,7 +206,7 @@ class TfliteRuntime:
     @property
     def device(self) -> str:
         """For the start line."""
-        return f"LiteRT on CPU ({available_cores()} cores)"
+        return f"{'OpenVINO' if self.openvino else 'LiteRT'} on CPU ({available_cores()} cores)"
 
     def network(self, run: Run) -> Network:
         """The network of a run, from images to class probabilities."""
@@ -182,7 +225,7 @@ class TfliteRuntime:
         made = run.info.exports.get(stem)
         return _answering(self._load(run, made).scores, run.root / (made or {})["file"])
 
-    def _load(self, run: Run, made: Mapping[str, Any] | None) -> LiteRT:
+    def _load(self, run: Run, made: Mapping[str, Any] | None) -> LiteRT | OpenVino:
         made = made or {"error": "none was made"}
         if "error" in made:
             raise NoTfliteError(f"{run.root}: has no .tflite ({made['error']})")
@@ -193,6 +236,9 @@ class TfliteRuntime:
             raise DataError(f"{file}: has {size:,} bytes, more than a .tflite file can; copy the run again")
         packed = not self.single or made.get("multiply_adds", 0) > PACKING_PAYS
         self.costs.append(made.get("multiply_adds", 0) * (run.info.parameters or 0))
+        if self.openvino:
+            with suppress(Exception):  # of its own kinds; LiteRT then computes, or says what is wrong
+                return OpenVino(file, available_cores())
         try:
             return LiteRT(file, available_cores(), packed=packed)
         except (ImportError, RuntimeError, ValueError) as error:
@@ -238,6 +284,21 @@ _GPU_PAYS = 30
 
 _SPEED = 40e9
 """Multiply-adds that the fast kernels of LiteRT do in a second on a core: see PACKING_PAYS."""
+
+
+_OPENVINO_PAYS = 10
+"""The same for the start of OpenVINO, a second for a large network."""
+
+
+def faster_engine(tflite: TfliteRuntime, at_least: Callable[[int], bool], watcher: Watcher) -> Engine | None:
+    """A GPU or OpenVINO in place of LiteRT, where one is here and the images are worth its start; else None.
+
+    `at_least` says whether there are so many images, of which each is counted as one patch.
+    """
+    if gpu := gpu_engine(tflite, at_least, watcher):
+        return gpu
+    worth = tflite.seconds and has_openvino() and at_least(math.ceil(_OPENVINO_PAYS / tflite.seconds))
+    return TfliteRuntime(openvino=True) if worth else None
 
 
 def gpu_engine(tflite: TfliteRuntime, at_least: Callable[[int], bool], watcher: Watcher) -> Engine | None:

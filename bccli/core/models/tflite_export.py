@@ -2,10 +2,11 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from bccli.core.cores import available_cores
 from bccli.core.files import replacing_file
 from bccli.core.models.runtimes import LiteRT
 from bccli.core.models.stderr import quiet_stderr
+from bccli.core.models.tflite_joining import joined
 from bccli.core.weights.copying import layers_in
 
 TOLERANCE = 1e-4
@@ -48,67 +50,32 @@ class Export:
 
 
 @dataclass(frozen=True)
-class HeadTemplate:
-    """A network's .tflite, and the slices of its bytes in which the weights of its head lie."""
+class Parts:
+    """What an export needs to know of a network whose frozen extractor others may share: its `head` goes from
+    `features` (n, width), which the `extractor` made of the inputs, to scores."""
 
-    tflite: bytes
-    slices: tuple[slice, ...]
-
-    def with_head(self, weights: Sequence[np.ndarray]) -> bytes:
-        """The .tflite of the network with another head, of the same shapes."""
-        tflite = bytearray(self.tflite)
-        for where, weight in zip(self.slices, weights, strict=True):
-            tflite[where] = _as_stored(weight)
-        return bytes(tflite)
-
-
-HeadTemplates = dict[tuple[tuple[int, ...], ...], HeadTemplate]
-"""Templates of networks on the same frozen extractor, by the shapes of their heads' weights: the converter
-takes seconds for what is the same in all of them."""
-
-
-@dataclass(frozen=True)
-class ReplaceableHead:
-    """What an export needs to know of a network that differs from others in its head only.
-
-    `head` goes from `features` (n, width), which the extractor made of the inputs, to scores; `templates`
-    has those of the others, and gets this one's.
-    """
-
+    extractor: Any
     head: Any
     features: np.ndarray
-    templates: HeadTemplates
-
-    @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Those of its weights."""
-        return tuple(tuple(weight.shape) for weight in self.head.weights)
 
 
 def export(
-    model: Any,
-    inputs: np.ndarray,
-    root: Path,
-    stem: str = "model",
-    *,
-    replaceable: ReplaceableHead | None = None,
+    model: Any, inputs: np.ndarray, root: Path, stem: str = "model", *, parts: Parts | None = None
 ) -> Export:
     """Write `root/STEM.tflite`, unless it makes other numbers of the inputs (n, …) than Keras does.
 
     `model` is the Keras model, such as that from RGB 0–255 to scores, which takes the inputs as float32.
-    A `replaceable` head is put into the template of another. A failure is no error: `predict` can do without
-    the file.
+    Where it has `parts`, the head is put on the extractor as it was converted before. A failure is no error:
+    `predict` can do without the file.
     """
     file = root / f"{stem}.tflite"
     file.unlink(missing_ok=True)
     try:
         with interruption.deferred():
-            if replaceable and replaceable.shapes in replaceable.templates:
-                try:
-                    return _from_template(model, inputs, file, replaceable)
-                except (ValueError, RuntimeError):  # the numbers differ: its weights lie elsewhere
-                    del replaceable.templates[replaceable.shapes]
-            return _export(model, inputs, file, replaceable)
+            tflite, difference = _made(model, inputs, parts)
+            with replacing_file(file) as temporary:
+                temporary.write_bytes(tflite)
+            return Export(file.name, difference, multiply_adds(model) / max(1, model.count_params()))
     except OSError:
         raise
     except Exception as error:  # of many kinds: converter and runtime lack an operation of the network
@@ -116,64 +83,66 @@ def export(
         return Export(error=f"{type(error).__name__}: {first[:200]}")
 
 
-def _from_template(model: Any, inputs: np.ndarray, file: Path, replaceable: ReplaceableHead) -> Export:
-    tflite = replaceable.templates[replaceable.shapes].with_head(replaceable.head.get_weights())
-    expected = replaceable.head(replaceable.features.astype(np.float32), training=False).numpy()
-    # The plain kernels have been checked on the layers below when the template was made.
-    return _write(model, tflite, inputs, expected, file, kernels=(True,))
+def _made(model: Any, inputs: np.ndarray, parts: Parts | None) -> tuple[bytes, float]:
+    """The .tflite of a model, and the largest difference of its numbers from Keras's."""
+    if parts:
+        return _joined(parts, inputs)
+    return _CONVERTED.get(model) or _converted(model, inputs)
 
 
-def _as_stored(weight: np.ndarray) -> bytes:
-    """A weight's bytes in a .tflite, where the units of dense layers come first."""
-    return np.ascontiguousarray(weight.T).tobytes()
+def _joined(parts: Parts, inputs: np.ndarray) -> tuple[bytes, float]:
+    """The same of a network in parts."""
+    function, _ = _traced(parts.head)
+    tflite = joined(converted(parts.extractor, inputs), convert(function))
+    expected = parts.head(parts.features.astype(np.float32), training=False).numpy()
+    # The plain kernels have been checked on the extractor, which has all but some dense layers.
+    return tflite, _checked(tflite, inputs, expected, kernels=(True,))
 
 
-def _template(tflite: bytes, weights: Sequence[np.ndarray]) -> HeadTemplate | None:
-    """None where it is not clear where the weights lie, such as where the converter made others of them."""
-    slices: dict[int, int] = {}
-    for weight in weights:
-        stored = _as_stored(weight)
-        start = tflite.find(stored)
-        if start < 0 or start in slices or tflite.find(stored, start + 1) >= 0:
-            return None
-        slices[start] = start + len(stored)
-    return HeadTemplate(tflite, tuple(slice(start, end) for start, end in slices.items()))
+_CONVERTED: MutableMapping[Any, tuple[bytes, float]] = WeakKeyDictionary()
+"""Frozen extractors that are in use, their .tflite, and the largest difference of its numbers."""
 
 
-def _export(model: Any, inputs: np.ndarray, file: Path, replaceable: ReplaceableHead | None) -> Export:
+def converted(extractor: Any, inputs: np.ndarray) -> bytes:
+    """The .tflite of a frozen extractor, converted once: its weights must not change any more.
+
+    Raises ValueError where it makes other numbers of the inputs (n, height, width, 3) than Keras does, and
+    what the converter and LiteRT raise for operations that they lack.
+    """
+    if extractor not in _CONVERTED:
+        _CONVERTED[extractor] = _converted(extractor, inputs)
+    return _CONVERTED[extractor][0]
+
+
+def _converted(model: Any, inputs: np.ndarray) -> tuple[bytes, float]:
+    """The same of a model that is converted as a whole."""
+    _check_depthwise(model)
+    function, step = _traced(model)
+    tflite = convert(function)
+    return tflite, _checked(tflite, inputs, step(inputs.astype(np.float32)).numpy())
+
+
+def _traced(model: Any) -> tuple[Any, Any]:
+    """A Keras model in inference mode as a concrete TensorFlow function, and what it was traced from."""
     import tensorflow as tf
 
-    _check_depthwise(model)
     signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="inputs")
     step = tf.function(lambda x: model(x, training=False), input_signature=[signature], autograph=False)
-    expected = step(inputs.astype(np.float32)).numpy()
-    tflite = convert(step.get_concrete_function())
-    made = _write(model, tflite, inputs, expected, file)
-    if replaceable and (template := _template(tflite, replaceable.head.get_weights())):
-        replaceable.templates[replaceable.shapes] = template
-    return made
+    return step.get_concrete_function(), step
 
 
-def _write(
-    model: Any,
-    tflite: bytes,
-    inputs: np.ndarray,
-    expected: np.ndarray,
-    file: Path,
-    *,
-    kernels: tuple[bool, ...] = (True, False),
-) -> Export:
-    """Write a model's .tflite. Raises ValueError where it makes something else of the inputs than expected,
-    in the fast kernels or in the plain ones."""
-    with replacing_file(file) as temporary:
-        temporary.write_bytes(tflite)
-        difference = max(
-            largest_difference(LiteRT(temporary, available_cores(), packed=packed).scores(inputs), expected)
-            for packed in kernels
-        )
-        if not difference <= TOLERANCE:
-            raise ValueError(f"LiteRT's numbers differ from Keras's by {difference:.1e} of the largest")
-    return Export(file.name, difference, multiply_adds(model) / max(1, model.count_params()))
+def _checked(
+    tflite: bytes, inputs: np.ndarray, expected: np.ndarray, *, kernels: tuple[bool, ...] = (True, False)
+) -> float:
+    """The largest difference of what a .tflite makes of the inputs from what is expected. Raises ValueError
+    where it is too large, in the fast kernels or in the plain ones."""
+    difference = max(
+        largest_difference(LiteRT(tflite, available_cores(), packed=packed).scores(inputs), expected)
+        for packed in kernels
+    )
+    if not difference <= TOLERANCE:
+        raise ValueError(f"LiteRT's numbers differ from Keras's by {difference:.1e} of the largest")
+    return difference
 
 
 def _check_depthwise(scoring: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bccli.core.catalog import DATASETS
 from bccli.core.errors import DataError, UsageError
-from bccli.core.models.runtimes import NoTfliteError, TfliteRuntime, gpu_engine, start_engine
+from bccli.core.models.runtimes import NoTfliteError, TfliteRuntime, faster_engine, start_engine
 from bccli.core.prediction.flips import Flip, as_is, flips_of
 from bccli.core.prediction.masks import Masks
 from bccli.core.prediction.region_finder import LocatingPredictor, Locator, box_columns
@@ -128,10 +128,10 @@ def load_predictor(
 ) -> Predictor:
     """Load one or several runs; `single` says that there is only one image, in one flip.
 
-    LiteRT computes them unless the device is gpu, or auto and a GPU is here and worth its start, for which
-    `at_least` says whether there are so many images; or a run has no .tflite. Raises DataError for runs
-    that are damaged, cannot predict, or have other classes than the first; UsageError where `by_patch` asks
-    for patches that they do not know, or know by several specs.
+    LiteRT computes them unless the device is gpu, or auto and a GPU or OpenVINO is here and worth its start,
+    for which `at_least` says whether there are so many images; or a run has no .tflite. Raises DataError for
+    runs that are damaged, cannot predict, or have other classes than the first; UsageError where `by_patch`
+    asks for patches that they do not know, or know by several specs.
     """
     runs = [load_run(root) for root in roots]
     _check_classes(runs)
@@ -140,8 +140,8 @@ def load_predictor(
         engine = start_engine(device, tflite=device != "gpu", single=single, verbose=verbose)
         members = [load_run_predictor(run, engine, tempered=tempered) for run in runs]
         lite = engine if isinstance(engine, TfliteRuntime) and device == "auto" else None
-        if lite and at_least and (gpu := gpu_engine(lite, at_least, watcher)):
-            engine, members = gpu, [load_run_predictor(run, gpu, tempered=tempered) for run in runs]
+        if lite and at_least and (faster := faster_engine(lite, at_least, watcher)):
+            engine, members = faster, [load_run_predictor(run, faster, tempered=tempered) for run in runs]
     except NoTfliteError as error:
         watcher.warn(f"{error}; starting TensorFlow")
         engine = start_engine(device, tflite=False, verbose=verbose)

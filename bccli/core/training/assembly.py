@@ -4,7 +4,7 @@ import gc
 import hashlib
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from bccli.core.models.extractors import EXTRACTORS, build_features
 from bccli.core.models.heads import HEADS, build_head
 from bccli.core.models.inference_mode import in_inference_mode, set_batch_norm_momentum
 from bccli.core.models.splitting import Halves, split
-from bccli.core.models.tflite_export import HeadTemplates
 from bccli.core.runs.run_folder import MODEL_FILE, load_run
 from bccli.core.training.design import Design, Job, Tuning
 from bccli.core.training.input_norm import Norm
@@ -33,7 +32,6 @@ class Built:
     what is saved. `live` is `scoring` as it is trained, the layers that stay as they are in inference mode.
     Where some do, `stored` goes from RGB 0–255 to what they make of it, and `tail` from there to scores.
     `depths` has for variables of the backbone, by their id, how many layers with weights are above.
-    `templates` are converted heads of the same shape on the same extractor.
     """
 
     maps: Any
@@ -44,7 +42,6 @@ class Built:
     stored: Any
     tail: Any
     depths: dict[int, int]
-    templates: HeadTemplates = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,6 @@ class _Base:
     network: Any
     maps: Any
     extractor: Any
-    templates: HeadTemplates = field(default_factory=dict)
 
 
 class ModelCache:
@@ -129,7 +125,7 @@ def _build(
         if frozen and not job.fixed:
             features = build_features(job.backbone, network, kind, preprocess=preprocess, frozen=True)
             live = keras.Model(features.input, head(features.output), name="live")
-        return Built(maps, extractor, head, scoring, live, stored, head, {}, base.templates)
+        return Built(maps, extractor, head, scoring, live, stored, head, {})
     depths = _free(network, design.tuning)
     halves = split(maps, network.layers[: design.tuning.from_layer])
     join = EXTRACTORS[kind].join

@@ -20,6 +20,8 @@ from bccli.core import interruption
 from bccli.core.catalog import Backbone, find_backbone
 from bccli.core.data.image_batches import ImageSource
 from bccli.core.errors import DataError
+from bccli.core.models import backend
+from bccli.core.models.engines import TENSORFLOW, UnusableError, engines_of
 from bccli.core.models.extracting import Extracting
 from bccli.core.models.heads import HEADS
 from bccli.core.progress import SILENT, Watcher
@@ -46,8 +48,8 @@ _CLAIMS = ".claims"
 class FeatureKey:
     """What features depend on besides the pixels.
 
-    On what `device` and in what `precision` they are computed, `compute_features` finds out. Those that are
-    `private_to` a run, which is a word of its own, go with it.
+    On what `device`, in what `precision` and by which `engine` they are computed, `compute_features` finds
+    out. Those that are `private_to` a run, which is a word of its own, go with it.
     """
 
     backbone: str
@@ -58,6 +60,7 @@ class FeatureKey:
     private_to: str = ""
     device: str = "cpu"
     precision: str = "float32"
+    engine: str = TENSORFLOW
 
     @property
     def name(self) -> str:
@@ -67,6 +70,8 @@ class FeatureKey:
             facts += [self.kind, self.device, self.precision]
         elif self.kind != "average":
             facts.append(self.kind)
+        if self.engine != TENSORFLOW:
+            facts.append(f"by {self.engine}")
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
         return f"{self.backbone}-{digest}" + (f"-{self.private_to}" if self.private_to else "")
 
@@ -120,9 +125,15 @@ def compute_features(
     watcher: Watcher = SILENT,
 ) -> np.ndarray | StoredFeatures:
     """The features (images, width) that a Keras model makes of prepared images, see `compute_vectors`."""
-    maker = Extracting(extractor)
-    key = replace(key, device=maker.device, precision=maker.precision)
-    return compute_vectors(images, maker, key, cache, watcher=watcher)
+    engines = engines_of(key.backbone, backend.device_class(), str(extractor.compute_dtype))
+    for engine in engines:
+        maker = Extracting(extractor, engine)
+        key = replace(key, device=maker.device, precision=maker.precision, engine=engine)
+        try:
+            return compute_vectors(images, maker, key, cache, watcher=watcher)
+        except UnusableError as error:
+            watcher.note(f"{error}; {engines[-1]} does")
+    raise AssertionError(engines)
 
 
 def forget_features(key: FeatureKey, cache: Path) -> None:

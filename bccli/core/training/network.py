@@ -177,15 +177,14 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
         fit.hand_over(trainee)
         if models is not None and design.trainable == "none" and not design.tuning:
             models.keep_network(run.root, built.extractor, built.head)
-        # A template is of use where other heads on the same backbone may follow.
-        use_templates = stores and not design.tuning and models is not None
+        is_frozen = stores and not design.tuning
         networks = Networks(
             built.scoring,
             assemble(built.extractor, built.head, design.head.output),
             is_saved=context.save_network or not stores,
             is_exported=context.export_tflite,
-            head=built.head if use_templates else None,
-            templates=built.templates,
+            extractor=built.extractor if is_frozen else None,
+            head=built.head if is_frozen else None,
         )
         facts = {"recipe": context.recipe or None, "norm": asdict(norm) if norm else None}
         trained = Trained(networks, fit, images, split_codes)

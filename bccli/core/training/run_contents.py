@@ -5,7 +5,7 @@ import io
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from bccli.core.files import replacing, write_json, write_text
 from bccli.core.metrics.figures import Figures, figures_from_json
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.metrics.watched_test import watched_test
-from bccli.core.models.tflite_export import HeadTemplates, ReplaceableHead, export
+from bccli.core.models.tflite_export import Parts, export
 from bccli.core.progress import Watcher
 from bccli.core.reading.texts import read_json
 from bccli.core.runs.predictions import read_any, write_predictions
@@ -63,15 +63,15 @@ class Networks:
     """A trained network as Keras models: `scoring` from RGB 0–255 to scores, `whole` to probabilities.
 
     They are stored in the run if it `is_saved`, and as model.tflite, too, if it `is_exported`. On a frozen
-    extractor, `head` goes from stored features to scores, and `templates` are those of other heads.
+    `extractor`, `head` goes from stored features to scores.
     """
 
     scoring: Any
     whole: Any
     is_saved: bool = True
     is_exported: bool = True
+    extractor: Any = None
     head: Any = None
-    templates: HeadTemplates = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -194,12 +194,12 @@ def _store(root: Path, trained: Trained, watcher: Watcher) -> dict[str, Any]:
     draw_network(root, networks.whole.layers)
     if not networks.is_exported:
         return {"litert": NOT_EXPORTED_YET}
-    replaceable = None
-    if networks.head is not None:
+    parts = None
+    if networks.extractor is not None:
         indices = some_indices(images)
         features = next(iter(fit.examples.inputs.batches(indices, len(indices))))
-        replaceable = ReplaceableHead(networks.head, features, networks.templates)
-    return {"litert": export_tflite(networks.scoring, images, root, watcher, replaceable=replaceable)}
+        parts = Parts(networks.extractor, networks.head, features)
+    return {"litert": export_tflite(networks.scoring, images, root, watcher, parts=parts)}
 
 
 def export_tflite(
@@ -209,16 +209,22 @@ def export_tflite(
     watcher: Watcher,
     stem: str = "model",
     *,
-    replaceable: ReplaceableHead | None = None,
+    parts: Parts | None = None,
 ) -> dict[str, Any]:
     """STEM.tflite of a Keras model of RGB 0–255; returns what run.json says of it. Where it cannot be made,
     a warning says so."""
-    exported = export(model, some_images(images), root, stem, replaceable=replaceable)
+    exported = export(model, some_images(images), root, stem, parts=parts)
     if exported.error:
         watcher.warn(
             f"predict will have to start TensorFlow: no {stem}.tflite could be made ({exported.error})"
         )
     return exported.to_json()
+
+
+def parts_of(extractor: Any, head: Any, images: Images) -> Parts:
+    """What an export needs to know of a head on a frozen extractor, as some of the images have it."""
+    features = extractor(some_images(images).astype(np.float32), training=False).numpy()
+    return Parts(extractor, head, features)
 
 
 def write_answers(

@@ -14,7 +14,7 @@ from bccli.core.prediction.run_predictor import input_spec_of
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import TFLITE_FILE, Run
 from bccli.core.training.features import frozen_key_of
-from bccli.core.training.run_contents import NOT_EXPORTED_YET, export_tflite
+from bccli.core.training.run_contents import NOT_EXPORTED_YET, export_tflite, parts_of
 from bccli.core.trees.node_predictions import Networks
 from bccli.core.trees.predictor import JOINT
 from bccli.core.weights.keras_saving import save_model
@@ -59,21 +59,22 @@ def join(
     group = max(groups.values(), key=len, default={})
     if len(group) < 2:
         return Joint({})
-    model = _joined(list(group.values()), networks)
-    save_model(model, root / f"{JOINT}.keras")
-    return Joint(group, export_tflite(model, images, root, watcher, JOINT))
-
-
-def _joined(runs: Sequence[Run], networks: Networks) -> Any:
-    """One Keras model from RGB 0–255 to the scores of all the runs, side by side."""
-    import keras
-
-    extractor, _ = networks.of(runs[0])
-    heads = [networks.of(run)[1] for run in runs]
+    extractor, _ = networks.of(next(iter(group.values())))
+    heads = [networks.of(node)[1] for node in group.values()]
     for number, head in enumerate(heads):
         head.name = f"head_{number}"
-    scores = [head(extractor.output) for head in heads]
-    return keras.Model(extractor.input, keras.layers.Concatenate(name="all_scores")(scores), name=JOINT)
+    model = _joined(extractor.input, extractor.output, heads)
+    save_model(model, root / f"{JOINT}.keras")
+    parts = parts_of(extractor, _joined(heads[0].input, heads[0].input, heads), images)
+    return Joint(group, export_tflite(model, images, root, watcher, JOINT, parts=parts))
+
+
+def _joined(inputs: Any, features: Any, heads: Sequence[Any]) -> Any:
+    """One Keras model from inputs to the scores of all heads, side by side, on the features of these."""
+    import keras
+
+    scores = [head(features) for head in heads]
+    return keras.Model(inputs, keras.layers.Concatenate(name="all_scores")(scores), name=JOINT)
 
 
 def export_tflite_of_nodes(
@@ -98,7 +99,8 @@ def export_tflite_of_nodes(
 
             extractor, head = networks.of(node)
             scoring = keras.Model(extractor.input, head(extractor.output), name="scoring")
-            made = export_tflite(scoring, images, node.root, watcher)
+            parts = parts_of(extractor, head, images)
+            made = export_tflite(scoring, images, node.root, watcher, parts=parts)
         files = dict(node.info.files)
         if "error" not in made:
             files[TFLITE_FILE] = file_hash(node.root / TFLITE_FILE)

@@ -8,6 +8,7 @@ import pytest
 
 from bccli.core.catalog import find_backbone
 from bccli.core.models import backend
+from bccli.core.models.engines import LITERT, OPENVINO, TENSORFLOW
 from bccli.core.models.extracting import Extracting, batch_size_of
 from bccli.core.models.extractors import build_features
 from tests.core.models.networks import build
@@ -31,13 +32,16 @@ class Pixels:
         raise NotImplementedError
 
 
+@pytest.mark.parametrize("engine", [TENSORFLOW, LITERT, OPENVINO])
 @pytest.mark.parametrize(
     "name", ["mobilenet-0.25", "densenet121", pytest.param("efficientnet-b0", marks=pytest.mark.slow)]
 )
-def test_any_division_gives_the_same_bits(name: str) -> None:
+def test_any_division_gives_the_same_bits(name: str, engine: str) -> None:
+    if engine == OPENVINO:
+        pytest.importorskip("openvino")
     backbone = find_backbone(name)
     network = build(backbone, (backbone.smallest, backbone.smallest))
-    maker = Extracting(build_features(backbone, network, "average"), batch_size=8)
+    maker = Extracting(build_features(backbone, network, "average"), engine, batch_size=8)
     rng = np.random.default_rng(0)
     images = Pixels(rng.integers(0, 256, (21, backbone.smallest, backbone.smallest, 3), np.uint8))
     whole = np.concatenate([*maker.vectors(images, np.arange(21))])

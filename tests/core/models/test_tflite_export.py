@@ -1,4 +1,4 @@
-"""Exports: heads on the same extractor share one template, and each makes Keras's numbers."""
+"""Exports: heads are put on an extractor that is converted once, and each makes Keras's numbers."""
 
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,13 @@ import pytest
 from bccli.core.models import tflite_export
 from bccli.core.models.heads import Head, build_head
 from bccli.core.models.runtimes import LiteRT
-from bccli.core.models.tflite_export import HeadTemplate, HeadTemplates, ReplaceableHead, export
+from bccli.core.models.tflite_export import Parts, export
+from bccli.core.models.tflite_joining import joined
 
 SIZE = (32, 32, 3)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def extractor() -> Any:
     import keras
 
@@ -54,16 +55,14 @@ def made(extractor: Any, head: Head, seed: int, classes: int = 3) -> Any:
     return model
 
 
-def exported(
-    extractor: Any, head: Any, images: np.ndarray, folder: Path, templates: HeadTemplates
-) -> np.ndarray:
+def exported(extractor: Any, head: Any, images: np.ndarray, folder: Path) -> np.ndarray:
     """The scores that the stored .tflite makes of the images; they are Keras's."""
     import keras
 
     folder.mkdir()
     model = keras.Model(extractor.input, head(extractor.output))
     features = extractor(images.astype(np.float32)).numpy()
-    result = export(model, images, folder, replaceable=ReplaceableHead(head, features, templates))
+    result = export(model, images, folder, parts=Parts(extractor, head, features))
     assert not result.error
     assert result.difference <= tflite_export.TOLERANCE
     scores = LiteRT(folder / "model.tflite", 1).scores(images)
@@ -72,59 +71,60 @@ def exported(
     return scores
 
 
-HEADS = [Head(), Head((16, 4), 0.5), Head(output="sigmoid")]
+HEADS = [Head(), Head((16, 4), 0.5), Head(output="sigmoid"), Head((10,), kind="thesis")]
 
 
-@pytest.mark.parametrize("head", HEADS, ids=["linear", "dense", "sigmoid"])
-def test_a_second_head_of_the_same_shapes_is_put_into_the_template(
+@pytest.mark.parametrize("head", HEADS, ids=["linear", "dense", "sigmoid", "normalised"])
+def test_heads_are_put_on_an_extractor_that_is_converted_once(
     extractor: Any, images: np.ndarray, conversions: list[Any], tmp_path: Path, head: Head
 ) -> None:
-    templates: HeadTemplates = {}
     classes = 2 if head.output == "sigmoid" else 3
     heads = [made(extractor, head, seed, classes) for seed in range(3)]
-    first, second, _ = (
-        exported(extractor, one, images, tmp_path / str(number), templates)
-        for number, one in enumerate(heads)
-    )
-    assert len(conversions) == 1
-    assert np.abs(first - second).max() > 0.1
+    scores = [exported(extractor, one, images, tmp_path / str(number)) for number, one in enumerate(heads)]
+    assert len(conversions) == 1 + len(heads)
+    assert np.abs(scores[0] - scores[1]).max() > 0.1
 
 
-def test_heads_of_other_shapes_have_templates_of_their_own(
-    extractor: Any, images: np.ndarray, conversions: list[Any], tmp_path: Path
+def test_a_head_of_zeros_is_a_head(extractor: Any, images: np.ndarray, tmp_path: Path) -> None:
+    head = made(extractor, Head(), 0)
+    head.set_weights([np.zeros(weight.shape) for weight in head.weights])
+    assert not exported(extractor, head, images, tmp_path / "run").any()
+
+
+def test_what_is_put_together_is_what_the_converter_makes_of_the_whole(
+    extractor: Any, images: np.ndarray, tmp_path: Path
 ) -> None:
-    templates: HeadTemplates = {}
-    for number, head in enumerate((Head(), Head((5,)), Head(), Head((5,)))):
-        exported(extractor, made(extractor, head, number), images, tmp_path / str(number), templates)
-    assert len(conversions) == len(templates) == 2
+    """To the bit: neither part is computed in another way."""
+    import keras
+
+    head = made(extractor, Head((16,)), 0)
+    parts = exported(extractor, head, images, tmp_path / "parts")
+    whole = export(keras.Model(extractor.input, head(extractor.output)), images, tmp_path, "whole")
+    assert not whole.error
+    np.testing.assert_array_equal(LiteRT(tmp_path / "whole.tflite", 1).scores(images), parts)
 
 
-@pytest.mark.parametrize("what", ["normalised", "zeros"])
-def test_what_cannot_be_found_in_a_tflite_is_converted_each_time(
-    extractor: Any, images: np.ndarray, conversions: list[Any], tmp_path: Path, what: str
+def test_a_model_with_two_outputs_takes_no_head(extractor: Any) -> None:
+    import keras
+
+    two = keras.Model(extractor.input, [extractor.output, 2 * extractor.output])
+    function, _ = tflite_export._traced(two)
+    head, _ = tflite_export._traced(made(extractor, Head(), 0))
+    with pytest.raises(ValueError, match="unpack"):
+        joined(tflite_export.convert(function), tflite_export.convert(head))
+
+
+def test_an_extractor_that_changes_is_not_exported_with_what_it_was(
+    extractor: Any, images: np.ndarray, tmp_path: Path
 ) -> None:
-    """Batch norms become parts of dense layers; zeros are everywhere."""
-    templates: HeadTemplates = {}
-    for number in range(2):
-        head = made(extractor, Head((10,), kind="thesis") if what == "normalised" else Head(), number)
-        if what == "zeros":
-            head.set_weights([head.get_weights()[0], np.zeros(3)])
-        exported(extractor, head, images, tmp_path / str(number), templates)
-    assert len(conversions) == 2
-    assert not templates
+    """Whoever breaks the promise that it is frozen has no file, and not a wrong one."""
+    import keras
 
-
-def test_a_template_that_makes_other_numbers_is_thrown_away(
-    extractor: Any, images: np.ndarray, conversions: list[Any], tmp_path: Path
-) -> None:
-    templates: HeadTemplates = {}
-    exported(extractor, made(extractor, Head(), 0), images, tmp_path / "0", templates)
-    ((shapes, template),) = templates.items()
-    kernel, bias = template.slices
-    templates[shapes] = HeadTemplate(
-        template.tflite, (kernel, slice(kernel.start, kernel.start + bias.stop - bias.start))
-    )
-    exported(extractor, made(extractor, Head(), 1), images, tmp_path / "1", templates)
-    assert len(conversions) == 2
-    exported(extractor, made(extractor, Head(), 2), images, tmp_path / "2", templates)
-    assert len(conversions) == 2
+    clone = keras.models.clone_model(extractor)
+    head = made(clone, Head(), 0)
+    exported(clone, head, images, tmp_path / "before")
+    clone.set_weights([2 * weight + 1 for weight in clone.get_weights()])
+    model = keras.Model(clone.input, head(clone.output))
+    parts = Parts(clone, head, clone(images.astype(np.float32)).numpy())
+    assert "differ from Keras's" in export(model, images, tmp_path, parts=parts).error
+    assert not (tmp_path / "model.tflite").exists()
