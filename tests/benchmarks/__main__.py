@@ -11,8 +11,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from tests.benchmarks import results
 from tests.benchmarks.children import children
 from tests.benchmarks.comparing import Row
+from tests.benchmarks.engines import engines
 from tests.benchmarks.finetune import finetune
 from tests.benchmarks.frozen import decoding, frozen
 from tests.benchmarks.fusing import fusing
@@ -22,7 +24,7 @@ from tests.benchmarks.memory import memory
 from tests.benchmarks.predict import predict
 from tests.benchmarks.preparing import preparing
 from tests.benchmarks.regions import regions
-from tests.benchmarks.reporting import as_json, machine, markdown
+from tests.benchmarks.reporting import as_json, conditions, markdown, words_of
 from tests.benchmarks.slides import slides
 from tests.benchmarks.stain import stain
 from tests.benchmarks.start import start
@@ -36,6 +38,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "predict": predict,
     "frozen": frozen,
     "decoding": decoding,
+    "engines": engines,
     "whole": whole,
     "finetune": finetune,
     "grid": grid,
@@ -64,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default all")
     parser.add_argument("--rounds", type=int, help="how often each side runs; default 3 to 10 by benchmark")
+    parser.add_argument("--record", action="store_true", help="keep the figures, also in the guide")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every measurement to FILE")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.names if name not in BENCHMARKS]:
@@ -72,13 +76,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--rounds must be at least 1")
     target = options.json.absolute() if options.json else None
     os.chdir(REPOSITORY)
-    where = machine()
+    where = conditions()
     rows: list[Row] = []
     notes: list[str] = []
     try:
-        run(options.names or list(BENCHMARKS), options.rounds, rows, notes)
+        for name in options.names or list(BENCHMARKS):
+            where, mine, said = conditions(), len(rows), len(notes)
+            run([name], options.rounds, rows, notes)
+            if options.record:
+                results.write(results.record(results.read_results(), name, rows[mine:], notes[said:], where))
     finally:  # what was measured before a failure is worth having
-        print(markdown(rows), where, *notes, sep="\n\n", flush=True)
+        print(markdown(rows), words_of(where), *notes, sep="\n\n", flush=True)
         if target:
             target.write_text(json.dumps(as_json(rows, where, notes), indent=2) + "\n", encoding="utf-8")
 

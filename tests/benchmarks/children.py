@@ -38,6 +38,11 @@ def children(
             compared = compare(f"{name}, {how}", two, rival, rounds=rounds or 3, target=ratio_at_most(1 / 3))
             yield compared.row
         yield _sizes(compared, folder / "out2", folder / how)
+    if importlib.util.find_spec("albumentations") is None:
+        note("children: albumentations is not installed, nothing to compare with")
+    else:
+        rival = _albumentations(raw, folder / "albumentations", images)
+        yield compare(f"{name}, processes", two, rival, rounds=rounds or 3).row
     twice = 2 * images  # so that starting and merging, which one process does, weigh less
     pair = [
         _augment(f"{workers} workers", data, folder / f"out{workers}", twice, workers) for workers in (2, 1)
@@ -79,6 +84,12 @@ def _augmentor(how: str, raw: Path, out: Path, images: int) -> Side:
     script = sys.executable, "-m", "tests.benchmarks.rivals.augmentor"
     command = [*script, how, str(raw), str(out), str(images)]
     return Side(f"Augmentor, {how}", command, lambda: shutil.rmtree(out, ignore_errors=True))
+
+
+def _albumentations(raw: Path, out: Path, images: int) -> Side:
+    script = sys.executable, "-m", "tests.benchmarks.rivals.albumented"
+    command = [*script, str(raw), str(out), str(images)]
+    return Side("Albumentations", command, lambda: shutil.rmtree(out, ignore_errors=True))
 
 
 def _sizes(outcome: Outcome, ours: Path, theirs: Path) -> Row:

@@ -3,9 +3,9 @@
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,11 @@ from tests.benchmarks.comparing import Row
 
 _HEADINGS = ("benchmark", "left", "right", "left / right", "target", "verdict", "rounds")
 _PACKAGES = ("bccli", "tensorflow", "keras", "numpy", "pillow")
+_RIVALS = (
+    *("albumentations", "Augmentor", "ai-edge-litert", "macenko-pca", "onnxruntime", "openvino"),
+    *("scikit-learn", "torch", "torchstain", "torchvision"),
+)
+"""Whom bccli is measured against, and what it computes with: the versions of those that are installed."""
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -22,19 +27,41 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def machine() -> str:
-    """The machine, its load at this moment, the date and the versions in one line."""
-    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
-    load = f"{os.getloadavg()[0]:.1f}"
+def conditions() -> dict[str, Any]:
+    """The machine and its load at this moment, the date, and the versions of what takes part."""
+    installed = {name: found for name in _RIVALS if (found := _version(name))}
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 1),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in _PACKAGES},
+            **installed,
+        },
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def words_of(conditions: Mapping[str, Any]) -> str:
+    """Conditions in one line."""
+    versions = ", ".join(f"{name} {found}" for name, found in conditions["versions"].items())
     return (
-        f"{_processor()}, {len(os.sched_getaffinity(0))} cores, load {load} before; "
-        f"{time.strftime('%Y-%m-%d')}; Python {platform.python_version()}, {versions}"
+        f"{conditions['date']}, {conditions['processor']}, {conditions['cores']} cores, load "
+        f"{conditions['load']} before; {versions}"
     )
 
 
-def as_json(rows: Sequence[Row], machine: str, notes: Sequence[str]) -> dict[str, Any]:
+def as_json(rows: Sequence[Row], conditions: Mapping[str, Any], notes: Sequence[str]) -> dict[str, Any]:
     """All that was measured."""
-    return {"machine": machine, "notes": list(notes), "rows": [asdict(row) for row in rows]}
+    return {**conditions, "notes": list(notes), "rows": [asdict(row) for row in rows]}
 
 
 def _processor() -> str:

@@ -1,4 +1,4 @@
-"""Macenko's stain normalisation of an image of the hybrid paper's size: bccli against torchstain's NumPy."""
+"""Macenko's stain normalisation of an image of the hybrid paper's size: bccli against others."""
 
 import importlib.util
 import json
@@ -21,6 +21,9 @@ DEGREES, LEVELS = 1.0, 1.0
 """How far bccli's stain vectors and its normalised pixels, on average, may be from torchstain's."""
 
 
+RIVALS = ("torchstain", "torchstain, NumPy", ratio_at_most(0.2)), ("macenko-pca", "macenko-pca, Rust", None)
+
+
 def _answer(run: Measurement) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(run.output.splitlines()[-1])
     return answer
@@ -31,16 +34,20 @@ INSIDE = Quantity(lambda run: float(_answer(run)["seconds"]), lambda value: f"{v
 
 
 def stain(rounds: int | None, folder: Path, note: Callable[[str], None]) -> Iterator[Row]:
-    """Yield two rows: the time, and how far the results are apart."""
-    if importlib.util.find_spec("torchstain") is None:
-        note("macenko: torchstain is not installed, nothing to compare with; pip install bccli[test]")
-        return
+    """Yield a row of the time per rival, and how far the results of the first one are apart."""
     np.save(folder / "image.npy", _image(note))
-    outcome = compare(
-        "macenko, 2048×1536", *_sides(folder), rounds=rounds or 5, quantity=INSIDE, target=ratio_at_most(0.2)
-    )
-    yield outcome.row
-    yield _distance(outcome, folder)
+    ours = _side("bccli", "bccli", folder)
+    for rival, name, target in RIVALS:
+        if importlib.util.find_spec(rival.replace("-", "_")) is None:
+            note(f"macenko: {rival} is not installed, nothing to compare with")
+            continue
+        outcome = compare(
+            "macenko, 2048×1536", ours, _side(name, rival, folder),
+            rounds=rounds or 5, quantity=INSIDE, target=target,
+        )  # fmt: skip
+        yield outcome.row
+        if rival == "torchstain":
+            yield _distance(outcome, folder)
 
 
 def _image(note: Callable[[str], None]) -> np.ndarray:
@@ -52,13 +59,9 @@ def _image(note: Callable[[str], None]) -> np.ndarray:
     return draw_phantom("histology", "benign", seed=0, patient=1, slide=1, number=1, size=SIZE)[0]
 
 
-def _sides(folder: Path) -> tuple[Side, Side]:
-    script = [sys.executable, "-m", "tests.benchmarks.rivals.macenko"]
-    image = str(folder / "image.npy")
-    return (
-        Side("bccli", [*script, "bccli", image, str(folder / "bccli.npy")]),
-        Side("torchstain, NumPy", [*script, "torchstain", image, str(folder / "torchstain.npy")]),
-    )
+def _side(name: str, package: str, folder: Path) -> Side:
+    script = [sys.executable, "-m", "tests.benchmarks.rivals.macenko", package]
+    return Side(name, [*script, str(folder / "image.npy"), str(folder / f"{package}.npy")])
 
 
 def _distance(outcome: Outcome, folder: Path) -> Row:

@@ -9,10 +9,11 @@ import pytest
 pytest.importorskip("psutil", reason="benchmarks need the extra `bench`")
 
 from tests.benchmarks import __main__ as program
+from tests.benchmarks import results
 from tests.benchmarks.comparing import PEAK, Row, Side, Target, compare, left_below, ratio_at_most
 from tests.benchmarks.memory import make_images
 from tests.benchmarks.processes import measure
-from tests.benchmarks.reporting import markdown
+from tests.benchmarks.reporting import conditions, markdown
 
 
 def python(code: str) -> list[str]:
@@ -101,3 +102,26 @@ def test_images_for_the_memory_benchmark(tmp_path: Path) -> None:
     assert len(files) == len({file.read_bytes() for file in files}) == 120
     assert sum(file.name.startswith("unknown") for file in files) == 12
     assert {file.parent.name for file in files} == {"benign", "malignant"}
+
+
+def test_what_is_recorded_is_on_the_page(tmp_path: Path) -> None:
+    row = Row("toy", "left", "right", "0.5", "≤ 1", "pass", measurements={"left": [{"seconds": 1.5}]})
+    where = {**conditions(), "date": "2026-01-02"}
+    page, file = tmp_path / "page.md", tmp_path / "results.json"
+    page.write_text("Before.\n<!-- results: begin -->\nold\n<!-- results: end -->\nAfter.\n")
+    for name in ("toy", "another", "toy"):
+        results.write(
+            results.record(results.read_results(file), name, [row], ["b: is missing"], where), file, page
+        )
+    text = page.read_text()
+    assert text.startswith("Before.\n")
+    assert text.endswith("After.\n")
+    assert "old" not in text
+    assert [line for line in text.splitlines() if line.startswith("###")] == ["### `another`", "### `toy`"]
+    assert text.count("2026-01-02") == text.count("B: is missing.") == text.count("| toy | left |") == 2
+    assert json.loads(file.read_text())["toy"]["rows"][0]["measurements"] == row.measurements
+
+
+def test_the_guide_shows_what_is_recorded() -> None:
+    text = results.PAGE.read_text(encoding="utf-8")
+    assert results.with_results(text, results.read_results()) == text

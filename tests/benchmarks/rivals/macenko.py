@@ -1,6 +1,6 @@
-"""Macenko's stain normalisation of one large image, measured in the process: bccli's, or torchstain's.
+"""Macenko's stain normalisation of one large image, measured in the process: bccli's or another package's.
 
-Usage: python -m tests.benchmarks.rivals.macenko bccli|torchstain IMAGE.npy RESULT.npy
+Usage: python -m tests.benchmarks.rivals.macenko bccli|torchstain|macenko-pca IMAGE.npy RESULT.npy
 Prints {"seconds": …, "stains": [[…], […]]} as its last line: the median of several runs after a first
 one, each with everything from pixels to pixels, and the two stain vectors.
 """
@@ -40,7 +40,28 @@ def with_torchstain(image: np.ndarray) -> tuple[list[list[float]], Normalise]:
     return fitted.HERef.T.tolist(), lambda pixels: normalizer.normalize(pixels, stains=False)[0]
 
 
-SIDES = {"bccli": with_bccli, "torchstain": with_torchstain}
+def with_macenko_pca(image: np.ndarray) -> tuple[list[list[float]], Normalise]:
+    """The same; macenko_pca measures and separates stains, and the two steps in between are NumPy's."""
+    import macenko_pca
+
+    from bccli.core.imaging.stains.macenko import REFERENCE
+
+    target = np.eye(3, dtype=np.float32)
+    target[:, :2] = REFERENCE.matrix
+
+    def measure(pixels: np.ndarray) -> np.ndarray:
+        return np.asarray(macenko_pca.rgb_separate_stains_macenko_pca(pixels.astype(np.float32)))
+
+    def normalise(pixels: np.ndarray) -> np.ndarray:
+        stains = measure(pixels)
+        amounts = macenko_pca.rgb_color_deconvolution(pixels.astype(np.float32), stains)
+        amounts[..., :2] *= REFERENCE.maxima / np.percentile(amounts[..., :2], 99, axis=(0, 1))
+        return np.clip(macenko_pca.reconstruct_rgb(amounts, target), 0, 255).astype(np.uint8)
+
+    return measure(image)[:, :2].T.tolist(), normalise
+
+
+SIDES = {"bccli": with_bccli, "torchstain": with_torchstain, "macenko-pca": with_macenko_pca}
 
 
 def main(side: str, source: Path, result: Path) -> None:
