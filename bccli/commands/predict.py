@@ -68,7 +68,11 @@ class _Written:
 )
 @options.device
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Images per step."
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=None,
+    show_default="8, and up to 32 of a small --size",
+    help="Images per step.",
 )
 @options.workers
 @options.shard
@@ -93,6 +97,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     _check(inputs, settings)
     images = _find(inputs, left_out, null=settings["null"])
     several = images.at_least(2)
+    settings["batch_size"] = settings["batch_size"] or (8 if "-" in inputs else _batch_size(runs))
     file = _output_file(screen, runs, settings)
     if file and (errors := file.errors_if_complete(images)) is not None:
         screen.note(f"{output} is complete; nothing to do")
@@ -154,6 +159,17 @@ def _output_file(screen: console.Console, runs: tuple[Path, ...], settings: dict
     question = Question.about(runs, **options, mask_dir=masks, format="csv" if format == "auto" else format)
     file = OutputFile(settings["output"], question, settings["batch_size"], settings["overwrite"])
     return _shared(screen, file, settings) if settings["shard"] or file.plan.exists() else file
+
+
+def _batch_size(runs: tuple[Path, ...]) -> int:
+    """So many images have as many pixels as 8 of 224×224, between 8 and 32 of them; 8 where they are cut."""
+    from bccli.core.runs.run_folder import load_run
+
+    found = [load_run(run) for run in runs]
+    largest = max(run.info.size[0] * run.info.size[1] for run in found)
+    if not largest or any(run.preparation.patches for run in found):
+        return 8
+    return min(max(8 * 224 * 224 // largest, 8), 32)
 
 
 def _is_file(output: Path) -> bool:

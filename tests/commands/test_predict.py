@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bccli.cli import cli
+from bccli.commands.predict import _batch_size
 from tests.conftest import PATIENT, Bccli, draw, rows_of, save
 from tests.library import Library, bccli_in
 from tests.sentences import refused
@@ -125,6 +127,20 @@ def test_the_order_is_that_of_the_input_across_batches(bccli: Bccli, run: Path, 
     parted = rows_of(bccli("predict", run, *images, "--batch-size", 3, "--workers", 1).stdout)
     for one, other in zip(whole, parted, strict=True):
         assert float(one["p_benign"]) == pytest.approx(float(other["p_benign"]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("size", "patches", "expected"),
+    [((224, 224), False, 8), ((96, 96), False, 32), ((160, 160), False, 15), ((700, 460), False, 8),
+     ((50, 50), False, 32), ((96, 96), True, 8), ((0, 0), False, 8)],
+)  # fmt: skip
+def test_small_images_come_in_larger_batches(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], patches: bool, expected: int
+) -> None:
+    """As many as have the pixels of 8 large ones; what is cut into patches has many in each image."""
+    run = SimpleNamespace(info=SimpleNamespace(size=size), preparation=SimpleNamespace(patches=patches))
+    monkeypatch.setattr("bccli.core.runs.run_folder.load_run", lambda root: run)
+    assert _batch_size((Path("run"),)) == expected
 
 
 def test_a_missing_file_is_a_row_and_a_missing_name_is_not(bccli: Bccli, run: Path, tmp_path: Path) -> None:

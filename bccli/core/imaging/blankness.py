@@ -24,7 +24,7 @@ def blankness_of(pixels: np.ndarray) -> str:
     """
     height, width = pixels.shape[:2]
     some = pixels[:: max(1, height // _GRID), :: max(1, width // _GRID)]
-    if _is_flat(some) and _is_flat(pixels):
+    if (some[0, 0] == some[-1, -1]).all() and _is_flat(some) and _is_flat(pixels):
         return _word_for(pixels)
     low, high = (0.0, 255.0) if pixels.dtype == np.uint8 else (float(pixels.min()), float(pixels.max()))
     for word, is_otherwise in _NEARLY.items():

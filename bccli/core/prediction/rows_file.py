@@ -92,15 +92,17 @@ class RowsFile:
         return again
 
     def append(self, images: Iterable[ImageRows]) -> int:
-        """Append the rows of images as they come, each whole; returns how many rows there were."""
+        """Append the rows of images as they come, and store those of a step together; returns how many rows
+        there were."""
         rows = 0
         try:
             with self._open("a") as stream:
-                for entry in images:
+                for number, entry in enumerate(images, 1):
                     stream.write(replace(entry, size=size_of(entry.path)).to_line())
-                    stream.flush()
-                    progressed()
                     rows += len(entry.rows)
+                    if number % self.step == 0:
+                        stream.flush()
+                        progressed()
         except OSError as error:
             error.filename = error.filename or str(self.path)
             raise

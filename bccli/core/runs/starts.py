@@ -17,6 +17,7 @@ _MOST = 2
 
 class _State:
     file: Path | None = None
+    progressed = False
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def counted(file: Path, what: Path) -> Iterator[None]:
         file.unlink()
         raise NoProgressError(_sentence(what))
     write_text(file, f"{before + 1}\n")
-    _State.file = file
+    _State.file, _State.progressed = file, False
     try:
         yield
     except Stopped as stopped:
@@ -54,9 +55,10 @@ def counted(file: Path, what: Path) -> Iterator[None]:
 
 def progressed() -> None:
     """Something is stored that the next start will not have to do again."""
-    if _State.file is not None:
+    if _State.file is not None and not _State.progressed:
         with suppress(OSError):
             _State.file.unlink(missing_ok=True)
+            _State.progressed = True
 
 
 def _read(file: Path) -> int:

@@ -28,7 +28,7 @@ from bccli.core.imaging.formats.colours import from_array, to_array, to_rgb
 from bccli.core.imaging.formats.jpeg import decode_jpeg
 from bccli.core.imaging.formats.jpeg2000 import ROOM, decode_jpeg2000, is_too_deep
 from bccli.core.imaging.formats.orientation import UPRIGHT, orientation_of, swaps_sides, upright
-from bccli.core.imaging.formats.png import around_pixels, check_rows, decode_png
+from bccli.core.imaging.formats.png import around_pixels, check_rows, decode_png, decode_silent_png
 from bccli.core.imaging.formats.tiff import TIFF_STARTS, check_strips, is_plain, read_tiff, turn_to_image
 from bccli.core.imaging.formats.turns import take_turn
 from bccli.core.reading.regular_files import NotAFileError, open_file
@@ -174,6 +174,8 @@ def _decode_bytes(data: bytes, named_dicom: bool) -> np.ndarray:
     try:
         if data[128:132] == b"DICM":
             return _decode_dicom(data)
+        if (pixels := decode_silent_png(data, check_size)) is not None:
+            return pixels
         try:
             return _decode_with_pillow(data)
         except UnidentifiedImageError:

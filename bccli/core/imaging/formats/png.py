@@ -6,7 +6,7 @@ over what is wrong behind the last row.
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import NamedTuple
 
@@ -15,7 +15,8 @@ from PIL.PngImagePlugin import PngImageFile
 
 from bccli.core.errors import ImageError
 
-_START = 8  # bytes of the signature
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_START = len(_SIGNATURE)
 # Bit depth, colour type, and no interlacing: grey of 8 and 16 bits, colours of 8
 _PLAIN = {(8, 0, 0), (16, 0, 0), (8, 2, 0)}
 # What changes no pixel in either library, and is not refused by Pillow once the pixels are reached; the last
@@ -24,6 +25,8 @@ _HARMLESS = frozenset(
     {b"pHYs", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"iCCP", b"tIME", b"tEXt", b"zTXt", b"iTXt"}
     | {b"bKGD", b"oFFs", b"vpAg"}
 )
+# Of it, what cannot say that the image lies on its side
+_SILENT = frozenset({b"IHDR", b"IDAT", b"IEND", b"pHYs", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"tIME"})
 _HARMLESS_BEHIND = frozenset({b"tIME", b"tEXt"})
 _MOST_BEHIND = 2**20  # bytes: far less text than what Pillow takes for an attack
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each colour type
@@ -41,12 +44,30 @@ class _Chunk(NamedTuple):
     length: int
 
 
+def decode_silent_png(data: bytes, check_size: Callable[[int, int], None]) -> np.ndarray | None:
+    """The same as `decode_png` of a plain file that says nothing of how it is to be shown, which Pillow need
+    not open, either.
+
+    `check_size` is told width and height before anything is decoded. None for all other files.
+    """
+    if not data.startswith(_SIGNATURE):
+        return None
+    chunks = list(_chunks(data))
+    if not _SILENT.issuperset(chunk.kind for chunk in chunks) or not _is_plain(data, chunks):
+        return None
+    check_size(*struct.unpack_from(">II", data, chunks[0].start))
+    return _decode(data, chunks)
+
+
 def decode_png(data: bytes) -> np.ndarray | None:
     """The pixels of a whole PNG: grey (height, width) uint8 or uint16, or RGB uint8 (height, width, 3).
 
     None where Pillow is to decode them. Raises ImageError where the checksum of some pixels is wrong.
     """
-    chunks = list(_chunks(data))
+    return _decode(data, list(_chunks(data)))
+
+
+def _decode(data: bytes, chunks: list[_Chunk]) -> np.ndarray | None:
     for chunk in chunks:
         if chunk.kind == b"IDAT" and not _is_sound(data, chunk):
             raise ImageError("is damaged (a checksum of its PNG data is wrong)")

@@ -309,3 +309,42 @@ def test_nothing_is_said_about_strange_files(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, str(tmp_path / "x.png")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def saved(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(("depth", "colour"), [(8, 0), (16, 0), (8, 2)])
+@pytest.mark.parametrize("hint", [b"", chunk(b"pHYs", b"\0\0\x0b\x13\0\0\x0b\x13\x01")])
+def test_pillow_does_not_open_a_plain_file_that_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int, colour: int, hint: bytes
+) -> None:
+    file = saved(tmp_path / "x.png", whole(depth, colour, before=hint))
+    expected = by_pillow(file.read_bytes())
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("Pillow opens it"))
+    np.testing.assert_array_equal(decode_deep(file), expected)
+
+
+@pytest.mark.parametrize("speech", [chunk(b"tEXt", b"Software\0x"), chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\0")])
+def test_pillow_opens_a_file_that_may_say_how_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speech: bytes
+) -> None:
+    asked: list[object] = []
+    start = Image.open
+    monkeypatch.setattr(Image, "open", lambda *args, **options: (asked.append(1), start(*args, **options))[1])
+    decode_deep(saved(tmp_path / "x.png", whole(8, 2, before=speech)))
+    assert asked
+
+
+def test_a_silent_file_that_is_too_large_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    file = saved(
+        tmp_path / "x.png",
+        header(2**31 - 1, 2**31 - 1, 8, 2) + chunk(b"IDAT", zlib.compress(bytes(9))) + chunk(b"IEND", b""),
+    )
+    with pytest.raises(ImageError, match="is too large"):
+        decode_deep(file)
+    file.write_bytes(file.read_bytes().replace(header(2**31 - 1, 2**31 - 1, 8, 2), header(0, 3, 8, 2)))
+    with pytest.raises(ImageError):
+        decode_deep(file)
