@@ -14,6 +14,7 @@ from bccli.core.data.dataset import DatasetInfo
 from bccli.core.data.lookalikes import Lookalikes, join_groups
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.splits import TRAIN
+from bccli.core.datasets.packing import lacking_packs, write_packs
 from bccli.core.errors import DataError
 from bccli.core.imaging.preparation import MEAN, Preparation, preparation_from_json
 from bccli.core.preparation.chunks import Chunk, chunk_size, image_path, prepare_chunk
@@ -31,6 +32,7 @@ from bccli.core.preparation.request import (
     verification_of,
 )
 from bccli.core.preparation.resumable import Making, keep_apart, make, recognised
+from bccli.core.preparation.shards import held
 from bccli.core.preparation.survey import Survey
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.shard import WHOLE, Shard
@@ -103,18 +105,49 @@ def prepare(
     workers: int = 1,
     shard: Shard = WHOLE,
     overwrite: bool = False,
+    pack: bool = False,
     watcher: Watcher = SILENT,
 ) -> DatasetInfo | None:
     """Make, continue or recognise the prepared dataset `out`; returns the content of dataset.json.
 
-    With a shard, it does that share of the work, and returns None where other shards are unfinished. Raises
-    as `resumable.make`.
+    With a shard, it does that share of the work, and returns None where other shards are unfinished. To a
+    complete dataset `pack` adds its pixels packed, which are no part of what two datasets are the same by.
+    Raises as `resumable.make` and `write_packs`.
     """
     keep_apart(request.source, out)
     found = examine(request, watcher)
     settings = {**request.to_json(), "listing": found.listing}
-    if done := recognised(out, settings, overwrite, watcher):
+    if done := recognised(out, settings, overwrite, SILENT if pack else watcher):
+        if pack and not _pack(out, workers, shard, watcher):
+            watcher.note(f"{out} is complete and packed; nothing to do")
         return done
+    done = _make(request, found, settings, out, workers, shard, overwrite, watcher)
+    if pack and done is not None:
+        _pack(out, workers, shard, watcher)
+    return done
+
+
+def _pack(out: Path, workers: int, shard: Shard, watcher: Watcher) -> bool:
+    """Pack the pixels of a complete dataset; False where all of them are. Other shards wait for it."""
+    if not lacking_packs(out):
+        return False
+    with held(out, shard, watcher):
+        if packs := lacking_packs(out):  # another shard may have written them
+            write_packs(packs, workers, watcher)
+    return True
+
+
+def _make(
+    request: Request,
+    found: Survey,
+    settings: dict[str, Any],
+    out: Path,
+    workers: int,
+    shard: Shard,
+    overwrite: bool,
+    watcher: Watcher,
+) -> DatasetInfo | None:
+    """As `prepare`, without packing; a second time where two patients turn out to share a picture."""
 
     def work_on(lookalikes: Lookalikes | None, shard: Shard) -> _Work:
         images, plan = _plan(request, found, lookalikes, watcher)

@@ -21,6 +21,7 @@ from bccli.core.data.dataset import (
     JOURNALS_SETTINGS_FILE,
     MANIFEST_FILE,
     MASKS_FOLDER,
+    PIXELS_FOLDER,
     PREVIEW_FILE,
     QUARANTINE_FILE,
     STATS_FILE,
@@ -47,7 +48,7 @@ from bccli.core.runs.locks import locked, refuse_readers
 from bccli.core.runs.shard import WHOLE, Shard
 from bccli.core.runs.starts import counted, progressed
 
-_FOLDERS = (IMAGES_FOLDER, MASKS_FOLDER)
+_FOLDERS = (IMAGES_FOLDER, MASKS_FOLDER, PIXELS_FOLDER)
 """The folders of a prepared dataset."""
 
 

@@ -1,0 +1,126 @@
+"""Packing: the pixels of a prepared dataset once more, in one array for each size of its images.
+
+What is packed is read from the PNG files and compared with the manifest, so that a pack holds what they hold.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bccli.core import interruption
+from bccli.core.data.dataset import PIXELS_FOLDER, load_dataset
+from bccli.core.data.image_batches import decode_sized
+from bccli.core.data.manifest import Sample
+from bccli.core.errors import BccliError, DataError
+from bccli.core.files import inside, replacing, write_text
+from bccli.core.imaging.hashes import pixel_hash
+from bccli.core.imaging.packs import LINE, PackError, Size, hashes_path, open_pack, pack_path
+from bccli.core.progress import Watcher
+from bccli.core.reading.regular_files import read_bytes
+
+_AT_A_TIME = 1 << 24
+"""About so many bytes of pixels are in memory."""
+
+
+@dataclass(frozen=True)
+class SizePack:
+    """The images of one size, in the order of the manifest, and the folder of their pack."""
+
+    root: Path
+    size: Size
+    samples: tuple[Sample, ...]
+
+    @property
+    def path(self) -> Path:
+        """The file of the array."""
+        return pack_path(self.root / PIXELS_FOLDER, self.size)
+
+    @property
+    def bytes(self) -> int:
+        """About the bytes that the pack takes."""
+        return len(self.samples) * (self.size[0] * self.size[1] * 3 + LINE)
+
+    @property
+    def lines(self) -> str:
+        """The hash of each image, a line for each."""
+        return "".join(f"{sample.sha256}\n" for sample in self.samples)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the pack is on the disk, whole, and has these images; its pixels are not looked at."""
+        lines = self.lines.encode()
+        try:
+            pack = open_pack(self.path.parent, self.size)
+            return pack is not None and read_bytes(hashes_path(self.path), len(lines)) == lines
+        except (PackError, OSError, DataError):
+            return False
+
+
+def lacking_packs(root: Path) -> list[SizePack]:
+    """The packs that a prepared dataset lacks, smallest images first. Raises DataError as `load_dataset`."""
+    by_size: dict[Size, list[Sample]] = {}
+    for sample in load_dataset(root).samples:
+        by_size.setdefault((sample.width or 0, sample.height or 0), []).append(sample)
+    packs = (SizePack(root, size, tuple(samples)) for size, samples in sorted(by_size.items()))
+    return [pack for pack in packs if not pack.is_there]
+
+
+def write_packs(packs: Sequence[SizePack], workers: int, watcher: Watcher) -> None:
+    """Write packs of a dataset, one after the other; each is there whole or not at all.
+
+    Raises BccliError where the disk has too little room, DataError naming an image that is not what the
+    manifest says, Stopped after a signal.
+    """
+    root = packs[0].root
+    inside(root, f"{PIXELS_FOLDER}/file")
+    wanted, free = sum(pack.bytes for pack in packs), shutil.disk_usage(root).free
+    if wanted > free:
+        raise BccliError(
+            f"{root / PIXELS_FOLDER}: the packed pixels take {wanted:,} bytes, but the disk has only "
+            f"{free:,} free; make room or leave --pack out"
+        )
+    (root / PIXELS_FOLDER).mkdir(exist_ok=True)
+    images = sum(len(pack.samples) for pack in packs)
+    with (
+        interruption.deferred(),
+        watcher.track(images, "packed images") as advance,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        for pack in packs:
+            _write(pack, pool, advance)
+
+
+def _write(pack: SizePack, pool: ThreadPoolExecutor, advance: Callable[[int], None]) -> None:
+    """Write the array, and then the hashes, which say that it is whole."""
+    hashes_path(pack.path).unlink(missing_ok=True)
+    width, height = pack.size
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(pack.samples), height, width, 3)}
+    with replacing(pack.path) as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for batch in _batches(pack):
+            for pixels in pool.map(lambda sample: _pixels(pack, sample), batch):
+                stream.write(np.ascontiguousarray(pixels).data)
+            advance(len(batch))
+            interruption.stop_if_requested()
+    write_text(hashes_path(pack.path), pack.lines)
+
+
+def _batches(pack: SizePack) -> Iterator[tuple[Sample, ...]]:
+    step = max(1, _AT_A_TIME // (pack.size[0] * pack.size[1] * 3))
+    for start in range(0, len(pack.samples), step):
+        yield pack.samples[start : start + step]
+
+
+def _pixels(pack: SizePack, sample: Sample) -> np.ndarray:
+    """The pixels of an image. Raises DataError where they are not those of the manifest."""
+    pixels = decode_sized(pack.root / sample.path, pack.size)
+    if pixel_hash(pixels) != sample.sha256:
+        raise DataError(
+            f"{pack.root / sample.path}: has other pixels than the manifest says; copy the dataset again, or "
+            "prepare it again with --overwrite"
+        )
+    return pixels
