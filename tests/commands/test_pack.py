@@ -183,7 +183,8 @@ def test_an_image_that_is_not_what_the_manifest_says_is_not_packed(
         with first.open("ab") as stream:
             stream.write(b"\0" * (size - first.stat().st_size))
     refused(bccli(*command, exit=3), first.name, "other pixels than the manifest says", "--overwrite")
-    assert list((prepared / "pixels").iterdir()) == []
+    assert not (prepared / "pixels").exists()
+    assert not (prepared / ".unfinished").exists()
 
 
 def test_a_signal_stops_packing_and_the_same_command_goes_on(
@@ -196,7 +197,8 @@ def test_a_signal_stops_packing_and_the_same_command_goes_on(
         patch.setattr(packing, "_pixels", lambda *args: interruption.request(15) or pixels(*args))
         patch.setattr(packing, "_AT_A_TIME", 1)
         bccli(*command, exit=75)
-    assert list((prepared / "pixels").iterdir()) == []
+    assert not (prepared / "pixels").exists()
+    assert not (prepared / ".unfinished").exists()
     bccli(*command)
     assert (prepared / PACK).read_bytes() == np_bytes(prepared)
 
@@ -232,7 +234,8 @@ def test_a_disk_that_is_full_in_the_midst_is_a_sentence(
     with monkeypatch.context() as patch:
         patch.setattr(packing, "_pixels", fail)
         refused(bccli(*command, exit=3), PACK, "the disk is full", "the same command again")
-    assert list((prepared / "pixels").iterdir()) == []
+    assert not (prepared / "pixels").exists()
+    assert not (prepared / ".unfinished").exists()
     assert (prepared / "dataset.json").exists()
     bccli(*command)
     assert (prepared / PACK).exists()
@@ -255,6 +258,19 @@ def test_a_file_in_place_of_the_folder_is_said(
     refused(bccli(*command_of(tmp_path / "raw", prepared), "--pack", exit=3), "pixels", "no folder")
 
 
+@pytest.mark.parametrize("name", ["images", "pixels", ".unfinished"])
+def test_a_pipe_in_place_of_a_folder_is_not_waited_for(
+    bccli: Bccli, prepared: Path, tmp_path: Path, name: str
+) -> None:
+    if name == "images":
+        shutil.rmtree(prepared / name)
+    os.mkfifo(prepared / name)
+    refused(bccli(*command_of(tmp_path / "raw", prepared), "--overwrite", exit=3), name)
+    bccli(*command_of(tmp_path / "raw", prepared), exit=None)
+    (prepared / name).unlink()
+    bccli(*command_of(tmp_path / "raw", prepared), "--overwrite")
+
+
 @pytest.mark.parametrize("linked", [False, True])
 @pytest.mark.parametrize("name", [PACK, "pixels/24x24.sha256"])
 def test_pipes_in_place_of_its_files_are_replaced(
@@ -268,6 +284,7 @@ def test_pipes_in_place_of_its_files_are_replaced(
     bccli(*command_of(packed.parent / "raw", packed), "--pack")
     assert tree(packed) == before
     assert not (packed / name).is_symlink()
+    assert not (packed / ".unfinished").exists()
 
 
 def test_two_at_once_pack_one_after_the_other(packed: Path, tmp_path: Path) -> None:

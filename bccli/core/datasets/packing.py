@@ -3,8 +3,9 @@
 What is packed is read from the PNG files and compared with the manifest, so that a pack holds what they hold.
 """
 
+import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from bccli.core import interruption
-from bccli.core.data.dataset import PIXELS_FOLDER, load_dataset
+from bccli.core.data.dataset import JOURNALS_FOLDER, PIXELS_FOLDER
 from bccli.core.data.image_batches import decode_sized
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import BccliError, DataError
-from bccli.core.files import inside, replacing, write_text
+from bccli.core.files import inside, remove_folder, replacing, settle, write_text
 from bccli.core.imaging.hashes import pixel_hash
 from bccli.core.imaging.packs import LINE, PackError, Size, hashes_path, open_pack, pack_path
 from bccli.core.progress import Watcher
@@ -28,16 +29,11 @@ _AT_A_TIME = 1 << 24
 
 @dataclass(frozen=True)
 class SizePack:
-    """The images of one size, in the order of the manifest, and the folder of their pack."""
+    """The images of one size, in the order of the manifest, and the folder of their dataset."""
 
     root: Path
     size: Size
     samples: tuple[Sample, ...]
-
-    @property
-    def path(self) -> Path:
-        """The file of the array."""
-        return pack_path(self.root / PIXELS_FOLDER, self.size)
 
     @property
     def bytes(self) -> int:
@@ -52,38 +48,65 @@ class SizePack:
     @property
     def is_there(self) -> bool:
         """Whether the pack is on the disk, whole, and has these images; its pixels are not looked at."""
-        lines = self.lines.encode()
+        folder, lines = self.root / PIXELS_FOLDER, self.lines.encode()
         try:
-            pack = open_pack(self.path.parent, self.size)
-            return pack is not None and read_bytes(hashes_path(self.path), len(lines)) == lines
+            pack = open_pack(folder, self.size)
+            found = read_bytes(hashes_path(pack_path(folder, self.size)), len(lines))
         except (PackError, OSError, DataError):
             return False
+        return pack is not None and found == lines
 
 
-def lacking_packs(root: Path) -> list[SizePack]:
-    """The packs that a prepared dataset lacks, smallest images first. Raises DataError as `load_dataset`."""
+def packs_of(root: Path, samples: Iterable[Sample]) -> list[SizePack]:
+    """The packs of the images of a dataset, narrow ones first, whether they are there or not."""
     by_size: dict[Size, list[Sample]] = {}
-    for sample in load_dataset(root).samples:
+    for sample in samples:
         by_size.setdefault((sample.width or 0, sample.height or 0), []).append(sample)
-    packs = (SizePack(root, size, tuple(samples)) for size, samples in sorted(by_size.items()))
-    return [pack for pack in packs if not pack.is_there]
+    return [SizePack(root, size, tuple(images)) for size, images in sorted(by_size.items())]
+
+
+def remove_packs(root: Path) -> None:
+    """Remove the packs of a dataset, and what a killed process left of some. Raises DataError for a link."""
+    for folder in (_UNFINISHED, PIXELS_FOLDER):
+        inside(root, f"{folder}/file")
+        remove_folder(root / folder)
 
 
 def write_packs(packs: Sequence[SizePack], workers: int, watcher: Watcher) -> None:
-    """Write packs of a dataset, one after the other; each is there whole or not at all.
+    """Replace the packs of a dataset; all of them are there at once, or none is.
 
     Raises BccliError where the disk has too little room, DataError naming an image that is not what the
     manifest says, Stopped after a signal.
     """
     root = packs[0].root
-    inside(root, f"{PIXELS_FOLDER}/file")
+    remove_packs(root)
+    _check_room(packs)
+    (root / _UNFINISHED).mkdir(parents=True)
+    try:
+        _write_all(packs, workers, watcher)
+        settle(root)
+        os.rename(root / _UNFINISHED, root / PIXELS_FOLDER)
+    except BaseException:
+        shutil.rmtree(root / _UNFINISHED, ignore_errors=True)
+        raise
+    settle(root)
+
+
+_UNFINISHED = f"{JOURNALS_FOLDER}/{PIXELS_FOLDER}"
+"""Where packs lie until all of them are written."""
+
+
+def _check_room(packs: Sequence[SizePack]) -> None:
+    root = packs[0].root
     wanted, free = sum(pack.bytes for pack in packs), shutil.disk_usage(root).free
     if wanted > free:
         raise BccliError(
             f"{root / PIXELS_FOLDER}: the packed pixels take {wanted:,} bytes, but the disk has only "
             f"{free:,} free; make room or leave --pack out"
         )
-    (root / PIXELS_FOLDER).mkdir(exist_ok=True)
+
+
+def _write_all(packs: Sequence[SizePack], workers: int, watcher: Watcher) -> None:
     images = sum(len(pack.samples) for pack in packs)
     with (
         interruption.deferred(),
@@ -95,18 +118,16 @@ def write_packs(packs: Sequence[SizePack], workers: int, watcher: Watcher) -> No
 
 
 def _write(pack: SizePack, pool: ThreadPoolExecutor, advance: Callable[[int], None]) -> None:
-    """Write the array, and then the hashes, which say that it is whole."""
-    hashes_path(pack.path).unlink(missing_ok=True)
-    width, height = pack.size
+    path, (width, height) = pack_path(pack.root / _UNFINISHED, pack.size), pack.size
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(pack.samples), height, width, 3)}
-    with replacing(pack.path) as stream:
+    with replacing(path) as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for batch in _batches(pack):
             for pixels in pool.map(lambda sample: _pixels(pack, sample), batch):
                 stream.write(np.ascontiguousarray(pixels).data)
             advance(len(batch))
             interruption.stop_if_requested()
-    write_text(hashes_path(pack.path), pack.lines)
+    write_text(hashes_path(path), pack.lines)
 
 
 def _batches(pack: SizePack) -> Iterator[tuple[Sample, ...]]:
