@@ -227,7 +227,7 @@ def test_a_disk_without_room_is_said_before_anything_is_written(
 def test_a_disk_that_is_full_in_the_midst_is_a_sentence(
     bccli: Bccli, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(pack: object, sample: object) -> np.ndarray:
+    def fail(*_: object) -> np.ndarray:
         raise OSError(28, os.strerror(28))
 
     command = *command_of(tmp_path / "raw", prepared), "--pack"

@@ -117,12 +117,6 @@ CASES = (
         ("raw",),
         before=(f"prepare folder raw out {SPLITS} --pack",),
     ),
-    Case(
-        "train, packed",
-        f"train out run {SMALL}",
-        ("raw",),
-        before=(f"prepare folder raw out {SPLITS} --pack",),
-    ),
     Case("augment", "augment data out --policy table5 --per-image 2 --workers 1", ("data",)),
     Case("augment, workers", "augment data out --policy table5 --total 90 --workers 2", ("data",)),
     Case(

@@ -144,9 +144,10 @@ class Images:
                 yield self._array(order[start : start + batch_size], pool)
 
     def _array(self, positions: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
+        if self.pack is None:
+            return np.stack(list(pool.map(self.decoded_png, positions.tolist())))
         pixels = np.empty((len(positions), self.size[1], self.size[0], 3), np.uint8)
-        everything = list(range(len(positions)))
-        lacking = everything if self.pack is None else self.pack.fill(positions, pixels, pool)
+        lacking = self.pack.fill(positions, pixels, pool)
         decoded = pool.map(self.decoded_png, (int(positions[index]) for index in lacking))
         for index, image in zip(lacking, decoded, strict=True):
             pixels[index] = image

@@ -29,21 +29,21 @@ _AT_A_TIME = 1 << 24
 
 @dataclass(frozen=True)
 class SizePack:
-    """The images of one size, in the order of the manifest, and the folder of their dataset."""
+    """The path and the hash of each image of one size of the dataset `root`, in the order of its manifest."""
 
     root: Path
     size: Size
-    samples: tuple[Sample, ...]
+    images: tuple[tuple[str, str], ...]
 
     @property
     def bytes(self) -> int:
         """About the bytes that the pack takes."""
-        return len(self.samples) * (self.size[0] * self.size[1] * 3 + LINE)
+        return len(self.images) * (self.size[0] * self.size[1] * 3 + LINE)
 
     @property
     def lines(self) -> str:
         """The hash of each image, a line for each."""
-        return "".join(f"{sample.sha256}\n" for sample in self.samples)
+        return "".join(f"{text}\n" for _, text in self.images)
 
     @property
     def is_there(self) -> bool:
@@ -59,9 +59,10 @@ class SizePack:
 
 def packs_of(root: Path, samples: Iterable[Sample]) -> list[SizePack]:
     """The packs of the images of a dataset, narrow ones first, whether they are there or not."""
-    by_size: dict[Size, list[Sample]] = {}
+    by_size: dict[Size, list[tuple[str, str]]] = {}
     for sample in samples:
-        by_size.setdefault((sample.width or 0, sample.height or 0), []).append(sample)
+        size = sample.width or 0, sample.height or 0
+        by_size.setdefault(size, []).append((sample.path, sample.sha256))
     return [SizePack(root, size, tuple(images)) for size, images in sorted(by_size.items())]
 
 
@@ -107,7 +108,7 @@ def _check_room(packs: Sequence[SizePack]) -> None:
 
 
 def _write_all(packs: Sequence[SizePack], workers: int, watcher: Watcher) -> None:
-    images = sum(len(pack.samples) for pack in packs)
+    images = sum(len(pack.images) for pack in packs)
     with (
         interruption.deferred(),
         watcher.track(images, "packed images") as advance,
@@ -119,29 +120,29 @@ def _write_all(packs: Sequence[SizePack], workers: int, watcher: Watcher) -> Non
 
 def _write(pack: SizePack, pool: ThreadPoolExecutor, advance: Callable[[int], None]) -> None:
     path, (width, height) = pack_path(pack.root / _UNFINISHED, pack.size), pack.size
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(pack.samples), height, width, 3)}
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(pack.images), height, width, 3)}
     with replacing(path) as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for batch in _batches(pack):
-            for pixels in pool.map(lambda sample: _pixels(pack, sample), batch):
+            for pixels in pool.map(lambda image: _pixels(pack, *image), batch):
                 stream.write(np.ascontiguousarray(pixels).data)
             advance(len(batch))
             interruption.stop_if_requested()
     write_text(hashes_path(path), pack.lines)
 
 
-def _batches(pack: SizePack) -> Iterator[tuple[Sample, ...]]:
+def _batches(pack: SizePack) -> Iterator[tuple[tuple[str, str], ...]]:
     step = max(1, _AT_A_TIME // (pack.size[0] * pack.size[1] * 3))
-    for start in range(0, len(pack.samples), step):
-        yield pack.samples[start : start + step]
+    for start in range(0, len(pack.images), step):
+        yield pack.images[start : start + step]
 
 
-def _pixels(pack: SizePack, sample: Sample) -> np.ndarray:
-    """The pixels of an image. Raises DataError where they are not those of the manifest."""
-    pixels = decode_sized(pack.root / sample.path, pack.size)
-    if pixel_hash(pixels) != sample.sha256:
+def _pixels(pack: SizePack, path: str, expected: str) -> np.ndarray:
+    """The pixels of an image. Raises DataError where they have not the hash that is expected."""
+    pixels = decode_sized(pack.root / path, pack.size)
+    if pixel_hash(pixels) != expected:
         raise DataError(
-            f"{pack.root / sample.path}: has other pixels than the manifest says; copy the dataset again, or "
+            f"{pack.root / path}: has other pixels than the manifest says; copy the dataset again, or "
             "prepare it again with --overwrite"
         )
     return pixels

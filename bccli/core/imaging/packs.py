@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from bccli.core.cores import available_cores
+from bccli.core.imaging.formats.decoding import MAX_PIXELS
 from bccli.core.imaging.hashes import pixel_hash
 from bccli.core.reading.regular_files import explained, open_file
 from bccli.core.reading.rows import read_header
@@ -198,6 +199,8 @@ def _shape(array: BinaryIO, size: Size) -> tuple[int, int]:
     if header is None or len(header[0]) != 4:
         raise PackError("is damaged (it is no array of images)")
     (count, *form), by_column, dtype = header
+    if size[0] * size[1] > MAX_PIXELS:
+        raise PackError("holds larger images than are read")
     if form != [size[1], size[0], 3] or by_column or dtype != np.uint8:
         raise PackError("holds something else than images of this size")
     if not 0 <= count <= MOST_ROWS:

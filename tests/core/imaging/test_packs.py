@@ -202,6 +202,17 @@ def test_an_array_that_claims_another_number_of_images_is_refused(tmp_path: Path
         open_pack(tmp_path, SIZE)
 
 
+def test_images_larger_than_any_that_is_read_are_refused(tmp_path: Path) -> None:
+    """As a file with holes may claim to hold."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (1, 10_001, 10_000, 3)}
+    with pack_path(tmp_path, (10_000, 10_001)).open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.truncate(stream.tell() + 10_000 * 10_001 * 3)
+    (tmp_path / "10000x10001.sha256").write_text("0" * 64 + "\n")
+    with pytest.raises(PackError, match="larger images"):
+        open_pack(tmp_path, (10_000, 10_001))
+
+
 def test_what_is_cut_while_it_is_open_is_said(tmp_path: Path) -> None:
     path, said = write(tmp_path), []
     images = PackedImages(opened(tmp_path), HASHES, said.append)
