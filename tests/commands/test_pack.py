@@ -241,6 +241,22 @@ def test_a_disk_that_is_full_in_the_midst_is_a_sentence(
     assert (prepared / PACK).exists()
 
 
+def test_what_was_packed_before_a_kill_does_not_stay_without_the_option(
+    bccli: Bccli, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dataset.json comes after the pack, and says what it says with it."""
+    from bccli.core.preparation import resumable
+
+    command = command_of(tmp_path / "raw", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(resumable.DatasetInfo, "write", lambda self, path: os.kill(os.getpid(), 15))
+        bccli(*command, "--pack", exit=75)
+    assert (tmp_path / "out" / PACK).exists()
+    assert not (tmp_path / "out" / "dataset.json").exists()
+    bccli(*command)
+    assert tree(tmp_path / "out") == tree(prepared)
+
+
 def test_a_link_in_place_of_the_folder_leads_nowhere(bccli: Bccli, prepared: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (prepared / "pixels").symlink_to(tmp_path / "elsewhere")
