@@ -30,7 +30,7 @@ LINE = 65
 """Bytes of a line: 64 hexadecimal digits and its end."""
 MOST_ROWS = 1 << 24
 """A pack of more images is not read: their hashes alone take a gigabyte."""
-_MOST_OPEN = 8
+_MOST_OPEN = 64
 """So many packs stay open."""
 _SHARE = 1 << 18
 """Reading so many bytes is worth a thread."""

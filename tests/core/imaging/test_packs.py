@@ -232,7 +232,8 @@ def test_a_pack_that_was_replaced_is_opened_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(PackedImages(first, HASHES, pytest.fail), [19])[0][0], IMAGES[19])
 
 
-def test_few_packs_stay_open(tmp_path: Path) -> None:
+def test_few_packs_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "_MOST_OPEN", 8)
     for number in range(40):
         folder = tmp_path / str(number)
         folder.mkdir()
