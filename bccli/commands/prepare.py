@@ -71,7 +71,7 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     if settings["dry_run"]:
         found, plan = requests.look(request, screen)
         console.show_counts([asdict(count) for count in count_plan(found, plan)])
-        estimate = requests.foresee(request, found, plan, out, workers)
+        estimate = requests.foresee(request, found, plan, out, workers, pack=settings["pack"])
         screen.note(estimate.sentence())
         if warning := estimate.warning():
             screen.warn(warning)
@@ -81,7 +81,13 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     options.refuse_overwriting_shards(settings)
     sharing.share(screen, settings)
     info = preparing.prepare(
-        request, out, workers=workers, shard=shard, overwrite=settings["overwrite"], watcher=screen
+        request,
+        out,
+        workers=workers,
+        shard=shard,
+        overwrite=settings["overwrite"],
+        pack=settings["pack"],
+        watcher=screen,
     )
     if info is None:
         return 0

@@ -8,6 +8,8 @@ import json
 import math
 import os
 import re
+import shutil
+import stat
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -161,6 +163,21 @@ def unless_gone() -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ESTALE):
             raise
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, if it is there, with all that is in it.
+
+    Raises NotADirectoryError for anything else: of a pipe, `shutil.rmtree` waits for whoever writes into it.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    with suppress(FileNotFoundError):
+        shutil.rmtree(path)
 
 
 def write_into(folder: Path, name: str, data: bytes) -> None:

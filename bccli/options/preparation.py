@@ -234,6 +234,12 @@ _OPTIONS = (
         help="Images that show one picture under several labels.",
     ),
     click.option(
+        "--pack/--no-pack",
+        default=False,
+        show_default=True,
+        help="Also store all pixels in one array for each image size: training reads small images faster.",
+    ),
+    click.option(
         "--positive",
         metavar="NAME",
         default=None,

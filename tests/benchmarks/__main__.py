@@ -21,6 +21,7 @@ from tests.benchmarks.fusing import fusing
 from tests.benchmarks.grid import grid
 from tests.benchmarks.intervals import intervals
 from tests.benchmarks.memory import memory
+from tests.benchmarks.packing import packing
 from tests.benchmarks.predict import predict
 from tests.benchmarks.preparing import preparing
 from tests.benchmarks.regions import regions
@@ -51,6 +52,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "regions": regions,
     "children": children,
     "preparing": preparing,
+    "packing": packing,
 }
 
 

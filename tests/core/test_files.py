@@ -4,12 +4,13 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bccli.core import files
-from bccli.core.files import replacing, replacing_file, settle, sweep, write_into, write_text
+from bccli.core.files import remove_folder, replacing, replacing_file, settle, sweep, write_into, write_text
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +45,7 @@ def test_what_a_killed_process_left_goes_when_somebody_writes_there(tmp_path: Pa
 # A program that begins to write a file, and waits for a line on stdin.
 WRITING = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from bccli.core.files import replacing, replacing_file
 if sys.argv[2] == "stream":
@@ -129,3 +131,17 @@ def test_a_file_system_that_cannot_be_asked_to_settle_says_where(tmp_path: Path)
     with pytest.raises(FileNotFoundError) as caught:
         settle(tmp_path / "gone")
     assert caught.value.filename == str(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo, lambda path: path.symlink_to("elsewhere")])
+def test_only_a_folder_is_removed_as_one(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    make(tmp_path / "folder")
+    with pytest.raises(NotADirectoryError):
+        remove_folder(tmp_path / "folder")  # and a pipe is not waited for
+    os.unlink(tmp_path / "folder")
+    remove_folder(tmp_path / "folder")
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    os.mkfifo(tmp_path / "folder" / "inside" / "pipe")
+    remove_folder(tmp_path / "folder")
+    assert names(tmp_path) == ["elsewhere"]

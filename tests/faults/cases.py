@@ -104,6 +104,19 @@ CASES = (
         ("raw",),
         before=(f"prepare folder raw out {SPLITS}",),
     ),
+    Case("prepare, packed", f"prepare folder raw out {SPLITS} --pack", ("raw",)),
+    Case(
+        "prepare, packed afterwards",
+        f"prepare folder raw out {SPLITS} --pack",
+        ("raw",),
+        before=(f"prepare folder raw out {SPLITS}",),
+    ),
+    Case(
+        "prepare, overwrite what is packed",
+        f"prepare folder raw out {SPLITS} --size 16x16 --overwrite --pack",
+        ("raw",),
+        before=(f"prepare folder raw out {SPLITS} --pack",),
+    ),
     Case("augment", "augment data out --policy table5 --per-image 2 --workers 1", ("data",)),
     Case("augment, workers", "augment data out --policy table5 --total 90 --workers 2", ("data",)),
     Case(

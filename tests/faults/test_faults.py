@@ -22,7 +22,10 @@ pytestmark = pytest.mark.skipif(
 )
 SEED = int(os.environ.get("BCCLI_FAULT_SEED", "0"))
 BY_NAME = {case.name: case for case in CASES}
-QUICK = "prepare", "prepare, patches", "augment", "evaluate, output", "evaluate, calibrate", "predict, output"
+QUICK = (
+    *("prepare", "prepare, patches", "prepare, packed afterwards", "augment"),
+    *("evaluate, output", "evaluate, calibrate", "predict, output"),
+)
 TRAINING = "train, visual words", "train, frozen"
 
 

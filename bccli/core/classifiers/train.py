@@ -53,7 +53,8 @@ def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None 
     """
     design = job.design
     used = np.flatnonzero(job.split_codes >= 0)
-    images = context.open_images(job.dataset.root, [job.dataset.samples[index] for index in used])
+    samples = [job.dataset.samples[index] for index in used]
+    images = context.open_images(job.dataset.root, samples, context.watcher)
     split_codes = job.split_codes[used]
     if design.classifier == WORDS:
         extractor = _learn_words(job, images, split_codes, run, context)

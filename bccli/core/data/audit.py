@@ -12,7 +12,7 @@ import numpy as np
 
 from bccli.core.data.audit_pairs import Pair, crossing_pairs
 from bccli.core.data.dataset import CACHE_FOLDER, Dataset
-from bccli.core.data.image_batches import decode_prepared
+from bccli.core.data.image_batches import pixels_of
 from bccli.core.data.leakage import (
     OTHER_SIDE,
     ImageFacts,
@@ -189,12 +189,10 @@ def hashes_of(dataset: Dataset, cache: Path) -> np.ndarray:
         if table is not None:
             return table
     with ThreadPoolExecutor() as pool:
-        pairs = list(pool.map(_look, (dataset.root / sample.path for sample in dataset.samples)))
+        pairs = list(
+            pool.map(lambda sample: hash_and_blankness(pixels_of(dataset.root, sample)), dataset.samples)
+        )
     table = hash_table([pair[0] for pair in pairs], [pair[1] for pair in pairs])
     with suppress(PermissionError):  # a dataset and a cache that are read-only
         store_hashes(hashes_path(cache, dataset.hash), table["perceptual"], table["blank"])
     return table
-
-
-def _look(path: Path) -> tuple[int, bool]:
-    return hash_and_blankness(decode_prepared(path))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bccli.core.data.image_batches import decode_prepared
+from bccli.core.data.image_batches import pixels_of
 from bccli.core.data.leakage import ImageFacts, Leak
 from bccli.core.data.lookalikes import IDENTICAL, SIMILAR
 from bccli.core.data.manifest import Sample
@@ -102,8 +102,7 @@ def registered(pairs: Sequence[Pair], root: Path, others: Path | None = None) ->
         if number >= _REGISTERED:
             yield replace(pair, similarity=None)
             continue
-        paths = root / pair.one.path, (others or root) / pair.other.path
-        value = compare_images(*map(decode_prepared, paths))
+        value = compare_images(pixels_of(root, pair.one), pixels_of(others or root, pair.other))
         yield replace(pair, similarity=value)
 
 

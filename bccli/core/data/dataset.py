@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DATASET_FILE, MANIFEST_FILE = "dataset.json", "manifest.csv"
 AUDIT_FILE, QUARANTINE_FILE = "audit.csv", "quarantine.csv"
 PREVIEW_FILE, STATS_FILE = "preview.png", "stats.png"
-IMAGES_FOLDER, MASKS_FOLDER, CACHE_FOLDER = "images", "masks", ".cache"
+IMAGES_FOLDER, MASKS_FOLDER, PIXELS_FOLDER, CACHE_FOLDER = "images", "masks", "pixels", ".cache"
 JOURNALS_FOLDER, JOURNALS_SETTINGS_FILE = ".unfinished", "settings.json"
 
 _PATHS = ("path", "parent", "mask")

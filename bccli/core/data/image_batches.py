@@ -1,19 +1,28 @@
-"""Prepared images as batches, decoded ahead of the network that consumes them."""
+"""Prepared images as batches, decoded ahead of the network that consumes them.
+
+Where a dataset has its pixels packed (`prepare --pack`), they are read from there, and from the PNG of each
+image that is not in the pack, or not as the manifest says.
+"""
 
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Semaphore, Thread
 from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from bccli.core.cores import available_cores
+from bccli.core.data.dataset import PIXELS_FOLDER
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError, ImageError
 from bccli.core.imaging.formats.decoding import decode
+from bccli.core.imaging.packs import PackedImages, PackError, open_pack, pack_path
+from bccli.core.progress import SILENT, Watcher
 
 # Batches that are decoded while a network is busy with the one before.
 _AHEAD = 2
@@ -38,6 +47,13 @@ def decode_sized(path: Path, size: tuple[int, int]) -> np.ndarray:
     return pixels
 
 
+def pixels_of(root: Path, sample: Sample) -> np.ndarray:
+    """The pixels (height, width, 3) of a prepared image of whatever size. Raises DataError naming it."""
+    if not (sample.width and sample.height and sample.sha256):
+        return decode_prepared(root / sample.path)
+    return Images(root, (sample,), (sample.width, sample.height)).decoded(0)
+
+
 class ImageSource(Protocol):
     """Images that can be had in batches, each with a row that says what it is and the hash of its pixels."""
 
@@ -57,11 +73,38 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class Images:
-    """Images of a prepared dataset, all of one size (width, height)."""
+    """Images of a prepared dataset, all of one size (width, height); of its pack, the `watcher` hears what is
+    wrong with it."""
 
     root: Path
     samples: tuple[Sample, ...]
     size: tuple[int, int]
+    watcher: Watcher = field(default=SILENT, compare=False, repr=False)
+
+    @cached_property
+    def pack(self) -> PackedImages | None:
+        """The images in the pack of this size; None where there is none, or none of them is in it."""
+        try:
+            if (pack := open_pack(self.root / PIXELS_FOLDER, self.size)) is None:
+                return None
+        except PackError as error:
+            self.warn(str(error))
+            return None
+        found = PackedImages(pack, [sample.sha256 for sample in self.samples], self.warn)
+        if lacking := found.lacking:
+            self.warn(f"lacks the pixels of {lacking} of {len(self.samples)} images")
+        return None if lacking == len(self.samples) else found
+
+    def warn(self, what: str) -> None:
+        """Tell the watcher once what is wrong with the pack, in words that follow its path."""
+        path = pack_path(self.root / PIXELS_FOLDER, self.size)
+        told = _TOLD.setdefault(self.watcher, set())
+        if path not in told:
+            told.add(path)
+            self.watcher.warn(
+                f"{path}: {what}; the PNG files are read instead; remove it, and the same bccli prepare "
+                "with --pack makes it anew"
+            )
 
     def signature(self) -> Any:
         """The TensorSpec of a batch."""
@@ -70,11 +113,15 @@ class Images:
         return tf.TensorSpec((None, self.size[1], self.size[0], 3), tf.uint8)
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
-        """Yield uint8 tensors (batch, height, width, 3) of the samples in `order`.
+        """Yield uint8 tensors or arrays (batch, height, width, 3) of the samples in `order`.
 
-        Decoding runs in TensorFlow's threads and ahead of the caller. Raises DataError naming the file
-        that cannot be read.
+        They are read ahead of the caller. Raises DataError naming the file that cannot be read.
         """
+        if self.pack is None:
+            return self._decoded_by_tensorflow(order, batch_size)
+        return read_ahead(self.arrays(order, batch_size))
+
+    def _decoded_by_tensorflow(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
         import tensorflow as tf
 
         paths = [str(self.root / self.samples[position].path) for position in order]
@@ -94,10 +141,28 @@ class Images:
         """Yield uint8 arrays (batch, height, width, 3) of the samples in `order`, without TensorFlow."""
         with ThreadPoolExecutor(available_cores()) as pool:
             for start in range(0, len(order), batch_size):
-                yield np.stack(list(pool.map(self.decoded, order[start : start + batch_size].tolist())))
+                yield self._array(order[start : start + batch_size], pool)
+
+    def _array(self, positions: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
+        if self.pack is None:
+            return np.stack(list(pool.map(self.decoded_png, positions.tolist())))
+        pixels = np.empty((len(positions), self.size[1], self.size[0], 3), np.uint8)
+        lacking = self.pack.fill(positions, pixels, pool)
+        decoded = pool.map(self.decoded_png, (int(positions[index]) for index in lacking))
+        for index, image in zip(lacking, decoded, strict=True):
+            pixels[index] = image
+        return pixels
 
     def decoded(self, position: int) -> np.ndarray:
         """The pixels (height, width, 3) of one image. Raises DataError naming it."""
+        if self.pack is not None:
+            pixels = np.empty((1, self.size[1], self.size[0], 3), np.uint8)
+            if not self.pack.fill(np.array([position]), pixels):
+                return pixels[0]
+        return self.decoded_png(position)
+
+    def decoded_png(self, position: int) -> np.ndarray:
+        """The same from its PNG file, whether it is in the pack or not."""
         return decode_sized(self.root / self.samples[position].path, self.size)
 
     def training_batches(self, order: np.ndarray, turns: np.ndarray, batch_size: int) -> Iterator[Any]:
@@ -118,11 +183,14 @@ class Images:
         """The sentence for a batch that failed: TensorFlow does not say which file it was."""
         for position in order.tolist():
             try:
-                self.decoded(position)
+                self.decoded_png(position)
             except DataError as found:
                 return found
         return DataError(f"{self.root}: an image could not be read ({str(error).splitlines()[0]})")
 
+
+_TOLD: WeakKeyDictionary[Watcher, set[Path]] = WeakKeyDictionary()
+"""The packs of which each watcher has heard what is wrong with them."""
 
 HELD = 1 << 29
 """So many bytes of pixels may stay in memory; of more, images are decoded whenever they are wanted."""
@@ -152,7 +220,7 @@ class HeldImages(Images):
         pixels = np.empty((len(self.samples), self.size[1], self.size[0], 3), np.uint8)
         done = 0
         for batch in super().batches(np.arange(len(self.samples)), 32):
-            pixels[done : done + len(batch)] = batch.numpy()
+            pixels[done : done + len(batch)] = np.asarray(batch)
             done += len(batch)
         return pixels
 
@@ -163,25 +231,25 @@ class Opener:
     def __init__(self) -> None:
         self._last: Images | None = None
 
-    def __call__(self, root: Path, samples: Sequence[Sample]) -> Images:
+    def __call__(self, root: Path, samples: Sequence[Sample], watcher: Watcher = SILENT) -> Images:
         """As `open_images`."""
-        images = open_images(root, samples)
+        images = open_images(root, samples, watcher)
         if self._last is not None and self._last.samples == images.samples and self._last.root == root:
             return self._last
         width, height = images.size
         small = len(images.samples) * width * height * 3 <= HELD
-        self._last = HeldImages(root, images.samples, images.size) if small else images
+        self._last = HeldImages(root, images.samples, images.size, watcher) if small else images
         return self._last
 
 
-def open_images(root: Path, samples: Sequence[Sample]) -> Images:
+def open_images(root: Path, samples: Sequence[Sample], watcher: Watcher = SILENT) -> Images:
     """The images of these samples. Raises DataError where they differ in size."""
     sizes = {(sample.width or 0, sample.height or 0) for sample in samples}
     if len(sizes) > 1:
         few = ", ".join(f"{width}×{height}" for width, height in sorted(sizes)[:3])
         more = ", …" if len(sizes) > 3 else ""
         raise DataError(f"{root}: the images have {len(sizes)} sizes ({few}{more}); prepare them with --size")
-    return Images(root, tuple(samples), sizes.pop())
+    return Images(root, tuple(samples), sizes.pop(), watcher)
 
 
 def read_ahead(batches: Iterator[Batch], ahead: int = _AHEAD) -> Generator[Batch, None, None]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.data.dataset import Dataset
-from bccli.core.data.image_batches import decode_prepared
+from bccli.core.data.image_batches import pixels_of
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
 from bccli.core.fusion.bags import group, position_of
@@ -38,7 +38,7 @@ def answers_of_images(
     patches = np.zeros((len(samples), classes))
 
     def load(positions: Sequence[int]) -> ImagePatches:
-        images = [decode_prepared(dataset.root / samples[position].path) for position in positions]
+        images = [pixels_of(dataset.root, samples[position]) for position in positions]
         return ImagePatches(np.stack(images), tuple(position_of(samples[position]) for position in positions))
 
     with (

@@ -23,7 +23,8 @@ def fuse(job: Job, run: Run, context: RunContext, models: ModelCache | None = No
     watcher, design = context.watcher, job.design
     assert design.fusing is not None
     used = np.flatnonzero(job.split_codes >= 0)
-    images = context.open_images(job.dataset.root, [job.dataset.samples[index] for index in used])
+    samples = [job.dataset.samples[index] for index in used]
+    images = context.open_images(job.dataset.root, samples, context.watcher)
     base = load_run(design.fusing.base)
     check_base(base, job, images.size, watcher)
     grouping = group(images.samples, job.split_codes[used])

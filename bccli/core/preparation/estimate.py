@@ -30,9 +30,9 @@ _SPACES = ("B", "kB", "MB", "GB", "TB", "PB")
 class Estimate:
     """The images, the space and the time that a dataset in the folder `out` takes.
 
-    `images` is `exact` where every image `tried` gave the same number. `space` and `free` are bytes, `free`
-    those of the disk of `out`. Of the images tried, `unreadable` could not be read; the first one gives the
-    `reason`.
+    `images` is `exact` where every image `tried` gave the same number. `space`, `packed` and `free` are bytes
+    of the files, of the pixels where these are packed, and on the disk of `out`. Of the images tried,
+    `unreadable` could not be read; the first one gives the `reason`.
     """
 
     out: Path
@@ -45,11 +45,12 @@ class Estimate:
     tried: int
     unreadable: int = 0
     reason: str = ""
+    packed: int = 0
 
     @property
     def fits(self) -> bool:
         """Whether there is room for the images."""
-        return self.space <= self.free
+        return self.space + self.packed <= self.free
 
     def sentence(self) -> str:
         """As in "about 12,540 images, 1.9 GB (55 GB free), 14 minutes on 2 workers"."""
@@ -58,7 +59,8 @@ class Estimate:
                 f"space and time are unknown: none of {self.tried} images tried can be read ({self.reason})"
             )
         images = self.images if self.exact else round(_two_digits(self.images))
-        space = f"{space_words(self.space)} ({space_words(self.free)} free)"
+        packed = f" and {space_words(self.packed)} of packed pixels" if self.packed else ""
+        space = f"{space_words(self.space)}{packed} ({space_words(self.free)} free)"
         took = f"{time_words(self.seconds)} on {_count(self.workers, 'worker')}"
         text = f"about {_count(images, 'image')}, {space}, {took}"
         if self.unreadable:
@@ -69,18 +71,21 @@ class Estimate:
         """Say that the disk is too small, and what to do about it; empty where the images fit."""
         if self.fits:
             return ""
+        wanted = space_words(self.space + self.packed)
         return (
-            f"{self.out}: the images take about {space_words(self.space)}, but the disk has only "
+            f"{self.out}: the images take about {wanted}, but the disk has only "
             f"{space_words(self.free)} free; make room or choose another folder"
         )
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """The result of one image: the number of prepared ones, their bytes and seconds, or why it is bad."""
+    """The result of one image: the number of prepared ones, the bytes of their files and of their pixels, and
+    seconds, or why it is bad."""
 
     images: int = 0
     space: int = 0
+    pixels: int = 0
     seconds: float = 0.0
     reason: str = ""
 
@@ -93,13 +98,15 @@ def estimate(
     out: Path,
     workers: int = 1,
     chunk: int = 1,
+    pack: bool = False,
     budget: float = BUDGET,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Estimate:
     """Try some of the `total` samples and conclude on all; each of `workers` takes a `chunk` at a time.
 
     `produce` gives the prepared images of a sample, (height, width, 3), and their masks, (height, width),
-    or raises ImageError. At least one sample is tried, and no further one after `budget` seconds.
+    or raises ImageError. At least one sample is tried, and no further one after `budget` seconds. With
+    `pack`, the pixels are packed beside the files.
     """
     trials = _try_some(spread(samples, total), produce, budget, clock)
     good = [trial for trial in trials if not trial.reason]
@@ -118,6 +125,7 @@ def estimate(
         tried=len(trials),
         unreadable=len(bad),
         reason=bad[0] if bad else "",
+        packed=round(scale * sum(trial.pixels for trial in good)) if pack else 0,
     )
 
 
@@ -163,16 +171,16 @@ def _try(
     sample: Sample, produce: Callable[[Sample], Iterable[np.ndarray]], clock: Callable[[], float]
 ) -> _Trial:
     """Do to one sample what `prepare` does, short of writing to the disk."""
-    start, images, space = clock(), 0, 0
+    start, images, space, packed = clock(), 0, 0, 0
     try:
         for pixels in map(np.ascontiguousarray, produce(sample)):
             space += math.ceil(len(encode_png(pixels)) / _BLOCK) * _BLOCK
             if pixels.ndim == 3:
-                images += 1
+                images, packed = images + 1, packed + pixels.nbytes
                 pixel_hash(pixels), hash_and_blankness(pixels)
     except ImageError as error:
         return _Trial(reason=str(error) or "unreadable")
-    return _Trial(images, space, clock() - start)
+    return _Trial(images, space, packed, clock() - start)
 
 
 def time_words(seconds: float) -> str:

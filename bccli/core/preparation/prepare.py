@@ -1,5 +1,6 @@
 """`prepare`: it makes a prepared dataset of a raw one."""
 
+import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -10,10 +11,11 @@ import numpy as np
 
 from bccli import __version__
 from bccli.core.data.audit_pairs import Pair
-from bccli.core.data.dataset import DatasetInfo
+from bccli.core.data.dataset import JOURNALS_FOLDER, MANIFEST_FILE, DatasetInfo, load_dataset
 from bccli.core.data.lookalikes import Lookalikes, join_groups
-from bccli.core.data.manifest import SPLITS, Sample
+from bccli.core.data.manifest import SPLITS, Sample, read_rows
 from bccli.core.data.splits import TRAIN
+from bccli.core.datasets.packing import packs_of, remove_packs, write_packs
 from bccli.core.errors import DataError
 from bccli.core.imaging.preparation import MEAN, Preparation, preparation_from_json
 from bccli.core.preparation.chunks import Chunk, chunk_size, image_path, prepare_chunk
@@ -31,6 +33,7 @@ from bccli.core.preparation.request import (
     verification_of,
 )
 from bccli.core.preparation.resumable import Making, keep_apart, make, recognised
+from bccli.core.preparation.shards import held
 from bccli.core.preparation.survey import Survey
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.shard import WHOLE, Shard
@@ -45,6 +48,7 @@ class _Work(Making):
     found: Survey
     surveyed: Survey
     lookalikes: Lookalikes | None = None
+    pack: bool = False
 
     @property
     def images(self) -> int:
@@ -81,6 +85,11 @@ class _Work(Making):
             found["conflicts"] = {**found["conflicts"], "left_out": self.contradicting}
         if verification := verification_of(request, self.found):
             found["verification"] = verification.to_json() | {"unreadable": found["quarantined"]}
+        if self.pack:
+            samples = read_rows(self.out / MANIFEST_FILE)
+            write_packs(packs_of(self.out, samples), self.workers, self.watcher)
+        else:
+            remove_packs(self.out)  # of a process that was killed before dataset.json was there
         return DatasetInfo.of(
             version=__version__,
             dataset=request.dataset,
@@ -103,22 +112,26 @@ def prepare(
     workers: int = 1,
     shard: Shard = WHOLE,
     overwrite: bool = False,
+    pack: bool = False,
     watcher: Watcher = SILENT,
 ) -> DatasetInfo | None:
     """Make, continue or recognise the prepared dataset `out`; returns the content of dataset.json.
 
-    With a shard, it does that share of the work, and returns None where other shards are unfinished. Raises
-    as `resumable.make`.
+    With a shard, it does that share of the work, and returns None where other shards are unfinished. To a
+    complete dataset `pack` adds its pixels packed, which are no part of what two datasets are the same by.
+    Raises as `resumable.make` and `write_packs`.
     """
     keep_apart(request.source, out)
     found = examine(request, watcher)
     settings = {**request.to_json(), "listing": found.listing}
-    if done := recognised(out, settings, overwrite, watcher):
+    if done := recognised(out, settings, overwrite, SILENT if pack else watcher):
+        if pack:
+            _pack(out, workers, shard, watcher)
         return done
 
     def work_on(lookalikes: Lookalikes | None, shard: Shard) -> _Work:
         images, plan = _plan(request, found, lookalikes, watcher)
-        return _Work(out, settings, plan, shard, workers, watcher, request, images, found, lookalikes)
+        return _Work(out, settings, plan, shard, workers, watcher, request, images, found, lookalikes, pack)
 
     lookalikes = look_for_copies(request, found, out, shard, workers, watcher)
     done = make(work_on(lookalikes, shard), overwrite=overwrite)
@@ -134,6 +147,21 @@ def prepare(
         watcher.warn(f"{error}; so the pictures that patients share stay in several splits")
         return done
     return make(second, overwrite=True)
+
+
+def _pack(out: Path, workers: int, shard: Shard, watcher: Watcher) -> None:
+    """Pack the pixels of a complete dataset, unless they are packed. Other shards wait for it."""
+    packs = packs_of(out, load_dataset(out).samples)
+    if all(pack.is_there for pack in packs):
+        watcher.note(f"{out} is complete and packed; nothing to do")
+        return
+    with held(out, shard, watcher):
+        if all(pack.is_there for pack in packs):
+            return  # by another shard
+        try:
+            write_packs(packs, workers, watcher)
+        finally:
+            shutil.rmtree(out / JOURNALS_FOLDER, ignore_errors=True)
 
 
 def _plan(

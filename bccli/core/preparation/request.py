@@ -137,7 +137,9 @@ def _check_masks(request: Request, found: Survey) -> None:
         )
 
 
-def foresee(request: Request, found: Survey, plan: Plan, out: Path, workers: int) -> Estimate:
+def foresee(
+    request: Request, found: Survey, plan: Plan, out: Path, workers: int, *, pack: bool = False
+) -> Estimate:
     """Estimate the space and the time that the request takes, from a handful of its images.
 
     They also serve to learn a stain target that is not known yet.
@@ -158,6 +160,7 @@ def foresee(request: Request, found: Survey, plan: Plan, out: Path, workers: int
         out=out,
         workers=sensible_workers(request.preparation, total, workers),
         chunk=chunk_size(request.preparation),
+        pack=pack,
     )
 
 

@@ -21,6 +21,7 @@ from bccli.core.data.dataset import (
     JOURNALS_SETTINGS_FILE,
     MANIFEST_FILE,
     MASKS_FOLDER,
+    PIXELS_FOLDER,
     PREVIEW_FILE,
     QUARANTINE_FILE,
     STATS_FILE,
@@ -30,7 +31,7 @@ from bccli.core.data.dataset import (
 from bccli.core.data.stored_info import written_by_bccli
 from bccli.core.datasets.file_sizes import check_sizes
 from bccli.core.errors import DataError, LockedError, SettingsError
-from bccli.core.files import inside, settle, sweep, write_json
+from bccli.core.files import inside, remove_folder, settle, sweep, write_json
 from bccli.core.preparation.division import Plan
 from bccli.core.preparation.shards import (
     are_shards,
@@ -47,7 +48,7 @@ from bccli.core.runs.locks import locked, refuse_readers
 from bccli.core.runs.shard import WHOLE, Shard
 from bccli.core.runs.starts import counted, progressed
 
-_FOLDERS = (IMAGES_FOLDER, MASKS_FOLDER)
+_FOLDERS = (IMAGES_FOLDER, MASKS_FOLDER, PIXELS_FOLDER)
 """The folders of a prepared dataset."""
 
 
@@ -196,7 +197,7 @@ def _tidy(out: Path) -> None:
     """Remove journals and lock of a process killed after dataset.json, where the folder can be written."""
     if (out / JOURNALS_FOLDER).exists() or (out / ".lock").exists():
         with suppress(OSError, LockedError), locked(out):
-            shutil.rmtree(out / JOURNALS_FOLDER, ignore_errors=True)
+            remove_folder(out / JOURNALS_FOLDER)
 
 
 def _refuse_others(out: Path, there: Mapping[str, Any], here: dict[str, Any], advice: str) -> None:
@@ -232,8 +233,7 @@ def _mark(out: Path, settings: dict[str, Any]) -> None:
         (out / name).unlink(missing_ok=True)
     if not any(path.stem.isdecimal() for path in journals.glob("*.json")):
         for name in (*_FOLDERS, CACHE_FOLDER):
-            with suppress(FileNotFoundError):
-                shutil.rmtree(out / name)
+            remove_folder(out / name)
 
 
 def _work(making: Making, preparation: dict[str, Any]) -> None:

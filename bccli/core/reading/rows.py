@@ -142,15 +142,23 @@ def find_rows(path: Path, record: np.dtype[Any]) -> StoredRows | None:
     """
     with open_file(path) as stream:
         size = os.fstat(stream.fileno()).st_size
-        try:
-            if np.lib.format.read_magic(stream) != (1, 0):
-                return None
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        except (ValueError, TypeError, SyntaxError, TokenError, EOFError, MemoryError, RecursionError):
+        if (header := read_header(stream)) is None:
             return None
+        shape, _, dtype = header
         found = StoredRows(path, record, stream.tell(), shape[0] if len(shape) == 1 else -1)
     whole = found.count >= 0 and found.offset + found.size == size
     return found if whole and dtype == record else None
+
+
+def read_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]] | None:
+    """The shape of the array in an .npy file, whether it is in Fortran's order, and its type; what follows in
+    the stream is its content. None for anything but such a file as bccli writes them."""
+    try:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            return None
+        return np.lib.format.read_array_header_1_0(stream)
+    except (ValueError, TypeError, SyntaxError, TokenError, EOFError, MemoryError, RecursionError):
+        return None
 
 
 def read_rows(path: Path, record: np.dtype[Any], count: int | None = None) -> np.ndarray | None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -10,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bccli.core.data.image_batches import Images, decode_prepared
-from bccli.core.data.manifest import Sample
+from bccli.core.data.image_batches import Images
 from bccli.core.errors import DataError
 from bccli.core.files import write_json
 from bccli.core.reading.texts import read_json
@@ -34,29 +32,31 @@ def norm_of(run: Run) -> Norm | None:
     return Norm(tuple(norm["mean"]), tuple(norm["deviation"])) if norm else None
 
 
-def learn_norm(samples: Sequence[Sample], images: Images, cache: Path) -> Norm:
-    """The norm of prepared images, computed once per set of images and stored.
+def learn_norm(images: Images, positions: np.ndarray, cache: Path) -> Norm:
+    """The norm of the images at these positions, computed once per set of images and stored.
 
     Sums are of whole numbers, so that neither order nor threads change a digit. A channel of one value
     has the deviation 1. Raises DataError naming an image that cannot be read.
     """
-    content = hashlib.sha256("".join(sample.sha256 for sample in samples).encode()).hexdigest()
+    hashes = "".join(images.samples[position].sha256 for position in positions)
+    content = hashlib.sha256(hashes.encode()).hexdigest()
     path = cache / "norms" / f"{content[:16]}.json"
     with suppress(DataError, TypeError, KeyError):
         found = read_json(path)
         return Norm(tuple(found["mean"]), tuple(found["deviation"]))
-    norm = _measure([images.root / sample.path for sample in samples])
+    norm = _measure(images, positions)
     with suppress(PermissionError):  # a cache that is read-only
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, asdict(norm))
     return norm
 
 
-def _measure(paths: Sequence[Path]) -> Norm:
+def _measure(images: Images, positions: np.ndarray) -> Norm:
     count, sums, squares = 0, [0, 0, 0], [0, 0, 0]
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(paths), _AT_A_TIME):
-            for pixels, ones, twos in pool.map(_sums, paths[start : start + _AT_A_TIME]):
+        for start in range(0, len(positions), _AT_A_TIME):
+            some = positions[start : start + _AT_A_TIME].tolist()
+            for pixels, ones, twos in pool.map(lambda position: _sums(images.decoded(position)), some):
                 count += pixels
                 sums = [a + b for a, b in zip(sums, ones, strict=True)]
                 squares = [a + b for a, b in zip(squares, twos, strict=True)]
@@ -67,9 +67,9 @@ def _measure(paths: Sequence[Path]) -> Norm:
     return Norm(mean, tuple(math.sqrt(variance) or 1.0 for variance in variances))
 
 
-def _sums(path: Path) -> tuple[int, list[int], list[int]]:
+def _sums(image: np.ndarray) -> tuple[int, list[int], list[int]]:
     """Pixels, and per channel their sum and that of their squares."""
-    pixels = decode_prepared(path).reshape(-1, 3)
+    pixels = image.reshape(-1, 3)
     levels = np.arange(256)
     counts = np.stack([np.bincount(pixels[:, channel], minlength=256) for channel in range(3)])
     return len(pixels), (counts @ levels).tolist(), (counts @ levels**2).tolist()

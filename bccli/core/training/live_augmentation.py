@@ -4,14 +4,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from bccli.core.augmentation import Policy, augmented_copy
-from bccli.core.data.image_batches import Images, ImageSource, decode_sized
+from bccli.core.data.image_batches import Images, ImageSource
 from bccli.core.data.manifest import Sample
 from bccli.core.data.split_codes import TRAIN, VAL
 from bccli.core.training.design import Design
@@ -24,14 +23,26 @@ MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A batch to make: (path, name of the raw image, number of the copy, 0 for the image itself)."""
+class _Originals(Images):
+    """The prepared images that a batch is made of, and what is wrong with their pack."""
 
-    root: Path
-    size: tuple[int, int]
+    faults: list[str] = field(default_factory=list, compare=False)
+
+    def warn(self, what: str) -> None:
+        """Keep it for the process that has the watcher."""
+        self.faults.append(what)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A batch to make: the number of the copy of each original, 0 for the image itself. Whether originals are
+    `packed`, the pack says that was opened first."""
+
+    originals: _Originals
+    numbers: tuple[int, ...]
+    packed: bool
     policy: Policy
     seed: int
-    items: tuple[tuple[str, str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -63,15 +74,16 @@ class LiveImages:
 
     def made(self, items: Sequence[tuple[Sample, int]], batch_size: int) -> Iterator[np.ndarray]:
         """Yield uint8 arrays (batch, height, width, 3) of copies by their numbers, 0 for the image."""
-        named = [(sample.path, raw_image(sample), number) for sample, number in items]
-        jobs = (
-            _Job(
-                self.images.root, self.images.size, self.policy, self.seed,
-                tuple(named[start : start + batch_size]),
-            )
-            for start in range(0, len(named), batch_size)
-        )  # fmt: skip
-        yield from self.team.in_order(jobs)
+        parts = (items[start : start + batch_size] for start in range(0, len(items), batch_size))
+        for batch, faults in self.team.in_order(map(self._job, parts)):
+            for fault in faults:
+                self.images.warn(fault)
+            yield batch
+
+    def _job(self, items: Sequence[tuple[Sample, int]]) -> _Job:
+        samples, numbers = zip(*items, strict=True)
+        originals = _Originals(self.images.root, samples, self.images.size)
+        return _Job(originals, numbers, self.images.pack is not None, self.policy, self.seed)
 
 
 @contextmanager
@@ -85,12 +97,14 @@ def live_images(images: Images, policy: Policy, *, seed: int, workers: int) -> I
 class AugmentedCopies:
     """Prepared images and, behind them, augmented copies of some of them: features are computed of all.
 
-    `samples` has a row for each, with a hash of its own for each copy; the class has the methods of `Images`.
+    `samples` has a row for each, with a hash of its own for each copy, and `origins` (images,) the position
+    of its original; the class has the methods of `Images`.
     """
 
     live: LiveImages
     numbers: tuple[int, ...]
     samples: tuple[Sample, ...]
+    origins: np.ndarray
 
     def signature(self) -> Any:
         """The TensorSpec of a batch."""
@@ -102,7 +116,8 @@ class AugmentedCopies:
 
     def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Yield uint8 arrays (batch, height, width, 3)."""
-        items = [(self.samples[position], self.numbers[position]) for position in order.tolist()]
+        originals = self.live.images.samples
+        items = [(originals[self.origins[position]], self.numbers[position]) for position in order.tolist()]
         return self.live.made(items, batch_size)
 
 
@@ -114,14 +129,15 @@ def add_augmented_copies(
     Also returns the row of each image's first copy, -1 where it has none.
     """
     samples, numbers = list(live.images.samples), [0] * len(live.images.samples)
-    first = np.full(len(samples), -1)
+    first, origins = np.full(len(samples), -1), list(range(len(samples)))
     for position in positions.tolist():
         first[position] = len(samples)
         original = samples[position]
         for number in range(1, copies + 1):
             samples.append(replace(original, sha256=_copy_hash(original, live, number)))
             numbers.append(number)
-    return AugmentedCopies(live, tuple(numbers), tuple(samples)), first
+            origins.append(position)
+    return AugmentedCopies(live, tuple(numbers), tuple(samples), np.array(origins)), first
 
 
 def with_augmented_copies(
@@ -155,15 +171,16 @@ def raw_image(sample: Sample) -> str:
     return sample.source or sample.path
 
 
-def _augmented(job: _Job) -> np.ndarray:
-    """The batch (n, height, width, 3) as bytes."""
-    width, height = job.size
-    batch = np.empty((len(job.items), height, width, 3), np.uint8)
-    for index, (path, image, number) in enumerate(job.items):
-        pixels = decode_sized(job.root / path, job.size)
+def _augmented(job: _Job) -> tuple[np.ndarray, list[str]]:
+    """The batch (n, height, width, 3) as bytes, and what is wrong with the pack of its originals."""
+    originals, (width, height) = job.originals, job.originals.size
+    read = originals.decoded if job.packed else originals.decoded_png
+    batch = np.empty((len(job.numbers), height, width, 3), np.uint8)
+    for index, (sample, number) in enumerate(zip(originals.samples, job.numbers, strict=True)):
+        pixels, image = read(index), raw_image(sample)
         batch[index] = (
             augmented_copy(job.policy, pixels, seed=job.seed, image=image, number=number)
             if number
             else pixels
         )
-    return batch
+    return batch, originals.faults

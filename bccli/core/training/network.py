@@ -78,7 +78,7 @@ class RunContext:
     overwrite: bool = False
     recipe: str = ""
     tensorboard: bool = False
-    open_images: Callable[[Path, Sequence[Sample]], Images] = open_images
+    open_images: Callable[[Path, Sequence[Sample], Watcher], Images] = open_images
     save_network: bool = True
     export_tflite: bool = True
     plot_pool: Team | None = None
@@ -154,7 +154,8 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
     watcher, design = context.watcher, job.design
     _start(job, run, context)
     used = np.flatnonzero(job.split_codes >= 0)
-    images = context.open_images(job.dataset.root, [job.dataset.samples[index] for index in used])
+    samples = [job.dataset.samples[index] for index in used]
+    images = context.open_images(job.dataset.root, samples, context.watcher)
     split_codes = job.split_codes[used]
     norm = input_norm(job, images, split_codes)
     built = build(job, images.size, job.weights, norm, models)
@@ -240,9 +241,7 @@ def input_norm(job: Job, images: Images, split_codes: np.ndarray) -> Norm | None
         return job.design.tuning.norm
     if job.design.input_norm == "backbone":
         return None
-    return learn_norm(
-        [images.samples[index] for index in np.flatnonzero(split_codes == TRAIN)], images, job.cache
-    )
+    return learn_norm(images, np.flatnonzero(split_codes == TRAIN), job.cache)
 
 
 def _stores(job: Job, built: Built, images: Images, run: Run, watcher: Watcher) -> bool:

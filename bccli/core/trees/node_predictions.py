@@ -76,7 +76,8 @@ def answers_of_run(
         return answers_to(predictor, root, samples, workers=context.workers, watcher=watcher).probabilities
     context.start_tensorflow()
     extractor, head = networks.of(run)
-    features = compute_features(open_images(root, samples), extractor, key, cache, watcher=watcher)
+    images = open_images(root, samples, watcher)
+    features = compute_features(images, extractor, key, cache, watcher=watcher)
     activate = OUTPUTS[run.info.settings["output"]]
     steps = [np.arange(start, min(start + _STEP, len(samples))) for start in range(0, len(samples), _STEP)]
     return np.concatenate([activate(head(features[step], training=False).numpy()) for step in steps])
