@@ -23,7 +23,7 @@ NETWORKS = {
     "xception": "224x224",
     "resnet50": "144x96",
     "densenet121": "224x224",
-    "inception-v3": "224x224",
+    "inception-resnet-v2": "160x160",
     "vgg16": "144x96",
 }
 """A network of each family, and the size of its images."""

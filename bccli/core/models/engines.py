@@ -22,9 +22,13 @@ Computing = Callable[[Any], np.ndarray]
 
 TENSORFLOW, LITERT, OPENVINO = "tensorflow", "litert", "openvino"
 
-_LITERT_PAYS = "mobilenet", "efficientnet", "nasnet", "xception"
-"""How networks of depthwise convolutions begin, whose images take LiteRT half of TensorFlow's time or less;
-those of others take it as long, VGG's half as long again. See `python -m tests.benchmarks engines`."""
+_LITERT_PAYS = "mobilenet", "efficientnet", "xception"
+"""How the names of networks begin that take LiteRT a half to four fifths of TensorFlow's time. Others with
+few depthwise convolutions take it as long, VGG's and NASNet half as long again: see
+`python -m tests.benchmarks engines`."""
+
+_OPENVINO_PAYS = "mobilenet", "efficientnet", "resnet", "inception-resnet", "vgg", "cnn"
+"""The same for OpenVINO, a half to nine tenths; it takes as long for DenseNet, and for NASNet twice."""
 
 
 class UnusableError(Exception):
@@ -39,7 +43,7 @@ def engines_of(backbone: str, device: str, precision: str) -> tuple[str, ...]:
     """
     if (device, precision) != ("cpu", "float32"):
         return (TENSORFLOW,)
-    if has_openvino():
+    if has_openvino() and backbone.startswith(_OPENVINO_PAYS):
         return OPENVINO, TENSORFLOW
     return (LITERT, TENSORFLOW) if backbone.startswith(_LITERT_PAYS) else (TENSORFLOW,)
 

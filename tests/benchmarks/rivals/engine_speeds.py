@@ -10,6 +10,7 @@ name with weights of its own, whose features are no others'.
 
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -23,7 +24,7 @@ from bccli.core.models import backend
 from bccli.core.models.backbones import build_backbone
 from bccli.core.models.engines import LITERT, OPENVINO, TENSORFLOW, start_engine
 from bccli.core.models.extractors import build_features
-from bccli.core.models.tflite_export import largest_difference
+from bccli.core.models.tflite_export import converted, largest_difference
 from bccli.core.weights.pretrained import Weights
 
 BATCH = 32
@@ -55,19 +56,20 @@ def installed(engine: str) -> bool:
     return all(find_spec(module) for module in NEEDS[engine])
 
 
-def _onnx(extractor: Any) -> Computing:
-    """ONNX Runtime on the converted extractor."""
+def _onnx(extractor: Any, images: np.ndarray) -> Computing:
+    """ONNX Runtime on the .tflite of the extractor."""
     import onnxruntime
-    import tensorflow as tf
     import tf2onnx
 
-    signature = [tf.TensorSpec((None, *extractor.input_shape[1:]), tf.float32, name="inputs")]
-    function = tf.function(lambda inputs: extractor(inputs, training=False), input_signature=signature)
-    model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=17)
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+        file.write(converted(extractor, images[:4]))
+        file.flush()
+        model, _ = tf2onnx.convert.from_tflite(file.name, opset=17)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = available_cores()
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    return lambda images: session.run(None, {"inputs": images.astype(np.float32)})[0]
+    (entry,) = session.get_inputs()
+    return lambda batch: session.run(None, {entry.name: batch.astype(np.float32)})[0]
 
 
 def _torch(name: str) -> Computing:
@@ -92,7 +94,7 @@ def _start(engine: str, name: str, extractor: Any, images: np.ndarray) -> Comput
         return None
     if engine == "torch":
         return _torch(name)
-    return _onnx(extractor) if engine == "onnxruntime" else start_engine(engine, extractor, images)
+    return _onnx(extractor, images) if engine == "onnxruntime" else start_engine(engine, extractor, images)
 
 
 def _rate(compute: Computing, images: np.ndarray) -> float:

@@ -41,13 +41,19 @@ def without_openvino(patch: pytest.MonkeyPatch, there: bool = False) -> None:
     patch.setattr("bccli.core.models.runtimes.has_openvino", lambda: there)
 
 
-def test_depthwise_networks_have_litert_and_all_have_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_is_taken_for_networks_that_it_computes_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     without_openvino(monkeypatch)
     chosen = {name for name in BACKBONES if engines_of(name, "cpu", "float32")[0] == LITERT}
     assert {"mobilenet-0.25", "mobilenet-v3-large", "efficientnet-b0", "efficientnet-v2-s"} <= chosen
-    assert not chosen & {"vgg16", "resnet50", "resnext50", "densenet121", "cnn-15"}
+    assert not chosen & {"vgg16", "resnet50", "resnext50", "densenet121", "cnn-15", "nasnet-mobile"}
     without_openvino(monkeypatch, there=True)
-    assert all(engines_of(name, "cpu", "float32") == (OPENVINO, TENSORFLOW) for name in BACKBONES)
+    by_name = {name: engines_of(name, "cpu", "float32") for name in BACKBONES}
+    assert {found[-1] for found in by_name.values()} == {TENSORFLOW}
+    for name in ("resnet50", "resnet152v2", "vgg16", "mobilenet", "cnn-15", "inception-resnet-v2"):
+        assert by_name[name] == (OPENVINO, TENSORFLOW)
+    assert by_name["xception"] == (LITERT, TENSORFLOW)
+    for name in ("nasnet-large", "resnext50", "densenet121", "inception-v3"):
+        assert by_name[name] == (TENSORFLOW,)
 
 
 @pytest.mark.parametrize(("device", "precision"), [("gpu", "float32"), ("cpu", "mixed_float16")])
