@@ -74,15 +74,25 @@ def test_members_are_runs_like_any_other(sweep: Callable[..., Any], bccli: Bccli
     )
 
 
-def test_images_are_decoded_once_for_all_backbones(
-    sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+def test_images_are_decoded_once_for_all_backbones_and_only_where_they_are_wanted(
+    sweep: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bccli.core.data.image_batches import HeldImages
 
-    decoded, decode = [], HeldImages._decode
-    monkeypatch.setattr(HeldImages, "_decode", lambda self: decoded.append(1) or decode(self))
+    decoded: list[int] = []
+    decode = HeldImages._decode
+
+    def counted(self: HeldImages, missing: list[int]) -> None:
+        decoded.extend(missing)
+        decode(self, missing)
+
+    monkeypatch.setattr(HeldImages, "_decode", counted)
     sweep(*TWO)
-    assert decoded == [1]
+    images = len(read_rows(tmp_path / "data" / "manifest.csv"))
+    assert sorted(decoded) == [*range(images)]
+    decoded.clear()
+    sweep(*TWO, name="again")
+    assert len(decoded) < images / 2  # those that an exported network is checked on; all features are stored
 
 
 @pytest.mark.slow
