@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from bccli.core.files import replacing_file
 from bccli.core.models.runtimes import LiteRT
 from bccli.core.models.stderr import quiet_stderr
 from bccli.core.weights.copying import layers_in
+from bccli.core.weights.head_templates import HeadTemplate, find_head
 
 TOLERANCE = 1e-4
 """How far LiteRT's numbers may be from Keras's, relative to the largest of them."""
@@ -47,21 +47,6 @@ class Export:
         }
 
 
-@dataclass(frozen=True)
-class HeadTemplate:
-    """A network's .tflite, and the slices of its bytes in which the weights of its head lie."""
-
-    tflite: bytes
-    slices: tuple[slice, ...]
-
-    def with_head(self, weights: Sequence[np.ndarray]) -> bytes:
-        """The .tflite of the network with another head, of the same shapes."""
-        tflite = bytearray(self.tflite)
-        for where, weight in zip(self.slices, weights, strict=True):
-            tflite[where] = _as_stored(weight)
-        return bytes(tflite)
-
-
 HeadTemplates = dict[tuple[tuple[int, ...], ...], HeadTemplate]
 """Templates of networks on the same frozen extractor, by the shapes of their heads' weights: the converter
 takes seconds for what is the same in all of them."""
@@ -83,6 +68,11 @@ class ReplaceableHead:
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """Those of its weights."""
         return tuple(tuple(weight.shape) for weight in self.head.weights)
+
+    @property
+    def stored(self) -> list[bytes]:
+        """Its weights' bytes in a .tflite, where the units of dense layers come first."""
+        return [np.ascontiguousarray(weight.T).tobytes() for weight in self.head.get_weights()]
 
 
 def export(
@@ -117,27 +107,10 @@ def export(
 
 
 def _from_template(model: Any, inputs: np.ndarray, file: Path, replaceable: ReplaceableHead) -> Export:
-    tflite = replaceable.templates[replaceable.shapes].with_head(replaceable.head.get_weights())
+    tflite = replaceable.templates[replaceable.shapes].with_head(replaceable.stored)
     expected = replaceable.head(replaceable.features.astype(np.float32), training=False).numpy()
     # The plain kernels have been checked on the layers below when the template was made.
     return _write(model, tflite, inputs, expected, file, kernels=(True,))
-
-
-def _as_stored(weight: np.ndarray) -> bytes:
-    """A weight's bytes in a .tflite, where the units of dense layers come first."""
-    return np.ascontiguousarray(weight.T).tobytes()
-
-
-def _template(tflite: bytes, weights: Sequence[np.ndarray]) -> HeadTemplate | None:
-    """None where it is not clear where the weights lie, such as where the converter made others of them."""
-    slices: dict[int, int] = {}
-    for weight in weights:
-        stored = _as_stored(weight)
-        start = tflite.find(stored)
-        if start < 0 or start in slices or tflite.find(stored, start + 1) >= 0:
-            return None
-        slices[start] = start + len(stored)
-    return HeadTemplate(tflite, tuple(slice(start, end) for start, end in slices.items()))
 
 
 def _export(model: Any, inputs: np.ndarray, file: Path, replaceable: ReplaceableHead | None) -> Export:
@@ -149,7 +122,7 @@ def _export(model: Any, inputs: np.ndarray, file: Path, replaceable: Replaceable
     expected = step(inputs.astype(np.float32)).numpy()
     tflite = convert(step.get_concrete_function())
     made = _write(model, tflite, inputs, expected, file)
-    if replaceable and (template := _template(tflite, replaceable.head.get_weights())):
+    if replaceable and (template := find_head(tflite, replaceable.stored)):
         replaceable.templates[replaceable.shapes] = template
     return made
 

@@ -20,8 +20,10 @@ from bccli.core.models.tflite_export import HeadTemplates
 from bccli.core.runs.run_folder import MODEL_FILE, load_run
 from bccli.core.training.design import Design, Job, Tuning
 from bccli.core.training.input_norm import Norm
+from bccli.core.training.trainee import CompiledBefore
 from bccli.core.weights.copying import copy_weights
 from bccli.core.weights.keras_files import load_model
+from bccli.core.weights.keras_saving import HeadSaver
 from bccli.core.weights.pretrained import Weights
 
 
@@ -33,7 +35,8 @@ class Built:
     what is saved. `live` is `scoring` as it is trained, the layers that stay as they are in inference mode.
     Where some do, `stored` goes from RGB 0–255 to what they make of it, and `tail` from there to scores.
     `depths` has for variables of the backbone, by their id, how many layers with weights are above.
-    `templates` are converted heads of the same shape on the same extractor.
+    `templates` are converted heads of the same shape on the same extractor, `compiled` the steps of `tail`,
+    and `saver` stores one network after another that has these layers.
     """
 
     maps: Any
@@ -45,6 +48,8 @@ class Built:
     tail: Any
     depths: dict[int, int]
     templates: HeadTemplates = field(default_factory=dict)
+    compiled: CompiledBefore = field(default_factory=dict)
+    saver: HeadSaver = field(default_factory=HeadSaver)
 
 
 @dataclass(frozen=True)
@@ -58,11 +63,13 @@ class _Base:
 
 
 class ModelCache:
-    """Keras models for runs that follow in the same process: the frozen base that was built last and, by the
-    folders of runs, the extractors and heads of those on a frozen backbone where `networks` is given."""
+    """Keras models for runs that follow in the same process: the frozen base that was built last, and what
+    was built last on it; or, by the folders of runs, the extractors and heads of those on a frozen backbone
+    where `networks` is given."""
 
     def __init__(self, networks: dict[Path, tuple[Any, Any]] | None = None) -> None:
         self._bases: dict[Any, _Base] = {}
+        self._built: dict[Any, Built] = {}
         self._networks = networks
 
     def base(self, key: Any) -> _Base | None:
@@ -72,10 +79,20 @@ class ModelCache:
     def forget_base(self) -> None:
         """Free the memory of the last base."""
         self._bases.clear()
+        self._built.clear()
 
     def keep_base(self, key: Any, base: _Base) -> None:
         """Remember a base."""
         self._bases[key] = base
+
+    def built(self, key: Any) -> Built | None:
+        """What was built last, if it has this key; its weights are those of the run before."""
+        return self._built.get(key)
+
+    def keep_built(self, key: Any, built: Built) -> None:
+        """Remember what was built, unless other runs need its weights."""
+        if self._networks is None:
+            self._built = {key: built}
 
     def keep_network(self, root: Path, extractor: Any, head: Any) -> None:
         """Remember the extractor and the head of a run where that is wanted."""
@@ -107,8 +124,8 @@ def _build(
     preprocess = (
         standardising(norm.mean, norm.deviation) if norm else PREPROCESSING[job.backbone.preprocessing]
     )
-    key = job.backbone.name, job.weights_identity, size, kind, norm
-    base = models.base(key) if models and frozen else None
+    base_key = job.backbone.name, job.weights_identity, size, kind, norm
+    base = models.base(base_key) if models and frozen else None
     if base is None:
         if models is not None:
             models.forget_base()
@@ -117,19 +134,21 @@ def _build(
     else:
         reserve_names(base.extractor)
     if models is not None and frozen:
-        models.keep_base(key, base)
-    network, maps, extractor = base.network, base.maps, base.extractor
+        models.keep_base(base_key, base)
     # So that the head's first weights are the same on a backbone that was built now or before.
     keras.utils.set_random_seed(design.schedule.seed)
-    head = build_head(design.head, extractor.output_shape[-1], len(job.dataset.classes))
-    scoring = keras.Model(extractor.input, head(extractor.output), name="scoring")
+    head = build_head(design.head, base.extractor.output_shape[-1], len(job.dataset.classes))
     if not design.tuning:
-        stored = extractor if frozen else None
-        live = scoring
-        if frozen and not job.fixed:
-            features = build_features(job.backbone, network, kind, preprocess=preprocess, frozen=True)
-            live = keras.Model(features.input, head(features.output), name="live")
-        return Built(maps, extractor, head, scoring, live, stored, head, {}, base.templates)
+        key = base_key, design.head, len(job.dataset.classes), job.fixed, design.schedule.batch_norm_momentum
+        if models and frozen and (built := models.built(key)):
+            copy_weights(head, built.head)
+            return built
+        built = _with_head(job, base, head, preprocess, frozen=frozen)
+        if models and frozen:
+            models.keep_built(key, built)
+        return built
+    network, maps, extractor = base.network, base.maps, base.extractor
+    scoring = keras.Model(extractor.input, head(extractor.output), name="scoring")
     depths = _free(network, design.tuning)
     halves = split(maps, network.layers[: design.tuning.from_layer])
     join = EXTRACTORS[kind].join
@@ -148,6 +167,29 @@ def _build(
         stored=stored if halves.front.weights else None,
         tail=_tail(halves, join, head),
         depths=depths,
+    )
+
+
+def _with_head(job: Job, base: _Base, head: Any, preprocess: Any, *, frozen: bool) -> Built:
+    """The models of a head on a base that learns as a whole, or not at all if it is `frozen`."""
+    import keras
+
+    extractor, live = base.extractor, None
+    scoring = keras.Model(extractor.input, head(extractor.output), name="scoring")
+    if frozen and not job.fixed:
+        kind = HEADS[job.design.head.kind].features
+        features = build_features(job.backbone, base.network, kind, preprocess=preprocess, frozen=True)
+        live = keras.Model(features.input, head(features.output), name="live")
+    return Built(
+        maps=base.maps,
+        extractor=extractor,
+        head=head,
+        scoring=scoring,
+        live=live or scoring,
+        stored=extractor if frozen else None,
+        tail=head,
+        depths={},
+        templates=base.templates,
     )
 
 

@@ -169,6 +169,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
             watcher=watcher, on_state=Curves(run.root),
             on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
             depths=[depths.get(id(variable), 0) for variable in twin.trainable_variables],
+            compiled=built.compiled if twin is trainee else None,
         )  # fmt: skip
         try:
             fit.run()
@@ -186,6 +187,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
             is_exported=context.export_tflite,
             head=built.head if use_templates else None,
             templates=built.templates,
+            saver=built.saver,
         )
         facts = {"recipe": context.recipe or None, "norm": asdict(norm) if norm else None}
         trained = Trained(networks, fit, images, split_codes)

@@ -48,7 +48,7 @@ from bccli.core.training.design import Job
 from bccli.core.training.loop import Fit
 from bccli.core.training.plots import Drawing, draw_curves, draw_results, drawn
 from bccli.core.training.recipe import to_recipe
-from bccli.core.weights.keras_saving import save_model
+from bccli.core.weights.keras_saving import HeadSaver, save_model
 from bccli.core.workers import Team
 
 # The curves are drawn anew while a network trains, but not more often than this.
@@ -63,7 +63,8 @@ class Networks:
     """A trained network as Keras models: `scoring` from RGB 0–255 to scores, `whole` to probabilities.
 
     They are stored in the run if it `is_saved`, and as model.tflite, too, if it `is_exported`. On a frozen
-    extractor, `head` goes from stored features to scores, and `templates` are those of other heads.
+    extractor, `head` goes from stored features to scores, `templates` are those of other heads, and the
+    `saver` has stored others of the same layers.
     """
 
     scoring: Any
@@ -72,6 +73,7 @@ class Networks:
     is_exported: bool = True
     head: Any = None
     templates: HeadTemplates = field(default_factory=dict)
+    saver: HeadSaver = field(default_factory=HeadSaver)
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,10 @@ def finish(
 def _store(root: Path, trained: Trained, watcher: Watcher) -> dict[str, Any]:
     """Store the network as model.keras and model.tflite and draw it; returns what run.json says of it."""
     networks, images, fit = trained.networks, trained.images, trained.fit
-    save_model(networks.whole, root / MODEL_FILE)
+    if networks.head is None:
+        save_model(networks.whole, root / MODEL_FILE)
+    else:
+        networks.saver.save(networks.whole, networks.head, root / MODEL_FILE)
     draw_network(root, networks.whole.layers)
     if not networks.is_exported:
         return {"litert": NOT_EXPORTED_YET}

@@ -9,7 +9,8 @@ import pytest
 from bccli.core.models import tflite_export
 from bccli.core.models.heads import Head, build_head
 from bccli.core.models.runtimes import LiteRT
-from bccli.core.models.tflite_export import HeadTemplate, HeadTemplates, ReplaceableHead, export
+from bccli.core.models.tflite_export import HeadTemplates, ReplaceableHead, export
+from bccli.core.weights.head_templates import HeadTemplate
 
 SIZE = (32, 32, 3)
 
@@ -122,7 +123,7 @@ def test_a_template_that_makes_other_numbers_is_thrown_away(
     ((shapes, template),) = templates.items()
     kernel, bias = template.slices
     templates[shapes] = HeadTemplate(
-        template.tflite, (kernel, slice(kernel.start, kernel.start + bias.stop - bias.start))
+        template.content, (kernel, slice(kernel.start, kernel.start + bias.stop - bias.start))
     )
     exported(extractor, made(extractor, Head(), 1), images, tmp_path / "1", templates)
     assert len(conversions) == 2
