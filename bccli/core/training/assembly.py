@@ -3,17 +3,21 @@
 import gc
 import hashlib
 import math
+import random
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
 from bccli.core.models import backend
 from bccli.core.models.backbones import PREPROCESSING, build_backbone, build_extractor, standardising
 from bccli.core.models.extractors import EXTRACTORS, build_features
-from bccli.core.models.heads import HEADS, build_head
+from bccli.core.models.heads import HEADS, assemble, build_head
 from bccli.core.models.inference_mode import in_inference_mode, set_batch_norm_momentum
 from bccli.core.models.splitting import Halves, split
 from bccli.core.models.tflite_export import HeadTemplates
@@ -21,7 +25,7 @@ from bccli.core.runs.run_folder import MODEL_FILE, load_run
 from bccli.core.training.design import Design, Job, Tuning
 from bccli.core.training.input_norm import Norm
 from bccli.core.training.trainee import CompiledBefore
-from bccli.core.weights.copying import copy_weights
+from bccli.core.weights.copying import copy_weights, put_weights
 from bccli.core.weights.keras_files import load_model
 from bccli.core.weights.keras_saving import HeadSaver
 from bccli.core.weights.pretrained import Weights
@@ -47,9 +51,15 @@ class Built:
     stored: Any
     tail: Any
     depths: dict[int, int]
+    output: str
     templates: HeadTemplates = field(default_factory=dict)
     compiled: CompiledBefore = field(default_factory=dict)
     saver: HeadSaver = field(default_factory=HeadSaver)
+
+    @cached_property
+    def whole(self) -> Any:
+        """The whole network, from RGB 0–255 to probabilities."""
+        return assemble(self.extractor, self.head, self.output)
 
 
 @dataclass(frozen=True)
@@ -105,8 +115,12 @@ def build(
 ) -> Built:
     """The models for images of `size` (width, height), in the precision that Keras is set to.
 
-    A frozen backbone that is in `models` is not built again.
+    A frozen backbone that is in `models` is not built again, and neither is the same head on it, which gets
+    the first weights of the job's seed.
     """
+    if models and (known := models.built(built_key(job, size, norm))):
+        put_weights(known.head, _first_weights(job, known.extractor))
+        return known
     built = _build(job, size, weights, norm, models)
     if (momentum := job.design.schedule.batch_norm_momentum) is not None:
         set_batch_norm_momentum(built.maps, momentum)
@@ -124,7 +138,7 @@ def _build(
     preprocess = (
         standardising(norm.mean, norm.deviation) if norm else PREPROCESSING[job.backbone.preprocessing]
     )
-    base_key = job.backbone.name, job.weights_identity, size, kind, norm
+    base_key = _base_key(job, size, norm)
     base = models.base(base_key) if models and frozen else None
     if base is None:
         if models is not None:
@@ -139,13 +153,9 @@ def _build(
     keras.utils.set_random_seed(design.schedule.seed)
     head = build_head(design.head, base.extractor.output_shape[-1], len(job.dataset.classes))
     if not design.tuning:
-        key = base_key, design.head, len(job.dataset.classes), job.fixed, design.schedule.batch_norm_momentum
-        if models and frozen and (built := models.built(key)):
-            copy_weights(head, built.head)
-            return built
         built = _with_head(job, base, head, preprocess, frozen=frozen)
-        if models and frozen:
-            models.keep_built(key, built)
+        if models is not None and frozen:
+            models.keep_built(built_key(job, size, norm), built)
         return built
     network, maps, extractor = base.network, base.maps, base.extractor
     scoring = keras.Model(extractor.input, head(extractor.output), name="scoring")
@@ -167,7 +177,33 @@ def _build(
         stored=stored if halves.front.weights else None,
         tail=_tail(halves, join, head),
         depths=depths,
+        output=design.head.output,
     )
+
+
+def _base_key(job: Job, size: tuple[int, int], norm: Norm | None) -> tuple[Any, ...]:
+    """What the network below the head depends on where it is frozen."""
+    kind = HEADS[job.design.head.kind].features
+    return job.backbone.name, job.weights_identity, size, kind, norm
+
+
+def built_key(job: Job, size: tuple[int, int], norm: Norm | None) -> Any:
+    """What the models of a job depend on, but for the head's weights."""
+    design, classes = job.design, len(job.dataset.classes)
+    learning = design.tuning, design.trainable, job.fixed, design.schedule.batch_norm_momentum
+    return _base_key(job, size, norm), design.head, classes, learning
+
+
+def _first_weights(job: Job, extractor: Any) -> list[np.ndarray]:
+    """A head's weights at its start, as `_build` makes them.
+
+    Keras draws them by seeds from Python's generator; to seed TensorFlow's would have it prepare all compiled
+    steps again.
+    """
+    random.seed(job.design.schedule.seed)
+    head = build_head(job.design.head, extractor.output_shape[-1], len(job.dataset.classes))
+    weights: list[np.ndarray] = head.get_weights()
+    return weights
 
 
 def _with_head(job: Job, base: _Base, head: Any, preprocess: Any, *, frozen: bool) -> Built:
@@ -189,6 +225,7 @@ def _with_head(job: Job, base: _Base, head: Any, preprocess: Any, *, frozen: boo
         stored=extractor if frozen else None,
         tail=head,
         depths={},
+        output=job.design.head.output,
         templates=base.templates,
     )
 
