@@ -190,7 +190,8 @@ def _base_key(job: Job, size: tuple[int, int], norm: Norm | None) -> tuple[Any, 
 def built_key(job: Job, size: tuple[int, int], norm: Norm | None) -> Any:
     """What the models of a job depend on, but for the head's weights."""
     design, classes = job.design, len(job.dataset.classes)
-    learning = design.tuning, design.trainable, job.fixed, design.schedule.batch_norm_momentum
+    momentum = design.schedule.batch_norm_momentum
+    learning = design.classifier, design.tuning, design.trainable, job.fixed, momentum
     return _base_key(job, size, norm), design.head, classes, learning
 
 
