@@ -19,6 +19,7 @@ from tests.benchmarks.finetune import finetune
 from tests.benchmarks.frozen import decoding, frozen
 from tests.benchmarks.fusing import fusing
 from tests.benchmarks.grid import grid
+from tests.benchmarks.heads import heads
 from tests.benchmarks.intervals import intervals
 from tests.benchmarks.memory import memory
 from tests.benchmarks.packing import packing
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "whole": whole,
     "finetune": finetune,
     "grid": grid,
+    "heads": heads,
     "trees": trees,
     "memory": memory,
     "fusing": fusing,

@@ -3,7 +3,7 @@
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tests.benchmarks.processes import Measurement, measure
@@ -105,6 +105,21 @@ def compare(
         measurements={key: [_figures(run) for run in several] for key, several in runs.items()},
     )
     return Outcome(row, runs["left"], runs["right"])
+
+
+def of_processors(outcome: Outcome, target: Target) -> Row:
+    """The row of the same comparison in the time of the processors."""
+    left, right = (
+        statistics.median(run.cpu_seconds for run in runs) for runs in (outcome.left, outcome.right)
+    )
+    return replace(
+        outcome.row,
+        name="the same, time of the processors",
+        left=f"{outcome.row.left.partition(':')[0]}: {left:.2f} s",
+        right=f"{outcome.row.right.partition(':')[0]}: {right:.2f} s",
+        ratio=f"{left / right:.3f}",
+        verdict=verdict(target.met(left, right)),
+    )
 
 
 def verdict(met: bool) -> str:

@@ -49,7 +49,7 @@ class Setting:
 
 def frozen(rounds: int | None, folder: Path, note: Callable[[str], None]) -> Iterator[Row]:
     """Yield the rows: plain Keras with all epochs and with few, a cache by hand, and the accuracies."""
-    setting = _prepare(folder, note)
+    setting = prepare(folder, note)
     plain = _against(setting, folder, PLAIN, EPOCHS, rounds or 3, ratio_at_most(0.1))
     yield plain.row
     yield _accuracies(plain, setting)
@@ -61,11 +61,11 @@ def frozen(rounds: int | None, folder: Path, note: Callable[[str], None]) -> Ite
 
 def decoding(rounds: int | None, folder: Path, note: Callable[[str], None]) -> Iterator[Row]:
     """Yield one row: plain Keras without the cache that `frozen` grants it."""
-    setting = _prepare(folder, note)
+    setting = prepare(folder, note)
     yield _against(setting, folder, DECODING, EPOCHS, rounds or 3).row
 
 
-def _prepare(folder: Path, note: Callable[[str], None]) -> Setting:
+def prepare(folder: Path, note: Callable[[str], None]) -> Setting:
     """Prepare real patches where there are some, phantom images otherwise."""
     data = folder / "data"
     patches = REAL_DATA / "idc50"

@@ -2,13 +2,11 @@
 
 import csv
 import shutil
-import statistics
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
-from tests.benchmarks.comparing import Row, Side, compare, ratio_at_most, verdict
+from tests.benchmarks.comparing import Row, Side, compare, of_processors, ratio_at_most
 from tests.benchmarks.processes import measure
 from tests.conftest import REAL_WEIGHTS, read_rows
 
@@ -46,17 +44,7 @@ def trees(rounds: int | None, folder: Path, note: Callable[[str], None]) -> Iter
         target=target,
     )
     yield outcome.row
-    left, right = (
-        statistics.median(run.cpu_seconds for run in runs) for runs in (outcome.left, outcome.right)
-    )
-    yield replace(
-        outcome.row,
-        name="the same, time of the processors",
-        left=f"bccli hierarchy: {left:.2f} s",
-        right=f"bccli train: {right:.2f} s",
-        ratio=f"{left / right:.3f}",
-        verdict=verdict(target.met(left, right)),
-    )
+    yield of_processors(outcome, target)
 
 
 def _four_classes(folder: Path) -> Path:

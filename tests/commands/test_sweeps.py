@@ -11,6 +11,7 @@ import pytest
 
 from bccli.core.catalog import BACKBONES
 from tests.conftest import PATIENT, Bccli, read_rows, rows_of, tree
+from tests.core.models.networks import build
 from tests.sentences import refused
 
 QUICK = "--weights", "none", "--trainable", "none", "--epochs", 2, "--batch-size", 8, "--lr", 0.01
@@ -74,15 +75,41 @@ def test_members_are_runs_like_any_other(sweep: Callable[..., Any], bccli: Bccli
     )
 
 
-def test_images_are_decoded_once_for_all_backbones(
-    sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("head", [(), ("--dense", 4, "--dropout", 0.5)], ids=["plain", "hidden"])
+def test_heads_on_one_network_are_those_of_runs_alone(
+    sweep: Callable[..., Any], tmp_path: Path, head: tuple[object, ...]
+) -> None:
+    """They share their compiled steps and what is the same in their files."""
+    plain = BACKBONES["cnn-15"]
+    weights = tmp_path / "cnn.weights.h5"
+    build(plain, (32, 32)).save_weights(weights)
+    options = "--backbone", "cnn-15", "--weights", weights, *head
+    sweep(*options, "--seeds", 3)
+    sweep(*options, "--seed", 2, name="alone")
+    member, alone = (tree(tmp_path / name) for name in ("sweep/cnn-15-seed2", "alone"))
+    same = "history.csv", "predictions.csv", "model.keras", "model.png", "state.npz"
+    assert {name: member[name] for name in same} == {name: alone[name] for name in same}
+
+
+def test_images_are_decoded_once_for_all_backbones_and_only_where_they_are_wanted(
+    sweep: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bccli.core.data.image_batches import HeldImages
 
-    decoded, decode = [], HeldImages._decode
-    monkeypatch.setattr(HeldImages, "_decode", lambda self: decoded.append(1) or decode(self))
+    decoded: list[int] = []
+    decode = HeldImages._decode
+
+    def counted(self: HeldImages, missing: list[int]) -> None:
+        decoded.extend(missing)
+        decode(self, missing)
+
+    monkeypatch.setattr(HeldImages, "_decode", counted)
     sweep(*TWO)
-    assert decoded == [1]
+    images = len(read_rows(tmp_path / "data" / "manifest.csv"))
+    assert sorted(decoded) == [*range(images)]
+    decoded.clear()
+    sweep(*TWO, name="again")
+    assert len(decoded) < images / 2  # those that an exported network is checked on; all features are stored
 
 
 @pytest.mark.slow

@@ -198,31 +198,36 @@ HELD = 1 << 29
 
 @dataclass(frozen=True)
 class HeldImages(Images):
-    """Images that are decoded once and stay in memory, for several networks to see."""
+    """Images that are decoded once, when they are first wanted, and stay in memory for several networks."""
 
     _pixels: list[np.ndarray] = field(default_factory=list, compare=False, repr=False)
+    _decoded: set[int] = field(default_factory=set, compare=False, repr=False)
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
         """Yield uint8 arrays (batch, height, width, 3) of the samples in `order`."""
-        if not self._pixels:
-            self._pixels.append(self._decode())
+        wanted = dict.fromkeys(order.tolist())
+        self._decode([position for position in wanted if position not in self._decoded])
         return self._held(order, batch_size)
 
     def arrays(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Yield uint8 arrays (batch, height, width, 3) of the samples in `order`."""
-        return self._held(order, batch_size) if self._pixels else super().arrays(order, batch_size)
+        held = self._decoded.issuperset(order.tolist())
+        return self._held(order, batch_size) if held else super().arrays(order, batch_size)
 
     def _held(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         for start in range(0, len(order), batch_size):
             yield self._pixels[0][order[start : start + batch_size]]
 
-    def _decode(self) -> np.ndarray:
-        pixels = np.empty((len(self.samples), self.size[1], self.size[0], 3), np.uint8)
+    def _decode(self, missing: list[int]) -> None:
+        if not self._pixels:  # which takes no memory before it is written to
+            shape = len(self.samples), self.size[1], self.size[0], 3
+            self._pixels.append(np.empty(shape, np.uint8))
         done = 0
-        for batch in super().batches(np.arange(len(self.samples)), 32):
-            pixels[done : done + len(batch)] = np.asarray(batch)
+        for batch in super().batches(np.array(missing, np.int64), 32) if missing else ():
+            now = missing[done : done + len(batch)]
+            self._pixels[0][now] = np.asarray(batch)
+            self._decoded.update(now)
             done += len(batch)
-        return pixels
 
 
 class Opener:

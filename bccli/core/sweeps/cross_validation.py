@@ -26,8 +26,10 @@ from bccli.core.sweeps.sharing import AtWork, Container, Share, Unit, within
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Design, default_cache, resolve
 from bccli.core.training.network import RunContext, checked_job, train
+from bccli.core.training.plots import draw
 from bccli.core.training.recipe import to_recipe
 from bccli.core.training.run_contents import stored_figures, write_results
+from bccli.core.workers import Team
 
 # What is also given as mean and standard deviation over the folds.
 _SPREAD = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "loss")
@@ -140,8 +142,12 @@ def train_one(
 
     Raises UsageError for a shard of a single run, and what `train_folds` raises.
     """
+    if context.shard == WHOLE and folds:
+        with Team(draw, 1) as plot_pool:
+            beside = replace(context, plot_pool=plot_pool)
+            return train_folds(design, dataset, root, beside, cache=cache)
     if context.shard == WHOLE:
-        return (train_folds if folds else train)(design, dataset, root, context, cache=cache)
+        return train(design, dataset, root, context, cache=cache)
     if not folds:
         raise UsageError(
             "--shard: this is one run, which is not shared; several of --backbone, --classifier, "

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -209,13 +210,37 @@ def _rank(row: dict[str, Any], rules: Rules) -> tuple[float, float, float]:
     return group, -(best if best is not None else -1.0), loss if loss is not None else float("inf")
 
 
+@dataclass(frozen=True)
+class _Complete:
+    """A member that is complete: its run.json, its figures by their splits, and those of its trials."""
+
+    info: RunInfo
+    figures: Mapping[str | None, Figures]
+    trials: Sequence[Mapping[str, float | None]]
+
+
+def _complete_at(root: Path) -> _Complete:
+    """What a complete member holds, read once, since the table is written anew after each of them."""
+    if not (root / RUN_FILE).exists():
+        load_run(root)  # which says what is wrong
+    written = (root / RUN_FILE).stat()
+    return _read(root, written.st_mtime_ns, written.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _read(root: Path, written_at: int, inode: int) -> _Complete:
+    run = load_run(root)
+    figures = {one.split: one for one in stored_figures(run)}
+    return _Complete(run.info, figures, [_measured(fold) for fold in folds_of(run)])
+
+
 def _row(root: Path, member: Member | None, keys: Sequence[str], reason: str) -> dict[str, Any]:
-    figures: dict[str | None, Any] = {}
+    figures: Mapping[str | None, Any] = {}
     info: RunInfo | None = None
     try:
         if not reason:
-            run = load_run(root)
-            info, figures = run.info, {one.split: one for one in stored_figures(run)}
+            made = _complete_at(root)
+            info, figures = made.info, made.figures
     except BccliError as error:
         reason = str(error)
     known_facts = member.facts if member else {**info.settings, "backbone": info.backbone} if info else {}
@@ -242,11 +267,11 @@ _SPREAD = ("val_accuracy", "val_roc_auc", "test_accuracy", "test_roc_auc", "test
 def _add_spread(root: Path, rows: list[dict[str, Any]], members: Sequence[Member]) -> None:
     """Mean and sample standard deviation over the trials of each group: its seeds, times its folds."""
     group_of = {member.name: member.group for member in members if member.group}
-    groups: dict[str, list[dict[str, float | None]]] = {}
+    groups: dict[str, list[Mapping[str, float | None]]] = {}
     for row in rows:
         if row["status"] == "complete":
-            runs = folds_of(load_run(root / row["name"]))
-            groups.setdefault(group_of.get(row["name"], row["name"]), []).extend(map(_measured, runs))
+            trials = _complete_at(root / row["name"]).trials
+            groups.setdefault(group_of.get(row["name"], row["name"]), []).extend(trials)
     if all(len(trials) == 1 for trials in groups.values()):
         return
     for row in rows:

@@ -3,24 +3,30 @@
 import gc
 import hashlib
 import math
+import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
 from bccli.core.models import backend
 from bccli.core.models.backbones import PREPROCESSING, build_backbone, build_extractor, standardising
 from bccli.core.models.extractors import EXTRACTORS, build_features
-from bccli.core.models.heads import HEADS, build_head
+from bccli.core.models.heads import HEADS, assemble, build_head
 from bccli.core.models.inference_mode import in_inference_mode, set_batch_norm_momentum
 from bccli.core.models.splitting import Halves, split
 from bccli.core.runs.run_folder import MODEL_FILE, load_run
 from bccli.core.training.design import Design, Job, Tuning
 from bccli.core.training.input_norm import Norm
-from bccli.core.weights.copying import copy_weights
+from bccli.core.training.trainee import CompiledBefore
+from bccli.core.weights.copying import copy_weights, put_weights
 from bccli.core.weights.keras_files import load_model
+from bccli.core.weights.keras_saving import HeadSaver
 from bccli.core.weights.pretrained import Weights
 
 
@@ -32,6 +38,7 @@ class Built:
     what is saved. `live` is `scoring` as it is trained, the layers that stay as they are in inference mode.
     Where some do, `stored` goes from RGB 0–255 to what they make of it, and `tail` from there to scores.
     `depths` has for variables of the backbone, by their id, how many layers with weights are above.
+    `compiled` are the steps of `tail`, and `saver` stores one network after another that has these layers.
     """
 
     maps: Any
@@ -42,6 +49,14 @@ class Built:
     stored: Any
     tail: Any
     depths: dict[int, int]
+    output: str
+    compiled: CompiledBefore = field(default_factory=dict)
+    saver: HeadSaver = field(default_factory=HeadSaver)
+
+    @cached_property
+    def whole(self) -> Any:
+        """The whole network, from RGB 0–255 to probabilities."""
+        return assemble(self.extractor, self.head, self.output)
 
 
 @dataclass(frozen=True)
@@ -54,11 +69,13 @@ class _Base:
 
 
 class ModelCache:
-    """Keras models for runs that follow in the same process: the frozen base that was built last and, by the
-    folders of runs, the extractors and heads of those on a frozen backbone where `networks` is given."""
+    """Keras models for runs that follow in the same process: the frozen base that was built last, and what
+    was built last on it; or, by the folders of runs, the extractors and heads of those on a frozen backbone
+    where `networks` is given."""
 
     def __init__(self, networks: dict[Path, tuple[Any, Any]] | None = None) -> None:
         self._bases: dict[Any, _Base] = {}
+        self._built: dict[Any, Built] = {}
         self._networks = networks
 
     def base(self, key: Any) -> _Base | None:
@@ -68,10 +85,20 @@ class ModelCache:
     def forget_base(self) -> None:
         """Free the memory of the last base."""
         self._bases.clear()
+        self._built.clear()
 
     def keep_base(self, key: Any, base: _Base) -> None:
         """Remember a base."""
         self._bases[key] = base
+
+    def built(self, key: Any) -> Built | None:
+        """What was built last, if it has this key; its weights are those of the run before."""
+        return self._built.get(key)
+
+    def keep_built(self, key: Any, built: Built) -> None:
+        """Remember what was built, unless other runs need its weights."""
+        if self._networks is None:
+            self._built = {key: built}
 
     def keep_network(self, root: Path, extractor: Any, head: Any) -> None:
         """Remember the extractor and the head of a run where that is wanted."""
@@ -84,8 +111,12 @@ def build(
 ) -> Built:
     """The models for images of `size` (width, height), in the precision that Keras is set to.
 
-    A frozen backbone that is in `models` is not built again.
+    A frozen backbone that is in `models` is not built again, and neither is the same head on it, which gets
+    the first weights of the job's seed.
     """
+    if models and (known := models.built(built_key(job, size, norm))):
+        put_weights(known.head, _first_weights(job, known.extractor))
+        return known
     built = _build(job, size, weights, norm, models)
     if (momentum := job.design.schedule.batch_norm_momentum) is not None:
         set_batch_norm_momentum(built.maps, momentum)
@@ -103,8 +134,8 @@ def _build(
     preprocess = (
         standardising(norm.mean, norm.deviation) if norm else PREPROCESSING[job.backbone.preprocessing]
     )
-    key = job.backbone.name, job.weights_identity, size, kind, norm
-    base = models.base(key) if models and frozen else None
+    base_key = _base_key(job, size, norm)
+    base = models.base(base_key) if models and frozen else None
     if base is None:
         if models is not None:
             models.forget_base()
@@ -113,19 +144,17 @@ def _build(
     else:
         reserve_names(base.extractor)
     if models is not None and frozen:
-        models.keep_base(key, base)
-    network, maps, extractor = base.network, base.maps, base.extractor
+        models.keep_base(base_key, base)
     # So that the head's first weights are the same on a backbone that was built now or before.
     keras.utils.set_random_seed(design.schedule.seed)
-    head = build_head(design.head, extractor.output_shape[-1], len(job.dataset.classes))
-    scoring = keras.Model(extractor.input, head(extractor.output), name="scoring")
+    head = build_head(design.head, base.extractor.output_shape[-1], len(job.dataset.classes))
     if not design.tuning:
-        stored = extractor if frozen else None
-        live = scoring
-        if frozen and not job.fixed:
-            features = build_features(job.backbone, network, kind, preprocess=preprocess, frozen=True)
-            live = keras.Model(features.input, head(features.output), name="live")
-        return Built(maps, extractor, head, scoring, live, stored, head, {})
+        built = _with_head(job, base, head, preprocess, frozen=frozen)
+        if models is not None and frozen:
+            models.keep_built(built_key(job, size, norm), built)
+        return built
+    network, maps, extractor = base.network, base.maps, base.extractor
+    scoring = keras.Model(extractor.input, head(extractor.output), name="scoring")
     depths = _free(network, design.tuning)
     halves = split(maps, network.layers[: design.tuning.from_layer])
     join = EXTRACTORS[kind].join
@@ -144,6 +173,56 @@ def _build(
         stored=stored if halves.front.weights else None,
         tail=_tail(halves, join, head),
         depths=depths,
+        output=design.head.output,
+    )
+
+
+def _base_key(job: Job, size: tuple[int, int], norm: Norm | None) -> tuple[Any, ...]:
+    """What the network below the head depends on where it is frozen."""
+    kind = HEADS[job.design.head.kind].features
+    return job.backbone.name, job.weights_identity, size, kind, norm
+
+
+def built_key(job: Job, size: tuple[int, int], norm: Norm | None) -> Any:
+    """What the models of a job depend on, but for the head's weights."""
+    design, classes = job.design, len(job.dataset.classes)
+    momentum = design.schedule.batch_norm_momentum
+    learning = design.classifier, design.tuning, design.trainable, job.fixed, momentum
+    return _base_key(job, size, norm), design.head, classes, learning
+
+
+def _first_weights(job: Job, extractor: Any) -> list[np.ndarray]:
+    """A head's weights at its start, as `_build` makes them.
+
+    Keras draws them by seeds from Python's generator; to seed TensorFlow's would have it prepare all compiled
+    steps again.
+    """
+    random.seed(job.design.schedule.seed)
+    head = build_head(job.design.head, extractor.output_shape[-1], len(job.dataset.classes))
+    weights: list[np.ndarray] = head.get_weights()
+    return weights
+
+
+def _with_head(job: Job, base: _Base, head: Any, preprocess: Any, *, frozen: bool) -> Built:
+    """The models of a head on a base that learns as a whole, or not at all if it is `frozen`."""
+    import keras
+
+    extractor, live = base.extractor, None
+    scoring = keras.Model(extractor.input, head(extractor.output), name="scoring")
+    if frozen and not job.fixed:
+        kind = HEADS[job.design.head.kind].features
+        features = build_features(job.backbone, base.network, kind, preprocess=preprocess, frozen=True)
+        live = keras.Model(features.input, head(features.output), name="live")
+    return Built(
+        maps=base.maps,
+        extractor=extractor,
+        head=head,
+        scoring=scoring,
+        live=live or scoring,
+        stored=extractor if frozen else None,
+        tail=head,
+        depths={},
+        output=job.design.head.output,
     )
 
 

@@ -24,7 +24,7 @@ from bccli.core.training.inputs import Inputs, order_of, turns_of
 from bccli.core.training.learning_rate import cuts_so_far, learning_rate
 from bccli.core.training.pace import Pace, remaining_words
 from bccli.core.training.settings import MEASURES, Schedule
-from bccli.core.training.trainee import Trainee, inference_step, training_steps
+from bccli.core.training.trainee import CompiledBefore, compile_steps, inference_step
 from bccli.core.weights.copying import copy_weights, put_weights
 
 _OTHER_DIGITS = "the result is not to the byte that of equal machines"
@@ -51,7 +51,7 @@ class Fit:
     """One training: a network from inputs to scores, its examples, and the state on the disk.
 
     `depths` are those of `Trainee`; `on_state` and `on_epoch` are called once a state is saved or an epoch
-    has ended.
+    has ended. Steps that were `compiled` for the network before are used again.
     """
 
     def __init__(
@@ -65,15 +65,20 @@ class Fit:
         on_state: Callable[[Progress], None] = lambda progress: None,
         on_epoch: Callable[[dict[str, float]], None] | None = None,
         depths: Sequence[int] | None = None,
+        compiled: CompiledBefore | None = None,
     ) -> None:
-        self.trainee, self.progress = Trainee(network, schedule, depths), Progress()
+        self.progress = Progress()
         self.examples, self.schedule, self.watcher, self.state = examples, schedule, watcher, state
         self.on_epoch = on_epoch or (lambda row: None)
         self.class_weights = _class_weights(examples, schedule.class_weights)
         signature = examples.inputs.signature()
         self.steps_per_call = examples.inputs.steps_per_call(schedule.batch_size)
-        self._train_steps = training_steps(self.trainee, signature, examples.classes, self.steps_per_call)
-        self.network, self._predict = network, inference_step(network, signature)
+        steps = compile_steps(
+            network, schedule, signature, examples.classes, self.steps_per_call,
+            depths=depths, before=compiled,
+        )  # fmt: skip
+        self.trainee, self._train_steps = steps.trainee, steps.train
+        self.network, self._predict = network, steps.predict
         self._checkpoint = Checkpoint(state, on_state)
         self._pace, self._has_foretold = Pace(), False
 

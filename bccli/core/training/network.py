@@ -20,7 +20,6 @@ from bccli.core.evaluation.reused_runs import check_test_is_new
 from bccli.core.files import write_text
 from bccli.core.kinds import KINDS, imported
 from bccli.core.models import backend
-from bccli.core.models.heads import assemble
 from bccli.core.preparation.estimate import space_words
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import (
@@ -33,7 +32,7 @@ from bccli.core.runs.run_folder import (
     open_run,
 )
 from bccli.core.runs.shard import WHOLE, Shard
-from bccli.core.training.assembly import Built, ModelCache, build, take_over, weights_hash
+from bccli.core.training.assembly import Built, ModelCache, build, built_key, take_over, weights_hash
 from bccli.core.training.design import (
     DENSE,
     Design,
@@ -158,6 +157,8 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
     images = context.open_images(job.dataset.root, samples, context.watcher)
     split_codes = job.split_codes[used]
     norm = input_norm(job, images, split_codes)
+    if models is None or models.built(built_key(job, images.size, norm)) is None:
+        _forget_names_and_draws(design.schedule.seed)
     built = build(job, images.size, job.weights, norm, models)
     if design.tuning:
         take_over(design.tuning, built)
@@ -170,6 +171,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
             watcher=watcher, on_state=Curves(run.root),
             on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
             depths=[depths.get(id(variable), 0) for variable in twin.trainable_variables],
+            compiled=built.compiled if twin is trainee else None,
         )  # fmt: skip
         try:
             fit.run()
@@ -181,11 +183,12 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
         is_frozen = stores and not design.tuning
         networks = Networks(
             built.scoring,
-            assemble(built.extractor, built.head, design.head.output),
+            built.whole,
             is_saved=context.save_network or not stores,
             is_exported=context.export_tflite,
             extractor=built.extractor if is_frozen else None,
             head=built.head if is_frozen else None,
+            saver=built.saver,
         )
         facts = {"recipe": context.recipe or None, "norm": asdict(norm) if norm else None}
         trained = Trained(networks, fit, images, split_codes)
@@ -196,17 +199,22 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
 
 
 def _start(job: Job, run: Run, context: RunContext) -> None:
-    """Start TensorFlow, say what is trained where, and seed all draws."""
+    """Start TensorFlow, and say what is trained where."""
     tf = context.start_tensorflow()
-    import keras
-
     command = "finetune" if job.design.tuning else "train"
     context.watcher.note(
         f"bccli {bccli.__version__} {command} {job.design.backbone}: TensorFlow {tf.__version__} on "
         f"{backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
     )
-    keras.backend.clear_session(free_memory=False)  # `build` does so where it builds a backbone
-    keras.utils.set_random_seed(job.design.schedule.seed)
+
+
+def _forget_names_and_draws(seed: int) -> None:
+    """Let Keras name layers and draw weights as in a process of its own; TensorFlow then prepares compiled
+    steps anew."""
+    import keras
+
+    keras.backend.clear_session(free_memory=False)  # `build` frees memory where it builds a backbone
+    keras.utils.set_random_seed(seed)
 
 
 def _examples(job: Job, images: Images, split_codes: np.ndarray, inputs: Inputs) -> Examples:
@@ -229,7 +237,7 @@ def _with_good_weights(
     if not error.kept_epoch:
         return DivergedError(f"{run.root}: {error}")
     fit.hand_over(trainee)
-    save_model(assemble(built.extractor, built.head, job.design.head.output), run.root / MODEL_FILE)
+    save_model(built.whole, run.root / MODEL_FILE)
     return DivergedError(
         f"{run.root}: {error} (model.keras has the weights of epoch {error.kept_epoch})", error.kept_epoch
     )

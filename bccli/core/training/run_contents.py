@@ -5,7 +5,7 @@ import io
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ from bccli.core.training.design import Job
 from bccli.core.training.loop import Fit
 from bccli.core.training.plots import Drawing, draw_curves, draw_results, drawn
 from bccli.core.training.recipe import to_recipe
-from bccli.core.weights.keras_saving import save_model
+from bccli.core.weights.keras_saving import HeadSaver, save_model
 from bccli.core.workers import Team
 
 # The curves are drawn anew while a network trains, but not more often than this.
@@ -63,7 +63,8 @@ class Networks:
     """A trained network as Keras models: `scoring` from RGB 0–255 to scores, `whole` to probabilities.
 
     They are stored in the run if it `is_saved`, and as model.tflite, too, if it `is_exported`. On a frozen
-    `extractor`, `head` goes from stored features to scores.
+    `extractor`, `head` goes from stored features to scores, and the `saver` has stored others of the same
+    layers.
     """
 
     scoring: Any
@@ -72,6 +73,7 @@ class Networks:
     is_exported: bool = True
     extractor: Any = None
     head: Any = None
+    saver: HeadSaver = field(default_factory=HeadSaver)
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,10 @@ def finish(
 def _store(root: Path, trained: Trained, watcher: Watcher) -> dict[str, Any]:
     """Store the network as model.keras and model.tflite and draw it; returns what run.json says of it."""
     networks, images, fit = trained.networks, trained.images, trained.fit
-    save_model(networks.whole, root / MODEL_FILE)
+    if networks.head is None:
+        save_model(networks.whole, root / MODEL_FILE)
+    else:
+        networks.saver.save(networks.whole, networks.head, root / MODEL_FILE)
     draw_network(root, networks.whole.layers)
     if not networks.is_exported:
         return {"litert": NOT_EXPORTED_YET}

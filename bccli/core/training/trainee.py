@@ -1,6 +1,7 @@
 """A network while it is trained, with its optimiser, and its compiled steps."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,19 @@ class Trainee:
         if schedule.mixed_precision and schedule.mixed_type == "float16":  # whose least numbers are large
             self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
         self.optimizer.build(network.trainable_variables)
+        self._beginnings = [_sparing(variable.numpy()) for variable in self.optimizer.variables]
         self.sums = tf.Variable(np.zeros(4), dtype=tf.float64)
         self.best_weights = network.get_weights()
         self.depths = list(depths or [0] * len(network.trainable_variables))
         self.seeds = [layer.seed_generator.state for layer in drawing_layers(network)]
+
+    def restart(self, schedule: Schedule) -> None:
+        """Be as after the start, with the weights that the network has now and a schedule of another seed."""
+        self.schedule = schedule
+        for variable, value in zip(self.optimizer.variables, self._beginnings, strict=True):
+            variable.assign(value)
+        self.sums.assign(np.zeros(4))
+        self.keep_weights()
 
     def forget_sums(self) -> None:
         """Begin the sums of an epoch."""
@@ -48,6 +58,11 @@ class Trainee:
         """The seeds (drawing layers, 2) of a step."""
         entropy = [self.schedule.seed, epoch, step]
         return np.random.SeedSequence(entropy).generate_state(2 * len(self.seeds)).reshape(-1, 2)
+
+
+def _sparing(value: np.ndarray) -> np.ndarray:
+    """The same array, which takes no memory where it is zero."""
+    return value if value.any() else np.broadcast_to(value.dtype.type(0), value.shape)
 
 
 def training_step(trainee: Trainee) -> Callable[..., None]:
@@ -134,3 +149,42 @@ def inference_step(network: Any, signature: Any) -> Callable[..., Any]:
 
     compiled: Callable[..., Any] = tf.function(predict_step, input_signature=[signature], autograph=False)
     return compiled
+
+
+@dataclass(frozen=True)
+class CompiledSteps:
+    """A trainee, its compiled steps of training and its compiled step of inference."""
+
+    trainee: Trainee
+    train: Callable[..., None]
+    predict: Callable[..., Any]
+
+
+CompiledBefore = dict[Any, CompiledSteps]
+"""The compiled steps of one network by all that they depend on: to compile takes longer than to train a small
+head, and a seed or other weights change nothing in it."""
+
+
+def compile_steps(
+    network: Any,
+    schedule: Schedule,
+    signature: Any,
+    classes: int,
+    steps_per_call: int,
+    *,
+    depths: Sequence[int] | None = None,
+    before: CompiledBefore | None = None,
+) -> CompiledSteps:
+    """The steps of a network that is at its start; those of `before`, begun anew, where they are the same."""
+    before = {} if before is None else before
+    key = replace(schedule, seed=0), signature, classes, steps_per_call
+    if (known := before.get(key)) is not None:
+        known.trainee.restart(schedule)
+        return known
+    trainee = Trainee(network, schedule, depths)
+    before[key] = CompiledSteps(
+        trainee,
+        training_steps(trainee, signature, classes, steps_per_call),
+        inference_step(network, signature),
+    )
+    return before[key]

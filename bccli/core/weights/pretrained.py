@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,15 @@ def find_weights(backbone: Backbone, choice: str) -> Weights:
             raise WeightsError(f"--weights {choice}: no such file; name a file, imagenet or none")
     found = file_hash(file)
     _check_hash(file, found, choice.partition(_HASH)[2])
-    check_file(file, backbone.name)
+    _check_content(file, found, backbone.name)
     return Weights(str(choice), file, found)
+
+
+@lru_cache(maxsize=64)
+def _check_content(file: Path, content_hash: str, name: str) -> None:
+    """As `check_file`, once for all members of a sweep as long as the content is the same; whoever loads the
+    file looks again."""
+    check_file(file, name)
 
 
 def file_of(choice: str) -> Path:

@@ -1,8 +1,8 @@
-"""A frozen MobileNet's features computed once by hand, and a small Keras model fitted to them.
+"""A frozen MobileNet's features computed once by hand, and a small Keras model fitted to them, or several.
 
-Usage: python -m tests.benchmarks.rivals.cached_features DATA MODEL.keras EPOCHS imagenet|none
-Prints {"val_accuracy": …} as its last line. Like bccli it takes the features of all images, test ones
-included.
+Usage: python -m tests.benchmarks.rivals.cached_features DATA MODEL.keras EPOCHS imagenet|none [HEADS]
+Of several heads, each with a seed of its own, MODEL.keras is the last one's. Prints {"val_accuracy": …}, that
+of the last one, as its last line. Like bccli it takes the features of all images, test ones included.
 """
 
 import json
@@ -25,7 +25,26 @@ def features_of(base: Any, paths: list[str]) -> np.ndarray:
     return base.predict(pixels.astype(np.float32) / 127.5 - 1, batch_size=BATCH, verbose=0)
 
 
-def main(data: Path, model_file: Path, epochs: int, weights: str | None) -> None:
+def fit_head(x: dict[str, np.ndarray], y: dict[str, np.ndarray], epochs: int) -> tuple[Any, float]:
+    """A trained head, and its validation accuracy."""
+    width = x["train"].shape[1]
+    head = keras.Sequential([keras.Input((width,)), keras.layers.Dense(2, activation="softmax")])
+    head.compile(
+        optimizer=keras.optimizers.Adam(1e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    history = head.fit(
+        x["train"],
+        y["train"],
+        validation_data=(x["val"], y["val"]),
+        batch_size=BATCH,
+        epochs=epochs,
+        verbose=2,
+    )
+    head.predict(np.concatenate([x["val"], x["test"]]), verbose=0)
+    return head, best_accuracy(history.history)
+
+
+def main(data: Path, model_file: Path, epochs: int, weights: str | None, heads: int = 1) -> None:
     """Compute the features, train, save, and print the validation accuracy."""
     keras.utils.set_random_seed(0)
     base = keras.applications.MobileNet(
@@ -35,23 +54,14 @@ def main(data: Path, model_file: Path, epochs: int, weights: str | None) -> None
     features = features_of(base, [path for paths, _ in read.values() for path in paths])
     ends = np.cumsum([len(labels) for _, labels in read.values()])[:-1]
     x = dict(zip(SPLITS, np.split(features, ends), strict=True))
-    head = keras.Sequential([keras.Input((features.shape[1],)), keras.layers.Dense(2, activation="softmax")])
-    head.compile(
-        optimizer=keras.optimizers.Adam(1e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
-    history = head.fit(
-        x["train"],
-        read["train"][1],
-        validation_data=(x["val"], read["val"][1]),
-        batch_size=BATCH,
-        epochs=epochs,
-        verbose=2,
-    )
-    head.predict(np.concatenate([x["val"], x["test"]]), verbose=0)
-    keras.Sequential([base, head]).save(model_file)
-    print(json.dumps({"val_accuracy": best_accuracy(history.history)}))
+    for seed in range(heads):
+        if seed:
+            keras.utils.set_random_seed(seed)
+        head, accuracy = fit_head(x, {split: labels for split, (_, labels) in read.items()}, epochs)
+        keras.Sequential([base, head]).save(model_file)
+    print(json.dumps({"val_accuracy": accuracy}))
 
 
 if __name__ == "__main__":
-    _, _data, _model, _epochs, _weights = sys.argv
-    main(Path(_data), Path(_model), int(_epochs), None if _weights == "none" else _weights)
+    _, _data, _model, _epochs, _weights, *_heads = sys.argv
+    main(Path(_data), Path(_model), int(_epochs), None if _weights == "none" else _weights, *map(int, _heads))

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from bccli.core.runs.feature_store import FeatureStore
 from bccli.core.training.checkpoint import Progress
 from bccli.core.training.inputs import Features, order_of
 from bccli.core.training.loop import Examples, Fit
-from bccli.core.training.settings import Schedule
+from bccli.core.training.settings import OPTIMIZERS, Schedule
+from bccli.core.training.trainee import CompiledBefore
 
 TRAIN, VAL = np.arange(40), np.arange(40, 60)
 
@@ -95,6 +97,34 @@ def test_a_signal_before_any_batch_changes_nothing(
     interruption.forget()
     continued = fit_to(tmp_path / "b.npz", ImagePatches(values, 3 - steps_per_call))
     assert outcome(continued, continued.run()) == expected
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_seed_that_uses_the_compiled_steps_of_another_has_the_result_of_one_alone(
+    tmp_path: Path, values: np.ndarray, optimizer: str
+) -> None:
+    """So has one that goes on with them after a signal: in a fit of another member all is begun anew."""
+    alone = fit_to(tmp_path / "alone.npz", Features(values), optimizer=optimizer, seed=1)
+    first_weights = alone.network.get_weights()
+    expected = outcome(alone, alone.run())
+    compiled: CompiledBefore = {}
+    other = fit_to(tmp_path / "other.npz", Features(values), optimizer=optimizer)
+    examples, network = other.examples, other.network
+
+    def again(state: str, seed: int, inputs: Any) -> Fit:
+        network.set_weights(first_weights)
+        schedule = replace(other.schedule, seed=seed)
+        return Fit(network, replace(examples, inputs=inputs), schedule, tmp_path / state, compiled=compiled)
+
+    again("zero.npz", 0, Features(values)).run()
+    with pytest.raises(Stopped):
+        again("one.npz", 1, Interrupted(values, 2, other.steps_per_call)).run()
+    interruption.forget()
+    again("two.npz", 2, Features(values)).run()
+    continued = again("one.npz", 1, Features(values))
+    assert outcome(continued, continued.run()) == expected
+    assert len(compiled) == 1
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "alone.npz").read_bytes()
 
 
 SCHEDULED = {"schedule": "cosine", "warmup": 0.5, "clip_norm": 0.3, "steps_per_epoch": 7, "optimizer": "sgd"}

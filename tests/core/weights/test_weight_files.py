@@ -203,7 +203,9 @@ def test_links_to_other_files_are_refused(tmp_path: Path) -> None:
     refused(PLAIN, file, "conv2d, which is not in it")
 
 
-def test_a_file_with_another_hash_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_looked_at_once_and_not_with_another_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from bccli.core.weights import pretrained
 
     looked: list[Path] = []
@@ -217,4 +219,7 @@ def test_a_file_with_another_hash_is_not_looked_at(tmp_path: Path, monkeypatch: 
     assert looked == []
     for wanted in (right, right.upper()):
         assert pretrained.find_weights(PLAIN, f"{file}#sha256={wanted}").file == file
+    assert looked == [file]
+    file.write_bytes(b"others")
+    pretrained.find_weights(PLAIN, str(file))
     assert looked == [file, file]
