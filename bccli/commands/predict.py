@@ -36,7 +36,7 @@ class _Written:
 @click.command()
 @click.argument("run", type=path_types.existing())
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT…")
-@options.output_format("jsonl")
+@options.output_format("jsonl", "geojson")
 @click.option(
     "--output", type=path_types.existing(allow_dash=True), default="-", help="Write here, not to stdout."
 )
@@ -199,7 +199,14 @@ def _write(
         times.append(time.monotonic())
         counted = console.Counted(row for entry in remarked(entries, remarks) for row in entry.rows)
         format, output = settings["format"], settings["output"]
-        console.write_predictions(counted, predictor.classes, format, output, positive=predictor.positive)
+        console.write_predictions(
+            counted,
+            predictor.classes,
+            format,
+            output,
+            positive=predictor.positive,
+            patch=predictor.patch_size,
+        )
         return counted.errors
 
     if file:
@@ -216,6 +223,8 @@ def _check(inputs: tuple[str, ...], settings: dict[str, Any]) -> None:
         raise UsageError("standard input (-) can be named only once")
     if not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
+    if settings["format"] == "geojson" and settings["level"] != "patch":
+        raise UsageError("--format geojson shows where patches lie; add --level patch")
     if settings["shard"] and not _is_file(output):
         raise UsageError("--shard needs --output FILE, which all tasks write together; add it")
     options.refuse_overwriting_shards(settings)

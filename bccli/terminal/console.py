@@ -165,11 +165,18 @@ def show_rows(rows: Rows, format: str = "auto", *, title: str = "") -> None:
 
 
 def write_predictions(
-    rows: Rows, classes: Sequence[str], format: str, output: Path, *, positive: str | None = None
+    rows: Rows,
+    classes: Sequence[str],
+    format: str,
+    output: Path,
+    *,
+    positive: str | None = None,
+    patch: int | None = None,
 ) -> None:
     """Write predict's rows to stdout (`-`) or to a file, whole or not at all; in a file, auto is CSV.
 
-    `classes` are in the order of the run. Rows are written as they come.
+    `classes` are in the order of the run, and patches have a side of `patch` pixels. Rows are written as they
+    come.
     """
     with _destination(output) as stream:
         chosen = _resolved(format, stream)
@@ -177,6 +184,11 @@ def write_predictions(
             from bccli.terminal.predictions_table import table_lines
 
             write_all((f"{line}\n" for line in table_lines(rows, classes, stream, positive=positive)), stream)
+        elif chosen == "geojson":
+            from bccli.terminal.geojson import write_geojson
+
+            assert patch is not None
+            write_geojson(rows, stream, classes, patch, positive)
         else:
             WRITERS[chosen](rows, stream, "")
 

@@ -157,9 +157,38 @@ def test_predict_takes_the_same_steps(bccli: Bccli, slides: Path, tmp_path: Path
     small = save(tmp_path / "small.png", draw_slide(0, 0, (20, 20)))
     (row,) = rows_of(bccli("predict", run, small, exit=4).stdout)
     assert "smaller (20×20) than a patch" in row["error"]
+    check_geojson(bccli, run, slides / sources[0], small, tmp_path / "patches.geojson")
     for options, level, count in (((), "image", len(sources)), (("--level", "patch"), "patch", len(stored))):
         (figures,) = json.loads(bccli("evaluate", run, *options, "--format", "json").stdout)["runs"]
         assert (figures["level"], figures["n"]) == (level, count)
+
+
+def check_geojson(bccli: Bccli, run: Path, image: Path, small: Path, file: Path) -> None:
+    """The squares and numbers are those of the rows, and what has none is listed."""
+    command = "predict", run, image, small, "--level", "patch"
+    rows = [row for row in rows_of(bccli(*command, exit=4).stdout) if not row["error"]]
+    found = json.loads(bccli(*command, "--format", "geojson", exit=4).stdout)
+    assert found["type"] == "FeatureCollection"
+    for row, feature in zip(rows, found["features"], strict=True):
+        top, left = int(row["row"]), int(row["col"])
+        assert feature["geometry"]["type"] == "Polygon"
+        (ring,) = feature["geometry"]["coordinates"]
+        assert ring == [[left + x, top + y] for x, y in ((0, 0), (0, 32), (32, 32), (32, 0), (0, 0))]
+        facts = feature["properties"]
+        assert (facts["objectType"], facts["image"]) == ("detection", str(image))
+        assert facts["classification"]["name"] == row["predicted"]
+        assert (facts["classification"]["color"] == [213, 94, 0]) == (row["predicted"] == "malignant")
+        assert facts["measurements"] == {
+            name: pytest.approx(float(row[name]), abs=1e-9)
+            for name in ("probability", "p_benign", "p_malignant")
+        }
+    (error,) = found["errors"]
+    assert error["image"] == str(small)
+    assert "smaller (20×20) than a patch" in error["error"]
+    bccli(*command, "--format", "geojson", "--output", file, exit=4)
+    assert json.loads(file.read_text()) == found
+    result = bccli("predict", run, image, "--format", "geojson", exit=2)
+    refused(result, "--format geojson", "--level patch")
 
 
 def test_an_image_smaller_than_a_patch_goes_to_the_quarantine(

@@ -57,6 +57,12 @@ class Predictor:
         """Whether a member knows only the regions of images that masks mark."""
         return any(preparation.region for preparation, _ in self.specs)
 
+    @property
+    def patch_size(self) -> int | None:
+        """The side of the patches that get answers, in pixels of the image; None for whole images."""
+        patches = self.specs[0][0].patches
+        return patches.size if self.by_patch and patches else None
+
     @cached_property
     def locators(self) -> Mapping[InputSpec, Locator]:
         """The models that find regions where there is no mask, by their spec; only a single run has them."""
