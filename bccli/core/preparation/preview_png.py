@@ -44,8 +44,9 @@ class Selection:
 
 
 def draw_preview(root: Path, selection: Selection) -> bytes:
-    """The sheet as PNG bytes; image paths are relative to `root`."""
+    """The sheet as PNG bytes; image paths are relative to `root`. That no patient is known is said once."""
     rows = [(label, selection.samples(label)) for label in selection.classes]
+    known = any(sample.patient for _, samples in rows for sample in samples)
     width = _GAP + PER_CLASS * (_SIDE + _GAP)
     height = _GAP + len(rows) * (_LINE + _SIDE + _LINE + _GAP)
     sheet = Image.new("RGB", (width, height), "white")
@@ -53,19 +54,32 @@ def draw_preview(root: Path, selection: Selection) -> bytes:
     title, caption = ImageFont.load_default(size=15), ImageFont.load_default(size=11)
     top = _GAP
     for label, samples in rows:
-        draw.text((_GAP, top), drawable(label), "black", font=title)
+        heading = label if known or top > _GAP else f"{label} (patients unknown)"
+        draw.text((_GAP, top), drawable(heading), "black", font=title)
         for index, sample in enumerate(samples):
             left = _GAP + index * (_SIDE + _GAP)
             tile = _tile(root, sample)
             sheet.paste(tile, (left + (_SIDE - tile.width) // 2, top + _LINE + (_SIDE - tile.height) // 2))
-            split = sample.split or f"fold {sample.fold}"
-            patient = f"patient {sample.patient}" if len(sample.patient) < 8 else sample.patient
-            text = f"{split} · {patient if sample.patient else 'patient unknown'}"
-            draw.text((left, top + _LINE + _SIDE + 2), drawable(text[:26]), "#444444", font=caption)
+            draw.text(
+                (left, top + _LINE + _SIDE + 2),
+                drawable(_caption(sample, known)[:26]),
+                "#444444",
+                font=caption,
+            )
         top += _LINE + _SIDE + _LINE + _GAP
     stream = io.BytesIO()
     sheet.save(stream, "PNG")
     return stream.getvalue()
+
+
+def _caption(sample: Sample, known: bool) -> str:
+    """The split, and the patient where some patients are known."""
+    split = sample.split or f"fold {sample.fold}"
+    if not known:
+        return split
+    if not sample.patient:
+        return f"{split} · patient unknown"
+    return f"{split} · {f'patient {sample.patient}' if len(sample.patient) < 8 else sample.patient}"
 
 
 def _tile(root: Path, sample: Sample) -> Image.Image:
