@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.benchmarks.comparing import Row, Side, compare, of_processors, ratio_at_most
 from tests.benchmarks.frozen import EPOCHS, prepare
 
-HEADS, LIMIT = 12, 1.0
+HEADS, LIMIT = 12, 0.5
 
 
 def heads(rounds: int | None, folder: Path, note: Callable[[str], None]) -> Iterator[Row]:
