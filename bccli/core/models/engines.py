@@ -27,7 +27,7 @@ _LITERT_PAYS = "mobilenet", "efficientnet", "xception"
 few depthwise convolutions take it as long, VGG's and NASNet half as long again: see
 `python -m tests.benchmarks engines`."""
 
-_OPENVINO_PAYS = "mobilenet", "efficientnet", "resnet", "inception-resnet", "vgg", "cnn"
+_OPENVINO_PAYS = "efficientnet", "resnet", "inception-resnet", "vgg", "cnn"
 """The same for OpenVINO, a half to nine tenths; it takes as long for DenseNet, and for NASNet twice."""
 
 

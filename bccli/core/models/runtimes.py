@@ -98,39 +98,33 @@ def has_openvino() -> bool:
     return find_spec("openvino") is not None
 
 
-_BATCH = 16
-"""So many images OpenVINO computes at a time."""
-
-
 class OpenVino:
-    """The same by OpenVINO, `batch_size` images at a time. Raises RuntimeError, as OpenVINO does, for a file
-    that it cannot run."""
+    """The same by OpenVINO, `batch_size` images at a time, or as many as come.
 
-    def __init__(self, file: Path, threads: int, *, batch_size: int = _BATCH) -> None:
+    Raises RuntimeError, as OpenVINO does, for a file that it cannot run.
+    """
+
+    def __init__(self, file: Path, threads: int, *, batch_size: int | None = None) -> None:
         import openvino
 
         core = openvino.Core()
         model = core.read_model(str(file))
-        model.reshape([batch_size, *model.input().partial_shape.get_min_shape()[1:]])
+        model.reshape([batch_size or -1, *model.input().partial_shape.get_min_shape()[1:]])
         # In float32 also where the CPU has 16 bits, and one batch on all cores: results stay the same.
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
+            # Bound to cores they would wait for whoever else works there, such as what decodes images.
+            "ENABLE_CPU_PINNING": False,
         }
-        self._model, self._size = core.compile_model(model, "CPU", settings), batch_size
+        self._model = core.compile_model(model, "CPU", settings)
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Scores float32 (n, units) of images uint8 or float32 (n, height, width, 3), or other inputs."""
-        starts = range(0, len(images), self._size)
-        return np.concatenate([self._batch(images[start : start + self._size]) for start in starts])
-
-    def _batch(self, images: np.ndarray) -> np.ndarray:
-        inputs = np.zeros((self._size, *images.shape[1:]), np.float32)
-        inputs[: len(images)] = images
-        (outputs,) = self._model([inputs]).values()
-        return np.array(outputs[: len(images)])
+        (outputs,) = self._model([images.astype(np.float32, copy=False)]).values()
+        return np.array(outputs)
 
 
 @contextmanager
