@@ -27,6 +27,8 @@ _HARMLESS = frozenset(
 )
 # Of it, what cannot say that the image lies on its side
 _SILENT = frozenset({b"IHDR", b"IDAT", b"IEND", b"pHYs", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"tIME"})
+# The lengths that the specification gives to some of it: Pillow refuses a file where one is too short
+_LENGTHS = {b"pHYs": 9, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1}
 _HARMLESS_BEHIND = frozenset({b"tIME", b"tEXt"})
 _MOST_BEHIND = 2**20  # bytes: far less text than what Pillow takes for an attack
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of each colour type
@@ -53,10 +55,18 @@ def decode_silent_png(data: bytes, check_size: Callable[[int, int], None]) -> np
     if not data.startswith(_SIGNATURE):
         return None
     chunks = list(_chunks(data))
-    if not _SILENT.issuperset(chunk.kind for chunk in chunks) or not _is_plain(data, chunks):
+    if not all(map(_is_silent, chunks)) or not _is_plain(data, chunks):
         return None
-    check_size(*struct.unpack_from(">II", data, chunks[0].start))
+    size = struct.unpack_from(">II", data, chunks[0].start)
+    if not all(size):  # of which Pillow says that it is no image
+        return None
+    check_size(*size)
     return _decode(data, chunks)
+
+
+def _is_silent(chunk: _Chunk) -> bool:
+    """Whether a chunk says nothing of how the image is to be shown, and Pillow would take it."""
+    return chunk.kind in _SILENT and chunk.length == _LENGTHS.get(chunk.kind, chunk.length)
 
 
 def decode_png(data: bytes) -> np.ndarray | None:

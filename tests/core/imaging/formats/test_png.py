@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bccli.core.errors import ImageError
-from bccli.core.imaging.formats import png
+from bccli.core.imaging.formats import decoding, png
 from bccli.core.imaging.formats.decoding import decode_deep
 from bccli.core.imaging.formats.png import around_pixels, decode_png
 
@@ -348,3 +348,17 @@ def test_a_silent_file_that_is_too_large_is_refused_before_it_is_decoded(tmp_pat
     file.write_bytes(file.read_bytes().replace(header(2**31 - 1, 2**31 - 1, 8, 2), header(0, 3, 8, 2)))
     with pytest.raises(ImageError):
         decode_deep(file)
+
+
+@pytest.mark.parametrize("kind", sorted(png._SILENT - {b"IHDR", b"IDAT", b"IEND"}))
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 8, 9, 12, 31, 32, 33])
+@pytest.mark.parametrize("size", [(9, 7), (0, 7), (9, 0)])
+def test_a_silent_file_has_the_outcome_that_it_has_where_pillow_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes, length: int, size: tuple[int, int]
+) -> None:
+    pixels = chunk(b"IDAT", zlib.compress(rows(9, 7, 8, 2)))
+    data = header(*size, 8, 2) + chunk(kind, bytes(length)) + pixels + chunk(b"IEND", b"")
+    file = saved(tmp_path / "x.png", data)
+    found = outcome(file)
+    monkeypatch.setattr(decoding, "decode_silent_png", lambda *_: None)
+    assert found == outcome(file)
