@@ -35,7 +35,7 @@ def children(
     else:
         for how in ("processes", "threads"):
             rival = _augmentor(how, raw, folder / how, images)
-            compared = compare(f"{name}, {how}", two, rival, rounds=rounds or 3, target=ratio_at_most(1 / 5))
+            compared = compare(f"{name}, {how}", two, rival, rounds=rounds or 3, target=ratio_at_most(1 / 3))
             yield compared.row
         yield _sizes(compared, folder / "out2", folder / how)
     if importlib.util.find_spec("albumentations") is None:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,11 @@ import numpy as np
 import pytest
 
 from bccli.core import interruption
-from bccli.core.imaging.formats import encoding
-from bccli.core.imaging.formats.decoding import decode
 from bccli.core.models import backend
 from bccli.core.runs.provenance import change_of, hardware
 from bccli.core.training import checkpoint
 from bccli.core.training.loop import Fit
-from tests.conftest import Bccli, read_rows, tree
+from tests.conftest import Bccli
 
 HERE = {"machine": "x86_64", "cores": 2, "cpu": "AMD EPYC", "gpus": []}
 
@@ -36,32 +33,6 @@ HERE = {"machine": "x86_64", "cores": 2, "cpu": "AMD EPYC", "gpus": []}
 def test_what_computes_is_compared(change: dict[str, Any], words: str) -> None:
     assert change_of(HERE, {**HERE, **change}) == words
     assert change_of({}, HERE) == ""
-
-
-@pytest.mark.parametrize("first", ["1/2", "2/2"])
-def test_shards_of_one_dataset_may_compress_their_images_otherwise(
-    bccli: Bccli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
-) -> None:
-    """ISA-L may choose other bytes on other CPUs, as zlib does here: pixels and tables are the same."""
-    command = "prepare", "phantom", "histology"
-    options = "--count", 200, "--size", "24x24", "--workers", 1
-    bccli(*command, tmp_path / "one", *options)
-    bccli(*command, tmp_path / "two", *options, "--shard", first)
-    second = {"1/2": "2/2", "2/2": "1/2"}[first]
-    with monkeypatch.context() as patch:
-        patch.setattr(encoding, "_compressor", lambda: zlib.compressobj(1, strategy=zlib.Z_RLE))
-        bccli(*command, tmp_path / "two", *options, "--shard", second)
-    one, two = tree(tmp_path / "one"), tree(tmp_path / "two")
-    changed = {name for name in one if one[name] != two[name]}
-    rows = read_rows(tmp_path / "one/manifest.csv")
-    images = {row[column] for row in rows for column in ("path", "mask") if row[column]}
-    assert one.keys() == two.keys()
-    assert 0 < len(changed & images) < len(images)
-    assert changed - images == {"dataset.json"}
-    assert all(
-        np.array_equal(decode(tmp_path / "one" / name), decode(tmp_path / "two" / name)) for name in images
-    )
-    assert "nothing to do" in bccli(*command, tmp_path / "two", *options).stderr
 
 
 def stopping_in(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:

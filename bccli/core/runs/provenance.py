@@ -24,7 +24,6 @@ _INSTALLED = {
     "opencv": ("opencv-python", "opencv-python-headless", "opencv-contrib-python"),
     "litert": ("ai-edge-litert",),
     "imagecodecs": ("imagecodecs",),
-    "isal": ("isal",),
 }
 """Distributions of which one is installed: what decodes, resizes and answers, however it was loaded."""
 
