@@ -934,7 +934,8 @@ def test_predict_continues_what_was_written(start: Start, finished: Path, tmp_pa
         rounds += 1
         assert rounds <= 2 * stops, f"only {hits} of {stops} stops came before the end"
         format = ("csv", "json", "jsonl")[rounds % 3]
-        command = "predict", finished, images, "--format", format, "--workers", 2, "--output"
+        options = "--format", format, "--workers", 2, "--batch-size", 8
+        command = "predict", finished, images, *options, "--output"
         if format not in expected:
             start(*command, tmp_path / format).end(4)
             expected[format] = (tmp_path / format).read_bytes()
