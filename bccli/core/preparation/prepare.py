@@ -133,7 +133,12 @@ def prepare(
         images, plan = _plan(request, found, lookalikes, watcher)
         return _Work(out, settings, plan, shard, workers, watcher, request, images, found, lookalikes, pack)
 
-    lookalikes = look_for_copies(request, found, out, shard, workers, watcher)
+    try:
+        lookalikes = look_for_copies(request, found, out, shard, workers, watcher)
+    except FileNotFoundError:  # where others complete the dataset, what tasks share goes
+        if not (done := recognised(out, settings, False, watcher)):
+            raise
+        return done
     done = make(work_on(lookalikes, shard), overwrite=overwrite)
     if done is None or not should_divide_again(request, found, done):
         return done
