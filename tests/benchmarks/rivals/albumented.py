@@ -6,9 +6,10 @@ into them, and not cut to the largest inner rectangle.
 """
 
 import itertools
-import multiprocessing
 import sys
 from pathlib import Path
+
+from tests.benchmarks.rivals.side_by_side import run_side_by_side
 
 WORKERS = 2
 LEVEL = 1
@@ -43,17 +44,8 @@ def sample(source: Path, out: Path, images: int, seed: int) -> None:
 
 def main(source: Path, out: Path, images: int) -> None:
     """Make the images."""
-    context = multiprocessing.get_context("spawn")
-    processes = [
-        context.Process(target=sample, args=(source, out / str(number), images // WORKERS, number))
-        for number in range(WORKERS)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    if any(process.exitcode for process in processes):
-        raise SystemExit(1)
+    shares = [(source, out / str(number), images // WORKERS, number) for number in range(WORKERS)]
+    run_side_by_side(sample, shares)
 
 
 if __name__ == "__main__":

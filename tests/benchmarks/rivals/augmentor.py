@@ -7,11 +7,12 @@ three times as long.
 """
 
 import functools
-import multiprocessing
 import sys
 from pathlib import Path
 
 from PIL import Image
+
+from tests.benchmarks.rivals.side_by_side import run_side_by_side
 
 WORKERS = 2
 LEVEL = 1
@@ -37,17 +38,8 @@ def main(how: str, source: Path, out: Path, images: int) -> None:
     if how == "threads":
         sample(source, out, images, True)
         return
-    context = multiprocessing.get_context("spawn")
-    processes = [
-        context.Process(target=sample, args=(source, out / str(number), images // WORKERS, False))
-        for number in range(WORKERS)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    if any(process.exitcode for process in processes):
-        raise SystemExit(1)
+    shares = [(source, out / str(number), images // WORKERS, False) for number in range(WORKERS)]
+    run_side_by_side(sample, shares)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Backbones with weights away from their start, and Keras's own files of them."""
+"""Backbones with weights away from their start, Keras's own files of them, and images in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bccli.core.catalog import Backbone
+from bccli.core.data.manifest import Sample
 
 # What Keras's own EfficientNet files have in their Normalization layer: see PREPROCESSING.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -101,3 +102,22 @@ def difference(values: Any, expected: Any) -> float:
     """The largest difference, relative to the largest of what is expected."""
     values, expected = np.asarray(values), np.asarray(expected)
     return float(np.abs(values - expected).max() / np.abs(expected).max())
+
+
+class Pixels:
+    """Images in memory, each with a row."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+        self.samples = tuple(
+            Sample(path=f"{number}.png", sha256=f"{number:064x}") for number in range(len(pixels))
+        )
+
+    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
+        for start in range(0, len(order), batch_size):
+            yield self.pixels[order[start : start + batch_size]]
+
+    arrays = batches
+
+    def signature(self) -> Any:
+        raise NotImplementedError

@@ -1,6 +1,5 @@
 """Which engine computes a network's features, that their numbers agree, and what happens where one fails."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,13 @@ import numpy as np
 import pytest
 
 from bccli.core.catalog import BACKBONES
-from bccli.core.data.manifest import Sample
 from bccli.core.models import backend, engines
 from bccli.core.models.engines import LITERT, OPENVINO, TENSORFLOW, engines_of, start_engine
 from bccli.core.models.runtimes import LiteRT, OpenVino, TfliteRuntime, faster_engine
 from bccli.core.models.tflite_export import converted, largest_difference
 from bccli.core.progress import Watcher
 from bccli.core.training.features import FeatureKey, compute_features
+from tests.core.models.networks import Pixels
 
 SIZE, BATCH = (24, 32, 3), 8
 
@@ -80,25 +79,6 @@ def test_openvino_takes_any_number_of_images(extractor: Any, images: np.ndarray,
     for count in (*range(1, BATCH + 1), 3, 1):
         found = runtime.scores(images[:count])
         np.testing.assert_allclose(found, expected[:count], atol=3e-5 * np.abs(expected).max())
-
-
-class Pixels:
-    """Images in memory, each with a row."""
-
-    def __init__(self, pixels: np.ndarray) -> None:
-        self.pixels = pixels
-        self.samples = tuple(
-            Sample(path=f"{number}.png", sha256=f"{number:064x}") for number in range(len(pixels))
-        )
-
-    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
-        for start in range(0, len(order), batch_size):
-            yield self.pixels[order[start : start + batch_size]]
-
-    arrays = batches
-
-    def signature(self) -> Any:
-        raise NotImplementedError
 
 
 class Noted(Watcher):

@@ -1,6 +1,5 @@
 """Features of an image are the same to the bit, whatever other images are computed with it."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,25 +10,7 @@ from bccli.core.models import backend
 from bccli.core.models.engines import LITERT, OPENVINO, TENSORFLOW
 from bccli.core.models.extracting import Extracting, batch_size_of
 from bccli.core.models.extractors import build_features
-from tests.core.models.networks import build
-
-
-class Pixels:
-    """Images in memory."""
-
-    samples = ()
-
-    def __init__(self, pixels: np.ndarray) -> None:
-        self.pixels = pixels
-
-    def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
-        for start in range(0, len(order), batch_size):
-            yield self.pixels[order[start : start + batch_size]]
-
-    arrays = batches
-
-    def signature(self) -> Any:
-        raise NotImplementedError
+from tests.core.models.networks import Pixels, build
 
 
 @pytest.mark.parametrize("engine", [TENSORFLOW, LITERT, OPENVINO])
