@@ -12,7 +12,8 @@ class Kind:
     `predictor` loads what answers to raw images; `network` loads what makes class probabilities of prepared
     ones, where an ensemble of such runs is one of their networks. `folds` loads what answers for a run of all
     folds, where that of each fold is of this kind. `on_dataset` answers to a whole prepared dataset.
-    `trainer` makes a run of a job; a kind without one is made by a command of its own.
+    `trainer` makes a run of a job; a kind without one is made by a command of its own. A run that `has_maps`
+    is one network, which shows where it looks.
     """
 
     predictor: str
@@ -20,6 +21,7 @@ class Kind:
     folds: str = "prediction.run_predictor:load_mean_of_folds"
     on_dataset: str = "evaluation.external:answers_of_rows"
     trainer: str = ""
+    has_maps: bool = False
 
 
 _NETWORKS = "prediction.run_predictor:load_networks"
@@ -30,6 +32,7 @@ KINDS = {
         folds=_NETWORKS,
         network="prediction.run_predictor:load_network",
         trainer="training.network:train_network",
+        has_maps=True,
     ),
     "classifier": Kind(
         _NETWORKS,

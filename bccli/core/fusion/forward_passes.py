@@ -94,9 +94,15 @@ def attention(x: np.ndarray, arrays: Arrays, layers: int) -> np.ndarray:
     Ilse, Tomczak, Welling 2018, "Attention-based Deep Multiple Instance Learning", arXiv:1802.04712,
     equation 9.
     """
+    pooled = (attention_shares(x, arrays) * standardise(x, arrays)).sum(axis=1)
+    return dense(pooled, arrays, "scores")
+
+
+def attention_shares(x: np.ndarray, arrays: Arrays) -> np.ndarray:
+    """The share (n, patches, 1) that each patch has in `attention`, which add up to 1."""
     x = standardise(x, arrays)
     gated = np.tanh(dense(x, arrays, "attention/values")) * sigmoid(dense(x, arrays, "attention/gates"))
     powers = dense(gated, arrays, "attention/weights")
     powers = np.exp(powers - powers.max(axis=1, keepdims=True))
-    pooled = (powers / powers.sum(axis=1, keepdims=True) * x).sum(axis=1)
-    return dense(pooled, arrays, "scores")
+    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return shares

@@ -75,7 +75,8 @@ class Network:
 
     `build` makes the Keras model for features of a width, layers of some `sizes`, a dropout and so many
     scores; `arrays` takes its weights out, and `compute` makes scores (n, units) with these, the features
-    (n, patches, width) of images with as many patches, and the number of layers.
+    (n, patches, width) of images with as many patches, and the number of layers. One that weighs patches
+    says by `shares` (n, patches, 1) how much.
     """
 
     sizes: tuple[int, ...]
@@ -83,6 +84,7 @@ class Network:
     arrays: Callable[[Any], dict[str, np.ndarray]]
     compute: Callable[[np.ndarray, Mapping[str, np.ndarray], int], np.ndarray]
     depth: int | None = None
+    shares: Callable[[np.ndarray, Mapping[str, np.ndarray]], np.ndarray] | None = None
 
     def fuser(self, arrays: Mapping[str, np.ndarray], layers: int, output: str) -> Fuser:
         """The fuser of a network, in NumPy; `output` is its last activation, softmax or sigmoid."""
@@ -154,7 +156,12 @@ def _filled(features: np.ndarray, block: Sequence[int | None]) -> np.ndarray:
 FUSIONS: dict[str, Rule | Classified | Network] = {
     "bilstm": Network((128, 128, 128), networks.build_bilstm, networks.bilstm_arrays, forward_passes.bilstm),
     "attention": Network(
-        (128,), networks.build_attention, networks.attention_arrays, forward_passes.attention, depth=1
+        (128,),
+        networks.build_attention,
+        networks.attention_arrays,
+        forward_passes.attention,
+        depth=1,
+        shares=forward_passes.attention_shares,
     ),
     "vote": Rule(vote),
     "mean": Rule(mean),

@@ -1,15 +1,17 @@
 """The predictor of a run of kind fusion: patches to features, features to images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from bccli.core.fusion.bags import Bag
 from bccli.core.fusion.fusion_file import PatchHead, load_fuser
-from bccli.core.fusion.methods import Fuser
+from bccli.core.fusion.methods import FUSIONS, Fuser
 from bccli.core.models.runtimes import Engine, Network
 from bccli.core.prediction.flips import Flip
+from bccli.core.prediction.maps.heat import Heat
 from bccli.core.prediction.run_predictor import (
     ImagePatches,
     InputSpec,
@@ -17,6 +19,8 @@ from bccli.core.prediction.run_predictor import (
     RunPredictor,
     input_spec_of,
     load_mean_of_folds,
+    patch_heat,
+    votes,
 )
 from bccli.core.runs.run_folder import Run
 from bccli.core.runs.temperature import temper, temperature_of
@@ -24,7 +28,10 @@ from bccli.core.runs.temperature import temper, temperature_of
 
 @dataclass(frozen=True)
 class Fusion:
-    """An extractor of features, the patch run's head, and a way from patches to images."""
+    """An extractor of features, the patch run's head, and a way from patches to images.
+
+    A way that weighs patches says by `shares` how much, (1, patches, 1) of features (1, patches, width).
+    """
 
     classes: tuple[str, ...]
     spec: InputSpec
@@ -32,6 +39,7 @@ class Fusion:
     head: PatchHead
     fuser: Fuser
     temperature: float | None = None
+    shares: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def specs(self) -> tuple[InputSpec, ...]:
@@ -52,6 +60,28 @@ class Fusion:
     def of_patches(self, patches: np.ndarray, flips: Sequence[Flip], step: int) -> np.ndarray:
         """Probabilities (n, classes) of n patches uint8 (n, height, width, 3), each for itself."""
         return np.mean([self.head(self._features(patches, flip, step)) for flip in flips], axis=0)
+
+    def heats(
+        self,
+        images: Sequence[Sequence[ImagePatches]],
+        numbers: Sequence[int],
+        flips: Sequence[Flip],
+        step: int,
+    ) -> list[list[Heat]]:
+        """Of each image how much its patches weigh, whatever the class; else what each says for the class."""
+        (entries,), preparation = images, self.spec[0]
+        if not self.shares:
+            return votes(self.of_patches, entries, preparation, numbers, flips, step)
+        several = [[self._weights(entry, flip, step) for flip in flips] for entry in entries]
+        return [
+            [patch_heat(entry, preparation, np.mean(weights, axis=0))]
+            for entry, weights in zip(entries, several, strict=True)
+        ]
+
+    def _weights(self, entry: ImagePatches, flip: Flip, step: int) -> np.ndarray:
+        assert self.shares
+        weights: np.ndarray = self.shares(self._features(entry.images, flip, step)[None])[0, :, 0]
+        return weights
 
     def _features(self, patches: np.ndarray, flip: Flip, step: int) -> np.ndarray:
         steps = np.split(patches, range(step, len(patches), step))
@@ -116,7 +146,11 @@ def load_fusion(run: Run, engine: Engine, tempered: bool) -> RunPredictor:
     stored, fuser = load_fuser(run)
     extract = engine.outputs(run, "extractor")
     temperature = temperature_of(run) if tempered else None
-    return Fusion(run.classes, input_spec_of(run), extract, stored.head, fuser, temperature)
+    shares = getattr(FUSIONS[stored.kind], "shares", None)
+    return Fusion(
+        run.classes, input_spec_of(run), extract, stored.head, fuser, temperature,
+        partial(shares, arrays=stored.arrays) if shares else None,
+    )  # fmt: skip
 
 
 def load_folds_of_fusions(run: Run, engine: Engine, tempered: bool) -> RunPredictor:

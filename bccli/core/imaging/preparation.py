@@ -279,6 +279,30 @@ def raw_box(box: Box, preparation: Preparation, shape: tuple[int, int]) -> Box:
     The preparation has neither a region nor patches. A box in what was padded shows the whole image.
     """
     height, width = shape
+    x, y, right, bottom = _raw_corners(box, preparation, shape)
+    found = Box(max(round(x), 0), max(round(y), 0), min(round(right), width), min(round(bottom), height))
+    return found if found.left < found.right and found.top < found.bottom else Box(0, 0, width, height)
+
+
+def raw_rectangle(
+    preparation: Preparation, size: tuple[int, int], shape: tuple[int, int], box: Box | None = None
+) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom in a raw image of this shape (height, width) of what a whole prepared image
+    of this size (width, height) shows; beyond the image where it was padded.
+
+    `box` is where a region was cut out of the raw image. The preparation has no patches.
+    """
+    box = box or Box(0, 0, shape[1], shape[0])
+    inner = (box.bottom - box.top, box.right - box.left)
+    left, top, right, bottom = _raw_corners(Box(0, 0, *size), preparation, inner)
+    return box.left + left, box.top + top, box.left + right, box.top + bottom
+
+
+def _raw_corners(
+    box: Box, preparation: Preparation, shape: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Where a box in the prepared image is in the raw one of this shape (height, width)."""
+    height, width = shape
     size = preparation.size if isinstance(preparation.size, tuple) else (width, height)
     left, top = (
         ((whole - inner) // 2 for whole, inner in zip(size, preparation.centre, strict=True))
@@ -289,8 +313,7 @@ def raw_box(box: Box, preparation: Preparation, shape: tuple[int, int]) -> Box:
     (x, y), (right, bottom) = (
         raw_point(corner, preparation.fit, (width, height), size) for corner in corners
     )
-    found = Box(max(round(x), 0), max(round(y), 0), min(round(right), width), min(round(bottom), height))
-    return found if found.left < found.right and found.top < found.bottom else Box(0, 0, width, height)
+    return x, y, right, bottom
 
 
 def region_size(

@@ -16,6 +16,7 @@ import numpy as np
 
 from bccli.core.cores import available_cores
 from bccli.core.errors import DataError, WeightsError, first_line
+from bccli.core.models.class_maps import ClassMaps
 from bccli.core.models.graph import scoring_of
 from bccli.core.models.stderr import quiet_stderr
 from bccli.core.models.unusable_gpus import gpu_is_visible
@@ -62,11 +63,13 @@ then they need 0.012 ns for a multiply-add on two cores, and the plain kernels 0
 class LiteRT:
     """A network's scores before the output's activation, computed by LiteRT on `threads` cores.
 
-    The network is a file or the bytes of one. `packed` chooses the fast kernels. Raises RuntimeError or
-    ValueError, as LiteRT does, for a network that it cannot run.
+    The network is a file or the bytes of one. `packed` chooses the fast kernels; it has `several` outputs or
+    one. Raises RuntimeError or ValueError, as LiteRT does, for a network that it cannot run.
     """
 
-    def __init__(self, network: Path | bytes, threads: int, *, packed: bool = True) -> None:
+    def __init__(
+        self, network: Path | bytes, threads: int, *, packed: bool = True, several: bool = False
+    ) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         kernels = OpResolverType.AUTO if packed else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -78,11 +81,18 @@ class LiteRT:
             experimental_op_resolver_type=kernels,
         )
         (self._input,) = (detail["index"] for detail in self._interpreter.get_input_details())
-        (self._output,) = (detail["index"] for detail in self._interpreter.get_output_details())
+        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
+        if not several and len(self._outputs) != 1:
+            raise ValueError(f"a network with {len(self._outputs)} outputs")
         self._shape: tuple[int, ...] = ()
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Scores float32 (n, units) of images uint8 or float32 (n, height, width, 3), or other inputs."""
+        (scores,) = self.outputs(images)
+        return scores
+
+    def outputs(self, images: np.ndarray) -> list[np.ndarray]:
+        """The same of a network that has several outputs."""
         if images.shape != self._shape:
             with quiet_stderr():  # at the first time LiteRT says which kernels it uses
                 self._interpreter.resize_tensor_input(self._input, images.shape, strict=True)
@@ -90,7 +100,7 @@ class LiteRT:
             self._shape = images.shape
         self._interpreter.set_tensor(self._input, images.astype(np.float32, copy=False))
         self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output)
+        return [self._interpreter.get_tensor(output) for output in self._outputs]
 
 
 def has_openvino() -> bool:
@@ -180,6 +190,9 @@ class Engine(Protocol):
     def outputs(self, run: Run, stem: str) -> Network:
         """Another model of a run, `stem.keras` or `stem.tflite`, from its inputs to float32 (n, width)."""
 
+    def class_maps(self, run: Run) -> ClassMaps | None:
+        """The network of a run with its last maps; None where it has none behind dense layers."""
+
 
 @dataclass(frozen=True)
 class TfliteRuntime:
@@ -214,13 +227,31 @@ class TfliteRuntime:
 
         return _answering(answer, run.root / (made or {})["file"], len(run.classes))
 
+    def class_maps(self, run: Run) -> ClassMaps | None:
+        """The network of a run with its last maps; None where it has none behind dense layers."""
+        from bccli.core.models.tflite_maps import NoMapsError, with_map_outputs
+
+        made = run.info.litert or {}
+        try:
+            tflite, shapes, head = with_map_outputs(
+                self._file(run, made).read_bytes(), made.get("columns", ())
+            )
+            model = LiteRT(tflite, available_cores(), several=True)
+        except (NoMapsError, RuntimeError, ValueError):
+            return None
+
+        def network(images: np.ndarray) -> np.ndarray:
+            _, *outputs = model.outputs(images)
+            return np.concatenate([each.reshape(len(images), -1) for each in outputs], axis=1)
+
+        return ClassMaps(_answering(network, run.root / made["file"]), shapes, head)
+
     def outputs(self, run: Run, stem: str) -> Network:
         """Another model of a run."""
         made = run.info.exports.get(stem)
         return _answering(self._load(run, made).scores, run.root / (made or {})["file"])
 
-    def _load(self, run: Run, made: Mapping[str, Any] | None) -> LiteRT | OpenVino:
-        made = made or {"error": "none was made"}
+    def _file(self, run: Run, made: Mapping[str, Any]) -> Path:
         if "error" in made:
             raise NoTfliteError(f"{run.root}: has no .tflite ({made['error']})")
         if "file" not in made:
@@ -228,6 +259,11 @@ class TfliteRuntime:
         file = run.file(made["file"])
         if (size := file.stat().st_size) > TFLITE_BYTES:
             raise DataError(f"{file}: has {size:,} bytes, more than a .tflite file can; copy the run again")
+        return file
+
+    def _load(self, run: Run, made: Mapping[str, Any] | None) -> LiteRT | OpenVino:
+        made = made or {"error": "none was made"}
+        file = self._file(run, made)
         packed = not self.single or made.get("multiply_adds", 0) > PACKING_PAYS
         self.costs.append(made.get("multiply_adds", 0) * (run.info.parameters or 0))
         if self.openvino:
@@ -259,6 +295,17 @@ class KerasEngine:
         with _of_no_network(file):
             outputs = self._compiled(load_model(file))
         return _answering(outputs, file)
+
+    def class_maps(self, run: Run) -> ClassMaps | None:
+        """The network of a run with its last maps."""
+        from bccli.core.models.class_maps import dense_head, with_maps
+        from bccli.core.models.graph import extractor_and_head
+
+        file = run.file(MODEL_FILE)
+        with _of_no_network(file):
+            extractor, head = extractor_and_head(load_model(file))
+            model, shapes = with_maps(extractor)
+            return ClassMaps(_answering(self._compiled(model), file), shapes, dense_head(head))
 
     def _compiled(self, model: Any) -> Network:
         import tensorflow as tf

@@ -9,7 +9,7 @@ def joined(first: bytes, second: bytes) -> bytes:
     So a network that is converted already gets another head, without being converted again. Raises
     ValueError for models with several graphs, inputs or outputs in between.
     """
-    below, above = _parsed(first), _parsed(second)
+    below, above = parsed(first), parsed(second)
     graph, other = below.subgraphs[0], above.subgraphs[0]
     (output,), (entry,) = graph.outputs, other.inputs
     of_buffer = _appended(below.buffers, above.buffers[1:], skipped=1)
@@ -30,15 +30,16 @@ def joined(first: bytes, second: bytes) -> bytes:
     graph.tensors += other.tensors
     graph.operators += other.operators
     graph.outputs = [of_tensor(index) for index in other.outputs]
-    return _packed(below)
+    return packed(below)
 
 
-def _parsed(model: bytes) -> Any:
+def parsed(model: bytes) -> Any:
+    """A .tflite as objects. Raises ValueError for one with several graphs."""
     from ai_edge_litert.schema_py_generated import ModelT
 
     parsed = ModelT.InitFromPackedBuf(bytearray(model))
     if len(parsed.subgraphs) != 1 or parsed.signatureDefs:
-        raise ValueError("a model with several graphs or signatures cannot be joined to another")
+        raise ValueError("a model with several graphs or signatures cannot be changed")
     return parsed
 
 
@@ -54,7 +55,8 @@ def _appended(there: list[Any], more: list[Any], skipped: int = 0) -> Any:
     return lambda index: index if index < skipped else shift + index
 
 
-def _packed(model: Any) -> bytes:
+def packed(model: Any) -> bytes:
+    """The .tflite of such objects."""
     import flatbuffers
 
     builder = flatbuffers.Builder(1 << 20)

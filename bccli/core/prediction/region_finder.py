@@ -14,8 +14,9 @@ import numpy as np
 from bccli.core.errors import DataError
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import raw_box
+from bccli.core.models.class_maps import DenseHead, Shapes, head_from_arrays
 from bccli.core.models.runtimes import Engine, Network
-from bccli.core.prediction.class_activation import DenseHead, Shapes, activation_map, box_in, head_from_arrays
+from bccli.core.prediction.maps.class_activation import activation_map, box_in
 from bccli.core.prediction.run_predictor import ImagePatches, InputSpec, RunPredictor, input_spec_of
 from bccli.core.reading.archives import read_arrays
 from bccli.core.runs.run_folder import Run, part_of

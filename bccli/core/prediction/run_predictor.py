@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -10,8 +11,13 @@ from bccli.core.errors import DataError
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.kinds import KINDS, imported
+from bccli.core.metrics.material import Floats
+from bccli.core.models.class_maps import ClassMaps
 from bccli.core.models.runtimes import Engine, Network
 from bccli.core.prediction.flips import Flip
+from bccli.core.prediction.maps.class_activation import activation_maps
+from bccli.core.prediction.maps.heat import Heat, PatchHeat, WholeHeat
+from bccli.core.prediction.maps.occlusion import occlusion_map
 from bccli.core.runs.run_folder import Run, folds_of
 from bccli.core.runs.temperature import temper, temperature_of
 
@@ -76,6 +82,23 @@ class PatchPredictor(RunPredictor, Protocol):
         """Probabilities (n, classes) of n patches uint8 (n, height, width, 3), each for itself."""
 
 
+@runtime_checkable
+class ExplainingPredictor(RunPredictor, Protocol):
+    """A predictor that shows where it looks."""
+
+    def heats(
+        self,
+        images: Sequence[Sequence[ImagePatches]],
+        numbers: Sequence[int],
+        flips: Sequence[Flip],
+        step: int,
+    ) -> list[list[Heat]]:
+        """For each of n images the maps of what in it speaks for its class of `numbers` (n,).
+
+        `images`, `flips` and `step` are those of a call.
+        """
+
+
 Loader = Callable[[Run, Engine, bool], RunPredictor]
 """Makes what answers for a run, tempered by what `evaluate --calibrate` stored with it or not."""
 
@@ -84,13 +107,15 @@ Loader = Callable[[Run, Engine, bool], RunPredictor]
 class Averaging:
     """Networks of one spec, whose answers are averaged over networks, flips and the patches of an image.
 
-    Each answer is tempered before any are averaged.
+    Each answer is tempered before any are averaged. `class_maps` load the maps of each network, where it has
+    some.
     """
 
     classes: tuple[str, ...]
     spec: InputSpec
     networks: tuple[Network, ...]
     temperature: float | None = None
+    class_maps: tuple[Callable[[], ClassMaps | None], ...] = ()
 
     @property
     def specs(self) -> tuple[InputSpec, ...]:
@@ -114,6 +139,42 @@ class Averaging:
     def _answer(self, images: np.ndarray, flips: Sequence[Flip]) -> np.ndarray:
         answers = (network(flip(images)) for flip in flips for network in self.networks)
         return np.mean([temper(answer, self.temperature) for answer in answers], axis=0)
+
+    def heats(
+        self,
+        images: Sequence[Sequence[ImagePatches]],
+        numbers: Sequence[int],
+        flips: Sequence[Flip],
+        step: int,
+    ) -> list[list[Heat]]:
+        """Of each image the class-activation maps of all networks; the votes of patches, where there are
+        some, and what covering parts does, where a network has no maps."""
+        (entries,), preparation = images, self.spec[0]
+        if preparation.patches:
+            return votes(self.of_patches, entries, preparation, numbers, flips, step)
+        several = [
+            activation_maps(maps, np.stack([entry.images[0] for entry in entries]), numbers, flips, step)
+            for maps in self._loaded_maps
+        ] or [self._occluded(entries, numbers, flips, step)]
+        return [
+            [WholeHeat(values, *self.spec, entry.box) for values in of_image]
+            for entry, of_image in zip(entries, zip(*several, strict=True), strict=True)
+        ]
+
+    @cached_property
+    def _loaded_maps(self) -> tuple[ClassMaps, ...]:
+        """Those of all networks; none where one has none."""
+        loaded = [load() for load in self.class_maps]
+        return tuple(maps for maps in loaded if maps) if all(loaded) else ()
+
+    def _occluded(
+        self, entries: Sequence[ImagePatches], numbers: Sequence[int], flips: Sequence[Flip], step: int
+    ) -> list[Floats]:
+        def answer(images: np.ndarray) -> np.ndarray:
+            return self.of_patches(images, flips, step)
+
+        pairs = zip(entries, numbers, strict=True)
+        return [occlusion_map(answer, entry.images[0], number) for entry, number in pairs]
 
 
 @dataclass(frozen=True)
@@ -140,9 +201,48 @@ class MeanOfFolds:
         answers = (member([by_spec[spec] for spec in member.specs], flips, step) for member in self.members)
         return self.mean(map(probabilities_of, answers))
 
+    def heats(
+        self,
+        images: Sequence[Sequence[ImagePatches]],
+        numbers: Sequence[int],
+        flips: Sequence[Flip],
+        step: int,
+    ) -> list[list[Heat]]:
+        """Of each image the maps of all members."""
+        by_spec = dict(zip(self.specs, images, strict=True))
+        several = [
+            member.heats([by_spec[spec] for spec in member.specs], numbers, flips, step)
+            for member in self.members
+            if isinstance(member, ExplainingPredictor)
+        ]
+        return [[heat for heats in of_image for heat in heats] for of_image in zip(*several, strict=True)]
+
     def mean(self, answers: Iterable[np.ndarray]) -> np.ndarray:
         """The mean (n, classes) of the members' probabilities, each (n, classes)."""
         return np.mean([temper(answer, self.temperature) for answer in answers], axis=0)
+
+
+def votes(
+    of_patches: Callable[[np.ndarray, Sequence[Flip], int], np.ndarray],
+    entries: Sequence[ImagePatches],
+    preparation: Preparation,
+    numbers: Sequence[int],
+    flips: Sequence[Flip],
+    step: int,
+) -> list[list[Heat]]:
+    """Of each image the probabilities of its patches for its class of `numbers`, where they lie."""
+    return [
+        [patch_heat(entry, preparation, of_patches(entry.images, flips, step)[:, number])]
+        for entry, number in zip(entries, numbers, strict=True)
+    ]
+
+
+def patch_heat(entry: ImagePatches, preparation: Preparation, values: np.ndarray) -> PatchHeat:
+    """Values (n,) of the patches of an image, where they lie in the raw image."""
+    assert preparation.patches
+    corner = (entry.box.top, entry.box.left) if entry.box else (0, 0)
+    positions = np.array([position or (0, 0) for position in entry.positions]) + corner
+    return PatchHeat(values, positions, preparation.patches.size)
 
 
 def probabilities_of(answer: np.ndarray | Prediction) -> np.ndarray:
@@ -162,8 +262,16 @@ def load_network(run: Run, engine: Engine) -> Network:
 
 def load_networks(run: Run, engine: Engine, tempered: bool) -> RunPredictor:
     """The predictor of a run that is one network or classifier, or one for each fold."""
-    networks = tuple(imported(KINDS[fold.info.kind].network)(fold, engine) for fold in folds_of(run))
-    return Averaging(run.classes, input_spec_of(run), networks, temperature_of(run) if tempered else None)
+    folds = folds_of(run)
+    networks = tuple(imported(KINDS[fold.info.kind].network)(fold, engine) for fold in folds)
+    class_maps = tuple(partial(_class_maps_of, fold, engine) for fold in folds)
+    temperature = temperature_of(run) if tempered else None
+    return Averaging(run.classes, input_spec_of(run), networks, temperature, class_maps)
+
+
+def _class_maps_of(run: Run, engine: Engine) -> ClassMaps | None:
+    """The maps of a run's network; None where it is none, or has none."""
+    return engine.class_maps(run) if KINDS[run.info.kind].has_maps else None
 
 
 def load_folds(run: Run, engine: Engine, tempered: bool) -> RunPredictor:

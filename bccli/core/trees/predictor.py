@@ -4,8 +4,9 @@ Nodes on the same frozen backbone are one model, `joint`: it makes the features 
 these nodes of them. Each other node is a model of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from bccli.core.data.label_tree import Tree, parse_tree
 from bccli.core.evaluation.tree_decisions import DECISIONS, answers_behind, leaf_probabilities, to_columns
 from bccli.core.models.runtimes import OUTPUTS, Engine, Network
 from bccli.core.prediction.flips import Flip
+from bccli.core.prediction.maps.heat import Heat
 from bccli.core.prediction.region_finder import Locator, load_locators
 from bccli.core.prediction.run_predictor import (
     Averaging,
+    ExplainingPredictor,
     ImagePatches,
     InputSpec,
     MeanOfFolds,
@@ -24,6 +27,7 @@ from bccli.core.prediction.run_predictor import (
     input_spec_of,
     load_mean_of_folds,
     load_run_predictor,
+    votes,
 )
 from bccli.core.runs.run_folder import Run, part_of
 from bccli.core.runs.temperature import temper, temperature_of
@@ -43,7 +47,8 @@ class NodePredictor:
 class TreePredictor:
     """A tree of classifiers. `spec` is that of its data; of an image in patches, each descends the tree.
 
-    `locators` find the regions of images without a mask, by the specs of the nodes that classify them.
+    `locators` find the regions of images without a mask, by the specs of the nodes that classify them;
+    `node_alone` loads the predictor of one node.
     """
 
     tree: Tree
@@ -53,6 +58,7 @@ class TreePredictor:
     node_predictors: tuple[NodePredictor, ...]
     temperature: float | None = None
     locators: Mapping[InputSpec, Locator] = field(default_factory=dict)
+    node_alone: Callable[[str], RunPredictor] | None = None
 
     @property
     def specs(self) -> tuple[InputSpec, ...]:
@@ -74,6 +80,49 @@ class TreePredictor:
             answers = answers_behind(self.tree, probabilities, self.classes)
         labels = DECISIONS[self.decide](self.tree, answers, self.classes)
         return Prediction(temper(probabilities, self.temperature), labels, to_columns(self.tree, answers))
+
+    def heats(
+        self,
+        images: Sequence[Sequence[ImagePatches]],
+        numbers: Sequence[int],
+        flips: Sequence[Flip],
+        step: int,
+    ) -> list[list[Heat]]:
+        """Of each image the maps of the node that tells its class from the next of kin, for that class; where
+        patches descend the tree, what each of them says."""
+        if self.spec[0].patches and len(self.specs) == 1:
+            return votes(self._of_patches, images[0], self.spec[0], numbers, flips, step)
+        by_spec = dict(zip(self.specs, images, strict=True))
+        return [
+            self._heats_of(self.classes[number], index, by_spec, flips, step)
+            for index, number in enumerate(numbers)
+        ]
+
+    def _heats_of(
+        self,
+        label: str,
+        index: int,
+        by_spec: Mapping[InputSpec, Sequence[ImagePatches]],
+        flips: Sequence[Flip],
+        step: int,
+    ) -> list[Heat]:
+        node = next(node for node in self.tree.inner if label in node.names)
+        alone = self._alone(node.name)
+        if not isinstance(alone, ExplainingPredictor):
+            return []
+        entries = [by_spec[spec][index : index + 1] for spec in alone.specs]
+        (heats,) = alone.heats(entries, [alone.classes.index(label)], flips, step)
+        return heats
+
+    @cached_property
+    def _alone(self) -> Callable[[str], RunPredictor]:
+        assert self.node_alone
+        return cache(self.node_alone)
+
+    def _of_patches(self, patches: np.ndarray, flips: Sequence[Flip], step: int) -> np.ndarray:
+        """The leaves' probabilities (n, leaves) of n patches, each for itself."""
+        entries = [ImagePatches(patch[None], (None,)) for patch in patches]
+        return leaf_probabilities(self.tree, self._of_nodes([entries], flips, step), self.classes)
 
     def _of_nodes(
         self, images: Sequence[Sequence[ImagePatches]], flips: Sequence[Flip], step: int
@@ -107,6 +156,16 @@ class FoldsOfTrees:
     def specs(self) -> tuple[InputSpec, ...]:
         """Those of all nodes of all trees."""
         return self.folds.specs
+
+    def heats(
+        self,
+        images: Sequence[Sequence[ImagePatches]],
+        numbers: Sequence[int],
+        flips: Sequence[Flip],
+        step: int,
+    ) -> list[list[Heat]]:
+        """Of each image the maps of all trees."""
+        return self.folds.heats(images, numbers, flips, step)
 
     def __call__(
         self, images: Sequence[Sequence[ImagePatches]], flips: Sequence[Flip], step: int
@@ -145,8 +204,12 @@ def load_tree(run: Run, engine: Engine, tempered: bool) -> TreePredictor:
     temperature = temperature_of(run) if tempered else None
     return TreePredictor(
         tree, run.classes, run.info.decide, input_spec_of(run), tuple(node_predictors), temperature,
-        load_locators(run, engine),
+        load_locators(run, engine), partial(_load_node, run, engine),
     )  # fmt: skip
+
+
+def _load_node(run: Run, engine: Engine, name: str) -> RunPredictor:
+    return load_run_predictor(part_of(run, name), engine, tempered=False)
 
 
 def _load_joint(run: Run, engine: Engine, tree: Tree, names: Sequence[str]) -> NodePredictor:

@@ -16,16 +16,8 @@ from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.imaging.regions import bounding_box
 from bccli.core.metrics.material import Floats
-from bccli.core.models.graph import inputs_of, operation_of
-from bccli.core.prediction.class_activation import (
-    SHARES,
-    DenseHead,
-    Shapes,
-    activation_map,
-    box_in,
-    overlap,
-    peak_of,
-)
+from bccli.core.models.class_maps import DenseHead, Shapes, dense_head, with_maps
+from bccli.core.prediction.maps.class_activation import SHARES, activation_map, box_in, overlap, peak_of
 from bccli.core.prediction.region_finder import FOLDER
 from bccli.core.prediction.run_predictor import input_spec_of
 from bccli.core.progress import Watcher
@@ -153,39 +145,6 @@ def _store(
         np.savez(stream, **region_model.head.to_arrays())  # type: ignore[arg-type]
     made = export_tflite(region_model.model, films.images, folder, watcher, above)
     return made if "error" in made else {**made, "file": f"{FOLDER}/{made['file']}"}
-
-
-def with_maps(extractor: Any) -> tuple[Any, Shapes]:
-    """A Keras model from RGB 0–255 to features and, behind them, the maps that they are the averages of or
-    that they are, and these maps' shapes."""
-    import keras
-
-    tensors = [extractor.output]
-    while type(operation_of(tensors[0])).__name__ not in ("GlobalAveragePooling2D", "Flatten"):
-        tensors = inputs_of(tensors[0])
-    maps = [inputs_of(tensor)[0] for tensor in tensors]
-    flat = [keras.layers.Flatten(name=f"maps_{number}")(each) for number, each in enumerate(maps)]
-    outputs = keras.layers.Concatenate(name="features_and_maps")([extractor.output, *flat])
-    shapes = [(each.shape[1], each.shape[2], each.shape[3]) for each in maps]
-    return keras.Model(extractor.input, outputs, name="locator"), shapes
-
-
-def dense_head(head: Any) -> DenseHead:
-    """The layers of a Keras head in inference; a batch norm is folded into the layer that follows it."""
-    layers, scale, shift = [], np.float32(1), np.float32(0)
-    for layer in head.layers:
-        kind = type(layer).__name__
-        if kind == "BatchNormalization":
-            gamma, beta, mean, variance = layer.get_weights()
-            scale = gamma / np.sqrt(variance + layer.epsilon)
-            shift = beta - mean * scale
-        elif kind == "Dense":
-            kernel, bias = layer.get_weights()
-            layers.append(
-                (np.reshape(scale, (-1, 1)) * kernel, bias + np.broadcast_to(shift, len(kernel)) @ kernel)
-            )
-            scale, shift = np.float32(1), np.float32(0)
-    return DenseHead(tuple(layers))
 
 
 def _true_boxes(images: Images, leaves: Sequence[str]) -> dict[int, Box]:

@@ -41,7 +41,7 @@ def _by_libdeflate(pixels: np.ndarray) -> bytes:
     height, width = pixels.shape[:2]
     colour = _GREY if pixels.ndim == 2 else _COLOUR
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
-    packed = imagecodecs.deflate_encode(_filtered(pixels), level=1)
+    packed = imagecodecs.deflate_encode(_filtered(pixels), level=1)  # type: ignore[arg-type]  # takes arrays
     chunks = _chunk(b"IHDR", header), _chunk(b"IDAT", packed), _chunk(b"IEND", b"")
     return b"".join([_SIGNATURE, *itertools.chain.from_iterable(chunks)])
 
@@ -56,7 +56,7 @@ def _filtered(pixels: np.ndarray) -> np.ndarray:
     return filtered
 
 
-def _chunk(kind: bytes, data: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+def _chunk(kind: bytes, data: bytes | bytearray) -> tuple[bytes | bytearray, ...]:
     """A chunk of a PNG: its length, its kind, its data, and a checksum of the last two."""
     import imagecodecs
 

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bccli.core.imaging.equalising import Box
-from bccli.core.prediction.class_activation import (
-    DenseHead,
+from bccli.core.models.class_maps import DenseHead, head_from_arrays
+from bccli.core.prediction.maps.class_activation import (
     activation_map,
     box_in,
-    head_from_arrays,
     overlap,
     peak_of,
 )

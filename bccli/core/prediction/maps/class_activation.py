@@ -6,63 +6,20 @@ score's derivative by its average (Grad-CAM, Selvaraju et al. 2017, DOI 10.1109/
 takes each position for itself, each position has a weight of its own.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.opencv import load_cv2
 from bccli.core.metrics.material import Floats
+from bccli.core.models.class_maps import ClassMaps, DenseHead, Shapes
+
+Flip = Callable[[np.ndarray], np.ndarray]
+"""A flip or turn of images (n, height, width, channels) that keeps their size."""
 
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """From which share of its largest value on a map can count as the object."""
-
-
-@dataclass(frozen=True)
-class DenseHead:
-    """A head's layers in inference, kernels (inputs, outputs) with biases (outputs,), ReLU between them."""
-
-    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
-
-    def gradient(self, features: np.ndarray, number: int) -> Floats:
-        """The derivative (features,) of the score of class `number` against the others.
-
-        That is the class's score minus the mean of the others', so that it is the same for scores that give
-        the same probabilities; a single score is that of the second class of two.
-        """
-        hidden, signs = np.asarray(features, np.float64), []
-        for kernel, bias in self.layers[:-1]:
-            hidden = hidden @ kernel + bias
-            signs.append(hidden > 0)
-            hidden = np.maximum(hidden, 0)
-        kernel = self.layers[-1][0].astype(np.float64)
-        if kernel.shape[1] == 1:
-            slope = kernel[:, 0] if number else -kernel[:, 0]
-        else:
-            slope = kernel[:, number] - np.delete(kernel, number, axis=1).mean(axis=1)
-        for (kernel, _), sign in zip(reversed(self.layers[:-1]), reversed(signs), strict=True):
-            slope = kernel @ (slope * sign)
-        return np.asarray(slope, np.float64)
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """As stored in a file."""
-        return {
-            f"{name}_{index}": array
-            for index, layer in enumerate(self.layers)
-            for name, array in zip(("kernel", "bias"), layer, strict=True)
-        }
-
-
-def head_from_arrays(arrays: Mapping[str, Any]) -> DenseHead:
-    """Read what `DenseHead.to_arrays` wrote."""
-    count = sum(name.startswith("kernel") for name in arrays)
-    return DenseHead(tuple((arrays[f"kernel_{index}"], arrays[f"bias_{index}"]) for index in range(count)))
-
-
-Shapes = Sequence[tuple[int, int, int]]
-"""Rows, columns and channels of one map or several."""
 
 
 def activation_map(
@@ -87,6 +44,24 @@ def activation_map(
     return np.maximum(total, 0)
 
 
+def activation_maps(
+    maps: ClassMaps, images: np.ndarray, numbers: Sequence[int], flips: Sequence[Flip], step: int
+) -> list[Floats]:
+    """For each of n images uint8 (n, height, width, 3) the map (height, width) of its class of `numbers`
+    (n,), the mean over its flips; `step` images at most go through the network at a time."""
+    height, width = images.shape[1:3]
+    indices = np.arange(height * width).reshape(1, height, width, 1)
+    totals = np.zeros((len(images), height * width))
+    for flip in flips:
+        source = flip(indices).ravel()  # where each pixel of the flipped image comes from
+        for start in range(0, len(images), step):
+            rows = maps.network(flip(images[start : start + step]))
+            for total, row, number in zip(totals[start:], rows, numbers[start:], strict=False):
+                found = activation_map(row, maps.head, maps.shapes, number, (width, height))
+                total[source] += found.ravel()
+    return list(totals.reshape(-1, height, width) / len(flips))
+
+
 def _enlarged(found: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A map at a size (width, height), linear between the middles of its cells."""
     cv2 = load_cv2()
@@ -108,8 +83,15 @@ def box_in(found: Floats, share: float) -> Box:
 
 
 def peak_of(found: Floats) -> tuple[int, int]:
-    """The column and row of the largest value."""
+    """The column and row of the largest value; of an area that has it, the pixel next to its middle.
+
+    A map whose largest cell lies at its edge is flat from the middle of that cell on.
+    """
     row, column = np.unravel_index(int(found.argmax()), found.shape)
+    _, areas = load_cv2().connectedComponents((found >= found.max()).astype(np.uint8), connectivity=8)
+    pixels = np.argwhere(areas == areas[row, column])
+    nearest = ((pixels - pixels.mean(axis=0)) ** 2).sum(axis=1).argmin()
+    row, column = pixels[nearest]
     return int(column), int(row)
 
 

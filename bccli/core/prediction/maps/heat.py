@@ -1,0 +1,114 @@
+"""Maps of what speaks for a class, brought from what a network sees to a picture of the raw image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from bccli.core.imaging.equalising import Box
+from bccli.core.imaging.opencv import load_cv2
+from bccli.core.imaging.preparation import Preparation, raw_rectangle
+from bccli.core.metrics.material import Floats
+
+LONGEST_SIDE, SHORTEST_LONG_SIDE = 512, 256
+"""Pixels of a picture's longer side at most, and at least."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A picture of an image: the raw image's `shape` (height, width), and the picture's `size` (width,
+    height), in pixels."""
+
+    shape: tuple[int, int]
+    size: tuple[int, int]
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """How many pixels of the picture a pixel of the raw image is, across and down."""
+        return self.size[0] / self.shape[1], self.size[1] / self.shape[0]
+
+    def to_raw(self, column: float, row: float) -> tuple[int, int]:
+        """The pixel (column, row) of the raw image that lies under the middle of a pixel of the picture."""
+        (height, width), (across, down) = self.shape, self.scales
+        return min(int((column + 0.5) / across), width - 1), min(int((row + 0.5) / down), height - 1)
+
+
+def canvas_of(shape: tuple[int, int]) -> Canvas:
+    """The picture of a raw image of this shape (height, width)."""
+    longest = max(shape)
+    wanted = min(max(longest, SHORTEST_LONG_SIDE), LONGEST_SIDE)
+    height, width = (max(round(side * wanted / longest), 1) for side in shape)
+    return Canvas(shape, (width, height))
+
+
+class Heat(Protocol):
+    """What in an image speaks for a class."""
+
+    def on(self, canvas: Canvas) -> Floats:
+        """Values (height, width) of the canvas, none of them below 0."""
+
+
+@dataclass(frozen=True)
+class WholeHeat:
+    """Values (rows, columns) ≥ 0 that are spread evenly over an image after a `preparation`, of this `size`
+    (width, height); a region was at `box` in the raw image."""
+
+    values: Floats
+    preparation: Preparation
+    size: tuple[int, int]
+    box: Box | None = None
+
+    def on(self, canvas: Canvas) -> Floats:
+        """Linear between the values, 0 where the preparation has cut something off."""
+        left, top, right, bottom = raw_rectangle(self.preparation, self.size, canvas.shape, self.box)
+        rows, columns = self.values.shape
+        x, y = canvas.scales
+        across, down = (right - left) * x / columns, (bottom - top) * y / rows
+        # from the middles of cells to the middles of pixels; cells at the edge reach as far as the image does
+        move = np.array([[across, 0, left * x + (across - 1) / 2], [0, down, top * y + (down - 1) / 2]])
+        cv2 = load_cv2()
+        values = self.values.astype(np.float32)
+        placed: Floats = cv2.warpAffine(
+            values, move, canvas.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        ).astype(np.float64)
+        outside = np.ones(placed.shape, bool)
+        outside[_pixels(top * y, bottom * y), _pixels(left * x, right * x)] = False
+        placed[outside] = 0
+        return placed
+
+
+@dataclass(frozen=True)
+class PatchHeat:
+    """A value ≥ 0 for each of n patches of `side` pixels at `positions` (n, 2), their rows and columns in the
+    raw image."""
+
+    values: Floats
+    positions: np.ndarray
+    side: int
+
+    def on(self, canvas: Canvas) -> Floats:
+        """Where patches overlap, the mean of their values; 0 where there is none."""
+        totals, counts = np.zeros(canvas.size[::-1]), np.zeros(canvas.size[::-1])
+        x, y = canvas.scales
+        for value, (row, column) in zip(self.values, self.positions, strict=True):
+            area = _pixels(row * y, (row + self.side) * y), _pixels(column * x, (column + self.side) * x)
+            totals[area] += value
+            counts[area] += 1
+        return totals / np.maximum(counts, 1)
+
+
+def _pixels(start: float, end: float) -> slice:
+    """At least one pixel, and all whose middles lie between two edges."""
+    first = max(round(start), 0)
+    return slice(first, max(round(end), first + 1))
+
+
+def mean_heat(heats: Sequence[Heat], canvas: Canvas) -> Floats:
+    """The mean of several maps on a canvas, each as a share of its largest value; 0 where none has any."""
+    total = np.zeros(canvas.size[::-1])
+    for heat in heats:
+        values = heat.on(canvas)
+        if (largest := values.max()) > 0:
+            total += values / largest
+    return total / max(len(heats), 1)
