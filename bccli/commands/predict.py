@@ -63,8 +63,16 @@ class _Written:
     type=path_types.existing(),
     metavar="DIR",
     default=None,
-    help="Masks of the images, by their names, for a run that was trained with --roi crop or mask. A tree "
-    "may look for the regions of images without one.",
+    help="Masks of the images, by their names, for a run that was trained with --roi crop or mask, and for "
+    "--explain. A tree may look for the regions of images without one.",
+)
+@click.option(
+    "--explain",
+    type=path_types.existing(),
+    metavar="DIR",
+    default=None,
+    help="Write an overlay of each image to DIR that shows what speaks for its label, and DIR/index.html; "
+    "further columns are peak_x,peak_y in pixels of the image, and inside_mask with --mask-dir.",
 )
 @options.device
 @click.option(
@@ -100,14 +108,16 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     settings["batch_size"] = settings["batch_size"] or (8 if "-" in inputs else _batch_size(runs))
     file = _output_file(screen, runs, settings)
     if file and (errors := file.errors_if_complete(images)) is not None:
+        _check_overlays(output, settings["explain"])
         screen.note(f"{output} is complete; nothing to do")
         return _ended(screen, errors, 0, settings)
+    pages = _pages(runs, settings)
     with file.held() if file else nullcontext():
         predictor = _load(screen, runs, images, inputs, settings)
         if file:
             file.look(images)
         _announce(screen, predictor, runs, file, output)
-        written = _write(predictor, images, remarks, file, settings)
+        written = _write(predictor, images, remarks, file, settings, pages)
     if several and written.fresh:
         what = "patches" if predictor.by_patch else "images"
         screen.note(
@@ -116,9 +126,36 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
         )
     if not written.total:
         return 0
+    if pages:
+        screen.note(f"{settings['explain']}: overlays of {pages.images:,} images; index.html shows them")
+        if pages.pointing.images:
+            screen.note(pages.pointing.sentence())
     for sentence in (*_remarks_of(predictor, remarks), *left_out.sentences()):
         screen.warn(sentence)
     return _ended(screen, written.errors, written.total, settings)
+
+
+def _pages(runs: tuple[Path, ...], settings: dict[str, Any]) -> Any:
+    """The pages that show the overlays; None where none are asked for."""
+    if not settings["explain"]:
+        return None
+    from bccli.terminal.explanation_pages import ExplanationPages
+
+    pages = ExplanationPages(settings["explain"], tuple(map(str, runs)))
+    pages.begin()
+    return pages
+
+
+def _check_overlays(output: Path, folder: Path | None) -> None:
+    """Raises DataError where a complete file has no overlays any more."""
+    if folder:
+        from bccli.terminal.explanation_pages import holds_overlays
+
+        if not holds_overlays(folder):
+            raise DataError(
+                f"{output}: is complete, but its overlays are not in {folder}; "
+                "pass --overwrite to make both again"
+            )
 
 
 def _announce(
@@ -156,6 +193,8 @@ def _output_file(screen: console.Console, runs: tuple[Path, ...], settings: dict
         load_run(run)
     options, format = {name: settings[name] for name in ("top", "tta", "level")}, settings["format"]
     masks = settings["mask_dir"] and str(settings["mask_dir"])
+    if settings["explain"]:
+        options["explain"] = str(settings["explain"])
     question = Question.about(runs, **options, mask_dir=masks, format="csv" if format == "auto" else format)
     file = OutputFile(settings["output"], question, settings["batch_size"], settings["overwrite"])
     return _shared(screen, file, settings) if settings["shard"] or file.plan.exists() else file
@@ -185,7 +224,7 @@ def _shared(screen: console.Console, file: Any, settings: dict[str, Any]) -> Any
 
 
 def _write(
-    predictor: Any, images: Iterator[str], remarks: Any, file: Any, settings: dict[str, Any]
+    predictor: Any, images: Iterator[str], remarks: Any, file: Any, settings: dict[str, Any], pages: Any
 ) -> _Written:
     """Answer for the images and write all rows, of an output file those that it has kept, too."""
     from bccli.core.prediction.file_predictions import remarked, rows_of_images
@@ -197,7 +236,8 @@ def _write(
     def write(entries: Iterable[Any]) -> int:
         nonlocal counted
         times.append(time.monotonic())
-        counted = console.Counted(row for entry in remarked(entries, remarks) for row in entry.rows)
+        rows = (row for entry in remarked(entries, remarks) for row in entry.rows)
+        counted = console.Counted(pages.through(rows) if pages else rows)
         format, output = settings["format"], settings["output"]
         console.write_predictions(
             counted,
@@ -207,6 +247,8 @@ def _write(
             positive=predictor.positive,
             patch=predictor.patch_size,
         )
+        if pages:
+            pages.finish()
         return counted.errors
 
     if file:
@@ -225,6 +267,8 @@ def _check(inputs: tuple[str, ...], settings: dict[str, Any]) -> None:
         raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
     if settings["format"] == "geojson" and settings["level"] != "patch":
         raise UsageError("--format geojson shows where patches lie; add --level patch")
+    if settings["explain"] and settings["level"] == "patch":
+        raise UsageError("--explain shows whole images, and --level patch labels patches; leave one out")
     if settings["shard"] and not _is_file(output):
         raise UsageError("--shard needs --output FILE, which all tasks write together; add it")
     options.refuse_overwriting_shards(settings)
@@ -251,6 +295,7 @@ def _load(
     settings: dict[str, Any],
 ) -> Any:
     """The predictor of the runs; nobody waits for more than two names on standard input before it answers."""
+    from bccli.core.prediction.explanations import Explaining
     from bccli.core.prediction.predictor import load_predictor, with_masks
 
     predictor = load_predictor(
@@ -262,7 +307,8 @@ def _load(
         verbose=screen.verbose,
         watcher=screen,
     )
-    predictor = replace(predictor, tta=settings["tta"], step=settings["batch_size"])
+    explaining = Explaining(settings["explain"]) if settings["explain"] else None
+    predictor = replace(predictor, tta=settings["tta"], step=settings["batch_size"], explaining=explaining)
     return with_masks(predictor, runs[0], settings["mask_dir"], screen)
 
 

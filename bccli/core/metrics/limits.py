@@ -133,9 +133,19 @@ def as_wide_as_wilson(limits: Limits, spread: Spread, support: Support) -> Limit
     normal = expanded_reach(math.inf)
     worth = share * (1 - share) / variance
     z = normal + support.hull * (expanded_reach(support.equal) - normal)
-    middle = (share + z * z / 2 / worth) / (1 + z * z / worth)
-    reach = z / (1 + z * z / worth) * math.sqrt(share * (1 - share) / worth + (z / 2 / worth) ** 2)
-    return replace(limits, low=min(limits.low, middle - reach), high=max(limits.high, middle + reach))
+    low, high = wilson(share, worth, z)
+    return replace(limits, low=min(limits.low, low), high=max(limits.high, high))
+
+
+def wilson(share: float, count: float, z: float = NORMAL.inv_cdf((1 + LEVEL) / 2)) -> tuple[float, float]:
+    """Wilson's interval of a share of `count` independent observations, for so many standard deviations.
+
+    >>> [round(limit, 3) for limit in wilson(0.9, 10)]
+    [0.596, 0.982]
+    """
+    middle = (share + z * z / 2 / count) / (1 + z * z / count)
+    reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / 2 / count) ** 2)
+    return middle - reach, middle + reach
 
 
 def beyond(share: float, clusters: int) -> Limits:

@@ -11,10 +11,11 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.imaging.remarks import Remarks
+from bccli.core.prediction.explanations import Explanation
 from bccli.core.prediction.image_rows import ImageRows
 from bccli.core.prediction.predictor import Predictor
 from bccli.core.prediction.prepared_files import PreparedFile, prepare_file
-from bccli.core.prediction.run_predictor import Prediction
+from bccli.core.prediction.run_predictor import ImagePatches, Prediction
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class FilePrediction:
     `label` is the number of the class that it is labelled with, None for the most probable one; `columns`
     are further values by name. Of a patch, `position` is the row and column in its image, in pixels.
     `remark` says what is odd about the image, such as `nearly black`; of patches the first has it.
+    `explanation` says where the label comes from, where that was asked for.
     """
 
     path: str
@@ -31,9 +33,13 @@ class FilePrediction:
     error: str = ""
     position: tuple[int, int] | None = None
     label: int | None = None
-    columns: Mapping[str, float | str] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
     remark: str = ""
+    explanation: Explanation | None = None
 
+
+HIDDEN = "_explanation"
+"""What rows have beyond the columns of the contract until they are written."""
 
 _NO_NUMBER = "the run's answer is not a number; see whether its model is damaged"
 
@@ -68,18 +74,50 @@ def predict_each(
 
 def _of_images(predictor: Predictor, batch: Sequence[PreparedFile]) -> Iterator[list[FilePrediction]]:
     """An answer for each image."""
-    good = [entry.patches for entry in batch if not entry.error]
-    answers = iter(_by_image(predictor.answer(list(zip(*good, strict=True)))) if good else ())
+    good = [entry for entry in batch if not entry.error]
+    images = list(zip(*(entry.patches for entry in good), strict=True))
+    answers = predictor.answer(images) if good else None
+    explained = iter(_explained(predictor, good, images, answers) if answers else ())
+    found = iter(_by_image(answers) if answers else ())
     for entry in batch:
         if entry.error:
             yield [FilePrediction(entry.path, None, entry.error)]
+            continue
+        (probabilities, label, columns), explanation = next(found), next(explained)
+        if not np.isfinite(probabilities).all():
+            yield [FilePrediction(entry.path, None, _NO_NUMBER)]
+            continue
+        shown = {**columns, **entry.columns, **(explanation.columns if explanation else {})}
+        yield [
+            FilePrediction(
+                entry.path, probabilities, label=label, columns=shown, remark=entry.remark,
+                explanation=explanation,
+            )
+        ]  # fmt: skip
+
+
+def _explained(
+    predictor: Predictor,
+    entries: Sequence[PreparedFile],
+    images: Sequence[Sequence[ImagePatches]],
+    answers: Prediction,
+) -> Iterator[Explanation | None]:
+    """For each image where its label comes from, where that is asked for and it has an answer."""
+    known = np.isfinite(answers.probabilities).all(axis=1)
+    if predictor.explaining is None or not known.any():
+        yield from [None] * len(entries)
+        return
+    heats = iter(
+        predictor.heats(
+            [[each for each, is_known in zip(of_spec, known, strict=True) if is_known] for of_spec in images],
+            answers.labels[known].tolist(),
+        )
+    )
+    for entry, is_known in zip(entries, known, strict=True):
+        if is_known and entry.shown:
+            yield predictor.explaining.explain(entry.path, entry.shown, next(heats))
         else:
-            probabilities, label, columns = next(answers)
-            if not np.isfinite(probabilities).all():
-                yield [FilePrediction(entry.path, None, _NO_NUMBER)]
-                continue
-            shown: dict[str, float | str] = {**columns, **entry.columns}
-            yield [FilePrediction(entry.path, probabilities, label=label, columns=shown, remark=entry.remark)]
+            yield None
 
 
 def _by_image(answers: Prediction) -> Iterator[tuple[np.ndarray, int, dict[str, float]]]:
@@ -145,6 +183,7 @@ def to_rows(
             **(_all_classes(answer, classes, columns) if top is None else {}),
             **(_next_ranks(answer, classes, order, top) if top is not None else {}),
             "error": answer.error or None,
+            **({HIDDEN: answer.explanation.to_json()} if answer.explanation else {}),
         }
 
 

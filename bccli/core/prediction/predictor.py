@@ -10,10 +10,13 @@ import numpy as np
 from bccli.core.catalog import DATASETS
 from bccli.core.errors import DataError, UsageError
 from bccli.core.models.runtimes import NoTfliteError, TfliteRuntime, faster_engine, start_engine
+from bccli.core.prediction.explanations import Explaining
 from bccli.core.prediction.flips import Flip, as_is, flips_of
+from bccli.core.prediction.maps.heat import Heat
 from bccli.core.prediction.masks import Masks
 from bccli.core.prediction.region_finder import LocatingPredictor, Locator, box_columns
 from bccli.core.prediction.run_predictor import (
+    ExplainingPredictor,
     ImagePatches,
     InputSpec,
     PatchPredictor,
@@ -37,7 +40,8 @@ class Predictor:
     `step` images or patches at most go through a network at a time; with `tta` in all of their flips.
     `masks` are those of the images, where one of the members `needs_masks`, which are thin lines where they
     are `contours`. Images that are `prepared` already are taken as they are. With `by_patch`, each patch of
-    an image gets an answer. `columns` are what a single run answers besides probabilities.
+    an image gets an answer. `columns` are what a single run answers besides probabilities. With `explaining`,
+    maps say where in an image its label comes from.
     """
 
     classes: tuple[str, ...]
@@ -51,6 +55,7 @@ class Predictor:
     by_patch: bool = False
     columns: tuple[str, ...] = ()
     positive: str | None = None
+    explaining: Explaining | None = None
 
     @cached_property
     def needs_masks(self) -> bool:
@@ -76,9 +81,11 @@ class Predictor:
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The columns behind the probabilities: `columns`, and where each located node found its region."""
+        """The columns behind the probabilities: `columns`, where each located node found its region, and what
+        explains the answer."""
         nodes = (locator.node for locator in self.locators.values())
-        return (*self.columns, *(name for node in nodes for name in box_columns(node)))
+        boxes = (name for node in nodes for name in box_columns(node))
+        return (*self.columns, *boxes, *(self.explaining.columns if self.explaining else ()))
 
     @cached_property
     def specs(self) -> tuple[InputSpec, ...]:
@@ -95,6 +102,21 @@ class Predictor:
         if len(answers) == 1 and isinstance(answers[0], Prediction):
             return answers[0]
         return most_probable(self._mean(self.members, answers))
+
+    def heats(self, images: Sequence[Sequence[ImagePatches]], numbers: Sequence[int]) -> list[list[Heat]]:
+        """For each of n images the maps of all members of what speaks for its class of `numbers`."""
+        by_spec = dict(zip(self.specs, images, strict=True))
+        several = [
+            member.heats(
+                [by_spec[spec] for spec in member.specs],
+                [member.classes.index(self.classes[number]) for number in numbers],
+                self._flips(member),
+                self.step,
+            )
+            for member in self.members
+            if isinstance(member, ExplainingPredictor)
+        ]
+        return [[heat for heats in of_image for heat in heats] for of_image in zip(*several, strict=True)]
 
     def of_patches(self, patches: np.ndarray) -> np.ndarray:
         """Class probabilities (n, classes) of n patches uint8 (n, height, width, 3) by the only spec."""
@@ -163,9 +185,13 @@ def load_predictor(
 
 
 def with_masks(predictor: Predictor, root: Path, folder: Path | None, watcher: Watcher = SILENT) -> Predictor:
-    """The predictor with the masks of a folder, where its run at `root` needs any. Raises UsageError."""
+    """The predictor with the masks of a folder, where its run at `root` needs any, or its maps are compared
+    with them. Raises UsageError."""
+    if predictor.explaining and folder:
+        masks = Masks(folder, contours=predictor.contours)
+        predictor = replace(predictor, explaining=replace(predictor.explaining, masks=masks))
     if not predictor.needs_masks:
-        if folder:
+        if folder and not predictor.explaining:
             watcher.warn(f"{root} was trained without masks; --mask-dir is not used")
         return predictor
     if folder is None and predictor.finds_regions:

@@ -11,6 +11,7 @@ from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.formats.decoding import decode_deep
 from bccli.core.imaging.formats.turns import one_large_at_a_time
 from bccli.core.imaging.preparation import Preparation, prepare_image
+from bccli.core.prediction.explanations import ShownImage
 from bccli.core.prediction.predictor import Predictor
 from bccli.core.prediction.region_finder import Locator, box_columns, filled
 from bccli.core.prediction.run_predictor import ImagePatches, InputSpec
@@ -20,7 +21,8 @@ from bccli.core.prediction.run_predictor import ImagePatches, InputSpec
 class PreparedFile:
     """An image as each of the predictor's `specs` wants it, or the error why it could not be prepared.
 
-    `columns` say where its regions were found, `remark` what is odd about it.
+    `columns` say where its regions were found, `remark` what is odd about it. What is to be explained is
+    `shown`.
     """
 
     path: str
@@ -28,6 +30,7 @@ class PreparedFile:
     error: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
+    shown: ShownImage | None = None
 
 
 def prepare_file(predictor: Predictor, path: str) -> PreparedFile:
@@ -36,10 +39,11 @@ def prepare_file(predictor: Predictor, path: str) -> PreparedFile:
         try:
             raw = decode_deep(path)
             found, columns = _by_spec(predictor, raw, _mask_of(predictor, path, raw.shape[:2]))
+            shown = predictor.explaining.show(raw, path) if predictor.explaining else None
         except ImageError as error:
             return PreparedFile(path, error=str(error))
         patches = tuple(found[spec] for spec in predictor.specs)
-        return PreparedFile(path, patches, columns=columns, remark=blankness_of(raw))
+        return PreparedFile(path, patches, columns=columns, remark=blankness_of(raw), shown=shown)
 
 
 def _mask_of(predictor: Predictor, path: str, shape: tuple[int, int]) -> np.ndarray | None:
