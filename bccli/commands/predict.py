@@ -127,7 +127,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     if not written.total:
         return 0
     if pages:
-        screen.note(f"{settings['explain']}: overlays of {pages.images:,} images; index.html shows them")
+        screen.note(f"{settings['explain']}: {pages.counted()}; index.html shows all")
         if pages.pointing.images:
             screen.note(pages.pointing.sentence())
     for sentence in (*_remarks_of(predictor, remarks), *left_out.sentences()):

@@ -100,10 +100,14 @@ class ExplanationPages:
             self._write(self._pages, self._tiles, ())
         self._write(1, self._first, tuple(self._sentences()), pages=self._pages)
 
+    def counted(self) -> str:
+        """How many images have an overlay, in words."""
+        return "1 image has an overlay" if self.images == 1 else f"{self.images:,} images have an overlay"
+
     def _sentences(self) -> Iterator[str]:
-        yield f"{self.images:,} images have an overlay."
+        yield f"{self.counted()}."
         if self._empty:
-            yield f"In {self._empty:,} of them nothing speaks for the label; they are shown as they are."
+            yield f"In {self._empty:,} of them nothing speaks for the label: these are shown as they are."
         if self.pointing.images:
             sentence = self.pointing.sentence()
             yield f"{sentence[0].upper()}{sentence[1:]}."
