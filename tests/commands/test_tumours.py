@@ -114,6 +114,23 @@ def test_predict_finds_the_regions_of_images_without_a_mask(
     assert {name for name, source in sources.items() if source == "mask"} == {"p10_0.png"} & set(sources)
 
 
+@pytest.mark.exports
+def test_the_first_stage_points_at_tumours_and_the_second_into_its_crop(
+    bccli: Bccli, composed: Path, module_path: Path, tmp_path: Path
+) -> None:
+    raw = module_path / "raw"
+    words = raw / "films", "--mask-dir", raw / "masks", "--format", "csv", "--explain"
+    first = rows_of(bccli("predict", composed / "root", *words, tmp_path / "first").stdout)
+    hits = [row["inside_mask"] == "True" for row in first if row["predicted"] == "tumor"]
+    assert len(hits) >= 24
+    assert np.mean(hits) >= 0.8
+    for row in rows_of(bccli("predict", composed, *words, tmp_path / "whole").stdout):
+        if row["predicted"] != "normal" and row["peak_x"]:
+            left, top, right, bottom = map(int, row["tumor_box"].split(","))
+            assert left <= int(row["peak_x"]) < right
+            assert top <= int(row["peak_y"]) < bottom
+
+
 def test_with_masks_predict_says_what_is_stored(bccli: Bccli, composed: Path, module_path: Path) -> None:
     raw = module_path / "raw"
     rows = [row for row in read_rows(composed / "predictions.csv") if row["label"] != "normal"]
