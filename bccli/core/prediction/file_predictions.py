@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
@@ -69,15 +69,17 @@ def predict_each(
             if not waiting:
                 return
             batch = [waiting.popleft().result() for _ in range(min(predictor.step, len(waiting)))]
-            yield from (_of_patches if predictor.by_patch else _of_images)(predictor, batch)
+            yield from (_of_patches if predictor.by_patch else _of_images)(predictor, batch, pool)
 
 
-def _of_images(predictor: Predictor, batch: Sequence[PreparedFile]) -> Iterator[list[FilePrediction]]:
+def _of_images(
+    predictor: Predictor, batch: Sequence[PreparedFile], pool: Executor
+) -> Iterator[list[FilePrediction]]:
     """An answer for each image."""
     good = [entry for entry in batch if not entry.error]
     images = list(zip(*(entry.patches for entry in good), strict=True))
     answers = predictor.answer(images) if good else None
-    explained = iter(_explained(predictor, good, images, answers) if answers else ())
+    explained = iter(_explained(predictor, good, images, answers, pool) if answers else ())
     found = iter(_by_image(answers) if answers else ())
     for entry in batch:
         if entry.error:
@@ -101,23 +103,26 @@ def _explained(
     entries: Sequence[PreparedFile],
     images: Sequence[Sequence[ImagePatches]],
     answers: Prediction,
+    pool: Executor,
 ) -> Iterator[Explanation | None]:
     """For each image where its label comes from, where that is asked for and it has an answer."""
     known = np.isfinite(answers.probabilities).all(axis=1)
     if predictor.explaining is None or not known.any():
         yield from [None] * len(entries)
         return
+    explain = predictor.explaining.explain
     heats = iter(
         predictor.heats(
             [[each for each, is_known in zip(of_spec, known, strict=True) if is_known] for of_spec in images],
             answers.labels[known].tolist(),
         )
     )
-    for entry, is_known in zip(entries, known, strict=True):
-        if is_known and entry.shown:
-            yield predictor.explaining.explain(entry.path, entry.shown, next(heats))
-        else:
-            yield None
+    waiting = [
+        pool.submit(explain, entry.path, entry.shown, next(heats)) if is_known and entry.shown else None
+        for entry, is_known in zip(entries, known, strict=True)
+    ]
+    for explained in waiting:
+        yield explained.result() if explained else None
 
 
 def _by_image(answers: Prediction) -> Iterator[tuple[np.ndarray, int, dict[str, float]]]:
@@ -126,7 +131,9 @@ def _by_image(answers: Prediction) -> Iterator[tuple[np.ndarray, int, dict[str, 
         yield probabilities, int(label), columns
 
 
-def _of_patches(predictor: Predictor, batch: Sequence[PreparedFile]) -> Iterator[list[FilePrediction]]:
+def _of_patches(
+    predictor: Predictor, batch: Sequence[PreparedFile], pool: Executor
+) -> Iterator[list[FilePrediction]]:
     """An answer for each patch of each image."""
     for entry in batch:
         if entry.error:

@@ -50,8 +50,8 @@ def overlay(
 def _blended(picture: np.ndarray, share: Floats) -> np.ndarray:
     cv2 = load_cv2()
     colours = cv2.applyColorMap((share * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-    weight = (share * _STRONGEST)[..., None]
-    blended: np.ndarray = (picture * (1 - weight) + colours * weight).round().astype(np.uint8)
+    weight = (share * _STRONGEST).astype(np.float32)
+    blended: np.ndarray = cv2.blendLinear(picture, np.ascontiguousarray(colours), 1 - weight, weight)
     return blended
 
 
