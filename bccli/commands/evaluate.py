@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from bccli.core.errors import DataError, UsageError
 from bccli.options import common as options
 from bccli.options import path_types, value_types
+from bccli.options.call import words_of_call
 from bccli.options.sharing import share, waiting
 from bccli.terminal import console
 
@@ -100,6 +101,17 @@ from bccli.terminal import console
     metavar="DIR",
     help="Also write tables and plots (PNG and SVG) here.",
 )
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE.html",
+    help="Also write one page that needs no network: model card, figures, leaks, images, curves.",
+)
+@click.option(
+    "--without-images/--with-images",
+    help="Leave every picture of a patient out of the report.",
+)
 @click.pass_obj
 def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -> int:
     """Print the figures of runs, or of any tool's predictions.
@@ -136,6 +148,7 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     )
     if settings["output"]:
         _refuse_foreign(settings["output"], audit=False)
+    _check_report(settings)
     share(screen, settings)
     paths, unfinished = _expanded(runs)
     subjects = with_trees(list(_subjects(paths, screen, settings)))
@@ -147,6 +160,8 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     found = figures_json([figures for entry in done for figures in entry.figures], versus)
     if settings["output"]:
         _write(settings["output"], done, found, screen, columns)
+    if settings["report"]:
+        _report(done, versus, screen, settings)
     if settings["format"] == "json":
         console.show_json(found)
     else:
@@ -248,14 +263,38 @@ def _write(
     screen.note(f"tables and plots are in {folder}")
 
 
+def _check_report(settings: dict[str, Any]) -> None:
+    """Raises DataError where a report would replace what is none, UsageError where none is asked for."""
+    if settings["report"]:
+        from bccli.terminal.html_report import refuse_foreign
+
+        refuse_foreign(settings["report"])
+    elif settings["without_images"]:
+        raise UsageError("--without-images is about a report; name its file with --report FILE.html")
+
+
+def _report(
+    done: Sequence[Any], versus: dict[str, Any] | None, screen: console.Console, settings: dict[str, Any]
+) -> None:
+    from bccli.core.data.dataset import load_dataset
+    from bccli.core.evaluation.report.gather import Wishes, gather
+    from bccli.terminal.html_report import write_report
+
+    data = load_dataset(settings["data"]) if settings["data"] else None
+    wishes = Wishes(words_of_call(), pictures=not settings["without_images"], data=data)
+    write_report(settings["report"], gather(done, wishes, screen), versus)
+    screen.note(f"the report is in {settings['report']}")
+
+
 def _audit(paths: tuple[Path, ...], screen: console.Console, settings: dict[str, Any]) -> None:
     from bccli.core.data.audit import audit_all
     from bccli.core.data.dataset import load_dataset
 
     if settings["data"]:
         raise UsageError("--audit takes prepared datasets where runs stand otherwise; leave --data out")
-    if settings["columns"]:
-        raise UsageError("--columns is about figures, and --audit prints none; leave one out")
+    for name in ("columns", "report"):
+        if settings[name]:
+            raise UsageError(f"--{name} is about figures, and --audit prints none; leave one out")
     if settings["output"]:
         _refuse_foreign(settings["output"], audit=True)
     findings = list(audit_all([load_dataset(path) for path in paths]))

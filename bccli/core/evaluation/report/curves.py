@@ -1,0 +1,79 @@
+"""ROC and precision–recall curves as points that a page can hold, however many predictions there are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bccli.core.evaluation.curve_plots import curves as curves_of
+from bccli.core.evaluation.curve_plots import material_behind
+from bccli.core.evaluation.evaluate import Evaluation
+from bccli.core.evaluation.report.absent import Absent
+from bccli.core.evaluation.report.forest import Estimate
+from bccli.core.metrics.figures import Figures
+from bccli.core.metrics.material import Floats
+
+Points = tuple[tuple[float, float], ...]
+_DECIMALS = 3
+MOST = 7
+"""Curves in one diagram; of more classes, the first are shown."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The curve of a class against the rest, and the area below it; `chance` is what guessing reaches."""
+
+    name: str
+    points: Points
+    area: Estimate
+    chance: float
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The curves of both kinds, class by class."""
+
+    roc: tuple[Curve, ...]
+    precision_recall: tuple[Curve, ...]
+
+
+def curves(entry: Evaluation) -> Curves | Absent:
+    """The curves of the positive class, or of each of more than two."""
+    if entry.units.probabilities is None:
+        return Absent("Without probabilities there is one operating point and no curve.")
+    material = material_behind(entry)
+    numbers = [material.positive] if material.positive is not None else list(range(material.classes))
+    roc, precision_recall = [], []
+    for number in numbers[:MOST]:
+        ranking = material.rankings.get(number)
+        found = list(curves_of(ranking, np.ones((1, material.clusters)))) if ranking else []
+        if not found or ranking is None:
+            continue
+        (fpr, tpr, precision), share = found[0], float(ranking.positives.mean())
+        ends = np.append(0.0, fpr), np.append(0.0, tpr)
+        roc.append(_curve(entry.whole, number, "roc_auc", ends, 0.5))
+        ends = np.append(0.0, tpr), np.append(precision[0], precision)
+        precision_recall.append(_curve(entry.whole, number, "pr_auc", ends, share))
+    if not roc:
+        return Absent("All images are of one class, and curves need two.")
+    return Curves(tuple(roc), tuple(precision_recall))
+
+
+def _curve(figures: Figures, number: int, measure: str, ends: tuple[Floats, Floats], chance: float) -> Curve:
+    name = figures.classes[number]
+    value = (figures.per_class or {})[name][measure]
+    key = measure if len(figures.classes) == 2 else f"{measure}.{name}"
+    low, high = (figures.ci or {}).get(key) or (None, None)
+    return Curve(name, thinned(*ends), Estimate(value, low, high), chance)
+
+
+def thinned(x: Floats, y: Floats) -> Points:
+    """The corners of a curve (n,) on a grid of thousandths.
+
+    >>> thinned(np.array([0.0, 0.2, 0.4, 0.4]), np.array([0.0, 0.0, 0.0, 1.0]))
+    ((0.0, 0.0), (0.4, 0.0), (0.4, 1.0))
+    """
+    points = np.stack([x, y], axis=1).round(_DECIMALS)
+    points = points[np.append(True, (np.diff(points, axis=0) != 0).any(axis=1))]
+    before, after = np.diff(points[:-1], axis=0), np.diff(points[1:], axis=0)
+    straight = ((before == 0) & (after == 0)).any(axis=1)
+    return tuple(map(tuple, points[np.concatenate([[True], ~straight, [True]])[: len(points)]].tolist()))
