@@ -18,6 +18,7 @@ from bccli.core.evaluation.report.more_patients import MorePatients, more_patien
 from bccli.core.evaluation.report.patient_strip import Strip, patient_strip
 from bccli.core.evaluation.report.run_data import Library, RunData
 from bccli.core.metrics.figures import Figures
+from bccli.core.prediction.prepared_overlays import overlays_of
 from bccli.core.progress import SILENT, Watcher
 
 MOST_DETAILED = 12
@@ -62,12 +63,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a report is asked for: the words of the command, pictures or none, what draws overlays, and the
-    dataset that all runs are evaluated on, if it is not their own."""
+    """What a report is asked for: the words of the command, pictures or none, and the dataset that all runs
+    are evaluated on, if it is not their own."""
 
     command: tuple[str, ...]
     pictures: bool = True
-    overlay: OverlayMaker | None = None
     data: Dataset | None = None
 
 
@@ -115,7 +115,7 @@ def _part(
         len(entry.groups),
         card(entry, data, wishes.command),
         _leaks(entry, data, album, boxes),
-        galleries(entry, data, album, overlay=wishes.overlay, each=each),
+        galleries(entry, data, album, overlay=_overlays(entry, wishes), each=each),
         data if isinstance(data, Absent) else None,
         curves(entry),
         calibration(entry),
@@ -123,6 +123,11 @@ def _part(
         feature_map(entry, data),
         more_patients(entry),
     )
+
+
+def _overlays(entry: Evaluation, wishes: Wishes) -> OverlayMaker | None:
+    """What draws where a run looked; None where there is no run, or no picture is wanted."""
+    return overlays_of(entry.subject.run) if entry.subject.run and wishes.pictures else None
 
 
 def _leaks(
