@@ -65,6 +65,29 @@ from bccli.terminal import console
     "[default: use what is stored]",
 )
 @click.option(
+    "--triage",
+    type=value_types.TriageType(),
+    multiple=True,
+    help="Lock a threshold on val so that this holds for new patients in 95 of 100 studies, and store it "
+    "with the run: predict then says negative, positive or refer. A patient is set aside when all its "
+    "images are. sensitivity= does not depend on the prevalence; repeatable.",
+)
+@click.option(
+    "--prevalence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=None,
+    metavar="P",
+    help="Say what the predictive values of --triage come to at this share of positive patients.",
+)
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0.5, 1, max_open=True),
+    default=None,
+    metavar="0.9",
+    help="Calibrate sets of classes on val that hold the true one so often, and store them with the run: "
+    "predict then has a column set.",
+)
+@click.option(
     "--by",
     type=path_types.NameType(),
     metavar="COLUMN",
@@ -130,7 +153,7 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
         leaderboard,
         with_remarks_on_images,
     )  # fmt: skip
-    from bccli.core.evaluation.run_figures import store_temperature
+    from bccli.core.evaluation.run_figures import store_decisions, store_temperature
     from bccli.core.evaluation.subjects import with_trees
     from bccli.core.evaluation.terms import Terms
     from bccli.terminal.figure_columns import check_columns
@@ -138,6 +161,8 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     columns = check_columns(settings["columns"])
     if settings["data"] and settings["split"]:
         raise UsageError("--split is for a run's own images, and --data takes all of DATA; leave one out")
+    if settings["prevalence"] and not settings["triage"]:
+        raise UsageError("--prevalence is about --triage; add it, such as --triage sensitivity=0.95")
     terms = Terms(
         settings["level"],
         settings["positive"],
@@ -145,6 +170,9 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
         settings["threshold"],
         settings["calibrate"],
         settings["by"],
+        settings["triage"],
+        settings["prevalence"],
+        settings["coverage"],
     )
     if settings["output"]:
         _refuse_foreign(settings["output"], audit=False)
@@ -155,6 +183,8 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     done = leaderboard([measured(subject, terms, screen) for subject in subjects])
     for entry in done if settings["calibrate"] else ():
         store_temperature(entry, terms)
+    for entry in done:
+        store_decisions(entry)
     done = with_remarks_on_images(done)
     versus = comparison(done, terms)
     found = figures_json([figures for entry in done for figures in entry.figures], versus)

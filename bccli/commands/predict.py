@@ -309,7 +309,19 @@ def _load(
     )
     explaining = Explaining(settings["explain"]) if settings["explain"] else None
     predictor = replace(predictor, tta=settings["tta"], step=settings["batch_size"], explaining=explaining)
-    return with_masks(predictor, runs[0], settings["mask_dir"], screen)
+    return with_masks(_deciding(predictor, screen), runs[0], settings["mask_dir"], screen)
+
+
+def _deciding(predictor: Any, screen: console.Console) -> Any:
+    """The predictor without decisions where they do not hold: what was locked on plain answers says nothing
+    of those that are averaged over flips."""
+    if not predictor.tta or not predictor.decisions.columns:
+        return predictor
+    from bccli.core.prediction.decisions import NO_DECISIONS
+
+    named = " and ".join(predictor.decisions.columns)
+    screen.note(f"thresholds were locked without --tta, so there is no column {named}")
+    return replace(predictor, decisions=NO_DECISIONS)
 
 
 def _remarks_of(predictor: Any, remarks: Any) -> Iterator[str]:

@@ -169,6 +169,22 @@ class ThresholdType(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
+class TriageType(click.ParamType):
+    """A promise: npv=SHARE, ppv=SHARE or sensitivity=SHARE."""
+
+    name = "npv=0.98|ppv=…|sensitivity=…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from bccli.core.metrics.decisions.triage import TriageRule, parse_triage
+
+        if isinstance(value, TriageRule):
+            return value
+        try:
+            return parse_triage(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class FoldType(click.ParamType):
     """The number of a fold, or all."""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bccli.core.data.positive_class import Positive, positive_sentence
+from bccli.terminal.decision_remarks import decision_sentences
 from bccli.terminal.figure_cells import SHOWN, Figures, name_of, p_value, title_of
 from bccli.terminal.writers import cell
 
@@ -57,6 +58,7 @@ def _on_decisions(title: str, row: Figures) -> Iterator[str]:
     if row["threshold"]:
         chosen = "as given" if row["threshold"]["chosen_on"] is None else "chosen on val"
         yield f"{title}: {row['positive']} from {row['threshold']['value']:.4f} on, {chosen}"
+    yield from decision_sentences(title, row)
     if row["temperature"]:
         yield f"{title}: probabilities at temperature {row['temperature']:.3f}, fitted to val"
     if tree := row.get("tree"):

@@ -12,6 +12,7 @@ from bccli.core.data.foreign_tables import real
 from bccli.core.data.patients import known_patient
 from bccli.core.data.positive_class import GIVEN
 from bccli.core.errors import DataError, UsageError
+from bccli.core.evaluation.decisions import conformal, triage
 from bccli.core.evaluation.operating_points import (
     overlap_with_val,
     temperature_for,
@@ -97,7 +98,10 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
     for sentence in overlap if chosen_on_val(terms) else ():
         watcher.warn(f"{subject.name}: {sentence}")
     remarks = [*subject.predictions.notes, *several, *overlap]
-    whole = replace(whole, **shared, remarks=remarks or None)
+    whole = replace(
+        whole, **shared, remarks=remarks or None,
+        triage=triage(subject, rows, val, terms), conformal=conformal(subject, rows, val, terms),
+    )  # fmt: skip
     return Evaluation(
         subject,
         replace(whole, paper=beside(whole, subject.run.info) if subject.run else None),

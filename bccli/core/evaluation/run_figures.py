@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from bccli.core.evaluation.decisions import stored_decisions
 from bccli.core.evaluation.evaluate import Evaluation, evaluate
 from bccli.core.evaluation.leaderboard import figures_json
 from bccli.core.evaluation.subjects import subject_of
@@ -10,7 +11,7 @@ from bccli.core.files import json_text
 from bccli.core.metrics.figures import Figures
 from bccli.core.runs.locks import locked
 from bccli.core.runs.predictions import Predictions, read_predictions
-from bccli.core.runs.run_folder import METRICS_FILE, PREDICTIONS_FILE, Run, replace_file
+from bccli.core.runs.run_folder import METRICS_FILE, PREDICTIONS_FILE, Run, load_run, replace_file
 
 STORED = ("val", "test")
 """The splits whose figures are in metrics.json."""
@@ -31,6 +32,16 @@ def store_temperature(evaluation: Evaluation, terms: Terms) -> None:
         calibrated = run.with_facts(calibration=calibration)
         measured = _measured_already(evaluation, terms) or _measured_anew(calibrated)
         replace_file(run, METRICS_FILE, json_text(figures_json(measured)), calibration=calibration)
+
+
+def store_decisions(evaluation: Evaluation) -> None:
+    """Store thresholds and sets that were locked on val with their run, for predict."""
+    run, figures = evaluation.subject.run, evaluation.whole
+    facts = stored_decisions({"triage": figures.triage, "conformal": figures.conformal}, figures.temperature)
+    if run is None or not facts:
+        return
+    with locked(run.root):
+        load_run(run.root).with_facts(**facts).write_info()
 
 
 def _measured_already(evaluation: Evaluation, terms: Terms) -> list[Figures]:

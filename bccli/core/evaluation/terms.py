@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from bccli.core.errors import UsageError
 from bccli.core.evaluation.subjects import Subject
 from bccli.core.evaluation.tree_figures import labelled_by_tree
+from bccli.core.metrics.decisions.triage import TriageRule
 from bccli.core.metrics.thresholds import Rule, decide
 from bccli.core.runs.aggregation import at_level
 from bccli.core.runs.predictions import Predictions
@@ -14,7 +15,8 @@ from bccli.core.runs.predictions import Predictions
 class Terms:
     """The terms of a measurement; `calibrate` None uses the temperature that a run has stored.
 
-    `rounds` are those of the bootstrap, None for as many as are needed.
+    `rounds` are those of the bootstrap, None for as many as are needed. `triage` are promises that thresholds
+    are locked for, at a `prevalence` as well, and `coverage` is that of conformal sets.
     """
 
     level: str = "image"
@@ -23,6 +25,9 @@ class Terms:
     threshold: Rule | None = None
     calibrate: bool | None = None
     by: str | None = None
+    triage: tuple[TriageRule, ...] = ()
+    prevalence: float | None = None
+    coverage: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ def chosen_on_val(terms: Terms) -> list[str]:
     rests = {
         "threshold": terms.threshold is not None and chosen_on(terms.threshold) == "val",
         "temperature": bool(terms.calibrate),
+        "triage": bool(terms.triage),
+        "conformal sets": terms.coverage is not None,
     }
     return [name for name, on_val in rests.items() if on_val]
 

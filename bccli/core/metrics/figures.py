@@ -38,7 +38,8 @@ class Figures:
     `group` is the group of a breakdown, `fusion` has other ways from patches to images, `threshold` and
     `temperature` are what was applied to the probabilities, `paper` the published figures of `recipe`,
     `tree` what `tree_figures.measure_tree` says, `beta_rows` which images β is measured on where some are
-    augmented copies, `watched_test` what test came to in the late epochs of a training that reported it.
+    augmented copies, `watched_test` what test came to in the late epochs of a training that reported it;
+    `triage` and `conformal` what thresholds and sets that were locked on val come to.
     """
 
     name: str | None = None
@@ -97,6 +98,8 @@ class Figures:
     tree: dict[str, Any] | None = None
     beta_rows: str | None = None
     watched_test: dict[str, Any] | None = None
+    triage: dict[str, Any] | None = None
+    conformal: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A dict that `json.dumps(…, allow_nan=False)` takes: floats unrounded, what is not finite is None.

@@ -89,7 +89,8 @@ def _of_images(
         if not np.isfinite(probabilities).all():
             yield [FilePrediction(entry.path, None, _NO_NUMBER)]
             continue
-        shown = {**columns, **entry.columns, **(explanation.columns if explanation else {})}
+        decided = predictor.decisions.of(probabilities, predictor.classes)
+        shown = {**columns, **entry.columns, **decided, **(explanation.columns if explanation else {})}
         yield [
             FilePrediction(
                 entry.path, probabilities, label=label, columns=shown, remark=entry.remark,

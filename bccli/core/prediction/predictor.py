@@ -10,6 +10,7 @@ import numpy as np
 from bccli.core.catalog import DATASETS
 from bccli.core.errors import DataError, UsageError
 from bccli.core.models.runtimes import NoTfliteError, TfliteRuntime, faster_engine, start_engine
+from bccli.core.prediction.decisions import NO_DECISIONS, Decisions, decisions_of
 from bccli.core.prediction.explanations import Explaining
 from bccli.core.prediction.flips import Flip, as_is, flips_of
 from bccli.core.prediction.maps.heat import Heat
@@ -41,7 +42,7 @@ class Predictor:
     `masks` are those of the images, where one of the members `needs_masks`, which are thin lines where they
     are `contours`. Images that are `prepared` already are taken as they are. With `by_patch`, each patch of
     an image gets an answer. `columns` are what a single run answers besides probabilities. With `explaining`,
-    maps say where in an image its label comes from.
+    maps say where in an image its label comes from. `decisions` are those that a single run has stored.
     """
 
     classes: tuple[str, ...]
@@ -56,6 +57,7 @@ class Predictor:
     columns: tuple[str, ...] = ()
     positive: str | None = None
     explaining: Explaining | None = None
+    decisions: Decisions = NO_DECISIONS
 
     @cached_property
     def needs_masks(self) -> bool:
@@ -81,11 +83,12 @@ class Predictor:
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The columns behind the probabilities: `columns`, where each located node found its region, and what
-        explains the answer."""
+        """The columns behind the probabilities: `columns`, where each located node found its region, what
+        was decided, and what explains the answer."""
         nodes = (locator.node for locator in self.locators.values())
         boxes = (name for node in nodes for name in box_columns(node))
-        return (*self.columns, *boxes, *(self.explaining.columns if self.explaining else ()))
+        explained = self.explaining.columns if self.explaining else ()
+        return (*self.columns, *boxes, *self.decisions.columns, *explained)
 
     @cached_property
     def specs(self) -> tuple[InputSpec, ...]:
@@ -178,9 +181,13 @@ def load_predictor(
         _check_patches(runs, members)
     contours = any(row.contours for run in runs if (row := DATASETS.get(run.info.dataset)) is not None)
     columns = tuple(runs[0].info.columns) if len(runs) == 1 else ()
+    decisions, stale = decisions_of(runs[0]) if len(runs) == 1 and tempered else (NO_DECISIONS, "")
+    if stale:
+        watcher.warn(stale)
     return Predictor(
         runs[0].classes, tuple(members), engine.device,
         contours=contours, by_patch=by_patch, columns=columns, positive=runs[0].info.positive,
+        decisions=decisions,
     )  # fmt: skip
 
 

@@ -24,6 +24,8 @@ from bccli.core.runs.run_types import (
     OfPatches,
     Settings,
     Smoothing,
+    StoredSets,
+    StoredTriage,
     WatchedTest,
 )
 
@@ -81,7 +83,8 @@ class RunInfo(StoredInfo):
     * trees: `tree`, `decide`, `columns` (of predictions.csv), `joint` (the nodes of the joint network),
       `locators`, and the `loss` and `label_smoothing` that they are measured by;
     * sweeps: `members`;
-    * `exports`: how further .tflite files came out; `calibration`: a temperature that was fitted to it;
+    * `exports`: how further .tflite files came out; `calibration`: a temperature that was fitted to it,
+      `triage` and `conformal`: thresholds and sets that were locked on val;
     * runs in which files are being replaced: `coming`, the hashes that these will have.
     """
 
@@ -133,6 +136,8 @@ class RunInfo(StoredInfo):
     members: tuple[FolderName, ...] = ()
     exports: Mapping[Below, Annotated[Mapping[str, Any], Export]] = field(default_factory=dict)
     calibration: Annotated[Mapping[str, Any], CalibrationFacts] | None = None
+    triage: Annotated[Mapping[str, Any], StoredTriage] | None = None
+    conformal: Annotated[Mapping[str, Any], StoredSets] | None = None
     coming: Mapping[str, str] = field(default_factory=dict)
 
     @property

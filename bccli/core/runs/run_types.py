@@ -104,6 +104,30 @@ class CalibrationFacts(TypedDict):
     temperature: Positive
 
 
+class TriageRuleFacts(TypedDict):
+    """A threshold that was locked for a promise."""
+
+    rule: Literal["npv", "ppv", "sensitivity"]
+    target: Share
+    threshold: Share
+
+
+class StoredTriage(TypedDict):
+    """Thresholds that were locked for a run, of the probability of a class, which hold at a temperature."""
+
+    positive: Text
+    rules: list[TriageRuleFacts]
+    temperature: Positive | None
+
+
+class StoredSets(TypedDict):
+    """Conformal sets of a run: from which probability on each class belongs to a set."""
+
+    coverage: Share
+    limits: Mapping[Text, Share]
+    temperature: Positive | None
+
+
 class NormFacts(TypedDict):
     """What is taken out of the three channels of an input."""
 

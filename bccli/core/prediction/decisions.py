@@ -1,0 +1,68 @@
+"""What a run decides by thresholds and sets that `evaluate` has locked on val."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bccli.core.runs.run_folder import Run
+from bccli.core.runs.temperature import temperature_of
+
+NEGATIVE, POSITIVE, REFER = "negative", "positive", "refer"
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The thresholds of a triage, as run.json has it, and the limits of conformal sets, by class."""
+
+    triage: Mapping[str, Any] | None = None
+    limits: Mapping[str, float] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that an answer gets."""
+        known = {"decision": self.triage, "set": self.limits}
+        return tuple(name for name, facts in known.items() if facts)
+
+    def of(self, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, str]:
+        """The decision about an image, and the classes of its set, for probabilities (classes,)."""
+        shares = dict(zip(classes, probabilities.tolist(), strict=True))
+        found = {}
+        if self.triage:
+            found["decision"] = _decision(self.triage, shares[self.triage["positive"]])
+        if self.limits:
+            found["set"] = "|".join(name for name in classes if shares[name] >= self.limits[name])
+        return found
+
+
+NO_DECISIONS = Decisions()
+
+
+def _decision(triage: Mapping[str, Any], share: float) -> str:
+    """Negative below a threshold that sets aside, positive from one on that flags; refer for both or
+    neither."""
+    found = set()
+    for rule in triage["rules"]:
+        if rule["rule"] == "ppv":
+            found |= {POSITIVE} if share >= rule["threshold"] else set()
+        else:
+            found |= {NEGATIVE} if share < rule["threshold"] else set()
+    return found.pop() if len(found) == 1 else REFER
+
+
+def decisions_of(run: Run) -> tuple[Decisions, str]:
+    """The decisions that are stored with a run, and a sentence about those that do not hold any more."""
+    stored = {"triage": run.info.triage, "conformal": run.info.conformal}
+    stale = [name for name, facts in stored.items() if facts and facts["temperature"] != temperature_of(run)]
+    kept = {name: None if name in stale else facts for name, facts in stored.items()}
+    sets = kept["conformal"]
+    why = "; ".join(
+        f"{run.root}: its {name} was locked at another temperature and is left out; run bccli evaluate "
+        f"{_OPTIONS[name]} again"
+        for name in stale
+    )
+    return Decisions(kept["triage"], sets["limits"] if sets else None), why
+
+
+_OPTIONS = {"triage": "--triage", "conformal": "--coverage"}

@@ -1,0 +1,73 @@
+"""What `evaluate` says of triage and of conformal sets, a line each."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Facts = Mapping[str, Any]
+
+_PROMISES = {
+    "npv": "of those set aside at least {bound:.3f} are negative",
+    "ppv": "of those flagged at least {bound:.3f} are positive",
+    "sensitivity": "at least {bound:.3f} of the positive ones are not set aside",
+}
+
+
+def decision_sentences(title: str, row: Facts) -> Iterator[str]:
+    """Sentences about a row of figures, which may have neither."""
+    if facts := row.get("triage"):
+        for rule in facts["rules"]:
+            yield f"{title}: {_promise(facts, rule)}"
+            yield f"{title}: {_kept(facts, rule)}"
+        yield f"{title}: area under risk and coverage {facts['risk_coverage']['area']:.4f}"
+    if facts := row.get("conformal"):
+        yield f"{title}: {_sets(facts)}"
+
+
+def _promise(facts: Facts, rule: Facts) -> str:
+    doubt = {
+        True: "; optimistic, as val also chose the epoch",
+        None: "; optimistic if val also chose the epoch",
+    }
+    return (
+        f"triage {rule['rule']}={rule['target']:g}: a patient is set aside where no image has "
+        f"{rule['threshold']:.4f} of {facts['positive']}; locked on {rule['patients']:,} patients of val, "
+        f"{rule['misses']} of {rule['count']:,} wrong: {_PROMISES[rule['rule']].format(**rule)} (95 %, "
+        f"one-sided){doubt.get(facts['optimistic'], '')}"
+    )
+
+
+def _kept(facts: Facts, rule: Facts) -> str:
+    found = facts["measured"][f"{rule['rule']}={rule['target']:g}"]
+    shares = ", ".join(
+        f"{name} {_share(found, key)}"
+        for name, key in (("NPV", "npv"), ("PPV", "ppv"), ("sensitivity", "sensitivity"))
+    )
+    sentence = (
+        f"of {found['patients']:,} patients {_share(found, 'set_aside')} are set aside: {shares}; predictive "
+        f"values hold for a prevalence of {found['prevalence']:.3f}"
+    )
+    if other := found.get("at_prevalence"):
+        values = ", ".join(f"{name.upper()} {_number(other[name])}" for name in ("npv", "ppv"))
+        sentence += f", at {other['prevalence']:g} they are {values}"
+    return sentence
+
+
+def _share(found: Facts, name: str) -> str:
+    limits = found["ci"][name]
+    return _number(found[name]) + (f" ({limits[0]:.3f}–{limits[1]:.3f})" if limits else "")
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _sets(facts: Facts) -> str:
+    found = facts["measured"]
+    whose = "each class by its own patients" if facts["by_class"] else "all classes together"
+    rough = "; approximate, as val may have chosen the epoch" if facts["approximate"] else ""
+    return (
+        f"sets for a coverage of {facts['coverage']:g}, {whose}, from {facts['patients']:,} patients of val: "
+        f"they hold the true class in {found['coverage']:.3f} ({found['ci'][0]:.3f}–{found['ci'][1]:.3f}), "
+        f"with {found['mean_size']:.2f} classes on average, one in {found['single']:.1%} and none in "
+        f"{found['empty']:.1%}{rough}; nothing is claimed for other sites"
+    )
