@@ -8,6 +8,8 @@ import numpy as np
 
 from bccli.core.data.foreign_tables import real, whole
 from bccli.core.errors import DataError
+from bccli.core.evaluation.calibration_plot import draw_calibration
+from bccli.core.evaluation.curve_plots import SIDE, draw_precision_recall, draw_roc, shown_title
 from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.files import replacing
 from bccli.core.metrics.plots import (
@@ -27,8 +29,6 @@ from bccli.core.runs.run_folder import HISTORY_FILE, Run, networks_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from bccli.core.evaluation.calibration_plot import draw_calibration
-from bccli.core.evaluation.curve_plots import SIDE, draw_precision_recall, draw_roc, shown_title
 
 FORMATS = ("png", "svg")
 
