@@ -229,5 +229,10 @@ def set_title(axes: "Axes", title: str, width: float) -> None:
 
 
 def wrapped(text: str, width: int) -> str:
-    """Text in lines of at most `width` characters, with dollar signs that do not start formulas."""
-    return "\n".join(textwrap.wrap(drawable(text), width)).replace("$", r"\$")
+    """Text in lines of at most `width` characters, as it is written."""
+    return literal("\n".join(textwrap.wrap(drawable(text), width)))
+
+
+def literal(text: str) -> str:
+    """Text as it is written: with dollar signs that do not start formulas."""
+    return drawable(text).replace("$", r"\$")
