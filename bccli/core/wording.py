@@ -1,5 +1,9 @@
 """Names as pictures can show them."""
 
+import re
+import textwrap
+from collections.abc import Iterator
+
 _LOWEST, _HIGHEST = 0xDC80, 0xDCFF
 """How Python keeps the bytes of a name that are not UTF-8."""
 
@@ -15,3 +19,28 @@ def drawable(text: str) -> str:
     return "".join(
         chr(ord(letter) - 0xDC00) if _LOWEST <= ord(letter) <= _HIGHEST else letter for letter in text
     )
+
+
+_SEAM = re.compile(r"(?<=[_\-/])|(?<=[a-z])(?=[A-Z])")
+"""Where a word may be broken that is longer than a line."""
+
+
+def lines_of(text: str, width: int) -> list[str]:
+    """Text in lines of at most `width` characters; words that are longer are broken at their seams, if any.
+
+    >>> lines_of("an invasive_ductal_carcinoma", 16)
+    ['an', 'invasive_ductal_', 'carcinoma']
+    """
+    words = (word if len(word) <= width else " ".join(_parts(word, width)) for word in text.split())
+    return textwrap.wrap(" ".join(words), width)
+
+
+def _parts(word: str, width: int) -> Iterator[str]:
+    """Parts of a long word, as long as lines may be."""
+    part = ""
+    for piece in _SEAM.split(word):
+        if part and len(part) + len(piece) > width:
+            yield part
+            part = ""
+        part += piece
+    yield part

@@ -1,7 +1,7 @@
 """ROC and precision–recall curves with bands.
 
-Bands are pointwise 95 % intervals over the same bootstrap as those of the figures. Where three of them or
-more would lie over each other, each class has a panel of its own.
+Bands are pointwise 95 % intervals over the same bootstrap as those of the figures. Where they would
+lie over each other, each class has a panel of its own.
 """
 
 import math
@@ -29,7 +29,7 @@ from bccli.core.metrics.plots import (
     set_title,
     wrapped,
 )
-from bccli.core.metrics.support import FEWEST
+from bccli.core.metrics.support import Support, supports
 from bccli.core.metrics.weighted import CELLS, chunks
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ ROUNDS = 400
 GRID = np.linspace(0, 1, 101)
 SIDE = 4.4
 """Inches: the side of a square diagram."""
-MANY_BANDS = 3
-"""From so many bands on, each class has a panel."""
+MANY_BANDS = 2
+"""From so many bands on, each class has a panel: with them come three curves or more."""
 PANEL, APART, LINE = 2.4, 0.4, 0.17
 """Inches: the side of a class's panel, what lies between two, and a line of its title."""
 FEW_ACROSS, MOST_ACROSS = 3, 4
@@ -103,10 +103,10 @@ def weightings(material: Material, rounds: int) -> Iterator[Floats]:
 Curve = Callable[[Floats, Floats, Floats], Floats]
 
 
-def _band(material: Material, number: int, curve: Curve) -> tuple[Floats, Floats] | None:
-    """Low and high values (GRID,) of a curve; None with too few clusters, of whatever kind."""
+def _band(material: Material, number: int, curve: Curve, support: Support) -> tuple[Floats, Floats] | None:
+    """Low and high values (GRID,) of a curve; None where its area has no interval, with too few clusters."""
     ranking = material.rankings[number]
-    if material.clusters < FEWEST:
+    if support.clusters < support.needed:
         return None
     rounds = max(20, min(ROUNDS, 10 * CELLS // max(len(ranking.owners), 1)))
     found = [
@@ -181,8 +181,9 @@ def draw_precision_recall(evaluation: Evaluation) -> "Figure | None":
 
 def _draw_curves(evaluation: Evaluation, diagram: Diagram) -> "Figure | None":
     material = material_behind(evaluation)
+    behind = supports(material)
     found = [
-        _class_curve(evaluation, material, diagram, index, number)
+        _class_curve(evaluation, material, diagram, index, number, behind[f"{diagram.measure}.{number}"])
         for index, number in enumerate(_shown_classes(material))
     ]
     if not any(len(curve.x) for curve in found):
@@ -193,7 +194,7 @@ def _draw_curves(evaluation: Evaluation, diagram: Diagram) -> "Figure | None":
 
 
 def _class_curve(
-    evaluation: Evaluation, material: Material, diagram: Diagram, index: int, number: int
+    evaluation: Evaluation, material: Material, diagram: Diagram, index: int, number: int, support: Support
 ) -> ClassCurve:
     name, area = evaluation.whole.classes[number], _area(evaluation, diagram.measure, material, number)
     style = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
@@ -202,7 +203,7 @@ def _class_curve(
     if not whole:
         return ClassCurve(name, area, np.empty(0), np.empty(0), None, (0.0, 0.0), style)
     chance = diagram.chance(float(material.rankings[number].positives.mean()))
-    band = _band(material, number, diagram.on_grid)
+    band = _band(material, number, diagram.on_grid, support)
     return ClassCurve(name, area, *diagram.points(*whole[0]), band, chance, style)
 
 
@@ -221,8 +222,8 @@ def _draw_together(title: str, diagram: Diagram, found: Sequence[ClassCurve]) ->
     names = [f"{curve.area}   {wrapped(curve.name, 40)}" for curve in found]
     finish_square(axes, diagram.labels, title)
     axes.legend(
-        handles, [*names, by_chance], title="area under the curve, with 95 % interval", handlelength=3,
-        **below(0.5, 0.5 / SIDE),
+        handles, [*names, by_chance], handlelength=3, **below(0.5, 0.5 / SIDE),
+        title="area under the curve" + ", with 95 % interval" * any("(" in curve.area for curve in found),
     )  # fmt: skip
     return figure
 

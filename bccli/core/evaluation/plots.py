@@ -22,6 +22,7 @@ from bccli.core.metrics.plots import (
     new_figure,
     plot_confusion,
     set_title,
+    wrapped,
     write_figure,
 )
 from bccli.core.reading.texts import table_rows
@@ -69,7 +70,7 @@ def _draw_beta(evaluation: Evaluation) -> "Figure | None":
     run = evaluation.subject.run
     if run is None:
         return None
-    figure, handles = new_figure(), []
+    figure, handles, names, kept = new_figure(), [], list[str](), None
     axes = add_axes(figure, 0, SIDE, 3.4)
     networks = networks_of(run)
     epochs: list[int] = []
@@ -79,17 +80,19 @@ def _draw_beta(evaluation: Evaluation) -> "Figure | None":
         epochs, ratios = _ratios(network.file(HISTORY_FILE))
         handles += axes.plot(
             epochs, ratios, color=COLOURS[index % len(COLOURS)], linestyle=DASHES[index % len(DASHES)],
-            marker="o" if len(epochs) <= 40 else "", markersize=3.5, label=_name_in(network, run),
+            marker="o" if len(epochs) <= 40 else "", markersize=3.5,
         )  # fmt: skip
+        names.append(wrapped(_name_in(network, run), 30))
         kept_epoch = network.info.kept_epoch
         if kept_epoch is not None and len(networks) == 1:
-            axes.axvline(kept_epoch, color=GREY, linestyle=":", label=f"kept: epoch {kept_epoch}")
+            kept = axes.axvline(kept_epoch, color=GREY, linestyle=":"), f"kept: epoch {kept_epoch}"
     if not any(np.size(handle.get_xdata()) for handle in handles):
         return None
     axes.axhline(1, color=GREY, linewidth=0.8)
     label_epochs(axes, epochs, "β in training: accuracy / val accuracy")
-    entries, labels = axes.get_legend_handles_labels()
-    axes.legend(entries, labels, ncols=min(len(entries), 3), **below(0.5, 0.5 / 3.4))
+    if kept:
+        handles, names = [*handles, kept[0]], [*names, kept[1]]
+    axes.legend(handles, names, ncols=min(len(handles), 3), **below(0.5, 0.5 / 3.4))
     set_title(axes, shown_title(evaluation), SIDE)
     return figure
 

@@ -5,7 +5,6 @@ apart; lines differ in dashes as well. Matplotlib is imported inside the functio
 """
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from bccli.core.metrics.font_cache import ensure_cache
 from bccli.core.metrics.roc import roc_auc, roc_curve
-from bccli.core.wording import drawable
+from bccli.core.wording import drawable, lines_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +73,7 @@ def plot_confusion(
     figure = new_figure()
     axes = add_axes(figure, 0, side, side)
     edges = np.arange(len(classes) + 1) - 0.5
-    axes.pcolormesh(edges, edges, shares, cmap="Blues", vmin=0, vmax=1)
+    axes.pcolormesh(edges, edges, shares, cmap="Blues", vmin=0, vmax=1, edgecolors=GREY, linewidth=0.3)
     axes.invert_yaxis()
     font_size = min(10.0, _fitting_font(cell, max(6, len(f"{counts.max(initial=0):,}"))))
     for row, column in np.ndindex(counts.shape):
@@ -230,7 +229,7 @@ def set_title(axes: "Axes", title: str, width: float) -> None:
 
 def wrapped(text: str, width: int) -> str:
     """Text in lines of at most `width` characters, as it is written."""
-    return literal("\n".join(textwrap.wrap(drawable(text), width)))
+    return literal("\n".join(lines_of(drawable(text), width)))
 
 
 def literal(text: str) -> str:
