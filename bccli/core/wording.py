@@ -6,19 +6,24 @@ from collections.abc import Iterator
 
 _LOWEST, _HIGHEST = 0xDC80, 0xDCFF
 """How Python keeps the bytes of a name that are not UTF-8."""
+_UNKNOWN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML, and so an SVG, cannot have in it: control characters and halves of letters."""
 
 
 def drawable(text: str) -> str:
     """The text with each byte that is not UTF-8 as the letter of Latin-1, as such names nearly always are.
 
+    What no file of a picture can hold, such as control characters, is U+FFFD, a question mark in a lozenge.
+
     >>> drawable("gut\\udce4rtig")
     'gutärtig'
     """
-    if text.isascii():
+    if text.isascii() and text.isprintable():
         return text
-    return "".join(
+    known = "".join(
         chr(ord(letter) - 0xDC00) if _LOWEST <= ord(letter) <= _HIGHEST else letter for letter in text
     )
+    return _UNKNOWN.sub("\ufffd", known)
 
 
 _SEAM = re.compile(r"(?<=[_\-/])|(?<=[a-z])(?=[A-Z])")

@@ -20,6 +20,7 @@ from bccli.core.metrics.plots import (
     below,
     label_epochs,
     new_figure,
+    own_style,
     plot_confusion,
     set_title,
     wrapped,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg")
 
 
+@own_style()
 def draw_all(evaluation: Evaluation, folder: Path) -> None:
     """Write every diagram that the evaluation has the numbers for into a folder."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,8 @@ apart; lines differ in dashes as well. Matplotlib is imported inside the functio
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -37,6 +38,18 @@ CHARACTER = 0.62
 """Width of a character as a share of the font's size (DejaVu Sans, digits and lower case)."""
 
 
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Matplotlib's defaults, whatever a user's matplotlibrc says: TeX, for one, would stumble over names."""
+    ensure_cache()
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+@own_style()
 def plot_curves(history: Sequence[Mapping[str, Any]], path: Target, *, kept_epoch: int | None = None) -> None:
     """Loss and accuracy per epoch, for train and where measured for val and test.
 
@@ -62,6 +75,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: Target, *, kept_epoc
     write_figure(figure, path)
 
 
+@own_style()
 def plot_confusion(
     matrix: ArrayLike, classes: Sequence[str], path: Target, *, title: str = "", format: str = "png"
 ) -> None:
@@ -87,6 +101,7 @@ def plot_confusion(
     write_figure(figure, path, format=format)
 
 
+@own_style()
 def plot_roc(
     labels: ArrayLike,
     probabilities: ArrayLike,

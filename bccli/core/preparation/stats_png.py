@@ -25,7 +25,16 @@ from bccli.core.metrics.panels import (
     write_label,
     write_sentence,
 )
-from bccli.core.metrics.plots import BLUE, CHARACTER, COLOURS, VERMILLION, new_figure, wrapped, write_figure
+from bccli.core.metrics.plots import (
+    BLUE,
+    CHARACTER,
+    COLOURS,
+    VERMILLION,
+    new_figure,
+    own_style,
+    wrapped,
+    write_figure,
+)
 from bccli.core.preparation.counts import Background, Census, Sizes
 
 if TYPE_CHECKING:
@@ -66,6 +75,7 @@ class _Block:
     before: Mapping[str, int]
 
 
+@own_style()
 def draw_stats(census: Census, classes: Sequence[str], background: Background = _NOTHING_KNOWN) -> bytes:
     """The picture as PNG bytes; `classes` in the order in which they are shown."""
     figure = new_figure()

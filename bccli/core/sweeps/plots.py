@@ -19,6 +19,7 @@ from bccli.core.metrics.plots import (
     below,
     literal,
     new_figure,
+    own_style,
     set_title,
     wrapped,
     write_figure,
@@ -67,6 +68,7 @@ class Point:
 Diagram: TypeAlias = tuple["Axes", Sequence[Point]]
 
 
+@own_style()
 def plot_sweep(rows: Sequence[Row], path: Target, *, recipe: str = "", title: str = "") -> None:
     """Draw the rows of a leaderboard, best first; where `recipe` is a paper's, its points stand beside them.
 
@@ -124,8 +126,12 @@ def _points(rows: Sequence[Row], x: str, y: str) -> list[Point]:
     return [
         Point(row["name"], row[x], row[y], chosen=bool(row["chosen"]))
         for row in rows
-        if row["status"] == "complete" and row.get(x) is not None and row.get(y) is not None
+        if row["status"] == "complete" and all(_is_finite(row.get(key)) for key in (x, y))
     ]
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _scatter(axes: "Axes", points: Sequence[Point]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -179,3 +180,24 @@ def test_large_bins_have_their_counts_upright_and_whole() -> None:
     assert any("," in text.get_text() for text in texts)
     assert {text.get_rotation() for text in texts} == {90}
     assert drawn.overlapping(figure) == []
+
+
+ODD = ("a--b", "-->", "\x1b[1mbell\x07", "gut\udce4rtig", "f\ufffe<!--", "良性 חיובי 😀")
+"""Names that a comment or text of an SVG cannot hold as they are."""
+
+
+@pytest.mark.parametrize("classes", [2, 6])
+@pytest.mark.parametrize("patients", [1, 36])
+@pytest.mark.parametrize("names", [drawn.NAMES, ODD])
+def test_every_svg_is_xml_and_as_large_as_its_png(
+    tmp_path: Path, classes: int, patients: int, names: Sequence[str]
+) -> None:
+    draw_all(evaluation(classes, patients=patients, images=1, names=names, rounds=20), tmp_path)
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert [path.stem for path in pictures] == sorted(path.stem for path in tmp_path.glob("*.svg"))
+    assert len(pictures) == (4 if patients > 1 else 2)
+    for path in pictures:
+        root = ElementTree.parse(path.with_suffix(".svg")).getroot()
+        size = [float(root.attrib[side].removesuffix("pt")) * 150 / 72 for side in ("width", "height")]
+        with Image.open(path) as image:
+            assert size == pytest.approx(image.size, rel=0.02)

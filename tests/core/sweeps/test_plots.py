@@ -1,5 +1,6 @@
 """sweep.png: each member can be told from the others, and no name lies on anything else."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,14 @@ def test_members_without_figures_leave_a_sentence(monkeypatch: pytest.MonkeyPatc
     assert "no member has figures on both" in said
     assert "no member has both" in said
     assert not {"a", "b"} & {*said}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None])
+def test_a_member_without_a_number_has_no_point(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    board = rows(3)
+    board[1] = {**board[1], "test_accuracy": value, "beta": value}
+    said = drawn.words(figure_of(monkeypatch, board))
+    assert ("net-0" in said, "net-1" in said, "net-2" in said) == (True, False, True)
 
 
 def test_a_name_takes_the_nearest_place_that_is_free() -> None:
