@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import drawn
 from tests.conftest import PATIENT, Bccli, draw, rows_of, save, tree
 from tests.library import Library, bccli_in
 from tests.sentences import refused
@@ -586,6 +587,24 @@ def test_output_holds_tables_and_plots_twice(bccli: Bccli, run: Path, tmp_path: 
     bccli("evaluate", several, run, "--output", tmp_path / "two")
     assert all((tmp_path / "two" / place / "roc.png").exists() for place in ("01", "02"))
     assert len(list((tmp_path / "two").rglob("beta.svg"))) == 1  # a table has no epochs
+
+
+@pytest.mark.pictures
+def test_a_run_of_any_name_is_in_the_legend_of_its_plots(
+    bccli: Bccli, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bccli.core.evaluation import plots
+    from bccli.core.metrics import plots as plots_of_runs
+
+    figures = drawn.figures_of(monkeypatch, plots, plots_of_runs)
+    run.rename(tmp_path / "_run $x^{$")
+    bccli("evaluate", tmp_path / "_run $x^{$", "--output", tmp_path / "out")
+    *others, beta = figures[::2]
+    assert beta.axes[0].get_legend().get_texts()[0].get_text() == r"_run \$x^{\$"
+    for figure in (*others, beta):
+        assert any("_run $x^{$" in text for text in drawn.words(figure))
+        assert drawn.formulas(figure) == []
+        assert drawn.overlapping(figure) == []
 
 
 def test_a_temperature_is_stored_and_predict_uses_it(bccli: Bccli, run: Path, others: Path) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 
 from bccli.core.data.foreign_tables import real, whole
 from bccli.core.errors import DataError
+from bccli.core.evaluation.calibration_plot import draw_calibration
+from bccli.core.evaluation.curve_plots import SIDE, draw_precision_recall, draw_roc, shown_title
 from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.files import replacing
 from bccli.core.metrics.plots import (
@@ -18,8 +20,10 @@ from bccli.core.metrics.plots import (
     below,
     label_epochs,
     new_figure,
+    own_style,
     plot_confusion,
     set_title,
+    wrapped,
     write_figure,
 )
 from bccli.core.reading.texts import table_rows
@@ -27,12 +31,11 @@ from bccli.core.runs.run_folder import HISTORY_FILE, Run, networks_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from bccli.core.evaluation.calibration_plot import draw_calibration
-from bccli.core.evaluation.curve_plots import SIDE, draw_precision_recall, draw_roc, shown_title
 
 FORMATS = ("png", "svg")
 
 
+@own_style()
 def draw_all(evaluation: Evaluation, folder: Path) -> None:
     """Write every diagram that the evaluation has the numbers for into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +72,7 @@ def _draw_beta(evaluation: Evaluation) -> "Figure | None":
     run = evaluation.subject.run
     if run is None:
         return None
-    figure, handles = new_figure(), []
+    figure, handles, names, kept = new_figure(), [], list[str](), None
     axes = add_axes(figure, 0, SIDE, 3.4)
     networks = networks_of(run)
     epochs: list[int] = []
@@ -79,17 +82,19 @@ def _draw_beta(evaluation: Evaluation) -> "Figure | None":
         epochs, ratios = _ratios(network.file(HISTORY_FILE))
         handles += axes.plot(
             epochs, ratios, color=COLOURS[index % len(COLOURS)], linestyle=DASHES[index % len(DASHES)],
-            marker="o" if len(epochs) <= 40 else "", markersize=3.5, label=_name_in(network, run),
+            marker="o" if len(epochs) <= 40 else "", markersize=3.5,
         )  # fmt: skip
+        names.append(wrapped(_name_in(network, run), 30))
         kept_epoch = network.info.kept_epoch
         if kept_epoch is not None and len(networks) == 1:
-            axes.axvline(kept_epoch, color=GREY, linestyle=":", label=f"kept: epoch {kept_epoch}")
+            kept = axes.axvline(kept_epoch, color=GREY, linestyle=":"), f"kept: epoch {kept_epoch}"
     if not any(np.size(handle.get_xdata()) for handle in handles):
         return None
     axes.axhline(1, color=GREY, linewidth=0.8)
     label_epochs(axes, epochs, "β in training: accuracy / val accuracy")
-    entries, labels = axes.get_legend_handles_labels()
-    axes.legend(entries, labels, ncols=min(len(entries), 3), **below(0.5, 0.5 / 3.4))
+    if kept:
+        handles, names = [*handles, kept[0]], [*names, kept[1]]
+    axes.legend(handles, names, ncols=min(len(handles), 3), **below(0.5, 0.5 / 3.4))
     set_title(axes, shown_title(evaluation), SIDE)
     return figure
 

@@ -20,17 +20,21 @@ _HEADING, FONT, SMALL_FONT = 11, 10, 8.5
 def draw_bars(
     axes: "Axes",
     width: float,
-    numbers: Sequence[int],
+    numbers: Sequence[int | None],
     wholes: Sequence[int],
     colours: Sequence[str] | str,
     longest: int,
 ) -> None:
-    """Bars from top to bottom, each with its number and its share of the whole at its end."""
-    texts = [f"{number:,} ({_share(number, whole)})" for number, whole in zip(numbers, wholes, strict=True)]
+    """Bars from top to bottom, each with its number and its share of the whole behind it; None is unknown."""
+    texts = [
+        "unknown" if number is None else f"{number:,} ({_share(number, whole)})"
+        for number, whole in zip(numbers, wholes, strict=True)
+    ]
+    lengths = [number or 0 for number in numbers]
     room = len(f"{longest:,} (100%)") * SMALL_FONT * CHARACTER / 72
-    axes.barh(range(len(texts)), numbers, height=0.7, color=colours)
-    for index, (number, text) in enumerate(zip(numbers, texts, strict=True)):
-        write_label(axes, text, (number, index), (3, 0), va="center_baseline")
+    axes.barh(range(len(texts)), lengths, height=0.7, color=colours)
+    for index, (length, text) in enumerate(zip(lengths, texts, strict=True)):
+        write_label(axes, text, (length, index), (3, 0), va="center_baseline")
     axes.set(xlim=(0, max(longest, 1) * width / (width - room)), ylim=(len(texts) - 0.5, -0.5), xticks=[])
     axes.tick_params(length=0, labelsize=SMALL_FONT)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
@@ -86,9 +90,9 @@ def add_axes(figure: "Figure", left: float, top: float, width: float, height: fl
 
 
 def write_heading(figure: "Figure", left: float, top: float, text: str) -> float:
-    """Write a heading; returns the top of the panel below it."""
+    """Write a heading, perhaps of several lines; returns the top of the panel below it."""
     figure.text(left, top, text, fontsize=_HEADING, va="top")
-    return top - 0.35
+    return top - 0.35 - text.count("\n") * 0.18
 
 
 def write_sentence(figure: "Figure", left: float, top: float, title: str, text: str) -> None:

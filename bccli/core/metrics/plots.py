@@ -5,8 +5,8 @@ apart; lines differ in dashes as well. Matplotlib is imported inside the functio
 """
 
 import math
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from bccli.core.metrics.font_cache import ensure_cache
 from bccli.core.metrics.roc import roc_auc, roc_curve
-from bccli.core.wording import drawable
+from bccli.core.wording import drawable, lines_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +38,18 @@ CHARACTER = 0.62
 """Width of a character as a share of the font's size (DejaVu Sans, digits and lower case)."""
 
 
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Matplotlib's defaults, whatever a user's matplotlibrc says: TeX, for one, would stumble over names."""
+    ensure_cache()
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+@own_style()
 def plot_curves(history: Sequence[Mapping[str, Any]], path: Target, *, kept_epoch: int | None = None) -> None:
     """Loss and accuracy per epoch, for train and where measured for val and test.
 
@@ -63,6 +75,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: Target, *, kept_epoc
     write_figure(figure, path)
 
 
+@own_style()
 def plot_confusion(
     matrix: ArrayLike, classes: Sequence[str], path: Target, *, title: str = "", format: str = "png"
 ) -> None:
@@ -74,7 +87,7 @@ def plot_confusion(
     figure = new_figure()
     axes = add_axes(figure, 0, side, side)
     edges = np.arange(len(classes) + 1) - 0.5
-    axes.pcolormesh(edges, edges, shares, cmap="Blues", vmin=0, vmax=1)
+    axes.pcolormesh(edges, edges, shares, cmap="Blues", vmin=0, vmax=1, edgecolors=GREY, linewidth=0.3)
     axes.invert_yaxis()
     font_size = min(10.0, _fitting_font(cell, max(6, len(f"{counts.max(initial=0):,}"))))
     for row, column in np.ndindex(counts.shape):
@@ -88,6 +101,7 @@ def plot_confusion(
     write_figure(figure, path, format=format)
 
 
+@own_style()
 def plot_roc(
     labels: ArrayLike,
     probabilities: ArrayLike,
@@ -229,5 +243,10 @@ def set_title(axes: "Axes", title: str, width: float) -> None:
 
 
 def wrapped(text: str, width: int) -> str:
-    """Text in lines of at most `width` characters, with dollar signs that do not start formulas."""
-    return "\n".join(textwrap.wrap(drawable(text), width)).replace("$", r"\$")
+    """Text in lines of at most `width` characters, as it is written."""
+    return literal("\n".join(lines_of(drawable(text), width)))
+
+
+def literal(text: str) -> str:
+    """Text as it is written: with dollar signs that do not start formulas."""
+    return drawable(text).replace("$", r"\$")

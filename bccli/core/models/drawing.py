@@ -9,15 +9,16 @@ from itertools import groupby
 from os import PathLike
 from typing import IO, TypeAlias
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from bccli.core.imaging.lettering import Font, fitted, font_of
 
 Target: TypeAlias = str | PathLike[str] | IO[bytes]
-Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 MOST_BOXES = 40
 """Networks with more top-level layers are folded."""
 
-FONT_SIZE, LINE, PADDING, MARGIN, GAP = 20, 28, 14, 24, 30
+FONT_SIZE, LINE, PADDING, MARGIN, GAP = 18, 28, 14, 24, 30
 NARROWEST, WIDEST = 420, 900
 """Widths of a box in pixels; longer text is cut."""
 
@@ -46,7 +47,7 @@ class LayerBox:
 def draw_layers(layers: Iterable[LayerBox], path: Target) -> None:
     """Write the architecture as PNG to a path or a binary file."""
     boxes = fold(list(layers))
-    font = ImageFont.load_default(size=FONT_SIZE)
+    font = font_of(FONT_SIZE)
     texts = [_lines(box) for box in boxes]
     longest = max((font.getlength(line) for lines in texts for line in lines), default=0)
     width = int(min(max(longest + 2 * PADDING, NARROWEST), WIDEST))
@@ -130,9 +131,9 @@ def _state(box: LayerBox) -> str:
 
 
 def _shape(shape: Sequence[int | None]) -> str:
-    """Height x width x channels without the batch, "?" where any size goes; Pillow's font has no "×"."""
+    """Height × width × channels without the batch, "?" where any size goes."""
     sizes = shape[1:] if len(shape) > 1 and shape[0] is None else shape
-    return " x ".join("?" if size is None else f"{size:,}" for size in sizes)
+    return " × ".join("?" if size is None else f"{size:,}" for size in sizes)
 
 
 def _draw_box(
@@ -147,19 +148,10 @@ def _draw_box(
     pen.rounded_rectangle(corners, radius=8, fill=fill, outline=INK, width=2)
     for number, line in enumerate(lines):
         middle = ((left + right) // 2, top + PADDING + LINE * number + LINE // 2)
-        text = _shorten(line, font, right - left - 2 * PADDING)
+        text = fitted(line, font, right - left - 2 * PADDING)
         pen.text(middle, text, fill=INK, font=font, anchor="mm")
 
 
 def _draw_arrow(pen: ImageDraw.ImageDraw, center: int, top: int, bottom: int) -> None:
     pen.line((center, top, center, bottom - 8), fill=INK, width=2)
     pen.polygon([(center - 6, bottom - 10), (center + 6, bottom - 10), (center, bottom - 1)], fill=INK)
-
-
-def _shorten(text: str, font: Font, width: int) -> str:
-    """The text, cut at the end so that it is at most `width` pixels wide."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"

@@ -1,5 +1,6 @@
-"""Counts of a dataset while its rows stream by: images per class, per patient and per size."""
+"""Counts of a dataset while its rows stream by: images and patients per class, images per patient, sizes."""
 
+import sys
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
@@ -55,12 +56,13 @@ class Background:
 
 @dataclass
 class Census:
-    """Images per `split` (or `fold K`) and class, per patient, and per size.
+    """Images per `split` (or `fold K`) and class, per patient, and per size; patients per split and class.
 
     `unknown` counts the images whose patient nobody knows; they are not in `patients`.
     """
 
     images: Counter[tuple[str, str]] = field(default_factory=Counter)
+    having: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     patients: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
     sizes: Sizes = field(default_factory=Sizes)
@@ -70,10 +72,16 @@ class Census:
         self.images[split, sample.label] += 1
         if sample.patient:
             self.patients[sample.patient] += 1
+            patient = sys.intern(sample.patient)  # the sets share one copy of each name
+            self.having.setdefault((split, sample.label), set()).add(patient)
         else:
             self.unknown += 1
         if sample.width and sample.height:
             self.sizes.add(sample.width, sample.height)
+
+    def patients_of(self, split: str, *labels: str) -> int:
+        """How many known patients have images of any of these classes in a split or fold."""
+        return len(set().union(*(self.having.get((split, label), ()) for label in labels)))
 
     @property
     def splits(self) -> list[str]:
@@ -91,7 +99,6 @@ class JournalTally:
     content: ContentHash = field(default_factory=ContentHash)
     folds: bool = False
     census: Census = field(default_factory=Census)
-    class_patients: dict[tuple[str, str], set[int]] = field(default_factory=dict)
     split_code: array = field(default_factory=lambda: array("i"))
     patient: array = field(default_factory=lambda: array("i"))
     pixels: array = field(default_factory=lambda: array("Q"))
@@ -107,8 +114,6 @@ class JournalTally:
         self.folds |= sample.fold is not None
         number = self.patients[sample.patient] if sample.patient else -1
         self.census.add(sample, split)
-        patients = self.class_patients.setdefault((split, sample.label), set())
-        patients.update([number] if number >= 0 else [])
         if not sample.parent:
             self.original = sample.path, len(self.parent)
         self.parent.append(self.original[1] if sample.parent == self.original[0] else -1)

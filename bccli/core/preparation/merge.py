@@ -172,7 +172,7 @@ def _counts(tally: JournalTally, classes: tuple[str, ...]) -> list[dict[str, Any
             "part": split,
             "label": label,
             "images": tally.census.images[split, label],
-            "patients": len(tally.class_patients[split, label]) or None,
+            "patients": tally.census.patients_of(split, label) or None,
         }
         for split, label in keys
     ]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from bccli.core.data.manifest import Sample
-from bccli.core.wording import drawable
+from bccli.core.imaging.lettering import fitted, font_of
 
 PER_CLASS = 8
 _SIDE = 144
@@ -51,21 +51,17 @@ def draw_preview(root: Path, selection: Selection) -> bytes:
     height = _GAP + len(rows) * (_LINE + _SIDE + _LINE + _GAP)
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
-    title, caption = ImageFont.load_default(size=15), ImageFont.load_default(size=11)
+    title, caption = font_of(14), font_of(10)
     top = _GAP
     for label, samples in rows:
         heading = label if known or top > _GAP else f"{label} (patients unknown)"
-        draw.text((_GAP, top), drawable(heading), "black", font=title)
+        draw.text((_GAP, top), fitted(heading, title, width - 2 * _GAP), "black", font=title)
         for index, sample in enumerate(samples):
             left = _GAP + index * (_SIDE + _GAP)
             tile = _tile(root, sample)
             sheet.paste(tile, (left + (_SIDE - tile.width) // 2, top + _LINE + (_SIDE - tile.height) // 2))
-            draw.text(
-                (left, top + _LINE + _SIDE + 2),
-                drawable(_caption(sample, known)[:26]),
-                "#444444",
-                font=caption,
-            )
+            words = fitted(_caption(sample, known), caption, _SIDE)
+            draw.text((left, top + _LINE + _SIDE + 2), words, "#444444", font=caption)
         top += _LINE + _SIDE + _LINE + _GAP
     stream = io.BytesIO()
     sheet.save(stream, "PNG")

@@ -1,4 +1,4 @@
-"""stats.png: a dataset in figures, namely classes per split, images per patient, image sizes, and ages.
+"""stats.png: a dataset in figures: images and patients per split and class, images per patient, sizes, ages.
 
 Classes in train before and after some were left out, and ages: figures 3.1 to 3.4 of the Mini-DDSM thesis.
 
@@ -7,7 +7,8 @@ It shares colours and panels with the pictures of a run (see `plots` and `panels
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -24,15 +25,24 @@ from bccli.core.metrics.panels import (
     write_label,
     write_sentence,
 )
-from bccli.core.metrics.plots import BLUE, CHARACTER, COLOURS, VERMILLION, new_figure, wrapped, write_figure
+from bccli.core.metrics.plots import (
+    BLUE,
+    CHARACTER,
+    COLOURS,
+    VERMILLION,
+    new_figure,
+    own_style,
+    wrapped,
+    write_figure,
+)
 from bccli.core.preparation.counts import Background, Census, Sizes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_CLASSES, MOST_SPLITS = 24, 20
-"""Of more classes or folds the first ones are shown, and it says so."""
+MOST_CLASSES, MOST_SPLITS, MOST_ROWS = 24, 20, 60
+"""Of more classes or folds, or rows of bars below each other, the first ones are shown, and it says so."""
 FEW_SIZES = 10
 """Up to here each size gets a bar; beyond, a dot by its width and height."""
 FEW_BARS, MOST_BARS = 10, 30
@@ -47,15 +57,31 @@ _ROW, _GAP, _LINE = 0.23, 0.3, 0.17
 _ACROSS = 4
 _BELOW = _HEIGHT + 1.15
 """From the heading of a row of pictures to that of the next."""
+_HEADING_LETTERS, _AGE_NAMES = 110, 1.4
 _YEARS = 5
 _PALE = "#C9D6E2"
 _NOTHING_KNOWN = Background()
 
 
+@dataclass(frozen=True)
+class _Block:
+    """Numbers per split or fold (S,) and class (S, K), None where unknown; what is behind train's bars."""
+
+    heading: str
+    splits: Sequence[str]
+    classes: Sequence[str]
+    wholes: Sequence[int]
+    numbers: Sequence[Sequence[int | None]]
+    before: Mapping[str, int]
+
+
+@own_style()
 def draw_stats(census: Census, classes: Sequence[str], background: Background = _NOTHING_KNOWN) -> bytes:
     """The picture as PNG bytes; `classes` in the order in which they are shown."""
     figure = new_figure()
-    bottom = _draw_classes(figure, census, classes, background.before)
+    bottom = _draw_block(figure, 0, _images_block(census, classes, background.before))
+    if census.patients:
+        bottom = _draw_block(figure, bottom - 0.4, _patients_block(census, classes))
     _draw_patients(figure, bottom - 0.5, census)
     _draw_sizes(figure, bottom - 0.5, census.sizes)
     if background.ages:
@@ -65,48 +91,76 @@ def draw_stats(census: Census, classes: Sequence[str], background: Background = 
     return stream.getvalue()
 
 
-def _draw_classes(figure: "Figure", census: Census, classes: Sequence[str], before: dict[str, int]) -> float:
+def _images_block(census: Census, classes: Sequence[str], before: dict[str, int]) -> _Block:
+    splits, shown = _shown(census, classes)
+    kind = _kind(census)
+    notes = [f"{_count(sum(census.images.values()), 'image')} per {kind} and class (share of the {kind})"]
+    notes += ["pale: train before some were left out"] * bool(before)
+    if len(classes) > len(shown) and splits:
+        notes.append(f"the first {len(shown)} of {len(classes)} classes")
+    if len(census.splits) > len(splits):
+        notes.append(f"the first {len(splits)} of {len(census.splits)} {kind}s")
+    wholes = [sum(census.images[split, label] for label in classes) for split in splits]
+    numbers = [[census.images[split, label] for label in shown] for split in splits]
+    return _Block(", ".join(notes), splits, shown, wholes, numbers, before)
+
+
+def _patients_block(census: Census, classes: Sequence[str]) -> _Block:
+    splits, shown = _shown(census, classes)
+    kind = _kind(census)
+    notes = [
+        f"{_count(len(census.patients), 'patient')} per {kind} and class (share of the {kind}'s patients)"
+    ]
+    wholes = [census.patients_of(split, *classes) for split in splits]
+    if sum(census.patients_of(split, label) for split in splits for label in classes) > sum(wholes):
+        notes.append("some have images of several classes")
+    if census.unknown:
+        notes.append(f"without {_count(census.unknown, 'image')} of unknown patients")
+    numbers = [
+        [census.patients_of(split, label) or (None if census.images[split, label] else 0) for label in shown]
+        for split in splits
+    ]
+    return _Block(", ".join(notes), splits, shown, wholes, numbers, {})
+
+
+def _shown(census: Census, classes: Sequence[str]) -> tuple[list[str], Sequence[str]]:
+    """The first splits and classes, as many as a page has room for."""
+    splits = census.splits[:MOST_SPLITS]
+    most = min(MOST_CLASSES, _ACROSS * (MOST_ROWS // max(len(splits), 1)))
+    return splits, classes[:most] if splits else ()
+
+
+def _kind(census: Census) -> str:
+    splits = census.splits
+    return "fold" if splits and splits[0].startswith("fold") else "split"
+
+
+def _draw_block(figure: "Figure", top: float, block: _Block) -> float:
     """A panel per class with a bar per split or fold, that of train in front of a pale one for what it had
     `before`; returns where the last panel ends."""
-    splits = census.splits[:MOST_SPLITS]
-    shown = classes[:MOST_CLASSES] if splits else ()
-    wholes = [sum(census.images[split, label] for label in classes) for split in splits]
-    names = [f"{split}: {whole:,}" for split, whole in zip(splits, wholes, strict=True)]
+    splits, shown = block.splits, block.classes
+    names = [f"{split}: {whole:,}" for split, whole in zip(splits, block.wholes, strict=True)]
     colours = [_SPLIT_COLOURS.get(split, BLUE) for split in splits]
-    longest = max((census.images[split, label] for split in splits for label in shown), default=0)
-    longest = max(longest, *(before.get(label, 0) for label in shown), 0)
+    longest = max((number or 0 for numbers in block.numbers for number in numbers), default=0)
+    longest = max(longest, *(block.before.get(label, 0) for label in shown), 0)
     lines = math.ceil(len(shown) / _ACROSS)
     across = math.ceil(len(shown) / max(lines, 1))
     width = (_WIDTH - (across - 1) * _GAP) / max(across, 1)
-    top = write_heading(figure, 0, 0, _heading(census, classes, before))
+    top = write_heading(figure, 0, top, wrapped(block.heading, _HEADING_LETTERS))
     for line in range(lines):
         row = shown[line * across : (line + 1) * across]
         titles = [_shorten(label, width) for label in row]
         top -= _LINE * max(title.count("\n") + 1 for title in titles) + (0.2 if line else 0)
         for column, (label, title) in enumerate(zip(row, titles, strict=True)):
             axes = add_axes(figure, column * (width + _GAP), top, width, _ROW * len(splits))
-            numbers = [census.images[split, label] for split in splits]
-            draw_bars(axes, width, numbers, wholes, colours, longest)
-            if "train" in splits and before.get(label, 0) > census.images["train", label]:
-                axes.barh(splits.index("train"), before[label], height=0.7, color=_PALE, zorder=0)
+            numbers = [each[line * across + column] for each in block.numbers]
+            draw_bars(axes, width, numbers, block.wholes, colours, longest)
+            if "train" in splits and block.before.get(label, 0) > (numbers[splits.index("train")] or 0):
+                axes.barh(splits.index("train"), block.before[label], height=0.7, color=_PALE, zorder=0)
             axes.set_yticks(range(len(splits)), [] if column else names)
             axes.set_title(title, fontsize=FONT, loc="left", pad=3)
         top -= _ROW * len(splits)
     return top
-
-
-def _heading(census: Census, classes: Sequence[str], before: dict[str, int]) -> str:
-    """The heading: the number of images, and a note of classes and splits that are not shown."""
-    splits = census.splits
-    kind = "fold" if splits and splits[0].startswith("fold") else "split"
-    text = f"{sum(census.images.values()):,} images per {kind} and class (share of the {kind})"
-    if before:
-        text += ", pale: train before some were left out"
-    if len(classes) > MOST_CLASSES:
-        text += f", the first {MOST_CLASSES} of {len(classes)} classes"
-    if len(splits) > MOST_SPLITS:
-        text += f", the first {MOST_SPLITS} of {len(splits)} {kind}s"
-    return text
 
 
 def _draw_patients(figure: "Figure", top: float, census: Census) -> None:
@@ -114,7 +168,8 @@ def _draw_patients(figure: "Figure", top: float, census: Census) -> None:
     numbers = sorted(census.patients.values())
     without = _count(census.unknown, "image")
     if not numbers:
-        write_sentence(figure, 0, top, "images per patient", f"unknown for all {without}")
+        title = "patients per class, images per patient"
+        write_sentence(figure, 0, top, title, f"unknown for all {without}")
         return
     patients = _count(len(numbers), "patient")
     aside = f"not counted: {without} of unknown patients" if census.unknown else ""
@@ -225,13 +280,15 @@ def _draw_ages(figure: "Figure", top: float, background: Background, classes: Se
     left = _WIDTH - _HALF
     top = write_heading(figure, left, top, "mean age of the patients of a class, and how many")
     means = [float(np.mean(background.class_ages[label])) for label in shown]
-    axes = add_axes(figure, left, top, _HALF, _ROW * len(shown))
-    axes.barh(range(len(shown)), means, height=0.7, color=BLUE)
+    names = [_shorten(label, _AGE_NAMES) for label in shown]
+    row = max(_ROW, _LINE * (1 + max(name.count("\n") for name in names)))
+    axes = add_axes(figure, left, top, _HALF, row * len(shown))
+    axes.barh(range(len(shown)), means, height=0.7 * _ROW / row, color=BLUE)
     for index, (label, mean) in enumerate(zip(shown, means, strict=True)):
         text = f"{mean:.1f} ({_count(len(background.class_ages[label]), 'patient')})"
         write_label(axes, text, (mean, index), (3, 0), va="center_baseline")
     axes.set(xlim=(0, 1.9 * max(means)), ylim=(len(shown) - 0.5, -0.5), xticks=[])
-    axes.set_yticks(range(len(shown)), [wrapped(label, 16) for label in shown])
+    axes.set_yticks(range(len(shown)), names)
     axes.tick_params(length=0, labelsize=SMALL_FONT)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
 

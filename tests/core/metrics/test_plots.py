@@ -125,6 +125,25 @@ def test_plots_can_be_written_to_a_path_with_any_name(tmp_path):
     assert target.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_users_settings_change_no_picture():
+    """A matplotlibrc that asks for TeX, other fonts and dark colours, as many have one."""
+    import matplotlib
+
+    def written():
+        streams = [io.BytesIO() for _ in range(3)]
+        plots.plot_curves(history(3), streams[0], kept_epoch=2)
+        plots.plot_confusion(np.eye(3), ["a_b", "$", "100 %"], streams[1], title="x_y")
+        plots.plot_roc(*predictions(3), LONG_NAMES[:3], streams[2])
+        return [stream.getvalue() for stream in streams]
+
+    plain = written()
+    dark = {"text.usetex": True, "font.size": 30, "font.family": "serif", "figure.facecolor": "black"}
+    more = {"axes.grid": True, "lines.linewidth": 9, "savefig.transparent": True, "xtick.labelsize": 3}
+    with matplotlib.rc_context({**dark, **more}):
+        assert written() == plain
+        assert matplotlib.rcParams["font.size"] == 30
+
+
 def test_plots_load_matplotlib_when_they_draw_and_pyplot_never():
     program = (
         "import sys, io; from bccli.core.metrics import plots; import bccli.core.models.drawing;"

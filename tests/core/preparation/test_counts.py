@@ -28,6 +28,8 @@ def test_a_census_counts_parts_classes_patients_and_sizes():
     )
     assert census.images == {("train", "a"): 2, ("test", "b"): 1, ("test", "a"): 1}
     assert census.patients == {"1": 2, "2": 1}
+    assert (census.patients_of("train", "a"), census.patients_of("test", "a")) == (1, 0)
+    assert (census.patients_of("test", "a", "b"), census.patients_of("val", "a")) == (1, 0)
     assert census.unknown == 1
     assert census.sizes.counts == {(30, 20): 2, (20, 30): 1}
 

@@ -1,9 +1,14 @@
-"""preview.png: what stands below each image."""
+"""preview.png: what stands above each row and below each image."""
 
+import io
+from pathlib import Path
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from bccli.core.data.manifest import Sample
-from bccli.core.preparation.preview_png import _caption
+from bccli.core.preparation.preview_png import _GAP, _SIDE, PER_CLASS, Selection, _caption, draw_preview
 
 
 @pytest.mark.parametrize(
@@ -18,3 +23,19 @@ from bccli.core.preparation.preview_png import _caption
 )
 def test_a_caption_names_the_patient_unless_none_is_known(facts: dict, known: bool, words: str) -> None:
     assert _caption(Sample(path="x.png", **facts), known) == words
+
+
+def test_no_words_leave_the_sheet_or_reach_below_the_next_image(tmp_path: Path) -> None:
+    labels = ("W" * 300, "gutärtig, größer", "<b>$x$</b>")
+    selection = Selection(labels)
+    Image.new("RGB", (8, 8), "white").save(tmp_path / "white.png")
+    for label in labels:
+        for _ in range(PER_CLASS):
+            selection.add(Sample(path="white.png", label=label, split="train", patient="W" * 40))
+    sheet = np.asarray(Image.open(io.BytesIO(draw_preview(tmp_path, selection))).convert("L"))
+    assert (sheet < 128).any()
+    gaps = [_GAP + index * (_SIDE + _GAP) - 4 for index in range(1, PER_CLASS + 1)]
+    assert (sheet[:, -4:] == 255).all()
+    captions = sheet[-_GAP - 20 : -_GAP]
+    assert (captions < 200).any()
+    assert (captions[:, gaps] == 255).all()

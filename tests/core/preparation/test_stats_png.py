@@ -10,8 +10,10 @@ from PIL import Image, ImageColor
 
 from bccli.core.data.manifest import Sample
 from bccli.core.metrics.plots import BLUE, COLOURS, VERMILLION
+from bccli.core.preparation import stats_png
 from bccli.core.preparation.counts import Background, Census
 from bccli.core.preparation.stats_png import draw_stats
+from tests import drawn
 
 SPLITS = ("train", "val", "test")
 LONG_NAMES = ("benign without callback", "ductal_carcinoma_in_situ_" * 9, "_hidden", "$x^{", "5")
@@ -142,3 +144,86 @@ def test_matplotlib_is_loaded_when_it_is_needed_and_pyplot_never():
         "stats_png.draw_stats(counts.Census(), 'ab'); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def figure_of(patch, counted, classes, background=Background()):  # noqa: B008 (it is frozen)
+    figures = drawn.figures_of(patch, stats_png)
+    draw_stats(counted, classes, background)
+    return figures[0]
+
+
+def bar_texts(figure, heading):
+    """The numbers on the bars below a heading, by panel: until the next heading."""
+    tops = sorted((text.get_position()[1] for text in figure.texts), reverse=True)
+    top = next(text.get_position()[1] for text in figure.texts if heading in text.get_text())
+    bottom = next((other for other in tops if other < top), -1000)
+    panels = [axes for axes in figure.axes if bottom < axes.get_position().y0 < top]
+    return [[text.get_text() for text in axes.texts] for axes in panels]
+
+
+def heading_of(figure, words):
+    (found,) = (text for text in drawn.words(figure) if words in text)
+    return found
+
+
+CLASSES = pytest.mark.parametrize("classes", [("a", "b"), tuple("abcdefghijkl"), drawn.NAMES])
+
+
+@CLASSES
+@pytest.mark.parametrize("patients", [5, 2000])
+@pytest.mark.parametrize(("known", "splits"), [(0.0, SPLITS), (0.5, SPLITS), (1.0, folds(5))])
+def test_texts_lie_on_nothing(monkeypatch, classes, patients, known, splits):
+    counted = census(classes, splits, patients, known=known, images=4 * patients)
+    ages = Background(tuple(range(30, 90)), dict.fromkeys(classes, (40, 50)), {classes[0]: 10_000})
+    figure = figure_of(monkeypatch, counted, classes, ages)
+    assert drawn.overlapping(figure) == []
+    assert drawn.formulas(figure) == []
+
+
+@CLASSES
+@pytest.mark.parametrize("patients", [7, 3000])
+def test_patients_are_counted_by_split_and_class(monkeypatch, classes, patients):
+    counted = census(classes, patients=patients, images=9 * patients)
+    figure = figure_of(monkeypatch, counted, classes)
+    texts = bar_texts(figure, f"{len(counted.patients):,} patients per split and class")
+    numbers = [[int(text.split(" ")[0].replace(",", "")) for text in panel] for panel in texts]
+    assert numbers == [[counted.patients_of(split, label) for split in counted.splits] for label in classes]
+    assert "some have images of several classes" in heading_of(figure, "patients per split")
+    images = bar_texts(figure, "images per split and class")
+    numbers = [[int(text.split(" ")[0].replace(",", "")) for text in panel] for panel in images]
+    assert numbers == [[counted.images[split, label] for split in counted.splits] for label in classes]
+
+
+def test_patients_of_one_class_each_are_not_said_to_have_several(monkeypatch):
+    counted = Census()
+    for patient in range(12):
+        counted.add(Sample(label="ab"[patient % 2], patient=str(patient)), SPLITS[patient % 3])
+    heading = heading_of(figure_of(monkeypatch, counted, "ab"), "patients per split")
+    assert heading == "12 patients per split and class (share of the split's patients)"
+
+
+def test_unknown_patients_are_said_once_where_all_are_and_by_class_else(monkeypatch):
+    nobody = figure_of(monkeypatch, census("ab", known=0.0), "ab")
+    said = [text for text in drawn.words(nobody) if "unknown" in text]
+    assert said == ["unknown for all 400 images"]
+    assert "patients per class, images per patient" in drawn.words(nobody)
+    counted = census("ab")
+    for _ in range(30):
+        counted.add(Sample(label="c"), "test")
+    figure = figure_of(monkeypatch, counted, "abc")
+    texts = bar_texts(figure, "patients per split")
+    assert texts[2] == ["0 (0%)", "0 (0%)", "unknown"]
+    assert "without 30 images of unknown patients" in heading_of(figure, "patients per split")
+
+
+def test_headings_are_no_wider_than_the_page(monkeypatch):
+    classes = [f"class {number}" for number in range(200)]
+    figure = figure_of(
+        monkeypatch,
+        census(classes, folds(25), 1000, known=0.9, images=5000),
+        classes,
+        Background(before={"x": 1}),
+    )
+    drawn.drawn_texts(figure)
+    for text in figure.texts:
+        assert drawn.box_of(text).width < 8.7 * 150

@@ -1,0 +1,86 @@
+"""What stands in a figure that was drawn: its texts, and where they lie over each other."""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+NAMES = (
+    "invasive_ductal_carcinoma_NST",
+    "Fibroadenom (gutärtig, größer)",
+    "costs $5 or $6",
+    "<b>bold</b> & \\alpha",
+    "_hidden",
+    "x^{2",
+)
+"""Classes that somebody might have: long, with umlauts, and with what is markup elsewhere."""
+
+
+def figures_of(patch: pytest.MonkeyPatch, *modules: Any) -> list[Any]:
+    """The figures that modules write from now on, which are drawn, but not saved."""
+    figures: list[Any] = []
+    for module in modules:
+        patch.setattr(module, "write_figure", lambda figure, *_, **__: figures.append(figure))
+    return figures
+
+
+def drawn_texts(figure: Any) -> list[Any]:
+    """The texts that show: not those of ticks beyond an axis's ends."""
+    from matplotlib.text import Text
+
+    figure.draw_without_rendering()
+    beyond = {id(label) for axes in figure.axes for label in _beyond(axes)}
+    texts = figure.findobj(lambda artist: isinstance(artist, Text) and artist.get_visible())
+    return [text for text in texts if text.get_text() and id(text) not in beyond]
+
+
+def _beyond(axes: Any) -> Iterator[Any]:
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        for tick in axis.get_major_ticks() + axis.get_minor_ticks():
+            if not low <= tick.get_loc() <= high:
+                yield from (tick.label1, tick.label2)
+
+
+def words(figure: Any) -> list[str]:
+    """What the texts say, as one reads it."""
+    return [text.get_text().replace("\n", " ").replace(r"\$", "$") for text in drawn_texts(figure)]
+
+
+def box_of(text: Any) -> Any:
+    """A text's box in pixels, without the line that may lead to it."""
+    from matplotlib.text import Text
+
+    return Text.get_window_extent(text)
+
+
+def overlapping(figure: Any) -> list[tuple[str, str]]:
+    """Pairs of texts that lie over each other by more than a pixel; those aslant are left out."""
+    upright = [text for text in drawn_texts(figure) if text.get_rotation() in (0, 90)]
+    boxes = [(text.get_text(), box_of(text)) for text in upright]
+    return [(one, other) for (one, first), (other, second) in combinations(boxes, 2) if _touch(first, second)]
+
+
+def _touch(one: Any, other: Any) -> bool:
+    across = min(one.x1, other.x1) - max(one.x0, other.x0)
+    upwards = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return bool(across > 1 and upwards > 1)
+
+
+def formulas(figure: Any) -> list[str]:
+    """Texts that are set as formulas."""
+    return [
+        text.get_text() for text in drawn_texts(figure) if text._preprocess_math(text.get_text())[1] is True
+    ]
+
+
+def crossed(figure: Any, texts: Sequence[Any]) -> list[str]:
+    """Texts that lie on a line of their diagram."""
+    boxes = [(text, box_of(text)) for text in texts]
+    return [
+        text.get_text()
+        for text, box in boxes
+        for line in text.axes.lines
+        if line.get_transform().transform_path(line.get_path()).intersects_bbox(box, filled=False)
+    ]
