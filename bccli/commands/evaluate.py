@@ -282,6 +282,7 @@ def _write(
     screen: console.Console,
     columns: Sequence[str],
 ) -> None:
+    from bccli.core.evaluation.doubtful_labels import SUSPECTS_FILE, has_suspects, write_suspects
     from bccli.core.evaluation.plots import draw_all
     from bccli.core.files import write_json
 
@@ -289,7 +290,14 @@ def _write(
     write_json(folder / "figures.json", found)
     console.write_figures(folder, found["runs"], found.get("comparison"), columns)
     for number, entry in enumerate(done, 1):
-        draw_all(entry, folder / f"{number:02}" if len(done) > 1 else folder)
+        own = folder / f"{number:02}" if len(done) > 1 else folder
+        draw_all(entry, own)
+        if has_suspects(entry):
+            likely = write_suspects(entry, own)
+            screen.note(
+                f"{entry.subject.name}: {likely:,} of {len(entry.units):,} labels are doubtful; "
+                f"{own / SUSPECTS_FILE} lists all, the most doubtful first"
+            )
     screen.note(f"tables and plots are in {folder}")
 
 
@@ -327,14 +335,34 @@ def _audit(paths: tuple[Path, ...], screen: console.Console, settings: dict[str,
             raise UsageError(f"--{name} is about figures, and --audit prints none; leave one out")
     if settings["output"]:
         _refuse_foreign(settings["output"], audit=True)
-    findings = list(audit_all([load_dataset(path) for path in paths]))
+    datasets = [load_dataset(path) for path in paths]
+    findings = list(audit_all(datasets))
     rows = [finding.to_row() for finding in findings]
+    shortcuts = list(_shortcuts(datasets, screen, settings["output"]))
     if pairs := [pair for finding in findings for pair in finding.pairs]:
         _list_pairs(pairs, screen, settings["output"])
     if settings["format"] == "json":
-        console.show_json({"format": 1, "audits": rows})
+        console.show_json({"format": 1, "audits": rows, "shortcuts": shortcuts})
     else:
         console.show_audit(rows, settings["format"])
+
+
+def _shortcuts(
+    datasets: Sequence[Any], screen: console.Console, folder: Path | None
+) -> Iterator[dict[str, Any]]:
+    """Yield what each trait of each dataset says of the labels; warn of those that say much."""
+    from bccli.core.evaluation.shortcuts import SHORTCUTS_FILE, probe, write_shortcuts
+
+    rows = []
+    for dataset in datasets:
+        for found in probe(dataset):
+            rows.append({"data": str(dataset.root), **found.to_row()})
+            if found.is_suspicious:
+                screen.warn(f"{dataset.root}: {found.sentence()}")
+    if folder:
+        write_shortcuts(folder, rows)
+        screen.note(f"{folder / SHORTCUTS_FILE} says how well size, border, colour, … alone predict labels")
+    yield from rows
 
 
 def _list_pairs(pairs: Sequence[Any], screen: console.Console, folder: Path | None) -> None:
