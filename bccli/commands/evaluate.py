@@ -146,6 +146,7 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     if settings["audit"]:
         _audit(runs, screen, settings)
         return 0
+    from bccli.core.evaluation.cautions.guarding import store_guard
     from bccli.core.evaluation.evaluate import evaluate as measured
     from bccli.core.evaluation.leaderboard import (
         comparison,
@@ -184,7 +185,9 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     for entry in done if settings["calibrate"] else ():
         store_temperature(entry, terms)
     for entry in done:
-        store_decisions(entry)
+        run = entry.subject.run
+        if run and store_decisions(entry) and (why := store_guard(run)):
+            screen.note(f"{entry.subject.name}: predict will not say which images are unlike train: {why}")
     done = with_remarks_on_images(done)
     versus = comparison(done, terms)
     found = figures_json([figures for entry in done for figures in entry.figures], versus)
@@ -282,7 +285,7 @@ def _write(
     screen: console.Console,
     columns: Sequence[str],
 ) -> None:
-    from bccli.core.evaluation.doubtful_labels import SUSPECTS_FILE, has_suspects, write_suspects
+    from bccli.core.evaluation.cautions.doubtful_labels import SUSPECTS_FILE, has_suspects, write_suspects
     from bccli.core.evaluation.plots import draw_all
     from bccli.core.files import write_json
 
@@ -351,7 +354,7 @@ def _shortcuts(
     datasets: Sequence[Any], screen: console.Console, folder: Path | None
 ) -> Iterator[dict[str, Any]]:
     """Yield what each trait of each dataset says of the labels; warn of those that say much."""
-    from bccli.core.evaluation.shortcuts import SHORTCUTS_FILE, probe, write_shortcuts
+    from bccli.core.evaluation.cautions.shortcuts import SHORTCUTS_FILE, probe, write_shortcuts
 
     rows = []
     for dataset in datasets:

@@ -247,3 +247,47 @@ def test_val_that_shares_patients_with_train_promises_nothing(bccli: Bccli, run:
     (run / "run.json").write_text(json.dumps(info))
     for words in (("--triage", "sensitivity=0.6"), ("--coverage", "0.8")):
         assert "shares 3 patients with train" in refused(bccli("evaluate", run, *words, exit=3))
+
+
+# What is unlike train
+
+
+@pytest.fixture(scope="module")
+def guarded(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data and a run beside it that knows what its training images are like."""
+    root = tmp_path_factory.mktemp("guarded")
+    shutil.copytree(library.folder("decisions", fill), root, dirs_exist_ok=True)
+    bccli_in("evaluate", root / "run", "--coverage", "0.8", "--bootstrap", 0)
+    return root
+
+
+@pytest.mark.exports
+def test_predict_names_images_that_are_unlike_train(bccli: Bccli, guarded: Path, tmp_path: Path) -> None:
+    known = rows_of(bccli("predict", guarded / "run", guarded / "raw", "--format", "csv").stdout)
+    assert list(known[0])[-4:] == ["p_malignant", "set", "unlike", "error"]
+    assert np.mean([row["unlike"] != "" for row in known]) < 0.1
+    rng = np.random.default_rng(0)
+    save(tmp_path / "new" / "dark.png", draw(0, 3, (32, 32)) // 12)
+    save(tmp_path / "new" / "green.png", draw(0, 4, (32, 32)) * np.array([0, 1, 0], np.uint8))
+    save(tmp_path / "new" / "noise.png", rng.integers(0, 2, (32, 32, 3)).astype(np.uint8) * 255)
+    found = rows_of(bccli("predict", guarded / "run", tmp_path / "new", "--format", "csv").stdout)
+    dark, green, noise = (row["unlike"].split("|") for row in found)
+    assert "brightness" in dark
+    assert "stain" in green
+    assert "features" in noise or "brightness" in noise
+    both = guarded / "run", tmp_path / "new", "--ensemble", guarded / "run"
+    several = bccli("predict", *both, "--format", "csv")
+    assert "unlike" not in rows_of(several.stdout)[0]
+
+
+def test_without_its_data_a_run_cannot_learn_what_they_are_like(bccli: Bccli, run: Path) -> None:
+    result = bccli("evaluate", run, "--coverage", "0.8", "--bootstrap", 0)
+    assert "predict will not say which images are unlike train" in result.stderr
+    assert not (run / "unlike.npz").exists()
+
+
+@pytest.mark.exports
+def test_a_damaged_guard_is_named(bccli: Bccli, guarded: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(guarded / "run", tmp_path / "run"))
+    (run / "unlike.npz").write_bytes(b"junk")
+    assert "unlike.npz" in refused(bccli("predict", run, guarded / "raw", exit=3))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bccli.core.evaluation import shortcuts
+from bccli.core.evaluation.cautions import shortcuts
 from tests.conftest import PATIENT, Bccli, read_rows, save
 from tests.library import bccli_in
 
@@ -139,4 +139,3 @@ def test_files_of_others_are_left_alone(bccli: Bccli, folds: Path, tmp_path: Pat
     (tmp_path / name).write_text("mine")
     bccli("evaluate", folds, "--output", tmp_path, exit=3)
     assert (tmp_path / name).read_text() == "mine"
-

@@ -34,14 +34,15 @@ def store_temperature(evaluation: Evaluation, terms: Terms) -> None:
         replace_file(run, METRICS_FILE, json_text(figures_json(measured)), calibration=calibration)
 
 
-def store_decisions(evaluation: Evaluation) -> None:
-    """Store thresholds and sets that were locked on val with their run, for predict."""
+def store_decisions(evaluation: Evaluation) -> bool:
+    """Store thresholds and sets that were locked on val with their run, for predict; True where there are."""
     run, figures = evaluation.subject.run, evaluation.whole
     facts = stored_decisions({"triage": figures.triage, "conformal": figures.conformal}, figures.temperature)
     if run is None or not facts:
-        return
+        return False
     with locked(run.root):
         load_run(run.root).with_facts(**facts).write_info()
+    return True
 
 
 def _measured_already(evaluation: Evaluation, terms: Terms) -> list[Figures]:

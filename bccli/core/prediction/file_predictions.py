@@ -81,22 +81,33 @@ def _of_images(
     answers = predictor.answer(images) if good else None
     explained = iter(_explained(predictor, good, images, answers, pool) if answers else ())
     found = iter(_by_image(answers) if answers else ())
+    unlike = iter(_unlike(predictor, good))
     for entry in batch:
         if entry.error:
             yield [FilePrediction(entry.path, None, entry.error)]
             continue
         (probabilities, label, columns), explanation = next(found), next(explained)
+        guarded = next(unlike)
         if not np.isfinite(probabilities).all():
             yield [FilePrediction(entry.path, None, _NO_NUMBER)]
             continue
         decided = predictor.decisions.of(probabilities, predictor.classes)
-        shown = {**columns, **entry.columns, **decided, **(explanation.columns if explanation else {})}
+        why = explanation.columns if explanation else {}
+        shown = {**columns, **entry.columns, **decided, **guarded, **why}
         yield [
             FilePrediction(
                 entry.path, probabilities, label=label, columns=shown, remark=entry.remark,
                 explanation=explanation,
             )
         ]  # fmt: skip
+
+
+def _unlike(predictor: Predictor, entries: Sequence[PreparedFile]) -> list[dict[str, str]]:
+    """For each image by which traits it is unlike those of the run's training, where that is known."""
+    if predictor.guard is None or not entries:
+        return [{}] * len(entries)
+    images = np.concatenate([entry.patches[0].images for entry in entries])
+    return [{"unlike": traits} for traits in predictor.guard.unlike(images)]
 
 
 def _explained(

@@ -13,6 +13,7 @@ from bccli.core.models.runtimes import NoTfliteError, TfliteRuntime, faster_engi
 from bccli.core.prediction.decisions import NO_DECISIONS, Decisions, decisions_of
 from bccli.core.prediction.explanations import Explaining
 from bccli.core.prediction.flips import Flip, as_is, flips_of
+from bccli.core.prediction.maps.features import Guard, guard_of
 from bccli.core.prediction.maps.heat import Heat
 from bccli.core.prediction.masks import Masks
 from bccli.core.prediction.region_finder import LocatingPredictor, Locator, box_columns
@@ -42,7 +43,8 @@ class Predictor:
     `masks` are those of the images, where one of the members `needs_masks`, which are thin lines where they
     are `contours`. Images that are `prepared` already are taken as they are. With `by_patch`, each patch of
     an image gets an answer. `columns` are what a single run answers besides probabilities. With `explaining`,
-    maps say where in an image its label comes from. `decisions` are those that a single run has stored.
+    maps say where in an image its label comes from. `decisions` are those that a single run has stored,
+    and its `guard` says which images are unlike those of its training.
     """
 
     classes: tuple[str, ...]
@@ -58,6 +60,7 @@ class Predictor:
     positive: str | None = None
     explaining: Explaining | None = None
     decisions: Decisions = NO_DECISIONS
+    guard: Guard | None = None
 
     @cached_property
     def needs_masks(self) -> bool:
@@ -88,7 +91,8 @@ class Predictor:
         nodes = (locator.node for locator in self.locators.values())
         boxes = (name for node in nodes for name in box_columns(node))
         explained = self.explaining.columns if self.explaining else ()
-        return (*self.columns, *boxes, *self.decisions.columns, *explained)
+        unlike = ("unlike",) if self.guard else ()
+        return (*self.columns, *boxes, *self.decisions.columns, *unlike, *explained)
 
     @cached_property
     def specs(self) -> tuple[InputSpec, ...]:
@@ -184,10 +188,11 @@ def load_predictor(
     decisions, stale = decisions_of(runs[0]) if len(runs) == 1 and tempered else (NO_DECISIONS, "")
     if stale:
         watcher.warn(stale)
+    guard = guard_of(runs[0], engine) if len(runs) == 1 and tempered and not by_patch else None
     return Predictor(
         runs[0].classes, tuple(members), engine.device,
         contours=contours, by_patch=by_patch, columns=columns, positive=runs[0].info.positive,
-        decisions=decisions,
+        decisions=decisions, guard=guard,
     )  # fmt: skip
 
 

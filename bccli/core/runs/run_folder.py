@@ -30,6 +30,7 @@ PATCHES_FILE, FUSION_FILE, FUSION_MODEL_FILE = "patches.csv", "fusion.npz", "fus
 EXTRACTOR_FILE, EXTRACTOR_TFLITE_FILE = "extractor.keras", "extractor.tflite"
 CLASSIFIER_FILE, VOCABULARY_FILE = "classifier.npz", "words.npz"
 JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER = "joint.keras", "joint.tflite", "locators"
+UNLIKE_FILE = "unlike.npz"
 LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE = "leaderboard.csv", ".seconds", ".starts"
 CLAIMS_FOLDER = ".claims"
 
@@ -42,7 +43,7 @@ NETWORK_FILES = (
 _OWN = (
     *NETWORK_FILES, DIAGRAM_FILE, HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE, TRAINING_IMAGES_FILE,
     RECIPE_FILE, LOG_FILE, STATE_FILE, ACTIVATIONS_FOLDER, PLOTS_FOLDER, TENSORBOARD_FOLDER, CACHE_FOLDER,
-    PATCHES_FILE, LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE, CLAIMS_FOLDER,
+    PATCHES_FILE, LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE, CLAIMS_FOLDER, UNLIKE_FILE,
 )  # fmt: skip
 """What a run folder may hold besides run.json and its members' folders."""
 
@@ -348,11 +349,12 @@ def complete_run(run: Run, facts: dict[str, Any]) -> Run:
     return complete
 
 
-def replace_file(run: Run, name: str, text: str, **facts: Any) -> None:
+def replace_file(run: Run, name: str, content: str | bytes, **facts: Any) -> None:
     """Replace a file of a complete run and change facts of run.json, which knows the file at each moment."""
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    data = content.encode() if isinstance(content, str) else content
+    digest = hashlib.sha256(data).hexdigest()
     with replacing(run.root / name) as stream:
-        stream.write(text.encode())
+        stream.write(data)
         run.with_facts(coming={name: digest}).write_info()
     settled = {key: fact for key, fact in run.info.facts().items() if key != "coming"}
     facts = {**settled, **facts, "files": {**run.info.files, name: digest}}
