@@ -29,11 +29,15 @@ def _promise(facts: Facts, rule: Facts) -> str:
         None: "; optimistic if val also chose the epoch",
     }
     return (
-        f"triage {rule['rule']}={rule['target']:g}: a patient is set aside where no image has "
+        f"triage {rule['rule']}={rule['target']:g}: a patient is {_done(rule)} "
         f"{rule['threshold']:.4f} of {facts['positive']}; locked on {rule['patients']:,} patients of val, "
         f"{rule['misses']} of {rule['count']:,} wrong: {_PROMISES[rule['rule']].format(**rule)} (95 %, "
         f"one-sided){doubt.get(facts['optimistic'], '')}"
     )
+
+
+def _done(rule: Facts) -> str:
+    return "flagged where an image has" if rule["rule"] == "ppv" else "set aside where no image has"
 
 
 def _kept(facts: Facts, rule: Facts) -> str:
@@ -42,9 +46,10 @@ def _kept(facts: Facts, rule: Facts) -> str:
         f"{name} {_share(found, key)}"
         for name, key in (("NPV", "npv"), ("PPV", "ppv"), ("sensitivity", "sensitivity"))
     )
+    word, key = ("flagged", "flagged") if rule["rule"] == "ppv" else ("set aside", "set_aside")
     sentence = (
-        f"of {found['patients']:,} patients {_share(found, 'set_aside')} are set aside: {shares}; predictive "
-        f"values hold for a prevalence of {found['prevalence']:.3f}"
+        f"of {found['patients']:,} patients {_share(found, key)} are {word}: {shares}; predictive values "
+        f"hold for a prevalence of {found['prevalence']:.3f}"
     )
     if other := found.get("at_prevalence"):
         values = ", ".join(f"{name.upper()} {_number(other[name])}" for name in ("npv", "ppv"))

@@ -100,6 +100,19 @@ def test_sensitivity_is_promised_whatever_the_prevalence(bccli: Bccli, tmp_path:
     assert "hold for a prevalence of 0.333" in text
 
 
+@pytest.mark.pictures
+def test_what_deciding_is_worth_is_drawn(bccli: Bccli, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv")
+    words = "--triage", "npv=0.95", "--triage", "ppv=0.8", "--bootstrap", 0, "--format", "table"
+    text = bccli("evaluate", table, *words, "--output", tmp_path / "out").stdout
+    assert "is set aside where no image has" in text
+    assert "is flagged where an image has" in text
+    assert (tmp_path / "out" / "triage.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "triage.svg").read_text().startswith("<?xml")
+    bccli("evaluate", table, "--bootstrap", 0, "--output", tmp_path / "plain")
+    assert not (tmp_path / "plain" / "triage.png").exists()
+
+
 def test_several_promises_stand_side_by_side(bccli: Bccli, tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.csv")
     facts = figures_of(bccli, table, "--triage", "npv=0.95", "--triage", "ppv=0.8")["triage"]

@@ -135,6 +135,7 @@ def _measured(
     below, positive = patients.scores < threshold, patients.positive
     shares = {
         "set_aside": (below, np.ones(len(below), bool)),
+        "flagged": (~below, np.ones(len(below), bool)),
         "npv": (~positive, below),
         "ppv": (positive, ~below),
         "sensitivity": (~below, positive),

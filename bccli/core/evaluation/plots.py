@@ -10,6 +10,7 @@ from bccli.core.data.foreign_tables import real, whole
 from bccli.core.errors import DataError
 from bccli.core.evaluation.calibration_plot import draw_calibration
 from bccli.core.evaluation.curve_plots import SIDE, draw_precision_recall, draw_roc, shown_title
+from bccli.core.evaluation.decision_plots import draw_triage
 from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.files import replacing
 from bccli.core.metrics.plots import (
@@ -122,6 +123,7 @@ _DIAGRAMS: dict[str, Callable[[Evaluation], "Figure | None"]] = {
     "roc": draw_roc,
     "precision_recall": draw_precision_recall,
     "calibration": draw_calibration,
+    "triage": draw_triage,
     "beta": _draw_beta,
 }
 """The diagrams beside the confusion matrix, by the names of their files."""
