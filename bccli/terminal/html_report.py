@@ -56,7 +56,7 @@ class Shown:
     part: RunPart
     sentence: str
     tables: tuple[Table, ...]
-    confusion: Table
+    confusion: Table | None
     strata: Table | None
     paper: Table | None
     remarks: tuple[str, ...]
@@ -104,8 +104,14 @@ def _shown(part: RunPart) -> Shown:
     )
 
 
-def _confusion(row: Mapping[str, Any]) -> Table:
+_MOST_CONFUSED = 25
+
+
+def _confusion(row: Mapping[str, Any]) -> Table | None:
+    """The confusion matrix; None of so many classes that nobody reads it."""
     counts = row["confusion_matrix"] or []
+    if len(counts) > _MOST_CONFUSED:
+        return None
     lines = [[name, *map("{:,}".format, line)] for name, line in zip(row["classes"], counts, strict=True)]
     return Table("Confusions: a row for each true class", ["true class", *map(_said, row["classes"])], lines)
 

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bccli.core.evaluation.evaluate import evaluate
+from bccli.core.evaluation.report.absent import Absent
+from bccli.core.evaluation.report.gather import Wishes, gather
+from bccli.core.evaluation.subjects import subject_of_run
+from bccli.core.evaluation.terms import Terms
+from bccli.core.runs.run_folder import load_run
 from bccli.terminal import pages
+from bccli.terminal.html_report import render
 from tests import browser
 from tests.commands import test_folds
 from tests.conftest import PATIENT, Bccli, draw, save
@@ -22,6 +30,7 @@ SECTIONS = (
     "What this is, and what it is not", "Model card", "The result in words", "Figures", "Leakage", "Images",
     "Curves", "Calibration", "Patient by patient", "Features", "The paper's figures", "With more patients",
 )  # fmt: skip
+HEAVY = {"tensorflow", "keras", "pandas", "sklearn", "skimage", "matplotlib", "scipy"}
 FEW = "--bootstrap", 60
 HOSTILE = (
     "<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "a'b\"c&amp;d", "\u202etxt.exe",
@@ -213,6 +222,16 @@ def test_whatever_a_table_says_stays_text(bccli: Bccli, tmp_path: Path, text: st
     assert not {"\x1b", "\u202e"} & set(page.text)
 
 
+def test_what_is_endless_is_cut(bccli: Bccli, tmp_path: Path) -> None:
+    table = write_table(
+        tmp_path / "t.csv", classes=("a", "b" * 100_000), owner=lambda patient: f"{patient}" + "_x" * 50_000,
+        name=lambda index: f"{index}" + "/y" * 50_000, rows=40, patients=10,
+    )  # fmt: skip
+    report_on(bccli, table)
+    many = write_table(tmp_path / "m.csv", classes=[f"class {number}" for number in range(300)], rows=400)
+    assert "The confusions of so many classes" in report_on(bccli, many, "--bootstrap", 0).text
+
+
 def test_a_name_of_a_file_stays_text(bccli: Bccli, tmp_path: Path) -> None:
     table = write_table(tmp_path / "<b>\"x' \u202e&amp;.csv")
     page = report_on(bccli, table)
@@ -325,6 +344,12 @@ def test_a_run_shows_its_images(bccli: Bccli, place: Path) -> None:
         assert words in page.text, words
 
 
+def test_a_report_on_a_run_starts_nothing_heavy(place: Path) -> None:
+    reported = modules_after(RUN, ["evaluate", place / "leaked", "--report", place / "r.html"])
+    assert not reported & HEAVY
+    assert (place / "r.html").is_file()
+
+
 def test_without_images_there_is_none(bccli: Bccli, place: Path) -> None:
     page = report_on(bccli, place / "run", "--without-images")
     assert not page.of("img")
@@ -337,6 +362,70 @@ def test_what_crosses_splits_is_shown_in_pairs(bccli: Bccli, place: Path) -> Non
     assert re.search(r"test shares \d+ patients?", page.text)
     pairs = [element for element in page.of("div") if element.attributes.get("class") == "pair"]
     assert any("the same pixels" in pair.text for pair in pairs)
+
+
+def test_what_prepare_left_out_is_a_flow(bccli: Bccli, place: Path) -> None:
+    (place / "raw" / "benign" / "p0_bad.png").write_bytes(b"no picture")
+    raw, data = place / "raw", place / "without"
+    words = *PATIENT, "--ratios", "2/1/1", "--conflicts", "drop", "--skip-bad"
+    bccli("prepare", "folder", raw, data, *words)
+    head = "--epochs", 1, "--batch-size", 8, "--trainable", "none"
+    bccli("train", data, place / "clean", *head)
+    page = report_on(bccli, place / "clean")
+    steps = [element.text for element in page.of("li") if re.match(r"(− )?\d+ ", element.text)]
+    assert steps[:4] == [
+        "38 images found in the source",
+        "− 1 could not be read",
+        "− 2 showed one picture under several labels",
+        steps[3],
+    ]
+    assert steps[3].startswith("35 images prepared (train ")
+    command = next(element.text for element in page.of("code") if element.text.startswith("bccli prepare"))
+    _, _, dataset, _, _, *options = shlex.split(command)
+    bccli("prepare", dataset, raw, place / "again", *options, "--skip-bad")
+    assert (place / "again" / "manifest.csv").read_bytes() == (data / "manifest.csv").read_bytes()
+
+
+def test_a_papers_figures_stand_beside_those_measured(
+    bccli: Bccli, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {
+        "measure": "accuracy",
+        "paper": 0.875,
+        "measured": 0.5,
+        "n": 21,
+        "where": "table 3",
+        "remark": "<i>",
+    }
+    monkeypatch.setattr("bccli.core.evaluation.evaluate.beside", lambda figures, info: [row])
+    page = report_on(bccli, place / "run")
+    (table,) = [element for element in page.of("table") if "What the paper printed" in element.text]
+    assert "table 3" in table.text
+    assert "0.8750" in table.text
+
+
+def test_overlays_stand_beside_images(place: Path) -> None:
+    run = load_run(place / "run")
+    asked: list[tuple[tuple[int, ...], int]] = []
+
+    def overlay(pixels: np.ndarray, number: int) -> np.ndarray | None:
+        asked.append((pixels.shape, number))
+        return 255 - pixels if number == asked[0][1] else None
+
+    wishes = Wishes(("bccli",), overlays=lambda one: overlay if one.root == run.root else None)
+    entry = evaluate(subject_of_run(run, "test"), Terms(rounds=0))
+    report = gather([entry], wishes)
+    assert not isinstance(report.parts[0].galleries, Absent)
+    shown = [one for gallery in report.parts[0].galleries for one in gallery.exhibits]
+    assert len(shown) == len(asked)
+    assert {shape for shape, _ in asked} == {(24, 24, 3)}
+    assert [one.overlay is not None for one in shown] == [number == asked[0][1] for _, number in asked]
+    assert any(one.overlay for one in shown)
+    page = Page(render(report, None))
+    assert list(page.problems()) == []
+    assert any(image.attributes["alt"].startswith("Where the network looked") for image in page.of("img"))
+    without = gather([entry], Wishes(("bccli",), pictures=False, overlays=wishes.overlays))
+    assert "data:image" not in render(without, None)
 
 
 def test_images_that_cannot_be_reached_are_said(bccli: Bccli, place: Path) -> None:

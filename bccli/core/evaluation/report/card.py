@@ -157,7 +157,8 @@ def _flow(info: DatasetInfo, entry: Evaluation) -> Iterator[Step]:
     if dropped:
         yield Step("showed one picture under several labels", sum(dropped.values()), leaves=True)
     prepared = sum(row["images"] for row in info.counts)
-    yield Step(f"images prepared ({_by_part(info.counts)})", prepared)
+    what = "patches" if info.preparation.get("patch") else "images"
+    yield Step(f"{what} prepared ({_by_part(info.counts)})", prepared)
     if info.blank:
         yield Step("of these are blank", info.blank["count"])
     yield Step(
