@@ -1,16 +1,16 @@
 """ROC and precision–recall curves as points that a page can hold, however many predictions there are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bccli.core.evaluation.curve_plots import GRID, curve_band, material_behind
 from bccli.core.evaluation.curve_plots import curves as curves_of
-from bccli.core.evaluation.curve_plots import material_behind
 from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.evaluation.report.absent import Absent
 from bccli.core.evaluation.report.forest import Estimate
 from bccli.core.metrics.figures import Figures
-from bccli.core.metrics.material import Floats
+from bccli.core.metrics.material import Floats, Material
 
 Points = tuple[tuple[float, float], ...]
 _DECIMALS = 3
@@ -20,12 +20,16 @@ MOST = 7
 
 @dataclass(frozen=True)
 class Curve:
-    """The curve of a class against the rest, and the area below it; `chance` is what guessing reaches."""
+    """The curve of a class against the rest, and the area below it; `chance` is what guessing reaches.
+
+    `band` is the outline of its pointwise 95 % intervals; empty where there are none, or several curves.
+    """
 
     name: str
     points: Points
     area: Estimate
     chance: float
+    band: Points = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,19 @@ def curves(entry: Evaluation) -> Curves | Absent:
         precision_recall.append(_curve(entry.whole, number, "pr_auc", ends, share))
     if not roc:
         return Absent("All images are of one class, and curves need two.")
+    if len(roc) == 1 and entry.whole.ci:
+        roc = [replace(roc[0], band=_outline(material, numbers[0], "roc_auc"))]
+        precision_recall = [replace(precision_recall[0], band=_outline(material, numbers[0], "pr_auc"))]
     return Curves(tuple(roc), tuple(precision_recall))
+
+
+def _outline(material: Material, number: int, measure: str) -> Points:
+    """The outline of a band: its upper edge, then its lower one backwards."""
+    band = curve_band(material, number, measure)
+    if band is None:
+        return ()
+    low, high = (thinned(GRID, edge) for edge in band)
+    return (*high, *reversed(low))
 
 
 def _curve(figures: Figures, number: int, measure: str, ends: tuple[Floats, Floats], chance: float) -> Curve:
