@@ -202,8 +202,8 @@ def test_many_runs_and_strata_stay_small(bccli: Bccli, tmp_path: Path) -> None:
     assert re.search(r"The first 50 of 1\d\d strata\.", page.text)
     tables = [shutil.copy(table, tmp_path / f"{number}.csv") for number in range(15)]
     page = report_on(bccli, *tables, "--bootstrap", 0)
-    assert "The other 3 runs are in the table of all runs alone" in page.text
-    assert headings(page).count("Model card") == 12
+    assert "The other 5 runs are in the table of all runs alone" in page.text
+    assert headings(page).count("Model card") == 10
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -456,7 +456,10 @@ def test_features_are_shown_where_they_are_stored(bccli: Bccli, place: Path) -> 
     page = report_on(bccli, place / "run")
     assert "What the frozen backbone makes of the images" in page.text
     assert "Features by patient" in page.text
-    shutil.rmtree(place / "data" / ".cache" / "features")
+    (store,) = (place / "data" / ".cache" / "features").iterdir()
+    for chunk in store.glob("*.npy"):
+        chunk.write_bytes(chunk.read_bytes()[:200])
+    (store / "0.npy").touch()
     assert "No features of cnn-15 are stored" in report_on(bccli, place / "run").text
 
 
