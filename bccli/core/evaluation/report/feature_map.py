@@ -112,9 +112,11 @@ def _width_of(folder: Path) -> int:
     for path in sorted(folder.glob("*.npy")):
         with suppress(OSError), open_file(path) as stream:
             header = read_header(stream)
-            kind = (header[2].fields or {}).get("features") if header else None
-            if kind and len(kind[0].shape) == 1 and 0 < kind[0].shape[0] <= _WIDEST:
-                return int(kind[0].shape[0])
+            if header is None or "features" not in (header[2].names or ()):
+                continue
+            shape = header[2]["features"].shape
+            if len(shape) == 1 and 0 < shape[0] <= _WIDEST:
+                return int(shape[0])
     return 0
 
 
