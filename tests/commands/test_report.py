@@ -164,6 +164,40 @@ def _without_probabilities(text: str) -> str:
     return "\n".join(",".join(line) for line in lines)
 
 
+def test_galleries_begin_with_what_is_surest(bccli: Bccli, tmp_path: Path) -> None:
+    page = report_on(bccli, write_table(tmp_path / "t.csv", rows=400))
+    found = [
+        re.search(r"truly (\w+).*said to be (\w+), ([\d.]+)", element.text, re.DOTALL)
+        for element in page.of("figcaption")
+    ]
+    shown = [(match[1], match[2], float(match[3])) for match in found if match]
+    mistakes, doubts, hits = shown[:8], shown[8:16], shown[16:]
+    assert all(truth != said for truth, said, _ in mistakes)
+    assert all(truth == said for truth, said, _ in hits)
+    for rows, falling in ((mistakes, True), (doubts, False), (hits, True)):
+        assert len(rows) == 8
+        values = [value for _, _, value in rows]
+        assert values == sorted(values, reverse=falling)
+    assert doubts[0][2] < 0.52
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--level", "patient"),
+        ("--threshold", "youden"),
+        ("--threshold", "0.3", "--positive", "benign"),
+        ("--split", "val"),
+        ("--calibrate", "--by", "site"),
+    ],
+)
+def test_a_report_is_on_what_was_asked_for(bccli: Bccli, tmp_path: Path, words: Sequence[str]) -> None:
+    page = report_on(bccli, write_table(tmp_path / "t.csv", columns=["site"]), *words)
+    for word in words:
+        assert word in page.text
+    assert [text for text in headings(page) if text in SECTIONS] == list(SECTIONS)
+
+
 @pytest.mark.parametrize("classes", [("a", "b", "c"), tuple(f"class {number}" for number in range(9))])
 def test_several_classes(bccli: Bccli, tmp_path: Path, classes: Sequence[str]) -> None:
     page = report_on(bccli, write_table(tmp_path / "t.csv", classes=classes, patients=27))
