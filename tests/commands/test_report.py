@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bccli.cli import cli
 from bccli.core.evaluation.evaluate import evaluate
 from bccli.core.evaluation.report.absent import Absent
 from bccli.core.evaluation.report.gather import Wishes, gather
@@ -524,6 +525,11 @@ def test_every_kind_of_run_has_a_report(
     page = page_of(path)
     assert [text for text in headings(page) if text in SECTIONS] == list(SECTIONS)
     assert page.of("img")
+    calls = [shlex.split(element.text) for element in page.of("code") if element.text.startswith("bccli")]
+    (words,) = [words for words in calls if words[1] in ("train", "finetune", "hierarchy")]
+    above = cli.make_context("bccli", words[1:])
+    params = cli.commands[words[1]].make_context(words[1], words[2:], parent=above).params
+    assert Path(params["data"]).is_dir()
 
 
 def test_a_sweep_has_a_report(bccli: Bccli, place: Path) -> None:
