@@ -207,6 +207,7 @@ def test_several_classes(bccli: Bccli, tmp_path: Path, classes: Sequence[str]) -
         element for element in page.of("path") if element.attributes.get("class", "").startswith("line k")
     ]
     assert len(curves) > 2 * min(len(classes), 7)
+    assert ("Of 2 more classes" in page.text) == (len(classes) == 9)
 
 
 def test_several_tables_are_one_report(bccli: Bccli, tmp_path: Path) -> None:

@@ -35,10 +35,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """The curves of both kinds, class by class."""
+    """The curves of both kinds, class by class; `left_out` counts classes beyond those that are shown."""
 
     roc: tuple[Curve, ...]
     precision_recall: tuple[Curve, ...]
+    left_out: int = 0
 
 
 def curves(entry: Evaluation) -> Curves | Absent:
@@ -63,7 +64,7 @@ def curves(entry: Evaluation) -> Curves | Absent:
     if len(roc) == 1 and entry.whole.ci:
         roc = [replace(roc[0], band=_outline(material, numbers[0], "roc_auc"))]
         precision_recall = [replace(precision_recall[0], band=_outline(material, numbers[0], "pr_auc"))]
-    return Curves(tuple(roc), tuple(precision_recall))
+    return Curves(tuple(roc), tuple(precision_recall), len(numbers[MOST:]))
 
 
 def _outline(material: Material, number: int, measure: str) -> Points:
