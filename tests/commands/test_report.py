@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ import pytest
 from bccli.cli import cli
 from bccli.core.evaluation.evaluate import evaluate
 from bccli.core.evaluation.report.absent import Absent
+from bccli.core.evaluation.report.album import Album
+from bccli.core.evaluation.report.galleries import galleries
 from bccli.core.evaluation.report.gather import Wishes, gather
+from bccli.core.evaluation.report.run_data import Library as DataLibrary
 from bccli.core.evaluation.subjects import subject_of_run
 from bccli.core.evaluation.terms import Terms
 from bccli.core.runs.run_folder import load_run
@@ -448,19 +452,20 @@ def test_overlays_stand_beside_images(place: Path) -> None:
         asked.append((pixels.shape, number))
         return 255 - pixels if number == asked[0][1] else None
 
-    wishes = Wishes(("bccli",), overlays=lambda one: overlay if one.root == run.root else None)
     entry = evaluate(subject_of_run(run, "test"), Terms(rounds=0))
-    report = gather([entry], wishes)
-    assert not isinstance(report.parts[0].galleries, Absent)
-    shown = [one for gallery in report.parts[0].galleries for one in gallery.exhibits]
+    found = galleries(entry, DataLibrary().of(run), Album(), overlay=overlay)
+    assert not isinstance(found, Absent)
+    shown = [one for gallery in found for one in gallery.exhibits]
     assert len(shown) == len(asked)
     assert {shape for shape, _ in asked} == {(24, 24, 3)}
     assert [one.overlay is not None for one in shown] == [number == asked[0][1] for _, number in asked]
     assert any(one.overlay for one in shown)
+    report = gather([entry], Wishes(("bccli",)))
+    report = replace(report, parts=(replace(report.parts[0], galleries=found),))
     page = Page(render(report, None))
     assert list(page.problems()) == []
     assert any(image.attributes["alt"].startswith("Where the network looked") for image in page.of("img"))
-    without = gather([entry], Wishes(("bccli",), pictures=False, overlays=wishes.overlays))
+    without = gather([entry], Wishes(("bccli",), pictures=False))
     assert "data:image" not in render(without, None)
 
 

@@ -1,6 +1,6 @@
 """All that a report shows, from evaluations in the order of the leaderboard."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bccli.core.data.dataset import Dataset
@@ -19,7 +19,6 @@ from bccli.core.evaluation.report.patient_strip import Strip, patient_strip
 from bccli.core.evaluation.report.run_data import Library, RunData
 from bccli.core.metrics.figures import Figures
 from bccli.core.progress import SILENT, Watcher
-from bccli.core.runs.run_folder import Run
 
 MOST_DETAILED = 10
 """Runs with details of their own, the first of the leaderboard; the others are in the leaderboard alone."""
@@ -66,12 +65,12 @@ class Report:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a report is asked for: the words of the command, pictures or none, what draws overlays for a run,
-    and the dataset that all runs are evaluated on, if it is not their own."""
+    """What a report is asked for: the words of the command, pictures or none, what draws overlays, and the
+    dataset that all runs are evaluated on, if it is not their own."""
 
     command: tuple[str, ...]
     pictures: bool = True
-    overlays: Callable[[Run], OverlayMaker | None] = lambda run: None
+    overlay: OverlayMaker | None = None
     data: Dataset | None = None
 
 
@@ -119,7 +118,7 @@ def _part(
         len(entry.groups),
         card(entry, data, wishes.command),
         _leaks(entry, data, album, boxes),
-        galleries(entry, data, album, overlay=_overlay(entry, wishes), each=each),
+        galleries(entry, data, album, overlay=wishes.overlay, each=each),
         data if isinstance(data, Absent) else None,
         curves(entry),
         calibration(entry),
@@ -127,11 +126,6 @@ def _part(
         feature_map(entry, data),
         more_patients(entry),
     )
-
-
-def _overlay(entry: Evaluation, wishes: Wishes) -> OverlayMaker | None:
-    run = entry.subject.run
-    return wishes.overlays(run) if run and wishes.pictures else None
 
 
 def _leaks(
