@@ -22,7 +22,7 @@ from bccli.core.evaluation.subjects import subject_of_run
 from bccli.core.evaluation.terms import Terms
 from bccli.core.runs.run_folder import load_run
 from bccli.terminal import pages
-from bccli.terminal.html_report import render
+from bccli.terminal.report.page import render
 from tests import browser
 from tests.commands import test_folds
 from tests.conftest import PATIENT, Bccli, draw, save
@@ -404,6 +404,7 @@ def test_what_crosses_splits_is_shown_in_pairs(bccli: Bccli, place: Path) -> Non
     assert any("the same pixels" in pair.text for pair in pairs)
 
 
+@pytest.mark.exports
 def test_what_prepare_left_out_is_a_flow(bccli: Bccli, place: Path) -> None:
     (place / "raw" / "benign" / "p0_bad.png").write_bytes(b"no picture")
     raw, data = place / "raw", place / "without"
@@ -538,6 +539,7 @@ def test_every_kind_of_run_has_a_report(
     assert Path(params["data"]).is_dir()
 
 
+@pytest.mark.exports
 def test_a_sweep_has_a_report(bccli: Bccli, place: Path) -> None:
     words = "--backbone", "cnn-15", "--seeds", 2, "--epochs", 1, "--batch-size", 8, "--trainable", "none"
     bccli("train", place / "data", place / "sweep", *words)

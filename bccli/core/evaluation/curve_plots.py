@@ -80,11 +80,6 @@ def _on_grid_precision(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
     return precision[np.searchsorted(tpr, np.maximum(GRID, tpr[tpr > 0][0])).clip(max=len(tpr) - 1)]
 
 
-def curve_band(material: Material, number: int, measure: str) -> tuple[Floats, Floats] | None:
-    """Low and high values over GRID of a class's ROC curve (roc_auc) or precision by recall (pr_auc)."""
-    return _band(material, number, _on_grid_roc if measure == "roc_auc" else _on_grid_precision)
-
-
 def weightings(material: Material, rounds: int) -> Iterator[Floats]:
     return draws(np.random.default_rng(0), material.clusters, rounds=rounds)
 

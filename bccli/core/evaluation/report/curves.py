@@ -1,18 +1,22 @@
 """ROC and precision–recall curves as points that a page can hold, however many predictions there are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bccli.core.evaluation.curve_plots import GRID, curve_band, material_behind
+from bccli.core.evaluation.curve_plots import GRID, ROUNDS, material_behind, weightings
 from bccli.core.evaluation.curve_plots import curves as curves_of
 from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.evaluation.report.absent import Absent
 from bccli.core.evaluation.report.forest import Estimate
 from bccli.core.metrics.figures import Figures
-from bccli.core.metrics.material import Floats, Material
+from bccli.core.metrics.limits import LEVEL
+from bccli.core.metrics.material import Floats, Material, Ranking
+from bccli.core.metrics.weighted import CELLS, chunks
 
 Points = tuple[tuple[float, float], ...]
+OnGrid = Callable[[Floats, Floats, Floats], Floats]
 _STEPS = 320
 """Steps of the grid that points are moved to: as many as a diagram has pixels."""
 MOST = 7
@@ -23,7 +27,8 @@ MOST = 7
 class Curve:
     """The curve of a class against the rest, and the area below it; `chance` is what guessing reaches.
 
-    `band` is the outline of its pointwise 95 % intervals; empty where there are none, or several curves.
+    `band` is the outline of its pointwise 95 % intervals; empty where its area has none, and of
+    several curves.
     """
 
     name: str
@@ -61,19 +66,38 @@ def curves(entry: Evaluation) -> Curves | Absent:
         precision_recall.append(_curve(entry.whole, number, "pr_auc", ends, share))
     if not roc:
         return Absent("All images are of one class, and curves need two.")
-    if len(roc) == 1 and entry.whole.ci:
-        roc = [replace(roc[0], band=_outline(material, numbers[0], "roc_auc"))]
-        precision_recall = [replace(precision_recall[0], band=_outline(material, numbers[0], "pr_auc"))]
+    if len(roc) == 1:
+        ranking = material.rankings[numbers[0]]
+        roc = [_banded(roc[0], material, ranking, _rate_at)]
+        precision_recall = [_banded(precision_recall[0], material, ranking, _precision_at)]
     return Curves(tuple(roc), tuple(precision_recall), len(numbers[MOST:]))
 
 
-def _outline(material: Material, number: int, measure: str) -> Points:
-    """The outline of a band: its upper edge, then its lower one backwards."""
-    band = curve_band(material, number, measure)
-    if band is None:
-        return ()
-    low, high = (thinned(GRID, edge) for edge in band)
-    return (*high, *reversed(low))
+def _banded(curve: Curve, material: Material, ranking: Ranking, on_grid: OnGrid) -> Curve:
+    """The curve with its band, where its area has an interval."""
+    if curve.area.low is None:
+        return curve
+    rounds = max(20, min(ROUNDS, 10 * CELLS // max(len(ranking.owners), 1)))
+    drawn = [
+        on_grid(*points)
+        for weights in weightings(material, rounds)
+        for chunk in chunks(len(weights), len(ranking.owners))
+        for points in curves_of(ranking, weights[chunk])
+    ]
+    edges = np.quantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0)
+    low, high = (thinned(GRID, edge) for edge in edges)
+    return replace(curve, band=(*high, *reversed(low)))
+
+
+def _rate_at(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
+    """True positive rates at the false positive rates of GRID."""
+    return np.interp(GRID, np.append(0.0, fpr), np.append(0.0, tpr))
+
+
+def _precision_at(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
+    """The precision at the first point with as much recall as GRID has."""
+    first = np.searchsorted(tpr, np.maximum(GRID, tpr[tpr > 0][0]))
+    return precision[first.clip(max=len(tpr) - 1)]
 
 
 def _curve(figures: Figures, number: int, measure: str, ends: tuple[Floats, Floats], chance: float) -> Curve:

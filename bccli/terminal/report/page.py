@@ -10,11 +10,12 @@ from bccli.core.evaluation.report.forest import MOST as MOST_IN_FOREST
 from bccli.core.evaluation.report.galleries import EACH
 from bccli.core.evaluation.report.gather import Report, RunPart
 from bccli.core.files import replacing
-from bccli.terminal import pages, svg_paths
+from bccli.terminal import pages
 from bccli.terminal.figure_cells import name_of, title_of
 from bccli.terminal.figure_remarks import remarks
 from bccli.terminal.figures_table import leading_rows, tables
-from bccli.terminal.report_words import alt_text, result_sentence
+from bccli.terminal.report import svg_paths
+from bccli.terminal.report.words import alt_text, result_sentence
 from bccli.terminal.writers import cell
 
 KIND = "report"
