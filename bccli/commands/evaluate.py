@@ -307,7 +307,7 @@ def _write(
 def _check_report(settings: dict[str, Any]) -> None:
     """Raises DataError where a report would replace what is none, UsageError where none is asked for."""
     if settings["report"]:
-        from bccli.terminal.html_report import refuse_foreign
+        from bccli.terminal.report.page import refuse_foreign
 
         refuse_foreign(settings["report"])
     elif settings["without_images"]:
@@ -319,7 +319,7 @@ def _report(
 ) -> None:
     from bccli.core.data.dataset import load_dataset
     from bccli.core.evaluation.report.gather import Wishes, gather
-    from bccli.terminal.html_report import write_report
+    from bccli.terminal.report.page import write_report
 
     data = load_dataset(settings["data"]) if settings["data"] else None
     wishes = Wishes(words_of_call(), pictures=not settings["without_images"], data=data)

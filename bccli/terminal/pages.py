@@ -20,7 +20,8 @@ def page(template: str, *, kind: str, **values: Any) -> str:
 
 @cache
 def environment() -> "Environment":
-    """Where templates are found; each text in one is escaped, and steers no more than on a terminal."""
+    """Where templates are found; each text in one is escaped, steers no more than on a terminal, and is not
+    endless."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
@@ -34,10 +35,18 @@ def environment() -> "Environment":
 
 
 def _shown(value: Any) -> Any:
-    """A text with what would turn its line around written out; markup as it is, nothing for None."""
+    """A text with what would turn its line around written out, and its middle left out where it is very long;
+    markup as it is, nothing for None."""
     if value is None:
         return ""
-    return visible(value) if type(value) is str else value
+    if type(value) is not str:
+        return value
+    if len(value) > _LONGEST:
+        value = f"{value[: _LONGEST // 2]} … {value[-_LONGEST // 2 :]}"
+    return visible(value)
+
+
+_LONGEST = 2000
 
 
 def is_page(path: Path, kind: str) -> bool:

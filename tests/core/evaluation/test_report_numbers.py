@@ -59,10 +59,10 @@ def test_a_curve_keeps_its_corners_and_its_area() -> None:
     hits = positive[np.argsort(-scores)]
     tpr, fpr = np.cumsum(hits) / hits.sum(), np.cumsum(~hits) / (~hits).sum()
     points = np.array(thinned(np.append(0, fpr), np.append(0, tpr)))
-    assert len(points) < 1500
+    assert len(points) < 640
     assert points[0].tolist() == [0, 0]
     assert points[-1].tolist() == [1, 1]
-    assert np.trapezoid(points[:, 1], points[:, 0]) == pytest.approx(np.trapezoid(tpr, fpr), abs=1e-3)
+    assert np.trapezoid(points[:, 1], points[:, 0]) == pytest.approx(np.trapezoid(tpr, fpr), abs=3e-3)
 
 
 @pytest.mark.parametrize("count", [1, 2])

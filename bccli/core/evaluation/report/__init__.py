@@ -1,4 +1,4 @@
-"""What `evaluate --report` shows, as records: `gather` collects them, `bccli.terminal.html_report` sets them.
+"""What `evaluate --report` shows, as records: `gather` collects them, `bccli.terminal.report.page` sets them.
 
 `run_data` finds the images of a run, `album` makes small pictures of them. `card` says what was done,
 `leak_box` what splits share, `galleries` where the run is right and wrong; `forest`, `curves`, `calibration`,

@@ -12,6 +12,7 @@ from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.evaluation.report.absent import Absent
 from bccli.core.evaluation.report.prepare_command import prepare_command
 from bccli.core.evaluation.report.run_data import RunData
+from bccli.core.reading.regular_files import open_file
 from bccli.core.runs.predictions import Predictions
 from bccli.core.runs.run_folder import RECIPE_FILE, Run
 from bccli.core.runs.run_info import FOLDS
@@ -157,7 +158,8 @@ def _flow(info: DatasetInfo, entry: Evaluation) -> Iterator[Step]:
     if dropped:
         yield Step("showed one picture under several labels", sum(dropped.values()), leaves=True)
     prepared = sum(row["images"] for row in info.counts)
-    yield Step(f"images prepared ({_by_part(info.counts)})", prepared)
+    what = "patches" if info.preparation.get("patch") else "images"
+    yield Step(f"{what} prepared ({_by_part(info.counts)})", prepared)
     if info.blank:
         yield Step("of these are blank", info.blank["count"])
     yield Step(
@@ -194,13 +196,16 @@ def _commands(run: Run | None, data: RunData | Absent, command: Sequence[str]) -
     """What repeats the data, the run and its figures."""
     if not isinstance(data, Absent) and data.dataset.info.augmentation is None:
         yield prepare_command(data.dataset)
-    if run:
-        recipe = run.root / RECIPE_FILE
-        root = "DATA" if isinstance(data, Absent) else str(data.dataset.root)
-        if (name := _trained_by(run)) and recipe.is_file():
-            first = _base(run) if name == "finetune" else root
-            yield "bccli", name, first, "OUT", "--recipe", str(recipe)
+    if run and (name := _trained_by(run)):
+        root, recipe = _training_data(run), ("--recipe", str(run.root / RECIPE_FILE))
+        words = (_base(run), "OUT", "--data", root) if name == "finetune" else (root, "OUT")
+        yield "bccli", name, *words, *recipe
     yield command
+
+
+def _training_data(run: Run) -> str:
+    """Where the data lie that a run was trained on, which need not be those that it is measured on."""
+    return str((run.root / run.info.data.path).resolve()) if run.info.data.path else "DATA"
 
 
 def _base(run: Run) -> str:
@@ -211,9 +216,8 @@ def _base(run: Run) -> str:
 def _trained_by(run: Run) -> str:
     """The command that a run's recipe is for."""
     try:
-        with (run.root / RECIPE_FILE).open(encoding="utf-8") as stream:
+        with open_file(run.root / RECIPE_FILE) as stream:
             first = stream.readline(80).strip()
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return ""
-    name = first.strip("[]")
-    return name if name in ("train", "finetune", "hierarchy") else ""
+    return {b"[train]": "train", b"[finetune]": "finetune", b"[hierarchy]": "hierarchy"}.get(first, "")

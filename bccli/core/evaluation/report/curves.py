@@ -1,39 +1,50 @@
 """ROC and precision–recall curves as points that a page can hold, however many predictions there are."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bccli.core.evaluation.curve_plots import GRID, ROUNDS, material_behind, weightings
 from bccli.core.evaluation.curve_plots import curves as curves_of
-from bccli.core.evaluation.curve_plots import material_behind
 from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.evaluation.report.absent import Absent
 from bccli.core.evaluation.report.forest import Estimate
 from bccli.core.metrics.figures import Figures
-from bccli.core.metrics.material import Floats
+from bccli.core.metrics.limits import LEVEL
+from bccli.core.metrics.material import Floats, Material, Ranking
+from bccli.core.metrics.weighted import CELLS, chunks
 
 Points = tuple[tuple[float, float], ...]
-_DECIMALS = 3
+OnGrid = Callable[[Floats, Floats, Floats], Floats]
+_STEPS = 320
+"""Steps of the grid that points are moved to: as many as a diagram has pixels."""
 MOST = 7
 """Curves in one diagram; of more classes, the first are shown."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The curve of a class against the rest, and the area below it; `chance` is what guessing reaches."""
+    """The curve of a class against the rest, and the area below it; `chance` is what guessing reaches.
+
+    `band` is the outline of its pointwise 95 % intervals; empty where its area has none, and of
+    several curves.
+    """
 
     name: str
     points: Points
     area: Estimate
     chance: float
+    band: Points = ()
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The curves of both kinds, class by class."""
+    """The curves of both kinds, class by class; `left_out` counts classes beyond those that are shown."""
 
     roc: tuple[Curve, ...]
     precision_recall: tuple[Curve, ...]
+    left_out: int = 0
 
 
 def curves(entry: Evaluation) -> Curves | Absent:
@@ -55,7 +66,38 @@ def curves(entry: Evaluation) -> Curves | Absent:
         precision_recall.append(_curve(entry.whole, number, "pr_auc", ends, share))
     if not roc:
         return Absent("All images are of one class, and curves need two.")
-    return Curves(tuple(roc), tuple(precision_recall))
+    if len(roc) == 1:
+        ranking = material.rankings[numbers[0]]
+        roc = [_banded(roc[0], material, ranking, _rate_at)]
+        precision_recall = [_banded(precision_recall[0], material, ranking, _precision_at)]
+    return Curves(tuple(roc), tuple(precision_recall), len(numbers[MOST:]))
+
+
+def _banded(curve: Curve, material: Material, ranking: Ranking, on_grid: OnGrid) -> Curve:
+    """The curve with its band, where its area has an interval."""
+    if curve.area.low is None:
+        return curve
+    rounds = max(20, min(ROUNDS, 10 * CELLS // max(len(ranking.owners), 1)))
+    drawn = [
+        on_grid(*points)
+        for weights in weightings(material, rounds)
+        for chunk in chunks(len(weights), len(ranking.owners))
+        for points in curves_of(ranking, weights[chunk])
+    ]
+    edges = np.quantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0)
+    low, high = (thinned(GRID, edge) for edge in edges)
+    return replace(curve, band=(*high, *reversed(low)))
+
+
+def _rate_at(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
+    """True positive rates at the false positive rates of GRID."""
+    return np.interp(GRID, np.append(0.0, fpr), np.append(0.0, tpr))
+
+
+def _precision_at(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
+    """The precision at the first point with as much recall as GRID has."""
+    first = np.searchsorted(tpr, np.maximum(GRID, tpr[tpr > 0][0]))
+    return precision[first.clip(max=len(tpr) - 1)]
 
 
 def _curve(figures: Figures, number: int, measure: str, ends: tuple[Floats, Floats], chance: float) -> Curve:
@@ -67,13 +109,14 @@ def _curve(figures: Figures, number: int, measure: str, ends: tuple[Floats, Floa
 
 
 def thinned(x: Floats, y: Floats) -> Points:
-    """The corners of a curve (n,) on a grid of thousandths.
+    """The corners of a curve (n,) on a grid of 320 steps in both directions.
 
     >>> thinned(np.array([0.0, 0.2, 0.4, 0.4]), np.array([0.0, 0.0, 0.0, 1.0]))
     ((0.0, 0.0), (0.4, 0.0), (0.4, 1.0))
     """
-    points = np.stack([x, y], axis=1).round(_DECIMALS)
+    points = (np.stack([x, y], axis=1) * _STEPS).round()
     points = points[np.append(True, (np.diff(points, axis=0) != 0).any(axis=1))]
     before, after = np.diff(points[:-1], axis=0), np.diff(points[1:], axis=0)
     straight = ((before == 0) & (after == 0)).any(axis=1)
-    return tuple(map(tuple, points[np.concatenate([[True], ~straight, [True]])[: len(points)]].tolist()))
+    corners = np.concatenate([[True], ~straight, [True]])[: len(points)]
+    return tuple((x, y) for x, y in (points[corners] / _STEPS).tolist())

@@ -6,6 +6,7 @@ the run. Where there are several of one backbone, those that were stored last ar
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.evaluation.report.absent import Absent
 from bccli.core.evaluation.report.run_data import RunData
 from bccli.core.metrics.material import Floats
+from bccli.core.reading.regular_files import open_file
+from bccli.core.reading.rows import read_header
 from bccli.core.runs.feature_store import FeatureStore
 
-MOST = 1500
+MOST = 1000
 """Dots of a plot; of more images, so many in even steps."""
 _WIDEST = 1 << 16
 _COLOURED = 6
@@ -107,13 +110,13 @@ def _stores(folders: Sequence[Path], backbone: str) -> Iterator[Path]:
 def _width_of(folder: Path) -> int:
     """The number of features of an image, as the first of a store's files says it; 0 where none does."""
     for path in sorted(folder.glob("*.npy")):
-        try:
-            record = np.load(path, mmap_mode="r", allow_pickle=False).dtype
-            shape = record["features"].shape
-        except (OSError, ValueError, KeyError):
-            continue
-        if len(shape) == 1 and 0 < shape[0] <= _WIDEST:
-            return int(shape[0])
+        with suppress(OSError), open_file(path) as stream:
+            header = read_header(stream)
+            if header is None or "features" not in (header[2].names or ()):
+                continue
+            shape = header[2]["features"].shape
+            if len(shape) == 1 and 0 < shape[0] <= _WIDEST:
+                return int(shape[0])
     return 0
 
 

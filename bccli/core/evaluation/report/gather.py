@@ -21,10 +21,13 @@ from bccli.core.metrics.figures import Figures
 from bccli.core.prediction.prepared_overlays import overlays_of
 from bccli.core.progress import SILENT, Watcher
 
-MOST_DETAILED = 12
+MOST_DETAILED = 10
 """Runs with details of their own, the first of the leaderboard; the others are in the leaderboard alone."""
 MOST_STRATA = 50
 """Strata of a run in the forest plot and in its table."""
+
+_RUN_BYTES = 200_000
+"""Bytes that a run takes from what is there for pictures: it has diagrams and tables, too."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ class Wishes:
 
 def gather(evaluations: Sequence[Evaluation], wishes: Wishes, watcher: Watcher = SILENT) -> Report:
     """The report of one or several evaluations. Raises what reading predictions raises."""
-    album = Album(BUDGET if wishes.pictures else 0)
     shown = [_with_few_strata(entry) for entry in evaluations[:MOST_DETAILED]]
+    album = Album(BUDGET - _RUN_BYTES * len(shown) if wishes.pictures else 0)
     each = EACH if len(shown) <= 2 else EACH // 2 if len(shown) <= 6 else EACH // 4
     parts = tuple(_parts(evaluations[:MOST_DETAILED], wishes, album, each, watcher))
     return Report(

@@ -43,13 +43,14 @@ class ShownPair:
 
 @dataclass(frozen=True)
 class LeakBox:
-    """The audit of a dataset: its sentences, its pairs, contradictions first, and how many there are."""
+    """The audit of a dataset: its sentences, some pairs, contradictions first, and how many there are of
+    these and of the others."""
 
     data: str
     sentences: tuple[str, ...]
     pairs: tuple[ShownPair, ...]
     conflicts: int
-    crossing: int
+    others: int
 
 
 def leak_box(data: RunData, album: Album) -> LeakBox | Absent:
@@ -70,7 +71,7 @@ def leak_box(data: RunData, album: Album) -> LeakBox | Absent:
         tuple(sentences),
         tuple(_shown(pair, dataset.root, album) for pair in shown),
         len(conflicts),
-        len(others) + sum(pair in crossing for pair in conflicts),
+        len(others),
     )
 
 

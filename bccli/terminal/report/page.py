@@ -10,11 +10,12 @@ from bccli.core.evaluation.report.forest import MOST as MOST_IN_FOREST
 from bccli.core.evaluation.report.galleries import EACH
 from bccli.core.evaluation.report.gather import Report, RunPart
 from bccli.core.files import replacing
-from bccli.terminal import pages, svg_paths
+from bccli.terminal import pages
 from bccli.terminal.figure_cells import name_of, title_of
 from bccli.terminal.figure_remarks import remarks
 from bccli.terminal.figures_table import leading_rows, tables
-from bccli.terminal.report_words import alt_text, result_sentence
+from bccli.terminal.report import svg_paths
+from bccli.terminal.report.words import alt_text, result_sentence
 from bccli.terminal.writers import cell
 
 KIND = "report"
@@ -56,7 +57,7 @@ class Shown:
     part: RunPart
     sentence: str
     tables: tuple[Table, ...]
-    confusion: Table
+    confusion: Table | None
     strata: Table | None
     paper: Table | None
     remarks: tuple[str, ...]
@@ -104,8 +105,14 @@ def _shown(part: RunPart) -> Shown:
     )
 
 
-def _confusion(row: Mapping[str, Any]) -> Table:
+_MOST_CONFUSED = 25
+
+
+def _confusion(row: Mapping[str, Any]) -> Table | None:
+    """The confusion matrix; None of so many classes that nobody reads it."""
     counts = row["confusion_matrix"] or []
+    if len(counts) > _MOST_CONFUSED:
+        return None
     lines = [[name, *map("{:,}".format, line)] for name, line in zip(row["classes"], counts, strict=True)]
     return Table("Confusions: a row for each true class", ["true class", *map(_said, row["classes"])], lines)
 

@@ -1,0 +1,2 @@
+"""The page that `evaluate --report` writes: `page` sets it, `words` says results in sentences, `svg_paths`
+draws."""
