@@ -1,9 +1,9 @@
 """What stands in a figure that was drawn: its texts, and where they lie over each other."""
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pytest
 
 NAMES = (
@@ -58,14 +58,11 @@ def box_of(text: Any) -> Any:
 def overlapping(figure: Any) -> list[tuple[str, str]]:
     """Pairs of texts that lie over each other by more than a pixel; those aslant are left out."""
     upright = [text for text in drawn_texts(figure) if text.get_rotation() in (0, 90)]
-    boxes = [(text.get_text(), box_of(text)) for text in upright]
-    return [(one, other) for (one, first), (other, second) in combinations(boxes, 2) if _touch(first, second)]
-
-
-def _touch(one: Any, other: Any) -> bool:
-    across = min(one.x1, other.x1) - max(one.x0, other.x0)
-    upwards = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return bool(across > 1 and upwards > 1)
+    boxes = np.array([box_of(text).extents for text in upright]).reshape(-1, 4)
+    low, high = boxes[:, :2], boxes[:, 2:]
+    shared = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
+    pairs = np.argwhere(np.triu((shared > 1).all(axis=-1), 1)).tolist()
+    return [(upright[one].get_text(), upright[other].get_text()) for one, other in pairs]
 
 
 def formulas(figure: Any) -> list[str]:

@@ -34,6 +34,8 @@ LOG_RANGE = 100
 """A loss that shrinks by more than this is drawn on a logarithmic axis."""
 CELL, SMALLEST_MATRIX, LARGEST_MATRIX = 0.95, 3.4, 14.0
 """Inches: one cell of a confusion matrix, and the limits of the whole."""
+LABEL_WIDTHS, SLOPE = (18, 36, 72), 40
+"""Letters in a line of a class's name, longer ones where more lines have no room; degrees of those aslant."""
 CHARACTER = 0.62
 """Width of a character as a share of the font's size (DejaVu Sans, digits and lower case)."""
 
@@ -95,7 +97,7 @@ def plot_confusion(
         text = f"{count:,}\n{share:.1%}" if count else "0"
         colour = "white" if share > 0.65 else "black"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=font_size)
-    _label_classes(axes, [wrapped(name, 18) for name in classes], cell)
+    _label_classes(axes, *_class_labels(classes, cell), cell)
     axes.set(ylabel="true class", xlabel="predicted class\n(percentages: shares of the true class)")
     set_title(axes, title, side)
     write_figure(figure, path, format=format)
@@ -211,15 +213,26 @@ def _scale_loss(axes: "Axes", losses: Sequence[float]) -> None:
         axes.set(yscale="log", ylabel="loss (logarithmic)")
 
 
-def _label_classes(axes: "Axes", names: Sequence[str], cell: float) -> None:
+def _class_labels(classes: Sequence[str], cell: float) -> tuple[list[str], float]:
+    """Names in as many lines as fit beside each other in cells of so many inches, and their font's size."""
+    for width in LABEL_WIDTHS:
+        names = [wrapped(name, width) for name in classes]
+        lines = max((name.count("\n") + 1 for name in names), default=1)
+        size = min(10.0, cell * 72 * math.sin(math.radians(SLOPE)) / (1.2 * lines))
+        if size == 10:
+            break
+    return names, size
+
+
+def _label_classes(axes: "Axes", names: Sequence[str], size: float, cell: float) -> None:
     """Name rows and columns, the columns aslant where a name is wider than a cell (in inches)."""
     positions = range(len(names))
-    axes.set_yticks(positions, names)
+    axes.set_yticks(positions, names, fontsize=size)
     longest = max((len(line) for name in names for line in name.split("\n")), default=1)
-    if _fitting_font(cell, longest) >= 10:
-        axes.set_xticks(positions, names)
+    if _fitting_font(cell, longest) >= size:
+        axes.set_xticks(positions, names, fontsize=size)
     else:
-        axes.set_xticks(positions, names, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_xticks(positions, names, fontsize=size, rotation=SLOPE, ha="right", rotation_mode="anchor")
     axes.tick_params(length=0)
 
 

@@ -57,6 +57,8 @@ _ROW, _GAP, _LINE = 0.23, 0.3, 0.17
 _ACROSS = 4
 _BELOW = _HEIGHT + 1.15
 """From the heading of a row of pictures to that of the next."""
+_SENTENCE = 1.15
+"""From the heading of a sentence of up to three lines to that of what is below."""
 _HEADING_LETTERS, _AGE_NAMES = 110, 1.4
 _YEARS = 5
 _PALE = "#C9D6E2"
@@ -82,10 +84,10 @@ def draw_stats(census: Census, classes: Sequence[str], background: Background = 
     bottom = _draw_block(figure, 0, _images_block(census, classes, background.before))
     if census.patients:
         bottom = _draw_block(figure, bottom - 0.4, _patients_block(census, classes))
-    _draw_patients(figure, bottom - 0.5, census)
-    _draw_sizes(figure, bottom - 0.5, census.sizes)
+    top = bottom - 0.5
+    ends = _draw_patients(figure, top, census), _draw_sizes(figure, top, census.sizes)
     if background.ages:
-        _draw_ages(figure, bottom - 0.5 - _BELOW, background, classes)
+        _draw_ages(figure, min(ends), background, classes)
     stream = io.BytesIO()
     write_figure(figure, stream)
     return stream.getvalue()
@@ -163,25 +165,29 @@ def _draw_block(figure: "Figure", top: float, block: _Block) -> float:
     return top
 
 
-def _draw_patients(figure: "Figure", top: float, census: Census) -> None:
-    """A histogram of the patients by their number of images, a sentence where there is nothing to compare."""
+def _draw_patients(figure: "Figure", top: float, census: Census) -> float:
+    """A histogram of the patients by their number of images, a sentence where there is nothing to compare.
+
+    Returns where what comes below may begin.
+    """
     numbers = sorted(census.patients.values())
     without = _count(census.unknown, "image")
     if not numbers:
         title = "patients per class, images per patient"
         write_sentence(figure, 0, top, title, f"unknown for all {without}")
-        return
+        return top - _SENTENCE
     patients = _count(len(numbers), "patient")
     aside = f"not counted: {without} of unknown patients" if census.unknown else ""
     if numbers[0] == numbers[-1]:
         text = f"{_count(numbers[0], 'image')} of {'each of ' * (len(numbers) > 1)}{patients}"
         write_sentence(figure, 0, top, "images per patient", "; ".join(filter(None, (text, aside))))
-        return
+        return top - _SENTENCE
     title = f"images per patient: {patients}, median {median(numbers):,.0f}"
     axes = add_axes(figure, 0, write_heading(figure, 0, top, title), _HALF, _HEIGHT)
     _draw_histogram(axes, np.array(numbers))
     if aside:
         axes.set_xlabel(f"{axes.get_xlabel()}\n({aside})")
+    return top - _BELOW
 
 
 def _draw_histogram(axes: "Axes", numbers: np.ndarray) -> None:
@@ -216,24 +222,27 @@ def _has_tail(numbers: np.ndarray) -> bool:
     return bool(numbers.max() > LOG_RANGE * np.median(numbers))
 
 
-def _draw_sizes(figure: "Figure", top: float, sizes: Sizes) -> None:
-    """Bars of a few sizes, dots of many, a sentence of one."""
+def _draw_sizes(figure: "Figure", top: float, sizes: Sizes) -> float:
+    """Bars of a few sizes, dots of many, a sentence of one; returns where what comes below may begin."""
     left, title = _WIDTH - _HALF, "image sizes in pixels"
     total = sizes.counts.total()
     common = sorted(sizes.counts.items(), key=lambda item: (-item[1], item[0]))
     if len(common) < 2:
         text = "".join(f"all {total:,} images are {width} × {height}" for (width, height), _ in common)
         write_sentence(figure, left, top, title, text or "unknown")
-    elif len(common) <= FEW_SIZES:
+        return top - _SENTENCE
+    if len(common) <= FEW_SIZES:
         top = write_heading(figure, left, top, f"{title} (width × height)")
         axes = add_axes(figure, left, top, _HALF, _ROW * len(common))
         numbers = [number for _, number in common]
         draw_bars(axes, _HALF, numbers, [total] * len(common), BLUE, numbers[0])
         axes.set_yticks(range(len(common)), [f"{width} × {height}" for (width, height), _ in common])
-    else:
-        unit = f"steps of {sizes.step} pixels" if sizes.step > 1 else "pixels"
-        top = write_heading(figure, left, top, f"{len(common):,} image sizes in {unit}")
-        _draw_dots(figure, left, top, sizes)
+        return top - _ROW * len(common) - 0.5
+    unit = f"steps of {sizes.step} pixels" if sizes.step > 1 else "pixels"
+    _draw_dots(
+        figure, left, write_heading(figure, left, top, f"{len(common):,} image sizes in {unit}"), sizes
+    )
+    return top - _BELOW
 
 
 def _draw_dots(figure: "Figure", left: float, top: float, sizes: Sizes) -> None:

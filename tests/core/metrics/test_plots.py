@@ -11,6 +11,7 @@ from PIL import Image, ImageColor
 
 from bccli.core.metrics import plots
 from bccli.core.models.drawing import FROZEN, MOST_BOXES, NO_WEIGHTS, TRAINABLE, LayerBox, draw_layers, fold
+from tests import drawn
 
 BINARY = ["benign", "malignant"]
 LONG_NAMES = [
@@ -87,6 +88,27 @@ def test_confusion_grows_with_the_classes_and_stays_square(class_count):
 def test_confusion_takes_any_class_name_and_classes_without_images():
     image = picture(plots.plot_confusion, np.zeros((5, 5)), LONG_NAMES, title="no_images of $5 or $6")
     assert image.width > image.height / 2
+
+
+@pytest.mark.parametrize("class_count", [2, 12, 40])
+@pytest.mark.parametrize("name", ["class", "invasive_ductal_carcinoma_number_", "$x$ größer " * 9])
+def test_names_of_classes_lie_on_nothing(monkeypatch, class_count, name):
+    """Those of columns are aslant: their lines are as far apart as is perpendicular to them."""
+    figures = drawn.figures_of(monkeypatch, plots)
+    names = [f"{name}{number}" for number in range(class_count)]
+    plots.plot_confusion(np.eye(class_count, dtype=int) * 12_345, names, "", title="run, test")
+    (figure,) = figures
+    assert drawn.overlapping(figure) == []
+    assert drawn.formulas(figure) == []
+    axes = figure.axes[0]
+    columns = axes.get_xticklabels()
+    apart = axes.bbox.width / class_count
+    if slope := columns[0].get_rotation():
+        lines = max(label.get_text().count("\n") + 1 for label in columns)
+        thickest = 1.2 * lines * columns[0].get_fontsize() * figure.dpi / 72
+        assert thickest <= apart * math.sin(math.radians(slope)) + 1
+    else:
+        assert max(drawn.box_of(label).width for label in columns) <= apart
 
 
 def test_long_names_and_titles_widen_the_picture_and_are_not_cut():

@@ -227,3 +227,22 @@ def test_headings_are_no_wider_than_the_page(monkeypatch):
     drawn.drawn_texts(figure)
     for text in figure.texts:
         assert drawn.box_of(text).width < 8.7 * 150
+
+
+@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+def test_nothing_stands_empty_above_the_ages(monkeypatch, alike, known):
+    counted = Census()
+    for number in range(60):
+        patient = str(number // 3 if alike else number * number % 7) if known else ""
+        counted.add(Sample(label="ab"[number % 2], patient=patient, width=50, height=50), SPLITS[number % 3])
+    figure = figure_of(monkeypatch, counted, "ab", Background((40, 50), {"a": (40,), "b": (50,)}))
+    drawn.drawn_texts(figure)
+    (ages,) = (text for text in figure.texts if text.get_text().startswith("ages of"))
+    above = [
+        drawn.box_of(text).y0 for text in figure.texts if text.get_position()[1] > ages.get_position()[1]
+    ]
+    above += [
+        axes.get_tightbbox().y0 for axes in figure.axes if axes.get_position().y0 > ages.get_position()[1]
+    ]
+    assert 0 < min(above) - drawn.box_of(ages).y1 < 150
