@@ -263,3 +263,17 @@ def test_deep_grey_and_large_images_are_shown(bccli: Bccli, root: Path, tmp_path
     (overlay,) = (tmp_path / "out").glob("deep-*.png")
     with Image.open(overlay) as picture:
         assert picture.size == (398, 512)
+
+
+def test_a_report_shows_where_a_run_looked_and_what_gives_labels_away(
+    bccli: Bccli, root: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    bccli("evaluate", root / "network", "--report", page, "--bootstrap", 0)
+    found = Pictures(page)
+    assert sum(str(one["alt"]).startswith("Where the network looked in") for one in found.found) >= 4
+    assert "How well a trait alone predicts the labels" in found.text
+    bccli("evaluate", root / "network", "--report", page, "--bootstrap", 0, "--without-images")
+    assert not Pictures(page).found
+    bccli("evaluate", root / "patches", "--report", page, "--bootstrap", 0)
+    assert not any(str(one["alt"]).startswith("Where") for one in Pictures(page).found)

@@ -11,6 +11,7 @@ from bccli.core.evaluation.report.galleries import EACH
 from bccli.core.evaluation.report.gather import Report, RunPart
 from bccli.core.files import replacing
 from bccli.terminal import pages
+from bccli.terminal.decision_remarks import decision_sentences
 from bccli.terminal.figure_cells import name_of, title_of
 from bccli.terminal.figure_remarks import remarks
 from bccli.terminal.figures_table import leading_rows, tables
@@ -61,6 +62,8 @@ class Shown:
     strata: Table | None
     paper: Table | None
     remarks: tuple[str, ...]
+    decisions: tuple[str, ...]
+    shortcuts: Table | None
 
 
 def render(report: Report, comparison: Mapping[str, Any] | None) -> str:
@@ -102,7 +105,17 @@ def _shown(part: RunPart) -> Shown:
         table_of("Strata", leading_rows([row["group"] for row in rows[1:]], rows[1:])) if rows[1:] else None,
         papers[0] if papers else None,
         tuple(remarks(rows, None)),
+        tuple(decision_sentences(title_of(rows[0]), rows[0])),
+        _shortcuts(part),
     )
+
+
+def _shortcuts(part: RunPart) -> Table | None:
+    """What traits that have nothing to do with tissue say of the labels."""
+    if not part.shortcuts:
+        return None
+    caption = "How well a trait alone predicts the labels of patients that were left out"
+    return table_of(caption, [found.to_row() for found in part.shortcuts])
 
 
 _MOST_CONFUSED = 25

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bccli.core.data.dataset import Dataset
+from bccli.core.evaluation.cautions.shortcuts import Shortcut, probe
 from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.evaluation.report.absent import Absent
 from bccli.core.evaluation.report.album import BUDGET, Album, OverlayMaker
@@ -38,6 +39,7 @@ class RunPart:
     strata: int
     card: Card
     leaks: LeakBox | Absent
+    shortcuts: tuple[Shortcut, ...]
     galleries: tuple[Gallery, ...] | Absent
     pictures: Absent | None
     curves: Curves | Absent
@@ -112,12 +114,13 @@ def _part(
     each: int,
     boxes: dict[int, str],
 ) -> RunPart:
-    shown = _with_few_strata(entry)
+    shown, leaks = _with_few_strata(entry), _leaks(entry, data, album, boxes)
     return RunPart(
         shown.figures,
         len(entry.groups),
         card(entry, data, wishes.command),
-        _leaks(entry, data, album, boxes),
+        leaks,
+        _shortcuts(data, leaks),
         galleries(entry, data, album, overlay=_overlays(entry, wishes), each=each),
         data if isinstance(data, Absent) else None,
         curves(entry),
@@ -126,6 +129,11 @@ def _part(
         feature_map(entry, data),
         more_patients(entry),
     )
+
+
+def _shortcuts(data: RunData | Absent, leaks: LeakBox | Absent) -> tuple[Shortcut, ...]:
+    """What traits of the images say of their labels, beside the leaks of the same data."""
+    return () if isinstance(data, Absent) or isinstance(leaks, Absent) else tuple(probe(data.dataset))
 
 
 def _overlays(entry: Evaluation, wishes: Wishes) -> OverlayMaker | None:
