@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import browser
 from tests.conftest import PATIENT, Bccli, draw, rows_of, save
 from tests.library import Library, bccli_in
 from tests.sentences import refused
@@ -277,3 +278,32 @@ def test_a_report_shows_where_a_run_looked_and_what_gives_labels_away(
     assert not Pictures(page).found
     bccli("evaluate", root / "patches", "--report", page, "--bootstrap", 0)
     assert not any(str(one["alt"]).startswith("Where") for one in Pictures(page).found)
+
+
+ALL_LOADED = """Promise.all([...document.images].map(async one => {
+    one.loading = "eager"; await one.decode(); return one.naturalWidth
+}))"""
+"""The widths of all pictures of a page, once they are there, also those that nobody has scrolled to."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="there is no Chromium")
+def test_a_browser_shows_all_overlays_and_finds_nothing_amiss(
+    bccli: Bccli, root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = "--explain", out, "--mask-dir", root / "masks"
+    bccli("predict", root / "network", root / "raw", *words)
+    page = out / "index.html"
+    pictures = {path.as_uri() for path in out.glob("*.png")}
+    with browser.opened(tmp_path / "profile") as tab:
+        for dark, width in ((False, 1280), (True, 375)):
+            tab.open(page, dark=dark, width=width)
+            widths = tab.value(ALL_LOADED)
+            assert len(widths) == len(pictures)
+            assert all(widths)
+            assert tab.complaints() == []
+            assert set(tab.requests()) <= {page.as_uri(), *pictures}
+            assert tab.value("document.documentElement.scrollWidth") <= width
+            if browser.AXE.is_file():
+                assert tab.violations() == []
