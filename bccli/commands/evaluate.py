@@ -146,7 +146,6 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     if settings["audit"]:
         _audit(runs, screen, settings)
         return 0
-    from bccli.core.evaluation.cautions.guarding import store_guard
     from bccli.core.evaluation.evaluate import evaluate as measured
     from bccli.core.evaluation.leaderboard import (
         comparison,
@@ -185,9 +184,8 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     for entry in done if settings["calibrate"] else ():
         store_temperature(entry, terms)
     for entry in done:
-        run = entry.subject.run
-        if run and store_decisions(entry) and (why := store_guard(run)):
-            screen.note(f"{entry.subject.name}: predict will not say which images are unlike train: {why}")
+        if store_decisions(entry):
+            _guard(entry, screen)
     done = with_remarks_on_images(done)
     versus = comparison(done, terms)
     found = figures_json([figures for entry in done for figures in entry.figures], versus)
@@ -201,6 +199,14 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
         console.show_figures(found["runs"], settings["format"], comparison=versus, columns=columns)
     bad = _warn_of_unused(subjects, unfinished, screen)
     return 4 if bad and not settings["skip_bad"] else 0
+
+
+def _guard(entry: Any, screen: console.Console) -> None:
+    """Store with a run what its images of train are like, for `predict`, or say why that cannot be."""
+    from bccli.core.evaluation.cautions.guarding import store_guard
+
+    if why := store_guard(entry.subject.run):
+        screen.note(f"{entry.subject.name}: predict will not say which images are unlike train: {why}")
 
 
 def _expanded(runs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
