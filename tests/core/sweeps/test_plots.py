@@ -44,12 +44,12 @@ def labels(figure: Any) -> list[Any]:
     return [text for axes in figure.axes for text in axes.texts if text.get_text()]
 
 
-SIZES = (1, 2, 5, 12, 20, 60)
+SIZES = (1, 2, 12, 20, 60)
 
 
 @pytest.mark.parametrize("members", SIZES)
 @pytest.mark.parametrize("name", ["net-", LONG, "a_$x^{$"])
-@pytest.mark.parametrize("spread", [0.0, 0.001, 0.05])
+@pytest.mark.parametrize("spread", [0.0, 0.05])
 def test_labels_lie_on_nothing(
     monkeypatch: pytest.MonkeyPatch, members: int, name: str, spread: float
 ) -> None:
