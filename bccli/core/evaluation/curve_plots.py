@@ -245,8 +245,9 @@ def _draw_panels(title: str, diagram: Diagram, found: Sequence[ClassCurve]) -> "
         top = _draw_row(figure, top - 0.12 * (first > 0), diagram, shown, range(first, first + across))
     heading = wrapped(title, _letters(width, TITLE_FONT))
     figure.text(width / 2, 0.1, heading, fontsize=TITLE_FONT, ha="center", va="bottom")
-    missing = [f"No curve: {curve.name}." for curve in found if not len(curve.x)]
-    words = wrapped(" ".join((_LEGEND, *missing)), _letters(width, FONT))
+    notes = [_TOO_FEW] * any(curve.band is None for curve in shown)
+    notes += [f"No curve: {curve.name}." for curve in found if not len(curve.x)]
+    words = wrapped(" ".join((_LEGEND, *notes)), _letters(width, FONT))
     figure.text(0, top - 0.55, words, fontsize=FONT, va="top")
     return figure
 
@@ -268,9 +269,10 @@ def _draw_row(
 
 
 _LEGEND = (
-    "Above each panel: the area under the curve, with its 95 % interval. Band: 95 % interval at each point. "
-    "Grey: the other classes. Dotted: chance."
+    "Above each panel: the area under the curve, with its 95 % interval. "
+    "Grey: the other classes. Dotted: chance. Band: 95 % interval at each point."
 )
+_TOO_FEW = "A class of too few patients has neither interval nor band."
 
 
 def _draw_panel(axes: "Axes", number: int, shown: Sequence[ClassCurve]) -> None:

@@ -54,8 +54,9 @@ def draw_preview(root: Path, selection: Selection) -> bytes:
     title, caption = font_of(14), font_of(10)
     top = _GAP
     for label, samples in rows:
-        heading = label if known or top > _GAP else f"{label} (patients unknown)"
-        draw.text((_GAP, top), fitted(heading, title, width - 2 * _GAP), "black", font=title)
+        note = "" if known or top > _GAP else " (patients unknown)"
+        room = int(width - 2 * _GAP - title.getlength(note))
+        draw.text((_GAP, top), fitted(label, title, room) + note, "black", font=title)
         for index, sample in enumerate(samples):
             left = _GAP + index * (_SIDE + _GAP)
             tile = _tile(root, sample)

@@ -37,10 +37,12 @@ SIDE, GAP = 4.2, 0.9
 INK = "black"
 MOST_NAMES, MOST_NUMBERS = 12, 60
 """Up to so many points have their names beside them; of more the first ones have numbers."""
-NEAR, LONG = 3, 10
+NEAR, LONG = 5, 10
 """So many of the DISTANCES are near enough for a name; a text farther off than this (points) has a line."""
 FONT, KEY_FONT, LINE = 7, 8, 0.15
 """Points of a label and of the key, and inches of the key's lines."""
+PAD = 1.5
+"""Points around a label, so that those beside each other do not read as one."""
 MOST_COLUMNS, MOST_LETTERS = 4, 120
 """Of the key, and of a name in it."""
 RADIUS, RING = 3.5, 6.0
@@ -183,18 +185,18 @@ def _write(
         axes.annotate(text, (point.x, point.y), (0, 0), color=point.colour, **style) for point, text in texts
     ]
     middles = _pixels(axes, [point for point, _ in texts])
-    sizes = np.array([note.get_window_extent().size for note in notes])
+    sizes = np.array([note.get_window_extent().size for note in notes]) + 2 * PAD * unit
     radii = np.array([point.radius for point, _ in texts]) * unit
     found = places(middles, sizes, radii, _around(axes, points), [far * unit for far in distances])
     written: list[Artist] = []
-    for note, middle, box, radius in zip(notes, middles, found, radii, strict=True):
-        if box is None:
+    for note, middle, place, radius in zip(notes, middles, found, radii, strict=True):
+        if place is None:
             note.remove()
             continue
-        note.set_position((box[:2] - middle) / unit)
+        note.set_position((place.box[:2] - middle) / unit + PAD)
         written.append(note)
-        end = nearest(box, middle) - middle
-        if np.hypot(*end) > radius + LONG * unit:
+        end = nearest(place.box, middle) - middle
+        if not place.clear or np.hypot(*end) > radius + LONG * unit:
             written.append(_draw_leader(axes, note.xy, end / unit, radius / unit))
     return written, {*notes} <= {*written}
 
@@ -226,6 +228,7 @@ def _around(axes: "Axes", points: Sequence[Point]) -> Surroundings:
         np.array(axes.bbox.extents),
         np.concatenate([middles - reach, middles + reach], axis=1),
         np.array(lines).reshape(-1, 2, 2),
+        middles,
     )
 
 

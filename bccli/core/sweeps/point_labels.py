@@ -18,20 +18,32 @@ DIRECTIONS = ((1, 1), (-1, 1), (1, -1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What names must keep to: the `frame`, `boxes` (m, 4) and `lines` (k, 2, 2) that they may not touch."""
+    """What names keep to: the `frame`, `boxes` (m, 4) and `lines` (k, 2, 2) that they may not touch.
+
+    `points` (p, 2) are those that a name could be taken for the name of.
+    """
 
     frame: Floats
     boxes: Floats
     lines: Floats
+    points: Floats
+
+
+@dataclass(frozen=True)
+class Place:
+    """The box (4,) of a name, and whether it is nearer to its own point than to any other."""
+
+    box: Floats
+    clear: bool
 
 
 def places(
     points: Floats, sizes: Floats, radii: Floats, around: Surroundings, distances: Sequence[float]
-) -> Iterator[Floats | None]:
-    """The box of each name (n names, of `sizes` (n, 2)) for its point (n, 2), or None where none is free.
+) -> Iterator[Place | None]:
+    """The place of each name (n names, of `sizes` (n, 2)) for its point (n, 2), or None where none is free.
 
     Those that come first choose first: the box nearest to the point's edge, at its radius (n,), that touches
-    neither what is around, nor earlier names and the lines that lead to them.
+    neither what is around, nor earlier names and the lines that lead to them; if possible, a clear one.
     """
     boxes, lines = around.boxes, around.lines
     for point, size, radius in zip(points, sizes, radii, strict=True):
@@ -43,10 +55,11 @@ def places(
         if not free.any():
             yield None
             continue
-        chosen = int(free.argmax())
+        clear = free & _is_nearest(found, point, around.points, 2 * radius)
+        chosen = int((clear if clear.any() else free).argmax())
         boxes = np.concatenate([boxes, found[chosen, None]])
         lines = np.concatenate([lines, leaders[chosen, None]])
-        yield found[chosen]
+        yield Place(found[chosen], bool(clear[chosen]))
 
 
 def nearest(boxes: Floats, point: Floats) -> Floats:
@@ -92,6 +105,14 @@ def _candidates(point: Floats, size: Floats, distances: Sequence[float]) -> Floa
     sides, reach = pairs[:, :2], pairs[:, 2:] / np.maximum(np.hypot(*pairs[:, :2].T), 1)[:, None]
     corners = point + sides * reach + (sides - 1) / 2 * size
     return np.concatenate([corners, corners + size], axis=1)
+
+
+def _is_nearest(boxes: Floats, point: Floats, points: Floats, reach: float) -> Bools:
+    """Which of the boxes (n, 4) are nearer to a point than to any other (p, 2) beyond its reach: (n,)."""
+    others = points[np.hypot(*(points - point).T) > reach]
+    own = np.hypot(*(nearest(boxes, point) - point).T)
+    apart = np.hypot(*np.moveaxis(nearest(boxes[:, None], others) - others, -1, 0))
+    return np.asarray((own[:, None] < apart).all(axis=1))
 
 
 def _inside(boxes: Floats, frame: Floats) -> Bools:

@@ -131,6 +131,18 @@ def test_one_band_or_none_is_one_diagram(draw: Draw, classes: int, patients: int
 
 
 @CURVES
+def test_a_class_of_few_patients_has_a_panel_without_a_band(draw: Draw) -> None:
+    """Of four classes, one of which is a single patient's: its area has no interval either."""
+    whole = evaluation(4, patients=24)
+    some = whole.units.where((whole.units.labels < 3) | (np.arange(len(whole.units)) < 12))
+    figure = draw(evaluate(replace(whole.subject, predictions=some), Terms(rounds=50)))
+    assert [bands(axes) for axes in figure.axes] == [1, 1, 1, 0]
+    assert ["(" in axes.get_title() for axes in figure.axes] == [True, True, True, False]
+    assert any("too few patients" in text for text in drawn.words(figure))
+    assert not any("too few" in text for text in drawn.words(draw(whole)))
+
+
+@CURVES
 def test_a_class_without_a_curve_is_named(draw: Draw) -> None:
     """Of four classes, one of which nobody has."""
     whole = evaluation(4, patients=24)

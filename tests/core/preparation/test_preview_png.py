@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from bccli.core.data.manifest import Sample
 from bccli.core.preparation.preview_png import _GAP, _SIDE, PER_CLASS, Selection, _caption, draw_preview
@@ -23,6 +23,19 @@ from bccli.core.preparation.preview_png import _GAP, _SIDE, PER_CLASS, Selection
 )
 def test_a_caption_names_the_patient_unless_none_is_known(facts: dict, known: bool, words: str) -> None:
     assert _caption(Sample(path="x.png", **facts), known) == words
+
+
+def test_a_name_of_any_length_leaves_room_for_what_is_said_of_patients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda self, at, words, *more, **style: written.append(words)
+    )
+    selection = Selection(("W" * 300, "b"))
+    draw_preview(tmp_path, selection)
+    assert written[0].endswith("W… (patients unknown)")
+    assert written[1:] == ["b"]
 
 
 def test_no_words_leave_the_sheet_or_reach_below_the_next_image(tmp_path: Path) -> None:
