@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +12,6 @@ from bccli.core.fusion.fusion_file import PatchHead, load_fuser
 from bccli.core.fusion.methods import FUSIONS, Fuser
 from bccli.core.models.runtimes import Engine, Network
 from bccli.core.prediction.flips import Flip
-from bccli.core.prediction.maps.heat import Heat
 from bccli.core.prediction.run_predictor import (
     ImagePatches,
     InputSpec,
@@ -24,6 +24,9 @@ from bccli.core.prediction.run_predictor import (
 )
 from bccli.core.runs.run_folder import Run
 from bccli.core.runs.temperature import temper, temperature_of
+
+if TYPE_CHECKING:
+    from bccli.core.prediction.maps.heat import Heat
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Fusion:
         numbers: Sequence[int],
         flips: Sequence[Flip],
         step: int,
-    ) -> list[list[Heat]]:
+    ) -> "list[list[Heat]]":
         """Of each image how much its patches weigh, whatever the class; else what each says for the class."""
         (entries,), preparation = images, self.spec[0]
         if not self.shares:

@@ -10,13 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from bccli.core.cores import available_cores
 from bccli.core.errors import DataError, WeightsError, first_line
-from bccli.core.models.class_maps import ClassMaps
 from bccli.core.models.graph import scoring_of
 from bccli.core.models.stderr import quiet_stderr
 from bccli.core.models.unusable_gpus import gpu_is_visible
@@ -24,6 +23,9 @@ from bccli.core.progress import Watcher
 from bccli.core.reading.limits import TFLITE_BYTES
 from bccli.core.runs.run_folder import MODEL_FILE, Run
 from bccli.core.weights.keras_files import load_model
+
+if TYPE_CHECKING:
+    from bccli.core.models.class_maps import ClassMaps
 
 Network = Callable[[np.ndarray], np.ndarray]
 
@@ -190,7 +192,7 @@ class Engine(Protocol):
     def outputs(self, run: Run, stem: str) -> Network:
         """Another model of a run, `stem.keras` or `stem.tflite`, from its inputs to float32 (n, width)."""
 
-    def class_maps(self, run: Run) -> ClassMaps | None:
+    def class_maps(self, run: Run) -> "ClassMaps | None":
         """The network of a run with its last maps; None where it has none behind dense layers."""
 
 
@@ -227,8 +229,9 @@ class TfliteRuntime:
 
         return _answering(answer, run.root / (made or {})["file"], len(run.classes))
 
-    def class_maps(self, run: Run) -> ClassMaps | None:
+    def class_maps(self, run: Run) -> "ClassMaps | None":
         """The network of a run with its last maps; None where it has none behind dense layers."""
+        from bccli.core.models.class_maps import ClassMaps
         from bccli.core.models.tflite_maps import NoMapsError, with_map_outputs
 
         made = run.info.litert or {}
@@ -296,9 +299,9 @@ class KerasEngine:
             outputs = self._compiled(load_model(file))
         return _answering(outputs, file)
 
-    def class_maps(self, run: Run) -> ClassMaps | None:
+    def class_maps(self, run: Run) -> "ClassMaps | None":
         """The network of a run with its last maps."""
-        from bccli.core.models.class_maps import dense_head, with_maps
+        from bccli.core.models.class_maps import ClassMaps, dense_head, with_maps
         from bccli.core.models.graph import extractor_and_head
 
         file = run.file(MODEL_FILE)

@@ -5,17 +5,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from bccli.core import interruption
 from bccli.core.imaging.remarks import Remarks
-from bccli.core.prediction.explanations import Explanation
 from bccli.core.prediction.image_rows import ImageRows
 from bccli.core.prediction.predictor import Predictor
 from bccli.core.prediction.prepared_files import PreparedFile, prepare_file
 from bccli.core.prediction.run_predictor import ImagePatches, Prediction
+
+if TYPE_CHECKING:
+    from bccli.core.prediction.explanations import Explanation
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class FilePrediction:
     label: int | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
     remark: str = ""
-    explanation: Explanation | None = None
+    explanation: "Explanation | None" = None
 
 
 HIDDEN = "_explanation"
@@ -116,7 +118,7 @@ def _explained(
     images: Sequence[Sequence[ImagePatches]],
     answers: Prediction,
     pool: Executor,
-) -> Iterator[Explanation | None]:
+) -> "Iterator[Explanation | None]":
     """For each image where its label comes from, where that is asked for and it has an answer."""
     known = np.isfinite(answers.probabilities).all(axis=1)
     if predictor.explaining is None or not known.any():

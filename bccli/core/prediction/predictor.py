@@ -4,17 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bccli.core.catalog import DATASETS
 from bccli.core.errors import DataError, UsageError
-from bccli.core.models.runtimes import NoTfliteError, TfliteRuntime, faster_engine, start_engine
+from bccli.core.models.runtimes import Engine, NoTfliteError, TfliteRuntime, faster_engine, start_engine
 from bccli.core.prediction.decisions import NO_DECISIONS, Decisions, decisions_of
-from bccli.core.prediction.explanations import Explaining
 from bccli.core.prediction.flips import Flip, as_is, flips_of
-from bccli.core.prediction.maps.features import Guard, guard_of
-from bccli.core.prediction.maps.heat import Heat
 from bccli.core.prediction.masks import Masks
 from bccli.core.prediction.region_finder import LocatingPredictor, Locator, box_columns
 from bccli.core.prediction.run_predictor import (
@@ -29,7 +27,12 @@ from bccli.core.prediction.run_predictor import (
     probabilities_of,
 )
 from bccli.core.progress import SILENT, Watcher
-from bccli.core.runs.run_folder import Run, load_run
+from bccli.core.runs.run_folder import UNLIKE_FILE, Run, load_run
+
+if TYPE_CHECKING:
+    from bccli.core.prediction.explanations import Explaining
+    from bccli.core.prediction.maps.features import Guard
+    from bccli.core.prediction.maps.heat import Heat
 
 BATCH = 8
 """Images per step: more of them make LiteRT no faster, and delay the first answer."""
@@ -58,9 +61,9 @@ class Predictor:
     by_patch: bool = False
     columns: tuple[str, ...] = ()
     positive: str | None = None
-    explaining: Explaining | None = None
+    explaining: "Explaining | None" = None
     decisions: Decisions = NO_DECISIONS
-    guard: Guard | None = None
+    guard: "Guard | None" = None
 
     @cached_property
     def needs_masks(self) -> bool:
@@ -110,7 +113,7 @@ class Predictor:
             return answers[0]
         return most_probable(self._mean(self.members, answers))
 
-    def heats(self, images: Sequence[Sequence[ImagePatches]], numbers: Sequence[int]) -> list[list[Heat]]:
+    def heats(self, images: Sequence[Sequence[ImagePatches]], numbers: Sequence[int]) -> "list[list[Heat]]":
         """For each of n images the maps of all members of what speaks for its class of `numbers`."""
         by_spec = dict(zip(self.specs, images, strict=True))
         several = [
@@ -188,12 +191,21 @@ def load_predictor(
     decisions, stale = decisions_of(runs[0]) if len(runs) == 1 and tempered else (NO_DECISIONS, "")
     if stale:
         watcher.warn(stale)
-    guard = guard_of(runs[0], engine) if len(runs) == 1 and tempered and not by_patch else None
+    guard = _guard_of(runs[0], engine) if len(runs) == 1 and tempered and not by_patch else None
     return Predictor(
         runs[0].classes, tuple(members), engine.device,
         contours=contours, by_patch=by_patch, columns=columns, positive=runs[0].info.positive,
         decisions=decisions, guard=guard,
     )  # fmt: skip
+
+
+def _guard_of(run: Run, engine: Engine) -> "Guard | None":
+    """What says which images are unlike those of a run's training; None where nothing is stored."""
+    if UNLIKE_FILE not in run.info.files:
+        return None
+    from bccli.core.prediction.maps.features import guard_of
+
+    return guard_of(run, engine)
 
 
 def with_masks(predictor: Predictor, root: Path, folder: Path | None, watcher: Watcher = SILENT) -> Predictor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +12,12 @@ from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.formats.decoding import decode_deep
 from bccli.core.imaging.formats.turns import one_large_at_a_time
 from bccli.core.imaging.preparation import Preparation, prepare_image
-from bccli.core.prediction.explanations import ShownImage
 from bccli.core.prediction.predictor import Predictor
 from bccli.core.prediction.region_finder import Locator, box_columns, filled
 from bccli.core.prediction.run_predictor import ImagePatches, InputSpec
+
+if TYPE_CHECKING:
+    from bccli.core.prediction.explanations import ShownImage
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class PreparedFile:
     error: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
-    shown: ShownImage | None = None
+    shown: "ShownImage | None" = None
 
 
 def prepare_file(predictor: Predictor, path: str) -> PreparedFile:

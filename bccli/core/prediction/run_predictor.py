@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,15 +11,15 @@ from bccli.core.errors import DataError
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.preparation import Preparation
 from bccli.core.kinds import KINDS, imported
-from bccli.core.metrics.material import Floats
-from bccli.core.models.class_maps import ClassMaps
 from bccli.core.models.runtimes import Engine, Network
 from bccli.core.prediction.flips import Flip
-from bccli.core.prediction.maps.class_activation import activation_maps
-from bccli.core.prediction.maps.heat import Heat, PatchHeat, WholeHeat
-from bccli.core.prediction.maps.occlusion import occlusion_map
 from bccli.core.runs.run_folder import Run, folds_of
 from bccli.core.runs.temperature import temper, temperature_of
+
+if TYPE_CHECKING:
+    from bccli.core.metrics.material import Floats
+    from bccli.core.models.class_maps import ClassMaps
+    from bccli.core.prediction.maps.heat import Heat, PatchHeat
 
 InputSpec = tuple[Preparation, tuple[int, int]]
 """How a raw image is prepared, and the size of what comes of it, width and height."""
@@ -92,7 +92,7 @@ class ExplainingPredictor(RunPredictor, Protocol):
         numbers: Sequence[int],
         flips: Sequence[Flip],
         step: int,
-    ) -> list[list[Heat]]:
+    ) -> "list[list[Heat]]":
         """For each of n images the maps of what in it speaks for its class of `numbers` (n,).
 
         `images`, `flips` and `step` are those of a call.
@@ -115,7 +115,7 @@ class Averaging:
     spec: InputSpec
     networks: tuple[Network, ...]
     temperature: float | None = None
-    class_maps: tuple[Callable[[], ClassMaps | None], ...] = ()
+    class_maps: "tuple[Callable[[], ClassMaps | None], ...]" = ()
 
     @property
     def specs(self) -> tuple[InputSpec, ...]:
@@ -146,9 +146,12 @@ class Averaging:
         numbers: Sequence[int],
         flips: Sequence[Flip],
         step: int,
-    ) -> list[list[Heat]]:
+    ) -> "list[list[Heat]]":
         """Of each image the class-activation maps of all networks; the votes of patches, where there are
         some, and what covering parts does, where a network has no maps."""
+        from bccli.core.prediction.maps.class_activation import activation_maps
+        from bccli.core.prediction.maps.heat import WholeHeat
+
         (entries,), preparation = images, self.spec[0]
         if preparation.patches:
             return votes(self.of_patches, entries, preparation, numbers, flips, step)
@@ -162,14 +165,16 @@ class Averaging:
         ]
 
     @cached_property
-    def _loaded_maps(self) -> tuple[ClassMaps, ...]:
+    def _loaded_maps(self) -> "tuple[ClassMaps, ...]":
         """Those of all networks; none where one has none."""
         loaded = [load() for load in self.class_maps]
         return tuple(maps for maps in loaded if maps) if all(loaded) else ()
 
     def _occluded(
         self, entries: Sequence[ImagePatches], numbers: Sequence[int], flips: Sequence[Flip], step: int
-    ) -> list[Floats]:
+    ) -> "list[Floats]":
+        from bccli.core.prediction.maps.occlusion import occlusion_map
+
         def answer(images: np.ndarray) -> np.ndarray:
             return self.of_patches(images, flips, step)
 
@@ -207,7 +212,7 @@ class MeanOfFolds:
         numbers: Sequence[int],
         flips: Sequence[Flip],
         step: int,
-    ) -> list[list[Heat]]:
+    ) -> "list[list[Heat]]":
         """Of each image the maps of all members."""
         by_spec = dict(zip(self.specs, images, strict=True))
         several = [
@@ -229,7 +234,7 @@ def votes(
     numbers: Sequence[int],
     flips: Sequence[Flip],
     step: int,
-) -> list[list[Heat]]:
+) -> "list[list[Heat]]":
     """Of each image the probabilities of its patches for its class of `numbers`, where they lie."""
     return [
         [patch_heat(entry, preparation, of_patches(entry.images, flips, step)[:, number])]
@@ -237,8 +242,10 @@ def votes(
     ]
 
 
-def patch_heat(entry: ImagePatches, preparation: Preparation, values: np.ndarray) -> PatchHeat:
+def patch_heat(entry: ImagePatches, preparation: Preparation, values: np.ndarray) -> "PatchHeat":
     """Values (n,) of the patches of an image, where they lie in the raw image."""
+    from bccli.core.prediction.maps.heat import PatchHeat
+
     assert preparation.patches
     corner = (entry.box.top, entry.box.left) if entry.box else (0, 0)
     positions = np.array([position or (0, 0) for position in entry.positions]) + corner
@@ -269,7 +276,7 @@ def load_networks(run: Run, engine: Engine, tempered: bool) -> RunPredictor:
     return Averaging(run.classes, input_spec_of(run), networks, temperature, class_maps)
 
 
-def _class_maps_of(run: Run, engine: Engine) -> ClassMaps | None:
+def _class_maps_of(run: Run, engine: Engine) -> "ClassMaps | None":
     """The maps of a run's network; None where it is none, or has none."""
     return engine.class_maps(run) if KINDS[run.info.kind].has_maps else None
 

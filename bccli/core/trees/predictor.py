@@ -7,6 +7,7 @@ these nodes of them. Each other node is a model of its own.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from bccli.core.data.label_tree import Tree, parse_tree
 from bccli.core.evaluation.tree_decisions import DECISIONS, answers_behind, leaf_probabilities, to_columns
 from bccli.core.models.runtimes import OUTPUTS, Engine, Network
 from bccli.core.prediction.flips import Flip
-from bccli.core.prediction.maps.heat import Heat
 from bccli.core.prediction.region_finder import Locator, load_locators
 from bccli.core.prediction.run_predictor import (
     Averaging,
@@ -31,6 +31,9 @@ from bccli.core.prediction.run_predictor import (
 )
 from bccli.core.runs.run_folder import Run, part_of
 from bccli.core.runs.temperature import temper, temperature_of
+
+if TYPE_CHECKING:
+    from bccli.core.prediction.maps.heat import Heat
 
 JOINT = "joint"
 
@@ -87,7 +90,7 @@ class TreePredictor:
         numbers: Sequence[int],
         flips: Sequence[Flip],
         step: int,
-    ) -> list[list[Heat]]:
+    ) -> "list[list[Heat]]":
         """Of each image the maps of the node that tells its class from the next of kin, for that class; where
         patches descend the tree, what each of them says."""
         if self.spec[0].patches and len(self.specs) == 1:
@@ -105,7 +108,7 @@ class TreePredictor:
         by_spec: Mapping[InputSpec, Sequence[ImagePatches]],
         flips: Sequence[Flip],
         step: int,
-    ) -> list[Heat]:
+    ) -> "list[Heat]":
         node = next(node for node in self.tree.inner if label in node.names)
         alone = self._alone(node.name)
         if not isinstance(alone, ExplainingPredictor):
@@ -163,7 +166,7 @@ class FoldsOfTrees:
         numbers: Sequence[int],
         flips: Sequence[Flip],
         step: int,
-    ) -> list[list[Heat]]:
+    ) -> "list[list[Heat]]":
         """Of each image the maps of all trees."""
         return self.folds.heats(images, numbers, flips, step)
 

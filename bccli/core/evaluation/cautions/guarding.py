@@ -9,9 +9,8 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import pixels_of
 from bccli.core.data.manifest import Sample
 from bccli.core.data.patients import known_patient
-from bccli.core.errors import BccliError
-from bccli.core.evaluation.report.absent import Absent
-from bccli.core.evaluation.report.run_data import Library
+from bccli.core.errors import BccliError, DataError
+from bccli.core.evaluation.cautions.run_dataset import dataset_of
 from bccli.core.metrics.decisions.likeness import FEWEST, Likeness, Points, learn_likeness
 from bccli.core.models.runtimes import Network, start_engine
 from bccli.core.prediction.maps.features import features_of, points_of
@@ -24,14 +23,15 @@ MOST_OF_TRAIN, MOST_OF_VAL, _STEP = 2_000, 1_000, 8
 
 def store_guard(run: Run) -> str:
     """Store with a run what its images of train are like; why there is nothing to store, else nothing."""
-    data = Library().of(run)
-    if isinstance(data, Absent):
-        return data.why
+    try:
+        dataset = dataset_of(run)
+    except DataError as error:
+        return str(error)
     try:
         features = features_of(run, start_engine("cpu", tflite=True))
         if features is None:
             return "it is not a single network on whole images, or has no .tflite."
-        learned = _learned(run, data.dataset, features)
+        learned = _learned(run, dataset, features)
     except (BccliError, OSError) as error:
         return f"{error}."
     if learned is None:

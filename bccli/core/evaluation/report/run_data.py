@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from bccli.core.data.dataset import Dataset, load_dataset
+from bccli.core.data.dataset import Dataset
 from bccli.core.data.manifest import Sample
-from bccli.core.data.node_subset import dataset_of_node
-from bccli.core.errors import BccliError
+from bccli.core.errors import DataError
+from bccli.core.evaluation.cautions.run_dataset import dataset_of, place_of
 from bccli.core.evaluation.report.absent import Absent
 from bccli.core.runs.aggregation import image_key
 from bccli.core.runs.run_folder import Run
@@ -66,23 +66,18 @@ class Library:
             return Absent(OF_TABLES)
         if self.given:
             return self._once((self.given.root, ""), self.given)
-        path = run.info.data.path
-        if path is None:
-            return Absent("run.json does not say where the data of this run lie.")
-        key = (run.root / path).resolve(), run.info.data.hash
+        if (key := place_of(run)) is None:
+            return _loaded(run)
         if key not in self._known:
-            self._known[key] = _loaded(*key, run)
+            self._known[key] = _loaded(run)
         return self._known[key]
 
     def _once(self, key: tuple[Path, str], dataset: Dataset) -> RunData | Absent:
         return self._known.setdefault(key, RunData(dataset))
 
 
-def _loaded(root: Path, content: str, run: Run) -> RunData | Absent:
+def _loaded(run: Run) -> RunData | Absent:
     try:
-        dataset = dataset_of_node(load_dataset(root), run.info.data.subset)
-    except (BccliError, OSError) as error:
-        return Absent(f"The images of this run cannot be reached: {error}.")
-    if dataset.hash != content:
-        return Absent(f"The images of this run cannot be shown: {root} has changed since it was trained.")
-    return RunData(dataset)
+        return RunData(dataset_of(run))
+    except DataError as error:
+        return Absent(str(error))

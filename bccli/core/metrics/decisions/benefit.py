@@ -67,8 +67,8 @@ def predictive_values(
     """The negative and the positive predictive value at a prevalence; None where nobody is set aside, or
     flagged.
 
-    >>> predictive_values(0.9, 0.8, 0.5)
-    (0.888..., 0.818...)
+    >>> [round(value, 3) for value in predictive_values(0.9, 0.8, 0.5)]
+    [0.889, 0.818]
     """
     aside = specificity * (1 - prevalence) + (1 - sensitivity) * prevalence
     flagged = sensitivity * prevalence + (1 - specificity) * (1 - prevalence)
