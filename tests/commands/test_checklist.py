@@ -115,7 +115,7 @@ def test_a_run_on_patients_fills_twenty_items(bccli: Bccli, place: Path) -> None
         "7": "Synthetic images",
         "9": "brought to 32×32 pixels (fit stretch)",
         "12": "Images without a patient: 0.",
-        "19": "train 16 benign (4 patients), 16 malignant (4 patients)",
+        "19": "train: benign 16 images of 4 patients, malignant 16 images of 4 patients; val: ",
         "20": "Patient: none is on both sides of test and train or val, val and train",
         "22": f"{info['parameters']:,} parameters",
         "23": f"keras {info['versions']['keras']}",
@@ -151,7 +151,7 @@ def test_folds_and_trees_say_what_they_are(bccli: Bccli, place: Path) -> None:
     assert "3 models, one for each fold" in folds["27"]["text"]
     assert re.search(r"Accuracy over folds: mean \d\.\d+, standard deviation \d", folds["30"]["text"])
     assert folds["26"]["text"] == "For each fold, the epoch that was best by val_loss was kept."
-    assert "fold 0 10 benign (3 patients)" in folds["19"]["text"]
+    assert "fold 0: benign 10 images of 3 patients" in folds["19"]["text"]
     assert states(folds)[FILLED] >= 20
     assert tree["27"]["text"].startswith("2 classifiers, one for each inner node of normal, tumor(benign")
     assert tree["7"]["state"] == tree["8"]["state"] == AUTHORS  # one's own images
@@ -248,6 +248,21 @@ def test_strata_are_robustness(bccli: Bccli, tmp_path: Path) -> None:
     items = checklist(bccli, table, "--by", "site", name="tripod-ai")
     assert items["12d"]["state"] == items["23b"]["state"] == FILLED
     assert re.search(r"site site 0 \d\.\d{3}, site site 1", items["23b"]["text"])
+
+
+def test_patches_and_copies_are_called_so(bccli: Bccli, own: Path) -> None:
+    def change(info: Any) -> None:
+        info["preparation"].update(patch=32, stride=32)
+        info.update(augmentation={"policy": "flips"}, prepared=info["settings"])
+        info["settings"] = {**info["settings"], "protocol": "paper"}
+
+    _edit(own / "data" / "dataset.json", change)
+    items = checklist(bccli, own / "network", name="tripod-ai")
+    assert "benign 16 patches of 4 patients" in items["12a"]["text"]
+    assert items["12a"]["text"].startswith("Image by image, augmented copies apart from their originals")
+    for item in ("12a", "20a", "20b", "21"):
+        assert "copies by the policy flips are counted" in items[item]["text"], item
+    assert items["13"]["state"] == AUTHORS
 
 
 @pytest.mark.parametrize(

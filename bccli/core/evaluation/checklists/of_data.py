@@ -172,11 +172,9 @@ def partitions(facts: Facts) -> Answer:
 
 def _divided(info: DatasetInfo) -> str:
     """How a dataset was divided; under the paper's protocol, augmented copies are divided image by image."""
-    policy = info.augmentation
-    if policy and info.settings.get("protocol") == "paper":
-        return f"Image by image after augmentation (policy {policy.get('policy')})"
-    copies = f", with augmented copies (policy {policy.get('policy')})" if policy else ""
-    return _division(_settings(info)) + copies
+    if info.augmentation and info.settings.get("protocol") == "paper":
+        return "Image by image, augmented copies apart from their originals"
+    return _division(_settings(info))
 
 
 def _division(settings: Mapping[str, Any]) -> str:
@@ -200,13 +198,21 @@ _DIVISIONS = {
 
 
 def _by_part(info: DatasetInfo) -> str:
-    """The images and patients of each class in each part."""
+    """The images, or patches, and patients of each class in each part."""
+    unit = "patches" if info.preparation.get("patch") else "images"
     parts: dict[str, list[str]] = {}
     for row in info.counts:
         patients = row["patients"]
-        whose = f" ({patients:,} patients)" if patients is not None else ""
-        parts.setdefault(row["part"], []).append(f"{row['images']:,} {row['label']}{whose}")
-    return "; ".join(f"{part} {', '.join(counts)}" for part, counts in parts.items())
+        whose = f" of {patients:,} patients" if patients is not None else ""
+        parts.setdefault(row["part"], []).append(f"{row['label']} {row['images']:,} {unit}{whose}")
+    return "; ".join(f"{part}: {', '.join(counts)}" for part, counts in parts.items()) + _copies(info)
+
+
+def _copies(info: DatasetInfo) -> str:
+    """That augmented copies are counted, too, where there are some."""
+    if not info.augmentation:
+        return ""
+    return f" (augmented copies by the policy {plain(info.augmentation.get('policy'))} are counted, too)"
 
 
 def disjointness(facts: Facts) -> Answer:
@@ -251,6 +257,7 @@ def numbers(facts: Facts) -> Answer:
     if isinstance(facts.data, Absent) or isinstance(facts.flow, Absent):
         return for_authors(facts.data.why if isinstance(facts.data, Absent) else "")
     steps = "; ".join(f"{step.images:,} {step.what}" for step in facts.flow)
+    steps += _copies(facts.data)
     if not facts.external:
         steps += f"; measured here: {facts.figures.n:,}"
     if facts.data.patients is None:

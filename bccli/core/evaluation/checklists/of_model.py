@@ -12,10 +12,12 @@ from bccli.core.evaluation.report.absent import Absent
 from bccli.core.runs.run_folder import (
     CLASSIFIER_FILE,
     DIAGRAM_FILE,
+    EXTRACTOR_FILE,
     FUSION_FILE,
     FUSION_MODEL_FILE,
     MODEL_FILE,
     RECIPE_FILE,
+    VOCABULARY_FILE,
 )
 from bccli.core.runs.run_info import FOLDS, TREE, RunInfo
 
@@ -50,7 +52,8 @@ def category(facts: Facts, run: RunInfo) -> Answer:
 def _model(run: RunInfo) -> str:
     """Such as `network on vgg16, in 5 folds`."""
     folds = f", in {len(run.parts)} folds" if run.kind == FOLDS else ""
-    return f"{run.kind_within} on {run.backbone}{folds}" if run.backbone else f"{run.kind_within}{folds}"
+    on = "" if run.backbone in ("", "none") else f" on {run.backbone}"
+    return f"{run.kind_within}{on}{folds}"
 
 
 @of_training
@@ -67,7 +70,9 @@ def _architecture(run: RunInfo) -> Iterator[str]:
         yield f"a classifier for each inner node of the tree {run.tree}, decided by {run.decide}"
     yield f"input {run.size[0]}×{run.size[1]} pixels, RGB"
     if (classifier := settings.get("classifier")) not in (None, "", "dense"):
-        yield f"classifier {classifier} on the backbone's features"
+        yield _CLASSIFIED.get(str(classifier), f"classifier {classifier} on the backbone's features")
+    elif _is_rule(run):
+        yield f"images from patches by {settings.get('head')}, which no network learns"
     elif head := settings.get("head"):
         dense = plain(settings.get("dense") or ()) or "none"
         yield f"head {head}, hidden layers {dense}, dropout {settings.get('dropout')}"
@@ -75,6 +80,14 @@ def _architecture(run: RunInfo) -> Iterator[str]:
     yield f"probabilities of {', '.join(run.classes)}"
     if run.parameters:
         yield f"{run.parameters:,} parameters"
+
+
+def _is_rule(run: RunInfo) -> bool:
+    """Whether a way from patches to images learns no network."""
+    return run.kind_within == "fusion" and run.epochs_trained is None and not run.parts
+
+
+_CLASSIFIED = {"bovw": "bag of visual words, without a network"}
 
 
 @of_run
@@ -133,8 +146,11 @@ def training(facts: Facts, run: RunInfo) -> Answer:
     settings = run.settings
     apart = _NOT_OF_CLASSIFIERS if run.kind_within == "classifier" else frozenset[str]()
     found = {words: settings.get(name) for name, words in _TRAINING.items() if name not in apart}
-    unlearned = run.kind_within == "fusion" and run.epochs_trained is None
-    if unlearned or not {"optimizer", "classifier"} & settings.keys():
+    if _is_rule(run):
+        return for_authors(
+            "The patches were learned by the run that this one is built upon.", "run.json: base"
+        )
+    if not {"optimizer", "classifier"} & settings.keys():
         return for_authors("run.json does not hold the settings of the training.")
     where = RECIPE_FILE if RECIPE_FILE in facts.files else _SETTINGS
     trained = [f"epochs trained {run.epochs_trained}"] if run.epochs_trained is not None else []
@@ -269,7 +285,9 @@ def calculation(facts: Facts, run: RunInfo) -> Answer:
     return replace(whole, text=f"By bccli predict. {whole.text}") if whole.state == FILLED else whole
 
 
-_MODEL_FILES = (MODEL_FILE, FUSION_MODEL_FILE, FUSION_FILE, CLASSIFIER_FILE)
+_MODEL_FILES = (
+    MODEL_FILE, EXTRACTOR_FILE, FUSION_MODEL_FILE, FUSION_FILE, CLASSIFIER_FILE, VOCABULARY_FILE
+)  # fmt: skip
 
 
 @of_run
