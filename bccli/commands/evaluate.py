@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from bccli.core.errors import DataError, UsageError
+from bccli.core.evaluation.checklists.catalogue import CHECKLISTS
 from bccli.options import common as options
 from bccli.options import path_types, value_types
 from bccli.options.call import words_of_call
@@ -112,6 +113,12 @@ from bccli.terminal import console
     "--audit/--no-audit",
     help="Print the leakage audit of prepared datasets, which are named instead of runs.",
 )
+@click.option(
+    "--checklist",
+    type=click.Choice(tuple(CHECKLISTS)),
+    default=None,
+    help="Print a journal's checklist instead of the figures, filled from what one RUN knows.",
+)
 @options.device
 @options.workers
 @waiting("works in RUN, or that makes DATA")
@@ -159,6 +166,8 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     from bccli.terminal.figure_columns import check_columns
 
     columns = check_columns(settings["columns"])
+    if settings["checklist"] and columns:
+        raise UsageError("--columns is about figures, and --checklist prints none; leave one out")
     if settings["data"] and settings["split"]:
         raise UsageError("--split is for a run's own images, and --data takes all of DATA; leave one out")
     if settings["prevalence"] and not settings["triage"]:
@@ -179,6 +188,8 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     _check_report(settings)
     share(screen, settings)
     paths, unfinished = _expanded(runs)
+    if settings["checklist"] and len(paths) != 1:
+        raise UsageError(f"--checklist is about one run, and there are {len(paths)}; name one of them")
     subjects = with_trees(list(_subjects(paths, screen, settings)))
     done = leaderboard([measured(subject, terms, screen) for subject in subjects])
     for entry in done if settings["calibrate"] else ():
@@ -189,11 +200,14 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     done = with_remarks_on_images(done)
     versus = comparison(done, terms)
     found = figures_json([figures for entry in done for figures in entry.figures], versus)
+    checklist = _checklist(done, settings) if settings["checklist"] else None
     if settings["output"]:
-        _write(settings["output"], done, found, screen, columns)
+        _write(settings["output"], done, found, screen, columns, checklist)
     if settings["report"]:
-        _report(done, versus, screen, settings)
-    if settings["format"] == "json":
+        _report(done, versus, screen, settings, checklist)
+    if checklist:
+        console.show_checklist(checklist, settings["format"])
+    elif settings["format"] == "json":
         console.show_json(found)
     else:
         console.show_figures(found["runs"], settings["format"], comparison=versus, columns=columns)
@@ -290,6 +304,7 @@ def _write(
     found: dict[str, Any],
     screen: console.Console,
     columns: Sequence[str],
+    checklist: Any,
 ) -> None:
     from bccli.core.evaluation.cautions.doubtful_labels import SUSPECTS_FILE, has_suspects, write_suspects
     from bccli.core.evaluation.plots import draw_all
@@ -298,6 +313,8 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "figures.json", found)
     console.write_figures(folder, found["runs"], found.get("comparison"), columns)
+    if checklist:
+        console.write_checklist(folder, checklist)
     for number, entry in enumerate(done, 1):
         own = folder / f"{number:02}" if len(done) > 1 else folder
         draw_all(entry, own)
@@ -321,7 +338,11 @@ def _check_report(settings: dict[str, Any]) -> None:
 
 
 def _report(
-    done: Sequence[Any], versus: dict[str, Any] | None, screen: console.Console, settings: dict[str, Any]
+    done: Sequence[Any],
+    versus: dict[str, Any] | None,
+    screen: console.Console,
+    settings: dict[str, Any],
+    checklist: Any,
 ) -> None:
     from bccli.core.data.dataset import load_dataset
     from bccli.core.evaluation.report.gather import Wishes, gather
@@ -329,8 +350,18 @@ def _report(
 
     data = load_dataset(settings["data"]) if settings["data"] else None
     wishes = Wishes(words_of_call(), pictures=not settings["without_images"], data=data)
-    write_report(settings["report"], gather(done, wishes, screen), versus)
+    write_report(settings["report"], gather(done, wishes, screen), versus, checklist)
     screen.note(f"the report is in {settings['report']}")
+
+
+def _checklist(done: Sequence[Any], settings: dict[str, Any]) -> Any:
+    """The checklist that is asked for, of the only run that was measured."""
+    from bccli.core.data.dataset import load_dataset
+    from bccli.core.evaluation.checklists.catalogue import fill
+    from bccli.core.evaluation.checklists.facts import facts_of
+
+    external = load_dataset(settings["data"]) if settings["data"] else None
+    return fill(settings["checklist"], facts_of(done[0], external))
 
 
 def _audit(paths: tuple[Path, ...], screen: console.Console, settings: dict[str, Any]) -> None:
@@ -339,7 +370,7 @@ def _audit(paths: tuple[Path, ...], screen: console.Console, settings: dict[str,
 
     if settings["data"]:
         raise UsageError("--audit takes prepared datasets where runs stand otherwise; leave --data out")
-    for name in ("columns", "report"):
+    for name in ("columns", "report", "checklist"):
         if settings[name]:
             raise UsageError(f"--{name} is about figures, and --audit prints none; leave one out")
     if settings["output"]:

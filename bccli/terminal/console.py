@@ -6,9 +6,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from bccli.core.evaluation.checklists.catalogue import Filled
 from bccli.core.files import replacing, to_json
 from bccli.core.progress import Watcher
 from bccli.terminal.visible import message, visible
@@ -265,9 +267,8 @@ def _tables(
 def _below(figures: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any] | None, format: str) -> str:
     """What has to be known about tables for a paper, below them."""
     from bccli.terminal.figure_remarks import remarks
-    from bccli.terminal.writers import REMARKS
 
-    return "\n" + "".join(REMARKS[format](line) for line in remarks(figures, comparison))
+    return "\n" + _noted(remarks(figures, comparison), format)
 
 
 def show_sweep(rows: Sequence[Mapping[str, Any]], figures: Sequence[Mapping[str, Any]]) -> None:
@@ -315,6 +316,51 @@ def show_audit(rows: Sequence[Mapping[str, Any]], format: str = "auto") -> None:
         for row in rows
         for pair in filter(None, row["examples"].split("; "))
     )
+
+
+def show_checklist(filled: Filled, format: str = "auto") -> None:
+    """Print a filled checklist; in tables, the paper that it is from and counts of states stand below."""
+    chosen = _resolved(format, sys.stdout)
+    if chosen == "json":
+        show_json(_checklist_json(filled))
+        return
+    show_rows(map(asdict, filled.rows), chosen)
+    if chosen == "table":
+        _show_lines(_below_checklist(filled))
+    elif chosen in _PUBLISHED:
+        sys.stdout.write("\n" + _noted(_below_checklist(filled), chosen))
+
+
+def _checklist_json(filled: Filled) -> dict[str, Any]:
+    checklist = filled.checklist
+    about = {"checklist": checklist.name, "title": checklist.title, "citation": checklist.citation}
+    return {
+        "format": 1, **about, "run": filled.name, "counts": filled.counts,
+        "items": [asdict(row) for row in filled.rows],
+    }  # fmt: skip
+
+
+def _below_checklist(filled: Filled) -> Iterator[str]:
+    """What a checklist is from, and how many of its items are in each state."""
+    yield f"{filled.checklist.title}: {filled.checklist.citation}"
+    counts = ", ".join(f"{number} {state}" for state, number in filled.counts.items())
+    yield f"{filled.name}: of {len(filled.rows)} items {counts}"
+
+
+def _noted(lines: Iterable[str], format: str) -> str:
+    from bccli.terminal.writers import REMARKS
+
+    return "".join(map(REMARKS[format], lines))
+
+
+def write_checklist(folder: Path, filled: Filled) -> None:
+    """Write a filled checklist as CSV and as Markdown."""
+    rows = [asdict(row) for row in filled.rows]
+    with _destination(folder / "checklist.csv") as stream:
+        WRITERS["csv"](rows, stream, "")
+    with _destination(folder / "checklist.md") as stream:
+        WRITERS["markdown"](rows, stream, "")
+        stream.write("\n" + _noted(_below_checklist(filled), "markdown"))
 
 
 def write_figures(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bccli.core.errors import DataError
+from bccli.core.evaluation.checklists.catalogue import Filled
 from bccli.core.evaluation.report.forest import MOST as MOST_IN_FOREST
 from bccli.core.evaluation.report.galleries import EACH
 from bccli.core.evaluation.report.gather import Report, RunPart
@@ -34,9 +35,11 @@ def refuse_foreign(path: Path) -> None:
         raise DataError(f"{path}: is there already, and no report of bccli; name another file with --report")
 
 
-def write_report(path: Path, report: Report, comparison: Mapping[str, Any] | None) -> None:
-    """Write a report, whole or not at all; `comparison` is that of two runs."""
-    text = render(report, comparison)
+def write_report(
+    path: Path, report: Report, comparison: Mapping[str, Any] | None, checklist: Filled | None = None
+) -> None:
+    """Write a report, whole or not at all; `comparison` is that of two runs, a `checklist` that of one."""
+    text = render(report, comparison, checklist)
     with replacing(path, through=True) as stream:
         stream.write(text.encode("utf-8", "backslashreplace"))
 
@@ -66,7 +69,7 @@ class Shown:
     shortcuts: Table | None
 
 
-def render(report: Report, comparison: Mapping[str, Any] | None) -> str:
+def render(report: Report, comparison: Mapping[str, Any] | None, checklist: Filled | None = None) -> str:
     """The page of a report."""
     shown = tuple(map(_shown, report.parts))
     runs = [figures.to_json() for figures in report.runs]
@@ -84,6 +87,7 @@ def render(report: Report, comparison: Mapping[str, Any] | None) -> str:
         alt=alt_text,
         svg=svg_paths,
         each=EACH,
+        checklist=checklist,
     )
 
 
