@@ -39,12 +39,12 @@ def sources(facts: Facts) -> Answer:
     """Which datasets the images are from."""
     if facts.run is None:
         return for_authors(OF_TABLES)
-    names = {"training and internal test": facts.run.dataset}
+    names = {"Training and internal test": facts.run.dataset}
     if facts.external:
         names["measured here"] = facts.external.dataset
     titles = {use: _titled(name) for use, name in names.items()}
     if not all(titles.values()):
-        unknown = ", ".join(name for use, name in names.items() if not titles[use])
+        unknown = ", ".join(dict.fromkeys(name for use, name in names.items() if not titles[use]))
         return for_authors(f"The data are the user's own (read as {unknown}).", "run.json: dataset")
     return filled("; ".join(f"{use}: {title}" for use, title in titles.items()) + ".", "run.json: dataset")
 
