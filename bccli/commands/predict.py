@@ -99,9 +99,11 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     others end with 0.
     """
     from bccli.core.imaging.remarks import Remarks
+    from bccli.core.prediction.decisions import Tally
     from bccli.core.prediction.image_paths import LeftOut
 
     output, runs, remarks, left_out = settings["output"], (run, *settings["ensemble"]), Remarks(), LeftOut()
+    tally = Tally()
     _check(inputs, settings)
     images = _find(inputs, left_out, null=settings["null"])
     several = images.at_least(2)
@@ -117,7 +119,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
         if file:
             file.look(images)
         _announce(screen, predictor, runs, file, output)
-        written = _write(predictor, images, remarks, file, settings, pages)
+        written = _write(predictor, images, file, settings, pages, remarks, tally)
     if several and written.fresh:
         what = "patches" if predictor.by_patch else "images"
         screen.note(
@@ -130,7 +132,9 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
         screen.note(f"{settings['explain']}: {pages.counted()}; index.html shows all")
         if pages.pointing.images:
             screen.note(pages.pointing.sentence())
-    for sentence in (*_remarks_of(predictor, remarks), *left_out.sentences()):
+    if decided := tally.decided():
+        screen.note(f"decisions: {decided}")
+    for sentence in (*_remarks_of(predictor, remarks, tally), *left_out.sentences()):
         screen.warn(sentence)
     return _ended(screen, written.errors, written.total, settings)
 
@@ -224,7 +228,13 @@ def _shared(screen: console.Console, file: Any, settings: dict[str, Any]) -> Any
 
 
 def _write(
-    predictor: Any, images: Iterator[str], remarks: Any, file: Any, settings: dict[str, Any], pages: Any
+    predictor: Any,
+    images: Iterator[str],
+    file: Any,
+    settings: dict[str, Any],
+    pages: Any,
+    remarks: Any,
+    tally: Any,
 ) -> _Written:
     """Answer for the images and write all rows, of an output file those that it has kept, too."""
     from bccli.core.prediction.file_predictions import remarked, rows_of_images
@@ -236,7 +246,7 @@ def _write(
     def write(entries: Iterable[Any]) -> int:
         nonlocal counted
         times.append(time.monotonic())
-        rows = (row for entry in remarked(entries, remarks) for row in entry.rows)
+        rows = tally.through(row for entry in remarked(entries, remarks) for row in entry.rows)
         counted = console.Counted(pages.through(rows) if pages else rows)
         format, output = settings["format"], settings["output"]
         console.write_predictions(
@@ -324,12 +334,14 @@ def _deciding(predictor: Any, screen: console.Console) -> Any:
     return replace(predictor, decisions=NO_DECISIONS)
 
 
-def _remarks_of(predictor: Any, remarks: Any) -> Iterator[str]:
+def _remarks_of(predictor: Any, remarks: Any, tally: Any) -> Iterator[str]:
     """The warnings that follow the predictions of all images."""
     from bccli.core.datasets.verification import Remark
 
     if remarks.count:
         yield f"{remarks}; look at their labels"
+    if unlike := tally.warning():
+        yield unlike
     if predictor.masks and (scaled := predictor.masks.scaled):
         yield Remark("mask_scaled", len(scaled), scaled[:3]).sentence()
 

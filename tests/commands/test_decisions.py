@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,9 @@ def test_predict_decides_by_what_was_locked(bccli: Bccli, run: Path, raw: Path) 
         members = [name for name in ("benign", "malignant") if float(row[f"p_{name}"]) >= limits[name]]
         assert row["set"] == "|".join(members)
     assert {row["decision"] for row in after} <= {"negative", "refer"}
+    counts = Counter(row["decision"] for row in after).most_common()
+    said = bccli("predict", run, raw, "--format", "csv").stderr
+    assert f"decisions: {', '.join(f'{count} {name}' for name, count in counts)}" in said
     flipped = bccli("predict", run, raw, "--format", "csv", "--tta")
     assert "decision" not in rows_of(flipped.stdout)[0]
     assert "locked without --tta" in flipped.stderr
@@ -284,6 +288,8 @@ def test_predict_names_images_that_are_unlike_train(bccli: Bccli, guarded: Path,
     save(tmp_path / "new" / "green.png", draw(0, 4, (32, 32)) * np.array([0, 1, 0], np.uint8))
     save(tmp_path / "new" / "noise.png", rng.integers(0, 2, (32, 32, 3)).astype(np.uint8) * 255)
     found = rows_of(bccli("predict", guarded / "run", tmp_path / "new", "--format", "csv").stdout)
+    said = bccli("predict", guarded / "run", tmp_path / "new", "--format", "csv").stderr
+    assert "3 of 3 images are unlike those of training" in said
     dark, green, noise = (row["unlike"].split("|") for row in found)
     assert "brightness" in dark
     assert "stain" in green

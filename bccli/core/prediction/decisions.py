@@ -1,11 +1,13 @@
 """What a run decides by thresholds and sets that `evaluate` has locked on val."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from bccli.core.prediction.image_rows import Row
 from bccli.core.runs.run_folder import Run
 from bccli.core.runs.temperature import temperature_of
 
@@ -49,6 +51,41 @@ def _decision(triage: Mapping[str, Any], share: float) -> str:
         else:
             found |= {NEGATIVE} if share < rule["threshold"] else set()
     return found.pop() if len(found) == 1 else REFER
+
+
+@dataclass
+class Tally:
+    """How many rows have which decision, and how many are unlike the images of training."""
+
+    rows: int = 0
+    decisions: Counter[str] = field(default_factory=Counter)
+    unlike: Counter[str] = field(default_factory=Counter)
+
+    def through(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the rows, and count them."""
+        for row in rows:
+            self.rows += not row["error"]
+            if row.get("decision"):
+                self.decisions[row["decision"]] += 1
+            if row.get("unlike"):
+                self.unlike["all"] += 1
+                self.unlike.update(row["unlike"].split("|"))
+            yield row
+
+    def decided(self) -> str:
+        """The decisions in words; empty where there are none."""
+        return ", ".join(f"{count:,} {name}" for name, count in self.decisions.most_common())
+
+    def warning(self) -> str:
+        """A sentence about images that are unlike those of training; empty where there are none."""
+        if not self.unlike:
+            return ""
+        counts = self.unlike.most_common()
+        traits = ", ".join(f"{name} {count:,}" for name, count in counts if name != "all")
+        return (
+            f"{self.unlike['all']:,} of {self.rows:,} images are unlike those of training ({traits}); what "
+            "is promised of the run does not hold for them"
+        )
 
 
 def decisions_of(run: Run) -> tuple[Decisions, str]:
