@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import PATIENT, Bccli, draw, rows_of, save
+from tests.conftest import PATIENT, Bccli, draw, read_rows, rows_of, save
 from tests.library import Library, bccli_in
 from tests.sentences import refused
 
@@ -237,6 +237,29 @@ def test_a_folder_of_something_else_is_left_alone(
     assert f"is not empty ({name})" in sentence
     assert (out / name).read_text() == "mine"
     assert len(list(out.iterdir())) == 1
+
+
+@pytest.mark.parametrize("below", [".", "overlays", "deep/overlays", "link/overlays"])
+def test_overlays_never_lie_among_the_images(bccli: Bccli, root: Path, tmp_path: Path, below: str) -> None:
+    images = Path(shutil.copytree(root / "new", tmp_path / "images"))
+    (tmp_path / "link").symlink_to(images)
+    out = (tmp_path if below.startswith("link") else images) / below
+    before = sorted(images.rglob("*"))
+    sentence = refused(bccli("predict", root / "network", images, "--explain", out, exit=2))
+    assert f"lies in {images}" in sentence
+    assert sorted(images.rglob("*")) == before
+    explained(bccli, root / "network", images / "n0.png", images / "overlays")
+
+
+@pytest.mark.parametrize("name", ["index.html", "page-2.html", "n0.png"])
+def test_a_table_never_takes_the_place_of_a_page(bccli: Bccli, root: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    words = "predict", root / "network", root / "new", "--explain", out, "--output"
+    assert "name another folder" in refused(bccli(*words, out / name, exit=2))
+    assert not list(out.iterdir())
+    bccli(*words, out / "labels.csv")
+    assert len(read_rows(out / "labels.csv")) == len(SIZES)
 
 
 def test_patches_are_labelled_or_images_explained(bccli: Bccli, root: Path, tmp_path: Path) -> None:
