@@ -74,14 +74,14 @@ from bccli.terminal import console
 )
 @click.option(
     "--prevalence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=value_types.FiniteType(0, 1, min_open=True, max_open=True),
     default=None,
     metavar="P",
     help="Say what the predictive values of --triage come to at this share of positive patients.",
 )
 @click.option(
     "--coverage",
-    type=click.FloatRange(0.5, 1, max_open=True),
+    type=value_types.FiniteType(0.5, 1, max_open=True),
     default=None,
     metavar="0.9",
     help="Calibrate sets of classes on val that hold the true one so often, and store them with the run: "
