@@ -154,7 +154,7 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
         leaderboard,
         with_remarks_on_images,
     )  # fmt: skip
-    from bccli.core.evaluation.run_figures import store_decisions, store_temperature
+    from bccli.core.evaluation.run_figures import has_decisions, store_decisions, store_temperature
     from bccli.core.evaluation.subjects import with_trees
     from bccli.core.evaluation.terms import Terms
     from bccli.terminal.figure_columns import check_columns
@@ -185,8 +185,9 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     for entry in done if settings["calibrate"] else ():
         store_temperature(entry, terms)
     for entry in done:
-        run = entry.subject.run
-        if run and store_decisions(entry) and (why := store_guard(run)):
+        if why := store_decisions(entry):
+            screen.note(f"{entry.subject.name}: predict will not decide by it: {why}")
+        elif has_decisions(entry) and (run := entry.subject.run) and (why := store_guard(run)):
             screen.note(f"{entry.subject.name}: predict will not say which images are unlike train: {why}")
     done = with_remarks_on_images(done)
     versus = comparison(done, terms)

@@ -249,6 +249,26 @@ def test_val_that_shares_patients_with_train_promises_nothing(bccli: Bccli, run:
         assert "shares 3 patients with train" in refused(bccli("evaluate", run, *words, exit=3))
 
 
+@pytest.mark.exports
+def test_the_mean_of_folds_is_not_decided_by_what_single_ones_answered(
+    bccli: Bccli, raw: Path, tmp_path: Path
+) -> None:
+    bccli("prepare", "folder", raw, tmp_path / "data", *PATIENT, "--folds", 3, "--size", "32x32")
+    run = tmp_path / "run"
+    bccli("train", tmp_path / "data", run, "--fold", "all", *FROZEN)
+    words = "--triage", "sensitivity=0.6", "--coverage", "0.8", "--bootstrap", 0, "--format", "json"
+    result = bccli("evaluate", run, *words)
+    assert "promise nothing" in result.stderr
+    (figures,) = json.loads(result.stdout)["runs"]
+    assert figures["triage"]["rules"]
+    assert figures["conformal"]["limits"]
+    info = json.loads((run / "run.json").read_text())
+    assert info.get("triage") is None
+    assert info.get("conformal") is None
+    row = rows_of(bccli("predict", run, raw, "--format", "csv").stdout)[0]
+    assert not {"decision", "set", "unlike"} & set(row)
+
+
 @pytest.mark.parametrize("option", ["--prevalence", "--coverage"])
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_what_is_no_number_is_refused(bccli: Bccli, tmp_path: Path, option: str, value: str) -> None:
