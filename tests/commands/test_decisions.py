@@ -294,6 +294,24 @@ def test_decisions_about_other_classes_are_no_decisions(
     assert f"'{name}' is not what bccli writes" in refused(bccli("predict", run, raw, exit=3))
 
 
+@pytest.mark.parametrize("words", [("--triage", "sensitivity=0.6"), ("--coverage", "0.8")])
+def test_a_table_whose_val_shares_patients_with_train_promises_nothing(
+    bccli: Bccli, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    table = write_table(tmp_path / "table.csv")
+    rows = read_rows(table)
+    of_val = [row for row in rows if row["split"] == "val"]
+    alike = [
+        {**row, "path": f"t{row['path']}", "split": "train"} for row in of_val if row["patient"] < "val2"
+    ]
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows([*rows, *alike])
+    named = len({row["patient"] for row in alike})
+    assert f"shares {named} patients with train" in refused(bccli("evaluate", table, *words, exit=3))
+
+
 # What is unlike train
 
 
