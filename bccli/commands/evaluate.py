@@ -75,14 +75,14 @@ from bccli.terminal import console
 )
 @click.option(
     "--prevalence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=value_types.FiniteType(0, 1, min_open=True, max_open=True),
     default=None,
     metavar="P",
     help="Say what the predictive values of --triage come to at this share of positive patients.",
 )
 @click.option(
     "--coverage",
-    type=click.FloatRange(0.5, 1, max_open=True),
+    type=value_types.FiniteType(0.5, 1, max_open=True),
     default=None,
     metavar="0.9",
     help="Calibrate sets of classes on val that hold the true one so often, and store them with the run: "
@@ -160,7 +160,7 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
         leaderboard,
         with_remarks_on_images,
     )  # fmt: skip
-    from bccli.core.evaluation.run_figures import store_decisions, store_temperature
+    from bccli.core.evaluation.run_figures import has_decisions, store_decisions, store_temperature
     from bccli.core.evaluation.subjects import with_trees
     from bccli.core.evaluation.terms import Terms
     from bccli.terminal.figure_columns import check_columns
@@ -195,7 +195,9 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     for entry in done if settings["calibrate"] else ():
         store_temperature(entry, terms)
     for entry in done:
-        if store_decisions(entry):
+        if why := store_decisions(entry):
+            screen.note(f"{entry.subject.name}: predict will not decide by it: {why}")
+        elif entry.subject.run and has_decisions(entry):
             _guard(entry, screen)
     done = with_remarks_on_images(done)
     versus = comparison(done, terms)

@@ -279,9 +279,26 @@ def _check(inputs: tuple[str, ...], settings: dict[str, Any]) -> None:
         raise UsageError("--format geojson shows where patches lie; add --level patch")
     if settings["explain"] and settings["level"] == "patch":
         raise UsageError("--explain shows whole images, and --level patch labels patches; leave one out")
+    if settings["explain"]:
+        _check_folder_of_overlays(inputs, settings["explain"], output)
     if settings["shard"] and not _is_file(output):
         raise UsageError("--shard needs --output FILE, which all tasks write together; add it")
     options.refuse_overwriting_shards(settings)
+
+
+def _check_folder_of_overlays(inputs: tuple[str, ...], folder: Path, output: Path) -> None:
+    """Raises UsageError where overlays would be taken for images, or pages for the table."""
+    from bccli.core.prediction.image_paths import folder_around
+
+    if around := folder_around(folder, inputs):
+        raise UsageError(
+            f"--explain {folder}: lies in {around}, of which all images are labelled, overlays as well; "
+            "name a folder outside of it"
+        )
+    if output.resolve().parent == folder.resolve() and output.suffix in (".html", ".png"):
+        raise UsageError(
+            f"--output {output}: --explain writes files of this kind there; name another folder for one"
+        )
 
 
 def _find(inputs: tuple[str, ...], left_out: Any, *, null: bool) -> Any:

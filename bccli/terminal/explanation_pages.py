@@ -41,6 +41,7 @@ class ExplanationPages:
     _tiles: list[_Tile] = field(default_factory=list)
     _pages: int = 1
     _empty: int = 0
+    _gone: int = 0
 
     def begin(self) -> None:
         """Make the folder, and its index, which says that work goes on.
@@ -81,6 +82,9 @@ class ExplanationPages:
         name = "/".join(row["path"].split("/")[-2:])
         if facts is None:
             return _Tile(row["path"], name, (str(row["error"] or "has no overlay"),))
+        if not (self.folder / facts["overlay"]).is_file():
+            self._gone += 1
+            return _Tile(row["path"], name, ("its overlay is gone",))
         self.images += 1
         self.pointing.add(facts)
         self._empty += facts["peak"] is None
@@ -99,6 +103,14 @@ class ExplanationPages:
         else:
             self._write(self._pages, self._tiles, ())
         self._write(1, self._first, tuple(self._sentences()), pages=self._pages)
+        self._remove_pages_behind()
+
+    def _remove_pages_behind(self) -> None:
+        """Remove the pages of an earlier start that had more images."""
+        number = self._pages + 1
+        while is_page(page := self.folder / _page_name(number), KIND):
+            page.unlink()
+            number += 1
 
     def counted(self) -> str:
         """How many images have an overlay, in words."""
@@ -108,6 +120,8 @@ class ExplanationPages:
         yield f"{self.counted()}."
         if self._empty:
             yield f"In {self._empty:,} of them nothing speaks for the label: these are shown as they are."
+        if self._gone:
+            yield f"{self._gone:,} overlays of an earlier start are gone; --overwrite makes all again."
         if self.pointing.images:
             sentence = self.pointing.sentence()
             yield f"{sentence[0].upper()}{sentence[1:]}."

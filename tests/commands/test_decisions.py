@@ -266,6 +266,69 @@ def test_val_that_shares_patients_with_train_promises_nothing(bccli: Bccli, run:
         assert "shares 3 patients with train" in refused(bccli("evaluate", run, *words, exit=3))
 
 
+@pytest.mark.exports
+def test_the_mean_of_folds_is_not_decided_by_what_single_ones_answered(
+    bccli: Bccli, raw: Path, tmp_path: Path
+) -> None:
+    bccli("prepare", "folder", raw, tmp_path / "data", *PATIENT, "--folds", 3, "--size", "32x32")
+    run = tmp_path / "run"
+    bccli("train", tmp_path / "data", run, "--fold", "all", *FROZEN)
+    words = "--triage", "sensitivity=0.6", "--coverage", "0.8", "--bootstrap", 0, "--format", "json"
+    result = bccli("evaluate", run, *words)
+    assert "promise nothing" in result.stderr
+    (figures,) = json.loads(result.stdout)["runs"]
+    assert figures["triage"]["rules"]
+    assert figures["conformal"]["limits"]
+    info = json.loads((run / "run.json").read_text())
+    assert info.get("triage") is None
+    assert info.get("conformal") is None
+    row = rows_of(bccli("predict", run, raw, "--format", "csv").stdout)[0]
+    assert not {"decision", "set", "unlike"} & set(row)
+
+
+@pytest.mark.parametrize("option", ["--prevalence", "--coverage"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_what_is_no_number_is_refused(bccli: Bccli, tmp_path: Path, option: str, value: str) -> None:
+    words = "--triage", "sensitivity=0.9", f"{option}={value}"
+    assert value in refused(bccli("evaluate", write_table(tmp_path / "table.csv"), *words, exit=2))
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("triage", {"positive": "nobody", "rules": [{"rule": "npv", "target": 0.9, "threshold": 0.5}]}),
+        ("triage", {"positive": "malignant", "rules": []}),
+        ("conformal", {"coverage": 0.9, "limits": {}}),
+        ("conformal", {"coverage": 0.9, "limits": {"benign": 0.5}}),
+        ("conformal", {"coverage": 0.9, "limits": {"benign": 0.5, "other": 0.5}}),
+    ],
+)
+def test_decisions_about_other_classes_are_no_decisions(
+    bccli: Bccli, run: Path, raw: Path, name: str, facts: dict[str, Any]
+) -> None:
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**info, name: {**facts, "temperature": None}}))
+    assert f"'{name}' is not what bccli writes" in refused(bccli("predict", run, raw, exit=3))
+
+
+@pytest.mark.parametrize("words", [("--triage", "sensitivity=0.6"), ("--coverage", "0.8")])
+def test_a_table_whose_val_shares_patients_with_train_promises_nothing(
+    bccli: Bccli, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    table = write_table(tmp_path / "table.csv")
+    rows = read_rows(table)
+    of_val = [row for row in rows if row["split"] == "val"]
+    alike = [
+        {**row, "path": f"t{row['path']}", "split": "train"} for row in of_val if row["patient"] < "val2"
+    ]
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows([*rows, *alike])
+    named = len({row["patient"] for row in alike})
+    assert f"shares {named} patients with train" in refused(bccli("evaluate", table, *words, exit=3))
+
+
 # What is unlike train
 
 
@@ -310,3 +373,14 @@ def test_a_damaged_guard_is_named(bccli: Bccli, guarded: Path, tmp_path: Path) -
     run = Path(shutil.copytree(guarded / "run", tmp_path / "run"))
     (run / "unlike.npz").write_bytes(b"junk")
     assert "unlike.npz" in refused(bccli("predict", run, guarded / "raw", exit=3))
+
+
+def test_a_run_that_learns_more_forgets_what_its_images_were_like(
+    bccli: Bccli, guarded: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(guarded / "run", tmp_path / "run"))
+    bccli("train", guarded / "data", run, *FROZEN[:4], "--epochs", 3, "--batch-size", 8)
+    info = json.loads((run / "run.json").read_text())
+    assert info.get("conformal") is None
+    assert not (run / "unlike.npz").exists()
+    assert "unlike.npz" not in info["files"]

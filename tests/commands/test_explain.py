@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests import browser
-from tests.conftest import PATIENT, Bccli, draw, rows_of, save
+from tests.conftest import PATIENT, Bccli, draw, read_rows, rows_of, save
 from tests.library import Library, bccli_in
 from tests.sentences import refused
 
@@ -227,6 +227,41 @@ def test_many_images_are_shown_on_several_pages(
     assert all('href="page-2.html"' in (out / name).read_text() for name in ("index.html", "page-3.html"))
 
 
+def test_pages_of_an_earlier_start_that_had_more_images_are_gone(
+    bccli: Bccli, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bccli.terminal.explanation_pages.ON_A_PAGE", 6)
+    out = tmp_path / "out"
+    bccli("predict", root / "network", root / "raw", "--explain", out)
+    (out / "page-9.html").write_text("mine")
+    bccli("predict", root / "network", root / "new", "--explain", out)
+    assert sorted(path.name for path in out.glob("*.html")) == ["index.html", "page-9.html"]
+    assert len(Pictures(out / "index.html").found) == len(SIZES)
+
+
+def test_overlays_that_are_gone_are_no_broken_pictures(bccli: Bccli, root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = "predict", root / "network", root / "new", "--output", tmp_path / "p.csv", "--explain", out
+    words = *words, "--batch-size", 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bccli.terminal.explanation_pages.ExplanationPages.finish", interrupt)
+        bccli(*words, exit=130)
+    gone = next(out.glob("n0-*.png"))
+    gone.unlink()
+    bccli(*words)
+    page = Pictures(out / "index.html")
+    assert [picture["src"] for picture in page.found] == [
+        next(out.glob(f"{name}-*.png")).name for name in ("n1", "n2")
+    ]
+    assert "its overlay is gone" in page.text
+    assert "1 overlays of an earlier start are gone" in page.text
+    assert "2 images have an overlay" in page.text
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("name", ["mine.txt", "index.html"])
 def test_a_folder_of_something_else_is_left_alone(
     bccli: Bccli, root: Path, tmp_path: Path, name: str
@@ -238,6 +273,29 @@ def test_a_folder_of_something_else_is_left_alone(
     assert f"is not empty ({name})" in sentence
     assert (out / name).read_text() == "mine"
     assert len(list(out.iterdir())) == 1
+
+
+@pytest.mark.parametrize("below", [".", "overlays", "deep/overlays", "link/overlays"])
+def test_overlays_never_lie_among_the_images(bccli: Bccli, root: Path, tmp_path: Path, below: str) -> None:
+    images = Path(shutil.copytree(root / "new", tmp_path / "images"))
+    (tmp_path / "link").symlink_to(images)
+    out = (tmp_path if below.startswith("link") else images) / below
+    before = sorted(images.rglob("*"))
+    sentence = refused(bccli("predict", root / "network", images, "--explain", out, exit=2))
+    assert f"lies in {images}" in sentence
+    assert sorted(images.rglob("*")) == before
+    explained(bccli, root / "network", images / "n0.png", images / "overlays")
+
+
+@pytest.mark.parametrize("name", ["index.html", "page-2.html", "n0.png"])
+def test_a_table_never_takes_the_place_of_a_page(bccli: Bccli, root: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    words = "predict", root / "network", root / "new", "--explain", out, "--output"
+    assert "name another folder" in refused(bccli(*words, out / name, exit=2))
+    assert not list(out.iterdir())
+    bccli(*words, out / "labels.csv")
+    assert len(read_rows(out / "labels.csv")) == len(SIZES)
 
 
 def test_patches_are_labelled_or_images_explained(bccli: Bccli, root: Path, tmp_path: Path) -> None:

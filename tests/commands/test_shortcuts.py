@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bccli.core.data.dataset import load_dataset
 from bccli.core.evaluation.cautions import shortcuts
 from tests.conftest import PATIENT, Bccli, read_rows, save
 from tests.library import bccli_in
@@ -139,3 +140,15 @@ def test_files_of_others_are_left_alone(bccli: Bccli, folds: Path, tmp_path: Pat
     (tmp_path / name).write_text("mine")
     bccli("evaluate", folds, "--output", tmp_path, exit=3)
     assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("gone", [("benign",), ("malignant",), ("benign", "malignant")])
+def test_images_that_are_gone_are_no_crash(bccli: Bccli, tmp_path: Path, gone: tuple[str, ...]) -> None:
+    bccli("prepare", "folder", films(tmp_path / "raw"), tmp_path / "data", *PATIENT)
+    dataset = load_dataset(tmp_path / "data")
+    for sample in dataset.samples:
+        if sample.label in gone:
+            (dataset.root / sample.path).unlink()
+    for found in shortcuts.probe(dataset):
+        assert found.auc is None
+        assert found.reason == "of the images that can be read, a class has 0 patients, and it takes 10"

@@ -88,7 +88,8 @@ def _val_of(subject: Subject, val: Predictions | None, option: str) -> _Side:
     """Val, which has to be apart from train. Raises DataError where it is not, or is not there."""
     if val is None or not len(val):
         raise DataError(f"{subject.name}: has no images of val, on which {option} rests; leave it out")
-    shared = (subject.run.info.leakage.get("val") or {}).get("patients") if subject.run else 0
+    known = subject.run.info.leakage.get("val") or {} if subject.run else {"patients": subject.val_in_train}
+    shared = known.get("patients")
     if shared:
         raise DataError(
             f"{subject.name}: val shares {shared:,} patients with train, so {option} would promise too much; "

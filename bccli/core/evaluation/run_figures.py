@@ -12,6 +12,7 @@ from bccli.core.metrics.figures import Figures
 from bccli.core.runs.locks import locked
 from bccli.core.runs.predictions import Predictions, read_predictions
 from bccli.core.runs.run_folder import METRICS_FILE, PREDICTIONS_FILE, Run, load_run, replace_file
+from bccli.core.runs.run_info import FOLDS
 
 STORED = ("val", "test")
 """The splits whose figures are in metrics.json."""
@@ -34,15 +35,26 @@ def store_temperature(evaluation: Evaluation, terms: Terms) -> None:
         replace_file(run, METRICS_FILE, json_text(figures_json(measured)), calibration=calibration)
 
 
-def store_decisions(evaluation: Evaluation) -> bool:
-    """Store thresholds and sets that were locked on val with their run, for predict; True where there are."""
+def has_decisions(evaluation: Evaluation) -> bool:
+    """Whether thresholds or sets were locked on val."""
+    return bool(evaluation.whole.triage or evaluation.whole.conformal)
+
+
+def store_decisions(evaluation: Evaluation) -> str:
+    """Store thresholds and sets that were locked on val with their run, for predict; returns why they promise
+    nothing there, if so.
+
+    The answers of val are those of one fold each, and predict gives the mean of all folds.
+    """
     run, figures = evaluation.subject.run, evaluation.whole
+    if run is None or not has_decisions(evaluation):
+        return ""
+    if run.info.kind == FOLDS:
+        return "it gives the mean of all folds, of which the answers of single ones in val promise nothing."
     facts = stored_decisions({"triage": figures.triage, "conformal": figures.conformal}, figures.temperature)
-    if run is None or not facts:
-        return False
     with locked(run.root):
         load_run(run.root).with_facts(**facts).write_info()
-    return True
+    return ""
 
 
 def _measured_already(evaluation: Evaluation, terms: Terms) -> list[Figures]:

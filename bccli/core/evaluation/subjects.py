@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bccli.core.data.label_tree import Tree, parse_tree
+from bccli.core.data.patients import known_patient
 from bccli.core.data.positive_class import UNKNOWN, find_positive
 from bccli.core.errors import DataError
 from bccli.core.metrics.losses import CROSS_ENTROPY, Loss
@@ -31,7 +32,8 @@ class Subject:
     that rows of one image become one: its patches, or, without `cut`, its rows in repeated folds. Where rows
     are images that a fusion made of patches, `patches` is what it knew of these. `facts` are fields of
     `Figures`; train and val accuracy are those of the network. `tree` is that of the labels, if there is one,
-    and `decide` how a run of kind tree chooses among them.
+    and `decide` how a run of kind tree chooses among them. Of a table, `val_in_train` is how many patients of
+    val its rows of train name, too.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Subject:
     patches: "Subject | None" = None
     tree: Tree | None = None
     decide: str | None = None
+    val_in_train: int = 0
 
     def remarking(self, sentences: Iterable[str]) -> "Subject":
         """The same with more that has to be said in every format."""
@@ -191,7 +194,15 @@ def subject_of_table(
     accuracy = float((val.predicted == val.labels).mean()) if val is not None and len(val) else None
     facts = {"val_accuracy": accuracy}
     positive = find_positive(predictions.classes)
-    return Subject(name, chosen, val, several, split, cut, positive.name, positive.origin, facts=facts)
+    shared = _patients(val) & _patients(predictions.of_split("train")) if val is not None else set()
+    return Subject(
+        name, chosen, val, several, split, cut, positive.name, positive.origin, facts=facts,
+        val_in_train=len(shared),
+    )  # fmt: skip
+
+
+def _patients(rows: Predictions) -> set[str]:
+    return {patient for patient in map(known_patient, rows.patients) if patient}
 
 
 def about_table(subject: Subject, table: Predictions) -> list[str]:

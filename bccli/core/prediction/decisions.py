@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.prediction.image_rows import Row
+from bccli.core.runs.predictions import as_stored
 from bccli.core.runs.run_folder import Run
 from bccli.core.runs.temperature import temperature_of
 
@@ -28,17 +29,25 @@ class Decisions:
         return tuple(name for name, facts in known.items() if facts)
 
     def of(self, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, str]:
-        """The decision about an image, and the classes of its set, for probabilities (classes,)."""
-        shares = dict(zip(classes, probabilities.tolist(), strict=True))
+        """The decision about an image, and the classes of its set, for probabilities (classes,).
+
+        They are rounded as predictions.csv has them, of which thresholds and limits were found: of surest
+        answers there is 1, and what a run says of the same images is a little less.
+        """
+        shares = dict(zip(classes, map(_rounded, probabilities.tolist()), strict=True))
         found = {}
         if self.triage:
             found["decision"] = _decision(self.triage, shares[self.triage["positive"]])
         if self.limits:
-            found["set"] = "|".join(name for name in classes if shares[name] >= self.limits[name])
+            found["set"] = "|".join(name for name in classes if shares[name] >= _rounded(self.limits[name]))
         return found
 
 
 NO_DECISIONS = Decisions()
+
+
+def _rounded(probability: float) -> float:
+    return float(as_stored(probability))
 
 
 def _decision(triage: Mapping[str, Any], share: float) -> str:
@@ -46,10 +55,11 @@ def _decision(triage: Mapping[str, Any], share: float) -> str:
     neither."""
     found = set()
     for rule in triage["rules"]:
+        below = share < _rounded(rule["threshold"])
         if rule["rule"] == "ppv":
-            found |= {POSITIVE} if share >= rule["threshold"] else set()
+            found |= set() if below else {POSITIVE}
         else:
-            found |= {NEGATIVE} if share < rule["threshold"] else set()
+            found |= {NEGATIVE} if below else set()
     return found.pop() if len(found) == 1 else REFER
 
 

@@ -75,6 +75,17 @@ def find_images(inputs: Iterable[str], left_out: LeftOut) -> Iterator[str]:
                 yield str(Path(name, image))
 
 
+def folder_around(folder: Path, inputs: Iterable[str]) -> str | None:
+    """The first folder among the inputs that a folder is, or lies in, links followed; None where there is
+    none."""
+    place = folder.resolve()
+    return next((name for name in inputs if os.path.isdir(name) and _holds(Path(name), place)), None)
+
+
+def _holds(outer: Path, place: Path) -> bool:
+    return place.is_relative_to(outer.resolve())
+
+
 def names_from(stream: BufferedReader, *, null: bool) -> Iterator[str]:
     """Yield the paths that a stream holds, one a line or ended by NUL, as they come.
 

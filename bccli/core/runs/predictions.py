@@ -123,8 +123,13 @@ def write_predictions(
         identity = [sample.path, split, fold, sample.patient, sample.source, sample.label, predicted]
         further = ("" if (value := getattr(sample, name)) is None else value for name in FURTHER_COLUMNS)
         more = ("" if np.isnan(value) else f"{value:.9g}" for value in (of[index] for of in columns.values()))
-        writer.writerow([*identity, *(f"{value:.9g}" for value in values.tolist()), *further, *more])
+        writer.writerow([*identity, *map(as_stored, values.tolist()), *further, *more])
     write_text(path, stream.getvalue())
+
+
+def as_stored(probability: float) -> str:
+    """A probability as predictions.csv has it."""
+    return f"{probability:.9g}"
 
 
 def read_predictions(path: Path, classes: Sequence[str] = ()) -> Predictions:

@@ -329,8 +329,10 @@ def _remove_if_empty(folder: Path) -> None:
 def complete_run(run: Run, facts: dict[str, Any]) -> Run:
     """Write run.json for the last time: the facts, where and with what it ran, the hash of every file.
 
-    Runs inside this one know their own files.
+    Runs inside this one know their own files. What was learned of the features of an earlier network goes
+    with it where a run was trained further.
     """
+    (run.root / UNLIKE_FILE).unlink(missing_ok=True)
     inner = {path.parent for path in run.root.glob(f"*/{RUN_FILE}")}
     hashed = {
         str(path.relative_to(run.root)): file_hash(path)

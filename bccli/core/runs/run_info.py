@@ -168,6 +168,8 @@ class RunInfo(StoredInfo):
             return wrong
         if self.positive is not None and self.positive not in self.classes:
             return "positive"
+        if wrong := self._wrong_decisions():
+            return wrong
         return self._wrong_tree() if self.tree or self.kind == "tree" else None
 
     def _wrong_settings(self) -> str | None:
@@ -177,6 +179,13 @@ class RunInfo(StoredInfo):
         if wanted is None and self.kind not in (FOLDS, TREE):
             return None  # a kind that somebody has added
         return misfit(known, Losses, "settings") or (misfit(known, wanted, "settings") if wanted else None)
+
+    def _wrong_decisions(self) -> str | None:
+        if self.triage and (self.triage["positive"] not in self.classes or not self.triage["rules"]):
+            return "triage"
+        if self.conformal and set(self.conformal["limits"]) != set(self.classes):
+            return "conformal"
+        return None
 
     def _wrong_tree(self) -> str | None:
         try:

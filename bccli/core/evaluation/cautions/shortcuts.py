@@ -130,15 +130,21 @@ def probe(dataset: Dataset) -> list[Shortcut]:
     labels = np.array([dataset.classes.index(sample.label) for sample in samples], np.int64)
     patients = np.array([sample.patient for sample in samples], str)
     if why := _obstacle(labels, patients, len(dataset.classes)):
-        return [Shortcut(trait, reason=why) for trait in TRAITS]
+        return _nothing(why)
     with ThreadPoolExecutor() as pool:
         measured = list(pool.map(lambda sample: _traits_of(dataset, sample), samples))
     known = np.array([one is not None for one in measured])
     rows, labels, patients = [one for one in measured if one], labels[known], patients[known]
+    if why := _obstacle(labels, patients, len(dataset.classes)):
+        return _nothing(f"of the images that can be read, {why}")
     return [
         _shortcut(trait, np.array([row[trait] for row in rows]), labels, patients, dataset.classes)
         for trait in TRAITS
     ]
+
+
+def _nothing(why: str) -> list[Shortcut]:
+    return [Shortcut(trait, reason=why) for trait in TRAITS]
 
 
 def _obstacle(labels: np.ndarray, patients: np.ndarray, classes: int) -> str:

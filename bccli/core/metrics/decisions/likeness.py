@@ -21,6 +21,10 @@ FEWEST = 5
 _MOST_AXES, _EXPLAINED, _SURE = 64, 0.9, 0.99
 _LEAST_GREY = 1.0
 """Grey levels below which a spread is that of rounding."""
+_ROUNDING = 1e-6
+"""The share of the spread that axes may leave out by rounding alone."""
+_USUAL = 1.0
+"""The distance that points of train have in the mean, which is never too far."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class _Normal:
         along = moved @ self.axes.T
         rest = np.maximum((moved**2).sum(axis=1) - (along**2).sum(axis=1), 0)
         inside = ((along / self.spread) ** 2).mean(axis=1)
-        result: np.ndarray = np.sqrt(inside + (rest / self.beside if self.beside > 0 else 0))
+        result: np.ndarray = np.sqrt(inside + rest / self.beside)
         return result
 
 
@@ -51,7 +55,8 @@ def _fitted(points: np.ndarray, least: float) -> _Normal:
     wanted = int(np.searchsorted(shares, _EXPLAINED)) + 1 if points.shape[1] > 2 else points.shape[1]
     count = max(min(wanted, _MOST_AXES, len(points) // 5), 1)
     spread = np.maximum(lengths[:count] / math.sqrt(max(len(points) - 1, 1)), least)
-    beside = (lengths[count:] ** 2).sum() / len(points)
+    left, whole = (float((some**2).sum()) / len(points) for some in (lengths[count:], lengths))
+    beside = max(left, least**2, _ROUNDING * whole)
     return _Normal(middle, axes[:count], spread, np.asarray(beside))
 
 
@@ -112,10 +117,14 @@ def learn_likeness(train: Points, val: Points, patients: Sequence[str]) -> Liken
 
 
 def _limit(distances: np.ndarray, patients: Sequence[str]) -> float:
-    """The distance that all images of 99 of 100 new patients stay below, their logarithms being normal."""
+    """The distance that all images of 99 of 100 new patients stay below, their logarithms being normal.
+
+    It is the usual one at least: where all of val are alike, such as grey films without any stain, its own
+    limit would be next to 0, and whatever differs by rounding beyond it.
+    """
     names, owners = np.unique(np.asarray(patients, str), return_inverse=True)
     farthest = np.full(len(names), -np.inf)
     np.maximum.at(farthest, owners, np.log(np.maximum(distances, 1e-9)))
     count = len(farthest)
     reach = student(_SURE, count - 1) * math.sqrt(1 + 1 / count)
-    return float(np.exp(farthest.mean() + reach * farthest.std(ddof=1)))
+    return max(float(np.exp(farthest.mean() + reach * farthest.std(ddof=1))), _USUAL)

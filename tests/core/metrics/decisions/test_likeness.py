@@ -68,3 +68,42 @@ def test_images_that_are_all_alike_do_not_make_all_others_unlike() -> None:
     same = {FEATURES: np.ones((20, 4)), BRIGHTNESS: np.full((20, 2), 50.0), STAIN: np.zeros((20, 2))}
     likeness = learn_likeness(same, same, [f"p{i % 5}" for i in range(20)])
     assert likeness.unlike(same) == [""] * 20
+
+
+def greys(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Grey images uint8 (count, 8, 8, 3), such as films."""
+    return np.repeat(rng.integers(0, 256, (count, 8, 8, 1)).astype(np.uint8), 3, axis=3)
+
+
+def test_grey_films_with_rounded_colours_are_like_grey_films() -> None:
+    rng = np.random.default_rng(0)
+    features = {FEATURES: rng.normal(size=(40, 6))}
+    films = features | traits_of(greys(rng, 40))
+    likeness = learn_likeness(films, films, [f"p{i // 4}" for i in range(40)])
+    noisy = np.minimum(greys(rng, 40) + rng.integers(0, 2, (40, 8, 8, 3)), 255).astype(np.uint8)
+    assert not any(STAIN in found for found in likeness.unlike(features | traits_of(noisy)))
+    dyed = greys(rng, 40)
+    dyed[..., 1] //= 2
+    assert all(STAIN in found for found in likeness.unlike(features | traits_of(dyed)))
+
+
+@pytest.mark.parametrize("direction", range(6))
+def test_features_that_never_change_are_left_in_any_direction(direction: int) -> None:
+    rng = np.random.default_rng(0)
+    traits = {name: rng.normal(100, 10, (40, 2)) for name in (BRIGHTNESS, STAIN)}
+    points = {FEATURES: np.ones((40, 6)), **traits}
+    likeness = learn_likeness(points, points, [f"p{i // 4}" for i in range(40)])
+    rounded, far = points[FEATURES] + 1e-7, points[FEATURES].copy()
+    far[:, direction] = 2
+    assert not any(FEATURES in found for found in likeness.unlike(points | {FEATURES: rounded}))
+    assert all(FEATURES in found for found in likeness.unlike(points | {FEATURES: far}))
+
+
+def test_rounding_beside_the_axes_does_not_count() -> None:
+    rng = np.random.default_rng(0)
+    line = rng.normal(size=(1, 6))
+    traits = {name: rng.normal(100, 10, (40, 2)) for name in (BRIGHTNESS, STAIN)}
+    points = {FEATURES: rng.normal(size=(40, 1)) @ line, **traits}
+    likeness = learn_likeness(points, points, [f"p{i // 4}" for i in range(40)])
+    rounded = points[FEATURES] + rng.normal(size=(40, 6)) * 1e-6
+    assert not any(FEATURES in found for found in likeness.unlike(points | {FEATURES: rounded}))
