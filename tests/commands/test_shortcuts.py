@@ -77,7 +77,7 @@ def test_of_many_images_some_are_enough(
     monkeypatch.setattr(shortcuts, "MOST_IMAGES", 45)
     bccli("prepare", "folder", films(tmp_path / "raw", "border"), tmp_path / "data", *PATIENT)
     found = probed(bccli, tmp_path / "data")
-    assert {row["n"] for row in found} == {40}
+    assert {row["n"] for row in found} == {45}
 
 
 def test_an_image_that_is_gone_is_passed_over(bccli: Bccli, tmp_path: Path) -> None:

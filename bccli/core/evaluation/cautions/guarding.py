@@ -10,7 +10,7 @@ from bccli.core.data.image_batches import pixels_of
 from bccli.core.data.manifest import Sample
 from bccli.core.data.patients import known_patient
 from bccli.core.errors import BccliError, DataError
-from bccli.core.evaluation.cautions.run_dataset import dataset_of
+from bccli.core.evaluation.cautions.run_dataset import dataset_of, some_of
 from bccli.core.metrics.decisions.likeness import FEWEST, Likeness, Points, learn_likeness
 from bccli.core.models.runtimes import Network, start_engine
 from bccli.core.prediction.maps.features import features_of, points_of
@@ -49,15 +49,11 @@ def _learned(run: Run, dataset: Dataset, features: Network) -> Likeness | None:
     for image in training_images_of(run):
         if (sample := by_path.get(image.sample.path)) and not sample.parent:
             used[image.split].append(sample)
-    train, val = _some(used["train"], MOST_OF_TRAIN), _some(used["val"], MOST_OF_VAL)
+    train, val = some_of(used["train"], MOST_OF_TRAIN), some_of(used["val"], MOST_OF_VAL)
     patients = [known_patient(sample.patient) for sample in val]
     if len(train) < FEWEST or len(set(patients) - {""}) < FEWEST or not all(patients):
         return None
     return learn_likeness(_points(dataset, train, features), _points(dataset, val, features), patients)
-
-
-def _some(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
-    return samples[:: -(-len(samples) // most) or 1]
 
 
 def _points(dataset: Dataset, samples: Sequence[Sample], features: Network) -> Points:

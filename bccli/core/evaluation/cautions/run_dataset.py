@@ -1,8 +1,12 @@
-"""The dataset that a run was trained on, where it still lies there."""
+"""The dataset that a run was trained on, where it still lies there, and some of its images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from bccli.core.data.dataset import Dataset, load_dataset
+from bccli.core.data.manifest import Sample
 from bccli.core.data.node_subset import dataset_of_node
 from bccli.core.errors import BccliError, DataError
 from bccli.core.runs.run_folder import Run
@@ -27,3 +31,12 @@ def dataset_of(run: Run) -> Dataset:
     if dataset.hash != content:
         raise DataError(f"The images of this run cannot be shown: {root} has changed since it was trained.")
     return dataset
+
+
+def some_of(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """So many samples at most, drawn by lot, and the same each time: every so many-th could be all of one
+    class or view."""
+    if len(samples) <= most:
+        return list(samples)
+    drawn = np.random.default_rng(0).choice(len(samples), most, replace=False)
+    return [samples[index] for index in sorted(drawn.tolist())]

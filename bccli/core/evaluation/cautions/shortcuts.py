@@ -20,6 +20,7 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import pixels_of
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import BccliError
+from bccli.core.evaluation.cautions.run_dataset import some_of
 from bccli.core.files import write_text
 from bccli.core.imaging.opencv import load_cv2
 from bccli.core.metrics.figures import measure
@@ -126,7 +127,7 @@ TRAITS: dict[str, Callable[[np.ndarray, Sample, int], Sequence[float]]] = {
 def probe(dataset: Dataset) -> list[Shortcut]:
     """Try all traits on originals of known patients, evenly chosen where there are very many."""
     samples = [sample for sample in dataset.samples if sample.patient and not sample.parent]
-    samples = samples[:: -(-len(samples) // MOST_IMAGES) or 1]
+    samples = some_of(samples, MOST_IMAGES)
     labels = np.array([dataset.classes.index(sample.label) for sample in samples], np.int64)
     patients = np.array([sample.patient for sample in samples], str)
     if why := _obstacle(labels, patients, len(dataset.classes)):

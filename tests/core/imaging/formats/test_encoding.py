@@ -21,7 +21,7 @@ COLOURS = SIDES.flatmap(lambda height: SIDES.flatmap(lambda width: arrays(np.uin
 GREYS = SIDES.flatmap(lambda height: SIDES.flatmap(lambda width: arrays(np.uint8, (height, width))))
 
 
-@pytest.mark.parametrize("encode", [encode_png, encoding._by_libpng])
+@pytest.mark.parametrize("encode", [encode_png, encoding._by_pillow])
 @given(COLOURS | GREYS)
 def test_other_readers_find_the_pixels_that_went_in(
     encode: Callable[[np.ndarray], bytes], pixels: np.ndarray
@@ -48,7 +48,7 @@ def test_our_own_reader_knows_the_files_as_ours() -> None:
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((5, 7), np.uint8), np.zeros((5, 7, 3), np.uint8)])
-def test_large_images_and_builds_without_libdeflate_are_left_to_libpng(
+def test_large_images_and_builds_without_libdeflate_are_left_to_pillow(
     monkeypatch: pytest.MonkeyPatch, pixels: np.ndarray
 ) -> None:
     monkeypatch.setattr(encoding, "_LARGEST_IN_ONE_CALL", pixels.nbytes - 1)
@@ -59,4 +59,4 @@ def test_large_images_and_builds_without_libdeflate_are_left_to_libpng(
         raise imagecodecs.DelayedImportError("deflate_encode")
 
     monkeypatch.setattr(imagecodecs, "deflate_encode", missing)
-    assert encode_png(pixels) == large == encoding._by_libpng(pixels)
+    assert encode_png(pixels) == large == encoding._by_pillow(pixels)
