@@ -322,7 +322,6 @@ def _load(
     settings: dict[str, Any],
 ) -> Any:
     """The predictor of the runs; nobody waits for more than two names on standard input before it answers."""
-    from bccli.core.prediction.explanations import Explaining
     from bccli.core.prediction.predictor import load_predictor, with_masks
 
     predictor = load_predictor(
@@ -334,9 +333,18 @@ def _load(
         verbose=screen.verbose,
         watcher=screen,
     )
-    explaining = Explaining(settings["explain"]) if settings["explain"] else None
+    explaining = _explaining(settings["explain"])
     predictor = replace(predictor, tta=settings["tta"], step=settings["batch_size"], explaining=explaining)
     return with_masks(_deciding(predictor, screen), runs[0], settings["mask_dir"], screen)
+
+
+def _explaining(folder: Path | None) -> Any:
+    """How images are explained; None where that is not asked for."""
+    if not folder:
+        return None
+    from bccli.core.prediction.explanations import Explaining
+
+    return Explaining(folder)
 
 
 def _deciding(predictor: Any, screen: console.Console) -> Any:

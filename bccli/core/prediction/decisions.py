@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from bccli.core.prediction.image_rows import Row
-from bccli.core.runs.predictions import as_stored
 from bccli.core.runs.run_folder import Run
 from bccli.core.runs.temperature import temperature_of
 
@@ -34,6 +33,8 @@ class Decisions:
         They are rounded as predictions.csv has them, of which thresholds and limits were found: of surest
         answers there is 1, and what a run says of the same images is a little less.
         """
+        if not self.columns:
+            return {}
         shares = dict(zip(classes, map(_rounded, probabilities.tolist()), strict=True))
         found = {}
         if self.triage:
@@ -47,6 +48,8 @@ NO_DECISIONS = Decisions()
 
 
 def _rounded(probability: float) -> float:
+    from bccli.core.runs.predictions import as_stored  # nobody else needs it to label images
+
     return float(as_stored(probability))
 
 
