@@ -166,23 +166,8 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
     from bccli.terminal.figure_columns import check_columns
 
     columns = check_columns(settings["columns"])
-    if settings["checklist"] and columns:
-        raise UsageError("--columns is about figures, and --checklist prints none; leave one out")
-    if settings["data"] and settings["split"]:
-        raise UsageError("--split is for a run's own images, and --data takes all of DATA; leave one out")
-    if settings["prevalence"] and not settings["triage"]:
-        raise UsageError("--prevalence is about --triage; add it, such as --triage sensitivity=0.95")
-    terms = Terms(
-        settings["level"],
-        settings["positive"],
-        settings["bootstrap"],
-        settings["threshold"],
-        settings["calibrate"],
-        settings["by"],
-        settings["triage"],
-        settings["prevalence"],
-        settings["coverage"],
-    )
+    _check_together(settings)
+    terms = Terms(rounds=settings["bootstrap"], **{name: settings[name] for name in _TERMS})
     if settings["output"]:
         _refuse_foreign(settings["output"], audit=False)
     _check_report(settings)
@@ -215,6 +200,20 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
         console.show_figures(found["runs"], settings["format"], comparison=versus, columns=columns)
     bad = _warn_of_unused(subjects, unfinished, screen)
     return 4 if bad and not settings["skip_bad"] else 0
+
+
+_TERMS = ("level", "positive", "threshold", "calibrate", "by", "triage", "prevalence", "coverage")
+"""The options that say on which terms is measured, by their names there."""
+
+
+def _check_together(settings: dict[str, Any]) -> None:
+    """Raises UsageError for options that do not go together."""
+    if settings["checklist"] and settings["columns"]:
+        raise UsageError("--columns is about figures, and --checklist prints none; leave one out")
+    if settings["data"] and settings["split"]:
+        raise UsageError("--split is for a run's own images, and --data takes all of DATA; leave one out")
+    if settings["prevalence"] and not settings["triage"]:
+        raise UsageError("--prevalence is about --triage; add it, such as --triage sensitivity=0.95")
 
 
 def _guard(entry: Any, screen: console.Console) -> None:

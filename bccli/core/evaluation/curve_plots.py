@@ -87,11 +87,12 @@ def curves(ranking: Ranking, weights: Floats) -> Iterator[tuple[Floats, Floats, 
             yield (counts - hits) / negatives, hits / positives, precision
 
 
-def _on_grid_roc(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
+def on_grid_roc(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
+    """The true positive rates at the false positive rates of GRID."""
     return np.interp(GRID, np.append(0.0, fpr), np.append(0.0, tpr))
 
 
-def _on_grid_precision(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
+def on_grid_precision(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
     """The precision at the first point that finds so large a share of the positives."""
     return precision[np.searchsorted(tpr, np.maximum(GRID, tpr[tpr > 0][0])).clip(max=len(tpr) - 1)]
 
@@ -103,18 +104,23 @@ def weightings(material: Material, rounds: int) -> Iterator[Floats]:
 Curve = Callable[[Floats, Floats, Floats], Floats]
 
 
-def _band(material: Material, number: int, curve: Curve, support: Support) -> tuple[Floats, Floats] | None:
-    """Low and high values (GRID,) of a curve; None where its area has no interval, with too few clusters."""
-    ranking = material.rankings[number]
-    if support.clusters < support.needed:
-        return None
+def values_of_rounds(material: Material, ranking: Ranking, curve: Curve) -> tuple[int, list[Floats]]:
+    """The rounds of a bootstrap, and of each in which the curve is defined its values (GRID,)."""
     rounds = max(20, min(ROUNDS, 10 * CELLS // max(len(ranking.owners), 1)))
-    found = [
+    return rounds, [
         curve(*points)
         for weights in weightings(material, rounds)
         for chunk in chunks(len(weights), len(ranking.owners))
         for points in curves(ranking, weights[chunk])
     ]
+
+
+def _band(material: Material, number: int, curve: Curve, support: Support) -> tuple[Floats, Floats] | None:
+    """Low and high values (GRID,) of a curve; None where its area has no interval, with too few clusters."""
+    ranking = material.rankings[number]
+    if support.clusters < support.needed:
+        return None
+    rounds, found = values_of_rounds(material, ranking, curve)
     if len(found) < (1 - UNDEFINED) * rounds:
         return None
     low, high = np.quantile(found, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0)
@@ -157,14 +163,14 @@ _ROC = Diagram(
     "roc_auc",
     ("false positive rate", "true positive rate"),
     lambda fpr, tpr, precision: (np.append(0.0, fpr), np.append(0.0, tpr)),
-    _on_grid_roc,
+    on_grid_roc,
     lambda share: (0.0, 1.0),
 )
 _PRECISION_RECALL = Diagram(
     "pr_auc",
     ("recall (sensitivity)", "precision"),
     lambda fpr, tpr, precision: (np.append(0.0, tpr), np.append(precision[0], precision)),
-    _on_grid_precision,
+    on_grid_precision,
     lambda share: (share, share),
 )
 

@@ -22,6 +22,7 @@ from bccli.core.prediction.run_predictor import (
     PatchPredictor,
     Prediction,
     RunPredictor,
+    heats_of,
     load_run_predictor,
     most_probable,
     probabilities_of,
@@ -116,17 +117,13 @@ class Predictor:
     def heats(self, images: Sequence[Sequence[ImagePatches]], numbers: Sequence[int]) -> "list[list[Heat]]":
         """For each of n images the maps of all members of what speaks for its class of `numbers`."""
         by_spec = dict(zip(self.specs, images, strict=True))
-        several = [
-            member.heats(
-                [by_spec[spec] for spec in member.specs],
-                [member.classes.index(self.classes[number]) for number in numbers],
-                self._flips(member),
-                self.step,
-            )
-            for member in self.members
-            if isinstance(member, ExplainingPredictor)
-        ]
-        return [[heat for heats in of_image for heat in heats] for of_image in zip(*several, strict=True)]
+
+        def ask(member: ExplainingPredictor) -> "list[list[Heat]]":
+            entries = [by_spec[spec] for spec in member.specs]
+            own = [member.classes.index(self.classes[number]) for number in numbers]
+            return member.heats(entries, own, self._flips(member), self.step)
+
+        return heats_of(self.members, ask)
 
     def of_patches(self, patches: np.ndarray) -> np.ndarray:
         """Class probabilities (n, classes) of n patches uint8 (n, height, width, 3) by the only spec."""

@@ -215,16 +215,21 @@ class MeanOfFolds:
     ) -> "list[list[Heat]]":
         """Of each image the maps of all members."""
         by_spec = dict(zip(self.specs, images, strict=True))
-        several = [
-            member.heats([by_spec[spec] for spec in member.specs], numbers, flips, step)
-            for member in self.members
-            if isinstance(member, ExplainingPredictor)
-        ]
-        return [[heat for heats in of_image for heat in heats] for of_image in zip(*several, strict=True)]
+        return heats_of(self.members, lambda member: member.heats(
+            [by_spec[spec] for spec in member.specs], numbers, flips, step
+        ))  # fmt: skip
 
     def mean(self, answers: Iterable[np.ndarray]) -> np.ndarray:
         """The mean (n, classes) of the members' probabilities, each (n, classes)."""
         return np.mean([temper(answer, self.temperature) for answer in answers], axis=0)
+
+
+def heats_of(
+    members: Iterable[RunPredictor], ask: "Callable[[ExplainingPredictor], list[list[Heat]]]"
+) -> "list[list[Heat]]":
+    """Of each image the maps of all members that show where they look, one member after the other."""
+    several = [ask(member) for member in members if isinstance(member, ExplainingPredictor)]
+    return [[heat for heats in of_image for heat in heats] for of_image in zip(*several, strict=True)]
 
 
 def votes(

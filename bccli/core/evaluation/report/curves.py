@@ -5,7 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bccli.core.evaluation.curve_plots import GRID, ROUNDS, material_behind, weightings
+from bccli.core.evaluation.curve_plots import (
+    GRID,
+    material_behind,
+    on_grid_precision,
+    on_grid_roc,
+    values_of_rounds,
+)
 from bccli.core.evaluation.curve_plots import curves as curves_of
 from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.evaluation.report.absent import Absent
@@ -13,7 +19,6 @@ from bccli.core.evaluation.report.forest import Estimate
 from bccli.core.metrics.figures import Figures
 from bccli.core.metrics.limits import LEVEL
 from bccli.core.metrics.material import Floats, Material, Ranking
-from bccli.core.metrics.weighted import CELLS, chunks
 
 Points = tuple[tuple[float, float], ...]
 OnGrid = Callable[[Floats, Floats, Floats], Floats]
@@ -68,8 +73,8 @@ def curves(entry: Evaluation) -> Curves | Absent:
         return Absent("All images are of one class, and curves need two.")
     if len(roc) == 1:
         ranking = material.rankings[numbers[0]]
-        roc = [_banded(roc[0], material, ranking, _rate_at)]
-        precision_recall = [_banded(precision_recall[0], material, ranking, _precision_at)]
+        roc = [_banded(roc[0], material, ranking, on_grid_roc)]
+        precision_recall = [_banded(precision_recall[0], material, ranking, on_grid_precision)]
     return Curves(tuple(roc), tuple(precision_recall), len(numbers[MOST:]))
 
 
@@ -77,27 +82,10 @@ def _banded(curve: Curve, material: Material, ranking: Ranking, on_grid: OnGrid)
     """The curve with its band, where its area has an interval."""
     if curve.area.low is None:
         return curve
-    rounds = max(20, min(ROUNDS, 10 * CELLS // max(len(ranking.owners), 1)))
-    drawn = [
-        on_grid(*points)
-        for weights in weightings(material, rounds)
-        for chunk in chunks(len(weights), len(ranking.owners))
-        for points in curves_of(ranking, weights[chunk])
-    ]
+    _, drawn = values_of_rounds(material, ranking, on_grid)
     edges = np.quantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0)
     low, high = (thinned(GRID, edge) for edge in edges)
     return replace(curve, band=(*high, *reversed(low)))
-
-
-def _rate_at(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
-    """True positive rates at the false positive rates of GRID."""
-    return np.interp(GRID, np.append(0.0, fpr), np.append(0.0, tpr))
-
-
-def _precision_at(fpr: Floats, tpr: Floats, precision: Floats) -> Floats:
-    """The precision at the first point with as much recall as GRID has."""
-    first = np.searchsorted(tpr, np.maximum(GRID, tpr[tpr > 0][0]))
-    return precision[first.clip(max=len(tpr) - 1)]
 
 
 def _curve(figures: Figures, number: int, measure: str, ends: tuple[Floats, Floats], chance: float) -> Curve:
