@@ -57,6 +57,13 @@ def find_files(card: Card) -> CardFiles:
             f'the card {card.name} has no sha256; if {path} is the file, add sha256 = "{found}"'
         )
     others = _others_of(path) if card.suffix == ONNX else ()
+    for name, digest in card.files.items():
+        if name not in others or _hash_of(path.parent / name) != digest:
+            raise WeightsError(
+                f"{path}: the card {card.name} names {name} with the SHA-256 {digest}, and that is "
+                "not what the "
+                "network has its weights in; get the files that the card was written for"
+            )
     return CardFiles(
         path.parent, path.name, {path.name: found, **{one: _hash_of(path.parent / one) for one in others}}
     )
