@@ -9,7 +9,7 @@ from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, WORDS
 from bccli.options import common as options
 from bccli.options import fetching, path_types
 from bccli.options.sharing import share
-from bccli.options.training import CLASSIFIERS, network_options, save, save_backbone, training_options
+from bccli.options.training import CLASSIFIERS, join, network_options, save, save_backbone, training_options
 from bccli.options.training_design import context_of, design_of, fusion_design, show_members
 from bccli.options.training_results import show_run, show_sweep
 from bccli.recipes import RecipeCommand
@@ -44,6 +44,7 @@ from bccli.terminal import console
     "words, without a backbone. Several make a sweep.",
 )
 @network_options
+@join
 @save_backbone
 @click.option(
     "--features-from",
@@ -120,6 +121,9 @@ def _grid(settings: dict[str, Any]) -> list[Any]:
         backbones = [design.backbone]
     else:
         design = design_of(settings, backbones[0])
+        if settings["join"]:
+            design = grids.join(design, backbones)
+            backbones = [design.backbone]
     grid = grids.grid(design, backbones, settings["seeds"], settings["classifiers"])
     check(grid)
     return grid

@@ -79,6 +79,14 @@ save_backbone = click.option(
 )
 
 
+join = click.option(
+    "--join/--no-join",
+    default=False,
+    help="Of several --backbone, put the features of an image side by side, for one head or classifier on "
+    "all of them, in place of a sweep. None of them learns.",
+)
+
+
 save = click.option(
     "--save",
     type=click.Choice(["best", "all"]),

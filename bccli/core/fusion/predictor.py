@@ -11,7 +11,7 @@ from bccli.core.fusion.bags import Bag
 from bccli.core.fusion.fusion_file import load_fuser
 from bccli.core.fusion.methods import FUSIONS, Fuser
 from bccli.core.models.dense.dense_head import DenseHead
-from bccli.core.models.runtimes import EXTRACTOR, Engine, Network
+from bccli.core.models.runtimes import Engine, Network
 from bccli.core.prediction.flips import Flip
 from bccli.core.prediction.run_predictor import (
     ImagePatches,
@@ -23,7 +23,7 @@ from bccli.core.prediction.run_predictor import (
     patch_heat,
     votes,
 )
-from bccli.core.runs.run_folder import Run
+from bccli.core.runs.run_folder import EXTRACTOR, Run
 from bccli.core.runs.temperature import temper, temperature_of
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from bccli.core.models import backend
 from bccli.core.runs.run_folder import Run, load_run
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Job
+from bccli.core.training.frozen.sources import SourceData
 from bccli.core.training.network import RunContext
 
 
@@ -38,6 +39,6 @@ def fuse(job: Job, run: Run, context: RunContext, models: ModelCache | None = No
     )
     keras.backend.clear_session()
     keras.utils.set_random_seed(design.schedule.seed)
-    patch = load_patch_network(base, job, images, context)
+    patch = load_patch_network(base, job, SourceData(run, images, job.split_codes[used], context, models))
     data = load_fusion_data(job, images, grouping, patch, context)
     return complete_fusion(data, learn(data, run, context), run, context)

@@ -22,16 +22,13 @@ from bccli.core.models.stderr import quiet_stderr
 from bccli.core.models.unusable_gpus import gpu_is_visible
 from bccli.core.progress import Watcher
 from bccli.core.reading.limits import TFLITE_BYTES
-from bccli.core.runs.run_folder import MODEL_FILE, Run
+from bccli.core.runs.run_folder import EXTRACTOR, MODEL_FILE, Run
 from bccli.core.weights.keras_files import load_model
 
 if TYPE_CHECKING:
     from bccli.core.models.class_maps import ClassMaps
 
 Network = Callable[[np.ndarray], np.ndarray]
-
-EXTRACTOR = "extractor"
-"""The model of a run that makes features (n, width) of prepared images."""
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
@@ -179,12 +176,13 @@ def _answering(network: Network, file: Path, width: int | None = None) -> Networ
     return answer
 
 
-_NETWORK_OF_CARD = "models.cards.of_run:network_of"
+_EXTRACTOR_OF_FILES = "models.cards.of_run:extractor_of"
 
 
-def _of_card(run: Run, choice: str) -> Network:
-    """What makes features of images, of a run whose frozen network a card describes."""
-    network: Network = imported(_NETWORK_OF_CARD)(run, choice)
+def _of_files(run: Run, engine: "Engine") -> Network:
+    """What makes features of images, of a run whose frozen network a card describes, or several that are
+    joined."""
+    network: Network = imported(_EXTRACTOR_OF_FILES)(run, engine)
     return network
 
 
@@ -269,8 +267,8 @@ class TfliteRuntime:
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Another model of a run."""
-        if run.info.card is not None and stem == EXTRACTOR:
-            return _of_card(run, self.choice)
+        if stem == EXTRACTOR and run.info.of_files:
+            return _of_files(run, self)
         made = run.info.exports.get(stem)
         return _answering(self._load(run, made).scores, run.root / (made or {})["file"])
 
@@ -315,8 +313,8 @@ class KerasEngine:
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Any model of a run."""
-        if run.info.card is not None and stem == EXTRACTOR:
-            return _of_card(run, self.choice)
+        if stem == EXTRACTOR and run.info.of_files:
+            return _of_files(run, self)
         file = run.file(f"{stem}.keras")
         with _of_no_network(file):
             outputs = self._compiled(load_model(file))

@@ -18,6 +18,7 @@ from bccli.core.runs.run_types import (
     DataFacts,
     Decide,
     Export,
+    JoinedFacts,
     LocatorFacts,
     Losses,
     LossName,
@@ -77,7 +78,8 @@ class RunInfo(StoredInfo):
       came to in late epochs where it was watched (`watched_test`);
     * networks and classifiers: `network_kept`, false where the network was removed;
     * classifiers: `fitted`, the settings that were chosen;
-    * those on a network that a card describes: `card`, its files and where they were;
+    * those on a network that a card describes: `card`, its files and where they were; those on several that
+      are joined: `joined`, each by its backbone and its card;
     * those that build upon another run: `base`, its path from the run's folder;
     * folds and trees: `parts`, the folders of their members; folds have `fold_kind`, the kind of these, and
       `spread`, the deviation over them;
@@ -125,6 +127,7 @@ class RunInfo(StoredInfo):
     base: str | None = None
     parts: tuple[FolderName, ...] = ()
     card: Annotated[Mapping[str, Any], CardFacts] | None = None
+    joined: tuple[Annotated[Mapping[str, Any], JoinedFacts], ...] = ()
     fold_kind: str = ""
     spread: Mapping[str, Mapping[str, tuple[float | None, float | None]]] | None = None
     images: Count | None = None
@@ -142,6 +145,11 @@ class RunInfo(StoredInfo):
     triage: Annotated[Mapping[str, Any], StoredTriage] | None = None
     conformal: Annotated[Mapping[str, Any], StoredSets] | None = None
     coming: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def of_files(self) -> bool:
+        """Whether features come of a network that a card describes, or of several that are joined."""
+        return self.card is not None or bool(self.joined)
 
     @property
     def kind_within(self) -> str:

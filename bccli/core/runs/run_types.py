@@ -88,6 +88,17 @@ class CardFacts(TypedDict):
     width: Side
 
 
+class _Joined(TypedDict):
+    backbone: Text
+    weights: Text
+
+
+class JoinedFacts(_Joined, total=False):
+    """One of several joined backbones, what tells its weights from others, and its card where it has one."""
+
+    card: CardFacts
+
+
 class _Data(TypedDict):
     hash: str
     images: Count

@@ -18,6 +18,7 @@ from bccli.core.training.assembly import count_learning
 from bccli.core.training.design import (
     CARD,
     DENSE,
+    JOINED,
     NO_BACKBONE,
     Design,
     check_image_size,
@@ -74,6 +75,8 @@ def _weights(design: Design) -> dict[str, str | None]:
     """What the backbone starts from, and the file, whether it is there or not."""
     if design.card and not design.fusing:
         return {"weights": CARD, "weights_file": str(design.card.path)}
+    if design.joined and not design.fusing:
+        return {"weights": JOINED, "weights_file": None}
     if design.tuning or design.fusing or design.backbone == NO_BACKBONE.name:
         return {"weights": None, "weights_file": str(design.tuning.base) if design.tuning else None}
     backbone = find_backbone(design.backbone)
@@ -93,7 +96,7 @@ def _learning(dataset: Dataset, design: Design) -> dict[str, Any]:
     units(design.head.output, len(dataset.classes))
     size = open_images(dataset.root, dataset.samples).size
     check_image_size(design, backbone, size, dataset.root)
-    if design.fusing or design.card or design.classifier != DENSE:
+    if design.fusing or design.from_files or design.classifier != DENSE:
         return _UNKNOWN
     layer, learning = count_learning(design, backbone, size, len(dataset.classes))
     return {"layer": layer, "trainable_parameters": learning}
