@@ -269,3 +269,22 @@ def test_evaluate_measures_other_data(prepared: Path, network: Path, bccli: Bccl
     (figures,) = json.loads(bccli("evaluate", run, "--data", prepared, "--format", "json").stdout)["runs"]
     assert figures["n"] == 24
     assert figures["kind"] == "head"
+
+
+def test_report_and_checklist_say_whose_network_it_is(prepared: Path, network: Path, bccli: Bccli) -> None:
+    folder = prepared.parent
+    known = {
+        "pretrained_on": "slides of one hospital",
+        "licence": "CC-BY-NC-ND-4.0",
+        "source": "https://a.org",
+    }
+    cards.card(network.with_suffix(".onnx"), output="tokens", **known)
+    bccli("train", prepared, folder / "run", "--backbone", network, *SHORT)
+    bccli("evaluate", folder / "run", "--report", folder / "page.html")
+    for text in known.values():
+        assert text in (folder / "page.html").read_text()
+    told = " ".join(bccli("evaluate", folder / "run", "--checklist", "claim").stdout.split())
+    assert "pretrained on slides of one hospital" in told
+    whole = bccli("evaluate", folder / "run", "--checklist", "tripod-ai").stdout
+    assert "head.npz (SHA-256" in whole
+    assert "the network of others in vit.onnx" in whole

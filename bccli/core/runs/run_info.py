@@ -152,6 +152,12 @@ class RunInfo(StoredInfo):
         return self.card is not None or bool(self.joined)
 
     @property
+    def cards(self) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        """The name and the facts of each network that a card describes."""
+        joined = tuple((part["backbone"], part["card"]) for part in self.joined if part.get("card"))
+        return ((self.backbone, self.card),) if self.card else joined
+
+    @property
     def kind_within(self) -> str:
         """The kind of the run, or of the runs of its folds."""
         return self.fold_kind or self.kind

@@ -159,7 +159,8 @@ def card_source(
     def compute(source: ImageSource) -> Rows:
         return compute_vectors(source, CardMaker(network), key, job.cache, watcher=watcher)
 
-    own = {**files.to_json(), "width": network.width}
+    told = {name: getattr(card, name) for name in ("licence", "pretrained_on", "source")}
+    own = {**files.to_json(), "width": network.width, **{name: text for name, text in told.items() if text}}
     identity = card.identity(files.hashes)
     facts = {"card": own} if number is None else {"joined": [{**_part(card.name, identity), "card": own}]}
     described = f"{network.runtime.device}, {network.width} numbers of an image"
