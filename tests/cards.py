@@ -26,6 +26,7 @@ def weights(seed: int = 0) -> np.ndarray:
 def write_onnx(
     path: Path, *, output: str = "tokens", batch: int | str = "n", layout: str = "NCHW", seed: int = 0,
     sides: tuple[Any, Any] = (SIDE, SIDE), node: Any = None, external: str = "", inputs: int = 1,
+    positive: bool = False,
 ) -> Path:  # fmt: skip
     """A network like a vision transformer: a convolution to tokens, attention without weights, a class token.
 
@@ -54,7 +55,11 @@ def write_onnx(
         helper.make_node("Squeeze", ["token", "one"], ["vector"]),
         *([node] if node else []),
     ]
-    constants = {"w": weights(seed), "flat": np.array([0, WIDTH, -1]), "one": np.array([1])}
+    constants = {
+        "w": abs(weights(seed)) if positive else weights(seed),
+        "flat": np.array([0, WIDTH, -1]),
+        "one": np.array([1]),
+    }
     names = [output] if isinstance(output, str) else list(output)
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
     graph = helper.make_graph(

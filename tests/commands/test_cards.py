@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests import cards
-from tests.conftest import Bccli, Library, bccli_in, draw_folder, forget, read_rows, rows_of
+from tests.conftest import Bccli, Library, bccli_in, draw_folder, forget, read_rows, rows_of, save
 
 SHORT = "--epochs", 2, "--batch-size", 8
 
@@ -33,11 +34,19 @@ def probabilities(rows: list[dict[str, str]], column: str = "p_malignant") -> di
     return {row["path"].rpartition("/")[2]: float(row[column]) for row in rows}
 
 
-@pytest.mark.parametrize("classifier", ["dense", "logistic"])
+WRITERS = {"onnx": cards.write_onnx, "tflite": cards.write_tflite, "keras": cards.write_keras}
+DEVICES = {"onnx": "ONNX Runtime on CPU", "tflite": "LiteRT on CPU", "keras": "TensorFlow on CPU"}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "classifier"),
+    [("onnx", "dense"), ("onnx", "logistic"), ("tflite", "dense"), ("keras", "svm")],
+)
 def test_predict_says_what_is_stored_after_the_data_are_gone(
-    classifier: str, prepared: Path, network: Path, bccli: Bccli, bccli_process: Callable[..., Any]
+    suffix: str, classifier: str, prepared: Path, bccli: Bccli, bccli_process: Callable[..., Any]
 ) -> None:
     run = prepared.parent / "run"
+    network = cards.card(WRITERS[suffix](prepared.parent / f"net.{suffix}"))
     bccli(
         "train",
         prepared,
@@ -52,7 +61,7 @@ def test_predict_says_what_is_stored_after_the_data_are_gone(
     forget(prepared)
     found = bccli_process("predict", run, prepared.parent / "raw", "--format", "csv")
     assert found.returncode == 0, found.stderr
-    assert "ONNX Runtime on CPU" in found.stderr
+    assert DEVICES[suffix] in found.stderr
     answers = probabilities(rows_of(found.stdout))
     assert stored
     assert {name: answers[name] for name in stored} == pytest.approx(stored, abs=1e-6)
@@ -105,6 +114,43 @@ def test_cards_stand_in_a_sweep_beside_built_in_networks(prepared: Path, network
     rows = read_rows(run / "leaderboard.csv")
     assert {row["backbone"] for row in rows} == {"vit", "cnn-15"}
     bccli("predict", run / "vit", next((prepared.parent / "raw").rglob("*.png")))
+
+
+def test_vectors_that_are_no_numbers(
+    prepared: Path, bccli: Bccli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onnx import helper
+
+    root = helper.make_node("Sqrt", ["tokens"], ["special"])
+    network = cards.card(cards.write_onnx(tmp_path / "net.onnx", node=root, output="special"))
+    said = bccli("train", prepared, prepared.parent / "run", "--backbone", network, exit=3).stderr
+    assert "net gives values that are no numbers" in said
+
+
+@pytest.mark.parametrize("classifier", ["dense", "logistic", "forest", "svm"])
+def test_an_image_without_numbers_has_an_error_and_no_label(
+    classifier: str, prepared: Path, bccli: Bccli, tmp_path: Path
+) -> None:
+    from onnx import helper
+
+    logarithm = helper.make_node("Log", ["vector"], ["special"])  # which has none of negative numbers
+    file = cards.write_onnx(tmp_path / "net.onnx", node=logarithm, output="special", positive=True)
+    network = cards.card(file, mean=None, std=None)
+    short = SHORT if classifier == "dense" else ()
+    run = prepared.parent / "run"
+    bccli("train", prepared, run, "--backbone", network, "--classifier", classifier, *short)
+    save(tmp_path / "new" / "black.png", np.zeros((24, 24, 3), np.uint8))
+    found = bccli("predict", run, tmp_path / "new", "--format", "csv", exit=4)
+    (row,) = rows_of(found.stdout)
+    assert row["predicted"] == ""
+    assert "not a number" in row["error"]
+    assert "RuntimeWarning" not in found.stderr
+
+
+def test_images_of_another_size_are_not_squeezed(prepared: Path, network: Path, bccli: Bccli) -> None:
+    cards.card(network.with_suffix(".onnx"), output="tokens", size=[32, 32])
+    said = bccli("train", prepared, prepared.parent / "run", "--backbone", network, exit=3).stderr
+    assert "--size 32x32" in said
 
 
 JOINED = "--backbone", "cnn-15", "--join"

@@ -1,7 +1,7 @@
 """The predictor of a run of kind fusion: patches to features, features to images."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,7 @@ class Fusion:
         Where an image is flipped, its patches are flipped and change their positions.
         """
         (entries,) = images
-        answers = [self.fuser(self.bags(entries, flip, step)) for flip in flips]
+        answers = [answers_of(self.fuser, self.bags(entries, flip, step)) for flip in flips]
         return np.mean([temper(answer, self.temperature) for answer in answers], axis=0)
 
     def of_patches(self, patches: np.ndarray, flips: Sequence[Flip], step: int) -> np.ndarray:
@@ -99,6 +99,20 @@ class Fusion:
         ends = np.cumsum([len(entry.images) for entry in entries])[:-1]
         images = zip(entries, np.split(features, ends), np.split(probabilities, ends), strict=True)
         return [_bag(entry, mine, answers, flip) for entry, mine, answers in images]
+
+
+def answers_of(fuser: Fuser, bags: Sequence[Bag]) -> np.ndarray:
+    """Probabilities (n, classes) of n images, NaN for one with a feature that is no number."""
+    lacking = np.array([not np.isfinite(bag.features).all() for bag in bags])
+    whole = [
+        replace(bag, features=np.zeros_like(bag.features), probabilities=np.zeros_like(bag.probabilities))
+        if unfit
+        else bag
+        for bag, unfit in zip(bags, lacking, strict=True)
+    ]
+    answers = fuser(whole)
+    answers[lacking] = np.nan
+    return answers
 
 
 @dataclass(frozen=True)
