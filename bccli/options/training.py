@@ -53,10 +53,14 @@ _TYPES: Mapping[type, Callable[[Any], click.ParamType]] = {
 }
 
 
+_UNCOUNTED = dict.fromkeys(("layers", "parameters_millions", "size", "smallest"))
+
+
 def _list_backbones() -> None:
+    from bccli.core.models.cards.card import find_card, templates
     from bccli.core.weights.pretrained import cached_file
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": row.name,
             "layers": row.layers,
@@ -67,6 +71,17 @@ def _list_backbones() -> None:
             "licence": row.licence,
         }
         for row in BACKBONES.values()
+    ]
+    cards = [find_card(name) for name in templates()]
+    rows += [
+        {
+            "name": card.name,
+            **_UNCOUNTED,
+            "size": max(card.size),
+            "imagenet": "no: a card",
+            "licence": card.licence,
+        }
+        for card in cards
     ]
     console.show_rows(rows)
 

@@ -303,10 +303,7 @@ def test_tree_on_a_card(bccli: Bccli, network: Path, make_folder: Callable[..., 
 def test_finetune_says_that_there_is_nothing_to_tune(prepared: Path, network: Path, bccli: Bccli) -> None:
     run = prepared.parent / "run"
     bccli("train", prepared, run, "--backbone", network, *SHORT)
-    assert (
-        "without a backbone to train"
-        in bccli("finetune", run, prepared.parent / "out", "--all", exit=3).stderr
-    )
+    assert "stays as it is" in bccli("finetune", run, prepared.parent / "out", "--all", exit=3).stderr
 
 
 def test_evaluate_measures_other_data(prepared: Path, network: Path, bccli: Bccli) -> None:
@@ -334,3 +331,37 @@ def test_report_and_checklist_say_whose_network_it_is(prepared: Path, network: P
     whole = bccli("evaluate", folder / "run", "--checklist", "tripod-ai").stdout
     assert "head.npz (SHA-256" in whole
     assert "the network of others in vit.onnx" in whole
+
+
+def test_templates_say_which_file_is_wanted_and_how_it_is_made(
+    prepared: Path, bccli: Bccli, network: Path
+) -> None:
+    said = bccli("train", prepared, prepared.parent / "run", "--backbone", "uni2-h", exit=3).stderr
+    assert "https://huggingface.co/MahmoodLab/UNI2-h" in said
+    assert "nowhere/uni2-h.onnx" in said
+    assert "\ntorch.onnx.export(" in said.replace("program = ", "")
+    assert "uni2-h" in bccli("train", "--list-backbones").stdout
+    assert "dinov2-small'?" in bccli("train", prepared, "run", "--backbone", "dinov2-smal", exit=2).stderr
+
+
+def test_a_template_works_once_its_file_is_there(
+    bccli: Bccli, make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onnx import helper
+
+    raw = make_folder(size=(224, 224), images=2)
+    bccli("prepare", "folder", raw, tmp_path / "data", "--patient-regex", r"/(p\d+)_", "--ratios", "1/1/1")
+    monkeypatch.setenv("BCCLI_BACKBONES", str(tmp_path / "files"))
+    (tmp_path / "files").mkdir()
+    file, words = tmp_path / "files" / "dinov2-small.onnx", ("--backbone", "dinov2-small", *SHORT)
+    renamed = {
+        "output": "last_hidden_state",
+        "node": helper.make_node("Identity", ["tokens"], ["last_hidden_state"]),
+    }
+    cards.write_onnx(file, sides=(224, 224), **renamed)
+    said = bccli("train", tmp_path / "data", tmp_path / "run", *words, exit=3).stderr
+    assert "makes 6 numbers of an image, and its card says 384" in said
+    monkeypatch.setattr(cards, "WIDTH", 384)
+    cards.write_onnx(file, sides=(224, 224), **renamed)
+    bccli("train", tmp_path / "data", tmp_path / "run", *words)
+    bccli("predict", tmp_path / "run", next(raw.rglob("*.png")))

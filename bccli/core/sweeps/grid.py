@@ -11,7 +11,7 @@ from bccli.core.catalog import SETS, find_backbone
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import Opener
 from bccli.core.errors import UsageError
-from bccli.core.models.cards.card import Card, find_card, is_card
+from bccli.core.models.cards.card import Card, find_card, is_card, templates
 from bccli.core.runs.run_folder import MOST_JOINED, Run
 from bccli.core.sweeps.cross_validation import check_folds, train_folds, units_of_folds
 from bccli.core.sweeps.sharing import AtWork
@@ -30,7 +30,9 @@ _OWN = ("backbone", "weights_hash", "seed", "classifier")
 def expand(names: Iterable[str]) -> list[str]:
     """The backbones that names and sets of names stand for, each once. Raises UsageError for unknown ones."""
     found = [one for name in names for one in SETS.get(name, (name,))]
-    return list(dict.fromkeys(name if is_card(name) else find_backbone(name).name for name in found))
+    return list(
+        dict.fromkeys(name if is_card(name) else find_backbone(name, templates()).name for name in found)
+    )
 
 
 def grid(

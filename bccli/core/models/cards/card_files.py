@@ -45,7 +45,7 @@ def find_files(card: Card) -> CardFiles:
     places = [folder / card.file for folder in _folders_of(card)]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
-        raise WeightsError(_missing(card, places))
+        raise WeightsError(_missing(card, places), card.export.strip())
     found = _hash_of(path)
     if card.sha256 and found != card.sha256:
         raise WeightsError(
@@ -78,10 +78,10 @@ def _missing(card: Card, places: list[Path]) -> str:
     where = " nor ".join(map(str, dict.fromkeys(places)))
     if card.is_template:
         return (
-            f"{card.name}: its weights do not come with bccli ({card.licence}); get them at "
-            f"{card.source}, write "
-            f"{places[0]} by these lines, and run the same command again (or name another folder in "
-            f"{FOLDER_VARIABLE}):\n\n{card.export.strip()}\n"
+            f"{card.name}: its weights do not come with bccli; get them at {card.source} (licence: "
+            f"{card.licence}), write {places[0]} by the lines below where PyTorch is, and run the "
+            "same command "
+            f"again; {FOLDER_VARIABLE} names another folder"
         )
     return (
         f"the file of the card {card.name} is neither {where}; put it there, or its folder into "
