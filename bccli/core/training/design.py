@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,15 @@ from bccli.core.data.audit import audit, refuse_leakage
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import open_images
 from bccli.core.data.leakage import Leak, leak_sentences
-from bccli.core.data.split_codes import TEST, VAL, check_split_codes, counts_of, split_codes_of
+from bccli.core.data.split_codes import TEST, TRAIN, VAL, check_split_codes, counts_of, split_codes_of
 from bccli.core.errors import DataError, UsageError, WeightsError
 from bccli.core.models.backbones import check_size
-from bccli.core.models.heads import Head, units
+from bccli.core.models.heads import HEADS, Head, units
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run, load_run, network_hash, run_of_fold
 from bccli.core.runs.run_info import FOLDS
 from bccli.core.training.input_norm import Norm, norm_of
-from bccli.core.training.settings import SETTINGS, Schedule
+from bccli.core.training.settings import AUTO, HELD_OUT, LAST, SETTINGS, Schedule
 from bccli.core.weights.pretrained import Weights, find_weights
 
 _NAMED = ("imagenet", "none", "run")
@@ -75,7 +75,8 @@ class Fusing:
 class Design:
     """What is trained and how: all that decides a run's result, besides the data.
 
-    `weights` and `trainable` are None until `resolve` lets the backbone choose.
+    `weights` and `trainable` are None until `resolve` lets the backbone choose. The settings of the schedule
+    that are `undecided` may be others than it says where they suit a head on frozen features.
     """
 
     backbone: str = "cnn-15"
@@ -93,6 +94,7 @@ class Design:
     tuning: Tuning | None = None
     fusing: Fusing | None = None
     classifier: str = DENSE
+    undecided: frozenset[str] = frozenset()
 
     @property
     def base(self) -> Path | None:
@@ -127,6 +129,7 @@ class Design:
             "head": self.head.kind,
             "dense": self.head.dense,
             "dropout": self.head.dropout,
+            "feature_norm": _FEATURE_NORMS[self.head.standardised],
             "weights": weights.name,
             "augment": self.augment.name if self.augment else None,
         }
@@ -138,6 +141,7 @@ class Design:
         settings = {
             "backbone": self.backbone,
             **{row.name: values[row.name] for row in SETTINGS if row.changes_results},
+            **{name: AUTO for name in self.undecided if values.get(name) is not None},
             "weights": weights.name if weights.name in _NAMED else "file",
             "weights_hash": weights.hash,
             "mixed_type": values["mixed_type"] if self.schedule.mixed_precision else None,
@@ -150,6 +154,9 @@ class Design:
             "classifier": self.classifier,
         }
         return json.loads(json.dumps(settings))
+
+
+_FEATURE_NORMS = {None: AUTO, False: "none", True: "train"}
 
 
 def _named(policy: Policy) -> str:
@@ -170,10 +177,12 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
         _check_augmentation(design, "none")
         return replace(design, weights="none"), NO_BACKBONE, Weights("none")
     backbone = find_backbone(design.backbone)
-    if design.tuning:
+    if tuning := design.tuning:
+        if design.schedule.weight_decay == HELD_OUT:
+            raise UsageError(f"--weight-decay {HELD_OUT}: the backbone learns, too; say a number")
         design.schedule.check()
-        _check_augmentation(design, "none" if design.tuning.from_layer else "all")
-        return replace(design, weights="run"), backbone, Weights("run", hash=design.tuning.base_hash)
+        _check_augmentation(design, "none" if tuning.from_layer else "all")
+        return replace(design, weights="run"), backbone, Weights("run", hash=tuning.base_hash)
     if design.fusing:
         design.schedule.check()
         _check_augmentation(design, "none")
@@ -182,9 +191,71 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
         design = _classified(design)
     weights = find_weights(backbone, design.weights or ("imagenet" if backbone.weights else "none"))
     trainable = design.trainable or ("all" if weights.file is None else "none")
-    design.schedule.check()
     _check_augmentation(design, trainable)
-    return replace(design, weights=weights.name, trainable=trainable), backbone, weights
+    design = _with_head(replace(design, weights=weights.name, trainable=trainable))
+    design.schedule.check()
+    return design, backbone, weights
+
+
+_FITTING: Mapping[str, Any] = {
+    "lr": 1e-2, "schedule": "exponential", "decay": 0.1, "decay_epochs": 20.0, "monitor": LAST
+}  # fmt: skip
+"""What lets a single dense layer on standardised features come to its optimum in 50 epochs of `_STEPS`."""
+
+_STEPS = 80
+"""So many steps at least has an epoch of such a layer, where they take no backbone."""
+
+_RIDGED = {("categorical_crossentropy", "softmax"), ("binary_crossentropy", "sigmoid")}
+"""The losses, each with its output, that are those of a logistic regression."""
+
+
+def _with_head(design: Design) -> Design:
+    """The same with all decided that depends on whether the features below the head stay as they are.
+
+    Raises UsageError for what does not go with features that change, or with hidden layers.
+    """
+    head, frozen = design.head, design.trainable == "none"
+    if head.standardised is None:
+        head = replace(head, standardised=frozen and not HEADS[head.kind].normalised)
+    if head.standardised and not frozen:
+        raise UsageError(
+            "--feature-norm train: the backbone learns, and its features change; leave it out, or add "
+            "--trainable none"
+        )
+    schedule, undecided = design.schedule, design.undecided
+    single = bool(head.standardised) and not head.dense
+    if schedule.weight_decay == HELD_OUT and not single:
+        raise UsageError(
+            f"--weight-decay {HELD_OUT}: is about a single dense layer on --feature-norm train; say a number"
+        )
+    if "weight_decay" in undecided and single and (schedule.loss, schedule.output) in _RIDGED:
+        schedule = replace(schedule, weight_decay=HELD_OUT)
+    open_still = undecided & {"steps_per_epoch"}
+    if schedule.weight_decay == HELD_OUT:
+        return replace(design, head=head, schedule=_fitting(schedule, undecided), undecided=open_still)
+    return replace(design, head=head, schedule=schedule, undecided=frozenset())
+
+
+def _fitting(schedule: Schedule, undecided: frozenset[str]) -> Schedule:
+    """The schedule with what is undecided in it as it suits a single dense layer on standardised features."""
+    names = undecided & _FITTING.keys()
+    if "schedule" not in undecided:
+        names -= {"decay", "decay_epochs", "monitor"}
+    if schedule.patience is not None or schedule.stop_at:
+        names -= {"monitor"}
+    if schedule.optimizer != "adam":
+        names -= {"lr"}
+    return replace(schedule, **{name: _FITTING[name] for name in names})
+
+
+def _paced(job: "Job") -> "Job":
+    """The same with enough steps in an epoch, where these are undecided and features are stored."""
+    design = job.design
+    enough = design.schedule.steps(int((job.split_codes == TRAIN).sum())) >= _STEPS
+    if "steps_per_epoch" not in design.undecided or enough or not job.fixed:
+        return replace(job, design=replace(design, undecided=frozenset()))
+    schedule = replace(design.schedule, steps_per_epoch=_STEPS)
+    return replace(job, design=replace(design, schedule=schedule, undecided=frozenset()))
 
 
 def _classified(design: Design) -> Design:
@@ -289,7 +360,7 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     refuse_leakage(leaks, dataset, allowed=design.allow_leakage or dataset.allows_leakage)
     for sentence in leak_sentences({split: leak.to_json() for split, leak in leaks.items()}):
         watcher.warn(sentence)
-    return Job(design, backbone, weights, dataset, split_codes, leaks, cache)
+    return _paced(Job(design, backbone, weights, dataset, split_codes, leaks, cache))
 
 
 def check_images(design: Design, dataset: Dataset, split_codes: np.ndarray) -> None:
@@ -318,5 +389,7 @@ def _without_val(schedule: Schedule, split_codes: np.ndarray, watcher: Watcher) 
         raise DataError(
             "there are no val images to stop by; prepare some, or leave --patience and --stop-at out"
         )
+    if schedule.monitor == LAST:
+        return schedule
     watcher.warn("there are no val images: the last epoch's training loss decides which weights are kept")
     return replace(schedule, monitor="loss")

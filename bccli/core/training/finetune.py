@@ -132,9 +132,15 @@ def design_of(
     base: Run, design: Design, from_layer: int, *, head: Head | None, train_batch_norm: bool
 ) -> Design:
     """The design of a fine-tuning: `design` with the base's network, and its head unless one is given, which
-    is a fresh one even if it is alike."""
+    is a fresh one even if it is alike. A head that is kept keeps the statistics of its features, too."""
     settings = base.info.settings
-    own = Head(tuple(settings["dense"]), settings["dropout"], settings["output"], settings.get("head", "gap"))
+    own = Head(
+        tuple(settings["dense"]),
+        settings["dropout"],
+        settings["output"],
+        settings.get("head", "gap"),
+        settings.get("feature_norm") == "train",
+    )
     tuning = Tuning(
         base=base.root,
         base_hash=network_hash(base),
