@@ -198,7 +198,7 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
 
 
 _FITTING: Mapping[str, Any] = {
-    "lr": 1e-2, "schedule": "exponential", "decay": 0.1, "decay_epochs": 20.0, "monitor": LAST
+    "lr": 2e-2, "schedule": "exponential", "decay": 0.1, "decay_epochs": 12.0, "monitor": LAST
 }  # fmt: skip
 """What lets a single dense layer on standardised features come to its optimum in 50 epochs of `_STEPS`."""
 

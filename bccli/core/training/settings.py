@@ -94,7 +94,7 @@ class Schedule:
         None,
         Number(0, open_least=True),
         "In how many epochs they do so once; plateau after how many without a gain.",
-        shown="10; 20 with --weight-decay held-out",
+        shown="10; 12 with --weight-decay held-out",
         jobs=STEPS,
     )
     warmup: float = setting(
@@ -112,6 +112,7 @@ class Schedule:
         "such a head with its output's cross-entropy, else 0.",
         inferred=True,
         shown=AUTO,
+        metavar="auto|held-out|NUMBER",
         jobs=frozenset({NETWORK, TUNING}),
     )
     clip_norm: float | None = setting(

@@ -162,7 +162,8 @@ def training(facts: Facts, run: RunInfo) -> Answer:
 
 
 _TRAINING = {
-    "optimizer": "optimizer", "lr": "learning rate", "schedule": "schedule", "decay": "decay", "weight_decay": "weight decay",
+    "optimizer": "optimizer", "lr": "learning rate", "schedule": "schedule", "decay": "decay",
+    "weight_decay": "weight decay",
     "warmup": "warm-up epochs", "loss": "loss", "label_smoothing": "label smoothing",
     "batch_size": "batch size", "epochs": "epochs at most", "steps_per_epoch": "steps per epoch",
     "patience": "patience", "class_weights": "class weights", "dropout": "dropout",
