@@ -41,13 +41,13 @@ from bccli.core.training.design import (
     plan_job,
 )
 from bccli.core.training.features import FeatureKey, compute_features, forget_features, key_of
-from bccli.core.training.heads.beginning import TrainRows, begin
+from bccli.core.training.heads.beginning import TrainRows, held_out_decay, standardise
 from bccli.core.training.input_norm import Norm, learn_norm
 from bccli.core.training.inputs import CopyFeatures, Features, Inputs
 from bccli.core.training.live_augmentation import live_images, with_augmented_copies
 from bccli.core.training.loop import Examples, Fit
 from bccli.core.training.run_contents import Curves, Networks, Trained, finish
-from bccli.core.training.settings import Schedule
+from bccli.core.training.settings import HELD_OUT, Schedule
 from bccli.core.training.tensorboard import FOLDER, EventFile
 from bccli.core.weights.copying import copy_weights
 from bccli.core.weights.keras_saving import save_model
@@ -354,7 +354,19 @@ def _begin_head(
     labels = np.array([job.dataset.classes.index(sample.label) for sample in samples])
     owners = [sample.owner for sample in samples]
     train = TrainRows(values, rows, labels, owners, schedule.class_weights == "balanced")
-    return begin(built.head, train, schedule, context.watcher)
+    return begin_head(built.head, train, schedule, context.watcher)
+
+
+def begin_head(
+    head: Any, train: TrainRows, schedule: Schedule, watcher: Watcher
+) -> tuple[Schedule, dict[str, Any] | None]:
+    """Standardise a head; the schedule with its weight decay as a number, and what run.json says of how it
+    was found, None where it was given."""
+    standardise(head, train)
+    if schedule.weight_decay != HELD_OUT:
+        return schedule, None
+    fitted = held_out_decay(train, head.output_shape[-1], seed=schedule.seed, watcher=watcher)
+    return replace(schedule, weight_decay=fitted["weight_decay"]), fitted
 
 
 def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built, run: Run) -> FeatureKey:

@@ -187,7 +187,7 @@ def _open_keras(card: Card, files: CardFiles, device: str) -> Runtime:
     if card.output:
         names = [layer.name for layer in model.layers]
         tensors = [model.layers[index].output for index in _chosen(card, names, files.path)]
-        model = keras.Model(model.inputs, tensors)
+        model = keras.Model(model.inputs, tensors, name="card")
     elif len(model.outputs) > 1:
         _only([one.name for one in model.outputs], files.path)
     (shape,) = (tuple(one.shape) for one in model.inputs)

@@ -16,11 +16,11 @@ from bccli.core.runs.run_folder import HEAD_FILE, HEAD_MODEL_FILE, STATE_FILE, R
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Job
 from bccli.core.training.frozen.sources import FeatureSource, SourceData, source_of
-from bccli.core.training.heads.beginning import TrainRows, begin
+from bccli.core.training.heads.beginning import TrainRows
 from bccli.core.training.inputs import CopyFeatures, Features
 from bccli.core.training.live_augmentation import with_augmented_copies
 from bccli.core.training.loop import Fit
-from bccli.core.training.network import RunContext, examples_of
+from bccli.core.training.network import RunContext, begin_head, examples_of
 from bccli.core.training.run_contents import Curves, Trained, draw_network, finish
 from bccli.core.training.tensorboard import FOLDER, EventFile
 from bccli.core.weights.keras_saving import save_model
@@ -73,8 +73,8 @@ def train_head(job: Job, run: Run, context: RunContext, models: ModelCache | Non
     )
     if source.facts.get("card", {}).get("width", 0) > WIDE:
         watcher.note(
-            f"more than {WIDE:,} numbers of an image: consider --classifier logistic, whose ridge is chosen by "
-            "patients left out"
+            f"more than {WIDE:,} numbers of an image: consider --classifier logistic, whose ridge is chosen "
+            "by patients left out"
         )
     values, first = with_augmented_copies(design, images, split_codes, context.workers, source.compute)
     inputs = (
@@ -91,7 +91,7 @@ def train_head(job: Job, run: Run, context: RunContext, models: ModelCache | Non
         owners = [images.samples[index].owner for index in examples.train.tolist()]
         balanced = schedule.class_weights == "balanced"
         train = TrainRows(values, examples.train, examples.labels[examples.train], owners, balanced)
-        schedule, fitted = begin(head, train, schedule, watcher)
+        schedule, fitted = begin_head(head, train, schedule, watcher)
     fit = Fit(
         head, examples, schedule, run.root / STATE_FILE,
         watcher=watcher, on_state=Curves(run.root),

@@ -1,7 +1,7 @@
 """How a head on frozen features begins: train's statistics in it, and the weight decay that suits it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from bccli.core.progress import Watcher
 from bccli.core.runs.feature_store import StoredFeatures
 from bccli.core.training.heads.held_out import ENOUGH, FOLDS, choose_ridge, spread
 from bccli.core.training.heads.statistics import statistics
-from bccli.core.training.settings import HELD_OUT, Schedule
 
 
 @dataclass(frozen=True)
@@ -37,18 +36,6 @@ class TrainRows:
 def standardise(head: Any, train: TrainRows) -> None:
     """Let a Keras head take the mean and deviation of train's features out of all."""
     standardise_by(head, *statistics(train.values, train.rows))
-
-
-def begin(
-    head: Any, train: TrainRows, schedule: Schedule, watcher: Watcher
-) -> tuple[Schedule, dict[str, Any] | None]:
-    """Standardise a head; the schedule with its weight decay as a number, and what run.json says of how it
-    was found, None where it was given."""
-    standardise(head, train)
-    if schedule.weight_decay != HELD_OUT:
-        return schedule, None
-    fitted = held_out_decay(train, head.output_shape[-1], seed=schedule.seed, watcher=watcher)
-    return replace(schedule, weight_decay=fitted["weight_decay"]), fitted
 
 
 def held_out_decay(train: TrainRows, units: int, *, seed: int, watcher: Watcher) -> dict[str, Any]:
