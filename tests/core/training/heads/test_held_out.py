@@ -55,7 +55,9 @@ def test_it_is_the_one_with_the_smallest_loss_of_patients_left_out() -> None:
     losses = losses_left_out(standard(values), labels, owners)
     assert ridge == Ridge(RIDGES[int(np.argmin(losses))]["C"], "groups")
     # Images of the same patients, who are known by heart, let more be learned.
-    of_images = choose_ridge(standard(values), labels, groups=[""] * len(labels), weights=np.ones(len(labels)))
+    of_images = choose_ridge(
+        standard(values), labels, groups=[""] * len(labels), weights=np.ones(len(labels))
+    )
     assert of_images.c > ridge.c
 
 

@@ -25,9 +25,7 @@ def test_features_on_the_disk_have_the_same(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path, 3)
     store.add(hashes, values)
     rows = np.arange(5, 30)
-    for found, expected in zip(
-        statistics(store.rows(hashes), rows), statistics(values, rows), strict=True
-    ):
+    for found, expected in zip(statistics(store.rows(hashes), rows), statistics(values, rows), strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
