@@ -495,6 +495,7 @@ def _without_val(schedule: Schedule, split_codes: np.ndarray, watcher: Watcher) 
             "there are no val images to stop by; prepare some, or leave --patience and --stop-at out"
         )
     if schedule.monitor == LAST:
+        watcher.warn("there are no val images: the last epoch's weights are kept, and nothing measures them")
         return schedule
     watcher.warn("there are no val images: the last epoch's training loss decides which weights are kept")
     return replace(schedule, monitor="loss")

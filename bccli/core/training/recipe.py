@@ -31,7 +31,10 @@ def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
 
 
 def recipe_values(design: Design, weights: Weights, fold: int | str | None) -> dict[str, Any]:
-    """The options that a design came of, as a recipe spells them; `fold` is a number, all, or None."""
+    """The options that a design came of, as a recipe spells them, without what is undecided.
+
+    `fold` is a number, all, or None.
+    """
     job = _job_of(design)
     values = {
         **design.values(weights),
@@ -40,7 +43,7 @@ def recipe_values(design: Design, weights: Weights, fold: int | str | None) -> d
         "fold": fold,
     }
     backbone = _backbones(design) if job in (NETWORK, FEATURES) else {}
-    rows = [row for row in SETTINGS if row.repeated and job in row.jobs]
+    rows = [row for row in SETTINGS if row.repeated and job in row.jobs and row.name not in design.undecided]
     return {**backbone, **{row.spelling: _in_toml(row.type, values[row.name]) for row in rows}}
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from bccli.core.catalog import BACKBONES, SETS
 from bccli.core.errors import DataError
+from bccli.core.models.cards.card import templates
 from bccli.core.weights.pretrained import BASE, cached_file
 from tests.conftest import Bccli, rows_of
 from tests.core.models.networks import (

@@ -1,5 +1,6 @@
 """Patients of train who are left out, and the ridge of a linear head that suits them."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,10 +105,11 @@ def choose_ridge(
         folds = folds_of(labels, groups, seed)
     except DataError:
         return Ridge(_UNKNOWN, "")
-    rows = np.asarray(features, np.float64)
+    rows = np.asarray(features, np.float32)
+    fits = [_Fit(rows, labels, weights, *fold) for fold in folds]
     losses: list[float] = []
     for setting in RIDGES:
-        losses.append(_loss(rows, labels, weights, folds, setting))
+        losses.append(sum(fit.loss(setting) for fit in fits))
         if len(losses) - 1 - int(np.argmin(losses)) == _WORSE:
             break
     best = RIDGES[int(np.argmin(losses))]["C"]
@@ -117,18 +119,35 @@ def choose_ridge(
 _WORSE = 2
 """After so many ridges in a row that are worse than the best before, no weaker one is tried."""
 
+_CLOSE = {"tol": 1e-3, "max_iter": 300}
+"""How close to its optimum a model has to come to be compared with others."""
 
-def _loss(
-    rows: np.ndarray, labels: np.ndarray, weights: np.ndarray, folds: Folds, setting: Mapping[str, Any]
-) -> float:
-    """The cross-entropy of all who are left out in turn."""
-    from sklearn.linear_model import LogisticRegression
 
-    total = 0.0
-    for fit, held_out in folds:
-        model = LogisticRegression(max_iter=5000, **setting)
-        model.fit(rows[fit], labels[fit], sample_weight=weights[fit])
-        chances = model.predict_proba(rows[held_out])
-        right = chances[np.arange(len(held_out)), labels[held_out]]
-        total -= float(np.log(np.maximum(right, 1e-15)) @ weights[held_out])
-    return total
+class _Fit:
+    """A model of some examples, asked about those left out; each setting starts from what the one before
+    came to."""
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        weights: np.ndarray,
+        inside: np.ndarray,
+        held_out: np.ndarray,
+    ) -> None:
+        from sklearn.linear_model import LogisticRegression
+
+        self._model = LogisticRegression(warm_start=True, **_CLOSE)
+        self._rows, self._labels, self._weights = rows, labels, weights
+        self._inside, self._held_out = inside, held_out
+
+    def loss(self, setting: Mapping[str, Any]) -> float:
+        """The cross-entropy of those left out, all taken together."""
+        self._model.set_params(**setting)
+        inside, out = self._inside, self._held_out
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it need not come closer
+            self._model.fit(self._rows[inside], self._labels[inside], sample_weight=self._weights[inside])
+        chances = self._model.predict_proba(self._rows[out])
+        right = chances[np.arange(len(out)), self._labels[out]].astype(np.float64)
+        return -float(np.log(np.maximum(right, 1e-15)) @ self._weights[out])
