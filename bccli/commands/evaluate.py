@@ -377,6 +377,11 @@ def _audit(paths: tuple[Path, ...], screen: console.Console, settings: dict[str,
     if settings["output"]:
         _refuse_foreign(settings["output"], audit=True)
     datasets = [load_dataset(path) for path in paths]
+    for dataset in datasets:
+        if not dataset.info.images:
+            screen.warn(
+                f"{dataset.root}: has no pixels to compare (--no-images), so it is audited by patient"
+            )
     findings = list(audit_all(datasets))
     rows = [finding.to_row() for finding in findings]
     shortcuts = list(_shortcuts(datasets, screen, settings["output"]))

@@ -35,6 +35,7 @@ def subject_on(
 
     Raises DataError where the dataset has classes or sizes that the run does not know, or a damaged file.
     """
+    dataset.require_images()
     _check(run, dataset, watcher)
     leak = audit_against(training_images_of(run), dataset)
     for sentence in leak_sentences({"data": leak.to_json()}):

@@ -294,6 +294,7 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
 
 def check_images(design: Design, dataset: Dataset, split_codes: np.ndarray) -> None:
     """Raises DataError or UsageError where a design cannot be trained on images that are split so."""
+    dataset.require_images()
     check_split_codes(dataset, split_codes)
     _check_watched(design, dataset, split_codes)
 
