@@ -13,7 +13,7 @@ from bccli.core.training.settings import SETTINGS
 from bccli.options import common as options
 from bccli.options import path_types, value_types
 from bccli.options.sharing import share
-from bccli.options.training import network_options, save, training_options
+from bccli.options.training import network_options, save, save_backbone, training_options
 from bccli.options.training_design import context_of, design_of
 from bccli.options.training_results import show_run, show_sweep
 from bccli.recipes import RecipeCommand, built_in, settings_for
@@ -72,8 +72,16 @@ def _list_trees() -> None:
     help="Take this run as the node's classifier; with DATA, it takes the images of that prepared dataset, "
     "joined by their sources; repeatable.",
 )
-@click.option("--backbone", default="cnn-15", show_default=True, help="A network of --list-backbones.")
+@click.option(
+    "--backbone",
+    type=path_types.BackboneType(),
+    default="cnn-15",
+    show_default=True,
+    help="A network of --list-backbones, or a card: a TOML file that describes a frozen network in a file of "
+    "ONNX, LiteRT or Keras.",
+)
 @network_options
+@save_backbone
 @training_options(
     jobs=(NETWORK,),
     head="gap",

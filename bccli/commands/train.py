@@ -9,7 +9,7 @@ from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, WORDS
 from bccli.options import common as options
 from bccli.options import fetching, path_types
 from bccli.options.sharing import share
-from bccli.options.training import CLASSIFIERS, network_options, save, training_options
+from bccli.options.training import CLASSIFIERS, network_options, save, save_backbone, training_options
 from bccli.options.training_design import context_of, design_of, fusion_design, show_members
 from bccli.options.training_results import show_run, show_sweep
 from bccli.recipes import RecipeCommand
@@ -23,11 +23,12 @@ from bccli.terminal import console
 @click.option(
     "--backbone",
     "backbones",
-    metavar="NAME",
+    type=path_types.BackboneType(),
     multiple=True,
     default=["cnn-15"],
     show_default=True,
-    help="A network, or a set of them such as cbis-20; --list-backbones names them. Several make a sweep.",
+    help="A network, or a set of them such as cbis-20; --list-backbones names them. Or a card: a "
+    "TOML file that describes a frozen network in a file of ONNX, LiteRT or Keras. Several make a sweep.",
 )
 @options.seeds
 @click.option(
@@ -43,6 +44,7 @@ from bccli.terminal import console
     "words, without a backbone. Several make a sweep.",
 )
 @network_options
+@save_backbone
 @click.option(
     "--features-from",
     type=path_types.existing(),

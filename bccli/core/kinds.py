@@ -34,6 +34,12 @@ KINDS = {
         trainer="training.network:train_network",
         has_maps=True,
     ),
+    "head": Kind(
+        _NETWORKS,
+        folds=_NETWORKS,
+        network="models.cards.of_run:load_headed",
+        trainer="training.frozen.train:train_head",
+    ),
     "classifier": Kind(
         _NETWORKS,
         folds=_NETWORKS,

@@ -56,6 +56,21 @@ class FileOr(click.Path):
         self.names = names
 
 
+class BackboneType(click.ParamType):
+    """The name of a backbone or a set of them, or the path of a card."""
+
+    name = "NAME|FILE.toml"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value).strip():
+            self.fail("is empty; name a network of --list-backbones or a card", param, ctx)
+        return str(value)
+
+    def below(self, text: str, folder: Path) -> str:
+        """The same, with the path of a card that starts from a folder."""
+        return str(folder / text) if text.lower().endswith(".toml") else text
+
+
 def policy() -> FileOr:
     """A built-in augmentation policy, or the path of a file with one."""
     return FileOr(*(path.stem for path in (Path(__file__).parent.parent / "policies").glob("*.toml")))

@@ -71,6 +71,14 @@ def _list_backbones() -> None:
     console.show_rows(rows)
 
 
+save_backbone = click.option(
+    "--save-backbone/--no-save-backbone",
+    default=False,
+    help="Of a backbone that a card describes, copy its file into RUN, which then needs nothing else; its "
+    "licence may forbid to pass it on.",
+)
+
+
 save = click.option(
     "--save",
     type=click.Choice(["best", "all"]),

@@ -53,7 +53,7 @@ def fusion_design(settings: dict[str, Any]) -> Any:
     Options that a way has no use for are passed over, so that one recipe fits all ways: rules learn
     nothing, and classifiers have no epochs.
     """
-    from bccli.core.fusion.patch_run import design_of, load_base
+    from bccli.core.fusion.patch_run import card_of_base, design_of, load_base
     from bccli.core.training.design import Design
 
     name = settings["head"] or FUSIONS[0]
@@ -77,6 +77,8 @@ def fusion_design(settings: dict[str, Any]) -> Any:
     schedule = schedule_of(settings, output=output, loss=settings["loss"], lr=settings["lr"])
     design = Design(
         backbone=base.info.backbone,
+        card=card_of_base(base),
+        save_backbone=settings["save_backbone"],
         fusing=fusing,
         schedule=schedule,
         **design_options(settings),
@@ -120,6 +122,7 @@ def design_options(settings: dict[str, Any]) -> dict[str, Any]:
 
 def design_of(settings: dict[str, Any], backbone: str) -> Any:
     """The design that the options of `train` describe."""
+    from bccli.core.models.cards.card import find_card, is_card
     from bccli.core.training.design import Design
 
     if settings["head"] in FUSIONS:
@@ -130,8 +133,11 @@ def design_of(settings: dict[str, Any], backbone: str) -> Any:
     if "classifiers" in settings:
         _check_classifiers(settings["classifiers"])
     output = settings["output"] or "softmax"
+    card = find_card(backbone) if is_card(backbone) else None
     return Design(
-        backbone=backbone,
+        backbone=card.name if card else backbone,
+        card=card,
+        save_backbone=settings["save_backbone"],
         weights=_unless_auto(settings["weights"]),
         trainable=_unless_auto(settings["trainable"]),
         input_norm=settings["input_norm"],

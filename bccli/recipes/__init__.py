@@ -220,6 +220,10 @@ def _to_default(option: click.Option, value: Any, recipe: Recipe) -> Any:
         if option.multiple or not items:  # an empty list is none on purpose, an empty text may be an accident
             return items
         return ",".join(items)
+    below = getattr(option.type, "below", None)
+    given = below(str(value), recipe.folder) if below and isinstance(value, str) else str(value)
     if option.multiple:
-        return [str(value)]
+        return [given]
+    if below:
+        return given
     return value if option.is_flag and isinstance(value, bool) else str(value)

@@ -5,7 +5,7 @@ import numpy as np
 from bccli.core.classifiers.models import load_classifier
 from bccli.core.classifiers.visual_words import load_vocabulary
 from bccli.core.errors import DataError
-from bccli.core.models.runtimes import Engine, Network
+from bccli.core.models.runtimes import EXTRACTOR, Engine, Network
 from bccli.core.runs.run_folder import CLASSIFIER_FILE, VOCABULARY_FILE, Run
 from bccli.core.training.design import WORDS
 
@@ -19,7 +19,7 @@ def load_classified(run: Run, engine: Engine) -> Network:
     features: Network = (
         load_vocabulary(run.file(VOCABULARY_FILE)).of_images
         if run.info.settings["classifier"] == WORDS
-        else engine.outputs(run, "extractor")
+        else engine.outputs(run, EXTRACTOR)
     )
 
     def classified(images: np.ndarray) -> np.ndarray:

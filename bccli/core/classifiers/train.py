@@ -1,7 +1,7 @@
 """Training a run of kind classifier: it is fitted to features of a frozen backbone or to visual words."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from bccli.core import interruption
 from bccli.core.classifiers.fitting import fit_classifier
 from bccli.core.classifiers.models import Classifier, save_classifier
 from bccli.core.classifiers.visual_words import learn_vocabulary, load_vocabulary, save_vocabulary
-from bccli.core.data.image_batches import Images, ImageSource
+from bccli.core.data.image_batches import Images
 from bccli.core.data.split_codes import TRAIN
 from bccli.core.errors import DataError
 from bccli.core.metrics.overfitting import accuracies
@@ -21,6 +21,8 @@ from bccli.core.runs.run_folder import CLASSIFIER_FILE, PREDICTIONS_FILE, VOCABU
 from bccli.core.training.assembly import ModelCache, build
 from bccli.core.training.design import WORDS, Job
 from bccli.core.training.features import CHUNK, FeatureKey, compute_features, compute_vectors
+from bccli.core.training.frozen.sources import FeatureSource, write_card
+from bccli.core.training.frozen.train import source_of
 from bccli.core.training.live_augmentation import with_augmented_copies
 from bccli.core.training.network import RunContext, feature_key, input_norm
 from bccli.core.training.run_contents import (
@@ -36,16 +38,6 @@ from bccli.core.training.run_contents import (
 _OF_WORDS = "svm"
 
 
-@dataclass(frozen=True)
-class _Extractor:
-    """What makes vectors of images: `compute` makes them, `store` writes what it needs for more of them and
-    returns what run.json says of it. It has so many `parameters`."""
-
-    compute: Callable[[ImageSource], np.ndarray | StoredFeatures]
-    store: Callable[[], dict[str, Any]]
-    parameters: int
-
-
 def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None = None) -> Run:
     """Fit a classifier to the features of a job's images, and complete the run.
 
@@ -58,6 +50,8 @@ def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None 
     split_codes = job.split_codes[used]
     if design.classifier == WORDS:
         extractor = _learn_words(job, images, split_codes, run, context)
+    elif design.card:
+        extractor = _open_card(job, run, context)
     else:
         extractor = _build_network(job, images, split_codes, run, context, models)
     values, first = with_augmented_copies(design, images, split_codes, context.workers, extractor.compute)
@@ -72,15 +66,16 @@ def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None 
     stored: dict[str, Any] = {"network_kept": False}
     if context.save_network:
         save_classifier(run.root / CLASSIFIER_FILE, classifier)
-        stored = extractor.store()
+        stored = extractor.store(run.root)
     write_origins(job, run)
     labels = np.array([job.dataset.classes.index(sample.label) for sample in images.samples])
     facts = {
         **facts_of(job, run.root),
         "recipe": context.recipe or None,
         "size": list(images.size),
-        "parameters": extractor.parameters + sum(array.size for array in classifier.arrays.values()),
+        "parameters": _parameters(extractor, classifier),
         "fitted": dict(classifier.settings),
+        **extractor.facts,
         **stored,
         **accuracies(
             answers.argmax(axis=1) == labels, images.samples, split_codes, job.dataset.info.protocol
@@ -90,6 +85,23 @@ def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None 
     return complete_run(run, facts)
 
 
+def _parameters(source: FeatureSource, classifier: Classifier) -> int | None:
+    own = sum(array.size for array in classifier.arrays.values())
+    return None if source.parameters is None else source.parameters + own
+
+
+def _open_card(job: Job, run: Run, context: RunContext) -> FeatureSource:
+    """The features of the network that the job's card describes."""
+    assert job.design.card
+    source = source_of(job, context)
+    write_card(job.design.card, run.root)
+    context.watcher.note(
+        f"bccli {bccli.__version__} train {job.design.classifier} on {job.design.backbone}: "
+        f"{source.description}, {job.dataset.root} → {run.root}"
+    )
+    return source
+
+
 def _build_network(
     job: Job,
     images: Images,
@@ -97,7 +109,7 @@ def _build_network(
     run: Run,
     context: RunContext,
     models: ModelCache | None,
-) -> _Extractor:
+) -> FeatureSource:
     """The features of the backbone, the same as a network's head would be trained on."""
     watcher, design = context.watcher, job.design
     tf = context.start_tensorflow()
@@ -113,12 +125,12 @@ def _build_network(
     built = build(job, images.size, job.weights, norm, models)
     key = feature_key(job, images.size, norm, built, run)
 
-    def store() -> dict[str, Any]:
-        stored = keep_extractor(run.root, built.extractor, images, watcher)
-        draw_network(run.root, built.extractor.layers)
+    def store(root: Path) -> dict[str, Any]:
+        stored = keep_extractor(root, built.extractor, images, watcher)
+        draw_network(root, built.extractor.layers)
         return {**stored, "norm": asdict(norm) if norm else None}
 
-    return _Extractor(
+    return FeatureSource(
         lambda source: compute_features(source, built.extractor, key, job.cache, watcher=watcher),
         store,
         int(built.extractor.count_params()),
@@ -127,7 +139,7 @@ def _build_network(
 
 def _learn_words(
     job: Job, images: Images, split_codes: np.ndarray, run: Run, context: RunContext
-) -> _Extractor:
+) -> FeatureSource:
     """The words of train's images, learned once: a run that goes on finds them in its folder."""
     watcher = context.watcher
     watcher.note(f"bccli {bccli.__version__} train {WORDS}: {job.dataset.root} → {run.root}")
@@ -139,9 +151,9 @@ def _learn_words(
         vocabulary = learn_vocabulary(images, np.flatnonzero(split_codes == TRAIN), job.design.schedule.seed)
         save_vocabulary(path, vocabulary)
     key = FeatureKey(WORDS, vocabulary.hash, "none", images.size, "words")
-    return _Extractor(
+    return FeatureSource(
         lambda source: compute_vectors(source, vocabulary, key, job.cache, watcher=watcher),
-        dict,  # they are in the run already
+        lambda root: {},  # they are in the run already
         vocabulary.centres.size,
     )
 

@@ -4,46 +4,15 @@ LiteRT cannot compute a recurrence over any number of patches, and of a network 
 its backbone the forward pass is small. Everything here is float32, as in Keras.
 """
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 
-Arrays = Mapping[str, np.ndarray]
-
-
-def dense(x: np.ndarray, arrays: Arrays, name: str) -> np.ndarray:
-    """A dense layer (n, width) → (n, units) before its activation; without a bias where there is none."""
-    scores: np.ndarray = x @ arrays[f"{name}/kernel"]
-    return scores + arrays[f"{name}/bias"] if f"{name}/bias" in arrays else scores
+from bccli.core.models.dense.layers import Arrays, dense
 
 
 def standardise(x: np.ndarray, arrays: Arrays) -> np.ndarray:
     """Features without the mean and deviation of train's."""
     result: np.ndarray = (x - arrays["mean"]) / arrays["deviation"]
     return result
-
-
-def patch_scores(features: np.ndarray, arrays: Arrays, layers: Sequence[str]) -> np.ndarray:
-    """The scores (n, units) that a patch run's head gives to features (n, width).
-
-    `layers` has what each layer is: `norm`, `dense` with ReLU behind it, or `scores`, the last one.
-    """
-    x = features
-    for number, kind in enumerate(layers):
-        x = _HEAD_LAYERS[kind](x, arrays, f"patch/{number}")
-    return x
-
-
-def _norm(x: np.ndarray, arrays: Arrays, name: str) -> np.ndarray:
-    result: np.ndarray = x * arrays[f"{name}/scale"] + arrays[f"{name}/shift"]
-    return result
-
-
-def _relu(x: np.ndarray, arrays: Arrays, name: str) -> np.ndarray:
-    return np.maximum(dense(x, arrays, name), np.float32(0))
-
-
-_HEAD_LAYERS = {"norm": _norm, "dense": _relu, "scores": dense}
 
 
 def lstm(x: np.ndarray, arrays: Arrays, name: str) -> np.ndarray:

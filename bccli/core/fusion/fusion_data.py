@@ -12,7 +12,6 @@ from bccli.core.fusion.methods import Geometry
 from bccli.core.fusion.patch_run import PatchNetwork
 from bccli.core.runs.feature_store import StoredFeatures
 from bccli.core.training.design import Job
-from bccli.core.training.features import compute_features
 from bccli.core.training.live_augmentation import with_augmented_copies
 from bccli.core.training.network import RunContext
 
@@ -61,7 +60,7 @@ def load_fusion_data(
     codes, design = job.split_codes[job.split_codes >= 0], job.design
 
     def features(source: ImageSource) -> np.ndarray | StoredFeatures:
-        return compute_features(source, patch.extractor, patch.key, job.cache, watcher=context.watcher)
+        return patch.source.compute(source)
 
     values, first = with_augmented_copies(design, images, codes, context.workers, features)
     labels = [job.dataset.classes.index(images.samples[index].label) for index in grouping.first]

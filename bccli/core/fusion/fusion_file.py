@@ -10,9 +10,9 @@ import numpy as np
 
 from bccli.core.errors import DataError
 from bccli.core.files import replacing
-from bccli.core.fusion.forward_passes import patch_scores
 from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Geometry, Network
-from bccli.core.models.runtimes import OUTPUTS
+from bccli.core.models.dense.dense_head import DenseHead
+from bccli.core.models.dense.layers import PREFIX
 from bccli.core.reading.archives import read_arrays
 from bccli.core.reading.json_types import Count, misfit
 from bccli.core.reading.texts import parse_json
@@ -23,19 +23,6 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class PatchHead:
-    """The head of a patch run: from features to class probabilities."""
-
-    layers: tuple[str, ...]
-    output: str
-    arrays: Mapping[str, np.ndarray]
-
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Probabilities (n, classes) of the features (n, width) of n patches."""
-        return OUTPUTS[self.output](patch_scores(features, self.arrays, self.layers))
-
-
-@dataclass(frozen=True)
 class Stored:
     """The contents of fusion.npz: the row of `FUSIONS`, the patch head, and what the row has learned.
 
@@ -43,7 +30,7 @@ class Stored:
     """
 
     kind: str
-    head: PatchHead
+    head: DenseHead
     geometry: Geometry
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     layers: int = 0
@@ -105,12 +92,12 @@ def load_fuser(run: Run) -> tuple[Stored, Fuser]:
 
 
 def _stored(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Stored:
-    own = {name: values for name, values in arrays.items() if not name.startswith("patch/")}
+    own = {name: values for name, values in arrays.items() if not name.startswith(PREFIX)}
     head: Sequence[str] = facts["head"]["layers"]
-    of_head = {name: values for name, values in arrays.items() if name.startswith("patch/")}
+    of_head = {name: values for name, values in arrays.items() if name.startswith(PREFIX)}
     return Stored(
         kind=facts["kind"],
-        head=PatchHead(tuple(head), facts["head"]["output"], of_head),
+        head=DenseHead(tuple(head), facts["head"]["output"], of_head),
         geometry=Geometry(*facts["geometry"]),
         arrays=own,
         layers=facts["layers"],

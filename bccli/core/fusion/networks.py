@@ -95,21 +95,3 @@ def _shared_arrays(network: Any) -> dict[str, np.ndarray]:
     kernel, bias = network.get_layer("scores").get_weights()
     deviation = np.sqrt(variance + np.float32(norm.epsilon))
     return {"mean": mean, "deviation": deviation, "scores/kernel": kernel, "scores/bias": bias}
-
-
-def head_arrays(head: Any) -> tuple[list[str], dict[str, np.ndarray]]:
-    """A patch run's head, as `models.heads` builds it: its layers and weights for `patch_scores`."""
-    kinds: list[str] = []
-    arrays: dict[str, np.ndarray] = {}
-    for layer in head.layers:
-        kind = type(layer).__name__
-        name = f"patch/{len(kinds)}"
-        if kind == "Dense":
-            arrays[f"{name}/kernel"], arrays[f"{name}/bias"] = layer.get_weights()
-            kinds.append("scores" if layer.name == "scores" else "dense")
-        elif kind == "BatchNormalization":
-            gamma, beta, mean, variance = layer.get_weights()
-            scale = gamma / np.sqrt(variance + layer.epsilon)
-            arrays[f"{name}/scale"], arrays[f"{name}/shift"] = scale, beta - mean * scale
-            kinds.append("norm")
-    return kinds, arrays

@@ -1,22 +1,28 @@
 """The start of a fusion: a patch run that is fit for it, its extractor and head, a design of the options."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bccli.core.catalog import find_backbone
+from bccli.core.data.image_batches import Images
 from bccli.core.errors import DataError, UsageError
-from bccli.core.fusion.fusion_file import PatchHead
 from bccli.core.fusion.methods import FUSIONS, Classified, Network
-from bccli.core.fusion.networks import head_arrays
+from bccli.core.models.cards.card import Card
+from bccli.core.models.cards.of_run import card_of
+from bccli.core.models.dense.dense_head import DenseHead, head_of, load_head
 from bccli.core.models.graph import extractor_and_head
 from bccli.core.models.heads import Head
 from bccli.core.progress import Watcher
-from bccli.core.runs.run_folder import MODEL_FILE, Run, load_run, network_hash
+from bccli.core.runs.run_folder import HEAD_FILE, MODEL_FILE, Run, folds_of, load_run, network_hash
 from bccli.core.training.assembly import weights_hash
 from bccli.core.training.design import Design, Fusing, Job
-from bccli.core.training.features import FeatureKey, frozen_key_of, key_of
+from bccli.core.training.features import FeatureKey, compute_features, frozen_key_of, key_of
+from bccli.core.training.frozen.sources import FeatureSource, card_source
 from bccli.core.training.input_norm import norm_of
+from bccli.core.training.network import RunContext
+from bccli.core.training.run_contents import keep_extractor
 from bccli.core.training.settings import Schedule
 from bccli.core.weights.keras_files import load_model
 
@@ -25,7 +31,7 @@ def load_base(root: Path) -> tuple[Run, Fusing]:
     """The patch run in a folder, of a network or of one for each fold. Raises DataError where its features
     cannot be fused."""
     run = load_run(root)
-    if run.info.kind_within != "network":
+    if run.info.kind_within not in ("network", "head"):
         raise DataError(
             f"{root}: is a run of kind {run.info.kind_within}, and --features-from takes a network; "
             "name a run that bccli train or finetune made of one network, or of all its folds"
@@ -59,25 +65,36 @@ def check_base(base: Run, job: Job, size: tuple[int, int], watcher: Watcher) -> 
         watcher.warn(f"{data.root}: was prepared otherwise than what {base.root} was trained on")
 
 
+def card_of_base(base: Run) -> Card | None:
+    """The card of a patch run's backbone, or of that of its folds; None where it is a row of the table."""
+    return card_of(folds_of(base)[0])[0] if base.info.card else None
+
+
 @dataclass(frozen=True)
 class PatchNetwork:
-    """A patch run's network: the Keras model from RGB 0–255 to features, the head's weights, and the key by
-    which features are stored."""
+    """A patch run's network: where its features come from, the head on them, and the layers before the head
+    as far as they are Keras's."""
 
-    extractor: Any
-    head: PatchHead
-    key: FeatureKey
+    source: FeatureSource
+    head: DenseHead
+    layers: Sequence[Any] = ()
 
 
-def load_patch_network(base: Run) -> PatchNetwork:
+def load_patch_network(base: Run, job: Job, images: Images, context: RunContext) -> PatchNetwork:
     """The network of a patch run. Raises DataError where its file is missing or damaged."""
+    if base.info.card:
+        source = card_source(*card_of(base), job, context.device, context.watcher)
+        return PatchNetwork(source, load_head(base.file(HEAD_FILE)))
     extractor, head = extractor_and_head(load_model(base.file(MODEL_FILE)))
-    layers, arrays = head_arrays(head)
-    patch_head = PatchHead(tuple(layers), base.info.settings["output"], arrays)
     # The features of a backbone that stayed as it was have been computed with the patch run.
     key = frozen_key_of(base) or _key_by_weights(base, extractor)
     extractor.trainable = False
-    return PatchNetwork(extractor, patch_head, key)
+    source = FeatureSource(
+        lambda source: compute_features(source, extractor, key, job.cache, watcher=context.watcher),
+        lambda root: keep_extractor(root, extractor, images, context.watcher),
+        int(extractor.count_params()),
+    )
+    return PatchNetwork(source, head_of(head, base.info.settings["output"]), extractor.layers)
 
 
 def _key_by_weights(base: Run, extractor: Any) -> FeatureKey:

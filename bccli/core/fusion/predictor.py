@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bccli.core.fusion.bags import Bag
-from bccli.core.fusion.fusion_file import PatchHead, load_fuser
+from bccli.core.fusion.fusion_file import load_fuser
 from bccli.core.fusion.methods import FUSIONS, Fuser
-from bccli.core.models.runtimes import Engine, Network
+from bccli.core.models.dense.dense_head import DenseHead
+from bccli.core.models.runtimes import EXTRACTOR, Engine, Network
 from bccli.core.prediction.flips import Flip
 from bccli.core.prediction.run_predictor import (
     ImagePatches,
@@ -39,7 +40,7 @@ class Fusion:
     classes: tuple[str, ...]
     spec: InputSpec
     extract: Network
-    head: PatchHead
+    head: DenseHead
     fuser: Fuser
     temperature: float | None = None
     shares: Callable[[np.ndarray], np.ndarray] | None = None
@@ -147,7 +148,7 @@ def _flipped(positions: Sequence[tuple[int, int]], flip: Flip) -> tuple[np.ndarr
 def load_fusion(run: Run, engine: Engine, tempered: bool) -> RunPredictor:
     """The predictor of a run of kind fusion."""
     stored, fuser = load_fuser(run)
-    extract = engine.outputs(run, "extractor")
+    extract = engine.outputs(run, EXTRACTOR)
     temperature = temperature_of(run) if tempered else None
     shares = getattr(FUSIONS[stored.kind], "shares", None)
     return Fusion(

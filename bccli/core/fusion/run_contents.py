@@ -14,12 +14,12 @@ from bccli.core.fusion.learners import Learned
 from bccli.core.fusion.methods import Fuser
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.runs.run_folder import PATCHES_FILE, PREDICTIONS_FILE, Run, complete_run
+from bccli.core.training.frozen.sources import write_card
 from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import (
     draw_curves,
     draw_network,
     facts_of,
-    keep_extractor,
     write_answers,
     write_origins,
     write_results,
@@ -34,14 +34,17 @@ def complete_fusion(data: FusionData, learned: Learned, run: Run, context: RunCo
     patch = data.patch
     correct = _write_answers(data, learned.fuser, run)
     learned.stored.write(run.root)
-    exported = keep_extractor(run.root, patch.extractor, data.images, context.watcher)
+    exported = patch.source.store(run.root)
+    if data.job.design.card:
+        write_card(data.job.design.card, run.root)
     write_origins(data.job, run)
     facts = {
         **facts_of(data.job, run.root),
         "recipe": context.recipe or None,
         "size": list(data.images.size),
         "images": len(data.labels),
-        "parameters": int(patch.extractor.count_params()) + learned.parameters,
+        "parameters": None if (own := patch.source.parameters) is None else own + learned.parameters,
+        **patch.source.facts,
         **exported,
         **correct,
         **learned.facts,
@@ -49,7 +52,7 @@ def complete_fusion(data: FusionData, learned: Learned, run: Run, context: RunCo
     write_results(run.with_facts(**facts))
     if learned.progress:
         draw_curves(run.root, learned.progress)
-    draw_network(run.root, [*patch.extractor.layers, *learned.layers])
+    draw_network(run.root, [*patch.layers, *learned.layers])
     return complete_run(run, facts)
 
 

@@ -38,6 +38,6 @@ def fuse(job: Job, run: Run, context: RunContext, models: ModelCache | None = No
     )
     keras.backend.clear_session()
     keras.utils.set_random_seed(design.schedule.seed)
-    patch = load_patch_network(base)
+    patch = load_patch_network(base, job, images, context)
     data = load_fusion_data(job, images, grouping, patch, context)
     return complete_fusion(data, learn(data, run, context), run, context)

@@ -16,6 +16,7 @@ import numpy as np
 
 from bccli.core.cores import available_cores
 from bccli.core.errors import DataError, WeightsError, first_line
+from bccli.core.kinds import imported
 from bccli.core.models.graph import scoring_of
 from bccli.core.models.stderr import quiet_stderr
 from bccli.core.models.unusable_gpus import gpu_is_visible
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from bccli.core.models.class_maps import ClassMaps
 
 Network = Callable[[np.ndarray], np.ndarray]
+
+EXTRACTOR = "extractor"
+"""The model of a run that makes features (n, width) of prepared images."""
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
@@ -175,12 +179,25 @@ def _answering(network: Network, file: Path, width: int | None = None) -> Networ
     return answer
 
 
+_NETWORK_OF_CARD = "models.cards.of_run:network_of"
+
+
+def _of_card(run: Run, choice: str) -> Network:
+    """What makes features of images, of a run whose frozen network a card describes."""
+    network: Network = imported(_NETWORK_OF_CARD)(run, choice)
+    return network
+
+
 class NoTfliteError(Exception):
     """A model that LiteRT cannot run, and why; it never leaves `load_predictor`."""
 
 
 class Engine(Protocol):
     """What loads the models of runs; `device` says what computes them."""
+
+    @property
+    def choice(self) -> str:
+        """The device that was asked for: auto, cpu or gpu."""
 
     @property
     def device(self) -> str:
@@ -206,6 +223,7 @@ class TfliteRuntime:
     single: bool = False
     openvino: bool = False
     costs: list[float] = field(default_factory=list)
+    choice: str = "auto"
 
     @property
     def seconds(self) -> float:
@@ -251,6 +269,8 @@ class TfliteRuntime:
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Another model of a run."""
+        if run.info.card is not None and stem == EXTRACTOR:
+            return _of_card(run, self.choice)
         made = run.info.exports.get(stem)
         return _answering(self._load(run, made).scores, run.root / (made or {})["file"])
 
@@ -284,6 +304,7 @@ class KerasEngine:
     """TensorFlow, which has been started."""
 
     device: str
+    choice: str = "auto"
 
     def network(self, run: Run) -> Network:
         """The network of a run, from images to class probabilities."""
@@ -294,6 +315,8 @@ class KerasEngine:
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Any model of a run."""
+        if run.info.card is not None and stem == EXTRACTOR:
+            return _of_card(run, self.choice)
         file = run.file(f"{stem}.keras")
         with _of_no_network(file):
             outputs = self._compiled(load_model(file))
@@ -366,7 +389,8 @@ def gpu_engine(tflite: TfliteRuntime, at_least: Callable[[int], bool], watcher: 
 def start_engine(device: str, *, tflite: bool, single: bool = False, verbose: bool = False) -> Engine:
     """LiteRT where a .tflite will do, else TensorFlow on `device`."""
     if tflite:
-        return TfliteRuntime(single)
+        return TfliteRuntime(single, choice=device)
     from bccli.core.models import backend
 
-    return KerasEngine(f"TensorFlow on {backend.describe_device(backend.start(device, verbose=verbose))}")
+    tf = backend.start(device, verbose=verbose)
+    return KerasEngine(f"TensorFlow on {backend.describe_device(tf)}", device)

@@ -28,7 +28,7 @@ from bccli.core.prediction.run_predictor import (
     probabilities_of,
 )
 from bccli.core.progress import SILENT, Watcher
-from bccli.core.runs.run_folder import UNLIKE_FILE, Run, load_run
+from bccli.core.runs.run_folder import UNLIKE_FILE, Run, load_run, networks_of
 
 if TYPE_CHECKING:
     from bccli.core.prediction.explanations import Explaining
@@ -172,7 +172,8 @@ def load_predictor(
     _check_classes(runs)
     single = single and not any(run.preparation.patches for run in runs)
     try:
-        engine = start_engine(device, tflite=device != "gpu", single=single, verbose=verbose)
+        tflite = device != "gpu" or all(map(_is_of_card, runs))
+        engine = start_engine(device, tflite=tflite, single=single, verbose=verbose)
         members = [load_run_predictor(run, engine, tempered=tempered) for run in runs]
         lite = engine if isinstance(engine, TfliteRuntime) and device == "auto" else None
         if lite and at_least and (faster := faster_engine(lite, at_least, watcher)):
@@ -190,10 +191,24 @@ def load_predictor(
         watcher.warn(stale)
     guard = _guard_of(runs[0], engine) if len(runs) == 1 and tempered and not by_patch else None
     return Predictor(
-        runs[0].classes, tuple(members), engine.device,
+        runs[0].classes, tuple(members), " and ".join(dict.fromkeys(_device_of(run, engine) for run in runs)),
         contours=contours, by_patch=by_patch, columns=columns, positive=runs[0].info.positive,
         decisions=decisions, guard=guard,
     )  # fmt: skip
+
+
+def _is_of_card(run: Run) -> bool:
+    """Whether all networks of a run are frozen ones that cards describe."""
+    return all(one.info.card is not None for one in networks_of(run))
+
+
+def _device_of(run: Run, engine: Engine) -> str:
+    """What computes a run, for the start line: the engine, or what runs the file of its card."""
+    if not _is_of_card(run):
+        return engine.device
+    from bccli.core.models.cards.of_run import network_of
+
+    return network_of(networks_of(run)[0], engine.choice).network.runtime.device
 
 
 def _guard_of(run: Run, engine: Engine) -> "Guard | None":

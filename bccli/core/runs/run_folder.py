@@ -31,19 +31,22 @@ EXTRACTOR_FILE, EXTRACTOR_TFLITE_FILE = "extractor.keras", "extractor.tflite"
 CLASSIFIER_FILE, VOCABULARY_FILE = "classifier.npz", "words.npz"
 JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER = "joint.keras", "joint.tflite", "locators"
 UNLIKE_FILE = "unlike.npz"
+HEAD_FILE, HEAD_MODEL_FILE = "head.npz", "head.keras"
+CARD_FILE, BACKBONE_FOLDER = "backbone.toml", "backbone"
 LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE = "leaderboard.csv", ".seconds", ".starts"
 CLAIMS_FOLDER = ".claims"
 
 NETWORK_FILES = (
     MODEL_FILE, TFLITE_FILE, EXTRACTOR_FILE, EXTRACTOR_TFLITE_FILE, FUSION_FILE, FUSION_MODEL_FILE,
-    CLASSIFIER_FILE, VOCABULARY_FILE, JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER,
+    CLASSIFIER_FILE, VOCABULARY_FILE, JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER, HEAD_FILE,
+    HEAD_MODEL_FILE, BACKBONE_FOLDER,
 )  # fmt: skip
 """What a run needs to answer for images, but not for its figures."""
 
 _OWN = (
     *NETWORK_FILES, DIAGRAM_FILE, HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE, TRAINING_IMAGES_FILE,
     RECIPE_FILE, LOG_FILE, STATE_FILE, ACTIVATIONS_FOLDER, PLOTS_FOLDER, TENSORBOARD_FOLDER, CACHE_FOLDER,
-    PATCHES_FILE, LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE, CLAIMS_FOLDER, UNLIKE_FILE,
+    PATCHES_FILE, LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE, CLAIMS_FOLDER, UNLIKE_FILE, CARD_FILE,
 )  # fmt: skip
 """What a run folder may hold besides run.json and its members' folders."""
 
@@ -162,7 +165,8 @@ def network_hash(run: Run) -> str:
 
     Raises DataError where a file is missing or has changed.
     """
-    hashes = [file_hash(fold.file(MODEL_FILE)) for fold in folds_of(run)]
+    files = {fold.root: HEAD_FILE if HEAD_FILE in fold.info.files else MODEL_FILE for fold in folds_of(run)}
+    hashes = [file_hash(fold.file(files[fold.root])) for fold in folds_of(run)]
     return hashlib.sha256("".join(hashes).encode()).hexdigest() if run.info.kind == FOLDS else hashes[0]
 
 

@@ -14,6 +14,7 @@ from bccli.core.reading.json_types import Below, Count, Distinct, FolderName, Sh
 from bccli.core.runs.run_types import (
     OF_KIND,
     CalibrationFacts,
+    CardFacts,
     DataFacts,
     Decide,
     Export,
@@ -30,7 +31,7 @@ from bccli.core.runs.run_types import (
 )
 
 RUNNING, COMPLETE, CLEARING = "running", "complete", "clearing"
-SWEEP, FOLDS, TREE = "sweep", "folds", "tree"
+SWEEP, FOLDS, TREE, HEAD = "sweep", "folds", "tree", "head"
 
 _OF_COMPLETE = (
     "backbone", "dataset", "protocol", "classes", "positive", "preparation", "data",
@@ -76,6 +77,7 @@ class RunInfo(StoredInfo):
       came to in late epochs where it was watched (`watched_test`);
     * networks and classifiers: `network_kept`, false where the network was removed;
     * classifiers: `fitted`, the settings that were chosen;
+    * those on a network that a card describes: `card`, its files and where they were;
     * those that build upon another run: `base`, its path from the run's folder;
     * folds and trees: `parts`, the folders of their members; folds have `fold_kind`, the kind of these, and
       `spread`, the deviation over them;
@@ -122,6 +124,7 @@ class RunInfo(StoredInfo):
     fitted: Mapping[str, Any] | None = None
     base: str | None = None
     parts: tuple[FolderName, ...] = ()
+    card: Annotated[Mapping[str, Any], CardFacts] | None = None
     fold_kind: str = ""
     spread: Mapping[str, Mapping[str, tuple[float | None, float | None]]] | None = None
     images: Count | None = None

@@ -60,7 +60,8 @@ class Losses(TypedDict):
 
 
 OF_KIND: Mapping[str, type[Any]] = {
-    "network": NetworkSettings, "fusion": NetworkSettings, "classifier": ClassifierSettings
+    "network": NetworkSettings, "head": NetworkSettings, "fusion": NetworkSettings,
+    "classifier": ClassifierSettings,
 }  # fmt: skip
 
 
@@ -75,6 +76,16 @@ class Export(TypedDict, total=False):
     multiply_adds: float
     columns: tuple[Count, ...]
     error: str
+
+
+class CardFacts(TypedDict):
+    """The files of the network that a card describes: the main `file`, and all by their SHA-256, which lay in
+    `folder`; it makes vectors of so many numbers."""
+
+    file: FolderName
+    files: Mapping[FolderName, str]
+    folder: Text
+    width: Side
 
 
 class _Data(TypedDict):

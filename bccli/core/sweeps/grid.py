@@ -1,6 +1,6 @@
 """Several backbones and seeds in one `train`: runs side by side that share images, features and audits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -11,6 +11,7 @@ from bccli.core.catalog import SETS, find_backbone
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import Opener
 from bccli.core.errors import UsageError
+from bccli.core.models.cards.card import Card, find_card, is_card
 from bccli.core.runs.run_folder import Run
 from bccli.core.sweeps.cross_validation import check_folds, train_folds, units_of_folds
 from bccli.core.sweeps.sharing import AtWork
@@ -29,7 +30,7 @@ _OWN = ("backbone", "weights_hash", "seed", "classifier")
 def expand(names: Iterable[str]) -> list[str]:
     """The backbones that names and sets of names stand for, each once. Raises UsageError for unknown ones."""
     found = [one for name in names for one in SETS.get(name, (name,))]
-    return list(dict.fromkeys(find_backbone(name).name for name in found))
+    return list(dict.fromkeys(name if is_card(name) else find_backbone(name).name for name in found))
 
 
 def grid(
@@ -45,12 +46,32 @@ def grid(
             f"--weights {design.weights}: one file cannot fit {len(backbones)} backbones; "
             "say imagenet or none, or name one backbone"
         )
+    cards = {} if design.fusing else {name: find_card(name) for name in backbones if is_card(name)}
+    _check_names(backbones, cards)
     pairs = [*product(backbones, (one for one in dict.fromkeys(classifiers) if one != WORDS))]
     pairs += [(NO_BACKBONE.name, WORDS)] if WORDS in classifiers else []
     return [
-        replace(design, backbone=name, classifier=classifier, schedule=replace(design.schedule, seed=seed))
+        replace(
+            _with_backbone(design, name, cards.get(name)),
+            classifier=classifier,
+            schedule=replace(design.schedule, seed=seed),
+        )
         for (name, classifier), seed in product(pairs, range(first, first + (seeds or 1)))
     ]
+
+
+def _with_backbone(design: Design, name: str, card: Card | None) -> Design:
+    if design.fusing:
+        return design
+    return replace(design, backbone=card.name if card else name, card=card)
+
+
+def _check_names(backbones: Sequence[str], cards: Mapping[str, Card]) -> None:
+    """Raises UsageError where two cards have one name, by which members are told apart."""
+    names = [cards[name].name if name in cards else name for name in backbones]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--backbone: two are called {name!r}; give one of the cards another name")
 
 
 def train_grid(

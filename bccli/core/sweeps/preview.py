@@ -11,12 +11,19 @@ from bccli.core.data.image_batches import open_images
 from bccli.core.data.manifest import SPLITS
 from bccli.core.data.split_codes import split_codes_of
 from bccli.core.errors import BccliError
-from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import units
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.sweeps.cross_validation import check_folds
 from bccli.core.training.assembly import count_learning
-from bccli.core.training.design import DENSE, NO_BACKBONE, Design, check_images, resolve
+from bccli.core.training.design import (
+    CARD,
+    DENSE,
+    NO_BACKBONE,
+    Design,
+    check_image_size,
+    check_images,
+    resolve,
+)
 from bccli.core.weights.pretrained import cached_file, file_of
 
 _UNKNOWN = {"layer": None, "trainable_parameters": None}
@@ -65,6 +72,8 @@ def _of_design(design: Design, count: Callable[[Design], dict[str, Any]]) -> dic
 
 def _weights(design: Design) -> dict[str, str | None]:
     """What the backbone starts from, and the file, whether it is there or not."""
+    if design.card and not design.fusing:
+        return {"weights": CARD, "weights_file": str(design.card.path)}
     if design.tuning or design.fusing or design.backbone == NO_BACKBONE.name:
         return {"weights": None, "weights_file": str(design.tuning.base) if design.tuning else None}
     backbone = find_backbone(design.backbone)
@@ -83,8 +92,8 @@ def _learning(dataset: Dataset, design: Design) -> dict[str, Any]:
     design, backbone, _ = resolve(design)
     units(design.head.output, len(dataset.classes))
     size = open_images(dataset.root, dataset.samples).size
-    check_size(backbone, size)
-    if design.fusing or design.classifier != DENSE:
+    check_image_size(design, backbone, size, dataset.root)
+    if design.fusing or design.card or design.classifier != DENSE:
         return _UNKNOWN
     layer, learning = count_learning(design, backbone, size, len(dataset.classes))
     return {"layer": layer, "trainable_parameters": learning}

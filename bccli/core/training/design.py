@@ -19,6 +19,8 @@ from bccli.core.data.leakage import Leak, leak_sentences
 from bccli.core.data.split_codes import TEST, VAL, check_split_codes, counts_of, split_codes_of
 from bccli.core.errors import DataError, UsageError, WeightsError
 from bccli.core.models.backbones import check_size
+from bccli.core.models.cards.card import Card
+from bccli.core.models.cards.card_files import find_files
 from bccli.core.models.heads import Head, units
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run, load_run, network_hash, run_of_fold
@@ -27,7 +29,10 @@ from bccli.core.training.input_norm import Norm, norm_of
 from bccli.core.training.settings import SETTINGS, Schedule
 from bccli.core.weights.pretrained import Weights, find_weights
 
-_NAMED = ("imagenet", "none", "run")
+CARD = "card"
+"""What stands for the weights of a backbone that a card describes."""
+
+_NAMED = ("imagenet", "none", "run", CARD)
 
 DENSE, WORDS = "dense", "bovw"
 """The classifiers that are no row of `classifiers.fitting.CLASSIFIERS`: a network's head, and a bag of visual
@@ -75,7 +80,8 @@ class Fusing:
 class Design:
     """What is trained and how: all that decides a run's result, besides the data.
 
-    `weights` and `trainable` are None until `resolve` lets the backbone choose.
+    `weights` and `trainable` are None until `resolve` lets the backbone choose. A `card` describes a backbone
+    that is no row of the table, whose file is copied into the run where `save_backbone` says so.
     """
 
     backbone: str = "cnn-15"
@@ -93,6 +99,8 @@ class Design:
     tuning: Tuning | None = None
     fusing: Fusing | None = None
     classifier: str = DENSE
+    card: Card | None = None
+    save_backbone: bool = False
 
     @property
     def base(self) -> Path | None:
@@ -169,7 +177,9 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
         design = replace(_classified(design), backbone=NO_BACKBONE.name, head=Head(), input_norm="backbone")
         _check_augmentation(design, "none")
         return replace(design, weights="none"), NO_BACKBONE, Weights("none")
-    backbone = find_backbone(design.backbone)
+    if design.card and not design.fusing:
+        return _on_card(design, design.card)
+    backbone = design.card.row if design.card else find_backbone(design.backbone)
     if design.tuning:
         design.schedule.check()
         _check_augmentation(design, "none" if design.tuning.from_layer else "all")
@@ -185,6 +195,34 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
     design.schedule.check()
     _check_augmentation(design, trainable)
     return replace(design, weights=weights.name, trainable=trainable), backbone, weights
+
+
+def _on_card(design: Design, card: Card) -> tuple[Design, Backbone, Weights]:
+    """The same of a design whose backbone a card describes: its network never learns."""
+    if design.weights is not None:
+        raise UsageError(f"--weights {design.weights}: {card.name} is a card, whose file has its weights")
+    if design.trainable == "all":
+        raise UsageError(
+            f"--trainable all: {card.name} is a card, and its network stays as it is; leave it out"
+        )
+    if design.input_norm != "backbone":
+        raise UsageError(
+            f"--input-norm {design.input_norm}: the card {card.name} says how pixels are normalised"
+        )
+    if design.augment and not design.views:
+        raise UsageError(
+            f"--augment: the features of {card.name} are computed once; add --views N for those of N "
+            "augmented "
+            "copies of each image"
+        )
+    if design.schedule.mixed_precision and design.classifier == DENSE:
+        raise UsageError(f"--mixed-precision: only a head is trained on {card.name}; leave it out")
+    if design.classifier != DENSE:
+        design = _classified(design)
+    design.schedule.check()
+    _check_augmentation(design, "none")
+    identity = card.identity(find_files(card).hashes)
+    return replace(design, weights=CARD, trainable="none"), card.row, Weights(CARD, hash=identity)
 
 
 def _classified(design: Design) -> Design:
@@ -277,7 +315,7 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     units(design.head.output, len(dataset.classes))
     check_images(design, dataset, split_codes)
     used = [sample for sample, code in zip(dataset.samples, split_codes.tolist(), strict=True) if code >= 0]
-    check_size(backbone, open_images(dataset.root, used).size)
+    check_image_size(design, backbone, open_images(dataset.root, used).size, dataset.root)
     if design.classifier == DENSE:
         design = replace(design, schedule=_without_val(design.schedule, split_codes, watcher))
     if design.augment_val:
@@ -290,6 +328,14 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     for sentence in leak_sentences({split: leak.to_json() for split, leak in leaks.items()}):
         watcher.warn(sentence)
     return Job(design, backbone, weights, dataset, split_codes, leaks, cache)
+
+
+def check_image_size(design: Design, backbone: Backbone, size: tuple[int, int], where: Path) -> None:
+    """Raises DataError where a design's backbone cannot take images of `size` (width, height)."""
+    if design.card:
+        design.card.check_size(size, where)
+    else:
+        check_size(backbone, size)
 
 
 def check_images(design: Design, dataset: Dataset, split_codes: np.ndarray) -> None:

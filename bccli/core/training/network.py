@@ -145,7 +145,9 @@ def _kind(design: Design) -> str:
     """The kind of run that a design makes."""
     if design.fusing:
         return "fusion"
-    return "network" if design.classifier == DENSE else "classifier"
+    if design.classifier != DENSE:
+        return "classifier"
+    return "head" if design.card else "network"
 
 
 def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | None = None) -> Run:
@@ -167,7 +169,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
         trainee = built.tail if stores else built.live
         twin, depths = _twin(job, images.size, built, norm, stores)
         fit = Fit(
-            twin, _examples(job, images, split_codes, inputs), design.schedule, run.root / STATE_FILE,
+            twin, examples_of(job, images, split_codes, inputs), design.schedule, run.root / STATE_FILE,
             watcher=watcher, on_state=Curves(run.root),
             on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
             depths=[depths.get(id(variable), 0) for variable in twin.trainable_variables],
@@ -217,7 +219,7 @@ def _forget_names_and_draws(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def _examples(job: Job, images: Images, split_codes: np.ndarray, inputs: Inputs) -> Examples:
+def examples_of(job: Job, images: Images, split_codes: np.ndarray, inputs: Inputs) -> Examples:
     """The examples of train and val among the images, and those of test where it is watched."""
     return Examples(
         inputs,

@@ -35,11 +35,11 @@ def recipe_values(design: Design, weights: Weights, fold: int | str | None) -> d
     job = _job_of(design)
     values = {
         **design.values(weights),
-        "weights": _weights_choice(weights),
+        "weights": None if design.card else _weights_choice(weights),
         "augment": _policy_choice(design.augment) if design.augment else None,
         "fold": fold,
     }
-    backbone = {"backbone": design.backbone} if job in (NETWORK, FEATURES) else {}
+    backbone = {"backbone": _backbone_choice(design)} if job in (NETWORK, FEATURES) else {}
     rows = [row for row in SETTINGS if row.repeated and job in row.jobs]
     return {**backbone, **{row.spelling: _in_toml(row.type, values[row.name]) for row in rows}}
 
@@ -58,6 +58,13 @@ def _in_toml(kind: ValueType, value: Any) -> Any:
     if isinstance(kind, Target) and value:
         return "{}={}".format(*value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def _backbone_choice(design: Design) -> str:
+    """--backbone as a recipe repeats it: a card by its full path, like `_weights_choice`."""
+    if design.card is None or design.card.is_template:
+        return design.backbone
+    return str(design.card.path)
 
 
 def _weights_choice(weights: Weights) -> str:

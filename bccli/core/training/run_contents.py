@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -75,13 +75,57 @@ class Networks:
     head: Any = None
     saver: HeadSaver = field(default_factory=HeadSaver)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """The width and height of its images."""
+        height, width = self.whole.input_shape[1:3]
+        return width, height
+
+    @property
+    def parameters(self) -> int:
+        """How many weights it has."""
+        return int(self.whole.count_params())
+
+    def store(self, root: Path, trained: "Trained", watcher: Watcher) -> dict[str, Any]:
+        """Store the network as model.keras and model.tflite and draw it; returns what run.json says of it."""
+        if self.head is None:
+            save_model(self.whole, root / MODEL_FILE)
+        else:
+            self.saver.save(self.whole, self.head, root / MODEL_FILE)
+        draw_network(root, self.whole.layers)
+        if not self.is_exported:
+            return {"litert": NOT_EXPORTED_YET}
+        images, parts = trained.images, None
+        if self.extractor is not None:
+            indices = some_indices(images)
+            features = next(iter(trained.fit.examples.inputs.batches(indices, len(indices))))
+            parts = Parts(self.extractor, self.head, features)
+        return {"litert": export_tflite(self.scoring, images, root, watcher, parts=parts)}
+
+
+class Storable(Protocol):
+    """What was trained, for images of a `size` (width, height), with so many weights; it is stored if it
+    `is_saved`."""
+
+    @property
+    def is_saved(self) -> bool: ...
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    @property
+    def parameters(self) -> int | None: ...
+
+    def store(self, root: Path, trained: "Trained", watcher: Watcher) -> dict[str, Any]:
+        """Write it into a run's folder; returns what run.json says of it."""
+
 
 @dataclass(frozen=True)
 class Trained:
     """The networks of a training that has ended, the training itself, and its images with their split codes
     (n,)."""
 
-    networks: Networks
+    networks: Storable
     fit: Fit
     images: Images
     split_codes: np.ndarray
@@ -163,15 +207,15 @@ def finish(
     `facts` are what run.json is to say besides. A `plot_pool` draws while the network is exported.
     """
     networks, fit, images, split_codes = trained.networks, trained.fit, trained.images, trained.split_codes
-    samples, whole = images.samples, networks.whole
+    samples = images.samples
     probabilities = fit.predict(np.arange(len(samples)))
     write_answers(run.root / PREDICTIONS_FILE, samples, split_codes, probabilities, job.dataset.classes)
     write_origins(job, run)
     facts = {
         **facts_of(job, run.root),
         **facts,
-        "size": list(whole.input_shape[2:0:-1]),
-        "parameters": int(whole.count_params()),
+        "size": list(networks.size),
+        "parameters": networks.parameters,
         "kept_epoch": fit.progress.kept_epoch,
         "epochs_trained": fit.progress.epoch,
         "watched_test": watched_test(fit.progress.history),
@@ -185,26 +229,8 @@ def finish(
     preliminary = run.with_facts(**facts)
     write_figures(preliminary)
     with drawn(Drawing(preliminary, fit.progress), plot_pool):
-        stored = _store(run.root, trained, watcher) if networks.is_saved else {"network_kept": False}
+        stored = networks.store(run.root, trained, watcher) if networks.is_saved else {"network_kept": False}
     return complete_run(run, {**facts, **stored})
-
-
-def _store(root: Path, trained: Trained, watcher: Watcher) -> dict[str, Any]:
-    """Store the network as model.keras and model.tflite and draw it; returns what run.json says of it."""
-    networks, images, fit = trained.networks, trained.images, trained.fit
-    if networks.head is None:
-        save_model(networks.whole, root / MODEL_FILE)
-    else:
-        networks.saver.save(networks.whole, networks.head, root / MODEL_FILE)
-    draw_network(root, networks.whole.layers)
-    if not networks.is_exported:
-        return {"litert": NOT_EXPORTED_YET}
-    parts = None
-    if networks.extractor is not None:
-        indices = some_indices(images)
-        features = next(iter(fit.examples.inputs.batches(indices, len(indices))))
-        parts = Parts(networks.extractor, networks.head, features)
-    return {"litert": export_tflite(networks.scoring, images, root, watcher, parts=parts)}
 
 
 def export_tflite(

@@ -12,11 +12,14 @@ from bccli.core.data.image_batches import open_images
 from bccli.core.data.label_tree import Tree
 from bccli.core.data.manifest import Sample
 from bccli.core.evaluation.external import answers_to
+from bccli.core.models.dense.dense_head import load_head
 from bccli.core.models.graph import extractor_and_head
 from bccli.core.models.runtimes import OUTPUTS
 from bccli.core.prediction.predictor import load_predictor
-from bccli.core.runs.run_folder import MODEL_FILE, Run
+from bccli.core.runs.run_folder import HEAD_FILE, MODEL_FILE, Run
+from bccli.core.runs.run_info import HEAD
 from bccli.core.training.features import compute_features, frozen_key_of
+from bccli.core.training.frozen.sources import vectors_of_run
 from bccli.core.training.network import RunContext
 from bccli.core.trees.plan import ReusedRun
 from bccli.core.trees.tree_data import TreeData, matching_images, shares_in_train
@@ -68,6 +71,10 @@ def answers_of_run(
     The features of a frozen backbone are stored in `cache`, its extractor and head in `networks`.
     """
     key, watcher = frozen_key_of(run), context.watcher
+    if run.info.kind == HEAD:
+        vectors = vectors_of_run(run, open_images(root, samples, watcher), cache, context.device, watcher)
+        answer = load_head(run.file(HEAD_FILE))
+        return np.concatenate([answer(vectors[step]) for step in _steps(len(samples))])
     if key is None:
         predictor = load_predictor(
             [run.root], device=context.device, tempered=False, verbose=context.verbose, watcher=watcher
@@ -79,5 +86,10 @@ def answers_of_run(
     images = open_images(root, samples, watcher)
     features = compute_features(images, extractor, key, cache, watcher=watcher)
     activate = OUTPUTS[run.info.settings["output"]]
-    steps = [np.arange(start, min(start + _STEP, len(samples))) for start in range(0, len(samples), _STEP)]
-    return np.concatenate([activate(head(features[step], training=False).numpy()) for step in steps])
+    return np.concatenate(
+        [activate(head(features[step], training=False).numpy()) for step in _steps(len(samples))]
+    )
+
+
+def _steps(count: int) -> list[np.ndarray]:
+    return [np.arange(start, min(start + _STEP, count)) for start in range(0, count, _STEP)]

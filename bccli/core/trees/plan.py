@@ -199,6 +199,12 @@ def check_plan(plan: Plan) -> None:
     for node in plan.trained:
         node_settings = plan.settings_of(node.name)
         resolved, _, _ = resolve(node_settings.design)
+        if node_settings.second and resolved.card:
+            raise UsageError(
+                f"--from-layer {node_settings.second.from_layer}: {resolved.backbone} is a card, and "
+                "its network "
+                "stays as it is; leave it out"
+            )
         if node_settings.second and resolved.trainable != "none":
             raise UsageError(
                 f"--from-layer {node_settings.second.from_layer}: is about a backbone that is frozen at "

@@ -19,9 +19,9 @@ from bccli.core.errors import DataError
 from bccli.core.evaluation.external import check_input_spec
 from bccli.core.evaluation.reused_runs import check_test_is_new
 from bccli.core.kinds import KINDS
-from bccli.core.models.backbones import check_size
 from bccli.core.models.heads import units
 from bccli.core.progress import SILENT, Watcher
+from bccli.core.training.design import check_image_size
 from bccli.core.trees.plan import Plan, ReusedRun
 
 
@@ -81,7 +81,8 @@ def _check_nodes(plan: Plan, tree_data: TreeData) -> None:
         check_split_codes(subset, tree_data.split_codes[indices])
         design = plan.settings_of(node.name).design
         units(design.head.output, len(node.children))
-        check_size(find_backbone(design.backbone), size)
+        row = design.card.row if design.card else find_backbone(design.backbone)
+        check_image_size(design, row, size, tree_data.dataset.root)
 
 
 def _check_reused(

@@ -7,7 +7,9 @@ import pytest
 
 from bccli.core.fusion import forward_passes as passes
 from bccli.core.fusion.methods import FUSIONS, Network
-from bccli.core.fusion.networks import head_arrays, standardise_by
+from bccli.core.fusion.networks import standardise_by
+from bccli.core.models.dense.dense_head import head_arrays
+from bccli.core.models.dense.layers import head_scores
 from bccli.core.models.heads import HEADS, Head, build_head
 
 WIDTH, CLASSES = 6, 3
@@ -104,4 +106,4 @@ def test_the_patch_head_is_that_of_keras(kind: str) -> None:
     layers, arrays = head_arrays(head)
     features = rng.normal(size=(8, WIDTH)).astype(np.float32)
     expected = head(features, training=False).numpy()
-    assert passes.patch_scores(features, arrays, layers) == pytest.approx(expected, abs=1e-5)
+    assert head_scores(features, arrays, layers) == pytest.approx(expected, abs=1e-5)
