@@ -16,7 +16,6 @@ from bccli.core.data.split_codes import TRAIN
 from bccli.core.errors import DataError
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models import backend
-from bccli.core.runs.feature_store import StoredFeatures
 from bccli.core.runs.run_folder import CLASSIFIER_FILE, PREDICTIONS_FILE, VOCABULARY_FILE, Run, complete_run
 from bccli.core.training.assembly import ModelCache, build
 from bccli.core.training.design import WORDS, Job
@@ -24,7 +23,7 @@ from bccli.core.training.features import CHUNK, FeatureKey, compute_features, co
 from bccli.core.training.frozen.sources import FeatureSource, write_card
 from bccli.core.training.frozen.train import source_of
 from bccli.core.training.live_augmentation import with_augmented_copies
-from bccli.core.training.network import RunContext, feature_key, input_norm
+from bccli.core.training.network import RunContext, feature_key, images_of, input_norm
 from bccli.core.training.run_contents import (
     draw_network,
     facts_of,
@@ -33,6 +32,7 @@ from bccli.core.training.run_contents import (
     write_origins,
     write_results,
 )
+from bccli.core.vectors.contents import Rows
 
 # What fits the words of a bag: it wants no more examples than there are images.
 _OF_WORDS = "svm"
@@ -46,12 +46,12 @@ def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None 
     design = job.design
     used = np.flatnonzero(job.split_codes >= 0)
     samples = [job.dataset.samples[index] for index in used]
-    images = context.open_images(job.dataset.root, samples, context.watcher)
+    images = images_of(job, samples, context)
     split_codes = job.split_codes[used]
     if design.classifier == WORDS:
         extractor = _learn_words(job, images, split_codes, run, context)
-    elif design.card:
-        extractor = _open_card(job, run, context)
+    elif design.card or design.vectors:
+        extractor = _open_source(job, run, context)
     else:
         extractor = _build_network(job, images, split_codes, run, context, models)
     values, first = with_augmented_copies(design, images, split_codes, context.workers, extractor.compute)
@@ -90,11 +90,11 @@ def _parameters(source: FeatureSource, classifier: Classifier) -> int | None:
     return None if source.parameters is None else source.parameters + own
 
 
-def _open_card(job: Job, run: Run, context: RunContext) -> FeatureSource:
-    """The features of the network that the job's card describes."""
-    assert job.design.card
-    source = source_of(job, context)
-    write_card(job.design.card, run.root)
+def _open_source(job: Job, run: Run, context: RunContext) -> FeatureSource:
+    """The features of the network that the job's card describes, or those of a file."""
+    source = source_of(job, run, context)
+    if job.design.card:
+        write_card(job.design.card, run.root)
     context.watcher.note(
         f"bccli {bccli.__version__} train {job.design.classifier} on {job.design.backbone}: "
         f"{source.description}, {job.dataset.root} → {run.root}"
@@ -162,7 +162,7 @@ def _fit(
     job: Job,
     images: Images,
     split_codes: np.ndarray,
-    values: np.ndarray | StoredFeatures,
+    values: Rows,
     first: np.ndarray | None,
     context: RunContext,
 ) -> Classifier:

@@ -73,10 +73,10 @@ def card_of_base(base: Run) -> Card | None:
 @dataclass(frozen=True)
 class PatchNetwork:
     """A patch run's network: where its features come from, the head on them, and the layers before the head
-    as far as they are Keras's."""
+    as far as they are Keras's. Vectors from a file may have no head."""
 
     source: FeatureSource
-    head: DenseHead
+    head: DenseHead | None
     layers: Sequence[Any] = ()
 
 

@@ -182,10 +182,26 @@ def _answering(network: Network, file: Path, width: int | None = None) -> Networ
 _NETWORK_OF_CARD = "models.cards.of_run:network_of"
 
 
-def _of_card(run: Run, choice: str) -> Network:
-    """What makes features of images, of a run whose frozen network a card describes."""
+def _without_images(run: Run, choice: str) -> Network | None:
+    """What makes features in a run that stores no network for it: that of its card, or nothing where it knows
+    vectors only; None for another run."""
+    if run.info.vectors is not None:
+        return _as_they_are(run.info.vectors["width"])
+    if run.info.card is None:
+        return None
     network: Network = imported(_NETWORK_OF_CARD)(run, choice)
     return network
+
+
+def _as_they_are(width: int) -> Network:
+    """What takes vectors for features. Raises DataError where they have another width."""
+
+    def given(vectors: np.ndarray) -> np.ndarray:
+        if vectors.ndim != 2 or vectors.shape[1] != width:
+            raise DataError(f"the run knows vectors of {width} numbers; give it such, and no images")
+        return vectors
+
+    return given
 
 
 class NoTfliteError(Exception):
@@ -269,8 +285,8 @@ class TfliteRuntime:
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Another model of a run."""
-        if run.info.card is not None and stem == EXTRACTOR:
-            return _of_card(run, self.choice)
+        if stem == EXTRACTOR and (frozen := _without_images(run, self.choice)):
+            return frozen
         made = run.info.exports.get(stem)
         return _answering(self._load(run, made).scores, run.root / (made or {})["file"])
 
@@ -315,8 +331,8 @@ class KerasEngine:
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Any model of a run."""
-        if run.info.card is not None and stem == EXTRACTOR:
-            return _of_card(run, self.choice)
+        if stem == EXTRACTOR and (frozen := _without_images(run, self.choice)):
+            return frozen
         file = run.file(f"{stem}.keras")
         with _of_no_network(file):
             outputs = self._compiled(load_model(file))

@@ -46,7 +46,11 @@ def grid(
             f"--weights {design.weights}: one file cannot fit {len(backbones)} backbones; "
             "say imagenet or none, or name one backbone"
         )
-    cards = {} if design.fusing else {name: find_card(name) for name in backbones if is_card(name)}
+    cards = (
+        {}
+        if design.fusing or design.vectors
+        else {name: find_card(name) for name in backbones if is_card(name)}
+    )
     _check_names(backbones, cards)
     pairs = [*product(backbones, (one for one in dict.fromkeys(classifiers) if one != WORDS))]
     pairs += [(NO_BACKBONE.name, WORDS)] if WORDS in classifiers else []
@@ -61,7 +65,7 @@ def grid(
 
 
 def _with_backbone(design: Design, name: str, card: Card | None) -> Design:
-    if design.fusing:
+    if design.fusing or design.vectors:
         return design
     return replace(design, backbone=card.name if card else name, card=card)
 
@@ -122,7 +126,7 @@ def train_grid(
 
 def name_of(design: Design, *, seeded: bool) -> str:
     """The name of a member's folder: what it is, whatever else is in the sweep."""
-    if design.fusing:
+    if design.fuses:
         names = [design.head.kind]
     elif design.classifier == DENSE:
         names = [design.backbone]

@@ -21,25 +21,37 @@ from bccli.core.errors import DataError, UsageError, WeightsError
 from bccli.core.models.backbones import check_size
 from bccli.core.models.cards.card import Card
 from bccli.core.models.cards.card_files import find_files
-from bccli.core.models.heads import Head, units
+from bccli.core.models.heads import HEADS, Head, units
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run, load_run, network_hash, run_of_fold
 from bccli.core.runs.run_info import FOLDS
 from bccli.core.training.input_norm import Norm, norm_of
 from bccli.core.training.settings import SETTINGS, Schedule
+from bccli.core.vectors.given import GivenVectors
 from bccli.core.weights.pretrained import Weights, find_weights
 
 CARD = "card"
 """What stands for the weights of a backbone that a card describes."""
 
-_NAMED = ("imagenet", "none", "run", CARD)
+VECTORS = "vectors"
+"""What stands for the weights of a backbone, and for its name, where vectors come from a file."""
+
+_NAMED = ("imagenet", "none", "run", CARD, VECTORS)
 
 DENSE, WORDS = "dense", "bovw"
 """The classifiers that are no row of `classifiers.fitting.CLASSIFIERS`: a network's head, and a bag of visual
 words."""
 
+ABOUT_IMAGES = (
+    "weights", "trainable", "input_norm", "augment", "views", "augment_val", "mixed_precision", "mixed_type",
+)  # fmt: skip
+"""Settings that a run on vectors from a file has no use for."""
+
 NO_BACKBONE = Backbone("none", "", "none", 0, 0, 0, smallest=16)
 """What stands for a backbone where images are classified by the words in them; no word fits into less."""
+
+NO_NETWORK = Backbone(VECTORS, "", "none", 0, 0, 0)
+"""What stands for a backbone where another program has computed the vectors of images."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,8 @@ class Design:
     """What is trained and how: all that decides a run's result, besides the data.
 
     `weights` and `trainable` are None until `resolve` lets the backbone choose. A `card` describes a backbone
-    that is no row of the table, whose file is copied into the run where `save_backbone` says so.
+    that is no row of the table, whose file is copied into the run where `save_backbone` says so. `vectors`
+    stand for a backbone and images.
     """
 
     backbone: str = "cnn-15"
@@ -101,6 +114,12 @@ class Design:
     classifier: str = DENSE
     card: Card | None = None
     save_backbone: bool = False
+    vectors: GivenVectors | None = None
+
+    @property
+    def fuses(self) -> bool:
+        """Whether patches become images."""
+        return self.fusing is not None or self.head.kind not in HEADS
 
     @property
     def base(self) -> Path | None:
@@ -156,6 +175,7 @@ class Design:
             "train_batch_norm": bool(self.tuning and self.tuning.train_batch_norm),
             "features_from": self.fusing.base_hash if self.fusing else "",
             "classifier": self.classifier,
+            **({"vectors": self.vectors.hash} if self.vectors else {}),
         }
         return json.loads(json.dumps(settings))
 
@@ -177,6 +197,8 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
         design = replace(_classified(design), backbone=NO_BACKBONE.name, head=Head(), input_norm="backbone")
         _check_augmentation(design, "none")
         return replace(design, weights="none"), NO_BACKBONE, Weights("none")
+    if design.vectors:
+        return _on_vectors(design)
     if design.card and not design.fusing:
         return _on_card(design, design.card)
     backbone = design.card.row if design.card else find_backbone(design.backbone)
@@ -223,6 +245,15 @@ def _on_card(design: Design, card: Card) -> tuple[Design, Backbone, Weights]:
     _check_augmentation(design, "none")
     identity = card.identity(find_files(card).hashes)
     return replace(design, weights=CARD, trainable="none"), card.row, Weights(CARD, hash=identity)
+
+
+def _on_vectors(design: Design) -> tuple[Design, Backbone, Weights]:
+    """The same of a design whose vectors come from a file: there are no images to look at."""
+    if design.classifier != DENSE:
+        design = _classified(design)
+    design.schedule.check()
+    base = design.fusing.base_hash if design.fusing else ""
+    return replace(design, weights=VECTORS, trainable="none"), NO_NETWORK, Weights(VECTORS, hash=base)
 
 
 def _classified(design: Design) -> Design:
@@ -298,9 +329,14 @@ class Job:
 
 def preview(design: Design, dataset: Dataset, fold: int | None) -> list[dict[str, Any]]:
     """The table of a dry run: images and patients per split and class."""
-    split_codes = split_codes_of(dataset, fold)
+    split_codes = usable_codes(design, split_codes_of(dataset, fold))
     check_images(design, dataset, split_codes)
     return counts_of(dataset, split_codes)
+
+
+def usable_codes(design: Design, split_codes: np.ndarray) -> np.ndarray:
+    """The codes of splits (images,), -1 for images that a design's vectors lack."""
+    return design.vectors.leave_out(split_codes) if design.vectors else split_codes
 
 
 def default_cache(dataset: Dataset, root: Path) -> Path:
@@ -311,11 +347,17 @@ def default_cache(dataset: Dataset, root: Path) -> Path:
 def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) -> Job:
     """Assign the images to splits, check and audit these. Raises DataError, UsageError, LeakageError."""
     design, backbone, weights = resolve(design)
-    split_codes = split_codes_of(dataset, design.fold)
+    whole = split_codes_of(dataset, design.fold)
+    split_codes = usable_codes(design, whole)
+    if design.vectors and (lacking := design.vectors.lacking(whole)):
+        watcher.warn(lacking)
     units(design.head.output, len(dataset.classes))
     check_images(design, dataset, split_codes)
-    used = [sample for sample, code in zip(dataset.samples, split_codes.tolist(), strict=True) if code >= 0]
-    check_image_size(design, backbone, open_images(dataset.root, used).size, dataset.root)
+    if not design.vectors:
+        used = [
+            sample for sample, code in zip(dataset.samples, split_codes.tolist(), strict=True) if code >= 0
+        ]
+        check_image_size(design, backbone, open_images(dataset.root, used).size, dataset.root)
     if design.classifier == DENSE:
         design = replace(design, schedule=_without_val(design.schedule, split_codes, watcher))
     if design.augment_val:
@@ -340,7 +382,8 @@ def check_image_size(design: Design, backbone: Backbone, size: tuple[int, int], 
 
 def check_images(design: Design, dataset: Dataset, split_codes: np.ndarray) -> None:
     """Raises DataError or UsageError where a design cannot be trained on images that are split so."""
-    dataset.require_images()
+    if not design.vectors:
+        dataset.require_images()
     check_split_codes(dataset, split_codes)
     _check_watched(design, dataset, split_codes)
 

@@ -274,17 +274,22 @@ def missing_counts(match: Match, split_codes: np.ndarray) -> dict[str, int]:
     return {split: number for split, number in zip(SPLITS, numbers, strict=True) if number}
 
 
-def missing_sentence(match: Match, split_codes: np.ndarray) -> str:
-    """A warning of images without a vector, which are left out; empty where each has one."""
-    counts = missing_counts(match, split_codes)
-    if not counts:
+def missing_sentence(match: Match, split_codes: np.ndarray | None = None) -> str:
+    """A warning of images without a vector, which are left out; empty where each has one.
+
+    With `split_codes` (n,), images in no split do not count, and it says how many lack in each.
+    """
+    used = np.ones(len(match.samples), bool) if split_codes is None else split_codes >= 0
+    lacking = np.flatnonzero(~match.there & used).tolist()
+    if not lacking:
         return ""
-    lacking = np.flatnonzero(~match.there & (split_codes >= 0)).tolist()
+    counts = {} if split_codes is None else missing_counts(match, split_codes)
     named = ", ".join(match.samples[row].source or match.samples[row].path for row in lacking[:_NAMED])
     by_split = ", ".join(f"{number:,} of {split}" for split, number in counts.items())
+    where = f" ({by_split})" if by_split else ""
     return (
-        f"{len(lacking):,} of {int((split_codes >= 0).sum()):,} images have no vector in "
-        f"{match.vectors.path}, and are left out ({by_split}): {named}{_more(len(lacking))}"
+        f"{len(lacking):,} of {int(used.sum()):,} images have no vector in {match.vectors.path}, and are "
+        f"left out{where}: {named}{_more(len(lacking))}"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.data.image_batches import ImageSource
+from bccli.core.data.split_codes import split_codes_of
 from bccli.core.files import write_text
 from bccli.core.models.cards.card import Card
 from bccli.core.models.cards.card_files import CardFiles, save_files
@@ -18,8 +19,9 @@ from bccli.core.runs.feature_store import StoredFeatures
 from bccli.core.runs.run_folder import CARD_FILE, Run
 from bccli.core.training.design import Job
 from bccli.core.training.features import FeatureKey, compute_vectors
+from bccli.core.vectors.contents import Rows
 
-Computing = Callable[[ImageSource], np.ndarray | StoredFeatures]
+Computing = Callable[[ImageSource], Rows]
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,21 @@ def card_source(card: Card, files: CardFiles, job: Job, device: str, watcher: Wa
         None,
         f"{network.runtime.device}, {network.width} numbers of an image",
         {"card": {**files.to_json(), "width": network.width}},
+    )
+
+
+def vectors_source(job: Job, root: Path) -> FeatureSource:
+    """The source of a job whose vectors come from a file: nothing is computed, and nothing kept."""
+    given, whole = job.design.vectors, split_codes_of(job.dataset, job.design.fold)
+    assert given is not None
+    used = np.flatnonzero(job.split_codes >= 0)
+    means = ", the mean of each slide" if given.found.of_slides and not job.design.fuses else ""
+    return FeatureSource(
+        lambda images: given.values(used),
+        lambda root: {},
+        None,
+        f"vectors of {given.width} numbers from {given.path}{means}",
+        {"vectors": given.facts(root, whole)},
     )
 
 

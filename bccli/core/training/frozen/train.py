@@ -17,11 +17,11 @@ from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import HEAD_FILE, HEAD_MODEL_FILE, STATE_FILE, Run
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Job
-from bccli.core.training.frozen.sources import FeatureSource, card_source, write_card
+from bccli.core.training.frozen.sources import FeatureSource, card_source, vectors_source, write_card
 from bccli.core.training.inputs import CopyFeatures, Features
 from bccli.core.training.live_augmentation import with_augmented_copies
 from bccli.core.training.loop import Fit
-from bccli.core.training.network import RunContext, examples_of
+from bccli.core.training.network import RunContext, examples_of, images_of
 from bccli.core.training.run_contents import Curves, Trained, draw_network, finish
 from bccli.core.training.tensorboard import FOLDER, EventFile
 from bccli.core.weights.keras_saving import save_model
@@ -59,9 +59,9 @@ def train_head(job: Job, run: Run, context: RunContext, models: ModelCache | Non
     watcher, design = context.watcher, job.design
     used = np.flatnonzero(job.split_codes >= 0)
     samples = [job.dataset.samples[index] for index in used]
-    images = context.open_images(job.dataset.root, samples, watcher)
+    images = images_of(job, samples, context)
     split_codes = job.split_codes[used]
-    source = source_of(job, context)
+    source = source_of(job, run, context)
     tf = context.start_tensorflow()
     import keras
 
@@ -90,8 +90,10 @@ def train_head(job: Job, run: Run, context: RunContext, models: ModelCache | Non
     ), context)  # fmt: skip
 
 
-def source_of(job: Job, context: RunContext) -> FeatureSource:
-    """Where the vectors of a job come from: its card."""
+def source_of(job: Job, run: Run, context: RunContext) -> FeatureSource:
+    """Where the vectors of a job come from: a file of them, or its card."""
+    if job.design.vectors:
+        return vectors_source(job, run.root)
     assert job.design.card
     return card_source(job.design.card, find_files(job.design.card), job, context.device, context.watcher)
 
