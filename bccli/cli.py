@@ -21,7 +21,7 @@ from bccli.commands.prepare import prepare
 from bccli.commands.train import train
 from bccli.core import interruption
 from bccli.core.catalog import nearest
-from bccli.core.errors import BccliError, Stopped
+from bccli.core.errors import BccliError, Stopped, WeightsError
 from bccli.recipes import spelling
 from bccli.terminal.console import Console
 from bccli.terminal.visible import message
@@ -87,6 +87,8 @@ class BccliGroup(click.Group):
             return error.exit_code
         except BccliError as error:
             console.error(str(error))
+            if isinstance(error, WeightsError) and error.lines:
+                print(error.lines, file=sys.stderr)
             return error.exit_code
         except (KeyboardInterrupt, click.Abort):
             return 130

@@ -26,6 +26,7 @@ def weights(seed: int = 0) -> np.ndarray:
 def write_onnx(
     path: Path, *, output: str = "tokens", batch: int | str = "n", layout: str = "NCHW", seed: int = 0,
     sides: tuple[Any, Any] = (SIDE, SIDE), node: Any = None, external: str = "", inputs: int = 1,
+    positive: bool = False,
 ) -> Path:  # fmt: skip
     """A network like a vision transformer: a convolution to tokens, attention without weights, a class token.
 
@@ -54,7 +55,11 @@ def write_onnx(
         helper.make_node("Squeeze", ["token", "one"], ["vector"]),
         *([node] if node else []),
     ]
-    constants = {"w": weights(seed), "flat": np.array([0, WIDTH, -1]), "one": np.array([1])}
+    constants = {
+        "w": abs(weights(seed)) if positive else weights(seed),
+        "flat": np.array([0, WIDTH, -1]),
+        "one": np.array([1]),
+    }
     names = [output] if isinstance(output, str) else list(output)
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
     graph = helper.make_graph(
@@ -63,7 +68,7 @@ def write_onnx(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     if external:
         save_model(
-            model, str(path), save_as_external_data=True, location=external, size_threshold=0,
+            model, str(path), save_as_external_data=True, location=external, size_threshold=100,
             convert_attribute=False,
         )  # fmt: skip
     else:
@@ -105,26 +110,33 @@ NORMALISED: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def card(file: Path, **changes: Any) -> Path:
+def card(network: Path, **changes: Any) -> Path:
     """A card beside a network's file; a key that is None is left out."""
     values: dict[str, Any] = {
-        "name": file.stem,
-        "file": file.name,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "0" * 64,
+        "name": network.stem,
+        "file": network.name,
+        "sha256": sha256(network) if network.is_file() else "0" * 64,
         "size": [SIDE, SIDE],
         **NORMALISED,
         "licence": "none needed",
         "redistribute": True,
         **changes,
     }
-    path = file.with_suffix(".toml")
+    path = network.with_suffix(".toml")
     path.write_text(
         "".join(f"{key} = {_toml(value)}\n" for key, value in values.items() if value is not None)
     )
     return path
 
 
+def sha256(file: Path) -> str:
+    """The hash of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f'"{key}" = "{one}"' for key, one in value.items()) + " }"
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if not isinstance(value, str) else f'"{value}"'

@@ -9,7 +9,7 @@ from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, WORDS
 from bccli.options import common as options
 from bccli.options import fetching, given_vectors, path_types
 from bccli.options.sharing import share
-from bccli.options.training import CLASSIFIERS, network_options, save, save_backbone, training_options
+from bccli.options.training import CLASSIFIERS, join, network_options, save, save_backbone, training_options
 from bccli.options.training_design import context_of, design_of, fusion_design, show_members
 from bccli.options.training_results import show_run, show_sweep
 from bccli.recipes import RecipeCommand
@@ -41,9 +41,12 @@ from bccli.terminal import console
     help="What decides: dense is the head that is trained on the backbone, step by step; svm, forest, "
     "logistic and boosting are fitted to the features of a frozen backbone that --head names (a support "
     "vector machine, a random forest, logistic regression, gradient boosting); bovw is a bag of visual "
-    "words, without a backbone. Several make a sweep.",
+    "words, without a backbone. For vectors of more than 1,024 numbers take logistic, whose ridge is "
+    "chosen by "
+    "patients left out. Several make a sweep.",
 )
 @network_options
+@join
 @save_backbone
 @given_vectors.features
 @click.option(
@@ -126,6 +129,9 @@ def _grid(settings: dict[str, Any]) -> list[Any]:
     else:
         backbones = grids.expand(settings["backbones"])
         design = design_of(settings, backbones[0])
+        if settings["join"]:
+            design = grids.join(design, backbones)
+            backbones = [design.backbone]
     grid = grids.grid(design, backbones, settings["seeds"], settings["classifiers"])
     check(grid)
     return grid

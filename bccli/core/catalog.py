@@ -611,11 +611,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {spelled[close[0]]!r}?)" if close else ""
 
 
-def find_backbone(name: str) -> Backbone:
-    """The row of a backbone. Raises UsageError naming the nearest known name."""
+def find_backbone(name: str, others: Iterable[str] = ()) -> Backbone:
+    """The row of a backbone. Raises UsageError naming the nearest known name, or of `others` that would
+    do."""
     if name not in BACKBONES:
         raise UsageError(
-            f"no backbone is called {name!r}{nearest(name, BACKBONES)}; "
+            f"no backbone is called {name!r}{nearest(name, [*BACKBONES, *others])}; "
             "bccli train --list-backbones shows all of them"
         )
     return BACKBONES[name]

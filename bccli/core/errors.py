@@ -52,7 +52,12 @@ class LockedError(BccliError):
 
 
 class WeightsError(BccliError):
-    """Pretrained weights are missing, damaged, or belong to another network."""
+    """Pretrained weights are missing, damaged, or belong to another network; `lines` of a program make
+    them."""
+
+    def __init__(self, message: str, lines: str = "") -> None:
+        super().__init__(message)
+        self.lines = lines
 
 
 class TrainingError(BccliError):

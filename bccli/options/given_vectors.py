@@ -37,7 +37,7 @@ features_only = click.option(
     "--features reads, and end.",
 )
 
-_ABOUT_BACKBONES = ("backbones", "save_backbone")
+_ABOUT_BACKBONES = ("backbones", "save_backbone", "join")
 _RULES = ("vote", "mean")
 
 
@@ -113,23 +113,28 @@ def found_for(designs: "Sequence[Design]", dataset: "Dataset", screen: console.C
 def write_features(screen: console.Console, data: Path, out: Path, settings: dict[str, Any]) -> int:
     """Write the vectors of a dataset's images, unless they are written; the exit code."""
     from bccli.core.data.dataset import load_dataset
-    from bccli.core.sweeps.grid import expand
+    from bccli.core.sweeps.grid import expand, join
     from bccli.core.training import design as designs
     from bccli.core.training.frozen.feature_export import export_features
     from bccli.options import training_design
 
     _check_export(out, settings)
     names = expand(settings["backbones"])
-    if len(names) > 1:
-        raise UsageError(f"--features-only: one file has the vectors of one backbone, not of {len(names)}")
+    if len(names) > 1 and not settings["join"]:
+        raise UsageError(
+            f"--features-only: one file has the vectors of one backbone, not of {len(names)}; name one, or "
+            "add --join"
+        )
     design = training_design.design_of({**settings, "classifiers": ["dense"]}, names[0])
+    design = join(design, names) if settings["join"] else design
     share(screen, settings, data)
     dataset = load_dataset(data)
     if settings["dry_run"]:
         screen.note(f"{out}: vectors of {len(dataset.samples):,} images by {names[0]} would be written")
         return 0
     cache = settings["cache"] or designs.default_cache(dataset, out.parent)
-    export_features(design, dataset, out, training_design.context_of(settings, screen), cache)
+    context = training_design.context_of(settings, screen)
+    console.show_rows([export_features(design, dataset, out, context, cache)])
     return 0
 
 

@@ -53,10 +53,14 @@ _TYPES: Mapping[type, Callable[[Any], click.ParamType]] = {
 }
 
 
+_UNCOUNTED = dict.fromkeys(("layers", "parameters_millions", "size", "smallest"))
+
+
 def _list_backbones() -> None:
+    from bccli.core.models.cards.card import find_card, templates
     from bccli.core.weights.pretrained import cached_file
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": row.name,
             "layers": row.layers,
@@ -68,6 +72,17 @@ def _list_backbones() -> None:
         }
         for row in BACKBONES.values()
     ]
+    cards = [find_card(name) for name in templates()]
+    rows += [
+        {
+            "name": card.name,
+            **_UNCOUNTED,
+            "size": max(card.size),
+            "imagenet": "no: a card",
+            "licence": card.licence,
+        }
+        for card in cards
+    ]
     console.show_rows(rows)
 
 
@@ -76,6 +91,14 @@ save_backbone = click.option(
     default=False,
     help="Of a backbone that a card describes, copy its file into RUN, which then needs nothing else; its "
     "licence may forbid to pass it on.",
+)
+
+
+join = click.option(
+    "--join/--no-join",
+    default=False,
+    help="Of several --backbone, put the features of an image side by side, for one head or classifier on "
+    "all of them, in place of a sweep. None of them learns.",
 )
 
 

@@ -54,7 +54,7 @@ def fusion_design(settings: dict[str, Any]) -> Any:
     Options that a way has no use for are passed over, so that one recipe fits all ways: rules learn
     nothing, and classifiers have no epochs.
     """
-    from bccli.core.fusion.patch_run import card_of_base, design_of, load_base
+    from bccli.core.fusion.patch_run import backbone_of, design_of, load_base
     from bccli.core.training.design import Design
 
     name = settings["head"] or FUSIONS[0]
@@ -77,8 +77,7 @@ def fusion_design(settings: dict[str, Any]) -> Any:
     output = settings["output"] or "softmax"
     schedule = schedule_of(settings, output=output, loss=settings["loss"], lr=settings["lr"])
     design = Design(
-        backbone=base.info.backbone,
-        card=card_of_base(base),
+        **backbone_of(base),
         save_backbone=settings["save_backbone"],
         fusing=fusing,
         schedule=schedule,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.benchmarks import results
+from tests.benchmarks.cards import cards
 from tests.benchmarks.children import children
 from tests.benchmarks.comparing import Row
 from tests.benchmarks.engines import engines
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "frozen": frozen,
     "decoding": decoding,
     "engines": engines,
+    "cards": cards,
     "whole": whole,
     "finetune": finetune,
     "grid": grid,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bccli.core.errors import DataError, first_line
 from bccli.core.files import replacing
+from bccli.core.models.dense.layers import finite_rows
 from bccli.core.reading.archives import read_arrays
 from bccli.core.reading.json_types import Count, Side, Text, misfit
 from bccli.core.reading.texts import parse_json
@@ -42,9 +43,11 @@ class Classifier:
     settings: Mapping[str, Any]
 
     def probabilities(self, features: np.ndarray) -> Floats:
-        """Class probabilities (n, classes) of features (n, width)."""
-        rows = np.asarray(features, np.float32)
-        return MODELS[self.kind].answer(self.arrays, rows, self.classes)
+        """Class probabilities (n, classes) of features (n, width), NaN where a feature is no number."""
+        rows, lacking = finite_rows(np.asarray(features, np.float32))
+        answers = MODELS[self.kind].answer(self.arrays, rows, self.classes)
+        answers[lacking] = np.nan
+        return answers
 
 
 @dataclass(frozen=True)

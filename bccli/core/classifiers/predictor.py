@@ -5,8 +5,8 @@ import numpy as np
 from bccli.core.classifiers.models import load_classifier
 from bccli.core.classifiers.visual_words import load_vocabulary
 from bccli.core.errors import DataError
-from bccli.core.models.runtimes import EXTRACTOR, Engine, Network
-from bccli.core.runs.run_folder import CLASSIFIER_FILE, VOCABULARY_FILE, Run
+from bccli.core.models.runtimes import Engine, Network
+from bccli.core.runs.run_folder import CLASSIFIER_FILE, EXTRACTOR, VOCABULARY_FILE, Run
 from bccli.core.training.design import WORDS
 
 

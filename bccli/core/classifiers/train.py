@@ -1,7 +1,5 @@
 """Training a run of kind classifier: it is fitted to features of a frozen backbone or to visual words."""
 
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +15,14 @@ from bccli.core.errors import DataError
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models import backend
 from bccli.core.runs.run_folder import CLASSIFIER_FILE, PREDICTIONS_FILE, VOCABULARY_FILE, Run, complete_run
-from bccli.core.training.assembly import ModelCache, build
+from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import WORDS, Job
-from bccli.core.training.features import CHUNK, FeatureKey, compute_features, compute_vectors
-from bccli.core.training.frozen.sources import FeatureSource, write_card
-from bccli.core.training.frozen.train import source_of
+from bccli.core.training.features import CHUNK, FeatureKey, compute_vectors
+from bccli.core.training.frozen.sources import FeatureSource, SourceData, source_of
 from bccli.core.training.live_augmentation import with_augmented_copies
-from bccli.core.training.network import RunContext, feature_key, images_of, input_norm
+from bccli.core.training.network import RunContext, images_of
 from bccli.core.training.run_contents import (
-    draw_network,
     facts_of,
-    keep_extractor,
     write_answers,
     write_origins,
     write_results,
@@ -50,10 +45,8 @@ def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None 
     split_codes = job.split_codes[used]
     if design.classifier == WORDS:
         extractor = _learn_words(job, images, split_codes, run, context)
-    elif design.card or design.vectors:
-        extractor = _open_source(job, run, context)
     else:
-        extractor = _build_network(job, images, split_codes, run, context, models)
+        extractor = _open_source(job, SourceData(run, images, split_codes, context, models))
     values, first = with_augmented_copies(design, images, split_codes, context.workers, extractor.compute)
     interruption.stop_if_requested()
     classifier = _fit(job, images, split_codes, values, first, context)
@@ -90,51 +83,19 @@ def _parameters(source: FeatureSource, classifier: Classifier) -> int | None:
     return None if source.parameters is None else source.parameters + own
 
 
-def _open_source(job: Job, run: Run, context: RunContext) -> FeatureSource:
-    """The features of the network that the job's card describes, or those of a file."""
-    source = source_of(job, run, context)
-    if job.design.card:
-        write_card(job.design.card, run.root)
-    context.watcher.note(
-        f"bccli {bccli.__version__} train {job.design.classifier} on {job.design.backbone}: "
-        f"{source.description}, {job.dataset.root} → {run.root}"
+def _open_source(job: Job, data: SourceData) -> FeatureSource:
+    """The features of the backbone, or of several that are joined."""
+    watcher, design = data.context.watcher, job.design
+    by = ""
+    if not design.card and not design.vectors:
+        tf = data.context.start_tensorflow()
+        by = f"TensorFlow {tf.__version__} on {backend.describe_device(tf)}"
+    source = source_of(job, data)
+    watcher.note(
+        f"bccli {bccli.__version__} train {design.classifier} on {job.backbone.name}: "
+        f"{by or source.description}, {job.dataset.root} → {data.run.root}"
     )
     return source
-
-
-def _build_network(
-    job: Job,
-    images: Images,
-    split_codes: np.ndarray,
-    run: Run,
-    context: RunContext,
-    models: ModelCache | None,
-) -> FeatureSource:
-    """The features of the backbone, the same as a network's head would be trained on."""
-    watcher, design = context.watcher, job.design
-    tf = context.start_tensorflow()
-    import keras
-
-    watcher.note(
-        f"bccli {bccli.__version__} train {design.classifier} on {design.backbone}: TensorFlow "
-        f"{tf.__version__} on {backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
-    )
-    keras.backend.clear_session(free_memory=False)
-    keras.utils.set_random_seed(design.schedule.seed)
-    norm = input_norm(job, images, split_codes)
-    built = build(job, images.size, job.weights, norm, models)
-    key = feature_key(job, images.size, norm, built, run)
-
-    def store(root: Path) -> dict[str, Any]:
-        stored = keep_extractor(root, built.extractor, images, watcher)
-        draw_network(root, built.extractor.layers)
-        return {**stored, "norm": asdict(norm) if norm else None}
-
-    return FeatureSource(
-        lambda source: compute_features(source, built.extractor, key, job.cache, watcher=watcher),
-        store,
-        int(built.extractor.count_params()),
-    )
 
 
 def _learn_words(

@@ -12,7 +12,7 @@ from bccli.core.data.image_batches import pixels_of
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
 from bccli.core.fusion.bags import group, position_of
-from bccli.core.fusion.predictor import fusions_of
+from bccli.core.fusion.predictor import answers_of, fusions_of
 from bccli.core.prediction.flips import as_is
 from bccli.core.prediction.predictor import Predictor
 from bccli.core.prediction.run_predictor import ImagePatches, Prediction, most_probable
@@ -52,7 +52,7 @@ def answers_of_images(
             entries = list(pool.map(load, members))
             for fusion in fusions:
                 bags = fusion.bags(entries, as_is, step)
-                fused[images.start : images.stop] += fusion.fuser(bags) / len(fusions)
+                fused[images.start : images.stop] += answers_of(fusion.fuser, bags) / len(fusions)
                 for positions, bag in zip(members, bags, strict=True):
                     patches[positions] += bag.probabilities / len(fusions)
             advance(sum(map(len, members)))

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bccli.core.catalog import find_backbone
-from bccli.core.data.image_batches import Images
 from bccli.core.errors import DataError, UsageError
 from bccli.core.fusion.methods import FUSIONS, Classified, Network
-from bccli.core.models.cards.card import Card
 from bccli.core.models.cards.of_run import card_of
 from bccli.core.models.dense.dense_head import DenseHead, head_of, load_head
 from bccli.core.models.graph import extractor_and_head
@@ -19,9 +17,8 @@ from bccli.core.runs.run_folder import HEAD_FILE, MODEL_FILE, Run, folds_of, loa
 from bccli.core.training.assembly import weights_hash
 from bccli.core.training.design import Design, Fusing, Job
 from bccli.core.training.features import FeatureKey, compute_features, frozen_key_of, key_of
-from bccli.core.training.frozen.sources import FeatureSource, card_source
+from bccli.core.training.frozen.sources import FeatureSource, SourceData, source_of_run
 from bccli.core.training.input_norm import norm_of
-from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import keep_extractor
 from bccli.core.training.settings import Schedule
 from bccli.core.weights.keras_files import load_model
@@ -65,9 +62,16 @@ def check_base(base: Run, job: Job, size: tuple[int, int], watcher: Watcher) -> 
         watcher.warn(f"{data.root}: was prepared otherwise than what {base.root} was trained on")
 
 
-def card_of_base(base: Run) -> Card | None:
-    """The card of a patch run's backbone, or of that of its folds; None where it is a row of the table."""
-    return card_of(folds_of(base)[0])[0] if base.info.card else None
+def backbone_of(base: Run) -> dict[str, Any]:
+    """What a design says of the backbone of a patch run, or of its folds: its name, and its card or those
+    that are joined."""
+    first, *_ = folds_of(base)
+    joined = tuple(
+        (part["backbone"], card_of(first, number)[0] if part.get("card") else None)
+        for number, part in enumerate(first.info.joined)
+    )
+    card = card_of(first)[0] if first.info.card else None
+    return {"backbone": base.info.backbone, "card": card, "joined": joined}
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,11 @@ class PatchNetwork:
     layers: Sequence[Any] = ()
 
 
-def load_patch_network(base: Run, job: Job, images: Images, context: RunContext) -> PatchNetwork:
+def load_patch_network(base: Run, job: Job, data: SourceData) -> PatchNetwork:
     """The network of a patch run. Raises DataError where its file is missing or damaged."""
-    if base.info.card:
-        source = card_source(*card_of(base), job, context.device, context.watcher)
-        return PatchNetwork(source, load_head(base.file(HEAD_FILE)))
+    images, context = data.images, data.context
+    if base.info.of_files:
+        return PatchNetwork(source_of_run(base, job, data), load_head(base.file(HEAD_FILE)))
     extractor, head = extractor_and_head(load_model(base.file(MODEL_FILE)))
     # The features of a backbone that stayed as it was have been computed with the patch run.
     key = frozen_key_of(base) or _key_by_weights(base, extractor)

@@ -1,7 +1,7 @@
 """The predictor of a run of kind fusion: patches to features, features to images."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from bccli.core.fusion.bags import Bag
 from bccli.core.fusion.fusion_file import load_fuser
 from bccli.core.fusion.methods import FUSIONS, Fuser
 from bccli.core.models.dense.dense_head import DenseHead
-from bccli.core.models.runtimes import EXTRACTOR, Engine, Network
+from bccli.core.models.runtimes import Engine, Network
 from bccli.core.prediction.flips import Flip, as_is
 from bccli.core.prediction.run_predictor import (
     ImagePatches,
@@ -23,7 +23,7 @@ from bccli.core.prediction.run_predictor import (
     patch_heat,
     votes,
 )
-from bccli.core.runs.run_folder import Run
+from bccli.core.runs.run_folder import EXTRACTOR, Run
 from bccli.core.runs.temperature import temper, temperature_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Fusion:
         Where an image is flipped, its patches are flipped and change their positions.
         """
         (entries,) = images
-        answers = [self.fuser(self.bags(entries, flip, step)) for flip in flips]
+        answers = [answers_of(self.fuser, self.bags(entries, flip, step)) for flip in flips]
         return np.mean([temper(answer, self.temperature) for answer in answers], axis=0)
 
     def of_patches(self, patches: np.ndarray, flips: Sequence[Flip], step: int) -> np.ndarray:
@@ -103,6 +103,20 @@ class Fusion:
         ends = np.cumsum([len(entry.images) for entry in entries])[:-1]
         images = zip(entries, np.split(features, ends), np.split(probabilities, ends), strict=True)
         return [_bag(entry, mine, answers, flip) for entry, mine, answers in images]
+
+
+def answers_of(fuser: Fuser, bags: Sequence[Bag]) -> np.ndarray:
+    """Probabilities (n, classes) of n images, NaN for one with a feature that is no number."""
+    lacking = np.array([not np.isfinite(bag.features).all() for bag in bags])
+    whole = [
+        replace(bag, features=np.zeros_like(bag.features), probabilities=np.zeros_like(bag.probabilities))
+        if unfit
+        else bag
+        for bag, unfit in zip(bags, lacking, strict=True)
+    ]
+    answers = fuser(whole)
+    answers[lacking] = np.nan
+    return answers
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from bccli.core.fusion.learners import Learned
 from bccli.core.fusion.methods import Fuser
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.runs.run_folder import PATCHES_FILE, PREDICTIONS_FILE, Run, complete_run
-from bccli.core.training.frozen.sources import write_card
 from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import (
     draw_curves,
@@ -33,8 +32,6 @@ def complete_fusion(data: FusionData, learned: Learned, run: Run, context: RunCo
     correct = _write_answers(data, learned.fuser, run)
     learned.stored.write(run.root)
     exported = patch.source.store(run.root)
-    if data.job.design.card:
-        write_card(data.job.design.card, run.root)
     write_origins(data.job, run)
     facts = {
         **facts_of(data.job, run.root),

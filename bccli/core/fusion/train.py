@@ -13,6 +13,7 @@ from bccli.core.models import backend
 from bccli.core.runs.run_folder import Run, load_run
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Job
+from bccli.core.training.frozen.sources import SourceData
 from bccli.core.training.network import RunContext
 
 
@@ -40,11 +41,9 @@ def fuse(job: Job, run: Run, context: RunContext, models: ModelCache | None = No
         f"{job.dataset.root} and the features of {base.root} → {run.root}"
     )
     keras.backend.clear_session()
-    patch = load_patch_network(base, job, images, context)
+    patch = load_patch_network(base, job, SourceData(run, images, job.split_codes[used], context, models))
     data = load_fusion_data(job, images, grouping, patch, context)
-    keras.utils.set_random_seed(
-        design.schedule.seed
-    )  # whatever was drawn before: features may be from a file
+    keras.utils.set_random_seed(design.schedule.seed)  # loading a patch run draws, and vectors do not
     return complete_fusion(data, learn(data, run, context), run, context)
 
 

@@ -22,16 +22,13 @@ from bccli.core.models.stderr import quiet_stderr
 from bccli.core.models.unusable_gpus import gpu_is_visible
 from bccli.core.progress import Watcher
 from bccli.core.reading.limits import TFLITE_BYTES
-from bccli.core.runs.run_folder import MODEL_FILE, Run
+from bccli.core.runs.run_folder import EXTRACTOR, MODEL_FILE, Run
 from bccli.core.weights.keras_files import load_model
 
 if TYPE_CHECKING:
     from bccli.core.models.class_maps import ClassMaps
 
 Network = Callable[[np.ndarray], np.ndarray]
-
-EXTRACTOR = "extractor"
-"""The model of a run that makes features (n, width) of prepared images."""
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:
@@ -179,17 +176,17 @@ def _answering(network: Network, file: Path, width: int | None = None) -> Networ
     return answer
 
 
-_NETWORK_OF_CARD = "models.cards.of_run:network_of"
+_EXTRACTOR_OF_FILES = "models.cards.of_run:extractor_of"
 
 
-def _without_images(run: Run, choice: str) -> Network | None:
-    """What makes features in a run that stores no network for it: that of its card, or nothing where it knows
-    vectors only; None for another run."""
+def _without_images(run: Run, engine: "Engine") -> Network | None:
+    """What makes features in a run that stores no network for it: that of its card, or of several that are
+    joined; nothing where it knows vectors only. None for another run."""
     if run.info.vectors is not None:
         return _as_they_are(run.info.vectors["width"])
-    if run.info.card is None:
+    if not run.info.of_files:
         return None
-    network: Network = imported(_NETWORK_OF_CARD)(run, choice)
+    network: Network = imported(_EXTRACTOR_OF_FILES)(run, engine)
     return network
 
 
@@ -285,7 +282,7 @@ class TfliteRuntime:
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Another model of a run."""
-        if stem == EXTRACTOR and (frozen := _without_images(run, self.choice)):
+        if stem == EXTRACTOR and (frozen := _without_images(run, self)):
             return frozen
         made = run.info.exports.get(stem)
         return _answering(self._load(run, made).scores, run.root / (made or {})["file"])
@@ -331,7 +328,7 @@ class KerasEngine:
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Any model of a run."""
-        if stem == EXTRACTOR and (frozen := _without_images(run, self.choice)):
+        if stem == EXTRACTOR and (frozen := _without_images(run, self)):
             return frozen
         file = run.file(f"{stem}.keras")
         with _of_no_network(file):

@@ -32,21 +32,42 @@ CLASSIFIER_FILE, VOCABULARY_FILE = "classifier.npz", "words.npz"
 JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER = "joint.keras", "joint.tflite", "locators"
 UNLIKE_FILE = "unlike.npz"
 HEAD_FILE, HEAD_MODEL_FILE = "head.npz", "head.keras"
-CARD_FILE, BACKBONE_FOLDER = "backbone.toml", "backbone"
+BACKBONE_FOLDER = "backbone"
 LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE = "leaderboard.csv", ".seconds", ".starts"
 CLAIMS_FOLDER = ".claims"
+MOST_JOINED = 16
+"""So many backbones may be joined."""
+
+
+def card_file(number: int | None = None) -> str:
+    """The card of a run's backbone, or of one of those that are joined."""
+    return f"{BACKBONE_FOLDER}.toml" if number is None else f"{BACKBONE_FOLDER}-{number}.toml"
+
+
+def extractor_stem(number: int | None = None) -> str:
+    """The extractor of a run, or one of those that are joined, without its ending."""
+    return EXTRACTOR if number is None else f"{EXTRACTOR}-{number}"
+
+
+EXTRACTOR = "extractor"
+"""The model of a run that makes features (n, width) of prepared images."""
+
+_OF_JOINED = tuple(
+    f"{extractor_stem(number)}.{ending}" for number in range(MOST_JOINED) for ending in ("keras", "tflite")
+)
 
 NETWORK_FILES = (
     MODEL_FILE, TFLITE_FILE, EXTRACTOR_FILE, EXTRACTOR_TFLITE_FILE, FUSION_FILE, FUSION_MODEL_FILE,
     CLASSIFIER_FILE, VOCABULARY_FILE, JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER, HEAD_FILE,
-    HEAD_MODEL_FILE, BACKBONE_FOLDER,
+    HEAD_MODEL_FILE, BACKBONE_FOLDER, *_OF_JOINED,
 )  # fmt: skip
 """What a run needs to answer for images, but not for its figures."""
 
 _OWN = (
     *NETWORK_FILES, DIAGRAM_FILE, HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE, TRAINING_IMAGES_FILE,
     RECIPE_FILE, LOG_FILE, STATE_FILE, ACTIVATIONS_FOLDER, PLOTS_FOLDER, TENSORBOARD_FOLDER, CACHE_FOLDER,
-    PATCHES_FILE, LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE, CLAIMS_FOLDER, UNLIKE_FILE, CARD_FILE,
+    PATCHES_FILE, LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE, CLAIMS_FOLDER, UNLIKE_FILE,
+    card_file(), *map(card_file, range(MOST_JOINED)),
 )  # fmt: skip
 """What a run folder may hold besides run.json and its members' folders."""
 

@@ -18,6 +18,7 @@ from bccli.core.runs.run_types import (
     DataFacts,
     Decide,
     Export,
+    JoinedFacts,
     LocatorFacts,
     Losses,
     LossName,
@@ -78,7 +79,8 @@ class RunInfo(StoredInfo):
       came to in late epochs where it was watched (`watched_test`);
     * networks and classifiers: `network_kept`, false where the network was removed;
     * classifiers: `fitted`, the settings that were chosen;
-    * those on a network that a card describes: `card`, its files and where they were;
+    * those on a network that a card describes: `card`, its files and where they were; those on several that
+      are joined: `joined`, each by its backbone and its card;
     * those on vectors from a file: `vectors`, where these were, and what was missing among them;
     * those that build upon another run: `base`, its path from the run's folder;
     * folds and trees: `parts`, the folders of their members; folds have `fold_kind`, the kind of these, and
@@ -128,6 +130,7 @@ class RunInfo(StoredInfo):
     parts: tuple[FolderName, ...] = ()
     card: Annotated[Mapping[str, Any], CardFacts] | None = None
     vectors: Annotated[Mapping[str, Any], VectorFacts] | None = None
+    joined: tuple[Annotated[Mapping[str, Any], JoinedFacts], ...] = ()
     fold_kind: str = ""
     spread: Mapping[str, Mapping[str, tuple[float | None, float | None]]] | None = None
     images: Count | None = None
@@ -145,6 +148,17 @@ class RunInfo(StoredInfo):
     triage: Annotated[Mapping[str, Any], StoredTriage] | None = None
     conformal: Annotated[Mapping[str, Any], StoredSets] | None = None
     coming: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def of_files(self) -> bool:
+        """Whether features come of a network that a card describes, or of several that are joined."""
+        return self.card is not None or bool(self.joined)
+
+    @property
+    def cards(self) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        """The name and the facts of each network that a card describes."""
+        joined = tuple((part["backbone"], part["card"]) for part in self.joined if part.get("card"))
+        return ((self.backbone, self.card),) if self.card else joined
 
     @property
     def kind_within(self) -> str:

@@ -78,14 +78,31 @@ class Export(TypedDict, total=False):
     error: str
 
 
-class CardFacts(TypedDict):
-    """The files of the network that a card describes: the main `file`, and all by their SHA-256, which lay in
-    `folder`; it makes vectors of so many numbers."""
-
+class _Card(TypedDict):
     file: FolderName
     files: Mapping[FolderName, str]
     folder: Text
     width: Side
+
+
+class CardFacts(_Card, total=False):
+    """The files of the network that a card describes: the main `file`, and all by their SHA-256, which lay in
+    `folder`; it makes vectors of so many numbers. The rest is for people to read."""
+
+    licence: str
+    pretrained_on: str
+    source: str
+
+
+class _Joined(TypedDict):
+    backbone: Text
+    weights: Text
+
+
+class JoinedFacts(_Joined, total=False):
+    """One of several joined backbones, what tells its weights from others, and its card where it has one."""
+
+    card: CardFacts
 
 
 class _Data(TypedDict):

@@ -11,8 +11,8 @@ from bccli.core.catalog import SETS, find_backbone
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import Opener
 from bccli.core.errors import UsageError
-from bccli.core.models.cards.card import Card, find_card, is_card
-from bccli.core.runs.run_folder import Run
+from bccli.core.models.cards.card import Card, find_card, is_card, templates
+from bccli.core.runs.run_folder import MOST_JOINED, Run
 from bccli.core.sweeps.cross_validation import check_folds, train_folds, units_of_folds
 from bccli.core.sweeps.sharing import AtWork
 from bccli.core.sweeps.sweep import Member, Rules, Sweep, run_sweep
@@ -30,7 +30,9 @@ _OWN = ("backbone", "weights_hash", "seed", "classifier")
 def expand(names: Iterable[str]) -> list[str]:
     """The backbones that names and sets of names stand for, each once. Raises UsageError for unknown ones."""
     found = [one for name in names for one in SETS.get(name, (name,))]
-    return list(dict.fromkeys(name if is_card(name) else find_backbone(name).name for name in found))
+    return list(
+        dict.fromkeys(name if is_card(name) else find_backbone(name, templates()).name for name in found)
+    )
 
 
 def grid(
@@ -48,7 +50,7 @@ def grid(
         )
     cards = (
         {}
-        if design.fusing or design.vectors
+        if design.fusing or design.joined or design.vectors
         else {name: find_card(name) for name in backbones if is_card(name)}
     )
     _check_names(backbones, cards)
@@ -64,8 +66,26 @@ def grid(
     ]
 
 
+def join(design: Design, backbones: Sequence[str]) -> Design:
+    """The design of one head on several backbones. Raises UsageError for one backbone, or too many."""
+    if not 2 <= len(backbones) <= MOST_JOINED:
+        raise UsageError(
+            f"--join joins the vectors of 2 to {MOST_JOINED} backbones, and {len(backbones)} are "
+            "named; name more "
+            "of --backbone, or leave it out"
+        )
+    if design.weights not in (None, "imagenet", "none"):
+        raise UsageError(
+            f"--weights {design.weights}: one file cannot fit {len(backbones)} backbones; leave it out"
+        )
+    cards = {name: find_card(name) for name in backbones if is_card(name)}
+    _check_names(backbones, cards)
+    parts = tuple((cards[name].name if name in cards else name, cards.get(name)) for name in backbones)
+    return replace(design, backbone="+".join(name for name, _ in parts), card=None, joined=parts)
+
+
 def _with_backbone(design: Design, name: str, card: Card | None) -> Design:
-    if design.fusing or design.vectors:
+    if design.fusing or design.joined or design.vectors:
         return design
     return replace(design, backbone=card.name if card else name, card=card)
 

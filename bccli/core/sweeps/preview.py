@@ -18,6 +18,7 @@ from bccli.core.training.assembly import count_learning
 from bccli.core.training.design import (
     CARD,
     DENSE,
+    JOINED,
     NO_BACKBONE,
     VECTORS,
     Design,
@@ -78,6 +79,8 @@ def _weights(design: Design) -> dict[str, str | None]:
         return {"weights": VECTORS, "weights_file": str(design.vectors.path)}
     if design.card and not design.fusing:
         return {"weights": CARD, "weights_file": str(design.card.path)}
+    if design.joined and not design.fusing:
+        return {"weights": JOINED, "weights_file": None}
     if design.tuning or design.fusing or design.backbone == NO_BACKBONE.name:
         return {"weights": None, "weights_file": str(design.tuning.base) if design.tuning else None}
     backbone = find_backbone(design.backbone)
@@ -99,7 +102,7 @@ def _learning(dataset: Dataset, design: Design) -> dict[str, Any]:
         return _UNKNOWN
     size = open_images(dataset.root, dataset.samples).size
     check_image_size(design, backbone, size, dataset.root)
-    if design.fusing or design.card or design.classifier != DENSE:
+    if design.fusing or design.from_files or design.classifier != DENSE:
         return _UNKNOWN
     layer, learning = count_learning(design, backbone, size, len(dataset.classes))
     return {"layer": layer, "trainable_parameters": learning}

@@ -30,13 +30,13 @@ from bccli.core.training.settings import SETTINGS, Schedule
 from bccli.core.vectors.given import GivenVectors
 from bccli.core.weights.pretrained import Weights, find_weights
 
-CARD = "card"
-"""What stands for the weights of a backbone that a card describes."""
+CARD, JOINED = "card", "joined"
+"""What stands for the weights of a backbone that a card describes, and of several that are joined."""
 
 VECTORS = "vectors"
 """What stands for the weights of a backbone, and for its name, where vectors come from a file."""
 
-_NAMED = ("imagenet", "none", "run", CARD, VECTORS)
+_NAMED = ("imagenet", "none", "run", CARD, JOINED, VECTORS)
 
 DENSE, WORDS = "dense", "bovw"
 """The classifiers that are no row of `classifiers.fitting.CLASSIFIERS`: a network's head, and a bag of visual
@@ -93,8 +93,9 @@ class Design:
     """What is trained and how: all that decides a run's result, besides the data.
 
     `weights` and `trainable` are None until `resolve` lets the backbone choose. A `card` describes a backbone
-    that is no row of the table, whose file is copied into the run where `save_backbone` says so. `vectors`
-    stand for a backbone and images.
+    that is no row of the table, whose file is copied into the run where `save_backbone` says so. Of several
+    backbones that are `joined`, each by its name and card, the features stand side by side. `vectors` from a
+    file stand for a backbone and images.
     """
 
     backbone: str = "cnn-15"
@@ -114,12 +115,27 @@ class Design:
     classifier: str = DENSE
     card: Card | None = None
     save_backbone: bool = False
+    joined: tuple[tuple[str, Card | None], ...] = ()
     vectors: GivenVectors | None = None
 
     @property
     def fuses(self) -> bool:
         """Whether patches become images."""
         return self.fusing is not None or self.head.kind not in HEADS
+
+    @property
+    def parts(self) -> "tuple[Design, ...]":
+        """The designs of the backbones that are joined, each for itself."""
+        plain = replace(self, joined=(), trainable=self.trainable or "none")
+        return tuple(
+            replace(plain, backbone=name, card=card, weights=None if card else self.weights)
+            for name, card in self.joined
+        )
+
+    @property
+    def from_files(self) -> bool:
+        """Whether features come of something else than one backbone of the table."""
+        return self.card is not None or bool(self.joined) or self.vectors is not None
 
     @property
     def base(self) -> Path | None:
@@ -199,9 +215,11 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
         return replace(design, weights="none"), NO_BACKBONE, Weights("none")
     if design.vectors:
         return _on_vectors(design)
+    if design.joined and not design.fusing:
+        return _on_several(design)
     if design.card and not design.fusing:
         return _on_card(design, design.card)
-    backbone = design.card.row if design.card else find_backbone(design.backbone)
+    backbone = row_of(design)
     if design.tuning:
         design.schedule.check()
         _check_augmentation(design, "none" if design.tuning.from_layer else "all")
@@ -217,6 +235,13 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
     design.schedule.check()
     _check_augmentation(design, trainable)
     return replace(design, weights=weights.name, trainable=trainable), backbone, weights
+
+
+def row_of(design: Design) -> Backbone:
+    """The row of a design's backbone, or what stands for one."""
+    if design.joined:
+        return joint_row([row_of(part) for part in design.parts])
+    return design.card.row if design.card else find_backbone(design.backbone)
 
 
 def _on_card(design: Design, card: Card) -> tuple[Design, Backbone, Weights]:
@@ -244,7 +269,38 @@ def _on_card(design: Design, card: Card) -> tuple[Design, Backbone, Weights]:
     design.schedule.check()
     _check_augmentation(design, "none")
     identity = card.identity(find_files(card).hashes)
-    return replace(design, weights=CARD, trainable="none"), card.row, Weights(CARD, hash=identity)
+    return replace(design, trainable="none"), card.row, Weights(CARD, hash=identity)
+
+
+def _on_several(design: Design) -> tuple[Design, Backbone, Weights]:
+    """The same of a design whose backbones are joined: none of them learns."""
+    if design.trainable == "all":
+        raise UsageError("--trainable all: joined backbones stay as they are; leave it out")
+    if design.augment and not design.views:
+        raise UsageError(
+            "--augment: the features of joined backbones are computed once; add --views N for those of N "
+            "augmented copies of each image"
+        )
+    if design.schedule.mixed_precision and design.classifier == DENSE:
+        raise UsageError("--mixed-precision: only a head is trained on joined backbones; leave it out")
+    parts = [resolve(part) for part in design.parts]
+    rows, weights = [row for _, row, _ in parts], [found for _, _, found in parts]
+    if design.classifier != DENSE:
+        design = _classified(design)
+    design.schedule.check()
+    seed = design.schedule.seed
+    known = [(row.name, found.hash or f"random {seed}") for row, found in zip(rows, weights, strict=True)]
+    return (
+        replace(design, trainable="none"),
+        joint_row(rows),
+        Weights(JOINED, hash=_content(known)),
+    )
+
+
+def joint_row(rows: Sequence[Backbone]) -> Backbone:
+    """What stands for several backbones in the table."""
+    name, smallest = "+".join(row.name for row in rows), max(row.smallest for row in rows)
+    return Backbone(name, "", "none", max(row.size for row in rows), 0, 0, smallest=smallest)
 
 
 def _on_vectors(design: Design) -> tuple[Design, Backbone, Weights]:
@@ -374,6 +430,10 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
 
 def check_image_size(design: Design, backbone: Backbone, size: tuple[int, int], where: Path) -> None:
     """Raises DataError where a design's backbone cannot take images of `size` (width, height)."""
+    for name, card in design.joined:
+        check_image_size(
+            replace(design, joined=(), card=card), card.row if card else find_backbone(name), size, where
+        )
     if design.card:
         design.card.check_size(size, where)
     else:

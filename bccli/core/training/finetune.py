@@ -28,6 +28,12 @@ def load_base(root: Path) -> Run:
     run = load_run(root)
     if not can_be_tuned(run):
         kind = run.info.kind_within
+        if run.info.of_files:
+            raise DataError(
+                f"{root}: rests on {run.info.backbone}, which stays as it is; name a run whose "
+                "backbone is one "
+                "of bccli train --list-backbones"
+            )
         raise DataError(f"{root}: is a {kind} without a backbone to train; name a network's run")
     return run
 

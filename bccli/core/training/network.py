@@ -155,7 +155,7 @@ def _kind(design: Design) -> str:
         return "fusion"
     if design.classifier != DENSE:
         return "classifier"
-    return "head" if design.card or design.vectors else "network"
+    return "head" if design.from_files else "network"
 
 
 def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | None = None) -> Run:

@@ -37,12 +37,12 @@ def recipe_values(design: Design, weights: Weights, fold: int | str | None) -> d
     job = _job_of(design)
     values = {
         **design.values(weights),
-        "weights": None if design.card or design.vectors else _weights_choice(weights),
+        "weights": design.weights if design.from_files else _weights_choice(weights),
         "augment": _policy_choice(design.augment) if design.augment else None,
         "fold": fold,
     }
     has_backbone = job in (NETWORK, FEATURES) and not design.vectors
-    backbone = {"backbone": _backbone_choice(design)} if has_backbone else {}
+    backbone = _backbones(design) if has_backbone else {}
     rows = [row for row in SETTINGS if row.repeated and job in row.jobs]
     if design.vectors:
         rows = [row for row in rows if row.name not in ABOUT_IMAGES]
@@ -65,8 +65,15 @@ def _in_toml(kind: ValueType, value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _backbones(design: Design) -> dict[str, Any]:
+    """--backbone as a recipe repeats it."""
+    if design.joined:
+        return {"backbone": [_backbone_choice(part) for part in design.parts], "join": True}
+    return {"backbone": _backbone_choice(design)}
+
+
 def _backbone_choice(design: Design) -> str:
-    """--backbone as a recipe repeats it: a card by its full path, like `_weights_choice`."""
+    """One of --backbone as a recipe repeats it: a card by its full path, like `_weights_choice`."""
     if design.card is None or design.card.is_template:
         return design.backbone
     return str(design.card.path)

@@ -27,7 +27,6 @@ from bccli.core.reading.texts import read_json
 from bccli.core.runs.predictions import read_any, write_predictions
 from bccli.core.runs.run_folder import (
     DIAGRAM_FILE,
-    EXTRACTOR_FILE,
     HISTORY_FILE,
     METRICS_FILE,
     MODEL_FILE,
@@ -37,6 +36,7 @@ from bccli.core.runs.run_folder import (
     STATE_FILE,
     Run,
     complete_run,
+    extractor_stem,
     load_run,
     remove_files,
     runs_within,
@@ -271,10 +271,14 @@ def write_answers(
     write_predictions(path, rows, probabilities[shown], classes)
 
 
-def keep_extractor(root: Path, extractor: Any, images: Images, watcher: Watcher) -> dict[str, Any]:
-    """Store what makes features of images as .keras and .tflite; returns what run.json says of it."""
-    save_model(extractor, root / EXTRACTOR_FILE)
-    return {"exports": {"extractor": export_tflite(extractor, images, root, watcher, "extractor")}}
+def keep_extractor(
+    root: Path, extractor: Any, images: Images, watcher: Watcher, number: int | None = None
+) -> dict[str, Any]:
+    """Store what makes features of images, or one of several such, as .keras and .tflite; returns what
+    run.json says of it."""
+    stem = extractor_stem(number)
+    save_model(extractor, root / f"{stem}.keras")
+    return {"exports": {stem: export_tflite(extractor, images, root, watcher, stem)}}
 
 
 def write_origins(job: Job, run: Run) -> None:

@@ -71,7 +71,7 @@ def answers_of_run(
     The features of a frozen backbone are stored in `cache`, its extractor and head in `networks`.
     """
     key, watcher = frozen_key_of(run), context.watcher
-    if run.info.kind == HEAD:
+    if run.info.kind == HEAD and run.info.card:
         vectors = vectors_of_run(run, open_images(root, samples, watcher), cache, context.device, watcher)
         answer = load_head(run.file(HEAD_FILE))
         return np.concatenate([answer(vectors[step]) for step in _steps(len(samples))])

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bccli.core.catalog import find_backbone
 from bccli.core.data.audit import audit, hashes_of, hashes_path, refuse_leakage, store_hashes
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import Images, open_images
@@ -21,7 +20,7 @@ from bccli.core.evaluation.reused_runs import check_test_is_new
 from bccli.core.kinds import KINDS
 from bccli.core.models.heads import units
 from bccli.core.progress import SILENT, Watcher
-from bccli.core.training.design import check_image_size
+from bccli.core.training.design import check_image_size, row_of
 from bccli.core.trees.plan import Plan, ReusedRun
 
 
@@ -81,8 +80,7 @@ def _check_nodes(plan: Plan, tree_data: TreeData) -> None:
         check_split_codes(subset, tree_data.split_codes[indices])
         design = plan.settings_of(node.name).design
         units(design.head.output, len(node.children))
-        row = design.card.row if design.card else find_backbone(design.backbone)
-        check_image_size(design, row, size, tree_data.dataset.root)
+        check_image_size(design, row_of(design), size, tree_data.dataset.root)
 
 
 def _check_reused(

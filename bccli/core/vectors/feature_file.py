@@ -17,13 +17,13 @@ FORMAT, TOOL = "format", "tool"
 _FORMAT, _TOOL = 1, "bccli"
 
 
-def is_written(path: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether a file has vectors that were computed with these facts.
+def written_width(path: Path, facts: Mapping[str, Any]) -> int | None:
+    """The width of vectors in a file that were computed with these facts; None where there is no file.
 
     Raises SettingsError naming the first fact that differs, DataError for a file that bccli did not write.
     """
     if not path.exists():
-        return False
+        return None
     found = read_hdf5(path)
     if not isinstance(found, NamedVectors) or found.facts.get(TOOL) != _TOOL:
         raise DataError(f"{path}: is there, and was not written by bccli; name another file")
@@ -33,7 +33,7 @@ def is_written(path: Path, facts: Mapping[str, Any]) -> bool:
             raise SettingsError(
                 f"{path}: was computed with {what} {there}, now {value}; remove it or name another file"
             )
-    return True
+    return found.values.shape[1]
 
 
 def write_features(

@@ -15,6 +15,7 @@ from bccli.core.runs.run_folder import (
     EXTRACTOR_FILE,
     FUSION_FILE,
     FUSION_MODEL_FILE,
+    HEAD_FILE,
     MODEL_FILE,
     RECIPE_FILE,
     VOCABULARY_FILE,
@@ -124,6 +125,8 @@ def initialisation(facts: Facts, run: RunInfo) -> Answer:
         return filled(
             f"Built upon the network of the run {run.base}{which}.", "run.json: base, settings.from_layer"
         )
+    if run.cards:
+        return _of_cards(run)
     weights = settings.get("weights")
     if weights in (None, "auto") or settings.get("classifier") == "bovw":
         return for_authors("run.json does not say what the weights were before training.")
@@ -132,6 +135,17 @@ def initialisation(facts: Facts, run: RunInfo) -> Answer:
     learns = {"all": " All layers learned.", "none": " The backbone stayed as it was."}
     text = f"{words} (seed {run.seed}).{learns.get(str(settings.get('trainable')), '')}"
     return filled(text, "run.json: settings.weights, settings.trainable, seed")
+
+
+def _of_cards(run: RunInfo) -> Answer:
+    """The same where a backbone is a network that somebody else trained."""
+    told = []
+    for name, card in run.cards:
+        files = ", ".join(f"{file} (SHA-256 {digest})" for file, digest in card["files"].items())
+        known = card.get("pretrained_on") or "data that its card does not name"
+        told.append(f"{name} is the network in {files}, pretrained on {known}")
+    text = f"{'; '.join(told)}. It stayed as it was; what decides had random weights (seed {run.seed})."
+    return filled(text, "backbone.toml; run.json: card, joined, seed")
 
 
 _WEIGHTS = {
@@ -286,7 +300,7 @@ def calculation(facts: Facts, run: RunInfo) -> Answer:
 
 
 _MODEL_FILES = (
-    MODEL_FILE, EXTRACTOR_FILE, FUSION_MODEL_FILE, FUSION_FILE, CLASSIFIER_FILE, VOCABULARY_FILE
+    MODEL_FILE, EXTRACTOR_FILE, FUSION_MODEL_FILE, FUSION_FILE, CLASSIFIER_FILE, VOCABULARY_FILE, HEAD_FILE,
 )  # fmt: skip
 
 
@@ -302,7 +316,9 @@ def whole_model(facts: Facts, run: RunInfo) -> Answer:
     if not found:
         return not_met("The run holds no file of the model.", "run.json: files")
     files = ", ".join(f"{name} (SHA-256 {run.files.get(name)})" for name in found)
-    return filled(f"The model is in {files}; who may use it, the authors say.", "run.json: files")
+    others = [f"{file} (SHA-256 {digest})" for _, card in run.cards for file, digest in card["files"].items()]
+    besides = f", and on the network of others in {', '.join(others)}" if others else ""
+    return filled(f"The model is in {files}{besides}; who may use it, the authors say.", "run.json: files")
 
 
 @of_run

@@ -78,10 +78,21 @@ def _facts(entry: Evaluation, data: RunData | Absent) -> Iterator[tuple[str, str
     yield "Measured", _measured(entry)
     if run:
         yield "Input", _input(run)
+        yield from _backbones(run)
         yield "Recipe", run.info.recipe or ""
         yield "Seed", "" if run.info.seed is None else str(run.info.seed)
         yield "Parameters", f"{run.info.parameters:,}" if run.info.parameters else ""
         yield "Tree of classes", run.info.tree
+
+
+def _backbones(run: Run) -> Iterator[tuple[str, str]]:
+    """What is known of networks that somebody else trained: test images may have been among theirs."""
+    for name, card in run.info.cards:
+        yield f"{name} was pretrained on", card.get("pretrained_on") or "not stated by its card"
+        yield f"Licence of {name}", card.get("licence") or "not stated by its card"
+        yield f"Source of {name}", card.get("source", "")
+        files = (f"{file}: {digest}" for file, digest in card["files"].items())
+        yield f"Files of {name} (SHA-256)", ", ".join(files)
 
 
 def _model(kind: str | None, backbone: str | None, run: Run | None) -> str:

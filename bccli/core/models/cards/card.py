@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +38,15 @@ class Card:
     what is left divided by `std`, for each of `channels`. `output` are names of tensors, whose vectors are
     joined; where there is none, the file has one output. `pooling` makes a vector of a tensor: of maps their
     average, of tokens the first one, or the average of those behind the first `tokens_before`. The card lies
-    at `path`.
+    at `path`. `files` are the SHA-256 of others that the file has its weights in.
     """
 
     name: str
     file: str
-    sha256: str
     size: tuple[int, int]
     range: tuple[float, float]
+    sha256: str = ""
+    files: Mapping[str, str] = field(default_factory=dict, hash=False)
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     layout: str = ""
@@ -152,6 +153,8 @@ def _card(values: Mapping[str, Any], where: str) -> Card:
         raise UsageError(f"{where}: range {[low, high]} does not rise; it is what 0 and 255 become")
     known["range"] = (low, high)
     known |= {key: _numbers(values[key], 3, f"{where}: {key}") for key in ("mean", "std") if key in values}
+    if "files" in values:
+        known["files"] = _hashes(values["files"], f"{where}: files")
     known["output"] = _names(values.get("output", []), f"{where}: output")
     for key, least in (("tokens_before", 0), ("width", 1)):
         if key in values:
@@ -219,6 +222,18 @@ def _numbers(value: Any, count: int, where: str) -> Any:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _hashes(value: Any, where: str) -> dict[str, str]:
+    """The SHA-256 of further files by their names."""
+    if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+        raise UsageError(
+            f'{where} {value!r} is no table, such as {{ "net.onnx.data" = "SHA-256" }}; correct it'
+        )
+    for digest in value.values():
+        if not is_sha256(digest.lower()):
+            raise UsageError(f"{where}: {digest[:80]!r} is not 64 hexadecimal digits; correct it")
+    return {name: digest.lower() for name, digest in value.items()}
 
 
 def _names(value: Any, where: str) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def find_files(card: Card) -> CardFiles:
     places = [folder / card.file for folder in _folders_of(card)]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
-        raise WeightsError(_missing(card, places))
+        raise WeightsError(_missing(card, places), card.export.strip())
     found = _hash_of(path)
     if card.sha256 and found != card.sha256:
         raise WeightsError(
@@ -57,6 +57,13 @@ def find_files(card: Card) -> CardFiles:
             f'the card {card.name} has no sha256; if {path} is the file, add sha256 = "{found}"'
         )
     others = _others_of(path) if card.suffix == ONNX else ()
+    for name, digest in card.files.items():
+        if name not in others or _hash_of(path.parent / name) != digest:
+            raise WeightsError(
+                f"{path}: the card {card.name} names {name} with the SHA-256 {digest}, and that is "
+                "not what the "
+                "network has its weights in; get the files that the card was written for"
+            )
     return CardFiles(
         path.parent, path.name, {path.name: found, **{one: _hash_of(path.parent / one) for one in others}}
     )
@@ -71,10 +78,10 @@ def _missing(card: Card, places: list[Path]) -> str:
     where = " nor ".join(map(str, dict.fromkeys(places)))
     if card.is_template:
         return (
-            f"{card.name}: its weights do not come with bccli ({card.licence}); get them at "
-            f"{card.source}, write "
-            f"{places[0]} by these lines, and run the same command again (or name another folder in "
-            f"{FOLDER_VARIABLE}):\n\n{card.export.strip()}\n"
+            f"{card.name}: its weights do not come with bccli; get them at {card.source} (licence: "
+            f"{card.licence}), write {places[0]} by the lines below where PyTorch is, and run the "
+            "same command "
+            f"again; {FOLDER_VARIABLE} names another folder"
         )
     return (
         f"the file of the card {card.name} is neither {where}; put it there, or its folder into "

@@ -10,7 +10,7 @@ import numpy as np
 
 from bccli.core.errors import DataError
 from bccli.core.files import replacing
-from bccli.core.models.dense.layers import LAYERS, head_scores
+from bccli.core.models.dense.layers import LAYERS, finite_rows, head_scores
 from bccli.core.models.runtimes import OUTPUTS
 from bccli.core.reading.archives import read_arrays
 from bccli.core.reading.json_types import Count, misfit
@@ -29,8 +29,11 @@ class DenseHead:
     arrays: Mapping[str, np.ndarray]
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Probabilities (n, classes) of features (n, width)."""
-        return OUTPUTS[self.output](head_scores(features, self.arrays, self.layers))
+        """Probabilities (n, classes) of features (n, width), NaN where a feature is no number."""
+        rows, lacking = finite_rows(features)
+        answers = OUTPUTS[self.output](head_scores(rows, self.arrays, self.layers))
+        answers[lacking] = np.nan
+        return answers
 
 
 def head_of(head: Any, output: str) -> DenseHead:

@@ -33,6 +33,15 @@ def _relu(x: np.ndarray, arrays: Arrays, name: str) -> np.ndarray:
     return np.maximum(dense(x, arrays, name), np.float32(0))
 
 
+def finite_rows(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, width) with 0 for each row that has something else than numbers, and which rows (n,) these
+    are: what answers for them would be sure of something that nobody computed."""
+    lacking = ~np.isfinite(features).all(axis=1)
+    return np.where(
+        lacking[:, None], features.dtype.type(0), features
+    ) if lacking.any() else features, lacking
+
+
 PREFIX = "patch/"
 """How the names of a head's arrays begin."""
 

@@ -9,7 +9,7 @@ from bccli.core.kinds import KINDS
 from bccli.core.metrics.decisions.likeness import FEATURES, Likeness, Points, likeness_from_arrays, traits_of
 from bccli.core.models.runtimes import Engine, Network, NoTfliteError
 from bccli.core.reading.archives import read_arrays
-from bccli.core.runs.run_folder import UNLIKE_FILE, Run, folds_of
+from bccli.core.runs.run_folder import EXTRACTOR, UNLIKE_FILE, Run, folds_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,11 @@ def features_of(run: Run, engine: Engine) -> Network | None:
     """What makes the features (n, width) of prepared images, of a run of folds the first one's; None for runs
     on patches and those of several networks."""
     first, *_ = folds_of(run)
-    if run.preparation.patches or not KINDS[first.info.kind].has_maps:
+    if run.preparation.patches:
+        return None
+    if first.info.of_files:
+        return engine.outputs(first, EXTRACTOR)
+    if not KINDS[first.info.kind].has_maps:
         return None
     try:
         maps = engine.class_maps(first)

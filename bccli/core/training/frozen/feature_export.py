@@ -1,7 +1,7 @@
 """`train --features-only`: the vectors that a frozen network makes of all images of a dataset, as a file."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -10,19 +10,19 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import Images
 from bccli.core.errors import UsageError
 from bccli.core.models import backend
-from bccli.core.models.cards.card_files import find_files
-from bccli.core.training.assembly import build
+from bccli.core.runs.run_folder import Run
 from bccli.core.training.design import Design, Job, check_image_size, resolve
-from bccli.core.training.features import compute_features, key_of
-from bccli.core.training.frozen.sources import card_source
+from bccli.core.training.frozen.sources import SourceData, source_of
 from bccli.core.training.network import RunContext
 from bccli.core.vectors.contents import Rows
-from bccli.core.vectors.feature_file import is_written, write_features
+from bccli.core.vectors.feature_file import write_features, written_width
 from bccli.core.vectors.matching import DATASET_FACT
 
 
-def export_features(design: Design, dataset: Dataset, out: Path, context: RunContext, cache: Path) -> None:
-    """Write the vectors of all images of a dataset to `out`, unless they are there.
+def export_features(
+    design: Design, dataset: Dataset, out: Path, context: RunContext, cache: Path
+) -> dict[str, Any]:
+    """Write the vectors of all images of a dataset to `out`, unless they are there; returns what is there.
 
     Raises DataError for images of several sizes, SettingsError where the file has others, WeightsError.
     """
@@ -30,15 +30,13 @@ def export_features(design: Design, dataset: Dataset, out: Path, context: RunCon
     images = context.open_images(dataset.root, dataset.samples, watcher)
     check_image_size(job.design, job.backbone, images.size, dataset.root)
     facts = _facts(job)
-    if not context.overwrite and is_written(out, facts):
+    if not context.overwrite and (width := written_width(out, facts)):
         watcher.note(f"{out} is complete; nothing to do")
-        return
-    values = _values(job, images, out, context)
-    write_features(out, values, images.samples, {**facts, "width": int(values.shape[1])})
-    watcher.note(
-        f"{out}: vectors of {values.shape[1]:,} numbers of {len(images.samples):,} images; train on them "
-        f"with --features {out}"
-    )
+    else:
+        values = _values(job, images, out, context)
+        width = int(values.shape[1])
+        write_features(out, values, images.samples, {**facts, "width": width})
+    return {"file": str(out), "backbone": job.backbone.name, "images": len(images.samples), "width": width}
 
 
 def _job(design: Design, dataset: Dataset, cache: Path) -> Job:
@@ -51,8 +49,8 @@ def _job(design: Design, dataset: Dataset, cache: Path) -> Job:
     if design.trainable == "all":
         raise UsageError("--trainable all: --features-only is about a frozen backbone; leave it out")
     frozen = Design(
-        design.backbone, design.weights, None if design.card else "none", design.head, design.schedule,
-        card=design.card,
+        design.backbone, design.weights, None if design.from_files else "none", design.head, design.schedule,
+        card=design.card, joined=design.joined,
     )  # fmt: skip
     resolved, backbone, weights = resolve(frozen)
     return Job(resolved, backbone, weights, dataset, np.zeros(len(dataset.samples), np.int64), {}, cache)
@@ -70,22 +68,15 @@ def _facts(job: Job) -> dict[str, str]:
 
 
 def _values(job: Job, images: Images, out: Path, context: RunContext) -> Rows:
-    if card := job.design.card:
-        source = card_source(card, find_files(card), job, context.device, context.watcher)
-        context.watcher.note(
-            f"bccli {bccli.__version__} train {card.name}: {source.description}, {job.dataset.root} → {out}"
-        )
-        return source.compute(images)
-    tf = context.start_tensorflow()
-    import keras
-
+    by = ""
+    if not (job.design.card or job.design.joined):
+        tf = context.start_tensorflow()
+        by = f"TensorFlow {tf.__version__} on {backend.describe_device(tf)}"
+    nowhere = cast(Run, None)  # sources store themselves in runs, and this is none
+    source = source_of(job, SourceData(nowhere, images, job.split_codes, context))
     context.watcher.note(
-        f"bccli {bccli.__version__} train {job.backbone.name}: TensorFlow {tf.__version__} on "
-        f"{backend.describe_device(tf)}, {job.dataset.root} → {out}"
+        f"bccli {bccli.__version__} train {job.backbone.name}: {by or source.description}, "
+        f"{job.dataset.root} → {out}"
     )
-    keras.backend.clear_session(free_memory=False)
-    keras.utils.set_random_seed(job.design.schedule.seed)
-    built = build(job, images.size, job.weights, None)
-    key = key_of(job.backbone, job.weights_identity, images.size, head=job.design.head.kind)
-    values: Any = compute_features(images, built.extractor, key, job.cache, watcher=context.watcher)
+    values: Rows = source.compute(images)
     return values

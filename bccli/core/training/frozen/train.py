@@ -10,14 +10,13 @@ import bccli
 from bccli.core.data.image_batches import Images
 from bccli.core.errors import DivergedError
 from bccli.core.models import backend
-from bccli.core.models.cards.card_files import find_files
 from bccli.core.models.dense.dense_head import head_of, save_head
 from bccli.core.models.heads import build_head
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import HEAD_FILE, HEAD_MODEL_FILE, STATE_FILE, Run
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Job
-from bccli.core.training.frozen.sources import FeatureSource, card_source, vectors_source, write_card
+from bccli.core.training.frozen.sources import FeatureSource, SourceData, source_of
 from bccli.core.training.inputs import CopyFeatures, Features
 from bccli.core.training.live_augmentation import with_augmented_copies
 from bccli.core.training.loop import Fit
@@ -25,6 +24,9 @@ from bccli.core.training.network import RunContext, examples_of, images_of
 from bccli.core.training.run_contents import Curves, Trained, draw_network, finish
 from bccli.core.training.tensorboard import FOLDER, EventFile
 from bccli.core.weights.keras_saving import save_model
+
+WIDE = 1024
+"""For vectors of more numbers, logistic regression is suggested."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,21 @@ def train_head(job: Job, run: Run, context: RunContext, models: ModelCache | Non
     samples = [job.dataset.samples[index] for index in used]
     images = images_of(job, samples, context)
     split_codes = job.split_codes[used]
-    source = source_of(job, run, context)
     tf = context.start_tensorflow()
+    source = source_of(job, SourceData(run, images, split_codes, context, models))
     import keras
 
     watcher.note(
-        f"bccli {bccli.__version__} train {design.backbone}: {source.description}, and a head by TensorFlow "
+        f"bccli {bccli.__version__} train {job.backbone.name}: {source.description}, and a head by "
+        "TensorFlow "
         f"{tf.__version__} on {backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
     )
+    if source.facts.get("card", {}).get("width", 0) > WIDE:
+        watcher.note(
+            f"more than {WIDE:,} numbers of an image: --classifier logistic, whose ridge is chosen by "
+            "patients "
+            "left out, is quicker and often better"
+        )
     values, first = with_augmented_copies(design, images, split_codes, context.workers, source.compute)
     inputs = (
         Features(values)
@@ -90,14 +99,6 @@ def train_head(job: Job, run: Run, context: RunContext, models: ModelCache | Non
     ), context)  # fmt: skip
 
 
-def source_of(job: Job, run: Run, context: RunContext) -> FeatureSource:
-    """Where the vectors of a job come from: a file of them, or its card."""
-    if job.design.vectors:
-        return vectors_source(job, run.root)
-    assert job.design.card
-    return card_source(job.design.card, find_files(job.design.card), job, context.device, context.watcher)
-
-
 def _run(fit: Fit, run: Run) -> None:
     try:
         fit.run()
@@ -114,8 +115,6 @@ def _finish(
     network: HeadOnVectors,
     context: RunContext,
 ) -> Run:
-    if job.design.card:
-        write_card(job.design.card, run.root)
     facts = {"recipe": context.recipe or None, **network.source.facts}
     trained = Trained(network, fit, images, split_codes)
     return finish(job, run, trained, facts=facts, watcher=context.watcher, plot_pool=context.plot_pool)

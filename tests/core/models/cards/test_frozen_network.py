@@ -95,7 +95,14 @@ def test_pixels_are_brought_into_range_then_normalised(
     from bccli.core.models.cards.runtimes_of_cards import Runtime
 
     card = Card(
-        "x", "x.onnx", "", (SIDE, SIDE), (low, high), (mean, mean / 2, 0.0), (std, 1.0, 2.0), layout, channels
+        "x",
+        "x.onnx",
+        (SIDE, SIDE),
+        (low, high),
+        mean=(mean, mean / 2, 0.0),
+        std=(std, 1.0, 2.0),
+        layout=layout,
+        channels=channels,
     )
     runtime = Runtime(lambda array: [array], (None,) * 4, np.dtype("float32"), "x", "CPU")
     pixels = IMAGES[:2].astype(np.float64)
@@ -144,11 +151,18 @@ def test_weights_beside_the_model(tmp_path: Path) -> None:
     assert set(find_files(card).hashes) == {"two.onnx", "two.data"}
     assert opened(two_file)(IMAGES) == pytest.approx(one(IMAGES), abs=1e-6)
     assert opened(two_file, output="maps")(IMAGES).shape == (11, WIDTH)
+    data = tmp_path / "two.data"
+    pinned = read_card(cards.card(two_file, files={"two.data": cards.sha256(data)}))
+    assert find_files(pinned).hashes == find_files(card).hashes
+    data.write_bytes(data.read_bytes()[::-1])
+    with pytest.raises(WeightsError, match="the card two names"):
+        find_files(pinned)
+    assert pinned.identity(find_files(card).hashes) != pinned.identity({"two.onnx": "", "two.data": ""})
     (tmp_path / "two.data").rename(tmp_path / "gone.data")
-    with pytest.raises(WeightsError, match="two.data"):
+    with pytest.raises(WeightsError, match=r"two\.data"):
         find_files(card)
     (tmp_path / "two.data").symlink_to("/etc/passwd")
-    with pytest.raises(WeightsError, match="two.data"):
+    with pytest.raises(WeightsError, match=r"two\.data"):
         find_files(card)
 
 
