@@ -23,7 +23,7 @@ from bccli.core.training.run_contents import (
 )
 
 # So many images are answered at a time, and features of so many numbers.
-_BATCH, _NUMBERS = 64, 1 << 28
+_BATCH, _NUMBERS = 64, 1 << 24
 
 
 def complete_fusion(data: FusionData, learned: Learned, run: Run, context: RunContext) -> Run:
