@@ -41,9 +41,8 @@ from bccli.terminal import console
     help="What decides: dense is the head that is trained on the backbone, step by step; svm, forest, "
     "logistic and boosting are fitted to the features of a frozen backbone that --head names (a support "
     "vector machine, a random forest, logistic regression, gradient boosting); bovw is a bag of visual "
-    "words, without a backbone. For vectors of more than 1,024 numbers take logistic, whose ridge is "
-    "chosen by "
-    "patients left out. Several make a sweep.",
+    "words, without a backbone. For vectors of more than 1,024 numbers take logistic, whose ridge is chosen "
+    "by patients left out. Several make a sweep.",
 )
 @network_options
 @join

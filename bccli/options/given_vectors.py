@@ -11,7 +11,13 @@ from bccli.core.errors import UsageError
 from bccli.options import path_types
 from bccli.options.sharing import share
 from bccli.options.training import FUSIONS
-from bccli.options.training_design import design_options, fusing_design, head_of, schedule_of
+from bccli.options.training_design import (
+    design_options,
+    fusing_design,
+    head_of,
+    schedule_of,
+    undecided_of,
+)
 from bccli.recipes import is_given
 from bccli.terminal import console
 
@@ -55,7 +61,8 @@ def design_of(settings: dict[str, Any]) -> "Design":
         **{**design_options({**settings, "augment": None}), "views": None, "augment_val": False},
     )
     if settings["head"] not in FUSIONS:
-        return replace(design, head=head_of({**settings, "head": "gap"}, output=output))
+        head = head_of({**settings, "head": "gap"}, output=output)
+        return replace(design, head=head, undecided=undecided_of(settings))
     return fusing_design(design, settings)
 
 

@@ -12,12 +12,12 @@ from bccli.core.errors import DataError, DivergedError, TrainingError
 from bccli.core.fusion.fusion_data import FusionData
 from bccli.core.fusion.fusion_file import Stored
 from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Geometry, Network, Rule
-from bccli.core.fusion.networks import standardise_by
 from bccli.core.metrics.watched_test import watched_test
 from bccli.core.models.heads import OUTPUTS, units
+from bccli.core.models.inference_mode import standardise_by
 from bccli.core.models.tflite_export import TOLERANCE, largest_difference
 from bccli.core.runs.run_folder import CLASSIFIER_FILE, FUSION_MODEL_FILE, STATE_FILE, Run
-from bccli.core.training.features import CHUNK
+from bccli.core.training.heads.statistics import statistics
 from bccli.core.training.loop import Examples, Fit, Progress
 from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import Curves
@@ -29,14 +29,6 @@ _ROOM = 1 << 32
 
 # The network in NumPy is compared with Keras's on so many images.
 _COMPARED = 64
-
-# The deviation of a feature counts as no smaller than this share of the mean one: a filter that is nearly
-# always silent in train must not shout in test.
-_QUIETEST = 0.01
-
-# And as no smaller than this share of its own mean: what varies less is as much rounding as signal, and
-# LiteRT rounds otherwise than Keras.
-_STEADIEST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -146,20 +138,9 @@ def _train(way: Network, data: FusionData, run: Run, context: RunContext) -> Lea
 
 
 def _statistics(data: FusionData) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation (width,) of the features of train's patches, read a chunk at a time."""
+    """Mean and deviation (width,) of the features of train's patches."""
     members = data.inputs.grouping.members[data.split_codes == TRAIN]
-    rows = members[members >= 0]
-    values, width = data.inputs.values, data.inputs.values.shape[1]
-    sums, squares = np.zeros(width), np.zeros(width)
-    chunks = np.array_split(rows, -(-len(rows) // CHUNK))
-    for chunk in chunks:
-        sums += values[chunk].sum(axis=0, dtype=np.float64)
-    mean = sums / len(rows)
-    for chunk in chunks:
-        squares += ((values[chunk] - mean) ** 2).sum(axis=0)
-    deviation = np.sqrt(squares / len(rows))
-    deviation = np.maximum(deviation, np.maximum(_QUIETEST * deviation.mean(), _STEADIEST * np.abs(mean)))
-    return mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32)
+    return statistics(data.inputs.values, members[members >= 0])
 
 
 def _check(fuser: Fuser, fit: Fit, data: FusionData) -> None:

@@ -78,7 +78,7 @@ class RunInfo(StoredInfo):
     * networks: `norm`, `litert` (how model.tflite came out), `kept_epoch`, `epochs_trained`, and what test
       came to in late epochs where it was watched (`watched_test`);
     * networks and classifiers: `network_kept`, false where the network was removed;
-    * classifiers: `fitted`, the settings that were chosen;
+    * classifiers, and networks whose weight decay was chosen: `fitted`, the settings that were chosen;
     * those on a network that a card describes: `card`, its files and where they were; those on several that
       are joined: `joined`, each by its backbone and its card;
     * those on vectors from a file: `vectors`, where these were, and what was missing among them;

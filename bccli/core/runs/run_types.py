@@ -21,6 +21,7 @@ class Settings(TypedDict, total=False):
     dense: tuple[Count, ...] | None
     dropout: Smoothing | None
     head: str | None
+    feature_norm: str | None
     input_norm: str | None
     trainable: str | None
     classifier: str | None

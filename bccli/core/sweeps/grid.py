@@ -70,9 +70,8 @@ def join(design: Design, backbones: Sequence[str]) -> Design:
     """The design of one head on several backbones. Raises UsageError for one backbone, or too many."""
     if not 2 <= len(backbones) <= MOST_JOINED:
         raise UsageError(
-            f"--join joins the vectors of 2 to {MOST_JOINED} backbones, and {len(backbones)} are "
-            "named; name more "
-            "of --backbone, or leave it out"
+            f"--join joins the vectors of 2 to {MOST_JOINED} backbones, and {len(backbones)} are named; "
+            "name more of --backbone, or leave it out"
         )
     if design.weights not in (None, "imagenet", "none"):
         raise UsageError(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from bccli.core.data.audit import audit, refuse_leakage
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import open_images
 from bccli.core.data.leakage import Leak, leak_sentences
-from bccli.core.data.split_codes import TEST, VAL, check_split_codes, counts_of, split_codes_of
+from bccli.core.data.split_codes import TEST, TRAIN, VAL, check_split_codes, counts_of, split_codes_of
 from bccli.core.errors import DataError, UsageError, WeightsError
 from bccli.core.models.backbones import check_size
 from bccli.core.models.cards.card import Card
@@ -26,7 +26,7 @@ from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run, load_run, network_hash, run_of_fold
 from bccli.core.runs.run_info import FOLDS
 from bccli.core.training.input_norm import Norm, norm_of
-from bccli.core.training.settings import SETTINGS, Schedule
+from bccli.core.training.settings import AUTO, HELD_OUT, LAST, SETTINGS, Schedule
 from bccli.core.vectors.given import GivenVectors
 from bccli.core.weights.pretrained import Weights, find_weights
 
@@ -95,7 +95,8 @@ class Design:
     `weights` and `trainable` are None until `resolve` lets the backbone choose. A `card` describes a backbone
     that is no row of the table, whose file is copied into the run where `save_backbone` says so. Of several
     backbones that are `joined`, each by its name and card, the features stand side by side. `vectors` from a
-    file stand for a backbone and images.
+    file stand for a backbone and images. The settings of the schedule that are `undecided` may be others
+    than it says where they suit a head on frozen features.
     """
 
     backbone: str = "cnn-15"
@@ -113,6 +114,7 @@ class Design:
     tuning: Tuning | None = None
     fusing: Fusing | None = None
     classifier: str = DENSE
+    undecided: frozenset[str] = frozenset()
     card: Card | None = None
     save_backbone: bool = False
     joined: tuple[tuple[str, Card | None], ...] = ()
@@ -170,6 +172,7 @@ class Design:
             "head": self.head.kind,
             "dense": self.head.dense,
             "dropout": self.head.dropout,
+            "feature_norm": _FEATURE_NORMS[self.head.standardised],
             "weights": weights.name,
             "augment": self.augment.name if self.augment else None,
         }
@@ -181,6 +184,7 @@ class Design:
         settings = {
             "backbone": self.backbone,
             **{row.name: values[row.name] for row in SETTINGS if row.changes_results},
+            **{name: AUTO for name in self.undecided if values.get(name) is not None},
             "weights": weights.name if weights.name in _NAMED else "file",
             "weights_hash": weights.hash,
             "mixed_type": values["mixed_type"] if self.schedule.mixed_precision else None,
@@ -194,6 +198,9 @@ class Design:
             **({"vectors": self.vectors.hash} if self.vectors else {}),
         }
         return json.loads(json.dumps(settings))
+
+
+_FEATURE_NORMS = {None: AUTO, False: "none", True: "train"}
 
 
 def _named(policy: Policy) -> str:
@@ -220,10 +227,12 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
     if design.card and not design.fusing:
         return _on_card(design, design.card)
     backbone = row_of(design)
-    if design.tuning:
+    if tuning := design.tuning:
+        if design.schedule.weight_decay == HELD_OUT:
+            raise UsageError(f"--weight-decay {HELD_OUT}: the backbone learns, too; say a number")
         design.schedule.check()
-        _check_augmentation(design, "none" if design.tuning.from_layer else "all")
-        return replace(design, weights="run"), backbone, Weights("run", hash=design.tuning.base_hash)
+        _check_augmentation(design, "none" if tuning.from_layer else "all")
+        return replace(design, weights="run"), backbone, Weights("run", hash=tuning.base_hash)
     if design.fusing:
         design.schedule.check()
         _check_augmentation(design, "none")
@@ -232,9 +241,71 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
         design = _classified(design)
     weights = find_weights(backbone, design.weights or ("imagenet" if backbone.weights else "none"))
     trainable = design.trainable or ("all" if weights.file is None else "none")
-    design.schedule.check()
     _check_augmentation(design, trainable)
-    return replace(design, weights=weights.name, trainable=trainable), backbone, weights
+    design = _with_head(replace(design, weights=weights.name, trainable=trainable))
+    design.schedule.check()
+    return design, backbone, weights
+
+
+_FITTING: Mapping[str, Any] = {
+    "lr": 2e-2, "schedule": "exponential", "decay": 0.1, "decay_epochs": 12.0, "monitor": LAST
+}  # fmt: skip
+"""What lets a single dense layer on standardised features come to its optimum in 50 epochs of `_STEPS`."""
+
+_STEPS = 80
+"""So many steps at least has an epoch of such a layer, where they take no backbone."""
+
+_RIDGED = {("categorical_crossentropy", "softmax"), ("binary_crossentropy", "sigmoid")}
+"""The losses, each with its output, that are those of a logistic regression."""
+
+
+def _with_head(design: Design) -> Design:
+    """The same with all decided that depends on whether the features below the head stay as they are.
+
+    Raises UsageError for what does not go with features that change, or with hidden layers.
+    """
+    head, frozen = design.head, design.trainable == "none"
+    if head.standardised is None:
+        head = replace(head, standardised=frozen and not HEADS[head.kind].normalised)
+    if head.standardised and not frozen:
+        raise UsageError(
+            "--feature-norm train: the backbone learns, and its features change; leave it out, or add "
+            "--trainable none"
+        )
+    schedule, undecided = design.schedule, design.undecided
+    single = bool(head.standardised) and not head.dense
+    if schedule.weight_decay == HELD_OUT and not single:
+        raise UsageError(
+            f"--weight-decay {HELD_OUT}: is about a single dense layer on --feature-norm train; say a number"
+        )
+    if "weight_decay" in undecided and single and (schedule.loss, schedule.output) in _RIDGED:
+        schedule = replace(schedule, weight_decay=HELD_OUT)
+    open_still = undecided & {"steps_per_epoch"}
+    if schedule.weight_decay == HELD_OUT:
+        return replace(design, head=head, schedule=_fitting(schedule, undecided), undecided=open_still)
+    return replace(design, head=head, schedule=schedule, undecided=frozenset())
+
+
+def _fitting(schedule: Schedule, undecided: frozenset[str]) -> Schedule:
+    """The schedule with what is undecided in it as it suits a single dense layer on standardised features."""
+    names = undecided & _FITTING.keys()
+    if "schedule" not in undecided:
+        names -= {"decay", "decay_epochs", "monitor"}
+    if schedule.patience is not None or schedule.stop_at:
+        names -= {"monitor"}
+    if schedule.optimizer != "adam":
+        names -= {"lr"}
+    return replace(schedule, **{name: _FITTING[name] for name in names})
+
+
+def _paced(job: "Job") -> "Job":
+    """The same with enough steps in an epoch, where these are undecided and features are stored."""
+    design = job.design
+    enough = design.schedule.steps(int((job.split_codes == TRAIN).sum())) >= _STEPS
+    if "steps_per_epoch" not in design.undecided or enough or not job.fixed:
+        return replace(job, design=replace(design, undecided=frozenset()))
+    schedule = replace(design.schedule, steps_per_epoch=_STEPS)
+    return replace(job, design=replace(design, schedule=schedule, undecided=frozenset()))
 
 
 def row_of(design: Design) -> Backbone:
@@ -259,17 +330,13 @@ def _on_card(design: Design, card: Card) -> tuple[Design, Backbone, Weights]:
     if design.augment and not design.views:
         raise UsageError(
             f"--augment: the features of {card.name} are computed once; add --views N for those of N "
-            "augmented "
-            "copies of each image"
+            "augmented copies of each image"
         )
     if design.schedule.mixed_precision and design.classifier == DENSE:
         raise UsageError(f"--mixed-precision: only a head is trained on {card.name}; leave it out")
-    if design.classifier != DENSE:
-        design = _classified(design)
-    design.schedule.check()
     _check_augmentation(design, "none")
     identity = card.identity(find_files(card).hashes)
-    return replace(design, trainable="none"), card.row, Weights(CARD, hash=identity)
+    return _frozen(design), card.row, Weights(CARD, hash=identity)
 
 
 def _on_several(design: Design) -> tuple[Design, Backbone, Weights]:
@@ -285,16 +352,18 @@ def _on_several(design: Design) -> tuple[Design, Backbone, Weights]:
         raise UsageError("--mixed-precision: only a head is trained on joined backbones; leave it out")
     parts = [resolve(part) for part in design.parts]
     rows, weights = [row for _, row, _ in parts], [found for _, _, found in parts]
-    if design.classifier != DENSE:
-        design = _classified(design)
-    design.schedule.check()
     seed = design.schedule.seed
     known = [(row.name, found.hash or f"random {seed}") for row, found in zip(rows, weights, strict=True)]
-    return (
-        replace(design, trainable="none"),
-        joint_row(rows),
-        Weights(JOINED, hash=_content(known)),
-    )
+    return _frozen(design), joint_row(rows), Weights(JOINED, hash=_content(known))
+
+
+def _frozen(design: Design) -> Design:
+    """The same with all decided that depends on features staying as they are."""
+    if design.classifier != DENSE:
+        design = _classified(design)
+    design = _with_head(replace(design, trainable="none"))
+    design.schedule.check()
+    return design
 
 
 def joint_row(rows: Sequence[Backbone]) -> Backbone:
@@ -305,11 +374,11 @@ def joint_row(rows: Sequence[Backbone]) -> Backbone:
 
 def _on_vectors(design: Design) -> tuple[Design, Backbone, Weights]:
     """The same of a design whose vectors come from a file: there are no images to look at."""
-    if design.classifier != DENSE:
-        design = _classified(design)
-    design.schedule.check()
+    if design.fuses:
+        design.schedule.check()
     base = design.fusing.base_hash if design.fusing else ""
-    return replace(design, weights=VECTORS, trainable="none"), NO_NETWORK, Weights(VECTORS, hash=base)
+    known = replace(design, trainable="none") if design.fuses else _frozen(design)
+    return replace(known, weights=VECTORS), NO_NETWORK, Weights(VECTORS, hash=base)
 
 
 def _classified(design: Design) -> Design:
@@ -425,7 +494,7 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     refuse_leakage(leaks, dataset, allowed=design.allow_leakage or dataset.allows_leakage)
     for sentence in leak_sentences({split: leak.to_json() for split, leak in leaks.items()}):
         watcher.warn(sentence)
-    return Job(design, backbone, weights, dataset, split_codes, leaks, cache)
+    return _paced(Job(design, backbone, weights, dataset, split_codes, leaks, cache))
 
 
 def check_image_size(design: Design, backbone: Backbone, size: tuple[int, int], where: Path) -> None:
@@ -468,5 +537,7 @@ def _without_val(schedule: Schedule, split_codes: np.ndarray, watcher: Watcher) 
         raise DataError(
             "there are no val images to stop by; prepare some, or leave --patience and --stop-at out"
         )
+    if schedule.monitor == LAST:
+        return schedule
     watcher.warn("there are no val images: the last epoch's training loss decides which weights are kept")
     return replace(schedule, monitor="loss")

@@ -41,11 +41,13 @@ from bccli.core.training.design import (
     plan_job,
 )
 from bccli.core.training.features import FeatureKey, compute_features, forget_features, key_of
+from bccli.core.training.heads.beginning import TrainRows, begin
 from bccli.core.training.input_norm import Norm, learn_norm
 from bccli.core.training.inputs import CopyFeatures, Features, Inputs
 from bccli.core.training.live_augmentation import live_images, with_augmented_copies
 from bccli.core.training.loop import Examples, Fit
 from bccli.core.training.run_contents import Curves, Networks, Trained, finish
+from bccli.core.training.settings import Schedule
 from bccli.core.training.tensorboard import FOLDER, EventFile
 from bccli.core.vectors.given import RowsOnly
 from bccli.core.weights.copying import copy_weights
@@ -174,10 +176,11 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
         take_over(design.tuning, built)
     stores = _stores(job, built, images, run, watcher)
     with _inputs(job, images, split_codes, built if stores else None, norm, run, context) as inputs:
+        schedule, fitted = _begin_head(job, built, inputs, images, split_codes, norm, run, context)
         trainee = built.tail if stores else built.live
         twin, depths = _twin(job, images.size, built, norm, stores)
         fit = Fit(
-            twin, examples_of(job, images, split_codes, inputs), design.schedule, run.root / STATE_FILE,
+            twin, examples_of(job, images, split_codes, inputs), schedule, run.root / STATE_FILE,
             watcher=watcher, on_state=Curves(run.root),
             on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
             depths=[depths.get(id(variable), 0) for variable in twin.trainable_variables],
@@ -200,7 +203,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
             head=built.head if is_frozen else None,
             saver=built.saver,
         )
-        facts = {"recipe": context.recipe or None, "norm": asdict(norm) if norm else None}
+        facts = {"recipe": context.recipe or None, "norm": asdict(norm) if norm else None, "fitted": fitted}
         trained = Trained(networks, fit, images, split_codes)
         done = finish(job, run, trained, facts=facts, watcher=watcher, plot_pool=context.plot_pool)
     if stores and design.tuning:
@@ -327,6 +330,39 @@ def _inputs(
     else:
         with live_images(images, design.augment, seed=seed, workers=workers) as live:
             yield live
+
+
+def _begin_head(
+    job: Job,
+    built: Built,
+    inputs: Inputs,
+    images: Images,
+    split_codes: np.ndarray,
+    norm: Norm | None,
+    run: Run,
+    context: RunContext,
+) -> tuple[Schedule, dict[str, Any] | None]:
+    """Let a head that standardises take train's mean and deviation out of its features; the schedule with its
+    weight decay as a number, and what run.json says of how it was found, None where it was given.
+
+    Train's images count as they are, whatever augmentation makes of them.
+    """
+    design, positions = job.design, np.flatnonzero(split_codes == TRAIN)
+    schedule, rows = design.schedule, positions
+    if design.tuning or not design.head.standardised:
+        return schedule, None
+    samples = [images.samples[index] for index in positions.tolist()]
+    if isinstance(inputs, Features):
+        values = inputs.values
+    else:  # no features are stored, as each copy is a fresh one
+        source = context.open_images(job.dataset.root, samples, context.watcher)
+        key = feature_key(job, images.size, norm, built, run)
+        values = compute_features(source, built.stored, key, job.cache, watcher=context.watcher)
+        rows = np.arange(len(samples))
+    labels = np.array([job.dataset.classes.index(sample.label) for sample in samples])
+    owners = [sample.owner for sample in samples]
+    train = TrainRows(values, rows, labels, owners, schedule.class_weights == "balanced")
+    return begin(built.head, train, schedule, context.watcher)
 
 
 def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built, run: Run) -> FeatureKey:

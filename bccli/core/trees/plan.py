@@ -201,9 +201,8 @@ def check_plan(plan: Plan) -> None:
         resolved, _, _ = resolve(node_settings.design)
         if node_settings.second and resolved.card:
             raise UsageError(
-                f"--from-layer {node_settings.second.from_layer}: {resolved.backbone} is a card, and "
-                "its network "
-                "stays as it is; leave it out"
+                f"--from-layer {node_settings.second.from_layer}: {resolved.backbone} is a card, and its "
+                "network stays as it is; leave it out"
             )
         if node_settings.second and resolved.trainable != "none":
             raise UsageError(
