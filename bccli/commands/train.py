@@ -7,7 +7,7 @@ import click
 
 from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, WORDS
 from bccli.options import common as options
-from bccli.options import fetching, path_types
+from bccli.options import fetching, given_vectors, path_types
 from bccli.options.sharing import share
 from bccli.options.training import CLASSIFIERS, join, network_options, save, save_backbone, training_options
 from bccli.options.training_design import context_of, design_of, fusion_design, show_members
@@ -47,6 +47,7 @@ from bccli.terminal import console
 @network_options
 @join
 @save_backbone
+@given_vectors.features
 @click.option(
     "--features-from",
     type=path_types.existing(),
@@ -66,6 +67,7 @@ from bccli.terminal import console
     lr="Keras's of the optimizer",
 )
 @save
+@given_vectors.features_only
 @fetching.fetch_weights
 @options.dry_run
 @options.shard
@@ -92,6 +94,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     grid = _grid(settings)
     share(screen, settings, data)
     dataset, context = load_dataset(data), context_of(settings, screen)
+    grid = given_vectors.found_for(grid, dataset, screen)
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     folds = is_of_folds(grid, settings["fold"])
     seeded, cache = settings["seeds"] is not None, settings["cache"]
@@ -116,11 +119,14 @@ def _grid(settings: dict[str, Any]) -> list[Any]:
     from bccli.core.sweeps import grid as grids
     from bccli.core.training.design import check
 
-    backbones = grids.expand(settings["backbones"])
-    if settings["features_from"]:
+    if settings["features"]:
+        design = given_vectors.design_of(settings)
+        backbones = [design.backbone]
+    elif settings["features_from"]:
         design = fusion_design(settings)
         backbones = [design.backbone]
     else:
+        backbones = grids.expand(settings["backbones"])
         design = design_of(settings, backbones[0])
         if settings["join"]:
             design = grids.join(design, backbones)

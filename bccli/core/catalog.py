@@ -371,6 +371,7 @@ DATASETS = {
             "Any images, listed in a table: path,label and, where known, patient, split, fold, mask",
             "table:read_table",
             "the CSV file; its paths are relative to its folder",
+            options=frozenset({"images"}),
         ),
         Dataset(
             "phantom",

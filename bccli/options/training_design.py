@@ -1,6 +1,7 @@
 """What core makes of the training options: a design, a schedule, a head, and where a run is made."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bccli.core.errors import UsageError
@@ -93,6 +94,18 @@ def fusion_design(settings: dict[str, Any]) -> Any:
         schedule=schedule,
         **design_options(settings),
     )
+    return design_of(design, name, dense=settings["dense"], dropout=settings["dropout"])
+
+
+def fusing_design(design: Any, settings: dict[str, Any]) -> Any:
+    """A design on vectors as that of a fusion: by the head that is named, with the head of a patch run or
+    without."""
+    from bccli.core.fusion.patch_run import design_of, load_base
+
+    name = settings["head"]
+    settings = _for_head(name, settings)
+    if settings["features_from"]:
+        design = replace(design, fusing=load_base(settings["features_from"])[1])
     return design_of(design, name, dense=settings["dense"], dropout=settings["dropout"])
 
 

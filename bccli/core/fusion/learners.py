@@ -8,10 +8,10 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.data.split_codes import TEST, TRAIN, VAL
-from bccli.core.errors import DivergedError, TrainingError
+from bccli.core.errors import DataError, DivergedError, TrainingError
 from bccli.core.fusion.fusion_data import FusionData
 from bccli.core.fusion.fusion_file import Stored
-from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Network, Rule
+from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Geometry, Network, Rule
 from bccli.core.metrics.watched_test import watched_test
 from bccli.core.models.heads import OUTPUTS, units
 from bccli.core.models.inference_mode import standardise_by
@@ -23,6 +23,9 @@ from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import Curves
 from bccli.core.training.tensorboard import FOLDER, EventFile
 from bccli.core.weights.keras_saving import save_model
+
+# The vectors of a classified way are held in memory, and again as float64 while it is fitted.
+_ROOM = 1 << 32
 
 # The network in NumPy is compared with Keras's on so many images.
 _COMPARED = 64
@@ -61,9 +64,10 @@ def _classify(way: Classified, data: FusionData, run: Run, context: RunContext) 
     from bccli.core.classifiers.models import save_classifier
 
     schedule, geometry = data.job.design.schedule, data.geometry
+    _check_room(way, data, geometry)
     several, labels, groups = [], [], []
     for image in np.flatnonzero(data.split_codes == TRAIN).tolist():
-        owner = data.images.samples[data.inputs.grouping.first[image]].owner
+        owner = data.images[image].owner
         for copy in range(1, data.inputs.copies + 1) if data.inputs.first is not None else (0,):
             vectors = way.vectors(data.bag(image, copy), geometry)
             several.append(vectors)
@@ -77,6 +81,19 @@ def _classify(way: Classified, data: FusionData, run: Run, context: RunContext) 
     )  # fmt: skip
     save_classifier(run.root / CLASSIFIER_FILE, classifier)
     return Learned(way.fuser(classifier, geometry), _stored(data))
+
+
+def _check_room(way: Classified, data: FusionData, geometry: Geometry) -> None:
+    """Raises DataError where the vectors of train would not fit into memory."""
+    width, train = data.inputs.values.shape[1], np.flatnonzero(data.split_codes == TRAIN).tolist()
+    counts = [way.numbers(data.count(image), geometry) for image in train]
+    total = sum(counts) * width * 4 * data.inputs.copies
+    if total > _ROOM:
+        raise DataError(
+            f"--head {data.job.design.head.kind}: its vectors of {len(train)} images with up to "
+            f"{geometry.patches:,} patches take {total:,} bytes; take --head attention, or a plain head on "
+            "the mean of each"
+        )
 
 
 def _train(way: Network, data: FusionData, run: Run, context: RunContext) -> Learned:
@@ -130,7 +147,7 @@ def _check(fuser: Fuser, fit: Fit, data: FusionData) -> None:
     """Check that `predict` computes what was trained. Raises TrainingError where it does not."""
     few = np.unique(np.linspace(0, len(data.labels) - 1, _COMPARED).astype(int))
     expected = fit.predict(few)
-    found = fuser([data.bag(image) for image in few.tolist()])
+    found = np.concatenate([fuser([data.bag(image)]) for image in few.tolist()])
     if (difference := largest_difference(found, expected)) > TOLERANCE:
         raise TrainingError(
             f"the fusion in NumPy differs from Keras's by {difference:.1e}; try a smaller --lr"

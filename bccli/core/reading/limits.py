@@ -30,5 +30,14 @@ TFLITE_BYTES = 2**31
 WEIGHTS_RATIO = 20
 """Bytes of weights for each byte of their file: floats hardly shrink."""
 
+VECTOR_WIDTH = 65_536
+"""The numbers in a vector of features; those of the widest public models have 3,072."""
+VECTORS_RATIO, SMALL_VECTORS = 200, 64 * MIB
+"""Bytes of vectors for each byte of their file, where they are more than so many."""
+VECTOR_CHUNK = 2**30
+"""Bytes that have to be unpacked at once for one vector."""
+VECTOR_NAME = 4096
+"""The name of what a vector is of, in characters."""
+
 MESSAGE = 500
 """A message, in characters."""

@@ -50,7 +50,7 @@ def grid(
         )
     cards = (
         {}
-        if design.fusing or design.joined
+        if design.fusing or design.joined or design.vectors
         else {name: find_card(name) for name in backbones if is_card(name)}
     )
     _check_names(backbones, cards)
@@ -84,7 +84,7 @@ def join(design: Design, backbones: Sequence[str]) -> Design:
 
 
 def _with_backbone(design: Design, name: str, card: Card | None) -> Design:
-    if design.fusing or design.joined:
+    if design.fusing or design.joined or design.vectors:
         return design
     return replace(design, backbone=card.name if card else name, card=card)
 
@@ -145,7 +145,7 @@ def train_grid(
 
 def name_of(design: Design, *, seeded: bool) -> str:
     """The name of a member's folder: what it is, whatever else is in the sweep."""
-    if design.fusing:
+    if design.fuses:
         names = [design.head.kind]
     elif design.classifier == DENSE:
         names = [design.backbone]

@@ -27,19 +27,31 @@ from bccli.core.runs.run_folder import Run, load_run, network_hash, run_of_fold
 from bccli.core.runs.run_info import FOLDS
 from bccli.core.training.input_norm import Norm, norm_of
 from bccli.core.training.settings import AUTO, HELD_OUT, LAST, SETTINGS, Schedule
+from bccli.core.vectors.given import GivenVectors
 from bccli.core.weights.pretrained import Weights, find_weights
 
 CARD, JOINED = "card", "joined"
 """What stands for the weights of a backbone that a card describes, and of several that are joined."""
 
-_NAMED = ("imagenet", "none", "run", CARD, JOINED)
+VECTORS = "vectors"
+"""What stands for the weights of a backbone, and for its name, where vectors come from a file."""
+
+_NAMED = ("imagenet", "none", "run", CARD, JOINED, VECTORS)
 
 DENSE, WORDS = "dense", "bovw"
 """The classifiers that are no row of `classifiers.fitting.CLASSIFIERS`: a network's head, and a bag of visual
 words."""
 
+ABOUT_IMAGES = (
+    "weights", "trainable", "input_norm", "augment", "views", "augment_val", "mixed_precision", "mixed_type",
+)  # fmt: skip
+"""Settings that a run on vectors from a file has no use for."""
+
 NO_BACKBONE = Backbone("none", "", "none", 0, 0, 0, smallest=16)
 """What stands for a backbone where images are classified by the words in them; no word fits into less."""
+
+NO_NETWORK = Backbone(VECTORS, "", "none", 0, 0, 0)
+"""What stands for a backbone where another program has computed the vectors of images."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +94,9 @@ class Design:
 
     `weights` and `trainable` are None until `resolve` lets the backbone choose. A `card` describes a backbone
     that is no row of the table, whose file is copied into the run where `save_backbone` says so. Of several
-    backbones that are `joined`, each by its name and card, the features stand side by side. The
-    settings of the schedule that are `undecided` may be others than it says where they suit a head on frozen
-    features.
+    backbones that are `joined`, each by its name and card, the features stand side by side. `vectors` from a
+    file stand for a backbone and images. The settings of the schedule that are `undecided` may be others
+    than it says where they suit a head on frozen features.
     """
 
     backbone: str = "cnn-15"
@@ -106,6 +118,12 @@ class Design:
     card: Card | None = None
     save_backbone: bool = False
     joined: tuple[tuple[str, Card | None], ...] = ()
+    vectors: GivenVectors | None = None
+
+    @property
+    def fuses(self) -> bool:
+        """Whether patches become images."""
+        return self.fusing is not None or self.head.kind not in HEADS
 
     @property
     def parts(self) -> "tuple[Design, ...]":
@@ -119,7 +137,7 @@ class Design:
     @property
     def from_files(self) -> bool:
         """Whether features come of something else than one backbone of the table."""
-        return self.card is not None or bool(self.joined)
+        return self.card is not None or bool(self.joined) or self.vectors is not None
 
     @property
     def base(self) -> Path | None:
@@ -177,6 +195,7 @@ class Design:
             "train_batch_norm": bool(self.tuning and self.tuning.train_batch_norm),
             "features_from": self.fusing.base_hash if self.fusing else "",
             "classifier": self.classifier,
+            **({"vectors": self.vectors.hash} if self.vectors else {}),
         }
         return json.loads(json.dumps(settings))
 
@@ -201,6 +220,8 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
         design = replace(_classified(design), backbone=NO_BACKBONE.name, head=Head(), input_norm="backbone")
         _check_augmentation(design, "none")
         return replace(design, weights="none"), NO_BACKBONE, Weights("none")
+    if design.vectors:
+        return _on_vectors(design)
     if design.joined and not design.fusing:
         return _on_several(design)
     if design.card and not design.fusing:
@@ -351,6 +372,15 @@ def joint_row(rows: Sequence[Backbone]) -> Backbone:
     return Backbone(name, "", "none", max(row.size for row in rows), 0, 0, smallest=smallest)
 
 
+def _on_vectors(design: Design) -> tuple[Design, Backbone, Weights]:
+    """The same of a design whose vectors come from a file: there are no images to look at."""
+    if design.fuses:
+        design.schedule.check()
+    base = design.fusing.base_hash if design.fusing else ""
+    known = replace(design, trainable="none") if design.fuses else _frozen(design)
+    return replace(known, weights=VECTORS), NO_NETWORK, Weights(VECTORS, hash=base)
+
+
 def _classified(design: Design) -> Design:
     """The same for a classifier of features, without all that only a network's training has a use for."""
     if design.trainable == "all":
@@ -424,9 +454,14 @@ class Job:
 
 def preview(design: Design, dataset: Dataset, fold: int | None) -> list[dict[str, Any]]:
     """The table of a dry run: images and patients per split and class."""
-    split_codes = split_codes_of(dataset, fold)
+    split_codes = usable_codes(design, split_codes_of(dataset, fold))
     check_images(design, dataset, split_codes)
     return counts_of(dataset, split_codes)
+
+
+def usable_codes(design: Design, split_codes: np.ndarray) -> np.ndarray:
+    """The codes of splits (images,), -1 for images that a design's vectors lack."""
+    return design.vectors.leave_out(split_codes) if design.vectors else split_codes
 
 
 def default_cache(dataset: Dataset, root: Path) -> Path:
@@ -437,11 +472,17 @@ def default_cache(dataset: Dataset, root: Path) -> Path:
 def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) -> Job:
     """Assign the images to splits, check and audit these. Raises DataError, UsageError, LeakageError."""
     design, backbone, weights = resolve(design)
-    split_codes = split_codes_of(dataset, design.fold)
+    whole = split_codes_of(dataset, design.fold)
+    split_codes = usable_codes(design, whole)
+    if design.vectors and (lacking := design.vectors.lacking(whole)):
+        watcher.warn(lacking)
     units(design.head.output, len(dataset.classes))
     check_images(design, dataset, split_codes)
-    used = [sample for sample, code in zip(dataset.samples, split_codes.tolist(), strict=True) if code >= 0]
-    check_image_size(design, backbone, open_images(dataset.root, used).size, dataset.root)
+    if not design.vectors:
+        used = [
+            sample for sample, code in zip(dataset.samples, split_codes.tolist(), strict=True) if code >= 0
+        ]
+        check_image_size(design, backbone, open_images(dataset.root, used).size, dataset.root)
     if design.classifier == DENSE:
         design = replace(design, schedule=_without_val(design.schedule, split_codes, watcher))
     if design.augment_val:
@@ -470,6 +511,8 @@ def check_image_size(design: Design, backbone: Backbone, size: tuple[int, int], 
 
 def check_images(design: Design, dataset: Dataset, split_codes: np.ndarray) -> None:
     """Raises DataError or UsageError where a design cannot be trained on images that are split so."""
+    if not design.vectors:
+        dataset.require_images()
     check_split_codes(dataset, split_codes)
     _check_watched(design, dataset, split_codes)
 

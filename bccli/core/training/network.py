@@ -49,6 +49,7 @@ from bccli.core.training.loop import Examples, Fit
 from bccli.core.training.run_contents import Curves, Networks, Trained, finish
 from bccli.core.training.settings import HELD_OUT, Schedule
 from bccli.core.training.tensorboard import FOLDER, EventFile
+from bccli.core.vectors.given import RowsOnly
 from bccli.core.weights.copying import copy_weights
 from bccli.core.weights.keras_saving import save_model
 from bccli.core.weights.pretrained import Weights
@@ -143,9 +144,16 @@ def checked_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher 
     return job
 
 
+def images_of(job: Job, samples: Sequence[Sample], context: RunContext) -> Any:
+    """The prepared images of these samples; rows about them where vectors come from a file."""
+    if job.design.vectors:
+        return RowsOnly(tuple(samples))
+    return context.open_images(job.dataset.root, samples, context.watcher)
+
+
 def _kind(design: Design) -> str:
     """The kind of run that a design makes."""
-    if design.fusing:
+    if design.fuses:
         return "fusion"
     if design.classifier != DENSE:
         return "classifier"

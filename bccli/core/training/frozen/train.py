@@ -20,7 +20,7 @@ from bccli.core.training.heads.beginning import TrainRows
 from bccli.core.training.inputs import CopyFeatures, Features
 from bccli.core.training.live_augmentation import with_augmented_copies
 from bccli.core.training.loop import Fit
-from bccli.core.training.network import RunContext, begin_head, examples_of
+from bccli.core.training.network import RunContext, begin_head, examples_of, images_of
 from bccli.core.training.run_contents import Curves, Trained, draw_network, finish
 from bccli.core.training.tensorboard import FOLDER, EventFile
 from bccli.core.weights.keras_saving import save_model
@@ -61,7 +61,7 @@ def train_head(job: Job, run: Run, context: RunContext, models: ModelCache | Non
     watcher, design = context.watcher, job.design
     used = np.flatnonzero(job.split_codes >= 0)
     samples = [job.dataset.samples[index] for index in used]
-    images = context.open_images(job.dataset.root, samples, watcher)
+    images = images_of(job, samples, context)
     split_codes = job.split_codes[used]
     tf = context.start_tensorflow()
     source = source_of(job, SourceData(run, images, split_codes, context, models))
@@ -71,7 +71,7 @@ def train_head(job: Job, run: Run, context: RunContext, models: ModelCache | Non
         f"bccli {bccli.__version__} train {job.backbone.name}: {source.description}, and a head by "
         f"TensorFlow {tf.__version__} on {backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
     )
-    if source.facts.get("card", {}).get("width", 0) > WIDE:
+    if (source.facts.get("card") or source.facts.get("vectors") or {}).get("width", 0) > WIDE:
         watcher.note(
             f"more than {WIDE:,} numbers of an image: consider --classifier logistic, whose ridge is chosen "
             "by patients left out"

@@ -8,9 +8,9 @@ import numpy as np
 
 from bccli.core.models.inference_mode import standardise_by
 from bccli.core.progress import Watcher
-from bccli.core.runs.feature_store import StoredFeatures
 from bccli.core.training.heads.held_out import ENOUGH, FOLDS, choose_ridge, spread
 from bccli.core.training.heads.statistics import statistics
+from bccli.core.vectors.contents import Rows
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class TrainRows:
     """Train among some features: its `rows` (n,), and of each its class number and who it belongs to, such as
     a patient. With `balanced` weights each class counts the same."""
 
-    values: np.ndarray | StoredFeatures
+    values: Rows
     rows: np.ndarray
     labels: np.ndarray
     owners: Sequence[str]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bccli.core.runs.feature_store import StoredFeatures
+from bccli.core.vectors.contents import Rows
 
 # So many rows are read at a time.
 _CHUNK = 512
@@ -16,7 +16,7 @@ _QUIETEST = 0.01
 _STEADIEST = 1e-3
 
 
-def statistics(values: np.ndarray | StoredFeatures, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def statistics(values: Rows, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation (width,) of the rows of features (examples, width), read a chunk at a time.
 
     No deviation is 0, or much smaller than others: see `_QUIETEST` and `_STEADIEST`.
