@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 
 from bccli.core.evaluation.published import PAPERS
-from tests.conftest import REPOSITORY, Bccli, draw, save
+from tests.conftest import PATIENT, REPOSITORY, Bccli, draw, draw_folder, read_rows, save
 from tests.readme_blocks import Block, blocks_of, run_block
 
 ADDING = REPOSITORY / "examples" / "guide" / "adding.md"
@@ -130,3 +132,57 @@ def test_the_arithmetic_of_the_page_is_right() -> None:
     assert f"{73 / 156:.3f}" == "0.468"
     assert f"{83 / 156:.3f}" == "0.532"
     assert f"{99 / 156:.3f}" in text
+
+
+FEATURES = REPOSITORY / "examples" / "guide" / "features.md"
+
+
+def _slides_and_images(place: Path, bccli: Bccli) -> None:
+    """A table of slides with the vectors of their patches, and images of six patients."""
+    rng = np.random.default_rng(0)
+    lines = ["path,label,patient"]
+    for number in range(18):
+        label = ("benign", "malignant")[number % 2]
+        lines.append(f"TCGA-A{number}.svs,{label},p{number}")
+        for folder in ("h5_files", "new_slides"):
+            (place / folder).mkdir(exist_ok=True)
+            with h5py.File(place / folder / f"TCGA-A{number}.h5", "w") as content:
+                content["features"] = rng.normal(number % 2, 1, (5, 8)).astype("f2")
+                content["coords"] = np.arange(10).reshape(5, 2) * 256
+    (place / "slides.csv").write_text("\n".join(lines) + "\n")
+
+
+def _vectors_of_images(place: Path, bccli: Bccli) -> None:
+    _images(place, bccli)
+    rows = read_rows(place / "data" / "manifest.csv")
+    numbers = [f"{row['path']},{len(row['label'])},{index}" for index, row in enumerate(rows)]
+    (place / "vectors.csv").write_text("\n".join(["path,a,b", *numbers]) + "\n")
+
+
+def _images(place: Path, bccli: Bccli) -> None:
+    draw_folder(place / "raw", patients=9, size=(32, 32))
+    bccli("prepare", "folder", place / "raw", place / "data", *PATIENT, "--ratios", "1/1/1")
+
+
+WAYS_IN_AND_OUT = {
+    "bccli prepare csv": Block(_slides_and_images, instead={"--batch-size 4": "--batch-size 4 --epochs 2"}),
+    "bccli train data run --features vectors.csv": Block(_vectors_of_images),
+    "bccli train data --backbone": Block(
+        _images,
+        instead={
+            "--backbone mobilenet-0.75": "--backbone cnn-15",
+            "run --features features.h5": "run --features features.h5 --epochs 2",
+        },
+    ),
+}
+"""How the blocks of features.md are run, by what they begin with."""
+
+
+@pytest.mark.parametrize("text", blocks_of(FEATURES.read_text(encoding="utf-8")), ids=lambda text: text[:30])
+def test_vectors_come_and_go_as_the_page_says(
+    text: str, bccli: Bccli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = (block for start, block in WAYS_IN_AND_OUT.items() if text.startswith(start))
+    block.setting(tmp_path, bccli)
+    run_block(text, block, bccli)

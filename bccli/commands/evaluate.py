@@ -33,6 +33,13 @@ from bccli.terminal import console
     help="Evaluate on all images of this prepared dataset, audited against what the run has seen.",
 )
 @click.option(
+    "--features",
+    type=path_types.existing(),
+    metavar="FILE|FOLDER",
+    default=None,
+    help="With --data, the vectors of its images, for a run that was trained with --features.",
+)
+@click.option(
     "--split",
     type=click.Choice(["val", "test"]),
     default=None,
@@ -210,6 +217,8 @@ def _check_together(settings: dict[str, Any]) -> None:
     """Raises UsageError for options that do not go together."""
     if settings["checklist"] and settings["columns"]:
         raise UsageError("--columns is about figures, and --checklist prints none; leave one out")
+    if settings["features"] and not settings["data"]:
+        raise UsageError("--features are vectors of the images of another dataset; add --data DATA")
     if settings["data"] and settings["split"]:
         raise UsageError("--split is for a run's own images, and --data takes all of DATA; leave one out")
     if settings["prevalence"] and not settings["triage"]:
@@ -259,7 +268,10 @@ def _subjects(runs: Sequence[Path], screen: console.Console, settings: dict[str,
         dataset = load_dataset(settings["data"])
         for run in loaded:
             workers = settings["workers"] or available_cores()
-            yield subject_on(run, dataset, device=settings["device"], workers=workers, watcher=screen)
+            yield subject_on(
+                run, dataset, vectors=settings["features"], device=settings["device"], workers=workers,
+                watcher=screen,
+            )  # fmt: skip
         return
     for path in runs:
         if str(path) == "-" or (path.exists() and not path.is_dir()):
@@ -377,6 +389,11 @@ def _audit(paths: tuple[Path, ...], screen: console.Console, settings: dict[str,
     if settings["output"]:
         _refuse_foreign(settings["output"], audit=True)
     datasets = [load_dataset(path) for path in paths]
+    for dataset in datasets:
+        if not dataset.info.images:
+            screen.warn(
+                f"{dataset.root}: has no pixels to compare (--no-images), so it is audited by patient"
+            )
     findings = list(audit_all(datasets))
     rows = [finding.to_row() for finding in findings]
     shortcuts = list(_shortcuts(datasets, screen, settings["output"]))

@@ -58,6 +58,11 @@ LR = 1e-5
     output="RUN's",
     loss="RUN's",
     lr=f"{LR:g}",
+    schedule="constant",
+    decay_epochs="10",
+    weight_decay="0",
+    steps_per_epoch="one pass",
+    monitor="val_loss",
     fold="RUN's",
 )
 @save

@@ -143,6 +143,7 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     resolve(design_of(settings, settings["backbone"]))
     share(screen, settings, data, *_composed_data(settings["composed"]))
     dataset = load_dataset(data)
+    dataset.require_images()
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     tree = find_tree(settings["tree"], built_in_tree(dataset.info.dataset, dataset.classes))
     match_tree(tree, dataset.classes, str(data))

@@ -105,7 +105,8 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     output, runs, remarks, left_out = settings["output"], (run, *settings["ensemble"]), Remarks(), LeftOut()
     tally = Tally()
     _check(inputs, settings)
-    images = _find(inputs, left_out, null=settings["null"])
+    wanted = _wanted(runs, settings)
+    images = _find(inputs, left_out, null=settings["null"], vectors=bool(wanted), run=run)
     several = images.at_least(2)
     settings["batch_size"] = settings["batch_size"] or (8 if "-" in inputs else _batch_size(runs))
     file = _output_file(screen, runs, settings)
@@ -119,9 +120,9 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
         if file:
             file.look(images)
         _announce(screen, predictor, runs, file, output)
-        written = _write(predictor, images, file, settings, pages, remarks, tally)
+        written = _write(predictor, images, file, settings, pages, remarks, tally, wanted)
     if several and written.fresh:
-        what = "patches" if predictor.by_patch else "images"
+        what = "patches" if predictor.by_patch else "rows" if wanted else "images"
         screen.note(
             f"{written.fresh} {what} in {written.seconds:.2f} s "
             f"({written.fresh / written.seconds:.0f} a second)"
@@ -235,12 +236,12 @@ def _write(
     pages: Any,
     remarks: Any,
     tally: Any,
+    wanted: Any,
 ) -> _Written:
     """Answer for the images and write all rows, of an output file those that it has kept, too."""
-    from bccli.core.prediction.file_predictions import remarked, rows_of_images
+    from bccli.core.prediction.file_predictions import remarked
 
-    workers = settings["workers"] or available_cores()
-    answers = partial(rows_of_images, predictor, top=settings["top"], workers=workers)
+    answers = _answers(predictor, settings, wanted)
     times, counted = [time.monotonic()], console.Counted(())
 
     def write(entries: Iterable[Any]) -> int:
@@ -267,6 +268,42 @@ def _write(
         return _Written(counted.errors, counted.total, file.fresh, answered - times[0])
     write(answers(images))
     return _Written(counted.errors, counted.total, counted.total, time.monotonic() - times[0])
+
+
+def _answers(predictor: Any, settings: dict[str, Any], wanted: Any) -> Any:
+    """What makes rows of the names of images, or of files of vectors."""
+    if wanted:
+        from bccli.core.prediction.of_vectors.file_answers import rows_of_vectors
+
+        return partial(rows_of_vectors, predictor, wanted=wanted, top=settings["top"])
+    from bccli.core.prediction.file_predictions import rows_of_images
+
+    workers = settings["workers"] or available_cores()
+    return partial(rows_of_images, predictor, top=settings["top"], workers=workers)
+
+
+def _wanted(roots: tuple[Path, ...], settings: dict[str, Any]) -> Any:
+    """The vectors that runs know; None where they know images.
+
+    Raises UsageError for options about pixels, DataError where the runs differ.
+    """
+    from bccli.core.runs.run_folder import load_run
+
+    runs = [load_run(root) for root in roots]
+    if not any(run.info.vectors for run in runs):
+        return None
+    from bccli.core.prediction.of_vectors.entries import Wanted
+
+    if other := next((run for run in runs if not run.info.vectors), None):
+        raise DataError(f"{other.root}: knows images, and others know vectors only; leave --ensemble out")
+    about_pixels = {name: settings[name] for name in ("tta", "explain", "mask_dir")}
+    about_pixels["level"] = settings["level"] == "patch"
+    for name, given in about_pixels.items():
+        if given:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is about pixels, and {roots[0]} knows vectors only; leave it out"
+            )
+    return Wanted.by(runs)
 
 
 def _check(inputs: tuple[str, ...], settings: dict[str, Any]) -> None:
@@ -301,10 +338,18 @@ def _check_folder_of_overlays(inputs: tuple[str, ...], folder: Path, output: Pat
         )
 
 
-def _find(inputs: tuple[str, ...], left_out: Any, *, null: bool) -> Any:
-    """All images, as they come. Raises DataError where there is none."""
+def _find(
+    inputs: tuple[str, ...], left_out: Any, *, null: bool, vectors: bool = False, run: Path = Path()
+) -> Any:
+    """All images, or files of vectors, as they come. Raises DataError where there is none."""
     from bccli.core.prediction.image_paths import Upcoming, find_images
 
+    if vectors:
+        from bccli.core.prediction.of_vectors.file_answers import find_vector_files
+
+        files = Upcoming(find_vector_files(_names(inputs, null), run))
+        files.at_least(1)
+        return files
     images = Upcoming(find_images(_names(inputs, null), left_out))
     if not images.at_least(1):
         others = f" ({'; '.join(left_out.sentences())})" if left_out.others else ""

@@ -67,6 +67,8 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     from bccli.core.runs.shard import Shard
 
     request = _request(dataset, source, settings)
+    if not settings["images"]:
+        return _prepare_rows(screen, request, out, settings)
     workers = settings["workers"] or available_cores()
     if settings["dry_run"]:
         found, plan = requests.look(request, screen)
@@ -95,12 +97,50 @@ def prepare(screen: console.Console, dataset: str, source: Path, out: Path, **se
     return _closing(screen, info, out, settings["skip_bad"])
 
 
+def _prepare_rows(screen: console.Console, request: Any, out: Path, settings: dict[str, Any]) -> int:
+    """Make a dataset of rows about images that are elsewhere."""
+    from bccli.core.preparation.division import count_plan
+    from bccli.core.preparation.imageless import making
+
+    if settings["dry_run"]:
+        found, plan = making.look(request, screen)
+        console.show_counts([asdict(count) for count in count_plan(found, plan)])
+        return 0
+    screen.note(f"bccli {__version__} prepare {request.dataset}: {request.source} → {out}, rows only")
+    sharing.share(screen, settings)
+    info = making.prepare_rows(request, out, overwrite=settings["overwrite"], watcher=screen)
+    screen.note(making.NOT_COMPARED)
+    console.show_counts(info.counts)
+    return _closing(screen, info, out, settings["skip_bad"])
+
+
+_ABOUT_PIXELS = (
+    "size", "fit", "interpolation", "center_crop", "aspect", "clahe", "clahe_clip", "clahe_tiles", "denoise",
+    "denoise_strength", "denoise_template", "denoise_search", "roi", "margin", "stain", "stain_target",
+    "patch", "stride", "min_tissue", "min_nuclei", "group_similar", "conflicts", "pack",
+)  # fmt: skip
+
+
+def _check_rows_only(settings: dict[str, Any]) -> None:
+    """Raises UsageError for options that rows about images have no use for; a recipe may have any."""
+    for name in _ABOUT_PIXELS:
+        if is_given(name, besides_recipe=True):
+            raise UsageError(
+                f"--{name.replace('_', '-')} is about pixels, and --no-images reads none; leave one out"
+            )
+    if settings["shard"]:
+        raise UsageError("--shard: with --no-images there is no work to share; leave it out")
+
+
 def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
     from bccli.core.datasets import Reading
+    from bccli.core.imaging.preparation import Preparation
     from bccli.core.preparation.division import Division
     from bccli.core.preparation.request import Request
 
     _check_options(dataset, settings)
+    if not settings["images"]:
+        _check_rows_only(settings)
     patients = settings["patients"]
     task = DATASETS[dataset].find_task(settings["task"])
     return Request(
@@ -120,7 +160,7 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
             group_similar=settings["group_similar"],
             conflicts=settings["conflicts"],
         ),
-        preparation=_preparation(DATASETS[dataset], settings),
+        preparation=_preparation(DATASETS[dataset], settings) if settings["images"] else Preparation(),
         reading=Reading(
             magnifications=settings["magnification"],
             patient_regex=settings["patient_regex"],
@@ -130,9 +170,10 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
             patients=patients if isinstance(patients, int) else Reading.patients,
             seed=settings["seed"],
             protocol=settings["protocol"],
-            needs_masks=settings["roi"] != "none",
+            needs_masks=settings["roi"] != "none" or not settings["images"],
         ),
         positive=settings["positive"],
+        images=settings["images"],
     )
 
 
@@ -230,7 +271,8 @@ def _may_have_an_edge(row: Dataset, settings: dict[str, Any]) -> bool:
 def _check_options(dataset: str, settings: dict[str, Any]) -> None:
     for name in sorted(set().union(*(row.options for row in DATASETS.values()))):
         if name not in DATASETS[dataset].options and is_given(name):
-            raise UsageError(f"--{name.replace('_', '-')} has no meaning for {dataset}; leave it out")
+            spelled = "no-images" if name == "images" else name.replace("_", "-")
+            raise UsageError(f"--{spelled} has no meaning for {dataset}; leave it out")
     _check_magnifications(dataset, settings)
     _check_patients(dataset, settings["patients"])
     if settings["patient_regex"] is not None and isinstance(settings["patients"], Path):

@@ -7,7 +7,7 @@ import click
 
 from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, WORDS
 from bccli.options import common as options
-from bccli.options import fetching, path_types
+from bccli.options import fetching, given_vectors, path_types
 from bccli.options.sharing import share
 from bccli.options.training import CLASSIFIERS, join, network_options, save, save_backbone, training_options
 from bccli.options.training_design import context_of, design_of, fusion_design, show_members
@@ -41,13 +41,13 @@ from bccli.terminal import console
     help="What decides: dense is the head that is trained on the backbone, step by step; svm, forest, "
     "logistic and boosting are fitted to the features of a frozen backbone that --head names (a support "
     "vector machine, a random forest, logistic regression, gradient boosting); bovw is a bag of visual "
-    "words, without a backbone. For vectors of more than 1,024 numbers take logistic, whose ridge is "
-    "chosen by "
-    "patients left out. Several make a sweep.",
+    "words, without a backbone. For vectors of more than 1,024 numbers take logistic, whose ridge is chosen "
+    "by patients left out. Several make a sweep.",
 )
 @network_options
 @join
 @save_backbone
+@given_vectors.features
 @click.option(
     "--features-from",
     type=path_types.existing(),
@@ -67,6 +67,7 @@ from bccli.terminal import console
     lr="Keras's of the optimizer",
 )
 @save
+@given_vectors.features_only
 @fetching.fetch_weights
 @options.dry_run
 @options.shard
@@ -93,6 +94,7 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     grid = _grid(settings)
     share(screen, settings, data)
     dataset, context = load_dataset(data), context_of(settings, screen)
+    grid = given_vectors.found_for(grid, dataset, screen)
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     folds = is_of_folds(grid, settings["fold"])
     seeded, cache = settings["seeds"] is not None, settings["cache"]
@@ -117,11 +119,14 @@ def _grid(settings: dict[str, Any]) -> list[Any]:
     from bccli.core.sweeps import grid as grids
     from bccli.core.training.design import check
 
-    backbones = grids.expand(settings["backbones"])
-    if settings["features_from"]:
+    if settings["features"]:
+        design = given_vectors.design_of(settings)
+        backbones = [design.backbone]
+    elif settings["features_from"]:
         design = fusion_design(settings)
         backbones = [design.backbone]
     else:
+        backbones = grids.expand(settings["backbones"])
         design = design_of(settings, backbones[0])
         if settings["join"]:
             design = grids.join(design, backbones)

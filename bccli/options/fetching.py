@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
 
 from bccli.core.errors import UsageError
-from bccli.options import path_types
+from bccli.options import given_vectors, path_types
 from bccli.terminal import console
 
 fetch_weights = click.option(
@@ -23,13 +24,16 @@ def unless_fetching(name: str) -> Any:
 
 
 def or_fetch(command: Callable[..., int]) -> Callable[..., int]:
-    """Call a command with its arguments or, with --fetch-weights and none of them, fetch.
+    """Call a command with its arguments or, with --fetch-weights and none of them, fetch; with
+    --features-only and DATA alone, write vectors.
 
     Raises UsageError for arguments that are too few or too many.
     """
 
     @wraps(command)
-    def called(screen: console.Console, *, fetch_weights: bool, **settings: Any) -> int:
+    def called(
+        screen: console.Console, *, fetch_weights: bool, features_only: Path | None = None, **settings: Any
+    ) -> int:
         context = click.get_current_context()
         arguments = [param for param in context.command.params if isinstance(param, click.Argument)]
         missing = [param for param in arguments if settings[str(param.name)] is None]
@@ -38,6 +42,10 @@ def or_fetch(command: Callable[..., int]) -> Callable[..., int]:
                 raise UsageError("--fetch-weights fetches and ends; leave DATA and RUN out")
             _fetch(screen, settings["backbones"])
             return 0
+        if features_only and settings["data"] and settings["run"]:
+            raise UsageError("--features-only writes vectors and ends; leave RUN out")
+        if features_only and settings["data"]:
+            return given_vectors.write_features(screen, settings.pop("data"), features_only, settings)
         if missing:
             raise click.MissingParameter(ctx=context, param=missing[0])
         return command(screen, **settings)

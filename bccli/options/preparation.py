@@ -240,6 +240,13 @@ _OPTIONS = (
         help="Also store all pixels in one array for each image size: training reads small images faster.",
     ),
     click.option(
+        "--images/--no-images",
+        default=True,
+        show_default=True,
+        help="Whether the images that the table names are here; without, their rows alone become a dataset, "
+        "to train on vectors with --features (csv).",
+    ),
+    click.option(
         "--positive",
         metavar="NAME",
         default=None,

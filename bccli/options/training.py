@@ -13,6 +13,7 @@ from bccli.core.training.setting_types import (
     Fold,
     Folder,
     Number,
+    NumberOr,
     PolicyFile,
     Setting,
     Sizes,
@@ -44,6 +45,7 @@ _TYPES: Mapping[type, Callable[[Any], click.ParamType]] = {
     Number: lambda kind: value_types.FiniteType(
         kind.least, kind.most, min_open=kind.open_least, max_open=kind.open_most
     ),
+    NumberOr: lambda kind: value_types.NumberOrType(kind.names, kind.least),
     Sizes: lambda kind: value_types.ListType(value_types.positive, kind.example),
     Target: lambda kind: value_types.TargetType(kind.measures),
     FileOr: lambda kind: path_types.FileOr(*kind.names),

@@ -1,6 +1,7 @@
 """What core makes of the training options: a design, a schedule, a head, and where a run is made."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bccli.core.errors import UsageError
@@ -16,8 +17,9 @@ def schedule_of(settings: dict[str, Any], *, output: str, loss: str | None, lr: 
     from bccli.core.models.heads import DEFAULT_LOSS
     from bccli.core.training.learning_rate import DECAY, DECAY_EPOCHS, SCHEDULES
 
-    given = {row.name: settings[row.name] for row in rows_of(Schedule) if row.name in settings}
-    decays = SCHEDULES[settings["schedule"]].decays
+    known = {row.name: settings[row.name] for row in rows_of(Schedule) if row.name in settings}
+    given = {name: value for name, value in known.items() if value is not None and value != AUTO}
+    decays = SCHEDULES[given.get("schedule", Schedule().schedule)].decays
     inferred = {
         "output": output,
         "loss": loss or DEFAULT_LOSS[output],
@@ -26,6 +28,12 @@ def schedule_of(settings: dict[str, Any], *, output: str, loss: str | None, lr: 
         "decay_epochs": settings["decay_epochs"] or (DECAY_EPOCHS if decays else None),
     }
     return Schedule(**{**given, **inferred})
+
+
+def undecided_of(settings: dict[str, Any]) -> frozenset[str]:
+    """The settings of the schedule that nobody has decided, and that may suit the head."""
+    names = "lr", "schedule", "decay", "decay_epochs", "monitor", "steps_per_epoch", "weight_decay"
+    return frozenset(name for name in names if settings[name] in (None, AUTO))
 
 
 def head_of(settings: dict[str, Any], *, output: str) -> Any:
@@ -39,7 +47,11 @@ def head_of(settings: dict[str, Any], *, output: str) -> Any:
         dropout=kind.dropout if settings["dropout"] is None else settings["dropout"],
         output=output,
         kind=name,
+        standardised=_STANDARDISED[settings.get("feature_norm", "none")],
     )
+
+
+_STANDARDISED = {AUTO: None, "none": False, "train": True}
 
 
 def _useless_for(*jobs: str) -> list[str]:
@@ -82,6 +94,18 @@ def fusion_design(settings: dict[str, Any]) -> Any:
         schedule=schedule,
         **design_options(settings),
     )
+    return design_of(design, name, dense=settings["dense"], dropout=settings["dropout"])
+
+
+def fusing_design(design: Any, settings: dict[str, Any]) -> Any:
+    """A design on vectors as that of a fusion: by the head that is named, with the head of a patch run or
+    without."""
+    from bccli.core.fusion.patch_run import design_of, load_base
+
+    name = settings["head"]
+    settings = _for_head(name, settings)
+    if settings["features_from"]:
+        design = replace(design, fusing=load_base(settings["features_from"])[1])
     return design_of(design, name, dense=settings["dense"], dropout=settings["dropout"])
 
 
@@ -142,6 +166,7 @@ def design_of(settings: dict[str, Any], backbone: str) -> Any:
         input_norm=settings["input_norm"],
         head=head_of(settings, output=output),
         schedule=schedule_of(settings, output=output, loss=settings["loss"], lr=settings["lr"]),
+        undecided=undecided_of(settings),
         **design_options(settings),
     )
 

@@ -208,6 +208,25 @@ class FiniteType(click.FloatRange):
         return number
 
 
+class NumberOrType(click.ParamType):
+    """One of some names, or a finite number from `least` on."""
+
+    def __init__(self, names: Sequence[str], least: float) -> None:
+        self.names, self.least, self.name = tuple(names), least, "|".join((*names, "NUMBER"))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        if str(value) in self.names:
+            return str(value)
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and number >= self.least):
+            known = ", ".join(self.names)
+            self.fail(f"{value!r} is neither {known} nor a number from {self.least:g} on", param, ctx)
+        return number
+
+
 class CountType(click.ParamType):
     """A whole number from 1 on, or all, which is None."""
 

@@ -43,8 +43,9 @@ class Setting:
 
     @property
     def bccli_weights(self) -> tuple[str, ...]:
-        """bccli's options for the weights; random ones are frozen only where that is said."""
-        return ("--weights", self.weights, "--trainable", "none")
+        """bccli's options for the weights, which random ones are frozen only with, and for a head that has no
+        more in it than those of rivals."""
+        return ("--weights", self.weights, "--trainable", "none", "--feature-norm", "none")
 
 
 def frozen(rounds: int | None, folder: Path, note: Callable[[str], None]) -> Iterator[Row]:

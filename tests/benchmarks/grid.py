@@ -85,6 +85,7 @@ def _sweep(
     command = [
         sys.executable, "-m", "bccli", "train", str(data), str(root), *chosen, "--seeds", str(seeds),
         "--epochs", str(epochs), "--batch-size", "32", "--weights", "imagenet",
+        "--feature-norm", "none",
     ]  # fmt: skip
     return Side(name, command, forget, env)
 

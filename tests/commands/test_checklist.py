@@ -120,8 +120,8 @@ def test_a_run_on_patients_fills_twenty_items(bccli: Bccli, place: Path) -> None
         "22": f"{info['parameters']:,} parameters",
         "23": f"keras {info['versions']['keras']}",
         "24": "Random weights, nothing pretrained (seed 0). The backbone stayed as it was.",
-        "25": "No augmentation; optimizer adam; learning rate 0.001",
-        "26": "Epoch 1 of 1 was kept, the best by val_loss.",
+        "25": "No augmentation; optimizer adam; learning rate 0.02; schedule exponential; decay 0.1",
+        "26": "Epoch 1 of 1 was kept, the last; the weight decay is the one that suited",
         "27": "No ensemble: one model.",
         "28": f"the most frequent class alone has an accuracy of {figures['majority_accuracy']:.3f}",
         "29": f"{figures['rounds']:,} rounds of the bootstrap, which draws patients",
@@ -150,7 +150,7 @@ def test_folds_and_trees_say_what_they_are(bccli: Bccli, place: Path) -> None:
     folds, tree = checklist(bccli, place / "folds"), checklist(bccli, place / "tree")
     assert "3 models, one for each fold" in folds["27"]["text"]
     assert re.search(r"Accuracy over folds: mean \d\.\d+, standard deviation \d", folds["30"]["text"])
-    assert folds["26"]["text"] == "For each fold, the epoch that was best by val_loss was kept."
+    assert folds["26"]["text"].startswith("For each fold, the last epoch was kept; the weight decay is")
     assert "fold 0: benign 10 images of 3 patients" in folds["19"]["text"]
     assert states(folds)[FILLED] >= 20
     assert tree["27"]["text"].startswith("2 classifiers, one for each inner node of normal, tumor(benign")

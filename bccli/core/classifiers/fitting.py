@@ -9,12 +9,7 @@ import numpy as np
 from bccli.core.classifiers.models import Classifier
 from bccli.core.cores import available_cores
 from bccli.core.errors import DataError
-
-FOLDS = 5
-"""Train is divided into so many folds to choose a setting or to calibrate; patients stay whole."""
-
-ENOUGH = 3000
-"""So many examples, drawn evenly over train, are enough to choose a setting by."""
+from bccli.core.training.heads.held_out import RIDGES, Folds, are_whole, folds_of, spread
 
 _UNCALIBRATED = -1.0, 0.0
 """Slope and offset of the sigmoid where the fitted one would turn every answer round.
@@ -22,8 +17,6 @@ _UNCALIBRATED = -1.0, 0.0
 A patient who is left out of a few takes a share of his class with him, so that the decisions about him lean
 to the other one. Where that outweighs what was learned, decisions become probabilities as they are.
 """
-
-Folds = list[tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -119,46 +112,11 @@ def fit_estimator(
     setting = _choose(method, examples)
     estimator = method.fit(examples, setting)
     if method.needs_folds:
-        setting = {**setting, "folds": "groups" if _whole(folds, groups) else "images"}
+        setting = {**setting, "folds": "groups" if are_whole(folds, groups) else "images"}
     arrays |= method.arrays(estimator)
     if "support" in arrays:
         arrays["vectors"] = np.asarray(features, np.float32)[arrays.pop("support")]
     return Fitted(Classifier(kind, classes, width, arrays, setting), estimator)
-
-
-def folds_of(labels: np.ndarray, groups: Sequence[str] | None, seed: int) -> Folds:
-    """Folds of examples (n,): each leaves all classes to fit with, and patients are whole if possible.
-
-    Raises DataError where a class has one example only.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    known = _numbered(groups if groups is not None else [""] * len(labels))
-    smallest, classes = np.bincount(labels).min(), len(np.unique(labels))
-    if smallest < 2:
-        raise DataError(
-            "a class has one example only, and this classifier needs two to be calibrated; "
-            "add images or take another classifier"
-        )
-    for count in range(min(FOLDS, len(np.unique(known)), smallest), 1, -1):
-        cut = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-        folds = list(cut.split(labels, labels, known))
-        if all(len(np.unique(labels[fit])) == classes and len(held_out) for fit, held_out in folds):
-            return folds
-    return list(StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed).split(labels, labels))
-
-
-def _whole(folds: Folds, groups: Sequence[str] | None) -> bool:
-    """Whether each group is in one fold only."""
-    known = _numbered(groups if groups is not None else [""] * sum(len(held_out) for _, held_out in folds))
-    return all(not set(known[fit]) & set(known[held_out]) for fit, held_out in folds)
-
-
-def _numbered(groups: Sequence[str]) -> np.ndarray:
-    """A number for each group; examples of unknown ones are each their own."""
-    numbers: dict[Any, int] = {}
-    keys = [group or index for index, group in enumerate(groups)]
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
 def _choose(method: Method, examples: Examples) -> Mapping[str, Any]:
@@ -172,7 +130,7 @@ def _choose(method: Method, examples: Examples) -> Mapping[str, Any]:
 def _loss(method: Method, examples: Examples, setting: Mapping[str, Any]) -> float:
     total = 0.0
     for fit, held_out in examples.folds:
-        chosen = _spread(fit)
+        chosen = spread(fit)
         inside = Examples(
             examples.features[chosen], examples.labels[chosen], examples.weights[chosen], [], examples.seed
         )
@@ -180,13 +138,6 @@ def _loss(method: Method, examples: Examples, setting: Mapping[str, Any]) -> flo
         right = chances[np.arange(len(held_out)), examples.labels[held_out]]
         total -= float(np.log(np.maximum(right, 1e-15)) @ examples.weights[held_out])
     return total
-
-
-def _spread(indices: np.ndarray) -> np.ndarray:
-    """At most `ENOUGH` of the indices, evenly over all."""
-    if len(indices) <= ENOUGH:
-        return indices
-    return indices[np.linspace(0, len(indices) - 1, ENOUGH).astype(int)]
 
 
 def _fit_svm(examples: Examples, setting: Mapping[str, Any]) -> Any:
@@ -299,7 +250,7 @@ CLASSIFIERS = {
     "logistic": Method(
         _fit_logistic,
         _logistic_arrays,
-        tuple({"C": 10.0**power} for power in range(-5, 1)),
+        RIDGES,
         standardised=True,
     ),
     "boosting": Method(_fit_boosting, _boosting_arrays, ({"max_iter": 100, "learning_rate": 0.1},)),

@@ -14,20 +14,20 @@ from bccli.core.data.split_codes import TRAIN
 from bccli.core.errors import DataError
 from bccli.core.metrics.overfitting import accuracies
 from bccli.core.models import backend
-from bccli.core.runs.feature_store import StoredFeatures
 from bccli.core.runs.run_folder import CLASSIFIER_FILE, PREDICTIONS_FILE, VOCABULARY_FILE, Run, complete_run
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import WORDS, Job
 from bccli.core.training.features import CHUNK, FeatureKey, compute_vectors
 from bccli.core.training.frozen.sources import FeatureSource, SourceData, source_of
 from bccli.core.training.live_augmentation import with_augmented_copies
-from bccli.core.training.network import RunContext
+from bccli.core.training.network import RunContext, images_of
 from bccli.core.training.run_contents import (
     facts_of,
     write_answers,
     write_origins,
     write_results,
 )
+from bccli.core.vectors.contents import Rows
 
 # What fits the words of a bag: it wants no more examples than there are images.
 _OF_WORDS = "svm"
@@ -41,7 +41,7 @@ def classify(job: Job, run: Run, context: RunContext, models: ModelCache | None 
     design = job.design
     used = np.flatnonzero(job.split_codes >= 0)
     samples = [job.dataset.samples[index] for index in used]
-    images = context.open_images(job.dataset.root, samples, context.watcher)
+    images = images_of(job, samples, context)
     split_codes = job.split_codes[used]
     if design.classifier == WORDS:
         extractor = _learn_words(job, images, split_codes, run, context)
@@ -87,7 +87,7 @@ def _open_source(job: Job, data: SourceData) -> FeatureSource:
     """The features of the backbone, or of several that are joined."""
     watcher, design = data.context.watcher, job.design
     by = ""
-    if not design.card:
+    if not design.card and not design.vectors:
         tf = data.context.start_tensorflow()
         by = f"TensorFlow {tf.__version__} on {backend.describe_device(tf)}"
     source = source_of(job, data)
@@ -123,7 +123,7 @@ def _fit(
     job: Job,
     images: Images,
     split_codes: np.ndarray,
-    values: np.ndarray | StoredFeatures,
+    values: Rows,
     first: np.ndarray | None,
     context: RunContext,
 ) -> Classifier:

@@ -47,8 +47,8 @@ def facts_of(samples: Sequence[Sample], image_hashes: np.ndarray) -> ImageFacts:
         patients=np.array(
             [numbers.setdefault(s.patient, len(numbers)) if s.patient else -1 for s in samples], np.int32
         ),
-        pixels=np.array([int(sample.sha256[:16], 16) for sample in samples], np.uint64),
-        perceptual=image_hashes["perceptual"],
+        pixels=np.array([int(sample.sha256[:16] or "0", 16) for sample in samples], np.uint64),
+        perceptual=image_hashes["perceptual"] if any(sample.sha256 for sample in samples) else None,
         blank=image_hashes["blank"],
         parents=np.array([indexes.get(sample.parent, -1) for sample in samples], np.int32),
     )
@@ -180,7 +180,12 @@ def hashes_path(cache: Path, content: str) -> Path:
 
 
 def hashes_of(dataset: Dataset, cache: Path) -> np.ndarray:
-    """The image hashes of a dataset, as `hash_table` makes them, from the cache or from the pixels."""
+    """The image hashes of a dataset, as `hash_table` makes them, from the cache or from the pixels.
+
+    Images that are elsewhere count as blank, which are never compared.
+    """
+    if not dataset.info.images:
+        return hash_table([0] * len(dataset.samples), [True] * len(dataset.samples))
     for folder in (cache, dataset.root / CACHE_FOLDER):
         try:
             table = read_rows(hashes_path(folder, dataset.hash), _HASHES, len(dataset.samples))

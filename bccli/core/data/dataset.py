@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 from bccli.core.data.leakage import Leaks
 from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Sample, content_hash, is_sha256, read_rows
 from bccli.core.data.positive_class import Origin, Positive
-from bccli.core.data.stored_info import StoredInfo
+from bccli.core.data.stored_info import StoredInfo, written_by_bccli
 from bccli.core.errors import DataError
 from bccli.core.files import leaves_folder
 from bccli.core.imaging.preparation import Preparation, learned_preparation, preparation_from_json
@@ -80,7 +80,7 @@ class DatasetInfo(StoredInfo):
     colour, and `bytes` the size of all images and masks. `patients` is None where none is known. Only an
     augmented dataset has `prepared`, the settings of the dataset that it was made of, and `augmentation`;
     only a dataset in memory that is what a tree's node sees of another has a `subset`, which names tree and
-    node.
+    node. `images` is false where the images are elsewhere, and there are only rows about them.
     """
 
     REMEDY: ClassVar[str] = "prepare the dataset again"
@@ -112,6 +112,7 @@ class DatasetInfo(StoredInfo):
     prepared: Mapping[str, Any] | None = None
     augmentation: Mapping[str, Any] | None = None
     subset: Annotated[dict[str, Any], NodeSubset] | None = None
+    images: bool = True
 
     def contradiction(self) -> str | None:
         """Where a value does not go with the others."""
@@ -163,10 +164,32 @@ class Dataset:
 
         return frame_of_samples(self.samples)
 
+    def require_images(self) -> None:
+        """Raises DataError where there are only rows about images that are elsewhere."""
+        if not self.info.images:
+            raise without_images(self.root)
+
     @property
     def folds(self) -> int:
         """How many folds there are, 0 where the dataset has splits."""
         return max((sample.fold + 1 for sample in self.samples if sample.fold is not None), default=0)
+
+
+def without_images(root: Path) -> DataError:
+    """The error for whoever wants to see the images of a dataset that has none."""
+    return DataError(
+        f"{root}: was prepared with --no-images, and has no pixels; give vectors of its images with "
+        "--features FILE, or prepare the images themselves"
+    )
+
+
+def refuse_without_images(folder: Path) -> None:
+    """Raises DataError for the folder of a dataset whose images are elsewhere."""
+    found: Any = None
+    with suppress(DataError, OSError):
+        found = read_json(folder / DATASET_FILE)
+    if written_by_bccli(found) and not found.get("images", True):
+        raise without_images(folder)
 
 
 def load_dataset(root: Path) -> Dataset:
@@ -182,7 +205,7 @@ def load_dataset(root: Path) -> Dataset:
     samples = tuple(read_rows(root / MANIFEST_FILE))
     paths: set[str] = set()
     for sample in samples:
-        if fault := _fault(sample, info.classes, paths):
+        if fault := _fault(sample, info.classes, paths) or _fault_of_pixels(sample, info.images):
             where = f"{root / MANIFEST_FILE}: {sample.path or 'a row'}"
             raise DataError(f"{where} {fault}; correct it or prepare the dataset again")
         paths.add(sample.path)
@@ -218,6 +241,14 @@ def _fault(sample: Sample, classes: Sequence[str], paths: set[str]) -> str:
         return f"has the split {sample.split!r}, which is none of {', '.join(SPLITS)}"
     if sample.fold is not None and not 0 <= sample.fold < MOST_FOLDS:
         return f"has the fold {sample.fold}, which is not between 0 and {MOST_FOLDS - 1}"
+    return ""
+
+
+def _fault_of_pixels(sample: Sample, has_images: bool) -> str:
+    """What is wrong with what a row says about pixels, of which a dataset without images has none."""
+    if not has_images:
+        said = sample.width, sample.height, sample.sha256 or None, sample.mask or None
+        return "" if said == (None,) * 4 else "says something of pixels, and its dataset has no images"
     if not all(1 <= (side or 0) <= _MAX_SIDE for side in (sample.width, sample.height)):
         return f"has the impossible size {sample.width}×{sample.height}"
     if not is_sha256(sample.sha256):

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from bccli.core.cores import available_cores
-from bccli.core.data.dataset import PIXELS_FOLDER
+from bccli.core.data.dataset import PIXELS_FOLDER, without_images
 from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError, ImageError
 from bccli.core.imaging.formats.decoding import decode
@@ -248,8 +248,10 @@ class Opener:
 
 
 def open_images(root: Path, samples: Sequence[Sample], watcher: Watcher = SILENT) -> Images:
-    """The images of these samples. Raises DataError where they differ in size."""
+    """The images of these samples. Raises DataError where they differ in size, or are elsewhere."""
     sizes = {(sample.width or 0, sample.height or 0) for sample in samples}
+    if (0, 0) in sizes:
+        raise without_images(root)
     if len(sizes) > 1:
         few = ", ".join(f"{width}×{height}" for width, height in sorted(sizes)[:3])
         more = ", …" if len(sizes) > 3 else ""

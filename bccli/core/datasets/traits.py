@@ -12,7 +12,7 @@ from bccli.core.data.manifest import Metadata
 from bccli.core.datasets import Skip
 from bccli.core.datasets.layout.indexes import Line
 
-_NONE = frozenset({"", "-", "nan", "none", "null"})
+_NONE = frozenset({"", "-", "nan", "none", "null", "removed"})
 _AGE = re.compile(r"0*(\d{1,3})Y", re.IGNORECASE)
 """As DICOM writes an age in years."""
 _OLDEST = 120
@@ -65,7 +65,18 @@ CBIS = (
 MINI_DDSM = (AGE, Trait("density", "Density", numbers=range(1, 5), meaning=DENSITY.meaning))
 MIAS_TISSUES = Trait("tissue", "tissue", _words("F G D"), meaning="F fatty, G fatty-glandular, D dense")
 
-TRAITS: Mapping[str, tuple[Trait, ...]] = {"cbis-ddsm": CBIS, "mini-ddsm": MINI_DDSM, "mias": (MIAS_TISSUES,)}
+INBREAST = (
+    Trait("age", "Patient age", is_age=True, meaning=AGE.meaning),
+    Trait("density", "ACR", numbers=range(1, 5), meaning=DENSITY.meaning),
+    Trait("birads", "Bi-Rads", _words("1 2 3 4A 4B 4C 5 6"), meaning="BI-RADS assessment of the film"),
+)
+
+TRAITS: Mapping[str, tuple[Trait, ...]] = {
+    "cbis-ddsm": CBIS,
+    "mini-ddsm": MINI_DDSM,
+    "mias": (MIAS_TISSUES,),
+    "inbreast": INBREAST,
+}
 """The columns of each dataset that has some; those of `csv` are whatever its table has."""
 
 

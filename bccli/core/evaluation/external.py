@@ -9,10 +9,12 @@ import numpy as np
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.leakage import leak_sentences
 from bccli.core.data.manifest import Sample, metadata_of
-from bccli.core.errors import DataError
+from bccli.core.errors import DataError, UsageError
 from bccli.core.evaluation.subjects import Subject, subject_of
 from bccli.core.kinds import KINDS, imported
 from bccli.core.prediction.file_predictions import predict
+from bccli.core.prediction.of_vectors.dataset_answers import answers_by_vectors
+from bccli.core.prediction.of_vectors.entries import Wanted
 from bccli.core.prediction.predictor import Predictor, load_predictor
 from bccli.core.prediction.run_predictor import Prediction, most_probable
 from bccli.core.progress import SILENT, Watcher
@@ -21,20 +23,25 @@ from bccli.core.runs.predictions import Predictions, read_predictions
 from bccli.core.runs.run_folder import PREDICTIONS_FILE, Run
 from bccli.core.runs.run_info import FOLDS
 from bccli.core.runs.training_images import audit_against, training_images_of
+from bccli.core.vectors.given import GivenVectors
 
 
 def subject_on(
     run: Run,
     dataset: Dataset,
     *,
+    vectors: Path | None = None,
     device: str = "auto",
     workers: int = 2,
     watcher: Watcher = SILENT,
 ) -> Subject:
     """A run's predictions of all images of a dataset; thresholds and the like rest on the run's own val.
 
+    A run that knows vectors only needs those of the images.
+
     Raises DataError where the dataset has classes or sizes that the run does not know, or a damaged file.
     """
+    given = _given(run, dataset, vectors, watcher)
     _check(run, dataset, watcher)
     leak = audit_against(training_images_of(run), dataset)
     for sentence in leak_sentences({"data": leak.to_json()}):
@@ -48,8 +55,12 @@ def subject_on(
     watcher.note(
         f"evaluating {run.root} on {len(dataset.samples)} images of {dataset.root}: {predictor.device}"
     )
-    answer = imported(KINDS[run.info.kind_within].on_dataset)
-    answers, samples, of_patches = answer(predictor, dataset, workers, watcher)
+    if given:
+        answers, samples = answers_by_vectors(predictor, given, Wanted.by([run]))
+        of_patches = None
+    else:
+        answer = imported(KINDS[run.info.kind_within].on_dataset)
+        answers, samples, of_patches = answer(predictor, dataset, workers, watcher)
     predictions = _table(run, samples, answers)
     own = subject_of(run, read_predictions(run.file(PREDICTIONS_FILE), run.classes), "val")
     protocol: str = dataset.info.protocol
@@ -59,12 +70,12 @@ def subject_on(
         "protocol": "paper" if run.info.protocol.startswith("paper") else protocol,
         "leakage": leak.to_json(),
     }
-    patches = own.patches
+    patches = None if given else own.patches
     if patches and of_patches is not None:
         table = _table(run, dataset.samples, most_probable(of_patches))
         facts_of_patches = {**facts, **run.info.patches}
         patches = replace(patches, predictions=table, split=None, facts=facts_of_patches)
-    several = dataset.preparation.patches is not None and not patches
+    several = dataset.preparation.patches is not None and not patches and run.info.kind_within != "fusion"
     return replace(
         own,
         predictions=predictions,
@@ -115,13 +126,40 @@ def answers_of_rows(
     return found, dataset.samples, None
 
 
+def _given(run: Run, dataset: Dataset, path: Path | None, watcher: Watcher) -> GivenVectors | None:
+    """The vectors of a dataset's images, found; None for a run that looks at images.
+
+    Raises UsageError where there are vectors and no need for them, or the other way round.
+    """
+    facts = run.info.vectors
+    if facts is None:
+        if path:
+            raise UsageError(f"--features: {run.root} looks at images; leave it out")
+        dataset.require_images()
+        return None
+    if path is None:
+        raise UsageError(
+            f"{run.root}: knows vectors only; add --features FILE, those of the images of {dataset.root}"
+        )
+    given = GivenVectors(path).on(dataset, watcher)
+    if given.width != facts["width"]:
+        raise DataError(
+            f"{path}: has vectors of {given.width} numbers, and {run.root} knows {facts['width']}; give "
+            "vectors of the same network"
+        )
+    if lacking := given.lacking():
+        watcher.warn(lacking)
+    return given
+
+
 def _check(run: Run, dataset: Dataset, watcher: Watcher) -> None:
     if unknown := [name for name in dataset.classes if name not in run.classes]:
         raise DataError(
             f"{dataset.root}: has the class {unknown[0]}, and {run.root} knows only "
             f"{', '.join(run.classes)}; prepare it with the same classes"
         )
-    check_input_spec(run, dataset, watcher)
+    if run.info.vectors is None:
+        check_input_spec(run, dataset, watcher)
 
 
 def check_input_spec(run: Run, dataset: Dataset, watcher: Watcher) -> None:

@@ -80,6 +80,8 @@ def subject_of(run: Run, predictions: Predictions, split: str) -> Subject:
     subject = _subject(run, predictions, split)
     if run.info.kind_within != "fusion":
         return subject
+    if not run.info.patches:
+        return subject  # nobody has answered for single ones
     path = run.file(PATCHES_FILE) if run.complete else run.root / PATCHES_FILE
     return replace(subject, patches=_of_patches(subject, run, read_predictions(path, run.classes), split))
 

@@ -1,7 +1,7 @@
 """fusion.npz: what makes images of patches, without the patch run and without TensorFlow."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -26,11 +26,12 @@ FORMAT = 1
 class Stored:
     """The contents of fusion.npz: the row of `FUSIONS`, the patch head, and what the row has learned.
 
+    There is no patch head where nobody answers for single patches.
     `arrays` are a network's weights, `layers` how many there are of its own, `output` its last activation.
     """
 
     kind: str
-    head: DenseHead
+    head: DenseHead | None
     geometry: Geometry
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     layers: int = 0
@@ -41,12 +42,12 @@ class Stored:
         facts = {
             "format": FORMAT,
             "kind": self.kind,
-            "head": {"layers": self.head.layers, "output": self.head.output},
+            "head": {"layers": self.head.layers, "output": self.head.output} if self.head else None,
             "geometry": [self.geometry.patches, self.geometry.stride],
             "layers": self.layers,
             "output": self.output,
         }
-        arrays = {**self.head.arrays, **self.arrays}
+        arrays = {**(self.head.arrays if self.head else {}), **self.arrays}
         with replacing(root / NAME) as stream:
             np.savez(
                 stream,
@@ -64,7 +65,7 @@ class _Facts(TypedDict):
     """What stands beside the arrays."""
 
     kind: str
-    head: _HeadFacts
+    head: _HeadFacts | None
     geometry: tuple[Count, Count]
     layers: Count
     output: Literal["softmax", "sigmoid"]
@@ -93,11 +94,11 @@ def load_fuser(run: Run) -> tuple[Stored, Fuser]:
 
 def _stored(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Stored:
     own = {name: values for name, values in arrays.items() if not name.startswith(PREFIX)}
-    head: Sequence[str] = facts["head"]["layers"]
+    head = facts["head"]
     of_head = {name: values for name, values in arrays.items() if name.startswith(PREFIX)}
     return Stored(
         kind=facts["kind"],
-        head=DenseHead(tuple(head), facts["head"]["output"], of_head),
+        head=DenseHead(tuple(head["layers"]), head["output"], of_head) if head else None,
         geometry=Geometry(*facts["geometry"]),
         arrays=own,
         layers=facts["layers"],

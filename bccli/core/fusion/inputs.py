@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.fusion.bags import Grouping
-from bccli.core.runs.feature_store import StoredFeatures
+from bccli.core.vectors.contents import Rows
 
 
 @dataclass(frozen=True)
@@ -16,14 +16,16 @@ class BagInputs:
     is a patch.
 
     `values` has a row per patch. Where augmented copies are trained on, their rows stand behind, `copies` for
-    each patch from `first` (patches,) on; the patches of an image are of the same copy in each turn.
+    each patch from `first` (patches,) on; the patches of an image are of the same copy in each turn. Batches
+    are as long as the longest image among all or, where images are `uneven`, as the longest in them.
     """
 
-    values: np.ndarray | StoredFeatures
+    values: Rows
     grouping: Grouping
     first: np.ndarray | None = None
     copies: int = 1
     seed: int = 0
+    uneven: bool = False
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
         """Yield float32 arrays (batch, patches, width + 1)."""
@@ -69,6 +71,8 @@ class BagInputs:
         return np.where(members >= 0, self.first[members] + drawn[:, None], -1)
 
     def _padded(self, members: np.ndarray) -> np.ndarray:
+        if self.uneven:
+            members = members[:, : int((members >= 0).sum(axis=1).max(initial=1))]
         batch = np.zeros((*members.shape, self.values.shape[1] + 1), np.float32)
         there = members >= 0
         batch[there, :-1] = self.values[members[there]]

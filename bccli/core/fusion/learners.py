@@ -8,32 +8,27 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.data.split_codes import TEST, TRAIN, VAL
-from bccli.core.errors import DivergedError, TrainingError
+from bccli.core.errors import DataError, DivergedError, TrainingError
 from bccli.core.fusion.fusion_data import FusionData
 from bccli.core.fusion.fusion_file import Stored
-from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Network, Rule
-from bccli.core.fusion.networks import standardise_by
+from bccli.core.fusion.methods import FUSIONS, Classified, Fuser, Geometry, Network, Rule
 from bccli.core.metrics.watched_test import watched_test
 from bccli.core.models.heads import OUTPUTS, units
+from bccli.core.models.inference_mode import standardise_by
 from bccli.core.models.tflite_export import TOLERANCE, largest_difference
 from bccli.core.runs.run_folder import CLASSIFIER_FILE, FUSION_MODEL_FILE, STATE_FILE, Run
-from bccli.core.training.features import CHUNK
+from bccli.core.training.heads.statistics import statistics
 from bccli.core.training.loop import Examples, Fit, Progress
 from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import Curves
 from bccli.core.training.tensorboard import FOLDER, EventFile
 from bccli.core.weights.keras_saving import save_model
 
+# The vectors of a classified way are held in memory, and again as float64 while it is fitted.
+_ROOM = 1 << 32
+
 # The network in NumPy is compared with Keras's on so many images.
 _COMPARED = 64
-
-# The deviation of a feature counts as no smaller than this share of the mean one: a filter that is nearly
-# always silent in train must not shout in test.
-_QUIETEST = 0.01
-
-# And as no smaller than this share of its own mean: what varies less is as much rounding as signal, and
-# LiteRT rounds otherwise than Keras.
-_STEADIEST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -69,9 +64,10 @@ def _classify(way: Classified, data: FusionData, run: Run, context: RunContext) 
     from bccli.core.classifiers.models import save_classifier
 
     schedule, geometry = data.job.design.schedule, data.geometry
+    _check_room(way, data, geometry)
     several, labels, groups = [], [], []
     for image in np.flatnonzero(data.split_codes == TRAIN).tolist():
-        owner = data.images.samples[data.inputs.grouping.first[image]].owner
+        owner = data.images[image].owner
         for copy in range(1, data.inputs.copies + 1) if data.inputs.first is not None else (0,):
             vectors = way.vectors(data.bag(image, copy), geometry)
             several.append(vectors)
@@ -85,6 +81,19 @@ def _classify(way: Classified, data: FusionData, run: Run, context: RunContext) 
     )  # fmt: skip
     save_classifier(run.root / CLASSIFIER_FILE, classifier)
     return Learned(way.fuser(classifier, geometry), _stored(data))
+
+
+def _check_room(way: Classified, data: FusionData, geometry: Geometry) -> None:
+    """Raises DataError where the vectors of train would not fit into memory."""
+    width, train = data.inputs.values.shape[1], np.flatnonzero(data.split_codes == TRAIN).tolist()
+    counts = [way.numbers(data.count(image), geometry) for image in train]
+    total = sum(counts) * width * 4 * data.inputs.copies
+    if total > _ROOM:
+        raise DataError(
+            f"--head {data.job.design.head.kind}: its vectors of {len(train)} images with up to "
+            f"{geometry.patches:,} patches take {total:,} bytes; take --head attention, or a plain head on "
+            "the mean of each"
+        )
 
 
 def _train(way: Network, data: FusionData, run: Run, context: RunContext) -> Learned:
@@ -129,27 +138,16 @@ def _train(way: Network, data: FusionData, run: Run, context: RunContext) -> Lea
 
 
 def _statistics(data: FusionData) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation (width,) of the features of train's patches, read a chunk at a time."""
+    """Mean and deviation (width,) of the features of train's patches."""
     members = data.inputs.grouping.members[data.split_codes == TRAIN]
-    rows = members[members >= 0]
-    values, width = data.inputs.values, data.inputs.values.shape[1]
-    sums, squares = np.zeros(width), np.zeros(width)
-    chunks = np.array_split(rows, -(-len(rows) // CHUNK))
-    for chunk in chunks:
-        sums += values[chunk].sum(axis=0, dtype=np.float64)
-    mean = sums / len(rows)
-    for chunk in chunks:
-        squares += ((values[chunk] - mean) ** 2).sum(axis=0)
-    deviation = np.sqrt(squares / len(rows))
-    deviation = np.maximum(deviation, np.maximum(_QUIETEST * deviation.mean(), _STEADIEST * np.abs(mean)))
-    return mean.astype(np.float32), np.where(deviation > 0, deviation, 1).astype(np.float32)
+    return statistics(data.inputs.values, members[members >= 0])
 
 
 def _check(fuser: Fuser, fit: Fit, data: FusionData) -> None:
     """Check that `predict` computes what was trained. Raises TrainingError where it does not."""
     few = np.unique(np.linspace(0, len(data.labels) - 1, _COMPARED).astype(int))
     expected = fit.predict(few)
-    found = fuser([data.bag(image) for image in few.tolist()])
+    found = np.concatenate([fuser([data.bag(image)]) for image in few.tolist()])
     if (difference := largest_difference(found, expected)) > TOLERANCE:
         raise TrainingError(
             f"the fusion in NumPy differs from Keras's by {difference:.1e}; try a smaller --lr"

@@ -52,10 +52,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class Classified:
-    """A way that asks a row of `classifiers` about vectors (m, width) of each image, then votes."""
+    """A way that asks a row of `classifiers` about vectors (m, width) of each image, then votes.
+
+    `numbers` says how many times the width of a feature all vectors of an image with so many patches have.
+    """
 
     kind: str
     vectors: Callable[[Bag, Geometry], np.ndarray]
+    numbers: Callable[[int, Geometry], int]
 
     def fuser(self, classifier: Probabilities, geometry: Geometry) -> Fuser:
         """The fuser that asks a fitted classifier."""
@@ -165,7 +169,7 @@ FUSIONS: dict[str, Rule | Classified | Network] = {
     ),
     "vote": Rule(vote),
     "mean": Rule(mean),
-    "svm": Classified("svm", joined),
-    "blocks-2x2": Classified("svm", blocks),
+    "svm": Classified("svm", joined, lambda patches, geometry: geometry.patches),
+    "blocks-2x2": Classified("svm", blocks, lambda patches, geometry: 4 * patches),
 }
 """By what `train --head` calls them."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bccli.core.weights.copying import put_weights
+from bccli.core.models.inference_mode import STANDARDISING, standardising_layer
 
 _NOWHERE = -1e9
 """The power of attention to where there is no patch: none at all after the softmax."""
@@ -47,11 +47,7 @@ def _open(width: int) -> tuple[Any, Any, Any]:
     import keras
 
     inputs = keras.Input((None, width + 1), name="patches")
-    # Its statistics are train's, which `standardise_by` puts there, and stay.
-    norm = keras.layers.BatchNormalization(
-        center=False, scale=False, epsilon=1e-12, trainable=False, name="norm"
-    )
-    return inputs, norm(inputs[:, :, :-1]), inputs[:, :, -1] > 0.5
+    return inputs, standardising_layer()(inputs[:, :, :-1]), inputs[:, :, -1] > 0.5
 
 
 def _close(inputs: Any, x: Any, dropout: float, units: int) -> Any:
@@ -61,11 +57,6 @@ def _close(inputs: Any, x: Any, dropout: float, units: int) -> Any:
         x = keras.layers.Dropout(dropout)(x)
     scores = keras.layers.Dense(units, dtype="float32", name="scores")(x)
     return keras.Model(inputs, scores, name="fusion")
-
-
-def standardise_by(network: Any, mean: np.ndarray, deviation: np.ndarray) -> None:
-    """Let a network take mean and deviation (width,) out of its features."""
-    put_weights(network.get_layer("norm"), [mean, deviation**2])
 
 
 def bilstm_arrays(network: Any) -> dict[str, np.ndarray]:
@@ -90,7 +81,7 @@ def attention_arrays(network: Any) -> dict[str, np.ndarray]:
 
 
 def _shared_arrays(network: Any) -> dict[str, np.ndarray]:
-    norm = network.get_layer("norm")
+    norm = network.get_layer(STANDARDISING)
     mean, variance = norm.get_weights()
     kernel, bias = network.get_layer("scores").get_weights()
     deviation = np.sqrt(variance + np.float32(norm.epsilon))

@@ -77,10 +77,10 @@ def backbone_of(base: Run) -> dict[str, Any]:
 @dataclass(frozen=True)
 class PatchNetwork:
     """A patch run's network: where its features come from, the head on them, and the layers before the head
-    as far as they are Keras's."""
+    as far as they are Keras's. Vectors from a file may have no head."""
 
     source: FeatureSource
-    head: DenseHead
+    head: DenseHead | None
     layers: Sequence[Any] = ()
 
 

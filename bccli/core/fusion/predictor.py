@@ -12,7 +12,7 @@ from bccli.core.fusion.fusion_file import load_fuser
 from bccli.core.fusion.methods import FUSIONS, Fuser
 from bccli.core.models.dense.dense_head import DenseHead
 from bccli.core.models.runtimes import Engine, Network
-from bccli.core.prediction.flips import Flip
+from bccli.core.prediction.flips import Flip, as_is
 from bccli.core.prediction.run_predictor import (
     ImagePatches,
     InputSpec,
@@ -40,7 +40,7 @@ class Fusion:
     classes: tuple[str, ...]
     spec: InputSpec
     extract: Network
-    head: DenseHead
+    head: DenseHead | None
     fuser: Fuser
     temperature: float | None = None
     shares: Callable[[np.ndarray], np.ndarray] | None = None
@@ -63,7 +63,7 @@ class Fusion:
 
     def of_patches(self, patches: np.ndarray, flips: Sequence[Flip], step: int) -> np.ndarray:
         """Probabilities (n, classes) of n patches uint8 (n, height, width, 3), each for itself."""
-        return np.mean([self.head(self._features(patches, flip, step)) for flip in flips], axis=0)
+        return np.mean([self._answers(self._features(patches, flip, step)) for flip in flips], axis=0)
 
     def heats(
         self,
@@ -92,10 +92,14 @@ class Fusion:
         # LiteRT may give out memory that it writes to again.
         return np.concatenate([np.array(self.extract(flip(images))) for images in steps])
 
+    def _answers(self, features: np.ndarray) -> np.ndarray:
+        """Probabilities (n, classes) of single patches; none where nobody answers for them."""
+        return np.empty((len(features), 0)) if self.head is None else self.head(features)
+
     def bags(self, entries: Sequence[ImagePatches], flip: Flip, step: int) -> list[Bag]:
         """Images, flipped, as their patches, row by row."""
         features = self._features(np.concatenate([entry.images for entry in entries]), flip, step)
-        probabilities = self.head(features)
+        probabilities = self._answers(features)
         ends = np.cumsum([len(entry.images) for entry in entries])[:-1]
         images = zip(entries, np.split(features, ends), np.split(probabilities, ends), strict=True)
         return [_bag(entry, mine, answers, flip) for entry, mine, answers in images]
@@ -150,6 +154,9 @@ def _flipped(positions: Sequence[tuple[int, int]], flip: Flip) -> tuple[np.ndarr
     """
     at = np.array(positions)
     steps = at - at.min(axis=0)
+    if flip is as_is:  # a slide would need a large picture
+        order = np.lexsort((steps[:, 1], steps[:, 0]))
+        return order, [(int(row), int(col)) for row, col in steps[order]]
     unit = max(int(np.gcd.reduce(steps, axis=None)), 1)
     cells = steps // unit
     numbers = np.full((1, *(cells.max(axis=0) + 1), 1), -1)

@@ -1,13 +1,11 @@
 """The contents of the run of a fusion: answers for images and their patches, figures, the fusion, facts."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bccli.core import interruption
-from bccli.core.data.manifest import Sample
 from bccli.core.fusion.bags import Bag
 from bccli.core.fusion.fusion_data import FusionData
 from bccli.core.fusion.learners import Learned
@@ -24,8 +22,8 @@ from bccli.core.training.run_contents import (
     write_results,
 )
 
-# So many images are answered at a time.
-_BATCH = 64
+# So many images are answered at a time, and features of so many numbers.
+_BATCH, _NUMBERS = 64, 1 << 24
 
 
 def complete_fusion(data: FusionData, learned: Learned, run: Run, context: RunContext) -> Run:
@@ -38,7 +36,7 @@ def complete_fusion(data: FusionData, learned: Learned, run: Run, context: RunCo
     facts = {
         **facts_of(data.job, run.root),
         "recipe": context.recipe or None,
-        "size": list(data.images.size),
+        "size": list(data.size),
         "images": len(data.labels),
         "parameters": None if (own := patch.source.parameters) is None else own + learned.parameters,
         **patch.source.facts,
@@ -55,42 +53,39 @@ def complete_fusion(data: FusionData, learned: Learned, run: Run, context: RunCo
 
 def _write_answers(data: FusionData, fuser: Fuser, run: Run) -> dict[str, Any]:
     """predictions.csv of images and patches.csv of patches; returns how many of both are correct."""
-    classes, samples = data.job.dataset.classes, data.images.samples
-    protocol = data.job.dataset.info.protocol
+    classes, protocol = data.job.dataset.classes, data.job.dataset.info.protocol
     fused, patches = _answers(data, fuser)
-    images, codes = _rows(data), data.of_patches(data.split_codes)
-    write_answers(run.root / PREDICTIONS_FILE, images, data.split_codes, fused, classes)
-    write_answers(run.root / PATCHES_FILE, samples, codes, patches, classes)
-    correct = patches.argmax(axis=1) == data.of_patches(data.labels)
-    return {
-        "patches": accuracies(correct, samples, codes, protocol),
-        **accuracies(fused.argmax(axis=1) == data.labels, images, data.split_codes, protocol),
-    }
-
-
-def _rows(data: FusionData) -> list[Sample]:
-    """The images as rows of a table."""
-    grouping, samples = data.inputs.grouping, data.images.samples
-    return [
-        replace(samples[index], path=key, row=None, col=None)
-        for key, index in zip(grouping.keys, grouping.first.tolist(), strict=True)
-    ]
+    write_answers(run.root / PREDICTIONS_FILE, data.images, data.split_codes, fused, classes)
+    correct = accuracies(fused.argmax(axis=1) == data.labels, data.images, data.split_codes, protocol)
+    if data.patches is None:
+        return correct
+    codes = data.of_patches(data.split_codes)
+    write_answers(run.root / PATCHES_FILE, data.patches, codes, patches, classes)
+    right = patches.argmax(axis=1) == data.of_patches(data.labels)
+    return {"patches": accuracies(right, data.patches, codes, protocol), **correct}
 
 
 def _answers(data: FusionData, fuser: Fuser) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (images, classes) of all images, and (patches, classes) of each patch by itself."""
     fused: list[np.ndarray] = []
-    patches = np.empty((len(data.images.samples), len(data.job.dataset.classes)))
+    patches = np.empty((len(data.patches or ()), len(data.job.dataset.classes)))
     for images, bags in _batches(data):
         fused.append(fuser(bags))
-        for image, bag in zip(images, bags, strict=True):
+        for image, bag in zip(images, bags, strict=True) if data.patches else ():
             patches[data.inputs.grouping.of(image)] = bag.probabilities
     return np.concatenate(fused), patches
 
 
-def _batches(data: FusionData) -> Iterator[tuple[range, list[Bag]]]:
-    """Yield the numbers of some images and their bags, until a signal comes."""
-    for start in range(0, len(data.labels), _BATCH):
-        images = range(start, min(start + _BATCH, len(data.labels)))
-        yield images, [data.bag(image) for image in images]
-        interruption.stop_if_requested()
+def _batches(data: FusionData) -> Iterator[tuple[list[int], list[Bag]]]:
+    """Yield the numbers of some images and their bags, as many as fit into memory, until a signal comes."""
+    waiting: list[int] = []
+    numbers = 0
+    for image in range(len(data.labels)):
+        own = data.count(image) * data.inputs.values.shape[1]
+        if waiting and (len(waiting) == _BATCH or numbers + own > _NUMBERS):
+            yield waiting, [data.bag(one) for one in waiting]
+            interruption.stop_if_requested()
+            waiting, numbers = [], 0
+        waiting.append(image)
+        numbers += own
+    yield waiting, [data.bag(one) for one in waiting]

@@ -8,6 +8,7 @@ from bccli.core.fusion.fusion_data import load_fusion_data
 from bccli.core.fusion.learners import learn
 from bccli.core.fusion.patch_run import check_base, load_patch_network
 from bccli.core.fusion.run_contents import complete_fusion
+from bccli.core.fusion.vector_bags import load_vector_bags
 from bccli.core.models import backend
 from bccli.core.runs.run_folder import Run, load_run
 from bccli.core.training.assembly import ModelCache
@@ -22,6 +23,8 @@ def fuse(job: Job, run: Run, context: RunContext, models: ModelCache | None = No
     Raises DataError where the patch run does not fit the data, and what `Fit.run` raises.
     """
     watcher, design = context.watcher, job.design
+    if design.vectors:
+        return _fuse_vectors(job, run, context)
     assert design.fusing is not None
     used = np.flatnonzero(job.split_codes >= 0)
     samples = [job.dataset.samples[index] for index in used]
@@ -38,7 +41,24 @@ def fuse(job: Job, run: Run, context: RunContext, models: ModelCache | None = No
         f"{job.dataset.root} and the features of {base.root} → {run.root}"
     )
     keras.backend.clear_session()
-    keras.utils.set_random_seed(design.schedule.seed)
     patch = load_patch_network(base, job, SourceData(run, images, job.split_codes[used], context, models))
     data = load_fusion_data(job, images, grouping, patch, context)
+    keras.utils.set_random_seed(design.schedule.seed)  # loading a patch run draws, and vectors do not
+    return complete_fusion(data, learn(data, run, context), run, context)
+
+
+def _fuse_vectors(job: Job, run: Run, context: RunContext) -> Run:
+    """The same on vectors from files."""
+    design = job.design
+    data = load_vector_bags(job, run)
+    tf = context.start_tensorflow()
+    import keras
+
+    context.watcher.note(
+        f"bccli {bccli.__version__} train {design.head.kind} over {data.patch.source.description}: "
+        f"TensorFlow {tf.__version__} on {backend.describe_device(tf)}, {len(data.images)} images of "
+        f"{job.dataset.root} → {run.root}"
+    )
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(design.schedule.seed)
     return complete_fusion(data, learn(data, run, context), run, context)

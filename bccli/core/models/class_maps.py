@@ -8,6 +8,7 @@ import numpy as np
 
 from bccli.core.metrics.material import Floats
 from bccli.core.models.graph import inputs_of, operation_of
+from bccli.core.models.inference_mode import scale_and_shift
 
 Shapes = Sequence[tuple[int, int, int]]
 """Rows, columns and channels of one map or several."""
@@ -88,9 +89,7 @@ def dense_head(head: Any) -> DenseHead:
     for layer in head.layers:
         kind = type(layer).__name__
         if kind == "BatchNormalization":
-            gamma, beta, mean, variance = layer.get_weights()
-            scale = gamma / np.sqrt(variance + layer.epsilon)
-            shift = beta - mean * scale
+            scale, shift = scale_and_shift(layer)
         elif kind == "Dense":
             kernel, bias = layer.get_weights()
             layers.append(

@@ -11,13 +11,15 @@ from bccli.core.errors import DataError, UsageError
 class Head:
     """A dense head: sizes of the hidden layers, the share dropped before the output, the output's kind.
 
-    `kind` is a row of `HEADS`.
+    `kind` is a row of `HEADS`. A head that is `standardised` takes the mean and deviation of train's features
+    out of them; None leaves the choice to what it sits on.
     """
 
     dense: tuple[int, ...] = ()
     dropout: float = 0.0
     output: str = "softmax"
     kind: str = "gap"
+    standardised: bool | None = False
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,10 @@ def build_head(head: Head, features: int, classes: int) -> Any:
     """A Keras model from features (batch, features) to scores before the output's activation."""
     import keras
 
+    from bccli.core.models.inference_mode import standardising_layer
+
     inputs = keras.Input((features,), name="features")
-    x = inputs
+    x = standardising_layer()(inputs) if head.standardised else inputs
     if HEADS[head.kind].normalised:
         # Keras's momentum of 0.99 needs more steps than small datasets have before inference works.
         x = keras.layers.BatchNormalization(momentum=0.9)(x)
@@ -61,7 +65,11 @@ def build_head(head: Head, features: int, classes: int) -> Any:
         x = keras.layers.Dense(size, activation="relu")(x)
     if head.dropout:
         x = keras.layers.Dropout(head.dropout)(x)
-    scores = keras.layers.Dense(units(head.output, classes), dtype="float32", name="scores")(x)
+    # A layer that stands alone has one optimum; where train says nothing, what chance put in would stay.
+    first = "zeros" if head.standardised and not head.dense else "glorot_uniform"
+    scores = keras.layers.Dense(
+        units(head.output, classes), dtype="float32", kernel_initializer=first, name="scores"
+    )(x)
     return keras.Model(inputs, scores, name="head")
 
 

@@ -1,10 +1,12 @@
-"""Layers of a network that run in inference mode whatever the network around them does, and batch norms that
-do not."""
+"""Layers of a network that run in inference mode whatever the network around them does, batch norms that do
+not, and those that only standardise."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from bccli.core.weights.copying import layers_in
+import numpy as np
+
+from bccli.core.weights.copying import layers_in, put_weights
 
 
 def in_inference_mode(model: Any, x: Any) -> Any:
@@ -53,3 +55,31 @@ def drawing_layers(network: Any) -> Iterator[Any]:
         id(inside) for layer in layers if hasattr(layer, "inference_mode") for inside in layers_in(layer)
     }
     yield from (layer for layer in layers if hasattr(layer, "seed_generator") and id(layer) not in resting)
+
+
+STANDARDISING = "norm"
+"""The name of the layer that takes the mean and deviation of train's features out of them."""
+
+
+def standardising_layer() -> Any:
+    """A Keras layer that does so once `standardise_by` has put them there; they never change in training."""
+    import keras
+
+    return keras.layers.BatchNormalization(
+        center=False, scale=False, epsilon=1e-12, trainable=False, dtype="float32", name=STANDARDISING
+    )
+
+
+def standardise_by(network: Any, mean: np.ndarray, deviation: np.ndarray) -> None:
+    """Let a network with such a layer take mean and deviation (width,) out of its features."""
+    put_weights(network.get_layer(STANDARDISING), [mean, deviation**2])
+
+
+def scale_and_shift(norm: Any) -> tuple[np.ndarray, np.ndarray]:
+    """What a batch norm multiplies its inputs by (width,) in inference, and what it then adds to them."""
+    *learned, mean, variance = norm.get_weights()
+    scale = 1 / np.sqrt(variance + np.float32(norm.epsilon))
+    if norm.scale:
+        scale = scale * learned.pop(0)
+    shift = -mean * scale
+    return scale, shift + learned.pop(0) if norm.center else shift

@@ -179,11 +179,26 @@ def _answering(network: Network, file: Path, width: int | None = None) -> Networ
 _EXTRACTOR_OF_FILES = "models.cards.of_run:extractor_of"
 
 
-def _of_files(run: Run, engine: "Engine") -> Network:
-    """What makes features of images, of a run whose frozen network a card describes, or several that are
-    joined."""
+def _without_images(run: Run, engine: "Engine") -> Network | None:
+    """What makes features in a run that stores no network for it: that of its card, or of several that are
+    joined; nothing where it knows vectors only. None for another run."""
+    if run.info.vectors is not None:
+        return _as_they_are(run.info.vectors["width"])
+    if not run.info.of_files:
+        return None
     network: Network = imported(_EXTRACTOR_OF_FILES)(run, engine)
     return network
+
+
+def _as_they_are(width: int) -> Network:
+    """What takes vectors for features. Raises DataError where they have another width."""
+
+    def given(vectors: np.ndarray) -> np.ndarray:
+        if vectors.ndim != 2 or vectors.shape[1] != width:
+            raise DataError(f"the run knows vectors of {width} numbers; give it such, and no images")
+        return vectors
+
+    return given
 
 
 class NoTfliteError(Exception):
@@ -267,8 +282,8 @@ class TfliteRuntime:
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Another model of a run."""
-        if stem == EXTRACTOR and run.info.of_files:
-            return _of_files(run, self)
+        if stem == EXTRACTOR and (frozen := _without_images(run, self)):
+            return frozen
         made = run.info.exports.get(stem)
         return _answering(self._load(run, made).scores, run.root / (made or {})["file"])
 
@@ -313,8 +328,8 @@ class KerasEngine:
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Any model of a run."""
-        if stem == EXTRACTOR and run.info.of_files:
-            return _of_files(run, self)
+        if stem == EXTRACTOR and (frozen := _without_images(run, self)):
+            return frozen
         file = run.file(f"{stem}.keras")
         with _of_no_network(file):
             outputs = self._compiled(load_model(file))

@@ -8,6 +8,7 @@ from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 
+from bccli.core.data.dataset import refuse_without_images
 from bccli.core.datasets.layout.image_files import PassedOverFiles, image_files
 from bccli.core.datasets.layout.masks_beside import MasksBeside
 from bccli.core.errors import DataError
@@ -61,12 +62,13 @@ def find_images(inputs: Iterable[str], left_out: LeftOut) -> Iterator[str]:
     """Yield the images that the inputs name: files as they are, folders with all below them.
 
     A folder that cannot be listed is yielded itself: it becomes a row with an error, as a bad file does.
-    `left_out` takes up what is passed over in folders.
+    `left_out` takes up what is passed over in folders. Raises DataError for a dataset that has no images.
     """
     for name in inputs:
         if not os.path.isdir(name):
             yield name
             continue
+        refuse_without_images(Path(name))
         masks = MasksBeside(Path(name))
         for image in image_files(Path(name), closed_too=True, passed_over=left_out.others):
             if masks.is_mask(image):

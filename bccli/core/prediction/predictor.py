@@ -172,7 +172,7 @@ def load_predictor(
     _check_classes(runs)
     single = single and not any(run.preparation.patches for run in runs)
     try:
-        tflite = device != "gpu" or all(map(_is_of_card, runs))
+        tflite = device != "gpu" or all(map(_needs_no_engine, runs))
         engine = start_engine(device, tflite=tflite, single=single, verbose=verbose)
         members = [load_run_predictor(run, engine, tempered=tempered) for run in runs]
         lite = engine if isinstance(engine, TfliteRuntime) and device == "auto" else None
@@ -197,15 +197,17 @@ def load_predictor(
     )  # fmt: skip
 
 
-def _is_of_card(run: Run) -> bool:
-    """Whether all networks of a run are frozen ones that cards describe."""
-    return all(one.info.card is not None for one in networks_of(run))
+def _needs_no_engine(run: Run) -> bool:
+    """Whether all networks of a run are frozen ones that cards describe, or it knows vectors only."""
+    return all(one.info.card is not None or one.info.vectors is not None for one in networks_of(run))
 
 
 def _device_of(run: Run, engine: Engine) -> str:
     """What computes a run, for the start line: the engine, or what runs the file of its card."""
-    if not _is_of_card(run):
+    if not _needs_no_engine(run):
         return engine.device
+    if run.info.vectors is not None:
+        return "NumPy"
     from bccli.core.models.cards.of_run import network_of
 
     return network_of(networks_of(run)[0], engine.choice).network.runtime.device

@@ -167,6 +167,7 @@ def plan_augmentation(
     """
     keep_apart(request.data, out)
     dataset = load_dataset(request.data)
+    dataset.require_images()
     outcome = plan_outcome(request, dataset)
     for note in outcome.plan.notes:
         watcher.warn(note)

@@ -30,10 +30,10 @@ from bccli.core.datasets.verification import Tally
 from bccli.core.errors import DataError
 from bccli.core.files import replacing, write_bytes
 from bccli.core.preparation.chunks import read_entries
-from bccli.core.preparation.counts import Background, JournalTally
+from bccli.core.preparation.counts import Background, Census, JournalTally
 from bccli.core.preparation.preview_png import Selection, draw_preview
 from bccli.core.preparation.stats_png import draw_stats
-from bccli.core.preparation.survey import Survey, counts_of
+from bccli.core.preparation.survey import Survey, metadata_counts
 from bccli.core.progress import Watcher
 
 _LEFT_OUT = ("copy", "other_view", "other_task")
@@ -70,7 +70,7 @@ def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = 
     image_hashes = hashes_path(out / CACHE_FOLDER, tally.content.hexdigest())
     store_hashes(image_hashes, np.array(tally.perceptual, np.uint64), facts.blank)
     return {
-        "counts": _counts(tally, found.classes),
+        "counts": counts_of(tally.census, found.classes),
         **_ages(background),
         "sources": left_out["read"] + sum(left_out[kind] for kind in EXCLUSIONS),
         "quarantined": left_out["bad"],
@@ -83,7 +83,7 @@ def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = 
         },
         "audit": {split: leak.to_json() for split, leak in leaks.items()},
         "conflicts": conflicts_json(pairs),
-        **({"metadata": told} if (told := counts_of(found.metadata)) else {}),
+        **({"metadata": told} if (told := metadata_counts(found.metadata)) else {}),
         "content_hash": tally.content.hexdigest(),
         "bytes": total_bytes(out),
     }
@@ -162,18 +162,18 @@ def _rows(out: Path) -> Iterator[tuple[int, Sample]]:
     return ((number, prepared.sample) for number, prepared in enumerate(entries))
 
 
-def _counts(tally: JournalTally, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+def counts_of(census: Census, classes: tuple[str, ...]) -> list[dict[str, Any]]:
     """Images and patients per split or fold and class, in the order of both."""
     order = {split: number for number, split in enumerate(SPLITS)}
     keys = sorted(
-        tally.census.images, key=lambda key: (order.get(key[0], len(key[0])), key[0], classes.index(key[1]))
+        census.images, key=lambda key: (order.get(key[0], len(key[0])), key[0], classes.index(key[1]))
     )
     return [
         {
             "part": split,
             "label": label,
-            "images": tally.census.images[split, label],
-            "patients": tally.census.patients_of(split, label) or None,
+            "images": census.images[split, label],
+            "patients": census.patients_of(split, label) or None,
         }
         for split, label in keys
     ]
@@ -192,7 +192,7 @@ def _write_tables(
     """
     left_out: Counter[str] = Counter()
     with ExitStack() as stack:
-        manifest = _writer(stack, out / MANIFEST_FILE, (*MANIFEST, *metadata))
+        manifest = table_writer(stack, out / MANIFEST_FILE, (*MANIFEST, *metadata))
         quarantine = None
         for journal in _journals(out):
             entries = read_entries(journal)
@@ -201,7 +201,7 @@ def _write_tables(
                 tally.add(prepared.sample, prepared.perceptual, prepared.blank)
                 selection.add(prepared.sample)
             if entries.bad and quarantine is None:
-                quarantine = _writer(stack, out / QUARANTINE_FILE, ("path", "reason"))
+                quarantine = table_writer(stack, out / QUARANTINE_FILE, ("path", "reason"))
             if quarantine is not None:
                 quarantine.writerows(entries.bad)
             for source, what in entries.blank:
@@ -215,7 +215,8 @@ def _write_tables(
     return left_out
 
 
-def _writer(stack: ExitStack, path: Path, header: tuple[str, ...]) -> Any:
+def table_writer(stack: ExitStack, path: Path, header: tuple[str, ...]) -> Any:
+    """A CSV writer of a file that is complete once the stack is closed, or not there at all."""
     binary = stack.enter_context(replacing(path))
     text = io.TextIOWrapper(binary, encoding="utf-8", errors="surrogateescape", newline="")
     stack.callback(text.detach)

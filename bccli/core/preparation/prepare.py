@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from bccli import __version__
 from bccli.core.data.audit_pairs import Pair
 from bccli.core.data.dataset import JOURNALS_FOLDER, MANIFEST_FILE, DatasetInfo, load_dataset
 from bccli.core.data.lookalikes import Lookalikes, join_groups
-from bccli.core.data.manifest import SPLITS, Sample, read_rows
+from bccli.core.data.manifest import Sample, read_rows
 from bccli.core.data.splits import TRAIN
 from bccli.core.datasets.packing import packs_of, remove_packs, write_packs
 from bccli.core.errors import DataError
@@ -28,6 +29,7 @@ from bccli.core.preparation.request import (
     divide,
     drawn_samples,
     examine,
+    planned_samples,
     positive_in,
     sensible_workers,
     verification_of,
@@ -245,43 +247,11 @@ def _to_learn_from(work: _Work, most: int) -> Iterator[Sample]:
 
 def _chunks(work: _Work, preparation: Preparation) -> Iterator[Chunk]:
     """Yield the raw dataset in chunks, each sample with its split or fold."""
-    request, plan = work.request, work.plan
-    samples: list[Sample] = []
-    number = 0
-    names = _group_names(work.found)
-
-    def chunk() -> Chunk:
-        first = number - len(samples)
-        return Chunk(first, tuple(samples), request.source, work.out, preparation, request.reading)
-
-    groups = work.found.groups
-    for number, sample in enumerate(drawn_samples(request, plan.drawn), 1):
-        if number > len(plan.splits):
-            break
-        split, fold = int(plan.splits[number - 1]), int(plan.folds[number - 1])
-        group = names.setdefault(int(groups[number - 1]), sample.source)
-        samples.append(
-            replace(
-                sample,
-                split=SPLITS[split] if split >= 0 else "",
-                fold=fold if fold >= 0 else None,
-                group=group,
-            )
-        )
-        if len(samples) == chunk_size(preparation):
-            yield chunk()
-            samples.clear()
-    if samples:
-        yield chunk()
-    if number != len(plan.splits):
-        raise DataError(
-            f"{request.source}: files came or went while it was being read; run the command again"
-        )
-
-
-def _group_names(found: Survey) -> dict[int, str]:
-    """The groups of known patients, each by its first one's name; others get that of their first image."""
-    known = np.flatnonzero(found.patients >= 0)
-    groups, first = np.unique(found.groups[known], return_index=True)
-    patients = found.patients[known[first]]
-    return {group: found.names[who] for group, who in zip(groups.tolist(), patients.tolist(), strict=True)}
+    size = chunk_size(preparation)
+    planned = planned_samples(work.request, work.found, work.plan)
+    for first in count(0, size):
+        samples = tuple(islice(planned, size))
+        if samples:
+            yield Chunk(first, samples, work.request.source, work.out, preparation, work.request.reading)
+        if len(samples) < size:
+            return

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.catalog import DATASETS, nearest
-from bccli.core.data.manifest import Sample
+from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.positive_class import Positive, find_positive, positive_sentence
 from bccli.core.datasets import Reading, pose, read_samples
 from bccli.core.datasets.layout.folders import find_layout
@@ -35,7 +35,7 @@ _WORTH_WORKERS, _LARGE_WORTH_WORKERS = 200, 50
 
 @dataclass(frozen=True)
 class Request:
-    """All settings that decide the content of a prepared dataset."""
+    """All settings that decide the content of a prepared dataset; without `images`, that are rows only."""
 
     dataset: str
     source: Path
@@ -43,6 +43,7 @@ class Request:
     preparation: Preparation = field(default_factory=Preparation)
     reading: Reading = field(default_factory=Reading)
     positive: str | None = None
+    images: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """The settings by which two calls are the same, without where folders lie."""
@@ -53,7 +54,8 @@ class Request:
         # masks.
         apart = ("seed", "patient_list", "needs_masks")
         settings |= {key: value for key, value in asdict(self.reading).items() if key not in apart}
-        return json.loads(json.dumps({**settings, "positive": self.positive}))
+        settings |= {"positive": self.positive} | ({} if self.images else {"images": False})
+        return json.loads(json.dumps(settings))
 
 
 def look(request: Request, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
@@ -193,7 +195,7 @@ def _survey(request: Request) -> Survey:
         return survey(
             read,
             task.classes if task else (),
-            lambda sample: file_size(sample, request.source),
+            lambda sample: file_size(sample, request.source) if request.images else -1,
             lambda sample: pose(sample, task),
         )
     except DataError as error:
@@ -241,3 +243,34 @@ def drawn_samples(request: Request, drawn: np.ndarray | None) -> Iterator[Sample
     ):
         if wanted is None or position in wanted:
             yield pose(sample, task)
+
+
+def planned_samples(request: Request, found: Survey, plan: Plan) -> Iterator[Sample]:
+    """Yield the samples of the plan with their splits or folds and groups.
+
+    Raises DataError where there are others than those of the survey.
+    """
+    number, names, groups = 0, _group_names(found), found.groups
+    for number, sample in enumerate(drawn_samples(request, plan.drawn), 1):
+        if number > len(plan.splits):
+            break
+        split, fold = int(plan.splits[number - 1]), int(plan.folds[number - 1])
+        group = names.setdefault(int(groups[number - 1]), sample.source)
+        yield replace(
+            sample,
+            split=SPLITS[split] if split >= 0 else "",
+            fold=fold if fold >= 0 else None,
+            group=group,
+        )
+    if number != len(plan.splits):
+        raise DataError(
+            f"{request.source}: files came or went while it was being read; run the command again"
+        )
+
+
+def _group_names(found: Survey) -> dict[int, str]:
+    """The groups of known patients, each by its first one's name; others get that of their first image."""
+    known = np.flatnonzero(found.patients >= 0)
+    groups, first = np.unique(found.groups[known], return_index=True)
+    patients = found.patients[known[first]]
+    return {group: found.names[who] for group, who in zip(groups.tolist(), patients.tolist(), strict=True)}

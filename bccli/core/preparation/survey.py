@@ -176,7 +176,7 @@ MOST_VALUES = 40
 """Of a column with more different texts, only their number is told."""
 
 
-def counts_of(metadata: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
+def metadata_counts(metadata: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
     """How many images have each text in each column, as dataset.json has it; of a column with very many
     texts, such as a number that each image has to itself, only how many there are."""
     return {

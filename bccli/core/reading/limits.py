@@ -10,6 +10,8 @@ TEXT_BYTES = MIB
 """A tree, or another text of a few lines."""
 LIST_BYTES = 64 * MIB
 """A list of images and their classes or patients."""
+CONTOURS_BYTES = 32 * MIB
+"""The contours of one image: a thousand outlined calcifications have two megabytes."""
 TABLE_LINE = MIB
 """A line of a table, in characters: a thousand classes have 20,000."""
 TABLE_CELL = 32_767
@@ -29,6 +31,15 @@ TFLITE_BYTES = 2**31
 """A .tflite file; its own offsets end there."""
 WEIGHTS_RATIO = 20
 """Bytes of weights for each byte of their file: floats hardly shrink."""
+
+VECTOR_WIDTH = 65_536
+"""The numbers in a vector of features; those of the widest public models have 3,072."""
+VECTORS_RATIO, SMALL_VECTORS = 200, 64 * MIB
+"""Bytes of vectors for each byte of their file, where they are more than so many."""
+VECTOR_CHUNK = 2**30
+"""Bytes that have to be unpacked at once for one vector."""
+VECTOR_NAME = 4096
+"""The name of what a vector is of, in characters."""
 
 MESSAGE = 500
 """A message, in characters."""

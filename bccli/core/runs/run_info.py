@@ -10,7 +10,7 @@ from bccli.core.data.positive_class import Origin
 from bccli.core.data.stored_info import StoredInfo
 from bccli.core.errors import BccliError
 from bccli.core.imaging.preparation import learned_preparation
-from bccli.core.reading.json_types import Below, Count, Distinct, FolderName, Share, Side, Text, misfit
+from bccli.core.reading.json_types import Below, Count, Distinct, FolderName, Share, Text, misfit
 from bccli.core.runs.run_types import (
     OF_KIND,
     CalibrationFacts,
@@ -28,6 +28,7 @@ from bccli.core.runs.run_types import (
     Smoothing,
     StoredSets,
     StoredTriage,
+    VectorFacts,
     WatchedTest,
 )
 
@@ -77,9 +78,10 @@ class RunInfo(StoredInfo):
     * networks: `norm`, `litert` (how model.tflite came out), `kept_epoch`, `epochs_trained`, and what test
       came to in late epochs where it was watched (`watched_test`);
     * networks and classifiers: `network_kept`, false where the network was removed;
-    * classifiers: `fitted`, the settings that were chosen;
+    * classifiers, and networks whose weight decay was chosen: `fitted`, the settings that were chosen;
     * those on a network that a card describes: `card`, its files and where they were; those on several that
       are joined: `joined`, each by its backbone and its card;
+    * those on vectors from a file: `vectors`, where these were, and what was missing among them;
     * those that build upon another run: `base`, its path from the run's folder;
     * folds and trees: `parts`, the folders of their members; folds have `fold_kind`, the kind of these, and
       `spread`, the deviation over them;
@@ -110,7 +112,7 @@ class RunInfo(StoredInfo):
     leakage: Leaks = field(default_factory=dict)
     seed: Count | None = None
     recipe: str | None = None
-    size: tuple[Side, Side] = (0, 0)
+    size: tuple[Count, Count] = (0, 0)
     parameters: Count | None = None
     train_accuracy: Share | None = None
     val_accuracy: Share | None = None
@@ -127,6 +129,7 @@ class RunInfo(StoredInfo):
     base: str | None = None
     parts: tuple[FolderName, ...] = ()
     card: Annotated[Mapping[str, Any], CardFacts] | None = None
+    vectors: Annotated[Mapping[str, Any], VectorFacts] | None = None
     joined: tuple[Annotated[Mapping[str, Any], JoinedFacts], ...] = ()
     fold_kind: str = ""
     spread: Mapping[str, Mapping[str, tuple[float | None, float | None]]] | None = None
@@ -181,6 +184,8 @@ class RunInfo(StoredInfo):
         if self.status != COMPLETE or self.kind == SWEEP:
             return None
         learned_preparation(self.preparation)
+        if not all(self.size) and self.vectors is None:
+            return "size"
         if wrong := self._wrong_settings():
             return wrong
         if self.positive is not None and self.positive not in self.classes:

@@ -21,6 +21,7 @@ class Settings(TypedDict, total=False):
     dense: tuple[Count, ...] | None
     dropout: Smoothing | None
     head: str | None
+    feature_norm: str | None
     input_norm: str | None
     trainable: str | None
     classifier: str | None
@@ -177,3 +178,21 @@ OfPatches = Annotated[
     Mapping[str, Any], Mapping[Literal["train_accuracy", "val_accuracy", "beta_rows"], Share | str | None]
 ]
 """The accuracies of the patches of a fusion, and on which rows they are measured."""
+
+
+class VectorFacts(TypedDict):
+    """Vectors that a run was trained on.
+
+    They were at `path` from the run's folder; `hash` is that of their numbers, of which each has `width`, and
+    `count` how many there were. All of a slide belong to a row where they are `of_slides`. Images of splits
+    may be `missing` one, `extra` ones belong to none, and `constant` columns are the same in all.
+    """
+
+    path: str | None
+    hash: str
+    width: Side
+    count: Count
+    of_slides: bool
+    missing: Mapping[str, Count]
+    extra: Count
+    constant: Count

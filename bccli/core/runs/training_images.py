@@ -79,7 +79,7 @@ def _read_rows(run: Run) -> Iterator[dict[str, str]]:
         for number, row in table_rows(path, _REMEDY, _COLUMNS):
             if not _HASH.fullmatch(row["perceptual"]):
                 raise DataError(f"{path} row {number}: has no perceptual hash; {_REMEDY}")
-            if not is_sha256(hashed := row["sha256"]):
+            if (hashed := row["sha256"]) and not is_sha256(hashed):
                 raise DataError(
                     f"{path} row {number}: sha256 {hashed[:80]!r} is not 64 hexadecimal digits; {_REMEDY}"
                 )
@@ -95,7 +95,7 @@ def from_elsewhere(runs: Iterable[Run], own: Iterable[Sample]) -> list[TrainingI
 
 
 def _identity(sample: Sample) -> tuple[str, str, str]:
-    return sample.dataset, sample.patient, sample.sha256
+    return sample.dataset, sample.patient, sample.sha256 or sample.path
 
 
 def audit_against(

@@ -38,7 +38,7 @@ _SPREAD = ("accuracy", "balanced_accuracy", "f1", "roc_auc", "loss")
 _SHARED = (
     "backbone", "dataset", "protocol", "classes", "positive", "positive_origin", "beta_rows", "preparation",
     "size", "parameters", "seed", "recipe", "images", "tree", "decide", "columns", "loss",
-    "label_smoothing", "card", "joined",
+    "label_smoothing", "card", "joined", "vectors",
 )  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def grid(
         )
     cards = (
         {}
-        if design.fusing or design.joined
+        if design.fusing or design.joined or design.vectors
         else {name: find_card(name) for name in backbones if is_card(name)}
     )
     _check_names(backbones, cards)
@@ -70,9 +70,8 @@ def join(design: Design, backbones: Sequence[str]) -> Design:
     """The design of one head on several backbones. Raises UsageError for one backbone, or too many."""
     if not 2 <= len(backbones) <= MOST_JOINED:
         raise UsageError(
-            f"--join joins the vectors of 2 to {MOST_JOINED} backbones, and {len(backbones)} are "
-            "named; name more "
-            "of --backbone, or leave it out"
+            f"--join joins the vectors of 2 to {MOST_JOINED} backbones, and {len(backbones)} are named; "
+            "name more of --backbone, or leave it out"
         )
     if design.weights not in (None, "imagenet", "none"):
         raise UsageError(
@@ -85,7 +84,7 @@ def join(design: Design, backbones: Sequence[str]) -> Design:
 
 
 def _with_backbone(design: Design, name: str, card: Card | None) -> Design:
-    if design.fusing or design.joined:
+    if design.fusing or design.joined or design.vectors:
         return design
     return replace(design, backbone=card.name if card else name, card=card)
 
@@ -146,7 +145,7 @@ def train_grid(
 
 def name_of(design: Design, *, seeded: bool) -> str:
     """The name of a member's folder: what it is, whatever else is in the sweep."""
-    if design.fusing:
+    if design.fuses:
         names = [design.head.kind]
     elif design.classifier == DENSE:
         names = [design.backbone]

@@ -20,10 +20,12 @@ from bccli.core.training.design import (
     DENSE,
     JOINED,
     NO_BACKBONE,
+    VECTORS,
     Design,
     check_image_size,
     check_images,
     resolve,
+    usable_codes,
 )
 from bccli.core.weights.pretrained import cached_file, file_of
 
@@ -73,6 +75,8 @@ def _of_design(design: Design, count: Callable[[Design], dict[str, Any]]) -> dic
 
 def _weights(design: Design) -> dict[str, str | None]:
     """What the backbone starts from, and the file, whether it is there or not."""
+    if design.vectors:
+        return {"weights": VECTORS, "weights_file": str(design.vectors.path)}
     if design.card and not design.fusing:
         return {"weights": CARD, "weights_file": str(design.card.path)}
     if design.joined and not design.fusing:
@@ -94,6 +98,8 @@ def _learning(dataset: Dataset, design: Design) -> dict[str, Any]:
     """
     design, backbone, _ = resolve(design)
     units(design.head.output, len(dataset.classes))
+    if design.vectors:
+        return _UNKNOWN
     size = open_images(dataset.root, dataset.samples).size
     check_image_size(design, backbone, size, dataset.root)
     if design.fusing or design.from_files or design.classifier != DENSE:
@@ -106,7 +112,7 @@ def _of_images(design: Design, dataset: Dataset, fold: int | None) -> dict[str, 
     """The images of each split, the patients of all, and what is wrong with them."""
     counts: dict[str, Any] = dict.fromkeys((*SPLITS, "patients", "problem"))
     try:
-        codes = split_codes_of(dataset, fold)
+        codes = usable_codes(design, split_codes_of(dataset, fold))
         counts |= {split: int((codes == code).sum()) for code, split in enumerate(SPLITS)}
         used = [sample for sample, code in zip(dataset.samples, codes.tolist(), strict=True) if code >= 0]
         counts["patients"] = len({sample.patient for sample in used if sample.patient}) or None

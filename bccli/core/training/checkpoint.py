@@ -16,7 +16,7 @@ from bccli.core.reading.archives import open_arrays
 from bccli.core.reading.json_types import misfit
 from bccli.core.runs.provenance import change_of, hardware
 from bccli.core.runs.starts import progressed
-from bccli.core.training.settings import MEASURES, Schedule
+from bccli.core.training.settings import LAST, MEASURES, Schedule
 from bccli.core.training.trainee import Trainee
 from bccli.core.weights.copying import put_weights
 
@@ -40,7 +40,10 @@ class Progress:
 
     def judge(self, row: dict[str, float], schedule: Schedule) -> bool:
         """Whether the epoch that has just ended is the best one so far; also decides whether to stop."""
-        value, sign = row[schedule.monitor], 1 if MEASURES[schedule.monitor] else -1
+        if schedule.monitor == LAST:
+            value, sign = float(self.epoch), 1
+        else:
+            value, sign = row[schedule.monitor], 1 if MEASURES[schedule.monitor] else -1
         is_best = self.best is None or sign * value > sign * self.best
         if is_best:
             self.best, self.kept_epoch = value, self.epoch

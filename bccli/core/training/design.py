@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,30 +16,42 @@ from bccli.core.data.audit import audit, refuse_leakage
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import open_images
 from bccli.core.data.leakage import Leak, leak_sentences
-from bccli.core.data.split_codes import TEST, VAL, check_split_codes, counts_of, split_codes_of
+from bccli.core.data.split_codes import TEST, TRAIN, VAL, check_split_codes, counts_of, split_codes_of
 from bccli.core.errors import DataError, UsageError, WeightsError
 from bccli.core.models.backbones import check_size
 from bccli.core.models.cards.card import Card
 from bccli.core.models.cards.card_files import find_files
-from bccli.core.models.heads import Head, units
+from bccli.core.models.heads import HEADS, Head, units
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run, load_run, network_hash, run_of_fold
 from bccli.core.runs.run_info import FOLDS
 from bccli.core.training.input_norm import Norm, norm_of
-from bccli.core.training.settings import SETTINGS, Schedule
+from bccli.core.training.settings import AUTO, HELD_OUT, LAST, SETTINGS, Schedule
+from bccli.core.vectors.given import GivenVectors
 from bccli.core.weights.pretrained import Weights, find_weights
 
 CARD, JOINED = "card", "joined"
 """What stands for the weights of a backbone that a card describes, and of several that are joined."""
 
-_NAMED = ("imagenet", "none", "run", CARD, JOINED)
+VECTORS = "vectors"
+"""What stands for the weights of a backbone, and for its name, where vectors come from a file."""
+
+_NAMED = ("imagenet", "none", "run", CARD, JOINED, VECTORS)
 
 DENSE, WORDS = "dense", "bovw"
 """The classifiers that are no row of `classifiers.fitting.CLASSIFIERS`: a network's head, and a bag of visual
 words."""
 
+ABOUT_IMAGES = (
+    "weights", "trainable", "input_norm", "augment", "views", "augment_val", "mixed_precision", "mixed_type",
+)  # fmt: skip
+"""Settings that a run on vectors from a file has no use for."""
+
 NO_BACKBONE = Backbone("none", "", "none", 0, 0, 0, smallest=16)
 """What stands for a backbone where images are classified by the words in them; no word fits into less."""
+
+NO_NETWORK = Backbone(VECTORS, "", "none", 0, 0, 0)
+"""What stands for a backbone where another program has computed the vectors of images."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,9 @@ class Design:
 
     `weights` and `trainable` are None until `resolve` lets the backbone choose. A `card` describes a backbone
     that is no row of the table, whose file is copied into the run where `save_backbone` says so. Of several
-    backbones that are `joined`, each by its name and card, the features stand side by side.
+    backbones that are `joined`, each by its name and card, the features stand side by side. `vectors` from a
+    file stand for a backbone and images. The settings of the schedule that are `undecided` may be others
+    than it says where they suit a head on frozen features.
     """
 
     backbone: str = "cnn-15"
@@ -100,9 +114,16 @@ class Design:
     tuning: Tuning | None = None
     fusing: Fusing | None = None
     classifier: str = DENSE
+    undecided: frozenset[str] = frozenset()
     card: Card | None = None
     save_backbone: bool = False
     joined: tuple[tuple[str, Card | None], ...] = ()
+    vectors: GivenVectors | None = None
+
+    @property
+    def fuses(self) -> bool:
+        """Whether patches become images."""
+        return self.fusing is not None or self.head.kind not in HEADS
 
     @property
     def parts(self) -> "tuple[Design, ...]":
@@ -116,7 +137,7 @@ class Design:
     @property
     def from_files(self) -> bool:
         """Whether features come of something else than one backbone of the table."""
-        return self.card is not None or bool(self.joined)
+        return self.card is not None or bool(self.joined) or self.vectors is not None
 
     @property
     def base(self) -> Path | None:
@@ -151,6 +172,7 @@ class Design:
             "head": self.head.kind,
             "dense": self.head.dense,
             "dropout": self.head.dropout,
+            "feature_norm": _FEATURE_NORMS[self.head.standardised],
             "weights": weights.name,
             "augment": self.augment.name if self.augment else None,
         }
@@ -162,6 +184,7 @@ class Design:
         settings = {
             "backbone": self.backbone,
             **{row.name: values[row.name] for row in SETTINGS if row.changes_results},
+            **{name: AUTO for name in self.undecided if values.get(name) is not None},
             "weights": weights.name if weights.name in _NAMED else "file",
             "weights_hash": weights.hash,
             "mixed_type": values["mixed_type"] if self.schedule.mixed_precision else None,
@@ -172,8 +195,12 @@ class Design:
             "train_batch_norm": bool(self.tuning and self.tuning.train_batch_norm),
             "features_from": self.fusing.base_hash if self.fusing else "",
             "classifier": self.classifier,
+            **({"vectors": self.vectors.hash} if self.vectors else {}),
         }
         return json.loads(json.dumps(settings))
+
+
+_FEATURE_NORMS = {None: AUTO, False: "none", True: "train"}
 
 
 def _named(policy: Policy) -> str:
@@ -193,15 +220,19 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
         design = replace(_classified(design), backbone=NO_BACKBONE.name, head=Head(), input_norm="backbone")
         _check_augmentation(design, "none")
         return replace(design, weights="none"), NO_BACKBONE, Weights("none")
+    if design.vectors:
+        return _on_vectors(design)
     if design.joined and not design.fusing:
         return _on_several(design)
     if design.card and not design.fusing:
         return _on_card(design, design.card)
     backbone = row_of(design)
-    if design.tuning:
+    if tuning := design.tuning:
+        if design.schedule.weight_decay == HELD_OUT:
+            raise UsageError(f"--weight-decay {HELD_OUT}: the backbone learns, too; say a number")
         design.schedule.check()
-        _check_augmentation(design, "none" if design.tuning.from_layer else "all")
-        return replace(design, weights="run"), backbone, Weights("run", hash=design.tuning.base_hash)
+        _check_augmentation(design, "none" if tuning.from_layer else "all")
+        return replace(design, weights="run"), backbone, Weights("run", hash=tuning.base_hash)
     if design.fusing:
         design.schedule.check()
         _check_augmentation(design, "none")
@@ -210,9 +241,71 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
         design = _classified(design)
     weights = find_weights(backbone, design.weights or ("imagenet" if backbone.weights else "none"))
     trainable = design.trainable or ("all" if weights.file is None else "none")
-    design.schedule.check()
     _check_augmentation(design, trainable)
-    return replace(design, weights=weights.name, trainable=trainable), backbone, weights
+    design = _with_head(replace(design, weights=weights.name, trainable=trainable))
+    design.schedule.check()
+    return design, backbone, weights
+
+
+_FITTING: Mapping[str, Any] = {
+    "lr": 2e-2, "schedule": "exponential", "decay": 0.1, "decay_epochs": 12.0, "monitor": LAST
+}  # fmt: skip
+"""What lets a single dense layer on standardised features come to its optimum in 50 epochs of `_STEPS`."""
+
+_STEPS = 80
+"""So many steps at least has an epoch of such a layer, where they take no backbone."""
+
+_RIDGED = {("categorical_crossentropy", "softmax"), ("binary_crossentropy", "sigmoid")}
+"""The losses, each with its output, that are those of a logistic regression."""
+
+
+def _with_head(design: Design) -> Design:
+    """The same with all decided that depends on whether the features below the head stay as they are.
+
+    Raises UsageError for what does not go with features that change, or with hidden layers.
+    """
+    head, frozen = design.head, design.trainable == "none"
+    if head.standardised is None:
+        head = replace(head, standardised=frozen and not HEADS[head.kind].normalised)
+    if head.standardised and not frozen:
+        raise UsageError(
+            "--feature-norm train: the backbone learns, and its features change; leave it out, or add "
+            "--trainable none"
+        )
+    schedule, undecided = design.schedule, design.undecided
+    single = bool(head.standardised) and not head.dense
+    if schedule.weight_decay == HELD_OUT and not single:
+        raise UsageError(
+            f"--weight-decay {HELD_OUT}: is about a single dense layer on --feature-norm train; say a number"
+        )
+    if "weight_decay" in undecided and single and (schedule.loss, schedule.output) in _RIDGED:
+        schedule = replace(schedule, weight_decay=HELD_OUT)
+    open_still = undecided & {"steps_per_epoch"}
+    if schedule.weight_decay == HELD_OUT:
+        return replace(design, head=head, schedule=_fitting(schedule, undecided), undecided=open_still)
+    return replace(design, head=head, schedule=schedule, undecided=frozenset())
+
+
+def _fitting(schedule: Schedule, undecided: frozenset[str]) -> Schedule:
+    """The schedule with what is undecided in it as it suits a single dense layer on standardised features."""
+    names = undecided & _FITTING.keys()
+    if "schedule" not in undecided:
+        names -= {"decay", "decay_epochs", "monitor"}
+    if schedule.patience is not None or schedule.stop_at:
+        names -= {"monitor"}
+    if schedule.optimizer != "adam":
+        names -= {"lr"}
+    return replace(schedule, **{name: _FITTING[name] for name in names})
+
+
+def _paced(job: "Job") -> "Job":
+    """The same with enough steps in an epoch, where these are undecided and features are stored."""
+    design = job.design
+    enough = design.schedule.steps(int((job.split_codes == TRAIN).sum())) >= _STEPS
+    if "steps_per_epoch" not in design.undecided or enough or not job.fixed:
+        return replace(job, design=replace(design, undecided=frozenset()))
+    schedule = replace(design.schedule, steps_per_epoch=_STEPS)
+    return replace(job, design=replace(design, schedule=schedule, undecided=frozenset()))
 
 
 def row_of(design: Design) -> Backbone:
@@ -237,17 +330,13 @@ def _on_card(design: Design, card: Card) -> tuple[Design, Backbone, Weights]:
     if design.augment and not design.views:
         raise UsageError(
             f"--augment: the features of {card.name} are computed once; add --views N for those of N "
-            "augmented "
-            "copies of each image"
+            "augmented copies of each image"
         )
     if design.schedule.mixed_precision and design.classifier == DENSE:
         raise UsageError(f"--mixed-precision: only a head is trained on {card.name}; leave it out")
-    if design.classifier != DENSE:
-        design = _classified(design)
-    design.schedule.check()
     _check_augmentation(design, "none")
     identity = card.identity(find_files(card).hashes)
-    return replace(design, trainable="none"), card.row, Weights(CARD, hash=identity)
+    return _frozen(design), card.row, Weights(CARD, hash=identity)
 
 
 def _on_several(design: Design) -> tuple[Design, Backbone, Weights]:
@@ -263,22 +352,33 @@ def _on_several(design: Design) -> tuple[Design, Backbone, Weights]:
         raise UsageError("--mixed-precision: only a head is trained on joined backbones; leave it out")
     parts = [resolve(part) for part in design.parts]
     rows, weights = [row for _, row, _ in parts], [found for _, _, found in parts]
-    if design.classifier != DENSE:
-        design = _classified(design)
-    design.schedule.check()
     seed = design.schedule.seed
     known = [(row.name, found.hash or f"random {seed}") for row, found in zip(rows, weights, strict=True)]
-    return (
-        replace(design, trainable="none"),
-        joint_row(rows),
-        Weights(JOINED, hash=_content(known)),
-    )
+    return _frozen(design), joint_row(rows), Weights(JOINED, hash=_content(known))
+
+
+def _frozen(design: Design) -> Design:
+    """The same with all decided that depends on features staying as they are."""
+    if design.classifier != DENSE:
+        design = _classified(design)
+    design = _with_head(replace(design, trainable="none"))
+    design.schedule.check()
+    return design
 
 
 def joint_row(rows: Sequence[Backbone]) -> Backbone:
     """What stands for several backbones in the table."""
     name, smallest = "+".join(row.name for row in rows), max(row.smallest for row in rows)
     return Backbone(name, "", "none", max(row.size for row in rows), 0, 0, smallest=smallest)
+
+
+def _on_vectors(design: Design) -> tuple[Design, Backbone, Weights]:
+    """The same of a design whose vectors come from a file: there are no images to look at."""
+    if design.fuses:
+        design.schedule.check()
+    base = design.fusing.base_hash if design.fusing else ""
+    known = replace(design, trainable="none") if design.fuses else _frozen(design)
+    return replace(known, weights=VECTORS), NO_NETWORK, Weights(VECTORS, hash=base)
 
 
 def _classified(design: Design) -> Design:
@@ -354,9 +454,14 @@ class Job:
 
 def preview(design: Design, dataset: Dataset, fold: int | None) -> list[dict[str, Any]]:
     """The table of a dry run: images and patients per split and class."""
-    split_codes = split_codes_of(dataset, fold)
+    split_codes = usable_codes(design, split_codes_of(dataset, fold))
     check_images(design, dataset, split_codes)
     return counts_of(dataset, split_codes)
+
+
+def usable_codes(design: Design, split_codes: np.ndarray) -> np.ndarray:
+    """The codes of splits (images,), -1 for images that a design's vectors lack."""
+    return design.vectors.leave_out(split_codes) if design.vectors else split_codes
 
 
 def default_cache(dataset: Dataset, root: Path) -> Path:
@@ -367,11 +472,17 @@ def default_cache(dataset: Dataset, root: Path) -> Path:
 def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) -> Job:
     """Assign the images to splits, check and audit these. Raises DataError, UsageError, LeakageError."""
     design, backbone, weights = resolve(design)
-    split_codes = split_codes_of(dataset, design.fold)
+    whole = split_codes_of(dataset, design.fold)
+    split_codes = usable_codes(design, whole)
+    if design.vectors and (lacking := design.vectors.lacking(whole)):
+        watcher.warn(lacking)
     units(design.head.output, len(dataset.classes))
     check_images(design, dataset, split_codes)
-    used = [sample for sample, code in zip(dataset.samples, split_codes.tolist(), strict=True) if code >= 0]
-    check_image_size(design, backbone, open_images(dataset.root, used).size, dataset.root)
+    if not design.vectors:
+        used = [
+            sample for sample, code in zip(dataset.samples, split_codes.tolist(), strict=True) if code >= 0
+        ]
+        check_image_size(design, backbone, open_images(dataset.root, used).size, dataset.root)
     if design.classifier == DENSE:
         design = replace(design, schedule=_without_val(design.schedule, split_codes, watcher))
     if design.augment_val:
@@ -383,7 +494,7 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     refuse_leakage(leaks, dataset, allowed=design.allow_leakage or dataset.allows_leakage)
     for sentence in leak_sentences({split: leak.to_json() for split, leak in leaks.items()}):
         watcher.warn(sentence)
-    return Job(design, backbone, weights, dataset, split_codes, leaks, cache)
+    return _paced(Job(design, backbone, weights, dataset, split_codes, leaks, cache))
 
 
 def check_image_size(design: Design, backbone: Backbone, size: tuple[int, int], where: Path) -> None:
@@ -400,6 +511,8 @@ def check_image_size(design: Design, backbone: Backbone, size: tuple[int, int], 
 
 def check_images(design: Design, dataset: Dataset, split_codes: np.ndarray) -> None:
     """Raises DataError or UsageError where a design cannot be trained on images that are split so."""
+    if not design.vectors:
+        dataset.require_images()
     check_split_codes(dataset, split_codes)
     _check_watched(design, dataset, split_codes)
 
@@ -424,5 +537,8 @@ def _without_val(schedule: Schedule, split_codes: np.ndarray, watcher: Watcher) 
         raise DataError(
             "there are no val images to stop by; prepare some, or leave --patience and --stop-at out"
         )
+    if schedule.monitor == LAST:
+        watcher.warn("there are no val images: the last epoch's weights are kept, and nothing measures them")
+        return schedule
     watcher.warn("there are no val images: the last epoch's training loss decides which weights are kept")
     return replace(schedule, monitor="loss")

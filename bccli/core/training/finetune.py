@@ -30,9 +30,8 @@ def load_base(root: Path) -> Run:
         kind = run.info.kind_within
         if run.info.of_files:
             raise DataError(
-                f"{root}: rests on {run.info.backbone}, which stays as it is; name a run whose "
-                "backbone is one "
-                "of bccli train --list-backbones"
+                f"{root}: rests on {run.info.backbone}, which stays as it is; name a run whose backbone is "
+                "one of bccli train --list-backbones"
             )
         raise DataError(f"{root}: is a {kind} without a backbone to train; name a network's run")
     return run
@@ -138,9 +137,15 @@ def design_of(
     base: Run, design: Design, from_layer: int, *, head: Head | None, train_batch_norm: bool
 ) -> Design:
     """The design of a fine-tuning: `design` with the base's network, and its head unless one is given, which
-    is a fresh one even if it is alike."""
+    is a fresh one even if it is alike. A head that is kept keeps the statistics of its features, too."""
     settings = base.info.settings
-    own = Head(tuple(settings["dense"]), settings["dropout"], settings["output"], settings.get("head", "gap"))
+    own = Head(
+        tuple(settings["dense"]),
+        settings["dropout"],
+        settings["output"],
+        settings.get("head", "gap"),
+        settings.get("feature_norm") == "train",
+    )
     tuning = Tuning(
         base=base.root,
         base_hash=network_hash(base),

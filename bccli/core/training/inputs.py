@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bccli.core.runs.feature_store import StoredFeatures
 from bccli.core.training.settings import Schedule
+from bccli.core.vectors.contents import Rows
 
 _MOST_STEPS = 32
 _BYTES_PER_CALL = 1 << 23
@@ -39,7 +39,7 @@ class Inputs(Protocol):
 class Features:
     """Features (examples, width), in memory or read from the disk where they are asked for."""
 
-    values: np.ndarray | StoredFeatures
+    values: Rows
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[Any]:
         """Yield float32 arrays (batch, width)."""

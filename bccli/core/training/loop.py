@@ -215,6 +215,8 @@ class Fit:
     def _cuts(self) -> int:
         """How often the epochs before this one have cut the learning rate."""
         monitor = self.schedule.monitor
+        if monitor not in MEASURES:
+            return 0
         values = (row[monitor] for row in self.progress.history)
         return cuts_so_far(self.schedule.rates, values, rising=MEASURES[monitor])
 

@@ -41,12 +41,15 @@ from bccli.core.training.design import (
     plan_job,
 )
 from bccli.core.training.features import FeatureKey, compute_features, forget_features, key_of
+from bccli.core.training.heads.beginning import TrainRows, held_out_decay, standardise
 from bccli.core.training.input_norm import Norm, learn_norm
 from bccli.core.training.inputs import CopyFeatures, Features, Inputs
 from bccli.core.training.live_augmentation import live_images, with_augmented_copies
 from bccli.core.training.loop import Examples, Fit
 from bccli.core.training.run_contents import Curves, Networks, Trained, finish
+from bccli.core.training.settings import HELD_OUT, Schedule
 from bccli.core.training.tensorboard import FOLDER, EventFile
+from bccli.core.vectors.given import RowsOnly
 from bccli.core.weights.copying import copy_weights
 from bccli.core.weights.keras_saving import save_model
 from bccli.core.weights.pretrained import Weights
@@ -141,9 +144,16 @@ def checked_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher 
     return job
 
 
+def images_of(job: Job, samples: Sequence[Sample], context: RunContext) -> Any:
+    """The prepared images of these samples; rows about them where vectors come from a file."""
+    if job.design.vectors:
+        return RowsOnly(tuple(samples))
+    return context.open_images(job.dataset.root, samples, context.watcher)
+
+
 def _kind(design: Design) -> str:
     """The kind of run that a design makes."""
-    if design.fusing:
+    if design.fuses:
         return "fusion"
     if design.classifier != DENSE:
         return "classifier"
@@ -166,10 +176,11 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
         take_over(design.tuning, built)
     stores = _stores(job, built, images, run, watcher)
     with _inputs(job, images, split_codes, built if stores else None, norm, run, context) as inputs:
+        schedule, fitted = _begin_head(job, built, inputs, images, split_codes, norm, run, context)
         trainee = built.tail if stores else built.live
         twin, depths = _twin(job, images.size, built, norm, stores)
         fit = Fit(
-            twin, examples_of(job, images, split_codes, inputs), design.schedule, run.root / STATE_FILE,
+            twin, examples_of(job, images, split_codes, inputs), schedule, run.root / STATE_FILE,
             watcher=watcher, on_state=Curves(run.root),
             on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
             depths=[depths.get(id(variable), 0) for variable in twin.trainable_variables],
@@ -192,7 +203,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
             head=built.head if is_frozen else None,
             saver=built.saver,
         )
-        facts = {"recipe": context.recipe or None, "norm": asdict(norm) if norm else None}
+        facts = {"recipe": context.recipe or None, "norm": asdict(norm) if norm else None, "fitted": fitted}
         trained = Trained(networks, fit, images, split_codes)
         done = finish(job, run, trained, facts=facts, watcher=watcher, plot_pool=context.plot_pool)
     if stores and design.tuning:
@@ -319,6 +330,51 @@ def _inputs(
     else:
         with live_images(images, design.augment, seed=seed, workers=workers) as live:
             yield live
+
+
+def _begin_head(
+    job: Job,
+    built: Built,
+    inputs: Inputs,
+    images: Images,
+    split_codes: np.ndarray,
+    norm: Norm | None,
+    run: Run,
+    context: RunContext,
+) -> tuple[Schedule, dict[str, Any] | None]:
+    """Let a head that standardises take train's mean and deviation out of its features; the schedule with its
+    weight decay as a number, and what run.json says of how it was found, None where it was given.
+
+    Train's images count as they are, whatever augmentation makes of them.
+    """
+    design, positions = job.design, np.flatnonzero(split_codes == TRAIN)
+    schedule, rows = design.schedule, positions
+    if design.tuning or not design.head.standardised:
+        return schedule, None
+    samples = [images.samples[index] for index in positions.tolist()]
+    if isinstance(inputs, Features):
+        values = inputs.values
+    else:  # no features are stored, as each copy is a fresh one
+        source = context.open_images(job.dataset.root, samples, context.watcher)
+        key = feature_key(job, images.size, norm, built, run)
+        values = compute_features(source, built.stored, key, job.cache, watcher=context.watcher)
+        rows = np.arange(len(samples))
+    labels = np.array([job.dataset.classes.index(sample.label) for sample in samples])
+    owners = [sample.owner for sample in samples]
+    train = TrainRows(values, rows, labels, owners, schedule.class_weights == "balanced")
+    return begin_head(built.head, train, schedule, context.watcher)
+
+
+def begin_head(
+    head: Any, train: TrainRows, schedule: Schedule, watcher: Watcher
+) -> tuple[Schedule, dict[str, Any] | None]:
+    """Standardise a head; the schedule with its weight decay as a number, and what run.json says of how it
+    was found, None where it was given."""
+    standardise(head, train)
+    if schedule.weight_decay != HELD_OUT:
+        return schedule, None
+    fitted = held_out_decay(train, head.output_shape[-1], seed=schedule.seed, watcher=watcher)
+    return replace(schedule, weight_decay=fitted["weight_decay"]), fitted
 
 
 def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built, run: Run) -> FeatureKey:

@@ -5,7 +5,7 @@ from typing import Any
 
 from bccli.core.augmentation import Policy, built_in
 from bccli.core.files import to_toml
-from bccli.core.training.design import DENSE, WORDS, Design
+from bccli.core.training.design import ABOUT_IMAGES, DENSE, WORDS, Design
 from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, TUNING, Target, ValueType
 from bccli.core.training.setting_types import WORDS as BAG_OF_WORDS
 from bccli.core.training.settings import SETTINGS
@@ -18,6 +18,8 @@ _OF_THE_HEAD = ("head", "dense", "dropout", "output")
 def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
     """The [train] table that repeats a run, or [finetune] for one that came of another run."""
     values = recipe_values(design, weights, fold)
+    if design.vectors:
+        values = {"features": str(design.vectors.path.resolve()), **values}
     if design.fusing:
         return to_toml("train", {**values, "features-from": str(design.fusing.base.resolve())})
     if design.classifier != DENSE:
@@ -31,22 +33,28 @@ def to_recipe(design: Design, weights: Weights, fold: int | str | None) -> str:
 
 
 def recipe_values(design: Design, weights: Weights, fold: int | str | None) -> dict[str, Any]:
-    """The options that a design came of, as a recipe spells them; `fold` is a number, all, or None."""
+    """The options that a design came of, as a recipe spells them, without what is undecided.
+
+    `fold` is a number, all, or None.
+    """
     job = _job_of(design)
     values = {
         **design.values(weights),
-        "weights": _weights_choice(weights) if not design.from_files else design.weights,
+        "weights": design.weights if design.from_files else _weights_choice(weights),
         "augment": _policy_choice(design.augment) if design.augment else None,
         "fold": fold,
     }
-    backbone = _backbones(design) if job in (NETWORK, FEATURES) else {}
-    rows = [row for row in SETTINGS if row.repeated and job in row.jobs]
+    has_backbone = job in (NETWORK, FEATURES) and not design.vectors
+    backbone = _backbones(design) if has_backbone else {}
+    rows = [row for row in SETTINGS if row.repeated and job in row.jobs and row.name not in design.undecided]
+    if design.vectors:
+        rows = [row for row in rows if row.name not in ABOUT_IMAGES]
     return {**backbone, **{row.spelling: _in_toml(row.type, values[row.name]) for row in rows}}
 
 
 def _job_of(design: Design) -> str:
     """The kind of job that a design describes."""
-    if design.fusing:
+    if design.fuses:
         return FUSION
     if design.tuning:
         return TUNING

@@ -39,6 +39,14 @@ class Number:
 
 
 @dataclass(frozen=True)
+class NumberOr:
+    """One of some names, or a finite number from `least` on."""
+
+    names: tuple[str, ...]
+    least: float = 0.0
+
+
+@dataclass(frozen=True)
 class Switch:
     """On or off."""
 
@@ -79,7 +87,7 @@ class Folder:
     """The path of a folder."""
 
 
-ValueType = Choice | Whole | Number | Switch | Sizes | Target | FileOr | PolicyFile | Fold | Folder
+ValueType = Choice | Whole | Number | NumberOr | Switch | Sizes | Target | FileOr | PolicyFile | Fold | Folder
 
 
 @dataclass(frozen=True)

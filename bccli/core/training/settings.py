@@ -6,6 +6,7 @@ This module imports nothing heavy, as `--help` needs it.
 
 from dataclasses import dataclass
 
+from bccli.core.errors import UsageError
 from bccli.core.models.heads import HEADS, LOSSES, OUTPUTS, find_loss
 from bccli.core.training.learning_rate import SCHEDULES, Rates, check_rates
 from bccli.core.training.setting_types import (
@@ -21,6 +22,7 @@ from bccli.core.training.setting_types import (
     Fold,
     Folder,
     Number,
+    NumberOr,
     PolicyFile,
     Setting,
     Sizes,
@@ -34,8 +36,13 @@ from bccli.core.training.setting_types import (
 AUTO = "auto"
 """A choice that each network makes for itself: of a sweep, each member."""
 
+HELD_OUT = "held-out"
+"""A weight decay that is chosen by patients of train who are left out."""
+
 # What can be watched, and whether a larger value is better.
 MEASURES = {"val_loss": False, "val_accuracy": True, "loss": False, "accuracy": True}
+LAST = "last"
+"""What is monitored where the last epoch is the best one, whatever it measures."""
 OPTIMIZERS = {"adam": ("Adam", 1e-3), "rmsprop": ("RMSprop", 1e-3), "sgd": ("SGD", 1e-2)}
 
 
@@ -72,6 +79,8 @@ class Schedule:
         Choice(tuple(SCHEDULES)),
         "How the learning rate changes: cosine to 0 over all epochs; exponential and step by --decay, evenly "
         "or at once; plateau by --decay whenever --monitor has not gained for --decay-epochs.",
+        inferred=True,
+        shown="constant; exponential with --weight-decay held-out",
         jobs=STEPS,
     )
     decay: float | None = setting(
@@ -85,7 +94,7 @@ class Schedule:
         None,
         Number(0, open_least=True),
         "In how many epochs they do so once; plateau after how many without a gain.",
-        shown="10",
+        shown="10; 12 with --weight-decay held-out",
         jobs=STEPS,
     )
     warmup: float = setting(
@@ -94,6 +103,17 @@ class Schedule:
         "In how many epochs the learning rate grows up to --lr, before its schedule begins.",
         metavar="EPOCHS",
         jobs=STEPS,
+    )
+    weight_decay: float | str = setting(
+        0.0,
+        NumberOr((AUTO, HELD_OUT)),
+        "Half of it times the squares of all kernels that learn joins the loss; held-out: so much as suits "
+        "patients of train who are left out, of a single dense layer on --feature-norm train; auto: this for "
+        "such a head with its output's cross-entropy, else 0.",
+        inferred=True,
+        shown=AUTO,
+        metavar="auto|held-out|NUMBER",
+        jobs=frozenset({NETWORK, TUNING}),
     )
     clip_norm: float | None = setting(
         None,
@@ -123,11 +143,18 @@ class Schedule:
         None,
         Whole(),
         "End an epoch after so many steps; the next one goes on where it ended.",
-        shown="one pass",
+        shown="one pass; at least 80 with --weight-decay held-out on stored features",
         jobs=STEPS,
     )
     patience: int | None = setting(None, Whole(), "Stop after so many epochs without a gain.", jobs=STEPS)
-    monitor: str = setting("val_loss", Choice(tuple(MEASURES)), "Which epoch is best.", jobs=STEPS)
+    monitor: str = setting(
+        "val_loss",
+        Choice((*MEASURES, LAST)),
+        "Which epoch is best.",
+        inferred=True,
+        shown="val_loss; last with --weight-decay held-out",
+        jobs=STEPS,
+    )
     stop_at: tuple[str, float] | None = setting(
         None, Target(tuple(MEASURES)), "Stop once exceeded, and keep that epoch.", jobs=STEPS
     )
@@ -159,6 +186,9 @@ class Schedule:
         """Raises UsageError for settings that contradict each other."""
         find_loss(self.loss, self.output)
         check_rates(self.rates)
+        if self.monitor == LAST and (self.patience is not None or SCHEDULES[self.schedule].waits):
+            what = "--patience" if self.patience is not None else f"--schedule {self.schedule}"
+            raise UsageError(f"{what}: with --monitor {LAST} each epoch is a gain; say --monitor val_loss")
 
     @property
     def extendable(self) -> bool:
@@ -211,6 +241,14 @@ _OF_THE_HEAD = (
         Number(0, 1, open_most=True),
         "Share of the last hidden layer's units that rest in a step.",
         jobs=STEPS,
+    ),
+    Setting(
+        "feature_norm",
+        Choice((AUTO, "none", "train")),
+        "How features reach the head: as they are, or with the mean and deviation of train's taken out of "
+        "them, which is a part of the head; auto: train for gap and blocks on a frozen backbone.",
+        default=AUTO,
+        jobs=frozenset({NETWORK}),
     ),
 )
 

@@ -36,6 +36,7 @@ class Trainee:
         self.sums = tf.Variable(np.zeros(4), dtype=tf.float64)
         self.best_weights = network.get_weights()
         self.depths = list(depths or [0] * len(network.trainable_variables))
+        self.decay = tf.Variable(_number(schedule.weight_decay), dtype=tf.float32)
         self.seeds = [layer.seed_generator.state for layer in drawing_layers(network)]
 
     def restart(self, schedule: Schedule) -> None:
@@ -44,6 +45,7 @@ class Trainee:
         for variable, value in zip(self.optimizer.variables, self._beginnings, strict=True):
             variable.assign(value)
         self.sums.assign(np.zeros(4))
+        self.decay.assign(_number(schedule.weight_decay))
         self.keep_weights()
 
     def forget_sums(self) -> None:
@@ -58,6 +60,11 @@ class Trainee:
         """The seeds (drawing layers, 2) of a step."""
         entropy = [self.schedule.seed, epoch, step]
         return np.random.SeedSequence(entropy).generate_state(2 * len(self.seeds)).reshape(-1, 2)
+
+
+def _number(weight_decay: float | str) -> float:
+    """A weight decay that is a number by now."""
+    return float(weight_decay)
 
 
 def _sparing(value: np.ndarray) -> np.ndarray:
@@ -78,7 +85,11 @@ def training_step(trainee: Trainee) -> Callable[..., None]:
     variables = network.trainable_variables
     # Optimizers have one rate for all variables, but their steps can be taken back in part.
     partly = schedule.layer_decay != 1 or schedule.head_epochs > 0
+    kernels = [each for each in variables if schedule.weight_decay and "kernel" in each.name]
     slowed = [pair for pair in zip(variables, trainee.depths, strict=True) if partly and pair[1] > 0]
+
+    def squares_of(several: Sequence[Any]) -> Any:
+        return tf.add_n([tf.reduce_sum(tf.square(tf.cast(each.value, tf.float32))) for each in several])
 
     def train_step(x: Any, truth: Any, weights: Any, seeds: Any, number: Any, rate: Any, below: Any) -> None:
         trainee.rate.assign(rate)
@@ -88,7 +99,8 @@ def training_step(trainee: Trainee) -> Callable[..., None]:
             scores = network(tf.cast(x, tf.float32), training=True)
             losses = loss_of(truth, scores) * weights
             loss = tf.reduce_mean(losses)
-            scaled = trainee.optimizer.scale_loss(loss)  # itself, but for float16
+            held_back = loss + trainee.decay / 2 * squares_of(kernels) if kernels else loss
+            scaled = trainee.optimizer.scale_loss(held_back)  # itself, but for float16
         before = [tf.identity(variable.value) for variable, _ in slowed]
         trainee.optimizer.apply(tape.gradient(scaled, variables), variables)
         for (variable, depth), old in zip(slowed, before, strict=True):
@@ -177,7 +189,8 @@ def compile_steps(
 ) -> CompiledSteps:
     """The steps of a network that is at its start; those of `before`, begun anew, where they are the same."""
     before = {} if before is None else before
-    key = replace(schedule, seed=0), signature, classes, steps_per_call
+    decays = float(bool(schedule.weight_decay))  # how much is a variable
+    key = replace(schedule, seed=0, weight_decay=decays), signature, classes, steps_per_call
     if (known := before.get(key)) is not None:
         known.trainee.restart(schedule)
         return known

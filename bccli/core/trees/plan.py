@@ -146,8 +146,10 @@ class Plan:
 def to_recipe(plan: Plan, fold: int | str | None) -> str:
     """The [hierarchy] table that repeats the run; composed nodes are in the folders beside it, those of all
     folds where they were."""
-    resolved, _, weights = resolve(plan.node_settings.design)
-    second = plan.node_settings.second
+    design, second = plan.node_settings.design, plan.node_settings.second
+    resolved, _, weights = resolve(design)
+    # What suits the head of a first stage is not for a second one, in which the backbone learns.
+    resolved = replace(resolved, schedule=design.schedule, undecided=design.undecided)
     values = {
         "tree": str(plan.tree),
         "decide": plan.decide,
@@ -201,9 +203,8 @@ def check_plan(plan: Plan) -> None:
         resolved, _, _ = resolve(node_settings.design)
         if node_settings.second and resolved.card:
             raise UsageError(
-                f"--from-layer {node_settings.second.from_layer}: {resolved.backbone} is a card, and "
-                "its network "
-                "stays as it is; leave it out"
+                f"--from-layer {node_settings.second.from_layer}: {resolved.backbone} is a card, and its "
+                "network stays as it is; leave it out"
             )
         if node_settings.second and resolved.trainable != "none":
             raise UsageError(

@@ -13,6 +13,7 @@ from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Design, resolve
 from bccli.core.training.finetune import design_of, find_layers
 from bccli.core.training.network import RunContext, train
+from bccli.core.training.settings import HELD_OUT
 from bccli.core.trees.plan import Plan, Second
 from bccli.core.trees.tree_data import TreeData
 
@@ -52,6 +53,8 @@ def _second_design(base: Run, design: Design, second: Second, context: RunContex
         verbose=context.verbose,
     )
     schedule = replace(design.schedule, epochs=second.epochs, lr=second.lr)
+    if schedule.weight_decay == HELD_OUT:  # which is about the first stage
+        schedule = replace(schedule, weight_decay=0.0)
     return design_of(
         base, replace(design, schedule=schedule), layer, head=None, train_batch_norm=second.train_batch_norm
     )

@@ -15,6 +15,7 @@ from zipfile import ZIP_STORED, ZipFile
 
 from bccli.core.errors import WeightsError, first_line
 from bccli.core.reading.archives import ArchiveError, Bounds, open_archive, read_member
+from bccli.core.reading.hdf5 import Hdf5Error, arrays_in
 from bccli.core.reading.limits import MODEL_BYTES, MODEL_CONFIG_BYTES, WEIGHTS_RATIO
 from bccli.core.reading.regular_files import explained, open_file
 from bccli.core.reading.texts import parse_json
@@ -212,27 +213,10 @@ class _Part(io.RawIOBase):
 
 
 def check_hdf5(content: Any, size: int) -> None:
-    """Raises UnsafeError for an HDF5 file with something in other files, or larger than its `size` explains.
-
-    Links and arrays of an HDF5 file may lead to any file that the reader may read.
-    """
-    import h5py
-
-    total, known, waiting = 0, set(), [content]
-    while waiting:
-        group = waiting.pop()
-        for name in group:
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise UnsafeError(f"names {name[:60]}, which is not in it")
-            item = group[name]
-            if (address := h5py.h5o.get_info(item.id).addr) in known:
-                continue
-            known.add(address)
-            if isinstance(item, h5py.Group):
-                waiting.append(item)
-            elif isinstance(item, h5py.Dataset):
-                if item.external or item.is_virtual:
-                    raise UnsafeError(f"has {name[:60]} in another file")
-                total += item.nbytes
+    """Raises UnsafeError for an HDF5 file with something in other files, or larger than its `size` allows."""
+    try:
+        total = arrays_in(content)
+    except Hdf5Error as error:
+        raise UnsafeError(str(error)) from None
     if total > max(_SMALL, WEIGHTS_RATIO * size) or total > MODEL_BYTES:
         raise UnsafeError(f"would unpack to {total:,} bytes of weights")

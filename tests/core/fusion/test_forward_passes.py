@@ -7,10 +7,10 @@ import pytest
 
 from bccli.core.fusion import forward_passes as passes
 from bccli.core.fusion.methods import FUSIONS, Network
-from bccli.core.fusion.networks import standardise_by
 from bccli.core.models.dense.dense_head import head_arrays
 from bccli.core.models.dense.layers import head_scores
 from bccli.core.models.heads import HEADS, Head, build_head
+from bccli.core.models.inference_mode import standardise_by
 
 WIDTH, CLASSES = 6, 3
 
@@ -98,10 +98,11 @@ def test_keras_with_padding_is_numpy_without(name: str) -> None:
     assert few == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("standardised", [False, True])
 @pytest.mark.parametrize("kind", HEADS)
-def test_the_patch_head_is_that_of_keras(kind: str) -> None:
+def test_the_patch_head_is_that_of_keras(kind: str, standardised: bool) -> None:
     rng = np.random.default_rng(3)
-    head = build_head(Head(dense=(5, 4), dropout=0.3, kind=kind), WIDTH, CLASSES)
+    head = build_head(Head(dense=(5, 4), dropout=0.3, kind=kind, standardised=standardised), WIDTH, CLASSES)
     head.set_weights([rng.uniform(0.1, 1, value.shape) for value in head.get_weights()])
     layers, arrays = head_arrays(head)
     features = rng.normal(size=(8, WIDTH)).astype(np.float32)

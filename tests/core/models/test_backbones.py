@@ -8,6 +8,7 @@ import pytest
 
 from bccli.core.catalog import BACKBONES, SETS
 from bccli.core.errors import DataError
+from bccli.core.models.cards.card import templates
 from bccli.core.weights.pretrained import BASE, cached_file
 from tests.conftest import Bccli, rows_of
 from tests.core.models.networks import (
@@ -217,7 +218,7 @@ def test_list_backbones_says_what_is_in_the_cache(
     place.parent.mkdir()
     place.touch()
     rows = {row["name"]: row for row in rows_of(bccli("train", "--list-backbones").stdout)}
-    assert list(rows) == list(BACKBONES)
+    assert list(rows) == [*BACKBONES, *templates()]
     assert rows["nasnet-mobile"] == {
         "name": "nasnet-mobile",
         "layers": "769",

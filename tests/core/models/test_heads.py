@@ -93,14 +93,17 @@ def test_maps_too_small_to_be_pooled_are_refused() -> None:
         build_features(find_backbone("cnn-15"), network_of("cnn-15", 24), "pooled")
 
 
+@pytest.mark.parametrize("standardised", [False, True])
 @pytest.mark.parametrize("kind", HEADS)
-def test_heads_have_their_layers(kind: str) -> None:
+def test_heads_have_their_layers(kind: str, standardised: bool) -> None:
     row = HEADS[kind]
     assert row.features in EXTRACTORS
-    head = build_head(Head(row.dense, row.dropout, kind=kind), 12, 3)
+    head = build_head(Head(row.dense, row.dropout, kind=kind, standardised=standardised), 12, 3)
     kinds = [type(layer).__name__ for layer in head.layers[1:]]
     thesis = ["BatchNormalization", "Dense", "Dropout", "Dense"]
-    assert kinds == (thesis if kind == "thesis" else ["Dense"])
+    first = ["BatchNormalization"] if standardised else []
+    assert kinds == first + (thesis if kind == "thesis" else ["Dense"])
+    assert (head.layers[1].name == "norm") == standardised
     assert head.output_shape == (None, 3)
 
 

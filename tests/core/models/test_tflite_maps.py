@@ -19,6 +19,8 @@ HEADS = {
     "hidden layers": Head(dense=(7, 5), dropout=0.3),
     "one score": Head(output="sigmoid"),
     "hidden layer, one score": Head(dense=(6,), output="sigmoid"),
+    "standardised": Head(standardised=True),
+    "standardised, hidden layer": Head(dense=(6,), standardised=True),
 }
 
 

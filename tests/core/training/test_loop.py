@@ -127,6 +127,37 @@ def test_a_seed_that_uses_the_compiled_steps_of_another_has_the_result_of_one_al
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "alone.npz").read_bytes()
 
 
+def test_a_weight_decay_is_that_of_keras_and_no_part_of_compiled_steps(
+    tmp_path: Path, values: np.ndarray
+) -> None:
+    """Those of one decay serve another one, and history.csv has losses without it."""
+    import keras
+
+    def decayed(state: str, weight_decay: float, compiled: CompiledBefore) -> Fit:
+        fit = fit_to(tmp_path / f"{state}.npz", Features(values), optimizer="sgd", lr=0.1)
+        network.set_weights(first)
+        schedule = replace(fit.schedule, weight_decay=weight_decay, epochs=1)
+        return Fit(network, fit.examples, schedule, tmp_path / f"{state}.npz", compiled=compiled)
+
+    network = build_head(Head(), 5, 2)
+    first, compiled = network.get_weights(), CompiledBefore()
+    decayed("one", 0.5, compiled).run()
+    history = decayed("two", 0.25, compiled).run().history
+    found = network.get_weights()
+    assert len(compiled) == 1
+    penalty = keras.regularizers.L2(0.125)
+    twin = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2, kernel_regularizer=penalty)])
+    twin.set_weights(first)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    twin.compile(keras.optimizers.SGD(0.1), loss)
+    order = TRAIN[order_of(Schedule(batch_size=8), 0, len(TRAIN))]
+    twin.fit(values[order], np.eye(2)[order % 2], batch_size=8, epochs=1, shuffle=False, verbose=0)
+    for one, other in zip(found, twin.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    plain = decayed("three", 0.0, compiled).run().history
+    assert history[0]["loss"] == pytest.approx(plain[0]["loss"], abs=0.05)
+
+
 SCHEDULED = {"schedule": "cosine", "warmup": 0.5, "clip_norm": 0.3, "steps_per_epoch": 7, "optimizer": "sgd"}
 
 

@@ -25,6 +25,7 @@ def store_guard(run: Run) -> str:
     """Store with a run what its images of train are like; why there is nothing to store, else nothing."""
     try:
         dataset = dataset_of(run)
+        dataset.require_images()
     except DataError as error:
         return str(error)
     try:

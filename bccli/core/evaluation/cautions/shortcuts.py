@@ -126,6 +126,8 @@ TRAITS: dict[str, Callable[[np.ndarray, Sample, int], Sequence[float]]] = {
 
 def probe(dataset: Dataset) -> list[Shortcut]:
     """Try all traits on originals of known patients, evenly chosen where there are very many."""
+    if not dataset.info.images:
+        return _nothing("its images are elsewhere (--no-images)")
     samples = [sample for sample in dataset.samples if sample.patient and not sample.parent]
     samples = some_of(samples, MOST_IMAGES)
     labels = np.array([dataset.classes.index(sample.label) for sample in samples], np.int64)

@@ -23,6 +23,8 @@ from bccli.core.runs.run_folder import (
 from bccli.core.runs.run_info import FOLDS, TREE, RunInfo
 
 _SETTINGS = "run.json: settings"
+_LAST, _HELD_OUT = "last", "held-out"
+"""What settings have for the last epoch, and for a weight decay that is chosen."""
 
 
 def of_run(answer: Callable[[Facts, RunInfo], Answer]) -> Callable[[Facts], Answer]:
@@ -175,6 +177,7 @@ def training(facts: Facts, run: RunInfo) -> Answer:
 
 _TRAINING = {
     "optimizer": "optimizer", "lr": "learning rate", "schedule": "schedule", "decay": "decay",
+    "weight_decay": "weight decay",
     "warmup": "warm-up epochs", "loss": "loss", "label_smoothing": "label smoothing",
     "batch_size": "batch size", "epochs": "epochs at most", "steps_per_epoch": "steps per epoch",
     "patience": "patience", "class_weights": "class weights", "dropout": "dropout",
@@ -205,7 +208,7 @@ def _listed(values: Iterable[float]) -> str:
 def selection(facts: Facts, run: RunInfo) -> Answer:
     """How the final model was chosen."""
     settings = run.settings
-    if run.fitted is not None:
+    if run.fitted is not None and run.kind_within == "classifier":
         chosen = ", ".join(f"{name} {plain(value)}" for name, value in run.fitted.items()) or "none"
         return filled(f"Settings of the classifier that was kept: {chosen}.", "run.json: fitted")
     monitor = settings.get("monitor")
@@ -214,10 +217,15 @@ def selection(facts: Facts, run: RunInfo) -> Answer:
         return for_authors("run.json does not say how the model was chosen.")
     if run.kept_epoch is None:
         each = "fold" if run.kind == FOLDS else "node"
-        text, where = f"For each {each}, the epoch that was best by {monitor} was kept", "settings.monitor"
+        which = "the last epoch" if monitor == _LAST else f"the epoch that was best by {monitor}"
+        text, where = f"For each {each}, {which} was kept", "settings.monitor"
     else:
-        text = f"Epoch {run.kept_epoch} of {run.epochs_trained} was kept, the best by {monitor}"
+        which = "the last" if monitor == _LAST else f"the best by {monitor}"
+        text = f"Epoch {run.kept_epoch} of {run.epochs_trained} was kept, {which}"
         where = "kept_epoch, epochs_trained, settings.monitor"
+    if settings.get("weight_decay") == _HELD_OUT:
+        text += "; the weight decay is the one that suited train's patients best when they were left out"
+        where += ", settings.weight_decay" + (", fitted" if run.fitted else "")
     return filled(f"{text}{_stopped(settings)}.", f"run.json: {where}")
 
 

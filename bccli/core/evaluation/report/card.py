@@ -77,7 +77,7 @@ def _facts(entry: Evaluation, data: RunData | Absent) -> Iterator[tuple[str, str
     yield "Protocol", figures.protocol or ""
     yield "Measured", _measured(entry)
     if run:
-        yield "Input", "×".join(map(str, run.info.size)) + " pixels, RGB"
+        yield "Input", _input(run)
         yield from _backbones(run)
         yield "Recipe", run.info.recipe or ""
         yield "Seed", "" if run.info.seed is None else str(run.info.seed)
@@ -232,3 +232,10 @@ def _trained_by(run: Run) -> str:
     except OSError:
         return ""
     return {b"[train]": "train", b"[finetune]": "finetune", b"[hierarchy]": "hierarchy"}.get(first, "")
+
+
+def _input(run: Run) -> str:
+    """What a run takes for an image."""
+    if run.info.vectors:
+        return f"vectors of {run.info.vectors['width']:,} numbers from another program"
+    return "×".join(map(str, run.info.size)) + " pixels, RGB"

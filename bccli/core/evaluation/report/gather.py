@@ -114,21 +114,28 @@ def _part(
     each: int,
     boxes: dict[int, str],
 ) -> RunPart:
-    shown, leaks = _with_few_strata(entry), _leaks(entry, data, album, boxes)
+    shown, leaks, pictured = _with_few_strata(entry), _leaks(entry, data, album, boxes), _pictured(data)
     return RunPart(
         shown.figures,
         len(entry.groups),
         card(entry, data, wishes.command),
         leaks,
         _shortcuts(data, leaks),
-        galleries(entry, data, album, overlay=_overlays(entry, wishes), each=each),
-        data if isinstance(data, Absent) else None,
+        galleries(entry, pictured, album, overlay=_overlays(entry, wishes), each=each),
+        pictured if isinstance(pictured, Absent) else None,
         curves(entry),
         calibration(entry),
         patient_strip(entry),
         feature_map(entry, data),
         more_patients(entry),
     )
+
+
+def _pictured(data: RunData | Absent) -> RunData | Absent:
+    """The dataset, where it has images to show."""
+    if isinstance(data, Absent) or data.dataset.info.images:
+        return data
+    return Absent(f"{data.dataset.root} was prepared with --no-images, so there are no images to show.")
 
 
 def _shortcuts(data: RunData | Absent, leaks: LeakBox | Absent) -> tuple[Shortcut, ...]:

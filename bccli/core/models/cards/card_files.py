@@ -60,9 +60,8 @@ def find_files(card: Card) -> CardFiles:
     for name, digest in card.files.items():
         if name not in others or _hash_of(path.parent / name) != digest:
             raise WeightsError(
-                f"{path}: the card {card.name} names {name} with the SHA-256 {digest}, and that is "
-                "not what the "
-                "network has its weights in; get the files that the card was written for"
+                f"{path}: the card {card.name} names {name} with the SHA-256 {digest}, and that is not what "
+                "the network has its weights in; get the files that the card was written for"
             )
     return CardFiles(
         path.parent, path.name, {path.name: found, **{one: _hash_of(path.parent / one) for one in others}}
@@ -79,9 +78,8 @@ def _missing(card: Card, places: list[Path]) -> str:
     if card.is_template:
         return (
             f"{card.name}: its weights do not come with bccli; get them at {card.source} (licence: "
-            f"{card.licence}), write {places[0]} by the lines below where PyTorch is, and run the "
-            "same command "
-            f"again; {FOLDER_VARIABLE} names another folder"
+            f"{card.licence}), write {places[0]} by the lines below where PyTorch is, and run the same "
+            f"command again; {FOLDER_VARIABLE} names another folder"
         )
     return (
         f"the file of the card {card.name} is neither {where}; put it there, or its folder into "
@@ -122,8 +120,8 @@ def find_again(run: Run, facts: Mapping[str, Any]) -> CardFiles:
     wanted = ", ".join(f"{name} (SHA-256 {digest})" for name, digest in facts["files"].items())
     raise WeightsError(
         f"{run.root}: needs the network that it was trained on, {wanted}, and it is neither in "
-        f"{facts['folder']} "
-        f"nor in {backbones_folder()}{other}; put it there, or name its folder in {FOLDER_VARIABLE}"
+        f"{facts['folder']} nor in {backbones_folder()}{other}; put it there, or name its folder in "
+        f"{FOLDER_VARIABLE}"
     )
 
 

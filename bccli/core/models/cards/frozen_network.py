@@ -93,9 +93,8 @@ class FrozenNetwork:
         features = vectors[0] if len(vectors) == 1 else np.concatenate(vectors, axis=1)
         if len(features) != len(inputs):
             raise WeightsError(
-                f"{self.card.name}: makes {len(features)} vectors of {len(inputs)} images; compare "
-                "the card's "
-                "output with the network"
+                f"{self.card.name}: makes {len(features)} vectors of {len(inputs)} images; compare the "
+                "card's output with the network"
             )
         self._check_width(features.shape[1])
         return np.array(features, np.float32)  # a copy, as runtimes write into theirs again
@@ -147,9 +146,8 @@ def _vectors(tensor: np.ndarray, card: Card) -> np.ndarray:
             return flat
     sides = "×".join(map(str, tensor.shape[1:])) or "one number"
     raise WeightsError(
-        f"{card.name}: its output is {sides} for an image, which pooling {card.pooling!r} makes no "
-        "vector of; "
-        "name another output or pooling in the card"
+        f"{card.name}: its output is {sides} for an image, which pooling {card.pooling!r} makes no vector "
+        "of; name another output or pooling in the card"
     )
 
 

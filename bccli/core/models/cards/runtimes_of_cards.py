@@ -47,8 +47,7 @@ def open_runtime(card: Card, files: CardFiles, device: str = "auto") -> Runtime:
     except Exception as error:  # each runtime has its own kinds
         raise WeightsError(
             f"{files.path}: cannot be computed ({first_line(error)}); export the network again, with "
-            "standard "
-            "operations only"
+            "standard operations only"
         ) from None
 
 
@@ -83,8 +82,7 @@ def _open_onnx(card: Card, files: CardFiles, device: str) -> Runtime:
     if len(inputs) != 1:
         raise WeightsError(
             f"{files.path}: takes {len(inputs)} inputs ({', '.join(one.name for one in inputs)}), and "
-            "images are "
-            "one; export the network with one"
+            "images are one; export the network with one"
         )
     (first,) = inputs
     if first.type not in _TYPES:
@@ -110,9 +108,8 @@ def _providers(available: Sequence[str], device: str) -> list[str]:
     gpus = [f"{name}ExecutionProvider" for name in _GPUS if f"{name}ExecutionProvider" in available]
     if device == "gpu" and not gpus:
         raise BccliError(
-            "--device gpu: this ONNX Runtime has no provider for a GPU; install onnxruntime-gpu in "
-            "its place, or "
-            "say --device cpu"
+            "--device gpu: this ONNX Runtime has no provider for a GPU; install onnxruntime-gpu in its "
+            "place, or say --device cpu"
         )
     return [*(gpus if device != "cpu" else ()), "CPUExecutionProvider"]
 
@@ -190,7 +187,7 @@ def _open_keras(card: Card, files: CardFiles, device: str) -> Runtime:
     if card.output:
         names = [layer.name for layer in model.layers]
         tensors = [model.layers[index].output for index in _chosen(card, names, files.path)]
-        model = keras.Model(model.inputs, tensors)
+        model = keras.Model(model.inputs, tensors, name="card")
     elif len(model.outputs) > 1:
         _only([one.name for one in model.outputs], files.path)
     (shape,) = (tuple(one.shape) for one in model.inputs)

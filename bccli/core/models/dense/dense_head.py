@@ -11,6 +11,7 @@ import numpy as np
 from bccli.core.errors import DataError
 from bccli.core.files import replacing
 from bccli.core.models.dense.layers import LAYERS, finite_rows, head_scores
+from bccli.core.models.inference_mode import scale_and_shift
 from bccli.core.models.runtimes import OUTPUTS
 from bccli.core.reading.archives import read_arrays
 from bccli.core.reading.json_types import Count, misfit
@@ -53,9 +54,7 @@ def head_arrays(head: Any) -> tuple[list[str], dict[str, np.ndarray]]:
             arrays[f"{name}/kernel"], arrays[f"{name}/bias"] = layer.get_weights()
             kinds.append("scores" if layer.name == "scores" else "dense")
         elif kind == "BatchNormalization":
-            gamma, beta, mean, variance = layer.get_weights()
-            scale = gamma / np.sqrt(variance + layer.epsilon)
-            arrays[f"{name}/scale"], arrays[f"{name}/shift"] = scale, beta - mean * scale
+            arrays[f"{name}/scale"], arrays[f"{name}/shift"] = scale_and_shift(layer)
             kinds.append("norm")
     return kinds, arrays
 

@@ -9,22 +9,21 @@ import numpy as np
 
 from bccli.core.catalog import find_backbone
 from bccli.core.data.image_batches import Images, ImageSource
+from bccli.core.data.split_codes import split_codes_of
 from bccli.core.files import write_text
 from bccli.core.models.cards.card import Card
 from bccli.core.models.cards.card_files import CardFiles, find_files, save_files
 from bccli.core.models.cards.frozen_network import CardMaker, FrozenNetwork, open_network
 from bccli.core.models.cards.of_run import card_of
 from bccli.core.progress import Watcher
-from bccli.core.runs.feature_store import StoredFeatures
 from bccli.core.runs.run_folder import Run, card_file, extractor_stem
 from bccli.core.training.assembly import ModelCache, build
 from bccli.core.training.design import Job, resolve
 from bccli.core.training.features import FeatureKey, compute_features, compute_vectors, key_of
 from bccli.core.training.network import RunContext, feature_key, input_norm
 from bccli.core.training.run_contents import draw_network, keep_extractor
+from bccli.core.vectors.contents import Rows
 from bccli.core.weights.keras_files import load_model
-
-Rows = np.ndarray | StoredFeatures
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class SourceData:
 
 
 def source_of(job: Job, data: SourceData) -> FeatureSource:
-    """The source of a job: its card, its frozen backbone, or all that are joined."""
+    """The source of a job: a file of vectors, its card, its frozen backbone, or all that are joined."""
     if job.design.joined:
         parts = [_job_of_part(job, number) for number in range(len(job.design.joined))]
         return joined([_source_of(part, data, number) for number, part in enumerate(parts)])
@@ -63,6 +62,8 @@ def source_of(job: Job, data: SourceData) -> FeatureSource:
 
 
 def _source_of(job: Job, data: SourceData, number: int | None) -> FeatureSource:
+    if job.design.vectors:
+        return vectors_source(job, data.run.root)
     if job.design.card:
         return card_source(job.design.card, find_files(job.design.card), job, data.context, number)
     return keras_source(job, data, number)
@@ -185,6 +186,21 @@ def joined(sources: Sequence[FeatureSource]) -> FeatureSource:
         None if None in parameters else sum(filter(None, parameters)),
         " and ".join(one.description for one in sources),
         {"joined": [part for one in sources for part in one.facts["joined"]]},
+    )
+
+
+def vectors_source(job: Job, root: Path) -> FeatureSource:
+    """The source of a job whose vectors come from a file: nothing is computed, and nothing kept."""
+    given, whole = job.design.vectors, split_codes_of(job.dataset, job.design.fold)
+    assert given is not None
+    used = np.flatnonzero(job.split_codes >= 0)
+    means = ", the mean of each slide" if given.found.of_slides and not job.design.fuses else ""
+    return FeatureSource(
+        lambda images: given.values(used),
+        lambda root: {},
+        None,
+        f"vectors of {given.width} numbers from {given.path}{means}",
+        {"vectors": given.facts(root, whole)},
     )
 
 

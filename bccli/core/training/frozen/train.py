@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 import bccli
-from bccli.core.data.image_batches import Images
 from bccli.core.errors import DivergedError
 from bccli.core.models import backend
 from bccli.core.models.dense.dense_head import head_of, save_head
@@ -17,10 +16,11 @@ from bccli.core.runs.run_folder import HEAD_FILE, HEAD_MODEL_FILE, STATE_FILE, R
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import Job
 from bccli.core.training.frozen.sources import FeatureSource, SourceData, source_of
+from bccli.core.training.heads.beginning import TrainRows
 from bccli.core.training.inputs import CopyFeatures, Features
 from bccli.core.training.live_augmentation import with_augmented_copies
 from bccli.core.training.loop import Fit
-from bccli.core.training.network import RunContext, examples_of
+from bccli.core.training.network import RunContext, begin_head, examples_of, images_of
 from bccli.core.training.run_contents import Curves, Trained, draw_network, finish
 from bccli.core.training.tensorboard import FOLDER, EventFile
 from bccli.core.weights.keras_saving import save_model
@@ -61,7 +61,7 @@ def train_head(job: Job, run: Run, context: RunContext, models: ModelCache | Non
     watcher, design = context.watcher, job.design
     used = np.flatnonzero(job.split_codes >= 0)
     samples = [job.dataset.samples[index] for index in used]
-    images = context.open_images(job.dataset.root, samples, watcher)
+    images = images_of(job, samples, context)
     split_codes = job.split_codes[used]
     tf = context.start_tensorflow()
     source = source_of(job, SourceData(run, images, split_codes, context, models))
@@ -69,14 +69,12 @@ def train_head(job: Job, run: Run, context: RunContext, models: ModelCache | Non
 
     watcher.note(
         f"bccli {bccli.__version__} train {job.backbone.name}: {source.description}, and a head by "
-        "TensorFlow "
-        f"{tf.__version__} on {backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
+        f"TensorFlow {tf.__version__} on {backend.describe_device(tf)}, {job.dataset.root} → {run.root}"
     )
-    if source.facts.get("card", {}).get("width", 0) > WIDE:
+    if (source.facts.get("card") or source.facts.get("vectors") or {}).get("width", 0) > WIDE:
         watcher.note(
-            f"more than {WIDE:,} numbers of an image: --classifier logistic, whose ridge is chosen by "
-            "patients "
-            "left out, is quicker and often better"
+            f"more than {WIDE:,} numbers of an image: consider --classifier logistic, whose ridge is chosen "
+            "by patients left out"
         )
     values, first = with_augmented_copies(design, images, split_codes, context.workers, source.compute)
     inputs = (
@@ -87,16 +85,24 @@ def train_head(job: Job, run: Run, context: RunContext, models: ModelCache | Non
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(design.schedule.seed)
     head = build_head(design.head, values.shape[1], len(job.dataset.classes))
+    examples = examples_of(job, images, split_codes, inputs)
+    schedule, fitted = design.schedule, None
+    if design.head.standardised:
+        owners = [images.samples[index].owner for index in examples.train.tolist()]
+        balanced = schedule.class_weights == "balanced"
+        train = TrainRows(values, examples.train, examples.labels[examples.train], owners, balanced)
+        schedule, fitted = begin_head(head, train, schedule, watcher)
     fit = Fit(
-        head, examples_of(job, images, split_codes, inputs), design.schedule, run.root / STATE_FILE,
+        head, examples, schedule, run.root / STATE_FILE,
         watcher=watcher, on_state=Curves(run.root),
         on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
     )  # fmt: skip
     _run(fit, run)
     fit.hand_over(head)
-    return _finish(job, run, fit, images, split_codes, HeadOnVectors(
-        head, design.head.output, source, images.size, context.save_network
-    ), context)  # fmt: skip
+    network = HeadOnVectors(head, design.head.output, source, images.size, context.save_network)
+    facts = {"recipe": context.recipe or None, **source.facts, "fitted": fitted}
+    trained = Trained(network, fit, images, split_codes)
+    return finish(job, run, trained, facts=facts, watcher=watcher, plot_pool=context.plot_pool)
 
 
 def _run(fit: Fit, run: Run) -> None:
@@ -104,17 +110,3 @@ def _run(fit: Fit, run: Run) -> None:
         fit.run()
     except DivergedError as error:
         raise DivergedError(f"{run.root}: {error}", error.kept_epoch) from None
-
-
-def _finish(
-    job: Job,
-    run: Run,
-    fit: Fit,
-    images: Images,
-    split_codes: np.ndarray,
-    network: HeadOnVectors,
-    context: RunContext,
-) -> Run:
-    facts = {"recipe": context.recipe or None, **network.source.facts}
-    trained = Trained(network, fit, images, split_codes)
-    return finish(job, run, trained, facts=facts, watcher=context.watcher, plot_pool=context.plot_pool)
