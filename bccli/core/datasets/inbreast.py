@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from bccli.core.data.manifest import Sample
+from bccli.core.data.manifest import Metadata, Sample
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.layout.image_files import image_files, is_image_name, stem_of
 from bccli.core.datasets.layout.indexes import TABLES, Line, read_index
 from bccli.core.datasets.layout.osirix import Contour, read_contours
 from bccli.core.datasets.loading import Raw, root_of
+from bccli.core.datasets.traits import INBREAST, traits_in
 from bccli.core.errors import DataError, ImageError, SourceError
 from bccli.core.imaging.contours import Outline, enclosed, reach_beyond
 from bccli.core.imaging.formats.decoding import DICOM_SUFFIXES, decode_deep
@@ -75,14 +76,14 @@ class _Film:
 
 @dataclass(frozen=True)
 class _Row:
-    """What the list says of a film; `category` is a BI-RADS category from 1 to 6, empty where there is none,
-    `density` one of ACR's, as it is written."""
+    """What the list says of a film; `category` is a BI-RADS category from 1 to 6, empty where there is
+    none."""
 
     where: str
     category: str
     side: str
     view: str
-    density: str
+    metadata: Metadata
     age: int | None
 
 
@@ -153,6 +154,7 @@ def _sample(film: _Film, row: _Row, annotation: str, lesions: tuple[Contour, ...
         side=row.side or film.side,
         mask=annotation if _outlines(lesions, label) else "",
         age=row.age,
+        metadata=row.metadata,
     )
 
 
@@ -166,7 +168,7 @@ def _read_list(source: Path, skip: Skip) -> dict[str, _Row]:
             if name:
                 skip(f"{name} in line {line.number}", "no_film")
             continue
-        row, film = _row(line), match["film"]
+        row, film = _row(line, skip), match["film"]
         first = rows.setdefault(film, row)
         if first is row:
             continue
@@ -199,7 +201,7 @@ def _list_in(source: Path) -> Path:
     raise SourceError(f"{source}: holds no INbreast.csv; put it beside AllDICOMs")
 
 
-def _row(line: Line) -> _Row:
+def _row(line: Line, skip: Skip) -> _Row:
     assessment = line.get("Bi-Rads")
     match = _ASSESSMENT.fullmatch(assessment)
     if match is None and assessment not in ("", "-"):
@@ -211,7 +213,7 @@ def _row(line: Line) -> _Row:
         category=category if category in _SEVERITIES else "",
         side=side if side in ("L", "R") else "",
         view=_VIEWS.get(view, view),
-        density=line.get("ACR"),
+        metadata=traits_in(line, INBREAST, skip),
         age=_age(line.get("Patient age")),
     )
 

@@ -36,6 +36,7 @@ REMARKS = {
     "unmatched": "images are of unknown patients, as --patient-regex finds none in their paths",
     "unlisted": "images are of unknown patients, as the list of --patients does not name them",
     "spelling": "ids that differ only in leading zeros or a trailing .0 were taken for one patient's",
+    "trait": "texts of the lists are none of their known words, and were kept as they stand",
     "contradiction": "images contradict themselves: their names say otherwise than their folders or lists",
 }
 """The kinds of readers' remarks, in the words of a warning."""
