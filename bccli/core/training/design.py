@@ -255,7 +255,7 @@ _FITTING: Mapping[str, Any] = {
 _STEPS = 80
 """So many steps at least has an epoch of such a layer, where they take no backbone."""
 
-_RIDGED = {("categorical_crossentropy", "softmax"), ("binary_crossentropy", "sigmoid")}
+_LOGISTIC = {("categorical_crossentropy", "softmax"), ("binary_crossentropy", "sigmoid")}
 """The losses, each with its output, that are those of a logistic regression."""
 
 
@@ -273,15 +273,16 @@ def _with_head(design: Design) -> Design:
             "--trainable none"
         )
     schedule, undecided = design.schedule, design.undecided
-    single = bool(head.standardised) and not head.dense
-    if schedule.weight_decay == HELD_OUT and not single:
+    ridged = bool(head.standardised) and not head.dense and (schedule.loss, schedule.output) in _LOGISTIC
+    if schedule.weight_decay == HELD_OUT and not ridged:
         raise UsageError(
-            f"--weight-decay {HELD_OUT}: is about a single dense layer on --feature-norm train; say a number"
+            f"--weight-decay {HELD_OUT}: is about a single dense layer on --feature-norm train with its "
+            "output's cross-entropy; say a number"
         )
-    if "weight_decay" in undecided and single and (schedule.loss, schedule.output) in _RIDGED:
+    if ridged and "weight_decay" in undecided:
         schedule = replace(schedule, weight_decay=HELD_OUT)
-    open_still = undecided & {"steps_per_epoch"}
-    if schedule.weight_decay == HELD_OUT:
+    if ridged and schedule.weight_decay:
+        open_still = undecided & {"steps_per_epoch"}
         return replace(design, head=head, schedule=_fitting(schedule, undecided), undecided=open_still)
     return replace(design, head=head, schedule=schedule, undecided=frozenset())
 
