@@ -75,6 +75,7 @@ def _list_trees() -> None:
 @click.option(
     "--backbone",
     type=path_types.BackboneType(),
+    metavar="NAME|FILE.toml",
     default="cnn-15",
     show_default=True,
     help="A network of --list-backbones, or a card: a TOML file that describes a frozen network in a file of "

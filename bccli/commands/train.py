@@ -24,6 +24,7 @@ from bccli.terminal import console
     "--backbone",
     "backbones",
     type=path_types.BackboneType(),
+    metavar="NAME|FILE.toml",
     multiple=True,
     default=["cnn-15"],
     show_default=True,
