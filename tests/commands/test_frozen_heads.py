@@ -117,7 +117,8 @@ def test_predict_in_a_fresh_process_gives_what_is_stored(
         (("--loss", "mse"), {**PLAIN, "feature_norm": "train"}),
         (("--head", "thesis"), PLAIN),
         (("--trainable", "all"), PLAIN),
-        (("--optimizer", "sgd"), {"lr": 0.01}),
+        (("--optimizer", "sgd"), {**PLAIN, "lr": 0.01, "feature_norm": "train"}),
+        (("--optimizer", "sgd", "--weight-decay", "held-out"), {"lr": 0.01}),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )  # fmt: skip

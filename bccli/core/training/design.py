@@ -258,6 +258,10 @@ _STEPS = 80
 _RIDGED = {("categorical_crossentropy", "softmax"), ("binary_crossentropy", "sigmoid")}
 """The losses, each with its output, that are those of a logistic regression."""
 
+_STEADY = {"adam", "rmsprop"}
+"""Optimizers whose steps do not grow with a weight decay. It is thousands for few examples of wide vectors, and
+sgd diverges by it."""
+
 
 def _with_head(design: Design) -> Design:
     """The same with all decided that depends on whether the features below the head stay as they are.
@@ -278,7 +282,8 @@ def _with_head(design: Design) -> Design:
         raise UsageError(
             f"--weight-decay {HELD_OUT}: is about a single dense layer on --feature-norm train; say a number"
         )
-    if "weight_decay" in undecided and single and (schedule.loss, schedule.output) in _RIDGED:
+    ridged = (schedule.loss, schedule.output) in _RIDGED and schedule.optimizer in _STEADY
+    if "weight_decay" in undecided and single and ridged:
         schedule = replace(schedule, weight_decay=HELD_OUT)
     open_still = undecided & {"steps_per_epoch"}
     if schedule.weight_decay == HELD_OUT:
