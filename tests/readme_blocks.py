@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.commands.digital_films import inbreast
 from tests.commands.mammograms import cbis, lesions, mini_ddsm
 from tests.commands.test_histology import breakhis, databiox, iciar, idc
 from tests.conftest import REPOSITORY, Bccli, draw, save
@@ -132,6 +133,7 @@ def _histology(place: Path, bccli: Bccli) -> None:
 
 def _mammography(place: Path, bccli: Bccli) -> None:
     cbis(place / "CBIS-DDSM", lesions(6))
+    inbreast(place / "INBREAST")
     films = mini_ddsm(place / "MINI-DDSM").write()
     bccli(
         *("prepare", "mini-ddsm", films, place / "regions", "--task", "malignancy"),

@@ -98,9 +98,11 @@ from bccli.terminal import console
 @click.option(
     "--by",
     type=path_types.NameType(),
-    metavar="COLUMN",
+    metavar="COLUMN[,COLUMN]",
     default=None,
-    help="Break down by magnification, subtype, view or another column.",
+    help="Break down by magnification, subtype, view, density, age in bands, or another column of "
+    "the manifest; "
+    "by several at once. Says whether the groups differ more than by chance, patients whole.",
 )
 @click.option(
     "--positive",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 def _list_datasets() -> None:
+    from bccli.core.datasets.traits import TRAITS
+
     rows = [
         {
             "name": row.name,
@@ -28,6 +30,7 @@ def _list_datasets() -> None:
             "tasks": "; ".join(f"{task.name}: {','.join(task.classes)}" for task in row.tasks),
             "licence": row.licence,
             "images": "; ".join(f"{edition.name}: {edition.images:,}" for edition in row.editions),
+            "columns": ",".join(trait.name for trait in TRAITS.get(row.name, ())),
             "source": row.source,
             "home": row.home,
             "citation": row.citation,

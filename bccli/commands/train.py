@@ -24,6 +24,7 @@ from bccli.terminal import console
     "--backbone",
     "backbones",
     type=path_types.BackboneType(),
+    metavar="NAME|FILE.toml",
     multiple=True,
     default=["cnn-15"],
     show_default=True,
@@ -64,7 +65,7 @@ from bccli.terminal import console
     dropout="0; thesis: 0.2",
     output="softmax",
     loss="the output's cross-entropy",
-    lr="Keras's of the optimizer",
+    lr="Keras's of the optimizer; 0.02 for a single dense layer with --weight-decay",
 )
 @save
 @given_vectors.features_only

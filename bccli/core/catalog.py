@@ -345,6 +345,34 @@ DATASETS = {
             citation="Suckling et al. 1994, Excerpta Medica 1069, 375-378",
         ),
         Dataset(
+            "inbreast",
+            "INbreast: digital films with BI-RADS assessments and contours of lesions",
+            "inbreast:read_inbreast",
+            "the folder that holds INbreast.csv, AllDICOMs and AllXML",
+            (
+                # BI-RADS 1 to 3 against 4 to 6; 1, 2 and 3, 4 to 6; and whether a mass is outlined.
+                Task("severity", ("benign", "malignant"), joins=(("normal", "benign"),)),
+                Task("three", ("normal", "benign", "malignant"), tree="normal, abnormal(benign, malignant)"),
+                Task("mass", ("no_mass", "mass")),
+            ),
+            "research use, on request from its authors",
+            frozenset({"task"}),
+            loader="inbreast:load_film",
+            editions=(
+                # Counted in INbreast.csv; a class distribution published with another reader of it has the
+                # same. The 115 cases are fewer patients, as some have two.
+                Edition(
+                    "INbreast",
+                    (("", "normal", 67), ("", "benign", 243), ("", "malignant", 100)),
+                    tasks=("severity", "three"),
+                ),
+            ),
+            index=r"INbreast.*\.(csv|xlsx)",
+            inside=r"AllDICOMs|AllXML|AllROI|MedicalReports|PectoralMuscle",
+            home="http://medicalresearch.inescporto.pt/breastresearch/",
+            citation="Moreira et al. 2012, doi:10.1016/j.acra.2011.09.014",
+        ),
+        Dataset(
             "idc",
             "Invasive ductal carcinoma patches of 50×50 pixels, one folder per patient",
             "idc:read_idc",

@@ -1,4 +1,4 @@
-"""What `evaluate` says of triage and of conformal sets, a line each."""
+"""What `evaluate` says of triage, of conformal sets and of groups that differ, a line each."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,6 +21,18 @@ def decision_sentences(title: str, row: Facts) -> Iterator[str]:
         yield f"{title}: area under risk and coverage {facts['risk_coverage']['area']:.4f}"
     if facts := row.get("conformal"):
         yield f"{title}: {_sets(facts)}"
+    if facts := row.get("heterogeneity"):
+        yield f"{title}: {_differing(facts)}"
+
+
+def _differing(facts: Facts) -> str:
+    """Whether the groups of a breakdown differ."""
+    tests = {name: test for name, test in facts.items() if isinstance(test, Mapping)}
+    if not tests:
+        return f"too few patients to tell whether groups of {facts['by']} differ"
+    dealt = "within patients" if next(iter(tests.values()))["within"] else "among patients"
+    values = ", ".join(f"{name} p = {test['p']:.3g}" for name, test in tests.items())
+    return f"differences among groups of {facts['by']}: {values} (groups dealt anew {dealt})"
 
 
 def _promise(facts: Facts, rule: Facts) -> str:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from bccli.cli import cli
+from bccli.core.vectors import given
 from tests.conftest import PATIENT, Bccli, draw_folder, read_rows, rows_of, tree
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -105,7 +106,10 @@ def test_vectors_of_all_images_are_written_once(bccli: Bccli, place: Path, tmp_p
     (row,) = rows_of(first.stdout)
     assert (row["file"], row["backbone"], row["images"]) == (str(out), "cnn-15", "18")
     with h5py.File(out) as content:
-        facts = dict(content.attrs)
+        facts = {
+            name: value.decode() if isinstance(value, bytes) else value
+            for name, value in content.attrs.items()
+        }
         assert content["features"].shape == (18, facts["width"])
         rows = read_rows(place / "whole" / "manifest.csv")
         assert [name.decode() for name in content["paths"][:]] == [row["path"] for row in rows]
@@ -175,6 +179,16 @@ def test_every_format_gives_the_run_of_the_images(bccli: Bccli, place: Path, tmp
     other = write_as(tmp_path / "other.npz", names, values + 1)
     result = bccli("train", place / "whole", tmp_path / "h5", "--features", other, *SHORT, exit=3)
     assert "vectors" in result.stderr
+
+
+def test_vectors_that_do_not_fit_into_memory_stay_on_the_disk(
+    bccli: Bccli, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, most in (("memory", 1 << 29), ("disk", 0)):
+        monkeypatch.setattr(given, "IN_MEMORY", most)
+        bccli("train", place / "patches", tmp_path / name, "--features", place / "bags", *SHORT)
+    texts = [(tmp_path / name / "predictions.csv").read_text() for name in ("memory", "disk")]
+    assert texts[0] == texts[1]
 
 
 def test_its_recipe_repeats_a_run(bccli: Bccli, place: Path, tmp_path: Path) -> None:

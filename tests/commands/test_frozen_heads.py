@@ -112,13 +112,18 @@ def test_predict_in_a_fresh_process_gives_what_is_stored(
         (("--lr", 0.002, "--schedule", "constant"), {"lr": 0.002, **dict.fromkeys(("decay", "decay_epochs")),
                                                      "schedule": "constant", "monitor": "val_loss"}),
         (("--patience", 1, "--steps-per-epoch", 3), {"monitor": "val_loss", "steps_per_epoch": 3}),
-        (("--weight-decay", 0.5), {**PLAIN, "weight_decay": 0.5, "feature_norm": "train"}),
+        pytest.param(("--weight-decay", 0.5), {"weight_decay": 0.5}, marks=pytest.mark.slow),
+        pytest.param(
+            ("--weight-decay", 0), {**PLAIN, "feature_norm": "train"}, marks=pytest.mark.slow
+        ),
         (("--dense", 4), {**PLAIN, "feature_norm": "train"}),
-        (("--loss", "mse"), {**PLAIN, "feature_norm": "train"}),
-        (("--head", "thesis"), PLAIN),
-        (("--trainable", "all"), PLAIN),
+        pytest.param(("--loss", "mse"), {**PLAIN, "feature_norm": "train"}, marks=pytest.mark.slow),
+        pytest.param(("--head", "thesis"), PLAIN, marks=pytest.mark.slow),
+        pytest.param(("--trainable", "all"), PLAIN, marks=pytest.mark.slow),
         (("--optimizer", "sgd"), {**PLAIN, "lr": 0.01, "feature_norm": "train"}),
-        (("--optimizer", "sgd", "--weight-decay", "held-out"), {"lr": 0.01}),
+        pytest.param(
+            ("--optimizer", "sgd", "--weight-decay", "held-out"), {"lr": 0.01}, marks=pytest.mark.slow
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )  # fmt: skip
@@ -137,6 +142,7 @@ def test_what_is_given_wins_and_other_heads_keep_their_defaults(
     [
         (("--feature-norm", "train", "--trainable", "all"), ("--feature-norm train", "--trainable none")),
         (("--weight-decay", "held-out", "--dense", 4), ("--weight-decay held-out", "single dense layer")),
+        (("--weight-decay", "held-out", "--loss", "mse"), ("--weight-decay held-out", "cross-entropy")),
         (("--weight-decay", "much"), ("'much'", "auto, held-out", "number from 0 on")),
         (("--weight-decay", "-1"), ("number from 0 on",)),
         (("--patience", 3, "--monitor", "last"), ("--patience", "--monitor val_loss")),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.digital_films import inbreast
 from tests.commands.mammograms import cbis, lesions, mias, mini_ddsm
 from tests.conftest import Bccli, read_rows
 from tests.sentences import refused
@@ -18,11 +19,14 @@ def make(dataset: str, root: Path) -> str:
         for path in root.glob("*.pgm"):
             shutil.move(path, root / "films")
         return "films"
+    if dataset == "inbreast":
+        inbreast(root)
+        return "AllDICOMs"
     mini_ddsm(root).write()
     return next(str(path.parent.relative_to(root)) for path in sorted(root.rglob("*.jp*g")))
 
 
-@pytest.mark.parametrize("dataset", ["mias", "mini-ddsm"])
+@pytest.mark.parametrize("dataset", ["mias", "mini-ddsm", "inbreast"])
 @pytest.mark.parametrize("wrapped", ["", "a", "a/b"])
 def test_the_folder_with_the_list_is_named(bccli: Bccli, tmp_path: Path, dataset: str, wrapped: str) -> None:
     root = tmp_path / "raw" / wrapped

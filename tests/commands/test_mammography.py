@@ -860,7 +860,7 @@ def test_mias_says_what_is_wrong(prepare: Prepare, bccli: Bccli, tmp_path: Path)
     (source / "mdb003.pgm").unlink()
     small = prepare("mias", source, "--ratios", "1/0/0")
     assert "names are not there: 1 (mdb003)" in prepare.said
-    assert "not of the size that their circles are for, and have no mask: 4 (mdb001.pgm" in prepare.said
+    assert "their circles or contours are for, and have no mask: 4 (mdb001.pgm" in prepare.said
     assert len(small) == 9
     assert not any(row["mask"] or row["box"] for row in small)
     region = "--task", "severity", "--roi", "crop", "--ratios", "1/0/0"

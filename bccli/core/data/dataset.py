@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
 
@@ -107,6 +107,7 @@ class DatasetInfo(StoredInfo):
     content_hash: str
     bytes: int | None = None
     ages: tuple[dict[str, Any], ...] = ()
+    metadata: Mapping[str, Mapping[str, Count]] = field(default_factory=dict)
     verification: Mapping[str, Any] | None = None
     prepared: Mapping[str, Any] | None = None
     augmentation: Mapping[str, Any] | None = None

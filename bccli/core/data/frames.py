@@ -7,7 +7,7 @@ is what `pandas.read_csv(…, dtype=str, keep_default_na=False)` reads, with its
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bccli.core.data.manifest import MANIFEST, NUMBERS, Sample
+from bccli.core.data.manifest import MANIFEST, NUMBERS, Sample, metadata_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -22,4 +22,7 @@ def frame_of(columns: Mapping[str, Sequence[Any]], numbers: Iterable[str] = ()) 
 
 def frame_of_samples(samples: Sequence[Sample]) -> "DataFrame":
     """The rows of a manifest, with its columns."""
-    return frame_of({name: [getattr(sample, name) for sample in samples] for name in MANIFEST}, NUMBERS)
+    columns = {name: [getattr(sample, name) for sample in samples] for name in MANIFEST}
+    known = [dict(sample.metadata) for sample in samples]
+    more = {name: [texts.get(name, "") for texts in known] for name in metadata_of(samples)}
+    return frame_of({**columns, **more}, NUMBERS)

@@ -1,14 +1,15 @@
 """Sample, the record behind every row of a manifest, and how manifests are written and read.
 
 A manifest is the CSV of a prepared dataset (contract, "prepare"). Its columns and their order are
-the fields of `Sample`; columns that other tools append are passed over here and stay in their file.
+the fields of `Sample`; all columns behind them are metadata, whoever wrote them.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from bccli.core.data.foreign_tables import whole
 from bccli.core.errors import DataError
@@ -19,6 +20,10 @@ MOST_FOLDS = 1000
 _BETWEEN_MASKS = "\0"  # which no path has
 
 
+Metadata = tuple[tuple[str, str], ...]
+"""Names of columns and their texts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One image: where it is, what it shows, whose it is, and where it belongs.
@@ -27,6 +32,7 @@ class Sample:
     unknown numbers are None. Pixels are counted from the top-left corner. Of a raw sample, `mask` may
     name several files (see `join_masks`) and `box` several boxes with `;` between them; its `age`, the
     patient's in years, is no column of a manifest. `group` names who it may not be separated from.
+    `metadata` are further columns and their texts, such as the density of a breast, empty ones left out.
     """
 
     path: str = ""
@@ -51,6 +57,7 @@ class Sample:
     sha256: str = ""
     group: str = ""
     age: int | None = None
+    metadata: Metadata = ()
 
     @property
     def masks(self) -> tuple[str, ...]:
@@ -71,8 +78,17 @@ class Sample:
         values = (getattr(self, column) for column in columns)
         return ["" if value is None else str(value) for value in values]
 
+    def to_cells(self) -> list[str]:
+        """All that a manifest has of it, as `sample_from_cells` reads it: the metadata's names, too."""
+        return [*self.cells(MANIFEST), *(text for pair in self.metadata for text in pair)]
 
-COLUMNS = tuple(field.name for field in fields(Sample) if field.name not in ("group", "age"))
+    def to_manifest(self, metadata: Iterable[str]) -> list[str]:
+        """Its row in a manifest with these further columns."""
+        known = dict(self.metadata)
+        return [*self.cells(MANIFEST), *(known.get(name, "") for name in metadata)]
+
+
+COLUMNS = tuple(field.name for field in fields(Sample) if field.name not in ("group", "age", "metadata"))
 """What a manifest must have, and what the content hash covers."""
 MANIFEST = (*COLUMNS, "group")
 """What bccli writes of it."""
@@ -84,7 +100,14 @@ def join_masks(names: Iterable[str]) -> str:
     return _BETWEEN_MASKS.join(names)
 
 
-def sample_from_row(row: dict[str, str], where: str) -> Sample:
+def sample_from_cells(cells: Sequence[str], where: str) -> Sample:
+    """Read what `Sample.to_cells` wrote. Raises DataError for a cell that is no number."""
+    known, rest = cells[: len(MANIFEST)], cells[len(MANIFEST) :]
+    metadata = tuple(zip(rest[::2], rest[1::2], strict=True))
+    return sample_from_row(dict(zip(MANIFEST, known, strict=True)), where, metadata)
+
+
+def sample_from_row(row: Mapping[str, str], where: str, metadata: Metadata = ()) -> Sample:
     """Read one manifest row; `where` names it in errors. Raises DataError for a cell that is no number."""
     values: dict[str, object] = {column: row.get(column) or "" for column in MANIFEST}
     for column in NUMBERS:
@@ -100,7 +123,27 @@ def sample_from_row(row: dict[str, str], where: str) -> Sample:
         raise DataError(
             f"{where}: sha256 {hashed[:80]!r} is not 64 hexadecimal digits; prepare the dataset again"
         )
-    return Sample(**values)  # type: ignore[arg-type]
+    return Sample(**values, metadata=metadata)  # type: ignore[arg-type]
+
+
+_TAKEN = frozenset({*COLUMNS, *MANIFEST, "predicted"})
+
+
+def is_metadata(name: str) -> bool:
+    """Whether a further column of a table is kept: not one that predictions have a meaning for."""
+    plain = name.strip().casefold()
+    return bool(plain) and plain not in _TAKEN and not plain.startswith("p_")
+
+
+def metadata_of(samples: Iterable[Sample]) -> tuple[str, ...]:
+    """The names of all metadata of some samples, in the order in which they first come."""
+    names: dict[str, None] = {}
+    last: Metadata = ()
+    for sample in samples:
+        if sample.metadata is not last:
+            last = sample.metadata
+            names |= dict.fromkeys(name for name, _ in last)
+    return tuple(names)
 
 
 _LARGEST = 2**31
@@ -121,9 +164,14 @@ def _number(text: str) -> int:
 
 def read_rows(path: Path) -> Iterator[Sample]:
     """Yield the samples of a manifest in file order. Raises DataError if the file or a column is missing."""
+    shared: dict[Any, Any] = {}  # one tuple for all images of a patient, and one pair for each text
     try:
         for number, row in table_rows(path, "prepare the dataset again", COLUMNS):
-            yield sample_from_row(row, f"{path} row {number}")
+            pairs = (
+                shared.setdefault(pair, pair) for pair in row.items() if pair[1] and is_metadata(pair[0])
+            )
+            metadata: Metadata = tuple(pairs)
+            yield sample_from_row(row, f"{path} row {number}", shared.setdefault(metadata, metadata))
     except FileNotFoundError:
         raise DataError(f"{path}: no such manifest; is this a prepared dataset?") from None
 

@@ -27,6 +27,7 @@ from bccli.core.datasets.loading import (
     root_of,
     scaled_to,
 )
+from bccli.core.datasets.traits import CBIS, traits_in
 from bccli.core.errors import DataError, ImageError, SourceError
 from bccli.core.imaging.formats.decoding import DICOM_SUFFIXES, decode_deep
 
@@ -76,6 +77,7 @@ def read_cbis(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
                 view=line.filled("image view"),
                 side=line.coded("left or right breast", _SIDES),
                 mask=join_masks(masks),
+                metadata=traits_in(line, CBIS, skip),
             )
 
 

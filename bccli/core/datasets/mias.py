@@ -17,6 +17,7 @@ from bccli.core.data.manifest import Sample
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.layout.image_files import dataset_files, stem_of
 from bccli.core.datasets.loading import Raw, root_of
+from bccli.core.datasets.traits import MIAS_TISSUES, text_of
 from bccli.core.errors import DataError, ImageError, SourceError
 from bccli.core.imaging.formats.decoding import decode_deep
 from bccli.core.reading.limits import LIST_BYTES
@@ -37,6 +38,7 @@ class _Film:
     """The facts of Info.txt about one film."""
 
     label: str = "normal"
+    tissue: str = ""
     kinds: list[str] = field(default_factory=list)
     boxes: list[str] = field(default_factory=list)
 
@@ -70,9 +72,14 @@ def read_mias(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
             view="MLO",
             side="R" if number % 2 else "L",
             box=";".join(film.boxes),
+            metadata=(("tissue", tissue),) if (tissue := _tissue(film, name, skip)) else (),
         )
     for film_name in sorted(missing):
         skip(film_name, "missing")
+
+
+def _tissue(film: _Film, name: str, skip: Skip) -> str:
+    return text_of(MIAS_TISSUES, film.tissue, name, skip)
 
 
 def _read_info(source: Path) -> dict[str, _Film]:
@@ -96,6 +103,7 @@ def _read_info(source: Path) -> dict[str, _Film]:
 
 def _add(film: _Film, words: list[str], where: str) -> None:
     """Take up what a line says after the film's name."""
+    film.tissue = film.tissue or (words[0].upper() if words else "")
     kind = words[1].upper() if len(words) > 1 else ""
     if kind not in _KINDS:
         raise DataError(f"{where}: {kind or 'nothing'!r} is none of {', '.join(_KINDS)}; correct it")

@@ -14,6 +14,7 @@ from bccli.core.data.manifest import Sample, join_masks
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.layout.image_files import image_files
 from bccli.core.datasets.layout.indexes import TABLES, Line, path_inside, plain, read_index
+from bccli.core.datasets.traits import MINI_DDSM, traits_in
 from bccli.core.errors import DataError, SourceError
 
 _NEEDED = ("fullPath", "View", "Side", "Status", "Tumour_Contour")
@@ -61,6 +62,7 @@ def read_mini_ddsm(source: Path, reading: Reading, skip: Skip) -> Iterator[Sampl
                 side=line.coded("Side", _SIDES),
                 mask=join_masks(_masks(contours, files, reading, skip)),
                 age=_age(line),
+                metadata=traits_in(line, MINI_DDSM, skip),
             )
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from bccli.core.data.foreign_tables import split_of, whole
-from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Sample
+from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Metadata, Sample, is_metadata
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.layout.class_names import DistinctNames
 from bccli.core.datasets.layout.indexes import Line, not_unicode, read_index
@@ -90,7 +90,17 @@ def _to_sample(line: Line, folder: str) -> Sample:
         dataset="csv",
         source=_relative_path(line.get("path"), "path", where, folder),
         mask=_relative_path(mask, "mask", where, folder) if (mask := _value(line, "mask")) else "",
+        metadata=_metadata(line),
     )
+
+
+def _metadata(line: Line) -> Metadata:
+    """All further columns, by names that a shell need not quote; cells may say anything in one line."""
+    pairs = ((name.replace(" ", "_"), text) for name, text in line.cells.items() if name not in _MEANT)
+    return tuple((name, " ".join(text.split())) for name, text in pairs if text and is_metadata(name))
+
+
+_MEANT = frozenset({"path", "label", "patient", "split", "fold", "mask"})
 
 
 def _value(line: Line, column: str) -> str:

@@ -16,11 +16,17 @@ REMARKS = {
     "copy": "copies of images that are there already were passed over",
     "missing": "images that a list of the dataset names are not there",
     "irregular": "images with irregular names were read all the same",
+    "no_film": "rows of the list that name no image were passed over",
+    "unassessed": "images without an assessment in the list were left out",
     "other_task": "images that do not belong to the task were left out",
     "other_view": "images whose tumour is marked in the other view only were left out",
     "mask_missing": "masks that a list of the dataset names are not there, and their images have none",
     "mask_scaled": "masks of another size than their image, but of its shape, were scaled to it",
-    "mask_unfit": "images are not of the size that their circles are for, and have no mask",
+    "mask_unfit": "images are not of the size that their circles or contours are for, and have no mask",
+    "contours": "files of contours cannot be read; the images have no mask, and --task mass leaves them out",
+    "contour": "files have contours with points that cannot be read, and those were left out",
+    "dots": "files have marks of one or two points, of which each counts as one pixel",
+    "contour_beyond": "images have contours that reach beyond them and were cut off, or lie there altogether",
     "mask": "files are masks of the images beside them, and are used as such",
     "orphan_mask": "masks whose images are not there were passed over",
     "twin": "files are named after images beside them and count as images; if they are masks, call them such "
@@ -30,10 +36,11 @@ REMARKS = {
     "unmatched": "images are of unknown patients, as --patient-regex finds none in their paths",
     "unlisted": "images are of unknown patients, as the list of --patients does not name them",
     "spelling": "ids that differ only in leading zeros or a trailing .0 were taken for one patient's",
+    "trait": "texts of the lists are none of their known words, and were kept as they stand",
     "contradiction": "images contradict themselves: their names say otherwise than their folders or lists",
 }
 """The kinds of readers' remarks, in the words of a warning."""
-MADE = ("mask_scaled", "mask_unfit")
+MADE = ("mask_scaled", "mask_unfit", "contour_beyond")
 """The remarks that come up only while images are prepared."""
 
 _FEW = 3

@@ -1,17 +1,13 @@
 """From the predictions of a subject to its figures."""
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from bccli.core.catalog import nearest
-from bccli.core.data.foreign_tables import real
-from bccli.core.data.patients import known_patient
 from bccli.core.data.positive_class import GIVEN
-from bccli.core.errors import DataError, UsageError
+from bccli.core.errors import UsageError
 from bccli.core.evaluation.decisions import conformal, triage
 from bccli.core.evaluation.operating_points import (
     overlap_with_val,
@@ -21,6 +17,7 @@ from bccli.core.evaluation.operating_points import (
     val_loss_of,
 )
 from bccli.core.evaluation.paper_comparison import beside
+from bccli.core.evaluation.strata import groups_of, in_order, tests_of
 from bccli.core.evaluation.subjects import Subject, in_order_of_names
 from bccli.core.evaluation.terms import Measurement, Terms, chosen_on, chosen_on_val
 from bccli.core.evaluation.tree_figures import measure_tree
@@ -93,7 +90,11 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
         "temperature": temperature,
     }
     units, whole = _figures(asked, rows)
-    groups = tuple(replace(group, **shared) for group in _groups(asked, rows)) if terms.by else ()
+    parts = _groups(asked, rows) if terms.by else []
+    groups = tuple(replace(figures, **shared) for _, _, figures in parts)
+    if terms.by:
+        cases = [(name, part) for name, part, _ in parts]
+        whole = replace(whole, heterogeneity=tests_of(terms.by, cases, whole.positive))
     overlap = overlap_with_val(subject, terms)
     for sentence in overlap if chosen_on_val(terms) else ():
         watcher.warn(f"{subject.name}: {sentence}")
@@ -201,39 +202,12 @@ def _of_units(patches: Predictions, images: Predictions) -> Predictions:
     return patches.where(np.array([key in known for key in image_keys(patches)], bool))
 
 
-def _groups(asked: Measurement, rows: Predictions) -> tuple[Figures, ...]:
-    """The figures of each value of a trait, numbers in their order: rows are chosen, then merged."""
-    subject, further = asked.subject, rows.further
-    name = _column_meant(str(asked.terms.by), further)
-    if name not in further or not any(further[name]):
-        telling = sorted(key for key, values in further.items() if ":" not in key and len(set(values)) > 1)
-        raise DataError(
-            f"{subject.name}: does not say the {name} of its images{nearest(name, telling)}; --by can be "
-            f"{', '.join(telling) or 'nothing here'}"
-        )
-    values = np.array([value if known_patient(value) else "" for value in rows.further[name]], object)
-    return tuple(
-        replace(
-            _figures(asked, rows.where(values == value))[1],
-            group=f"{name} {value or 'unknown'}",
-            watched_test=None,
-        )
-        for value in sorted(set(values.tolist()), key=_as_number)
-    )
-
-
-def _column_meant(name: str, columns: Collection[str]) -> str:
-    """A column that has this name, or the only one that differs from it in capitals and blanks alone."""
-
-    def plain(text: str) -> str:
-        return text.strip().casefold()
-
-    alike = [column for column in columns if plain(column) == plain(name)]
-    return alike[0] if name not in columns and len(alike) == 1 else name
-
-
-def _as_number(text: str) -> tuple[float, str]:
-    try:
-        return real(text), text
-    except ValueError:
-        return math.inf, text
+def _groups(asked: Measurement, rows: Predictions) -> list[tuple[str, Predictions, Figures]]:
+    """The groups of a breakdown by their names, each with its cases and figures: rows are chosen, then
+    merged."""
+    groups = groups_of(rows, str(asked.terms.by), asked.subject.name)
+    found = []
+    for name in in_order(groups.tolist()):
+        units, figures = _figures(asked, rows.where(groups == name))
+        found.append((name, units, replace(figures, group=name, watched_test=None)))
+    return found

@@ -8,7 +8,7 @@ import numpy as np
 
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.leakage import leak_sentences
-from bccli.core.data.manifest import Sample
+from bccli.core.data.manifest import Sample, metadata_of
 from bccli.core.errors import DataError, UsageError
 from bccli.core.evaluation.subjects import Subject, subject_of
 from bccli.core.kinds import KINDS, imported
@@ -103,9 +103,15 @@ def _table(run: Run, samples: Sequence[Sample], answers: Prediction) -> Predicti
         sources=tuple(sample.source for sample in samples),
         further={
             **{name: tuple(_text(getattr(sample, name)) for sample in samples) for name in FURTHER_COLUMNS},
+            **_metadata(samples),
             **{name: tuple(map(repr, values.tolist())) for name, values in answers.columns.items()},
         },
     )
+
+
+def _metadata(samples: Sequence[Sample]) -> dict[str, tuple[str, ...]]:
+    known = [dict(sample.metadata) for sample in samples]
+    return {name: tuple(texts.get(name, "") for texts in known) for name in metadata_of(samples)}
 
 
 def _text(value: object) -> str:

@@ -39,7 +39,8 @@ class Figures:
     `temperature` are what was applied to the probabilities, `paper` the published figures of `recipe`,
     `tree` what `tree_figures.measure_tree` says, `beta_rows` which images β is measured on where some are
     augmented copies, `watched_test` what test came to in the late epochs of a training that reported it;
-    `triage` and `conformal` what thresholds and sets that were locked on val come to.
+    `triage` and `conformal` what thresholds and sets that were locked on val come to, `heterogeneity` whether
+    the groups of a breakdown differ.
     """
 
     name: str | None = None
@@ -99,6 +100,7 @@ class Figures:
     beta_rows: str | None = None
     watched_test: dict[str, Any] | None = None
     triage: dict[str, Any] | None = None
+    heterogeneity: dict[str, Any] | None = None
     conformal: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.augmentation import Policy, augmented_copy_with_mask
-from bccli.core.data.manifest import MANIFEST, Sample
+from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError, ImageError
 from bccli.core.files import write_into
 from bccli.core.imaging.formats.decoding import MAX_BYTES, decode
@@ -124,7 +124,7 @@ def _write_copies(chunk: Chunk, augmented: AugmentedOriginal) -> list[list[Any]]
         size = write(chunk, sample.path, pixels)
         if not is_original:
             sample = replace(sample, sha256=pixel_hash(pixels))
-        rows.append([sample.cells(MANIFEST), size, *hash_and_blankness(pixels)])
+        rows.append([sample.to_cells(), size, *hash_and_blankness(pixels)])
     return rows
 
 
@@ -163,7 +163,7 @@ def _inputs_hash(chunk: Chunk) -> str:
     """A hash of all that the chunk's results depend on; the manifest vouches for the pixels."""
     digest = hashlib.sha256(json.dumps([chunk.number, chunk.seed, chunk.policy.to_json()]).encode())
     for augmented in chunk.augmented_originals:
-        cells = "\x1f".join(augmented.original.cells(MANIFEST))
+        cells = "\x1f".join(augmented.original.to_cells())
         text = f"{cells}\x1e{augmented.numbers}{augmented.splits_and_folds}"
         digest.update(text.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

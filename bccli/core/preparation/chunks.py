@@ -15,7 +15,7 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.data.dataset import IMAGES_FOLDER, JOURNALS_FOLDER, MASKS_FOLDER
-from bccli.core.data.manifest import MANIFEST, Sample, sample_from_row
+from bccli.core.data.manifest import MANIFEST, Sample, sample_from_cells
 from bccli.core.datasets import Reading
 from bccli.core.datasets.loading import load_raw, root_of
 from bccli.core.errors import DataError, ExcludedError, ImageError
@@ -149,7 +149,7 @@ def read_entries(journal: Path) -> Entries:
     if (content := _content(journal)) is None:
         raise DataError(f"{journal}: is damaged; remove it and run the same command again")
     prepared = [
-        Prepared(sample_from_row(dict(zip(MANIFEST, cells, strict=True)), str(journal)), perceptual, blank)
+        Prepared(sample_from_cells(cells, str(journal)), perceptual, blank)
         for cells, _, perceptual, blank in content["rows"]
     ]
     bad = [(source, reason) for source, reason in content["bad"]]
@@ -196,7 +196,7 @@ def _write_piece(out: Path, sample: Sample, piece: Piece, number: int, patch: in
         sample = replace(sample, mask=image_path(number, patch, MASKS_FOLDER), box=box)
         write_png(out, sample.mask, piece.mask)
     size = write_png(out, sample.path, image)
-    return [sample.cells(MANIFEST), size, *hash_and_blankness(image)]
+    return [sample.to_cells(), size, *hash_and_blankness(image)]
 
 
 def write_png(out: Path, name: str, pixels: np.ndarray) -> int:
@@ -222,7 +222,7 @@ def _inputs_hash(chunk: Chunk) -> str:
     digest = hashlib.sha256(json.dumps([chunk.first, chunk.preparation.to_json()]).encode())
     root = root_of(chunk.source)
     for sample in chunk.samples:
-        digest.update("\x1f".join(sample.cells(MANIFEST)).encode("utf-8", "surrogateescape"))
+        digest.update("\x1f".join(sample.to_cells()).encode("utf-8", "surrogateescape"))
         for name in (sample.source, *sample.masks):
             try:
                 status = os.stat(root / name)
@@ -272,7 +272,10 @@ def _is_row(row: Any) -> bool:
     """Whether an entry has an image's manifest row, size in bytes, perceptual hash and blankness."""
     if not isinstance(row, list) or [type(value) for value in row[1:]] != [int, int, bool]:
         return False
-    return _are_texts(row[0], len(MANIFEST)) and 0 <= row[2] < 2**64
+    cells = row[0]
+    if not isinstance(cells, list) or len(cells) < len(MANIFEST) or (len(cells) - len(MANIFEST)) % 2:
+        return False
+    return _are_texts(cells, len(cells)) and 0 <= row[2] < 2**64
 
 
 def _are_texts(values: Any, count: int) -> bool:

@@ -33,7 +33,7 @@ from bccli.core.preparation.chunks import read_entries
 from bccli.core.preparation.counts import Background, Census, JournalTally
 from bccli.core.preparation.preview_png import Selection, draw_preview
 from bccli.core.preparation.stats_png import draw_stats
-from bccli.core.preparation.survey import Survey
+from bccli.core.preparation.survey import Survey, metadata_counts
 from bccli.core.progress import Watcher
 
 _LEFT_OUT = ("copy", "other_view", "other_task")
@@ -53,7 +53,7 @@ def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = 
     """
     tally = JournalTally({name: number for number, name in enumerate(found.names)})
     selection = Selection(found.classes)
-    left_out = _write_tables(out, tally, selection, found.tally)
+    left_out = _write_tables(out, tally, selection, found.tally, [*found.metadata])
     for label in found.classes:
         if not any(count for (_, name), count in tally.census.images.items() if name == label):
             raise DataError(f"{out}: no image of class {label} {_why_none(out, left_out)}")
@@ -83,6 +83,7 @@ def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = 
         },
         "audit": {split: leak.to_json() for split, leak in leaks.items()},
         "conflicts": conflicts_json(pairs),
+        **({"metadata": told} if (told := metadata_counts(found.metadata)) else {}),
         "content_hash": tally.content.hexdigest(),
         "bytes": total_bytes(out),
     }
@@ -182,19 +183,21 @@ def _journals(out: Path) -> Iterator[Path]:
     yield from sorted(path for path in (out / JOURNALS_FOLDER).glob("*.json") if path.stem.isdecimal())
 
 
-def _write_tables(out: Path, tally: JournalTally, selection: Selection, remarked: Tally) -> Counter[str]:
+def _write_tables(
+    out: Path, tally: JournalTally, selection: Selection, remarked: Tally, metadata: Sequence[str]
+) -> Counter[str]:
     """Stream the journals into manifest.csv and quarantine.csv; returns numbers of bad, excluded, … images.
 
     Remarks in the journals are added to those of the reader in `remarked`.
     """
     left_out: Counter[str] = Counter()
     with ExitStack() as stack:
-        manifest = table_writer(stack, out / MANIFEST_FILE, MANIFEST)
+        manifest = table_writer(stack, out / MANIFEST_FILE, (*MANIFEST, *metadata))
         quarantine = None
         for journal in _journals(out):
             entries = read_entries(journal)
             for prepared in entries.prepared:
-                manifest.writerow(prepared.sample.cells(MANIFEST))
+                manifest.writerow(prepared.sample.to_manifest(metadata))
                 tally.add(prepared.sample, prepared.perceptual, prepared.blank)
                 selection.add(prepared.sample)
             if entries.bad and quarantine is None:

@@ -5,8 +5,10 @@ Everything is kept as one number per image and property, so that a million image
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
@@ -32,7 +34,8 @@ class Survey:
     the reader knows. `before` is how many images of each class were in train before some
     were left out, empty where none were. `joined` are the groups that may not be separated, None where they
     are the patients. `subtypes` index `kinds`, the classes' subtypes, -1 where none is known; `sizes` are
-    the files' in bytes, -1 where there is none.
+    the files' in bytes, -1 where there is none. `metadata` has how often each text stands in each further
+    column, before any images are left out.
     """
 
     classes: tuple[str, ...]
@@ -52,6 +55,7 @@ class Survey:
     masked: frozenset[str] = frozenset()
     before: tuple[tuple[str, int], ...] = ()
     joined: np.ndarray | None = None
+    metadata: Mapping[str, Counter[str]] = field(default_factory=dict)
 
     @property
     def groups(self) -> np.ndarray:
@@ -123,6 +127,7 @@ def survey(
     magnifications: dict[str, int] = {}
     kinds: dict[str, int] = {}
     masked: set[str] = set()
+    metadata: dict[str, Counter[str]] = {}
     digest = hashlib.sha256()
     for own in read(tally):
         size = size_of(own)
@@ -140,7 +145,9 @@ def survey(
         numbers["subtypes"].append(kinds.setdefault(sample.subtype, len(kinds)) if sample.subtype else -1)
         if sample.mask or sample.box:
             masked.add(sample.label)
-        line = "\x1f".join([*sample.to_row(), str(size)]) + "\x1e"
+        for name, text in sample.metadata:
+            metadata.setdefault(name, Counter())[text] += 1
+        line = "\x1f".join([*sample.to_row(), str(size), *chain(*sample.metadata)]) + "\x1e"
         digest.update(line.encode("utf-8", "surrogateescape"))
     columns = {name: np.array(values, np.int32) for name, values in numbers.items()}
     order = _class_order(tuple(met), classes, tally)
@@ -161,7 +168,23 @@ def survey(
         listing=digest.hexdigest(),
         tally=tally,
         masked=frozenset(masked),
+        metadata=metadata,
     )
+
+
+MOST_VALUES = 40
+"""Of a column with more different texts, only their number is told."""
+
+
+def metadata_counts(metadata: Mapping[str, Counter[str]]) -> dict[str, dict[str, int]]:
+    """How many images have each text in each column, as dataset.json has it; of a column with very many
+    texts, such as a number that each image has to itself, only how many there are."""
+    return {
+        name: dict(sorted(values.items()))
+        if len(values) <= MOST_VALUES
+        else {"": values.total(), "different": len(values)}
+        for name, values in metadata.items()
+    }
 
 
 def _class_order(met: tuple[str, ...], known: tuple[str, ...], tally: Tally) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ TEXT_BYTES = MIB
 """A tree, or another text of a few lines."""
 LIST_BYTES = 64 * MIB
 """A list of images and their classes or patients."""
+CONTOURS_BYTES = 32 * MIB
+"""The contours of one image: a thousand outlined calcifications have two megabytes."""
 TABLE_LINE = MIB
 """A line of a table, in characters: a thousand classes have 20,000."""
 TABLE_CELL = 32_767

@@ -107,23 +107,27 @@ def write_predictions(
     *,
     chosen: np.ndarray | None = None,
     columns: Mapping[str, np.ndarray] = MappingProxyType({}),
+    metadata: Sequence[str] = (),
 ) -> None:
     """Write the samples, each with the split it had in this run, and their probabilities (n, classes).
 
     `chosen` (n,) are the numbers of the predicted classes, by default the most probable ones; `columns` are
-    further numbers (n,), behind all others, NaN where there is none.
+    further numbers (n,), behind all others, NaN where there is none. `metadata` are the names of those that
+    are written, whichever samples have them.
     """
     chosen = probabilities.argmax(axis=1) if chosen is None else chosen
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*IDENTITY, *(PREFIX + name for name in classes), *FURTHER_COLUMNS, *columns])
+    writer.writerow([*IDENTITY, *(PREFIX + name for name in classes), *FURTHER_COLUMNS, *metadata, *columns])
     for index, ((sample, split), values) in enumerate(zip(rows, probabilities, strict=True)):
         predicted = classes[int(chosen[index])]
         fold = "" if sample.fold is None else sample.fold
         identity = [sample.path, split, fold, sample.patient, sample.source, sample.label, predicted]
         further = ("" if (value := getattr(sample, name)) is None else value for name in FURTHER_COLUMNS)
         more = ("" if np.isnan(value) else f"{value:.9g}" for value in (of[index] for of in columns.values()))
-        writer.writerow([*identity, *map(as_stored, values.tolist()), *further, *more])
+        told = dict(sample.metadata)
+        texts = (told.get(name, "") for name in metadata)
+        writer.writerow([*identity, *map(as_stored, values.tolist()), *further, *texts, *more])
     write_text(path, stream.getvalue())
 
 

@@ -255,12 +255,12 @@ _FITTING: Mapping[str, Any] = {
 _STEPS = 80
 """So many steps at least has an epoch of such a layer, where they take no backbone."""
 
-_RIDGED = {("categorical_crossentropy", "softmax"), ("binary_crossentropy", "sigmoid")}
+_LOGISTIC = {("categorical_crossentropy", "softmax"), ("binary_crossentropy", "sigmoid")}
 """The losses, each with its output, that are those of a logistic regression."""
 
 _STEADY = {"adam", "rmsprop"}
-"""Optimizers whose steps do not grow with a weight decay. It is thousands for few examples of wide vectors, and
-sgd diverges by it."""
+"""Optimizers whose steps do not grow with a weight decay. It is thousands for few examples of wide vectors,
+and sgd diverges by it."""
 
 
 def _with_head(design: Design) -> Design:
@@ -277,16 +277,16 @@ def _with_head(design: Design) -> Design:
             "--trainable none"
         )
     schedule, undecided = design.schedule, design.undecided
-    single = bool(head.standardised) and not head.dense
-    if schedule.weight_decay == HELD_OUT and not single:
+    ridged = bool(head.standardised) and not head.dense and (schedule.loss, schedule.output) in _LOGISTIC
+    if schedule.weight_decay == HELD_OUT and not ridged:
         raise UsageError(
-            f"--weight-decay {HELD_OUT}: is about a single dense layer on --feature-norm train; say a number"
+            f"--weight-decay {HELD_OUT}: is about a single dense layer on --feature-norm train with its "
+            "output's cross-entropy; say a number"
         )
-    ridged = (schedule.loss, schedule.output) in _RIDGED and schedule.optimizer in _STEADY
-    if "weight_decay" in undecided and single and ridged:
+    if ridged and schedule.optimizer in _STEADY and "weight_decay" in undecided:
         schedule = replace(schedule, weight_decay=HELD_OUT)
-    open_still = undecided & {"steps_per_epoch"}
-    if schedule.weight_decay == HELD_OUT:
+    if ridged and schedule.weight_decay:
+        open_still = undecided & {"steps_per_epoch"}
         return replace(design, head=head, schedule=_fitting(schedule, undecided), undecided=open_still)
     return replace(design, head=head, schedule=schedule, undecided=frozenset())
 

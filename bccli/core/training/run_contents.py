@@ -13,7 +13,7 @@ import numpy as np
 
 from bccli.core.data.audit import hashes_of
 from bccli.core.data.image_batches import Images
-from bccli.core.data.manifest import SPLITS, Sample
+from bccli.core.data.manifest import SPLITS, Sample, metadata_of
 from bccli.core.data.split_codes import TEST, VAL
 from bccli.core.evaluation.leaderboard import figures_json
 from bccli.core.evaluation.run_figures import figures_of
@@ -268,7 +268,7 @@ def write_answers(
     """A table of predictions by probabilities (n, classes) of n samples, val first and then test."""
     shown = np.concatenate([np.flatnonzero(split_codes == VAL), np.flatnonzero(split_codes == TEST)])
     rows = [(samples[index], SPLITS[split_codes[index]]) for index in shown.tolist()]
-    write_predictions(path, rows, probabilities[shown], classes)
+    write_predictions(path, rows, probabilities[shown], classes, metadata=metadata_of(samples))
 
 
 def keep_extractor(

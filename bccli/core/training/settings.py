@@ -80,7 +80,7 @@ class Schedule:
         "How the learning rate changes: cosine to 0 over all epochs; exponential and step by --decay, evenly "
         "or at once; plateau by --decay whenever --monitor has not gained for --decay-epochs.",
         inferred=True,
-        shown="constant; exponential with --weight-decay held-out",
+        shown="constant; exponential for a single dense layer with --weight-decay",
         jobs=STEPS,
     )
     decay: float | None = setting(
@@ -94,7 +94,7 @@ class Schedule:
         None,
         Number(0, open_least=True),
         "In how many epochs they do so once; plateau after how many without a gain.",
-        shown="10; 12 with --weight-decay held-out",
+        shown="10; 12 for a single dense layer with --weight-decay",
         jobs=STEPS,
     )
     warmup: float = setting(
@@ -143,7 +143,7 @@ class Schedule:
         None,
         Whole(),
         "End an epoch after so many steps; the next one goes on where it ended.",
-        shown="one pass; at least 80 with --weight-decay held-out on stored features",
+        shown="one pass; at least 80 for a single dense layer with --weight-decay, on stored features",
         jobs=STEPS,
     )
     patience: int | None = setting(None, Whole(), "Stop after so many epochs without a gain.", jobs=STEPS)
@@ -152,7 +152,7 @@ class Schedule:
         Choice((*MEASURES, LAST)),
         "Which epoch is best.",
         inferred=True,
-        shown="val_loss; last with --weight-decay held-out",
+        shown="val_loss; last for a single dense layer with --weight-decay",
         jobs=STEPS,
     )
     stop_at: tuple[str, float] | None = setting(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.data.audit import hashes_of
-from bccli.core.data.manifest import SPLITS
+from bccli.core.data.manifest import SPLITS, metadata_of
 from bccli.core.data.split_codes import TEST, TRAIN, VAL
 from bccli.core.evaluation.tree_decisions import DECISIONS, columns_of, leaf_probabilities, to_columns
 from bccli.core.files import write_text
@@ -107,6 +107,7 @@ def _write_predictions(run: Run, tree_data: TreeData, prediction: Prediction) ->
         tree_data.dataset.classes,
         chosen=prediction.labels[shown],
         columns={name: values[shown] for name, values in prediction.columns.items()},
+        metadata=metadata_of(samples),
     )
 
 

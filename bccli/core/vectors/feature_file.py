@@ -43,12 +43,14 @@ def write_features(
     import h5py  # type: ignore[import-untyped]
 
     with replacing_file(path) as temporary, h5py.File(temporary, "w", locking=False) as content:
-        content.attrs.update({TOOL: _TOOL, FORMAT: _FORMAT, **facts})
+        for name, value in {TOOL: _TOOL, FORMAT: _FORMAT, **facts}.items():
+            content.attrs[name] = np.bytes_(value.encode("utf-8")) if isinstance(value, str) else value
         stored = content.create_dataset(FEATURES, values.shape, np.float32)
         for start in range(0, len(samples), BLOCK):
             stop = min(start + BLOCK, len(samples))
             stored[start:stop] = values[np.arange(start, stop)]
         names = [sample.path.encode("utf-8") for sample in samples]
-        content.create_dataset(PATHS, data=names, dtype=h5py.string_dtype("utf-8"))
+        length = max(map(len, names))
+        content.create_dataset(PATHS, data=names, dtype=h5py.string_dtype("utf-8", length))
         pixels = [np.frombuffer(bytes.fromhex(sample.sha256), np.uint8) for sample in samples]
         content.create_dataset(PIXELS, data=np.stack(pixels))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.errors import DataError, first_line
-from bccli.core.reading.hdf5 import Hdf5Error, arrays_in
+from bccli.core.reading.hdf5 import Hdf5Error, arrays_in, variable_texts
 from bccli.core.reading.limits import ARRAYS_BYTES, SMALL_VECTORS, VECTOR_CHUNK, VECTORS_RATIO
 from bccli.core.reading.regular_files import explained, open_file
 from bccli.core.vectors.contents import Contents, as_numbers, as_places, check_shape, contents
@@ -22,8 +22,6 @@ from bccli.core.vectors.contents import Contents, as_numbers, as_places, check_s
 FEATURES, COORDS, PATHS, PIXELS = "features", "coords", "paths", "pixels"
 _SPARSE = 8
 """Where fewer than one row in so many is wanted, rows are read one by one."""
-_NAMES_BYTES = 2**30
-"""Names may all lead to one place in the file: so many are read at once that they fit into this."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def read_hdf5(path: Path) -> Contents:
             raise DataError(f"{path}: would unpack to {total:,} bytes, of a file of {size:,}; is it whole?")
         rows = _rows_of(path, content)
         if PATHS in content:
-            facts, names = _facts_of(content), _names_in(path, content[PATHS], size)
+            facts, names = _facts_of(content), _names_in(path, content[PATHS])
             return contents(path, rows, names=names, facts=facts, pixels=_pixels_in(path, content))
         known = COORDS in content
         if known:
@@ -138,24 +136,27 @@ def _places_in(path: Path, content: Any, count: int) -> np.ndarray:
     return as_places(path, np.asarray(stored[()]), count)
 
 
-def _names_in(path: Path, stored: Any, size: int) -> list[str]:
+def _names_in(path: Path, stored: Any) -> list[str]:
     """The texts of an array (n,)."""
     import h5py
 
-    if not isinstance(stored, h5py.Dataset) or not h5py.check_string_dtype(stored.dtype) or stored.ndim != 1:
+    kind = h5py.check_string_dtype(stored.dtype) if isinstance(stored, h5py.Dataset) else None
+    if kind is None or stored.ndim != 1:
         raise DataError(f"{path}: its paths are no list of texts; write a text for each vector")
     if stored.nbytes > ARRAYS_BYTES:
         raise DataError(f"{path}: its paths take {stored.nbytes:,} bytes; are these names of images?")
-    step = max(1, min(4096, _NAMES_BYTES // max(size, 1)))
-    names: list[str] = []
-    for start in range(0, len(stored), step):
-        names += [_decoded(path, text) for text in stored[start : start + step]]
-    return names
-
-
-def _decoded(path: Path, text: Any) -> str:
+    if kind.length is not None:
+        return [_decoded(path, text) for text in stored[()].tolist()]
     try:
-        return text.decode("utf-8") if isinstance(text, bytes) else str(text)
+        with open_file(path) as stream:
+            return [_decoded(path, text) for text in variable_texts(stream, stored)]
+    except Hdf5Error as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _decoded(path: Path, text: bytes) -> str:
+    try:
+        return text.decode("utf-8")
     except UnicodeDecodeError:
         raise DataError(f"{path}: its paths are not in UTF-8; write them again as such") from None
 
@@ -171,10 +172,15 @@ def _pixels_in(path: Path, content: Any) -> list[str]:
 
 
 def _facts_of(content: Any) -> Mapping[str, Any]:
-    """The texts and numbers that the file says about itself."""
-    facts = {}
+    """The numbers and texts of a fixed length that the file says about itself.
+
+    Texts of any length are let be: the library that reads them crashes where a file is damaged.
+    """
+    facts: dict[str, Any] = {}
     for name in list(content.attrs)[:50]:
-        value = content.attrs[name]
-        if isinstance(value, str | int | float | np.number):
-            facts[name] = value.item() if isinstance(value, np.number) else value
+        kind = content.attrs.get_id(name).dtype.kind
+        if kind in "iu":
+            facts[name] = int(content.attrs[name])
+        elif kind == "S":
+            facts[name] = bytes(content.attrs[name]).decode("utf-8", "replace")
     return facts

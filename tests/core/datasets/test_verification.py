@@ -128,7 +128,13 @@ BREAKHIS = {"40": (625, 1370), "100": (644, 1437), "200": (623, 1390), "400": (5
 
 @pytest.mark.parametrize(
     ("dataset", "totals"),
-    [("breakhis", [7909, 1471]), ("bach", [400, 285, 1319, 1568]), ("databiox", [922]), ("idc", [277524])],
+    [
+        ("breakhis", [7909, 1471]),
+        ("bach", [400, 285, 1319, 1568]),
+        ("databiox", [922]),
+        ("idc", [277524]),
+        ("inbreast", [410]),
+    ],
 )
 def test_tables_add_up_to_what_is_published(dataset: str, totals: list[int]) -> None:
     assert [edition.images for edition in DATASETS[dataset].editions] == totals

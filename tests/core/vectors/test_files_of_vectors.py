@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -322,3 +323,51 @@ def test_what_is_no_vectors_by_its_name_says_what_is(tmp_path: Path) -> None:
     refused(tmp_path / "s.pt", "a pickle of PyTorch, which is never opened")
     (tmp_path / "s.txt").write_bytes(b"")
     refused(tmp_path / "s.txt", "none of .h5")
+
+
+# Damage
+
+
+@given(count=st.integers(1, 400), length=st.integers(0, 300), seed=st.integers(0, 99))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_names_of_any_length_are_read(count: int, length: int, seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    names = [f"ü{number}" + "x" * int(rng.integers(length + 1)) for number in range(count)]
+    with h5py.File(tmp_path / "v.h5", "w") as content:
+        content["features"] = np.ones((count, 2), np.float32)
+        content.create_dataset("paths", data=names, dtype=h5py.string_dtype())
+    assert named(tmp_path / "v.h5").names == tuple(names)
+
+
+def test_packed_names_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "v.h5", "w") as content:
+        content["features"] = VALUES
+        content.create_dataset("paths", data=list(NAMES), dtype=h5py.string_dtype(), compression="gzip")
+    refused(tmp_path / "v.h5", "texts of any length that are packed; write them unpacked")
+
+
+@given(
+    kind=st.sampled_from(["hdf5", "npz", "csv", "parquet"]),
+    changes=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8
+    ),
+    end=st.floats(0.2, 3),
+)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_file_is_read_or_refused(
+    kind: str, changes: list[tuple[float, int]], end: float, tmp_path: Path
+) -> None:
+    """HDF5's library crashes, or never ends, where it reads such names itself."""
+    name, write = WRITERS[kind]
+    write(tmp_path / name)
+    data = bytearray((tmp_path / name).read_bytes())
+    for place, value in changes:
+        data[int(place * len(data))] = value
+    (tmp_path / name).write_bytes(data[: int(end * len(data))])
+    try:
+        found = open_vectors(tmp_path / name)
+    except DataError:
+        return
+    for one in (*found.tables, *found.slides):
+        with suppress(DataError):
+            assert one.values[np.arange(one.values.shape[0])].shape == one.values.shape

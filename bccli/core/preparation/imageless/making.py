@@ -31,7 +31,7 @@ from bccli.core.preparation.request import (
 )
 from bccli.core.preparation.resumable import Making, make, recognised
 from bccli.core.preparation.stats_png import draw_stats
-from bccli.core.preparation.survey import Survey
+from bccli.core.preparation.survey import Survey, metadata_counts
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.shard import WHOLE
 
@@ -64,9 +64,9 @@ class _Rows(Making):
         samples = list(_samples(self.request, self.found, self.plan))
         census, content = Census(), ContentHash()
         with ExitStack() as stack:
-            manifest = table_writer(stack, self.out / MANIFEST_FILE, MANIFEST)
+            manifest = table_writer(stack, self.out / MANIFEST_FILE, (*MANIFEST, *self.found.metadata))
             for sample in samples:
-                manifest.writerow(sample.cells(MANIFEST))
+                manifest.writerow(sample.to_manifest(self.found.metadata))
                 census.add(sample, split_or_fold(sample))
                 content.add(sample)
         write_bytes(self.out / STATS_FILE, draw_stats(census, self.found.classes, self.found.background()))
@@ -94,6 +94,7 @@ class _Rows(Making):
             conflicts=conflicts_json(()),
             content_hash=content.hexdigest(),
             images=False,
+            metadata=metadata_counts(self.found.metadata),
         )
 
 
