@@ -426,7 +426,7 @@ def test_vectors_that_cannot_be_meant_are_refused(bccli: Bccli, place: Path, tmp
     files[tmp_path / "linked.h5"] = "names features, which is not in it"
     frame = pandas.DataFrame({"path": names, "label": "benign", "f": 1.0})
     frame.to_csv(tmp_path / "text.csv", index=False)
-    files[tmp_path / "text.csv"] = "the column 'label' has 'benign' in it"
+    files[tmp_path / "text.csv"] = "has a column 'label', which is no feature"
     folder = tmp_path / "widths"
     folder.mkdir()
     write_as(folder / "a.npz", names[:2], values[:2])
@@ -474,3 +474,12 @@ def test_a_report_says_what_it_cannot_show(bccli: Bccli, place: Path, tmp_path: 
     assert "was prepared with --no-images, so there are no images to show" in page
     assert "numbers from another program" in page
     assert tree(tmp_path / "run") == before
+
+
+def test_a_checklist_says_that_the_input_are_vectors(bccli: Bccli, place: Path, tmp_path: Path) -> None:
+    bccli("train", place / "rows", tmp_path / "run", "--features", place / "bags", *SHORT)
+    told = " ".join(bccli("evaluate", tmp_path / "run", "--checklist", "claim").stdout.split())
+    assert "numbers from another program" in told
+    assert "0×0" not in told
+    assert "what network made the vectors" in told
+    assert "SHA-256 (seed" not in told

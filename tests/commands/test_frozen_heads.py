@@ -120,7 +120,10 @@ def test_predict_in_a_fresh_process_gives_what_is_stored(
         pytest.param(("--loss", "mse"), {**PLAIN, "feature_norm": "train"}, marks=pytest.mark.slow),
         pytest.param(("--head", "thesis"), PLAIN, marks=pytest.mark.slow),
         pytest.param(("--trainable", "all"), PLAIN, marks=pytest.mark.slow),
-        pytest.param(("--optimizer", "sgd"), {"lr": 0.01}, marks=pytest.mark.slow),
+        (("--optimizer", "sgd"), {**PLAIN, "lr": 0.01, "feature_norm": "train"}),
+        pytest.param(
+            ("--optimizer", "sgd", "--weight-decay", "held-out"), {"lr": 0.01}, marks=pytest.mark.slow
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )  # fmt: skip

@@ -258,6 +258,10 @@ _STEPS = 80
 _LOGISTIC = {("categorical_crossentropy", "softmax"), ("binary_crossentropy", "sigmoid")}
 """The losses, each with its output, that are those of a logistic regression."""
 
+_STEADY = {"adam", "rmsprop"}
+"""Optimizers whose steps do not grow with a weight decay. It is thousands for few examples of wide vectors,
+and sgd diverges by it."""
+
 
 def _with_head(design: Design) -> Design:
     """The same with all decided that depends on whether the features below the head stay as they are.
@@ -279,7 +283,7 @@ def _with_head(design: Design) -> Design:
             f"--weight-decay {HELD_OUT}: is about a single dense layer on --feature-norm train with its "
             "output's cross-entropy; say a number"
         )
-    if ridged and "weight_decay" in undecided:
+    if ridged and schedule.optimizer in _STEADY and "weight_decay" in undecided:
         schedule = replace(schedule, weight_decay=HELD_OUT)
     if ridged and schedule.weight_decay:
         open_still = undecided & {"steps_per_epoch"}

@@ -109,7 +109,7 @@ class Schedule:
         NumberOr((AUTO, HELD_OUT)),
         "Half of it times the squares of all kernels that learn joins the loss; held-out: so much as suits "
         "patients of train who are left out, of a single dense layer on --feature-norm train; auto: this for "
-        "such a head with its output's cross-entropy, else 0.",
+        "such a head with its output's cross-entropy, by adam or rmsprop, else 0.",
         inferred=True,
         shown=AUTO,
         metavar="auto|held-out|NUMBER",

@@ -201,8 +201,33 @@ def _base(name: str) -> str:
     return PurePosixPath(name).name
 
 
+_ENDINGS = {
+    *(
+        ".bif",
+        ".bmp",
+        ".czi",
+        ".dcm",
+        ".dicom",
+        ".gif",
+        ".isyntax",
+        ".jp2",
+        ".jpeg",
+        ".jpg",
+        ".mrxs",
+        ".ndpi",
+    ),
+    *(".ome", ".png", ".qptiff", ".scn", ".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu", ".webp"),
+    *(".zarr", ".csv", ".h5", ".hdf5", ".npy", ".npz", ".pt", ".pth"),
+}
+"""What may follow a dot at the end of a name besides a part of it: S3.1 and S3.2 are two slides."""
+
+
 def _stem(name: str) -> str:
-    return PurePosixPath(name).stem
+    """A name without its folder and its endings, such as `s` of `a/s.ome.tif`."""
+    known = PurePosixPath(name)
+    while known.suffix.lower() in _ENDINGS:
+        known = known.with_suffix("")
+    return known.name
 
 
 def _unique(keys: Iterable[str]) -> dict[str, int]:

@@ -15,6 +15,14 @@ from bccli.core.reading.regular_files import explained, open_file
 from bccli.core.vectors.contents import Contents, check_shape, contents
 
 _PATH = "path"
+_ABOUT_IMAGES = {
+    *("label", "labels", "class", "class_id", "target", "diagnosis", "split", "fold", "patient"),
+    *("patient_id", "case_id", "slide_id", "image_id", "index"),
+}
+"""Columns of tables of images. Numbers in them would be learned from as if they were features: a label by 0
+and 1 gives the answer away."""
+_ROW_NUMBERS = "unnamed:"
+"""How pandas calls numbers of rows that it has written and read again."""
 _AT_ONCE = 1024
 """So many rows are made numbers at once."""
 _NOT_FINITE = ("nan", "inf", "-inf", "+inf", "infinity", "-infinity")
@@ -74,6 +82,12 @@ def _columns(path: Path, header: Sequence[str]) -> tuple[int, list[str]]:
             f"{path}: has a column without a name, such as the numbers of rows that pandas writes; leave it "
             "out (index=False)"
         )
+    for name in columns:
+        if name.strip().lower().startswith(_ROW_NUMBERS) or name.strip().lower() in _ABOUT_IMAGES:
+            raise DataError(
+                f"{path}: has a column {name[:40]!r}, which is no feature, though it may hold numbers; leave "
+                "it out"
+            )
     check_shape(path, (0, len(columns)))
     return found[0], columns
 

@@ -257,7 +257,9 @@ def test_what_is_no_vectors_is_refused(harm: Callable[[Path], None], tmp_path: P
 @pytest.mark.parametrize(
     ("text", "fragment"),
     [
-        ("path,a,label\n1,2,benign\n", "the column 'label' has 'benign' in it (of 1)"),
+        ("path,a,mark\n1,2,benign\n", "the column 'mark' has 'benign' in it (of 1)"),
+        ("path,a,Label\n1,2,0\n", "has a column 'Label', which is no feature"),
+        ("Unnamed: 0,path,a\n0,1,2\n", "has a column 'Unnamed: 0', which is no feature"),
         ("path,a,b\n1,2,\n", "the column 'b' is empty (of 1)"),
         (",path,a\n0,1,2\n", "a column without a name"),
         ("file,a\n1,2\n", "has no column 'path'"),
@@ -277,8 +279,10 @@ def test_cells_of_a_csv_are_numbers(text: str, fragment: str, tmp_path: Path) ->
 
 def test_columns_of_parquet_are_numbers(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    frame().assign(label="benign").to_parquet(tmp_path / "v.parquet")
-    refused(tmp_path / "v.parquet", "the column 'label' is of type")
+    frame().assign(mark="benign").to_parquet(tmp_path / "v.parquet")
+    refused(tmp_path / "v.parquet", "the column 'mark' is of type")
+    frame().assign(label=1).to_parquet(tmp_path / "v.parquet")
+    refused(tmp_path / "v.parquet", "has a column 'label', which is no feature")
     pandas.DataFrame({"path": ["a", "b"], "v": [[1.0], [1.0, 2.0]]}).to_parquet(tmp_path / "v.parquet")
     refused(tmp_path / "v.parquet", "lists are of several lengths")
     pandas.DataFrame({"path": [1, 2], "v": [1.0, 2.0]}).to_parquet(tmp_path / "v.parquet")

@@ -93,6 +93,17 @@ def test_names_with_dots_keep_them() -> None:
     assert numbers(found) == [1, 0]
 
 
+def test_what_follows_a_dot_is_a_part_of_a_name_unless_it_is_an_ending() -> None:
+    found = matched(vectors("S1.1", "S2.1", "S3.2"), images("S1.1", "S2.1.svs", "S3.1"))
+    assert numbers(found) == [0, 1, -1]
+    assert found.extra == ("S3.2",)
+
+
+@pytest.mark.parametrize("name", ["one", "one.svs", "one.ome.tif", "x/one.h5", "one.svs.pt"])
+def test_endings_of_images_and_of_vectors_do_not_count(name: str) -> None:
+    assert numbers(matched(vectors("two", name), images("a/one.ome.tif", "two.SVS"))) == [1, 0]
+
+
 def test_a_name_that_is_not_unique_tells_nothing() -> None:
     found = matched(vectors("one", "two"), images("a/one.tif", "b/one.tif", "c/two.tif"))
     assert numbers(found) == [-1, -1, 1]

@@ -71,7 +71,7 @@ def _architecture(run: RunInfo) -> Iterator[str]:
     yield _model(run)
     if run.tree:
         yield f"a classifier for each inner node of the tree {run.tree}, decided by {run.decide}"
-    yield f"input {run.size[0]}×{run.size[1]} pixels, RGB"
+    yield _input(run)
     if (classifier := settings.get("classifier")) not in (None, "", "dense"):
         yield _CLASSIFIED.get(str(classifier), f"classifier {classifier} on the backbone's features")
     elif _is_rule(run):
@@ -83,6 +83,12 @@ def _architecture(run: RunInfo) -> Iterator[str]:
     yield f"probabilities of {', '.join(run.classes)}"
     if run.parameters:
         yield f"{run.parameters:,} parameters"
+
+
+def _input(run: RunInfo) -> str:
+    if run.vectors:
+        return f"input vectors of {run.vectors['width']:,} numbers from another program"
+    return f"input {run.size[0]}×{run.size[1]} pixels, RGB"
 
 
 def _is_rule(run: RunInfo) -> bool:
@@ -129,6 +135,11 @@ def initialisation(facts: Facts, run: RunInfo) -> Answer:
         )
     if run.cards:
         return _of_cards(run)
+    if run.vectors:
+        return for_authors(
+            f"run.json does not say what network made the vectors; what decides had random weights (seed "
+            f"{run.seed})."
+        )
     weights = settings.get("weights")
     if weights in (None, "auto") or settings.get("classifier") == "bovw":
         return for_authors("run.json does not say what the weights were before training.")

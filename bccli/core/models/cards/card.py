@@ -183,8 +183,29 @@ def _checked(card: Card, where: str) -> Card:
         raise UsageError(f"{where}: sha256 {card.sha256[:80]!r} is not 64 hexadecimal digits; correct it")
     if not all(value > 0 for value in card.std):
         raise UsageError(f"{where}: std {list(card.std)} is divided by, and has to be above 0; correct it")
+    _check_scale(card, where)
     layout = card.layout or ("NCHW" if card.suffix == ONNX else "NHWC")
     return replace(card, sha256=card.sha256.lower(), layout=layout)
+
+
+_NARROWEST = 1 / 50
+"""A deviation of pixels is no smaller share of their range; 1 stands for none."""
+
+
+def _check_scale(card: Card, where: str) -> None:
+    """Raises UsageError where mean and deviation are not those of pixels in the card's range, such as those
+    of pixels from 0 to 1 beside a range from 0 to 255."""
+    low, high = card.range
+    for key, fits in (
+        ("mean", lambda value: value == 0 or low <= value <= high),
+        ("std", lambda value: value == 1 or _NARROWEST <= value / (high - low) <= 1),
+    ):
+        values = getattr(card, key)
+        if not all(map(fits, values)):
+            raise UsageError(
+                f"{where}: {key} {list(values)} cannot be that of pixels from {low:g} to {high:g}, the "
+                "card's range; correct one of them"
+            )
 
 
 def _text(value: Any, where: str) -> str:

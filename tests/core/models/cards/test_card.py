@@ -39,6 +39,8 @@ def test_defaults_follow_the_file(tmp_path: Path) -> None:
         ({"size": [24, 99999]}, "pixels a side"),
         ({"range": [1.0, 0.0]}, "does not rise"),
         ({"std": [1.0, 0.0, 1.0]}, "divided by"),
+        ({"range": [0, 255], "std": 0.229}, "cannot be that of pixels from 0 to 255"),
+        ({"range": [0, 1], "mean": [123.7, 116.8, 103.9]}, "cannot be that of pixels from 0 to 1"),
         ({"mean": [1.0, 2.0]}, "list of 3 numbers"),
         ({"layout": "NCWH"}, "did you mean 'NCHW'"),
         ({"pooling": "classtoken"}, "did you mean 'class-token'"),
@@ -84,7 +86,7 @@ def test_all_that_changes_features_changes_the_identity(tmp_path: Path) -> None:
     hashes = {"net.onnx": "0" * 64}
     first = read(tmp_path).identity(hashes)
     others = (
-        {"size": [32, 32]}, {"layout": "NHWC"}, {"channels": "BGR"}, {"range": [0.0, 255.0]},
+        {"size": [32, 32]}, {"layout": "NHWC"}, {"channels": "BGR"}, {"range": [-1.0, 1.0]},
         {"mean": [0.0, 0.0, 0.0]}, {"std": [1.0, 1.0, 1.0]}, {"output": "x"}, {"pooling": "average"},
         {"tokens_before": 5}, {"output_layout": "NHWC"},
     )  # fmt: skip
