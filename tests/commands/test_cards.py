@@ -365,3 +365,12 @@ def test_a_template_works_once_its_file_is_there(
     cards.write_onnx(file, sides=(224, 224), **renamed)
     bccli("train", tmp_path / "data", tmp_path / "run", *words)
     bccli("predict", tmp_path / "run", next(raw.rglob("*.png")))
+
+
+def test_a_network_that_tells_no_image_apart(prepared: Path, bccli: Bccli, tmp_path: Path) -> None:
+    from onnx import helper
+
+    nothing = helper.make_node("Sub", ["vector", "vector"], ["zeros"])
+    network = cards.card(cards.write_onnx(tmp_path / "net.onnx", node=nothing, output="zeros"))
+    said = bccli("train", prepared, prepared.parent / "run", "--backbone", network, exit=3).stderr
+    assert "every image the same vector" in said

@@ -764,10 +764,10 @@ def test_keep_thins_a_class_in_train_only(prepare: Prepare, bccli: Bccli, tmp_pa
 
 
 @pytest.mark.pictures
-def test_ages_are_in_the_statistics_and_nowhere_else(prepare: Prepare, tmp_path: Path) -> None:
+def test_ages_are_in_the_statistics_and_in_a_column(prepare: Prepare, tmp_path: Path) -> None:
     source = mini_ddsm(tmp_path / "raw").write()
     rows = prepare("mini-ddsm", source)
-    assert "age" not in rows[0]
+    assert all(row["age"] for row in rows)
     assert prepare.info["ages"] == [
         {"label": "", "patients": 12, "mean": 51.5},
         {"label": "normal", "patients": 12, "mean": 51.5},

@@ -41,7 +41,7 @@ from bccli.core.training.design import (
     plan_job,
 )
 from bccli.core.training.features import FeatureKey, compute_features, forget_features, key_of
-from bccli.core.training.heads.beginning import TrainRows, held_out_decay, standardise
+from bccli.core.training.heads.beginning import TrainRows, fit_held_out, standardise
 from bccli.core.training.input_norm import Norm, learn_norm
 from bccli.core.training.inputs import CopyFeatures, Features, Inputs
 from bccli.core.training.live_augmentation import live_images, with_augmented_copies
@@ -373,7 +373,7 @@ def begin_head(
     standardise(head, train)
     if schedule.weight_decay != HELD_OUT:
         return schedule, None
-    fitted = held_out_decay(train, head.output_shape[-1], seed=schedule.seed, watcher=watcher)
+    fitted = fit_held_out(head, train, seed=schedule.seed, watcher=watcher)
     return replace(schedule, weight_decay=fitted["weight_decay"]), fitted
 
 

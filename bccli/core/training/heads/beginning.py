@@ -8,9 +8,10 @@ import numpy as np
 
 from bccli.core.models.inference_mode import standardise_by
 from bccli.core.progress import Watcher
-from bccli.core.training.heads.held_out import ENOUGH, FOLDS, choose_ridge, spread
+from bccli.core.training.heads.held_out import ENOUGH, FOLDS, choose_ridge, optimum, spread
 from bccli.core.training.heads.statistics import statistics
 from bccli.core.vectors.contents import Rows
+from bccli.core.weights.copying import put_weights
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,27 @@ def standardise(head: Any, train: TrainRows) -> None:
     standardise_by(head, *statistics(train.values, train.rows))
 
 
-def held_out_decay(train: TrainRows, units: int, *, seed: int, watcher: Watcher) -> dict[str, Any]:
-    """The `weight_decay` of a single dense layer of so many units on standardised features that suits those
-    of train who are left out best, and how it was found: what run.json has under `fitted`."""
+def fit_held_out(head: Any, train: TrainRows, *, seed: int, watcher: Watcher) -> dict[str, Any]:
+    """Let a head of a single dense layer on standardised features begin where a logistic regression of them
+    ends, whose ridge suits those of train who are left out best.
+
+    Returns the `weight_decay` that has this optimum, and how it was found: what run.json has under `fitted`.
+    """
     mean, deviation = statistics(train.values, train.rows)
+    units = int(head.output_shape[-1])
     some = spread(np.arange(len(train.rows)), ENOUGH * FOLDS // (FOLDS - 1))
+    features = (train.values[train.rows[some]] - mean) / deviation
     ridge = choose_ridge(
-        (train.values[train.rows[some]] - mean) / deviation,
+        features,
         train.labels[some],
         groups=[train.owners[index] for index in some.tolist()],
         weights=train.weights[some],
         seed=seed,
     )
+    c = ridge.of(len(some), len(train.rows))
+    start = optimum(features, train.labels[some], train.weights[some], c, units)
+    if start is not None:
+        put_weights(head.get_layer("scores"), list(start))
     decay = ridge.decay(len(train.rows), units)
     watcher.note(f"weight decay {decay:.2g}{_WHY.get(ridge.folds, '')}")
     return {"weight_decay": decay, **ridge.to_json()}

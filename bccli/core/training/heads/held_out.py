@@ -75,6 +75,11 @@ class Ridge:
         """
         return (2 if units == 2 else 1) / (self.c * examples)
 
+    def of(self, some: int, examples: int) -> float:
+        """scikit-learn's `c` by which so many of the examples have the optimum of all of them: it weighs the
+        sum of losses."""
+        return self.c * examples / some
+
     def to_json(self) -> dict[str, Any]:
         """As run.json has it."""
         return {"C": self.c, **({"folds": self.folds} if self.folds else {})}
@@ -114,6 +119,28 @@ def choose_ridge(
             break
     best = RIDGES[int(np.argmin(losses))]["C"]
     return Ridge(best, "groups" if are_whole(folds, groups) else "images")
+
+
+def optimum(
+    features: np.ndarray, labels: np.ndarray, weights: np.ndarray, c: float, units: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The kernel (width, units) and bias (units,) of the logistic regression of standardised features
+    (n, width) with this ridge, as a dense layer of so many units has them.
+
+    None where a class is not among the `labels` (n,).
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(labels)) != max(units, 2):
+        return None
+    model = LogisticRegression(C=c, max_iter=5000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # training goes on from where it came to
+        model.fit(np.asarray(features, np.float64), labels, sample_weight=weights)
+    kernel, bias = model.coef_.T, model.intercept_
+    if units == 2:  # which share what scikit-learn gives to one
+        kernel, bias = np.concatenate([-kernel, kernel], axis=1) / 2, np.concatenate([-bias, bias]) / 2
+    return kernel.astype(np.float32), bias.astype(np.float32)
 
 
 _WORSE = 2

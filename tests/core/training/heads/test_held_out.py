@@ -8,8 +8,16 @@ import pytest
 from bccli.core.models.heads import OUTPUTS, Head, build_head
 from bccli.core.progress import SILENT
 from bccli.core.training.design import Design, resolve
-from bccli.core.training.heads.beginning import TrainRows, held_out_decay, standardise
-from bccli.core.training.heads.held_out import RIDGES, Ridge, are_whole, choose_ridge, folds_of, spread
+from bccli.core.training.heads.beginning import TrainRows, fit_held_out, standardise
+from bccli.core.training.heads.held_out import (
+    RIDGES,
+    Ridge,
+    are_whole,
+    choose_ridge,
+    folds_of,
+    optimum,
+    spread,
+)
 from bccli.core.training.inputs import Features
 from bccli.core.training.loop import Examples, Fit
 from bccli.core.training.settings import Schedule
@@ -102,7 +110,7 @@ def test_a_head_that_is_trained_is_scikit_learns_logistic_regression(
     )  # fmt: skip
     head = build_head(design.head, WIDTH, classes)
     standardise(head, train)
-    fitted = held_out_decay(train, head.output_shape[-1], seed=0, watcher=SILENT)
+    fitted = fit_held_out(head, train, seed=0, watcher=SILENT)
     fields = {**vars(design.schedule), "weight_decay": fitted["weight_decay"]}
     examples = Examples(Features(values), labels, classes, train.rows, np.zeros(0, int))
     fit = Fit(head, examples, Schedule(**fields), tmp_path / "state.npz")
@@ -112,3 +120,25 @@ def test_a_head_that_is_trained_is_scikit_learns_logistic_regression(
     found = np.asarray(OUTPUTS[output](head(values, training=False)))
     np.testing.assert_allclose(found, model.predict_proba(standard(values)), atol=0.02)
     assert (found.argmax(axis=1) == model.predict(standard(values))).mean() > 0.98
+
+
+@pytest.mark.parametrize(("output", "classes"), [("softmax", 2), ("sigmoid", 2), ("softmax", 3)])
+def test_a_head_begins_where_logistic_regression_ends(output: str, classes: int) -> None:
+    """Features that share a factor take longer to learn from than an epoch's rate lasts."""
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(3)
+    labels = np.arange(240) % classes
+    shared = rng.normal(0, 3, (240, 1)) + np.eye(classes)[labels] @ rng.normal(0, 0.15, (classes, WIDTH))
+    values = (shared + rng.normal(0, 0.1, (240, WIDTH))).astype(np.float32)
+    train = TrainRows(values, np.arange(240), labels, [f"p{number // 4}" for number in range(240)])
+    head = build_head(Head(output=output, standardised=True), WIDTH, classes)
+    standardise(head, train)
+    fitted = fit_held_out(head, train, seed=0, watcher=SILENT)
+    model = LogisticRegression(C=fitted["C"], max_iter=5000).fit(standard(values), labels)
+    found = np.asarray(OUTPUTS[output](head(values, training=False)))
+    np.testing.assert_allclose(found, model.predict_proba(standard(values)), atol=5e-3)
+
+
+def test_a_class_that_few_examples_lack_is_begun_from_nothing() -> None:
+    assert optimum(np.zeros((4, 2)), np.array([0, 0, 1, 1]), np.ones(4), 1.0, 3) is None
