@@ -275,9 +275,8 @@ def test_certain_answers_keep_the_scores_behind_them(output: str, place: Path, t
 
     run, weights = tmp_path / "run", weights_of("tiny-plain", tmp_path)
     network = f"--backbone tiny-plain --weights {weights} --trainable none --output {output}"
-    bccli(
-        *f"train {place / 'data'} {run} {network} --batch-size 4 --epochs 2 --lr 10 --seed 3 --feature-norm none".split()
-    )
+    training = "--batch-size 4 --epochs 2 --lr 10 --seed 3 --feature-norm none"
+    bccli(*f"train {place / 'data'} {run} {network} {training}".split())
     rows, table = table_of(run)
     scores = LiteRT(run / "model.tflite", 1).scores(pixels_of(rows, place / "data")).astype(np.float64)
     odds = scores[:, -1] - (scores[:, 0] if output == "softmax" else 0)
