@@ -138,8 +138,8 @@ def read_parquet(path: Path) -> Contents:
     Raises DataError where it is damaged, or a column is of another kind.
     """
     try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
+        import pyarrow
+        import pyarrow.parquet
     except ImportError:
         raise DataError(
             f"{path}: Parquet is read by pyarrow, which is not installed; pip install 'bccli[parquet]', or "
