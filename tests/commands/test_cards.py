@@ -367,10 +367,13 @@ def test_a_template_works_once_its_file_is_there(
     bccli("predict", tmp_path / "run", next(raw.rglob("*.png")))
 
 
-def test_a_network_that_tells_no_image_apart(prepared: Path, bccli: Bccli, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [(), ("--classifier", "logistic"), ("--backbone", "cnn-15", "--join")])
+def test_a_network_that_tells_no_image_apart(
+    words: tuple[str, ...], prepared: Path, bccli: Bccli, tmp_path: Path
+) -> None:
     from onnx import helper
 
     nothing = helper.make_node("Sub", ["vector", "vector"], ["zeros"])
     network = cards.card(cards.write_onnx(tmp_path / "net.onnx", node=nothing, output="zeros"))
-    said = bccli("train", prepared, prepared.parent / "run", "--backbone", network, exit=3).stderr
+    said = bccli("train", prepared, prepared.parent / "run", "--backbone", network, *words, exit=3).stderr
     assert "every image the same vector" in said

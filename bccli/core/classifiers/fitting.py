@@ -8,8 +8,9 @@ import numpy as np
 
 from bccli.core.classifiers.models import Classifier
 from bccli.core.cores import available_cores
+from bccli.core.data.sampling import spread
 from bccli.core.errors import DataError
-from bccli.core.training.heads.held_out import RIDGES, Folds, are_whole, folds_of, spread
+from bccli.core.training.heads.held_out import ENOUGH, RIDGES, Folds, are_whole, folds_of
 
 _UNCALIBRATED = -1.0, 0.0
 """Slope and offset of the sigmoid where the fitted one would turn every answer round.
@@ -130,7 +131,7 @@ def _choose(method: Method, examples: Examples) -> Mapping[str, Any]:
 def _loss(method: Method, examples: Examples, setting: Mapping[str, Any]) -> float:
     total = 0.0
     for fit, held_out in examples.folds:
-        chosen = spread(fit)
+        chosen = spread(fit, ENOUGH)
         inside = Examples(
             examples.features[chosen], examples.labels[chosen], examples.weights[chosen], [], examples.seed
         )

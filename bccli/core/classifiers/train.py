@@ -87,7 +87,7 @@ def _open_source(job: Job, data: SourceData) -> FeatureSource:
     """The features of the backbone, or of several that are joined."""
     watcher, design = data.context.watcher, job.design
     by = ""
-    if not design.card and not design.vectors:
+    if design.extracts_by_keras:
         tf = data.context.start_tensorflow()
         by = f"TensorFlow {tf.__version__} on {backend.describe_device(tf)}"
     source = source_of(job, data)

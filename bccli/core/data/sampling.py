@@ -18,6 +18,13 @@ from bccli.core.data.splits import (
 from bccli.core.errors import DataError, UsageError
 
 
+def spread(indices: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the indices (n,), evenly over all."""
+    if len(indices) <= most:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, most).astype(int)]
+
+
 def draw_sample(groups: np.ndarray, labels: np.ndarray, number: int, *, seed: int) -> np.ndarray:
     """Positions (number,) of images drawn from all, in their order: every class in its share, and of each
     class as many groups (patients) as there can be.

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bccli.core import interruption
 from bccli.core.catalog import DATASETS
 from bccli.core.data.manifest import Sample
@@ -34,13 +32,6 @@ class _Job:
     source: Path
     reading: Reading
     preparation: Preparation
-
-
-def spread(candidates: np.ndarray, count: int = ENOUGH) -> np.ndarray:
-    """At most `count` of the positions, evenly spread."""
-    if len(candidates) <= count:
-        return candidates
-    return candidates[np.linspace(0, len(candidates) - 1, count).astype(int)]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from bccli.core.data.audit_pairs import Pair
 from bccli.core.data.dataset import JOURNALS_FOLDER, MANIFEST_FILE, DatasetInfo, load_dataset
 from bccli.core.data.lookalikes import Lookalikes, join_groups
 from bccli.core.data.manifest import Sample, read_rows
+from bccli.core.data.sampling import spread
 from bccli.core.data.splits import TRAIN
 from bccli.core.datasets.packing import packs_of, remove_packs, write_packs
 from bccli.core.errors import DataError
@@ -22,7 +23,7 @@ from bccli.core.imaging.preparation import MEAN, Preparation, preparation_from_j
 from bccli.core.preparation.chunks import Chunk, chunk_size, image_path, prepare_chunk
 from bccli.core.preparation.copy_search import look_for_copies, should_divide_again
 from bccli.core.preparation.division import Plan
-from bccli.core.preparation.learned import ENOUGH, Examples, learn_size, learn_stain, spread
+from bccli.core.preparation.learned import ENOUGH, Examples, learn_size, learn_stain
 from bccli.core.preparation.merge import merge
 from bccli.core.preparation.request import (
     Request,

@@ -140,6 +140,11 @@ class Design:
         return self.card is not None or bool(self.joined) or self.vectors is not None
 
     @property
+    def extracts_by_keras(self) -> bool:
+        """Whether a backbone of the table computes features, alone or joined with others."""
+        return self.vectors is None and any(part.card is None for part in self.parts or (self,))
+
+    @property
     def base(self) -> Path | None:
         """The run that this one builds upon, if there is one."""
         start = self.tuning or self.fusing

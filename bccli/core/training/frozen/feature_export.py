@@ -69,7 +69,7 @@ def _facts(job: Job) -> dict[str, str]:
 
 def _values(job: Job, images: Images, out: Path, context: RunContext) -> Rows:
     by = ""
-    if not (job.design.card or job.design.joined):
+    if job.design.extracts_by_keras:
         tf = context.start_tensorflow()
         by = f"TensorFlow {tf.__version__} on {backend.describe_device(tf)}"
     nowhere = cast(Run, None)  # sources store themselves in runs, and this is none

@@ -9,7 +9,9 @@ import numpy as np
 
 from bccli.core.catalog import find_backbone
 from bccli.core.data.image_batches import Images, ImageSource
+from bccli.core.data.sampling import spread
 from bccli.core.data.split_codes import split_codes_of
+from bccli.core.errors import DataError
 from bccli.core.files import write_text
 from bccli.core.models.cards.card import Card
 from bccli.core.models.cards.card_files import CardFiles, find_files, save_files
@@ -158,14 +160,29 @@ def card_source(
         return {}
 
     def compute(source: ImageSource) -> Rows:
-        return compute_vectors(source, CardMaker(network), key, job.cache, watcher=watcher)
+        values = compute_vectors(source, CardMaker(network), key, job.cache, watcher=watcher)
+        _refuse_same(values, card.name)
+        return values
 
     told = {name: getattr(card, name) for name in ("licence", "pretrained_on", "source")}
     own = {**files.to_json(), "width": network.width, **{name: text for name, text in told.items() if text}}
-    identity = card.identity(files.hashes)
-    facts = {"card": own} if number is None else {"joined": [{**_part(card.name, identity), "card": own}]}
+    facts = {"card": own} if number is None else {"joined": [{**_part(card.name, key.weights), "card": own}]}
     described = f"{network.runtime.device}, {network.width} numbers of an image"
     return FeatureSource(compute, store, None, described, facts)
+
+
+def _refuse_same(values: Rows, name: str) -> None:
+    """Raises DataError where a network gives every image the same vector."""
+    few = values[spread(np.arange(values.shape[0]), _FEW)]
+    if len(few) > 1 and not np.ptp(few, axis=0).any():
+        raise DataError(
+            f"{name} gives every image the same vector; compare range, mean, std, layout and output of its "
+            "card with the network"
+        )
+
+
+_FEW = 64
+"""So many images show whether a network tells any apart."""
 
 
 def joined(sources: Sequence[FeatureSource]) -> FeatureSource:

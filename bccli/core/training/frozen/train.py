@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import bccli
-from bccli.core.errors import DataError, DivergedError
+from bccli.core.errors import DivergedError
 from bccli.core.models import backend
 from bccli.core.models.dense.dense_head import head_of, save_head
 from bccli.core.models.heads import build_head
@@ -23,7 +23,6 @@ from bccli.core.training.loop import Fit
 from bccli.core.training.network import RunContext, begin_head, examples_of, images_of
 from bccli.core.training.run_contents import Curves, Trained, draw_network, finish
 from bccli.core.training.tensorboard import FOLDER, EventFile
-from bccli.core.vectors.contents import Rows
 from bccli.core.weights.keras_saving import save_model
 
 WIDE = 1024
@@ -78,8 +77,6 @@ def train_head(job: Job, run: Run, context: RunContext, models: ModelCache | Non
             "by patients left out"
         )
     values, first = with_augmented_copies(design, images, split_codes, context.workers, source.compute)
-    if design.card:
-        _refuse_same(values, design.backbone)
     inputs = (
         Features(values)
         if first is None
@@ -106,21 +103,6 @@ def train_head(job: Job, run: Run, context: RunContext, models: ModelCache | Non
     facts = {"recipe": context.recipe or None, **source.facts, "fitted": fitted}
     trained = Trained(network, fit, images, split_codes)
     return finish(job, run, trained, facts=facts, watcher=watcher, plot_pool=context.plot_pool)
-
-
-def _refuse_same(values: Rows, name: str) -> None:
-    """Raises DataError where a network gives every image the same vector."""
-    few = values[np.unique(np.linspace(0, values.shape[0] - 1, _FEW).astype(int))]
-    if len(few) > 1 and not np.ptp(few, axis=0).any():
-        raise DataError(
-            f"{name} gives every image the same vector; compare range, mean, std, layout and output "
-            "of its card "
-            "with the network"
-        )
-
-
-_FEW = 64
-"""So many images show whether a network tells any apart."""
 
 
 def _run(fit: Fit, run: Run) -> None:

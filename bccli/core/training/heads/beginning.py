@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from bccli.core.data.sampling import spread
 from bccli.core.models.inference_mode import standardise_by
 from bccli.core.progress import Watcher
-from bccli.core.training.heads.held_out import ENOUGH, FOLDS, choose_ridge, optimum, spread
+from bccli.core.training.heads.held_out import ENOUGH, FOLDS, choose_ridge, optimum
 from bccli.core.training.heads.statistics import statistics
 from bccli.core.vectors.contents import Rows
 from bccli.core.weights.copying import put_weights

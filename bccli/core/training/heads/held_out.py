@@ -53,13 +53,6 @@ def _numbered(groups: Sequence[str]) -> np.ndarray:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
-def spread(indices: np.ndarray, most: int = ENOUGH) -> np.ndarray:
-    """At most so many of the indices, evenly over all."""
-    if len(indices) <= most:
-        return indices
-    return indices[np.linspace(0, len(indices) - 1, most).astype(int)]
-
-
 @dataclass(frozen=True)
 class Ridge:
     """How much a linear head is held back: scikit-learn's `c`, and whether the folds that chose it were over

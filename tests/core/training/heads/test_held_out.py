@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bccli.core.data.sampling import spread
 from bccli.core.models.heads import OUTPUTS, Head, build_head
 from bccli.core.progress import SILENT
 from bccli.core.training.design import Design, resolve
@@ -16,7 +17,6 @@ from bccli.core.training.heads.held_out import (
     choose_ridge,
     folds_of,
     optimum,
-    spread,
 )
 from bccli.core.training.inputs import Features
 from bccli.core.training.loop import Examples, Fit
