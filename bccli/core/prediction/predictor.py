@@ -29,6 +29,7 @@ from bccli.core.prediction.run_predictor import (
 )
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import UNLIKE_FILE, Run, load_run, networks_of
+from bccli.core.runs.run_info import TREE
 
 if TYPE_CHECKING:
     from bccli.core.prediction.explanations import Explaining
@@ -198,8 +199,11 @@ def load_predictor(
 
 
 def _needs_no_engine(run: Run) -> bool:
-    """Whether all networks of a run are frozen ones that cards describe, or it knows vectors only."""
-    return all(one.info.card is not None or one.info.vectors is not None for one in networks_of(run))
+    """Whether all networks of a run are frozen ones that cards describe, or it knows vectors only; a run of
+    folds says so itself, and only the nodes of a tree are looked at."""
+    if run.info.kind_within != TREE:
+        return run.info.card is not None or run.info.vectors is not None
+    return all(one.info.card is not None for one in networks_of(run))
 
 
 def _device_of(run: Run, engine: Engine) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from bccli import __version__
 from bccli.core.data.audit_pairs import Pair
 from bccli.core.data.dataset import JOURNALS_FOLDER, MANIFEST_FILE, DatasetInfo, load_dataset
 from bccli.core.data.lookalikes import Lookalikes, join_groups
@@ -30,8 +29,8 @@ from bccli.core.preparation.request import (
     divide,
     drawn_samples,
     examine,
+    facts_of_request,
     planned_samples,
-    positive_in,
     sensible_workers,
     verification_of,
 )
@@ -82,7 +81,7 @@ class _Work(Making):
 
     def complete(self, preparation: dict[str, Any]) -> DatasetInfo:
         request = self.request
-        positive = positive_in(request, self.found)
+        facts = facts_of_request(request, self.found, self.plan, self.settings, preparation)
         found = merge(self.out, self.found, self.watcher, tuple(_pairs(self)))
         if request.division.conflicts == "drop":
             found["conflicts"] = {**found["conflicts"], "left_out": self.contradicting}
@@ -93,19 +92,7 @@ class _Work(Making):
             write_packs(packs_of(self.out, samples), self.workers, self.watcher)
         else:
             remove_packs(self.out)  # of a process that was killed before dataset.json was there
-        return DatasetInfo.of(
-            version=__version__,
-            dataset=request.dataset,
-            protocol=request.division.protocol,
-            settings=self.settings,
-            preparation=preparation,
-            classes=list(self.found.classes),
-            positive=positive.name,
-            positive_origin=positive.origin,
-            patients=len(self.found.names) or None,
-            notes=list(self.plan.notes),
-            **found,
-        )
+        return DatasetInfo.of(**facts, **found)
 
 
 def prepare(

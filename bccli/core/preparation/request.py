@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bccli import __version__
 from bccli.core.catalog import DATASETS, nearest
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.positive_class import Positive, find_positive, positive_sentence
@@ -120,6 +121,25 @@ def _patient_hint(request: Request) -> str:
     depth = find_layout(request.source).depth
     samples = read_samples(request.dataset, request.source, reading, Tally().remark)
     return patient_hint((sample.label, sample.source, depth) for sample in samples)
+
+
+def facts_of_request(
+    request: Request, found: Survey, plan: Plan, settings: dict[str, Any], preparation: dict[str, Any]
+) -> dict[str, Any]:
+    """What dataset.json says whether images were prepared or only rows about them."""
+    positive = positive_in(request, found)
+    return {
+        "version": __version__,
+        "dataset": request.dataset,
+        "protocol": request.division.protocol,
+        "settings": settings,
+        "preparation": preparation,
+        "classes": list(found.classes),
+        "positive": positive.name,
+        "positive_origin": positive.origin,
+        "patients": len(found.names) or None,
+        "notes": list(plan.notes),
+    }
 
 
 def positive_in(request: Request, found: Survey) -> Positive:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from bccli import __version__
 from bccli.core.data.audit import facts_of, hash_table
 from bccli.core.data.audit_pairs import conflicts_json, split_or_fold
 from bccli.core.data.dataset import MANIFEST_FILE, STATS_FILE, DatasetInfo
@@ -26,8 +25,8 @@ from bccli.core.preparation.request import (
     Request,
     divide,
     examine,
+    facts_of_request,
     planned_samples,
-    positive_in,
 )
 from bccli.core.preparation.resumable import Making, make, recognised
 from bccli.core.preparation.stats_png import draw_stats
@@ -71,18 +70,8 @@ class _Rows(Making):
                 content.add(sample)
         write_bytes(self.out / STATS_FILE, draw_stats(census, self.found.classes, self.found.background()))
         leaks = _leaks(samples)
-        positive = positive_in(self.request, self.found)
         return DatasetInfo.of(
-            version=__version__,
-            dataset=self.request.dataset,
-            protocol=self.request.division.protocol,
-            settings=self.settings,
-            preparation=preparation,
-            classes=list(self.found.classes),
-            positive=positive.name,
-            positive_origin=positive.origin,
-            patients=len(self.found.names) or None,
-            notes=list(self.plan.notes),
+            **facts_of_request(self.request, self.found, self.plan, self.settings, preparation),
             counts=counts_of(census, self.found.classes),
             sources=len(samples),
             quarantined=0,
