@@ -10,8 +10,8 @@ import numpy as np
 from bccli.core.data.audit_pairs import split_or_fold
 from bccli.core.data.leakage import ImageFacts
 from bccli.core.data.manifest import SPLITS, ContentHash, Sample
+from bccli.core.evaluation.breakdown.columns import Strata
 from bccli.core.imaging.remarks import Remarks
-from bccli.core.preparation.strata.counting import Strata
 
 MOST_SIZES = 2048
 """So many different image sizes are counted apart; with more of them they are rounded."""

@@ -1,2 +1,1 @@
-"""What metadata say of the images of a prepared dataset: `counting` while rows stream by, `panels` in
-stats.png."""
+"""What metadata say of the images of a prepared dataset: `panels` of stats.png."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from bccli.core.evaluation.breakdown.columns import Column, Strata, choose, in_words
 from bccli.core.metrics.panels import (
     SMALL_FONT,
     add_axes,
@@ -14,7 +15,6 @@ from bccli.core.metrics.panels import (
     write_label,
 )
 from bccli.core.metrics.plots import COLOURS, wrapped
-from bccli.core.preparation.strata.counting import Column, Strata, choose, in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

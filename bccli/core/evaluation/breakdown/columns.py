@@ -11,6 +11,7 @@ from bccli.core.evaluation.strata import in_order, stratum_of
 
 MOST_VALUES = 100
 """A column with more different values, ages in bands, is not counted any further."""
+UNKNOWN = "unknown"
 MOST_COLUMNS, MOST_ROWS = 8, 8
 """Columns in a picture, and values of one of them; of more values, the most frequent ones and all others."""
 
@@ -38,7 +39,8 @@ class Strata:
 class Column:
     """A column as it is drawn: its values, how many images have each, and how many of these are positive.
 
-    `association` is how far its classes differ among its values, see `association`.
+    `association` is how far its classes differ among its values, see `association`; `others` the index of
+    what stands for rare values, where some do.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Column:
     images: tuple[int, ...]
     positive: tuple[int, ...]
     association: float
+    others: int = -1
 
 
 @dataclass(frozen=True)
@@ -103,14 +106,21 @@ def _column(
 ) -> Column:
     known = sum(values.values(), Counter[str]())
     unknown = Counter({label: number - known[label] for label, number in totals.items()})
-    shown = {**rows, **({"unknown": unknown} if unknown.total() else {})}
+    shown = {**rows, **({UNKNOWN: unknown} if unknown.total() else {})}
     return Column(
         name,
         tuple(shown),
         tuple(counts.total() for counts in shown.values()),
         tuple(counts[positive] for counts in shown.values()),
         association([[counts[label] for label in totals] for counts in values.values()]),
+        len(rows) - 1,
     )
+
+
+def value_in(column: Column, text: str) -> str:
+    """The value of a column, as it is drawn, that an image with this text has."""
+    value = stratum_of(column.name, text) or UNKNOWN
+    return value if value in column.values else column.values[column.others]
 
 
 def association(table: Sequence[Sequence[int]]) -> float:

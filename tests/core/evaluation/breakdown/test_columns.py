@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bccli.core.preparation.strata.counting import (
+from bccli.core.evaluation.breakdown.columns import (
     MOST_COLUMNS,
     MOST_ROWS,
     MOST_VALUES,
