@@ -119,8 +119,8 @@ def _prepare_rows(screen: console.Console, request: Any, out: Path, settings: di
 
 _ABOUT_PIXELS = (
     "size", "fit", "interpolation", "center_crop", "aspect", "clahe", "clahe_clip", "clahe_tiles", "denoise",
-    "denoise_strength", "denoise_template", "denoise_search", "roi", "margin", "stain", "stain_target",
-    "patch", "stride", "min_tissue", "min_nuclei", "group_similar", "conflicts", "pack",
+    "denoise_strength", "denoise_template", "denoise_search", "roi", "margin", "context", "stain",
+    "stain_target", "patch", "stride", "min_tissue", "min_nuclei", "group_similar", "conflicts", "pack",
 )  # fmt: skip
 
 
@@ -183,7 +183,6 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
 def _preparation(row: Dataset, settings: dict[str, Any]) -> Any:
     from bccli.core.imaging.equalising import Clahe
     from bccli.core.imaging.preparation import Patches, Preparation, Stain
-    from bccli.core.imaging.regions import Region
 
     _check_steps(settings)
     patch, stain = settings["patch"], None
@@ -201,13 +200,21 @@ def _preparation(row: Dataset, settings: dict[str, Any]) -> Any:
         settings["fit"],
         interpolation=settings["interpolation"],
         clahe=Clahe(settings["clahe_clip"], settings["clahe_tiles"]) if settings["clahe"] else None,
-        region=None if settings["roi"] == "none" else Region(settings["roi"], settings["margin"]),
+        region=_region(settings),
         aspect=settings["aspect"],
         centre=settings["center_crop"],
         denoise=_denoising(settings) if settings["denoise"] else None,
         # the paper stretches by the film's own minimum and maximum, its white edge included
         trim_edge=settings["protocol"] == "honest" and _may_have_an_edge(row, settings),
     )
+
+
+def _region(settings: dict[str, Any]) -> Any:
+    from bccli.core.imaging.regions import Region
+
+    if settings["roi"] == "none":
+        return None
+    return Region(settings["roi"], settings["margin"], settings["context"])
 
 
 def _denoising(settings: dict[str, Any]) -> Any:
@@ -252,8 +259,9 @@ def _check_mammography(settings: dict[str, Any]) -> None:
     grey += [f"roi {settings['roi']}"] if settings["roi"] != "none" else []
     if grey and settings["stain"] != "none":
         raise UsageError(f"--{grey[0]} makes images grey, and --stain needs their colours; leave one out")
-    if settings["margin"] and settings["roi"] != "crop":
-        raise UsageError("--margin is about the box that is cut out; add --roi crop")
+    for name in ("margin", "context"):
+        if settings[name] and settings["roi"] != "crop":
+            raise UsageError(f"--{name} is about the box that is cut out; add --roi crop")
     if settings["folds"] and settings["size"] == "mean":
         raise UsageError("--folds: there is no train to learn the mean size from; say --size WxH")
     if settings["patch"] and settings["size"] == "mean":

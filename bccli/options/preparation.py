@@ -178,6 +178,15 @@ _OPTIONS = (
         help="Pixels around the box that --roi crop cuts out.",
     ),
     click.option(
+        "--context",
+        type=value_types.FiniteType(0, 10),
+        metavar="SHARE",
+        default=0.0,
+        show_default=True,
+        help="By which share of its size the box that --roi crop cuts out grows, half on either side: 0.5 "
+        "makes it half as wide and high again. It ends at the image's edge, and is then not centred.",
+    ),
+    click.option(
         "--stain",
         type=click.Choice(["none", "macenko", "reinhard", "vahadane"]),
         default="none",

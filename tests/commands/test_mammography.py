@@ -441,6 +441,32 @@ def test_regions_are_those_of_the_papers_steps_on_the_whole_image(
         assert row["box"] == f"{left - margin},{top - margin},{right + margin},{bottom + margin}"
 
 
+def test_regions_grow_by_a_share_of_their_size_and_another_share_is_another_dataset(
+    prepare: Prepare, bccli: Bccli, tmp_path: Path
+) -> None:
+    wanted = lesions(4)
+    source = cbis(tmp_path / "raw", wanted)
+    rows = prepare("cbis-ddsm", source, "--roi", "crop", "--context", "0.5")
+    ordered = sorted(wanted, key=lambda entry: entry.split == "test")
+    for lesion, row in zip(ordered, rows, strict=True):
+        mask = lesion_mask(lesion.seed)
+        left, top, right, bottom = box_of(mask)
+        across, upwards = -(-(right - left) // 4), -(-(bottom - top) // 4)
+        expected = (
+            max(left - across, 0), max(top - upwards, 0),
+            min(right + across, mask.shape[1]), min(bottom + upwards, mask.shape[0]),
+        )  # fmt: skip
+        assert row["box"] == ",".join(map(str, expected))
+        assert (int(row["width"]), int(row["height"])) == (
+            expected[2] - expected[0],
+            expected[3] - expected[1],
+        )
+    command = "prepare", "cbis-ddsm", source, tmp_path / "data0", "--roi", "crop", "--context"
+    bccli(*command, "0.5")
+    refused(bccli(*command, "0.6", exit=3), "context", "0.5", "0.6")
+    refused(bccli(*command[:-1], exit=3), "context", "0.5")
+
+
 def test_mask_blackens_what_is_outside_of_the_mask(prepare: Prepare, tmp_path: Path) -> None:
     lesion, *_ = wanted = lesions()
     row, *_ = prepare("cbis-ddsm", cbis(tmp_path / "raw", wanted), "--roi", "mask")
@@ -481,6 +507,7 @@ def test_predict_gets_the_pixels_that_prepare_wrote_with_every_step_for_mammogra
         ("--denoise",),
         ("--roi", "mask", "--clahe", "--fit", "pad", "--size", "50x60"),
         ("--roi", "crop", "--margin", "4", "--fit", "crop", "--size", "30x20"),
+        ("--roi", "crop", "--context", "0.3", "--fit", "crop", "--size", "30x20"),
         REGION,
         (*REGION, "--clahe-clip", "4.5", "--clahe-tiles", "5", "--interpolation", "lanczos"),
         (*REGION, "--denoise-strength", "12.5", "--denoise-template", "5", "--denoise-search", "13"),
@@ -497,6 +524,12 @@ def test_predict_gets_the_pixels_that_prepare_wrote_with_every_step_for_mammogra
             (anew,) = prepare_image(raw, dataset.preparation, mask).patches
             assert (decode(tmp_path / f"data{number}" / sample.path) == anew.image).all()
     assert len(written) == len(steps)
+    assert [
+        load_dataset(tmp_path / f"data{number}").info.preparation.get("context") for number in (3, 4)
+    ] == [
+        None,
+        0.3,
+    ]
 
 
 def test_a_white_edge_of_the_film_is_left_out_under_honest_and_predict_does_the_same(
@@ -878,6 +911,13 @@ def test_mias_says_what_is_wrong(prepare: Prepare, bccli: Bccli, tmp_path: Path)
     ("options", "fragments"),
     [
         (("--margin", "5"), ("--margin", "--roi crop")),
+        (("--context", "0.5"), ("--context", "--roi crop")),
+        (("--roi", "mask", "--context", "0.5"), ("--context", "--roi crop")),
+        (("--roi", "crop", "--context", "-0.1"), ("--context", "-0.1")),
+        (("--roi", "crop", "--context", "nan"), ("--context", "nan")),
+        (("--roi", "crop", "--context", "inf"), ("--context", "inf")),
+        (("--roi", "crop", "--context", "10.5"), ("--context", "10.5")),
+        (("--roi", "crop", "--context", "half"), ("--context", "half")),
         (("--clahe", "--stain", "macenko"), ("--clahe", "--stain")),
         (("--roi", "mask", "--stain", "reinhard"), ("--roi mask", "--stain")),
         (("--size", "30x30", "--center-crop", "31x20"), ("--center-crop", "--size")),

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from bccli.core.evaluation.strata import in_order
+from bccli.core.preparation import stats_png
+from tests import drawn
 from tests.conftest import Bccli, read_rows
 
 
@@ -66,6 +68,24 @@ def test_columns_of_a_table_reach_the_figures(table: Path, bccli: Bccli, tmp_pat
     assert first["n"] == len(by_hand)
     assert first["accuracy"] == pytest.approx(np.mean([row["label"] == row["predicted"] for row in by_hand]))
     assert told[0]["heterogeneity"]["by"] == "breast_density,scanner"
+
+
+@pytest.mark.pictures
+@pytest.mark.parametrize("images", ["--images", "--no-images"])
+def test_the_statistics_show_them_with_the_positive_class(
+    table: Path, bccli: Bccli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: str
+) -> None:
+    figures = drawn.figures_of(monkeypatch, stats_png)
+    first = sorted({row["label"] for row in read_rows(table)})[0]
+    bccli("prepare", "csv", table, tmp_path / "data", "--positive", first, images)
+    (figure,) = figures
+    words = drawn.words(figure)
+    assert f"images by their metadata, and the share of {first} among them (purple)" in words
+    assert "not shown: note (one value)" in words
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    labels = [row["label"] for row in read_rows(table) if row["scanner"] == "A"]
+    share = 100 * labels.count(first) / len(labels)
+    assert panels["scanner"].texts[0].get_text() == f"{len(labels)} ({share:.0f}%)"
 
 
 def test_ages_are_shown_in_bands(table: Path, bccli: Bccli, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`bccli evaluate --report`: one page of every kind of run and of anybody's predictions."""
 
 import csv
+import json
 import re
 import shlex
 import shutil
@@ -32,8 +33,9 @@ from tests.sentences import refused
 from tests.test_cli import RUN, modules_after
 
 SECTIONS = (
-    "What this is, and what it is not", "Model card", "The result in words", "Figures", "Leakage", "Images",
-    "Curves", "Calibration", "Patient by patient", "Features", "The paper's figures", "With more patients",
+    "What this is, and what it is not", "Model card", "The result in words", "Figures", "Strata", "Leakage",
+    "Images", "Curves", "Calibration", "Patient by patient", "Features", "The paper's figures",
+    "With more patients",
 )  # fmt: skip
 HEAVY = {"tensorflow", "keras", "pandas", "sklearn", "skimage", "matplotlib", "scipy"}
 FEW = "--bootstrap", 60
@@ -328,6 +330,106 @@ def test_a_report_starts_nothing_heavy(tmp_path: Path) -> None:
         "scipy",
         "cv2",
     }
+
+
+# Of strata
+
+
+def table_called(page: Page, words: str) -> list[list[str]]:
+    """The cells of the only table whose caption has these words, row by row."""
+    (at,) = [number for number, found in enumerate(page.elements)
+             if found.tag == "table" and words in found.text]  # fmt: skip
+    rows: list[list[str]] = []
+    for element in page.elements[at + 1 :]:
+        if element.tag == "table":
+            break
+        if element.tag == "tr":
+            rows.append([])
+        elif element.tag in ("th", "td"):
+            rows[-1].append(element.text.strip())
+    return rows
+
+
+def test_strata_that_were_asked_for_have_figures_plots_and_tests(bccli: Bccli, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv", columns=["site"], rows=480, patients=40)
+    page = report_on(bccli, table, "--by", "site")
+    header, whole, *rows = table_called(page, "Strata: dots are estimates")
+    assert header == [
+        "stratum", "n", "patients", "malignant", "accuracy", "sensitivity", "plot of sensitivity",
+        "specificity", "plot of specificity", "AUC",
+    ]  # fmt: skip
+    assert [row[0] for row in rows] == ["site site 0", "site site 1", "site site 2"]
+    assert sum(int(row[1]) for row in rows) == int(whole[1])
+    assert all(re.fullmatch(r"\d\.\d{3} \(\d\.\d\d–\d\.\d\d\)", row[4]) for row in rows)
+    _, *tests = table_called(page, "Whether strata of site differ")
+    assert [row[0] for row in tests] == ["accuracy", "sensitivity", "specificity"]
+    found = json.loads(bccli("evaluate", table, *FEW, "--by", "site", "--format", "json").stdout)["runs"]
+    assert [row[1] for row in tests] == [f"{found[0]['heterogeneity'][row[0]]['p']:.4f}" for row in tests]
+    for row, figures in zip(rows, found[1:], strict=True):
+        assert row[5].startswith(f"{figures['tpr']:.3f} ({figures['ci']['tpr'][0]:.2f}–")
+        assert row[3].startswith(str(sum(figures["confusion_matrix"][1])))
+    assert "3 tests were made" in page.text
+    assert "compared with 0.017" in page.text
+    assert "*" not in "".join(cell for row in tests for cell in row)
+    assert "differences among groups" not in page.text.partition("No threshold and no sets")[2]
+
+
+def test_columns_that_nobody_asked_for_are_described_and_not_tested(bccli: Bccli, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv", columns=["site", "density"], rows=480, patients=40)
+    lines = table.read_text().splitlines()
+    ages = [f"{line},{20 + number % 70},e{number},one" for number, line in enumerate(lines[1:])]
+    table.write_text("\n".join([f"{lines[0]},age,exam,maker", *ages]))
+    page = report_on(bccli, table)
+    _, _, *rows = table_called(page, "Strata: dots are estimates")
+    names = [row[0] for row in rows]
+    assert names[:6] == [
+        f"{column} {column} {number}" for column in ("site", "density") for number in range(3)
+    ]
+    assert names[6:] == [f"age {band}" for band in ("below 40", "40–49", "50–59", "60–69", "70 and over")]
+    assert "Not shown: exam (too many values); maker (one value)." in page.text
+    assert "no test was made" in page.text
+    assert "tests were made" not in page.text
+    (count,) = re.findall(r"Of (\d+) intervals of 95 %, about \d+ will miss", page.text)
+    assert int(count) == sum("–" in cell for row in rows for cell in row[4:])
+    asked = report_on(bccli, table, "--by", "site")
+    _, _, *same = table_called(asked, "Strata: dots are estimates")
+    assert [row[5] for row in same] == [row[4] for row in rows[:3]]
+
+
+def test_strata_of_several_classes_say_how_many_each_has(bccli: Bccli, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv", classes=("a", "b", "c"), columns=["site"], patients=27)
+    header, whole, *rows = table_called(report_on(bccli, table), "Strata: dots are estimates")
+    assert header[3:6] == ["a", "b", "c"]
+    assert [sum(int(cell.split(" ")[0]) for cell in row[3:6]) for row in (whole, *rows)] == [
+        int(row[1]) for row in (whole, *rows)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [((), "no column by which their images could be told apart"),
+     (("--by", "patient_site"), "too few patients or groups to tell")],
+)  # fmt: skip
+def test_strata_that_say_nothing_say_so(
+    bccli: Bccli, tmp_path: Path, words: Sequence[str], said: str
+) -> None:
+    table = write_table(tmp_path / "t.csv", columns=["patient_site"] if words else [], patients=3)
+    assert said in report_on(bccli, table, *words).text
+
+
+@pytest.mark.parametrize("level", ["image", "patient"])
+@pytest.mark.parametrize("by", [(), ("--by", "site")])
+def test_strata_without_patients_probabilities_or_intervals(
+    bccli: Bccli, tmp_path: Path, level: str, by: Sequence[str]
+) -> None:
+    table = write_table(tmp_path / "t.csv", columns=["site"])
+    text = table.read_text()
+    page = report_on(bccli, table, *by, "--level", level, "--bootstrap", 0)
+    assert "intervals of 95 %, about" not in page.text
+    if level == "image":
+        table.write_text(re.sub(r"P0\d\d", "", text))
+        _, whole, *_ = table_called(report_on(bccli, table, *by), "Strata: dots are estimates")
+        assert whole[2] == "unknown"
 
 
 # Of runs

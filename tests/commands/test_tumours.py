@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bccli.core.imaging.regions import bounding_box, grown
 from tests.conftest import Bccli, read_rows, rows_of, save
 from tests.library import bccli_in
 from tests.sentences import refused
 
 TREE = "normal, tumor(benign, cancer)"
 CLASSES = "normal", "benign", "cancer"
-WIDTH, HEIGHT, RADIUS, MARGIN = 64, 64, 13, 4
+WIDTH, HEIGHT, RADIUS, MARGIN, CONTEXT = 64, 64, 13, 2, 0.15
 TRAIN = (
     *("--backbone", "cnn-15", "--trainable", "all", "--epochs", 18, "--lr", 0.003, "--batch-size", 8),
     *("--class-weights", "balanced"),
@@ -62,6 +63,7 @@ def composed(module_path: Path) -> Path:
     bccli_in("prepare", "csv", raw / "all.csv", module_path / "data")
     bccli_in(
         *("prepare", "csv", raw / "tumours.csv", crops, "--roi", "crop", "--margin", MARGIN),
+        *("--context", CONTEXT),
         *("--size", "32x32"),
     )
     bccli_in("train", crops, module_path / "second", *SECOND)
@@ -137,6 +139,9 @@ def test_with_masks_predict_says_what_is_stored(bccli: Bccli, composed: Path, mo
     files = [raw / row["source"] for row in rows]
     answers = rows_of(bccli("predict", composed, *files, "--mask-dir", raw / "masks").stdout)
     for row, answer in zip(rows, answers, strict=True):
+        mask = np.asarray(read_mask(raw / "masks" / Path(row["source"]).name))
+        box = grown(bounding_box(mask), mask.shape, margin=MARGIN, context=CONTEXT)
+        assert answer["tumor_box"] == ",".join(map(str, box))
         assert answer["predicted"] == row["predicted"]
         assert float(answer["tumor:cancer"]) == pytest.approx(float(row["tumor:cancer"]), abs=1e-4)
 

@@ -1,7 +1,7 @@
 """From the predictions of a subject to its figures."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,13 +43,16 @@ from bccli.core.runs.predictions import Predictions
 class Evaluation:
     """The results of a subject: the figures of the whole, those of each group, and the rows they rest on.
 
-    `units` has a row per image, patch, patient, breast or exam, as the level asks.
+    `units` has a row per image, patch, patient, breast or exam, as the level asks; they are made of `rows`,
+    and measured as `asked`.
     """
 
     subject: Subject
     whole: Figures
     groups: tuple[Figures, ...]
     units: Predictions
+    rows: Predictions
+    asked: Measurement
     temperature: float | None
     val_loss: float = math.inf
 
@@ -108,6 +111,8 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
         replace(whole, paper=beside(whole, subject.run.info) if subject.run else None),
         groups,
         units,
+        rows,
+        asked,
         temperature,
         val_loss_of(val),
     )
@@ -226,4 +231,15 @@ def _groups(asked: Measurement, rows: Predictions) -> list[tuple[str, Prediction
     for name in in_order(groups.tolist()):
         units, figures = _figures(asked, rows.where(groups == name))
         found.append((name, units, replace(figures, group=name, watched_test=None)))
+    return found
+
+
+def figures_of_groups(
+    entry: Evaluation, groups: np.ndarray, names: Sequence[str], rounds: int
+) -> list[Figures]:
+    """The plain figures of groups of an evaluation's rows, `groups` (n,) with the name of each row's."""
+    found = []
+    for name in names:
+        units = entry.asked.units_of(entry.rows.where(groups == name))
+        found.append(replace(_measured_plainly(entry.asked, units, rounds=rounds), group=name))
     return found

@@ -1,6 +1,7 @@
 """The groups of a breakdown: images by one or several columns, ages in bands."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def groups_of(rows: Predictions, by: str, name: str) -> np.ndarray:
     """
     columns = [_column(rows.further, text, name) for text in by.split(",")]
     parts = [
-        [f"{column} {_shown(column, value) or _UNKNOWN.strip()}" for value in rows.further[column]]
+        [f"{column} {stratum_of(column, value) or _UNKNOWN.strip()}" for value in rows.further[column]]
         for column in columns
     ]
     return np.array([", ".join(texts) for texts in zip(*parts, strict=True)], object)
@@ -57,7 +58,8 @@ def _meant(name: str, columns: Collection[str]) -> str:
     return alike[0] if name not in columns and len(alike) == 1 else name
 
 
-def _shown(column: str, value: str) -> str:
+@lru_cache(4096)
+def stratum_of(column: str, value: str) -> str:
     """A value as its group is called: an age by its band, and nothing for one that is unknown."""
     if not known_patient(value):
         return ""

@@ -100,6 +100,7 @@ class Preparation:
                 steps |= {name: True, **{f"{name}_{key}": value for key, value in asdict(numbers).items()}}
         if self.region:
             steps["roi"], steps["margin"] = self.region.roi, self.region.margin
+            steps |= {"context": self.region.context} if self.region.context else {}
         pairs = {"aspect": self.aspect, "center_crop": self.centre}
         return steps | {name: list(pair) for name, pair in pairs.items() if pair}
 
@@ -109,7 +110,7 @@ _NUMBERED: dict[str, type[Clahe] | type[Denoising]] = {"clahe": Clahe, "denoise"
 """The steps that are on or off and have numbers, which stand behind them as STEP_NUMBER."""
 _KNOWN = {
     *("size", "fit", "interpolation", "stain", "stain_target", "patch", "stride", "tissue", "nuclei"),
-    *("roi", "margin", "aspect", "center_crop", "trim_edge"),
+    *("roi", "margin", "context", "aspect", "center_crop", "trim_edge"),
     *(f"{name}_{entry.name}" for name, record in _NUMBERED.items() for entry in fields(record)),
     *_NUMBERED,
 }
@@ -158,6 +159,7 @@ class _Steps(TypedDict, total=False):
     denoise_search: Annotated[int, lambda value: 1 <= value <= 1000]
     roi: str
     margin: Annotated[int, lambda value: 0 <= value <= 10**6]
+    context: Annotated[float, lambda value: 0 <= value <= 10**3]
     aspect: tuple[Positive, Positive]
     center_crop: tuple[Side, Side]
     trim_edge: bool
@@ -185,7 +187,7 @@ def _steps_from_json(value: dict[str, Any]) -> Preparation:
         clahe=_numbered(value, "clahe"),
         denoise=_numbered(value, "denoise"),
         trim_edge=value.get("trim_edge", False),
-        region=Region(value["roi"], value["margin"]) if "roi" in value else None,
+        region=Region(value["roi"], value["margin"], value.get("context", 0.0)) if "roi" in value else None,
         aspect=_pair(value, "aspect"),
         centre=_pair(value, "center_crop"),
     )

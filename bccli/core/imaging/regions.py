@@ -1,5 +1,6 @@
 """The region of a mammogram that its mask marks (CBIS-DDSM paper, section 4.3.1; Mini-DDSM thesis, 2.2.2)."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,12 @@ from bccli.core.imaging.greys import Greys, normalise
 
 @dataclass(frozen=True)
 class Region:
-    """The use of a mask: `crop` cuts out its bounding box with `margin` pixels on every side, and stretches
+    """The use of a mask: `crop` cuts out its bounding box and what surrounds it, see `grown`, and stretches
     that over all grey levels; `mask` blackens everything outside of the mask."""
 
     roi: str
     margin: int = 0
+    context: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def find_region(
         if not mask.any():
             raise ImageError("has an empty mask, which marks no region")
         return Found(np.where(mask > 0, _whole(greys, clahe), np.uint8(0)), mask)
-    box = bounding_box(mask, region.margin)
+    box = grown(bounding_box(mask), mask.shape, margin=region.margin, context=region.context)
     crop = equalise_box(greys, box, clahe) if clahe else greys.crop(*_slices(box))
     return Found(normalise(_darkened(crop, greys.edge, box)), box.of(mask), box)
 
@@ -73,21 +75,40 @@ def _slices(box: Box) -> tuple[slice, slice]:
     return slice(box.top, box.bottom), slice(box.left, box.right)
 
 
-def bounding_box(mask: np.ndarray, margin: int = 0) -> Box:
-    """The smallest box around a mask's pixels, and `margin` pixels more where the image has them.
-
-    Raises ImageError for an empty mask.
-    """
+def bounding_box(mask: np.ndarray) -> Box:
+    """The smallest box around a mask's pixels. Raises ImageError for an empty mask."""
     rows, columns = np.flatnonzero(mask.max(axis=1)), np.flatnonzero(mask.max(axis=0))
     if not len(rows):
         raise ImageError("has an empty mask, which marks no region")
-    height, width = mask.shape
+    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def grown(box: Box, shape: tuple[int, int], *, margin: int = 0, context: float = 0.0) -> Box:
+    """A box in an image of this shape (height, width) and its surroundings.
+
+    It grows by the share `context` of its width and of its height, half of that on either side, rounded up to
+    whole pixels, and by `margin` pixels on every side. What would lie outside of the image is left out: the
+    box is then smaller and its middle elsewhere, as pixels that nobody took would teach a network where the
+    border is.
+
+    >>> grown(Box(100, 100, 140, 120), (500, 500), context=0.5)
+    Box(left=90, top=95, right=150, bottom=125)
+    >>> grown(Box(0, 480, 40, 500), (500, 500), context=0.5)
+    Box(left=0, top=475, right=50, bottom=500)
+    """
+    across = margin + _half(context * (box.right - box.left))
+    upwards = margin + _half(context * (box.bottom - box.top))
     return Box(
-        max(int(columns[0]) - margin, 0),
-        max(int(rows[0]) - margin, 0),
-        min(int(columns[-1]) + 1 + margin, width),
-        min(int(rows[-1]) + 1 + margin, height),
+        max(box.left - across, 0),
+        max(box.top - upwards, 0),
+        min(box.right + across, shape[1]),
+        min(box.bottom + upwards, shape[0]),
     )
+
+
+def _half(growth: float) -> int:
+    """Half of a length in whole pixels, rounded up, but not for what binary numbers add to 0.1."""
+    return math.ceil(growth / 2 - 1e-6)
 
 
 def check_aspect(image: np.ndarray, limits: tuple[float, float]) -> None:

@@ -27,11 +27,11 @@ def draw_bars(
 ) -> None:
     """Bars from top to bottom, each with its number and its share of the whole behind it; None is unknown."""
     texts = [
-        "unknown" if number is None else f"{number:,} ({_share(number, whole)})"
+        "unknown" if number is None else f"{number:,} ({percentage(number, whole)})"
         for number, whole in zip(numbers, wholes, strict=True)
     ]
     lengths = [number or 0 for number in numbers]
-    room = len(f"{longest:,} (100%)") * SMALL_FONT * CHARACTER / 72
+    room = room_of(f"{longest:,} (100%)")
     axes.barh(range(len(texts)), lengths, height=0.7, color=colours)
     for index, (length, text) in enumerate(zip(lengths, texts, strict=True)):
         write_label(axes, text, (length, index), (3, 0), va="center_baseline")
@@ -47,7 +47,23 @@ def write_label(
     axes.annotate(text, at, shift, textcoords="offset points", fontsize=SMALL_FONT, **style)
 
 
-def _share(number: int, whole: int) -> str:
+def room_of(text: str) -> float:
+    """The width in inches that a small text takes at most."""
+    return len(text) * SMALL_FONT * CHARACTER / 72
+
+
+def letters_in(width: float) -> int:
+    """How many letters of a plain text a width in inches holds."""
+    return int(width * 72 / (FONT * CHARACTER))
+
+
+def shortened(text: str, letters: int) -> str:
+    """A text in at most three lines of so many letters."""
+    lines = wrapped(text, letters).split("\n")
+    return "\n".join(lines[:3]) + "…" * (len(lines) > 3)
+
+
+def percentage(number: int, whole: int) -> str:
     """A percentage that says 0 of nothing only, and 100 of everything only."""
     percent = 100 * number / max(whole, 1)
     if 0 < percent < 1:

@@ -67,7 +67,7 @@ class Augmentation(Making):
     def complete(self, preparation: dict[str, Any]) -> DatasetInfo:
         before, samples = self.dataset.info, self.dataset.samples
         rows = survey(lambda tally: iter(samples), self.dataset.classes, lambda sample: 0)
-        found = merge(self.out, rows, self.watcher)
+        found = merge(self.out, rows, self.watcher, positive=before.positive)
         copies = {(row["part"], row["label"]): row["children"] for row in self.counts()}
         found["counts"] = [row | {"children": copies[row["part"], row["label"]]} for row in found["counts"]]
         found |= {key: value for key, value in before.facts().items() if key in _OF_RAW_IMAGES}

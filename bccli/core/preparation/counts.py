@@ -10,6 +10,7 @@ import numpy as np
 from bccli.core.data.audit_pairs import split_or_fold
 from bccli.core.data.leakage import ImageFacts
 from bccli.core.data.manifest import SPLITS, ContentHash, Sample
+from bccli.core.evaluation.breakdown.columns import Strata
 from bccli.core.imaging.remarks import Remarks
 
 MOST_SIZES = 2048
@@ -52,11 +53,13 @@ class Background:
     ages: tuple[int, ...] = ()
     class_ages: dict[str, tuple[int, ...]] = field(default_factory=dict)
     before: dict[str, int] = field(default_factory=dict)
+    positive: str = ""
 
 
 @dataclass
 class Census:
-    """Images per `split` (or `fold K`) and class, per patient, and per size; patients per split and class.
+    """Images per `split` (or `fold K`) and class, per patient, per size, and by their metadata; patients per
+    split and class.
 
     `unknown` counts the images whose patient nobody knows; they are not in `patients`.
     """
@@ -66,6 +69,7 @@ class Census:
     patients: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
     sizes: Sizes = field(default_factory=Sizes)
+    strata: Strata = field(default_factory=Strata)
 
     def add(self, sample: Sample, split: str) -> None:
         """Count one more image."""
@@ -78,6 +82,7 @@ class Census:
             self.unknown += 1
         if sample.width and sample.height:
             self.sizes.add(sample.width, sample.height)
+        self.strata.add(sample.metadata, sample.label)
 
     def patients_of(self, split: str, *labels: str) -> int:
         """How many known patients have images of any of these classes in a split or fold."""

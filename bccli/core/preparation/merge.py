@@ -46,10 +46,13 @@ EXCLUSIONS = {
 """The reasons for which the method leaves out an image, in the words of a warning."""
 
 
-def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = ()) -> dict[str, Any]:
+def merge(
+    out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = (), *, positive: str
+) -> dict[str, Any]:
     """Write all but dataset.json; returns what the journals add to it. DataError where a class is lost.
 
-    `pairs` are raw images that show one picture, their paths those that they have in `out`.
+    `pairs` are raw images that show one picture, their paths those that they have in `out`; `positive` is
+    the positive class.
     """
     tally = JournalTally({name: number for number, name in enumerate(found.names)})
     selection = Selection(found.classes)
@@ -58,7 +61,7 @@ def merge(out: Path, found: Survey, watcher: Watcher, pairs: tuple[Pair, ...] = 
         if not any(count for (_, name), count in tally.census.images.items() if name == label):
             raise DataError(f"{out}: no image of class {label} {_why_none(out, left_out)}")
     write_bytes(out / PREVIEW_FILE, draw_preview(out, selection))
-    background = found.background()
+    background = found.background(positive)
     write_bytes(out / STATS_FILE, draw_stats(tally.census, found.classes, background))
     excluded = {remark.kind: remark.count for remark in found.tally.remarked() if remark.kind in _LEFT_OUT}
     excluded |= {kind: left_out[kind] for kind in EXCLUSIONS if left_out[kind]}

@@ -82,7 +82,7 @@ class _Work(Making):
     def complete(self, preparation: dict[str, Any]) -> DatasetInfo:
         request = self.request
         facts = facts_of_request(request, self.found, self.plan, self.settings, preparation)
-        found = merge(self.out, self.found, self.watcher, tuple(_pairs(self)))
+        found = merge(self.out, self.found, self.watcher, tuple(_pairs(self)), positive=facts["positive"])
         if request.division.conflicts == "drop":
             found["conflicts"] = {**found["conflicts"], "left_out": self.contradicting}
         if verification := verification_of(request, self.found):

@@ -1,4 +1,5 @@
-"""stats.png: a dataset in figures: images and patients per split and class, images per patient, sizes, ages.
+"""stats.png: a dataset in figures: images and patients per split and class, images per patient, sizes, ages,
+and images by their metadata.
 
 Classes in train before and after some were left out, and ages: figures 3.1 to 3.4 of the Mini-DDSM thesis.
 
@@ -20,14 +21,15 @@ from bccli.core.metrics.panels import (
     add_axes,
     count_on,
     draw_bars,
+    letters_in,
     make_logarithmic,
+    shortened,
     write_heading,
     write_label,
     write_sentence,
 )
 from bccli.core.metrics.plots import (
     BLUE,
-    CHARACTER,
     COLOURS,
     VERMILLION,
     new_figure,
@@ -36,6 +38,7 @@ from bccli.core.metrics.plots import (
     write_figure,
 )
 from bccli.core.preparation.counts import Background, Census, Sizes
+from bccli.core.preparation.strata.panels import draw_strata
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,8 +89,11 @@ def draw_stats(census: Census, classes: Sequence[str], background: Background = 
         bottom = _draw_block(figure, bottom - 0.4, _patients_block(census, classes))
     top = bottom - 0.5
     ends = _draw_patients(figure, top, census), _draw_sizes(figure, top, census.sizes)
+    top = min(ends)
     if background.ages:
-        _draw_ages(figure, min(ends), background, classes)
+        top = _draw_ages(figure, top, background, classes)
+    totals = {label: sum(census.images[split, label] for split in census.splits) for label in classes}
+    draw_strata(figure, top, census.strata, totals, background.positive or [*classes, ""][len(classes) - 1])
     stream = io.BytesIO()
     write_figure(figure, stream)
     return stream.getvalue()
@@ -151,7 +157,7 @@ def _draw_block(figure: "Figure", top: float, block: _Block) -> float:
     top = write_heading(figure, 0, top, wrapped(block.heading, _HEADING_LETTERS))
     for line in range(lines):
         row = shown[line * across : (line + 1) * across]
-        titles = [_shorten(label, width) for label in row]
+        titles = [shortened(label, letters_in(width)) for label in row]
         top -= _LINE * max(title.count("\n") + 1 for title in titles) + (0.2 if line else 0)
         for column, (label, title) in enumerate(zip(row, titles, strict=True)):
             axes = add_axes(figure, column * (width + _GAP), top, width, _ROW * len(splits))
@@ -273,9 +279,13 @@ def _draw_dots(figure: "Figure", left: float, top: float, sizes: Sizes) -> None:
         make_logarithmic(bar.ax, "y", "images")
 
 
-def _draw_ages(figure: "Figure", top: float, background: Background, classes: Sequence[str]) -> None:
-    """A histogram of the patients' ages, and the mean age of those with images of each class."""
+def _draw_ages(figure: "Figure", top: float, background: Background, classes: Sequence[str]) -> float:
+    """A histogram of the patients' ages, and the mean age of those with images of each class.
+
+    Returns where what comes below may begin.
+    """
     ages = np.array(background.ages)
+    below = top - _BELOW
     title = f"ages of {_count(len(ages), 'patient')}, mean {ages.mean():.1f} years"
     axes = add_axes(figure, 0, write_heading(figure, 0, top, title), _HALF, _HEIGHT)
     first, last = ages.min() // _YEARS * _YEARS, ages.max() // _YEARS * _YEARS
@@ -289,7 +299,7 @@ def _draw_ages(figure: "Figure", top: float, background: Background, classes: Se
     left = _WIDTH - _HALF
     top = write_heading(figure, left, top, "mean age of the patients of a class, and how many")
     means = [float(np.mean(background.class_ages[label])) for label in shown]
-    names = [_shorten(label, _AGE_NAMES) for label in shown]
+    names = [shortened(label, letters_in(_AGE_NAMES)) for label in shown]
     row = max(_ROW, _LINE * (1 + max(name.count("\n") for name in names)))
     axes = add_axes(figure, left, top, _HALF, row * len(shown))
     axes.barh(range(len(shown)), means, height=0.7 * _ROW / row, color=BLUE)
@@ -300,12 +310,7 @@ def _draw_ages(figure: "Figure", top: float, background: Background, classes: Se
     axes.set_yticks(range(len(shown)), names)
     axes.tick_params(length=0, labelsize=SMALL_FONT)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
-
-
-def _shorten(label: str, width: float) -> str:
-    """A class's name in at most three lines of this width."""
-    lines = wrapped(label, int(width * 72 / (FONT * CHARACTER))).split("\n")
-    return "\n".join(lines[:3]) + "…" * (len(lines) > 3)
+    return min(below, top - row * len(shown) - 0.5)
 
 
 def _count(number: int, noun: str) -> str:

@@ -75,8 +75,8 @@ class Survey:
         """The subtypes of the images, None where none is known."""
         return Subtypes(self.subtypes, self.kinds) if self.kinds else None
 
-    def background(self) -> Background:
-        """The patients' ages by class, and the images of train before some were left out."""
+    def background(self, positive: str) -> Background:
+        """The patients' ages by class, the images of train before some were left out, the positive class."""
         known = (self.ages >= 0) & (self.patients >= 0)
         ages = dict(zip(self.patients[known].tolist(), self.ages[known].tolist(), strict=True))
         by_class = {}
@@ -84,7 +84,7 @@ class Survey:
             theirs = set(self.patients[known & (self.labels == label)].tolist())
             if theirs:
                 by_class[name] = tuple(ages[patient] for patient in sorted(theirs))
-        return Background(tuple(ages.values()), by_class, dict(self.before))
+        return Background(tuple(ages.values()), by_class, dict(self.before), positive)
 
     def take(self, rows: np.ndarray) -> "Survey":
         """The survey of some images, which keeps its classes and its listing."""

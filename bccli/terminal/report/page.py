@@ -13,7 +13,7 @@ from bccli.core.evaluation.report.gather import Report, RunPart
 from bccli.core.files import replacing
 from bccli.terminal import pages
 from bccli.terminal.decision_remarks import decision_sentences
-from bccli.terminal.figure_cells import name_of, title_of
+from bccli.terminal.figure_cells import name_of, p_value, title_of
 from bccli.terminal.figure_remarks import remarks
 from bccli.terminal.figures_table import leading_rows, tables
 from bccli.terminal.report import svg_paths
@@ -62,7 +62,6 @@ class Shown:
     sentence: str
     tables: tuple[Table, ...]
     confusion: Table | None
-    strata: Table | None
     paper: Table | None
     remarks: tuple[str, ...]
     decisions: tuple[str, ...]
@@ -83,6 +82,7 @@ def render(report: Report, comparison: Mapping[str, Any] | None, checklist: Fill
         else None,
         comparison=_compared(runs, comparison),
         rows=report.forest[:MOST_IN_FOREST],
+        p_value=p_value,
         measure=name_of,
         alt=alt_text,
         svg=svg_paths,
@@ -106,10 +106,9 @@ def _shown(part: RunPart) -> Shown:
         result_sentence(rows[0]),
         tuple(table for table in found if table.caption != _PAPER),
         _confusion(rows[0]),
-        table_of("Strata", leading_rows([row["group"] for row in rows[1:]], rows[1:])) if rows[1:] else None,
         papers[0] if papers else None,
         tuple(remarks(rows, None)),
-        tuple(decision_sentences(title_of(rows[0]), rows[0])),
+        tuple(decision_sentences(title_of(rows[0]), {**rows[0], "heterogeneity": None})),
         _shortcuts(part),
     )
 

@@ -13,7 +13,7 @@ from bccli.core.imaging.equalising import Clahe
 from bccli.core.imaging.film_edges import film_edge, trimmed
 from bccli.core.imaging.formats.colours import to_rgb
 from bccli.core.imaging.preparation import Preparation, prepare_image
-from bccli.core.imaging.regions import Region, bounding_box, find_region
+from bccli.core.imaging.regions import Region, bounding_box, find_region, grown
 from tests.commands.mammograms import box_of, lesion_mask, mammogram
 
 WHITE = 65_535
@@ -142,7 +142,7 @@ def test_a_region_ends_at_the_edge_and_has_its_own_range(side: str, margin: int)
     mask = mask.astype(np.uint8)
     inside = np.where(lesion & ~there, np.uint8(255), np.uint8(0))
     found = find_region(film, mask, Region("crop", margin), clahe=None, trim_edge=True)
-    assert found.box == bounding_box(inside, margin)
+    assert found.box == grown(bounding_box(inside), film.shape, margin=margin)
     assert found.mask is not None
     assert (found.mask == found.box.of(inside)).all()
     beside = ~found.box.of(there)
@@ -154,7 +154,7 @@ def test_a_region_ends_at_the_edge_and_has_its_own_range(side: str, margin: int)
     part = np.where(beside, part, part[beside].max())
     assert (found.image == cv2.normalize(part, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)).all()
     as_the_paper = find_region(film, mask, Region("crop", margin), clahe=None)
-    assert as_the_paper.box == bounding_box(mask, margin)
+    assert as_the_paper.box == grown(bounding_box(mask), film.shape, margin=margin)
 
 
 def test_slivers_beside_an_edge_are_no_region_but_fine_spicules_elsewhere_are() -> None:

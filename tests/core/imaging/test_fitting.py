@@ -20,6 +20,7 @@ from bccli.core.imaging.preparation import (
     prepare_image,
     raw_box,
 )
+from bccli.core.imaging.regions import Region
 from bccli.core.imaging.stains.fits import StainFit
 
 RNG = np.random.default_rng(0)
@@ -166,6 +167,17 @@ def test_steps_that_were_edited_are_refused(key: str) -> None:
     for value in spoilt + ([] if optional else [{name: whole[name] for name in whole if name != key}]):
         with pytest.raises(DataError, match="preparation"):
             preparation_from_json(value)
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), "0.5", None, True, [0.5]])
+def test_a_context_that_is_no_share_is_refused(value: object) -> None:
+    whole = {"size": None, "fit": "pad", "roi": "crop", "margin": 2}
+    assert preparation_from_json(whole).region == Region("crop", 2)
+    stored = Preparation(fit="pad", region=Region("crop", 2, 0.5)).to_json()
+    assert stored == {**whole, "context": 0.5}
+    assert preparation_from_json(stored).region == Region("crop", 2, 0.5)
+    with pytest.raises(DataError, match="preparation"):
+        preparation_from_json({**whole, "context": value})
 
 
 def test_steps_without_their_numbers_have_the_usual_ones() -> None:

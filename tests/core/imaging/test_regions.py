@@ -16,7 +16,7 @@ from bccli.core.imaging.equalising import Box, Clahe, equalise_box
 from bccli.core.imaging.fitting import FITS, cut_centre
 from bccli.core.imaging.formats.decoding import decode, decode_deep
 from bccli.core.imaging.greys import Greys
-from bccli.core.imaging.regions import Region, bounding_box, check_aspect, find_region
+from bccli.core.imaging.regions import Region, bounding_box, check_aspect, find_region, grown
 from tests.conftest import save
 
 
@@ -101,6 +101,54 @@ def test_a_region_is_the_box_of_its_mask_with_a_margin(example: tuple[np.ndarray
     assert found.mask is not None
     assert found.mask.shape == found.image.shape
     assert bounding_box(mask) == box
+
+
+@pytest.mark.parametrize(
+    ("marked", "context", "margin", "box"),
+    [
+        ((40, 30, 60, 40), 0.5, 0, (35, 27, 65, 43)),  # 20 and 10 pixels grow by 10 and 5
+        ((40, 30, 60, 40), 0.5, 3, (32, 24, 68, 46)),
+        ((40, 30, 60, 40), 2, 0, (20, 20, 80, 50)),
+        ((40, 30, 60, 40), 0.1, 0, (39, 29, 61, 41)),
+        ((40, 30, 70, 60), 0.2, 0, (37, 27, 73, 63)),  # 0.2 · 30 is more than 6 by a hair
+        ((40, 30, 41, 31), 0.01, 0, (39, 29, 42, 32)),
+        ((40, 30, 60, 40), 0, 0, (40, 30, 60, 40)),
+        ((0, 0, 20, 10), 0.5, 0, (0, 0, 25, 13)),
+        ((80, 0, 100, 10), 0.5, 0, (75, 0, 100, 13)),
+        ((0, 70, 20, 80), 0.5, 0, (0, 67, 25, 80)),
+        ((80, 70, 100, 80), 0.5, 0, (75, 67, 100, 80)),
+        ((10, 10, 90, 70), 10, 0, (0, 0, 100, 80)),
+    ],
+)
+def test_a_region_grows_by_a_share_of_its_size_as_far_as_the_film_goes(
+    marked: tuple[int, ...], context: float, margin: int, box: tuple[int, ...]
+) -> None:
+    image, mask = film(3, 80, 100), np.zeros((80, 100), np.uint8)
+    Box(*marked).of(mask)[:] = 255
+    found = find_region(image, mask, Region("crop", margin, context), clahe=None)
+    assert found.box == box
+    part = Box(*box).of(whole(image))
+    assert np.array_equal(found.image, cv2.normalize(part, None, 0, 255, cv2.NORM_MINMAX))
+    assert found.mask is not None
+    assert np.array_equal(found.mask, Box(*box).of(mask))
+
+
+@settings(max_examples=200, deadline=None)
+@given(boxes(), st.floats(0, 10), st.integers(0, 40))
+def test_a_grown_box_holds_the_box_and_lies_in_the_film(
+    example: tuple[np.ndarray, Box], context: float, margin: int
+) -> None:
+    image, box = example
+    height, width = image.shape
+    found = grown(box, image.shape[:2], margin=margin, context=context)
+    assert 0 <= found.left <= box.left < box.right <= found.right <= width
+    assert 0 <= found.top <= box.top < box.bottom <= found.bottom <= height
+    wanted = (1 + context) * (box.right - box.left) + 2 * margin
+    assert found.right - found.left < wanted + 2
+    if found.left > 0 and found.right < width:
+        assert found.right - found.left >= wanted - 1e-4
+        assert found.left + found.right == box.left + box.right
+    assert grown(box, image.shape[:2]) == box
 
 
 def test_colours_become_their_luminance_and_deep_kinds_are_stretched() -> None:

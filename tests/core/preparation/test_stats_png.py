@@ -246,3 +246,57 @@ def test_nothing_stands_empty_above_the_ages(monkeypatch, alike, known):
         axes.get_tightbbox().y0 for axes in figure.axes if axes.get_position().y0 > ages.get_position()[1]
     ]
     assert 0 < min(above) - drawn.box_of(ages).y1 < 150
+
+
+def described(columns, classes=("a", "b"), images=200):
+    """A dataset with metadata; `columns` make a text of a generator."""
+    rng, counted = np.random.default_rng(0), Census()
+    for number in range(images):
+        metadata = tuple((name, make(rng)) for name, make in columns.items())
+        patient = f"p{number % 20}"
+        label = classes[rng.integers(len(classes))]
+        counted.add(Sample(label=label, patient=patient, metadata=metadata), SPLITS[number % 3])
+    return counted
+
+
+DENSITY = {"density": lambda rng: str(rng.integers(1, 5))}
+ODD = {name: lambda rng: drawn.NAMES[rng.integers(len(drawn.NAMES))] for name in drawn.NAMES}
+LONG = {"long_name_" * 20: lambda rng: f"{rng.integers(3)} " + "endless text " * 40}
+
+
+def test_without_metadata_nothing_is_said_of_it(monkeypatch):
+    figure = figure_of(monkeypatch, census("ab"), "ab")
+    assert not [text for text in drawn.words(figure) if "metadata" in text]
+    assert draw_stats(census("ab"), "ab") == draw_stats(census("ab"), "ab", Background(positive="a"))
+
+
+@pytest.mark.parametrize("columns", [DENSITY, ODD, LONG, {**DENSITY, **ODD, **LONG}])
+@pytest.mark.parametrize("ages", [Background(), Background((40, 50), {"a": (40,), "b": (50,)})])
+def test_metadata_lie_below_all_else_and_on_nothing(monkeypatch, columns, ages):
+    counted = described(columns)
+    assert 1300 < picture(counted, ("a", "b"), ages).width < 1650
+    figure = figure_of(monkeypatch, counted, ("a", "b"), ages)
+    assert drawn.overlapping(figure) == []
+    assert drawn.formulas(figure) == []
+    (heading,) = (text for text in figure.texts if text.get_text().startswith("images by their metadata"))
+    others = [text for text in figure.texts if text.get_text().startswith(("ages of", "images per patient"))]
+    assert all(heading.get_position()[1] < other.get_position()[1] for other in others)
+
+
+@pytest.mark.parametrize("positive", ["a", "b", ""])
+def test_bars_of_values_say_how_many_images_and_the_share_of_the_positive_class(monkeypatch, positive):
+    counted = described(DENSITY)
+    figure = figure_of(monkeypatch, counted, ("a", "b"), Background(positive=positive))
+    (texts,) = bar_texts(figure, "images by their metadata")
+    values = counted.strata.columns["density"]
+    for value, text in zip("1234", texts, strict=True):
+        share = 100 * values[value][positive or "b"] / values[value].total()
+        assert text == f"{values[value].total()} ({share:.0f}%)"
+    assert f"the share of {positive or 'b'} among" in heading_of(figure, "images by their metadata")
+
+
+def test_metadata_that_are_not_drawn_are_named(monkeypatch):
+    columns = {"exam": lambda rng: str(rng.integers(10**9)), "maker": lambda rng: "one"}
+    figure = figure_of(monkeypatch, described(columns), "ab")
+    assert "not shown: exam (too many values); maker (one value)" in drawn.words(figure)
+    assert "metadata" in drawn.words(figure)

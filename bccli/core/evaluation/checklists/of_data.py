@@ -106,6 +106,7 @@ _STEPS = {
     "trim_edge": "the saturated edge of the film left out",
     "clahe": "contrast equalised (CLAHE, clip {clahe_clip}, {clahe_tiles} tiles)",
     "roi": "region of interest by its mask ({roi}, margin {margin})",
+    "context": "its box grown by {context:g} of its size",
     "aspect": "left out where its aspect ratio is outside of {aspect[0]} to {aspect[1]}",
     "stain": "stain normalised ({stain})",
     "patch": "cut into patches of {patch}×{patch} pixels, {stride} apart",

@@ -18,6 +18,7 @@ from bccli.core.evaluation.report.leak_box import LeakBox, leak_box
 from bccli.core.evaluation.report.more_patients import MorePatients, more_patients
 from bccli.core.evaluation.report.patient_strip import Strip, patient_strip
 from bccli.core.evaluation.report.run_data import Library, RunData
+from bccli.core.evaluation.report.strata import StrataPart, strata_part
 from bccli.core.metrics.figures import Figures
 from bccli.core.prediction.prepared_overlays import overlays_of
 from bccli.core.progress import SILENT, Watcher
@@ -36,7 +37,8 @@ class RunPart:
     """What a report shows of one run or table."""
 
     figures: tuple[Figures, ...]
-    strata: int
+    strata: StrataPart | Absent
+    groups: int
     card: Card
     leaks: LeakBox | Absent
     shortcuts: tuple[Shortcut, ...]
@@ -117,6 +119,7 @@ def _part(
     shown, leaks, pictured = _with_few_strata(entry), _leaks(entry, data, album, boxes), _pictured(data)
     return RunPart(
         shown.figures,
+        strata_part(shown),
         len(entry.groups),
         card(entry, data, wishes.command),
         leaks,

@@ -27,6 +27,7 @@ from bccli.core.preparation.request import (
     examine,
     facts_of_request,
     planned_samples,
+    positive_in,
 )
 from bccli.core.preparation.resumable import Making, make, recognised
 from bccli.core.preparation.stats_png import draw_stats
@@ -68,7 +69,8 @@ class _Rows(Making):
                 manifest.writerow(sample.to_manifest(self.found.metadata))
                 census.add(sample, split_or_fold(sample))
                 content.add(sample)
-        write_bytes(self.out / STATS_FILE, draw_stats(census, self.found.classes, self.found.background()))
+        background = self.found.background(positive_in(self.request, self.found).name)
+        write_bytes(self.out / STATS_FILE, draw_stats(census, self.found.classes, background))
         leaks = _leaks(samples)
         return DatasetInfo.of(
             **facts_of_request(self.request, self.found, self.plan, self.settings, preparation),

@@ -1,0 +1,1 @@
+"""Which columns of metadata are worth a look, in stats.png and in a report: `columns`."""

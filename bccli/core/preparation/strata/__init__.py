@@ -1,0 +1,1 @@
+"""What metadata say of the images of a prepared dataset: `panels` of stats.png."""
