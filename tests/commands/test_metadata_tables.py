@@ -73,6 +73,7 @@ def test_a_table_is_joined_by_patient(prepare: Any, raw: Path, tmp_path: Path) -
     [
         *(("path", "path"), ("Source", "absolute"), ("image_name", "name"), ("ImageID", "stem")),
         *(("FileName", "capitals"), ("image file path", "backslashes"), ("image", "other")),
+        *(("path", "from the table"), ("path", "around")),
     ],
 )
 def test_a_table_is_joined_by_image(prepare: Any, raw: Path, tmp_path: Path, column: str, form: str) -> None:
@@ -83,6 +84,8 @@ def test_a_table_is_joined_by_image(prepare: Any, raw: Path, tmp_path: Path, col
         "stem": lambda name: Path(name).stem,
         "capitals": str.upper,
         "backslashes": lambda name: ".\\" + name.replace("/", "\\"),
+        "from the table": lambda name: f"raw/{name}",
+        "around": lambda name: f"../{tmp_path.name}/raw/{name}",
         "other": lambda name: str(Path(name).with_suffix(".dcm")),
     }[form]
     names = images_of(raw)
@@ -185,6 +188,8 @@ def test_columns_that_say_who_it_is_and_those_with_a_meaning_are_left_out(
         ("patient,age\nx1,2\nx2,3\n", [], ["none of its 2 rows is about an image", "'x1'", "'p0'"]),
         ("path,age\nx1.png,2\n", [], ["none of its 1 rows is about an image", "'x1.png'", ".png'"]),
         ("patient,age\n", [], ["has no rows below"]),
+        ("patient,label\np0,a\n", [], ["no column that becomes metadata beside 'patient'"]),
+        ('patient,age\n"p0,2\np1,3\n', [], ["has a line break", "quotation mark that nothing closes"]),
         ("", [], ["is empty"]),
         ("\n\n", [], ["is empty"]),
         ("patient;Straße\np0;ja\n".encode("latin-1"), [], ["is not in UTF-8"]),

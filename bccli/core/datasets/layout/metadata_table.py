@@ -105,7 +105,12 @@ def _read(path: Path, key: str, root: str, _time: int, _size: int) -> MetadataTa
     for line in lines:
         forms.see(line.cells)
     kept, passed_over, identifying = _sorted_out(columns, found)
-    reading = _Reading(found, root, kept, forms)
+    if not kept:
+        raise DataError(
+            f"{path}: has no column that becomes metadata beside {found.column!r}, only {_listed(columns)}; "
+            "rename those that are meant"
+        )
+    reading = _Reading(found, os.path.abspath(path.parent), root, kept, forms)
     for line in lines:
         reading.add(line)
     decimal, doubtful = forms.with_commas()
@@ -129,6 +134,7 @@ class _Reading:
     """The rows of a table so far; `kept` has the names of its metadata by those of their columns."""
 
     key: Key
+    folder: str
     root: str
     kept: Mapping[str, str]
     forms: CellForms
@@ -145,6 +151,11 @@ class _Reading:
                 "cell that has the separator in it into quotes"
             )
         text = known_patient(line.cells.get(self.key.name, ""))
+        if not text.isprintable():
+            raise DataError(
+                f"{line.where}: {self.key.column} {text[:40]!r} has a line break or a control character "
+                "in it; look for a quotation mark that nothing closes"
+            )
         if not text:
             self.nameless += 1
             return
@@ -159,7 +170,7 @@ class _Reading:
     def _name(self, text: str) -> str:
         if self.key.names == PATIENT:
             return plain_number(text)
-        return image_key(text, self.root)
+        return image_key(_from_root(text, self.folder, self.root), self.root)
 
     def _metadata(self, line: Line) -> Metadata:
         pairs = (
@@ -180,6 +191,15 @@ def _contradiction(key: Key, first: Row, row: Row) -> DataError:
         f"{row.where}: {name} of {key.column} {row.text!r} is {here} here, and {there} in line "
         f"{first.where.rpartition(' line ')[2]}; remove one of the two rows{further}"
     )
+
+
+def _from_root(text: str, folder: str, root: str) -> str:
+    """A path of a table that seems to start from the table's folder as one that starts from the images'."""
+    path = text.replace("\\", "/").removeprefix("./")
+    if not path.startswith(("../", os.path.basename(root) + "/")) or os.path.exists(os.path.join(root, path)):
+        return text
+    whole = os.path.normpath(os.path.join(folder, path))
+    return whole if whole.startswith(os.path.join(root, "")) else text
 
 
 def image_key(text: str, root: str) -> str:
