@@ -241,6 +241,21 @@ def test_the_columns_of_the_datasets_lists_are_not_given_twice(bccli: Bccli, tmp
     refused(bccli(*command, exit=3), "its column 'density'", "the lists of cbis-ddsm", "my_density")
 
 
+def test_views_and_sides_are_those_of_the_manifest(bccli: Bccli, raw: Path, tmp_path: Path) -> None:
+    lines = [f"{name},{Path(name).parent.name},CC,left" for name in images_of(raw)]
+    (raw / "list.csv").write_text("\n".join(["path,label,View,side", *lines]))
+    (tmp_path / "clinic.csv").write_text("\n".join(["path,side", *(f"{name},R" for name in images_of(raw))]))
+    command = ("prepare", "csv", raw / "list.csv", tmp_path / "data", "--ratios", "1/1/1")
+    refused(bccli(*command, "--metadata", tmp_path / "clinic.csv", exit=3), "'side' is one that")
+    bccli(*command)
+    assert {(row["view"], row["side"]) for row in read_rows(tmp_path / "data" / "manifest.csv")} == {
+        ("CC", "L")
+    }
+    command = ("prepare", "folder", raw, tmp_path / "more", *BY_NAME, "--metadata", tmp_path / "clinic.csv")
+    bccli(*command)
+    assert {row["side"] for row in read_rows(tmp_path / "more" / "manifest.csv")} == {"R"}
+
+
 def test_headers_say_what_no_list_says(bccli: Bccli, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     for number in range(24):

@@ -8,7 +8,9 @@ from pathlib import Path
 from bccli.core.data.manifest import Sample
 from bccli.core.data.patients import known_patient, plain_number
 from bccli.core.datasets import Skip
+from bccli.core.datasets.layout.cell_forms import side_of
 from bccli.core.datasets.layout.metadata_table import (
+    FIELDS,
     PATIENT,
     MetadataTable,
     Row,
@@ -46,13 +48,25 @@ def joined(
             yield sample
             continue
         _check_one_image(table, row, sample, met)
-        _refuse_known(table, dataset, [name for name, _ in sample.metadata])
-        yield replace(sample, metadata=(*sample.metadata, *row.metadata))
+        known = [name for name, _ in sample.metadata]
+        _refuse_known(table, dataset, known + [name for name in FIELDS if getattr(sample, name)])
+        yield _with_row(sample, row)
     if example and not met:
         raise _strange(table, example)
     for row in table.rows.values():
         if row.where not in met:
             skip(row.text, WITHOUT_IMAGE)
+
+
+def _with_row(sample: Sample, row: Row) -> Sample:
+    fields = {name: text for name, text in row.metadata if name in FIELDS}
+    more = [pair for pair in row.metadata if pair[0] not in FIELDS]
+    return replace(
+        sample,
+        view=fields.get("view", sample.view),
+        side=side_of(fields.get("side", sample.side)),
+        metadata=(*sample.metadata, *more),
+    )
 
 
 def _row_of(table: MetadataTable, sample: Sample, root: str) -> Row | None:

@@ -1,4 +1,4 @@
-"""Any images listed in a table with the columns path,label and, where known, patient, split, fold, mask.
+"""Any images listed in a table: path,label and, where known, patient, split, fold, mask, view and side.
 
 It is a CSV as any program writes it, or an XLSX. Relative paths start at the table's folder. An absolute
 path into that folder becomes relative; any other, and one that leaves the folder by `..`, stays as it is in
@@ -17,7 +17,7 @@ from bccli.core.data.foreign_tables import split_of, whole
 from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Metadata, Sample, is_metadata
 from bccli.core.data.patients import says_who
 from bccli.core.datasets import Reading, Skip
-from bccli.core.datasets.layout.cell_forms import CellForms
+from bccli.core.datasets.layout.cell_forms import CellForms, side_of
 from bccli.core.datasets.layout.class_names import DistinctNames
 from bccli.core.datasets.layout.indexes import Line, not_unicode, read_index
 from bccli.core.datasets.layout.named_after import NamedAfter
@@ -93,6 +93,8 @@ def _to_sample(line: Line, folder: str, forms: CellForms) -> Sample:
         dataset="csv",
         source=_relative_path(line.get("path"), "path", where, folder),
         mask=_relative_path(mask, "mask", where, folder) if (mask := _value(line, "mask")) else "",
+        view=_value(line, "view"),
+        side=side_of(_value(line, "side")),
         metadata=_metadata(line, forms),
     )
 
@@ -107,7 +109,7 @@ def _metadata(line: Line, forms: CellForms) -> Metadata:
     return tuple((name, text) for name, text in pairs if text and is_metadata(name))
 
 
-_MEANT = frozenset({"path", "label", "patient", "split", "fold", "mask"})
+_MEANT = frozenset({"path", "label", "patient", "split", "fold", "mask", "view", "side"})
 
 
 def _forms(source: Path, skip: Skip) -> CellForms:

@@ -22,6 +22,18 @@ def filled(text: str) -> str:
     return "" if text.casefold() in _EMPTY else " ".join(text.split())
 
 
+def side_of(text: str) -> str:
+    """L or R for a side as people write it; any other text stays.
+
+    >>> [side_of(text) for text in ("left", "R", "both")]
+    ['L', 'R', 'both']
+    """
+    return _SIDES.get(text.casefold(), text)
+
+
+_SIDES = {"l": "L", "left": "L", "r": "R", "right": "R"}
+
+
 @dataclass
 class _Column:
     """Whether all cells so far are numbers, all of them whole, and whether commas stand in some; `decimal`

@@ -17,6 +17,8 @@ from bccli.core.errors import DataError
 from bccli.core.reading.regular_files import explained
 
 SOURCE, PATIENT = "source", "patient"
+FIELDS = ("view", "side")
+"""Columns that are no metadata, but fields of every sample."""
 KEYS = ("path", SOURCE, PATIENT)
 """What a table may be joined by; path and source are the same before images are prepared."""
 _SOURCES = frozenset(
@@ -281,7 +283,7 @@ def _sorted_out(
     others = [name for name in columns if name != key.name]
     identifying = [name for name in others if says_who(name)]
     kept = {name: name.replace(" ", "_") for name in others if name not in identifying and not _named(name)}
-    kept = {name: text for name, text in kept.items() if is_metadata(text)}
+    kept = {name: text for name, text in kept.items() if is_metadata(text) or text in FIELDS}
     passed_over = (columns[name] for name in others if name not in kept and name not in identifying)
     return kept, tuple(passed_over), tuple(columns[name] for name in identifying)
 
