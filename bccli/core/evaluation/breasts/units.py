@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.data.patients import known_patient
+from bccli.core.datasets.layout.cell_forms import side_of
 from bccli.core.errors import DataError, UsageError
 from bccli.core.evaluation.breasts.choices import BREAST, EXAM, LEARNED, MEAN
 from bccli.core.evaluation.breasts.view_fusion import CANDIDATES, ViewRule, chosen_rule, fused
@@ -23,7 +24,6 @@ SIDES = ("side", "laterality", "breast", "image_laterality", "left or right brea
 """Columns that say which breast an image shows, in small letters; the first that is there counts."""
 EXAMS = ("exam", "exam_id", "study", "study_id")
 """Columns that tell several examinations of a patient apart."""
-_LEFT_OR_RIGHT = {"l": "L", "left": "L", "r": "R", "right": "R"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def group_images(images: Predictions, level: str, name: str) -> Grouping:
 
     Raises DataError where nothing says which breast an image shows.
     """
-    sides = [_LEFT_OR_RIGHT.get(text.casefold(), text) for text in _column(images, SIDES)]
+    sides = [side_of(text) for text in _column(images, SIDES)]
     if not any(sides) and level == BREAST:
         raise DataError(
             f"{name}: does not say which breast an image shows; give each row a {SIDES[0]} (L or R), or "
