@@ -153,3 +153,12 @@ def merge_tiles(
             merged.append(ScoredBox(hull([one.box, *(boxes[number] for number in taken)]), one.score))
             free[taken] = free[index] = False
     return suppress(merged, same=same, most=most)
+
+
+def boxes_text(boxes: Sequence[ScoredBox]) -> str:
+    """Boxes as a cell of a table: `left,top,right,bottom,score`, several separated by semicolons.
+
+    >>> boxes_text([ScoredBox(Box(1, 2, 30, 40), 0.91234)])
+    '1,2,30,40,0.91234'
+    """
+    return ";".join(f"{','.join(map(str, one.box))},{one.score:.6g}" for one in boxes)
