@@ -1,5 +1,6 @@
 """The pages of examples/guide: what they say is done, in a copy of the package."""
 
+import doctest
 import json
 import os
 import re
@@ -186,3 +187,9 @@ def test_vectors_come_and_go_as_the_page_says(
     (block,) = (block for start, block in WAYS_IN_AND_OUT.items() if text.startswith(start))
     block.setting(tmp_path, bccli)
     run_block(text, block, bccli)
+
+
+def test_the_worked_example_of_detection_comes_true() -> None:
+    result = doctest.testfile(str(REPOSITORY / "examples" / "guide" / "detection.md"), module_relative=False)
+    assert not result.failed
+    assert result.attempted > 10

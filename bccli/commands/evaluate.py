@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from bccli.core.errors import DataError, UsageError
+from bccli.core.evaluation.breasts.choices import LEVELS, MEAN, RULES
 from bccli.core.evaluation.checklists.catalogue import CHECKLISTS
 from bccli.options import common as options
 from bccli.options import path_types, value_types
@@ -47,11 +48,19 @@ from bccli.terminal import console
 )
 @click.option(
     "--level",
-    type=click.Choice(["image", "patch", "patient"]),
+    type=click.Choice(["image", "patch", "patient", "breast", "exam"]),
     default="image",
     show_default=True,
-    help="What counts as one case; with the mean of its patches' or images' probabilities. Of a table, patch "
+    help="What counts as one case; with the mean of its patches' or images' probabilities, or as "
+    "--fuse-views says. A breast is known by patient and side. Of a table, patch "
     "takes rows of one source for patches, image averages what several folds say of one image.",
+)
+@click.option(
+    "--fuse-views",
+    type=click.Choice(RULES),
+    default=None,
+    help="With --level breast or exam, how the views of a breast, then the breasts of an exam, become one: "
+    "their mean, the gravest, at least one of them, or what is best on val.  [default: mean]",
 )
 @click.option(
     "--bootstrap",
@@ -176,7 +185,11 @@ def evaluate(screen: console.Console, runs: tuple[Path, ...], **settings: Any) -
 
     columns = check_columns(settings["columns"])
     _check_together(settings)
-    terms = Terms(rounds=settings["bootstrap"], **{name: settings[name] for name in _TERMS})
+    terms = Terms(
+        rounds=settings["bootstrap"],
+        fuse_views=settings["fuse_views"] or MEAN,
+        **{name: settings[name] for name in _TERMS},
+    )
     if settings["output"]:
         _refuse_foreign(settings["output"], audit=False)
     _check_report(settings)
@@ -219,6 +232,11 @@ def _check_together(settings: dict[str, Any]) -> None:
     """Raises UsageError for options that do not go together."""
     if settings["checklist"] and settings["columns"]:
         raise UsageError("--columns is about figures, and --checklist prints none; leave one out")
+    if settings["fuse_views"] and settings["level"] not in LEVELS:
+        raise UsageError(
+            f"--fuse-views is about breasts and exams, and --level is {settings['level']}; add --level "
+            "breast or --level exam"
+        )
     if settings["features"] and not settings["data"]:
         raise UsageError("--features are vectors of the images of another dataset; add --data DATA")
     if settings["data"] and settings["split"]:
@@ -321,6 +339,7 @@ def _write(
     columns: Sequence[str],
     checklist: Any,
 ) -> None:
+    from bccli.core.evaluation.breasts.units_file import MERGED, UNITS_FILE, write_units
     from bccli.core.evaluation.cautions.doubtful_labels import SUSPECTS_FILE, has_suspects, write_suspects
     from bccli.core.evaluation.plots import draw_all
     from bccli.core.files import write_json
@@ -333,6 +352,9 @@ def _write(
     for number, entry in enumerate(done, 1):
         own = folder / f"{number:02}" if len(done) > 1 else folder
         draw_all(entry, own)
+        if entry.whole.level in MERGED:
+            write_units(entry.units, entry.whole.level, own / UNITS_FILE)
+            screen.note(f"{own / UNITS_FILE} has a row per {entry.whole.level}")
         if has_suspects(entry):
             likely = write_suspects(entry, own)
             screen.note(

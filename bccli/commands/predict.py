@@ -74,6 +74,12 @@ class _Written:
     help="Write an overlay of each image to DIR that shows what speaks for its label, and DIR/index.html; "
     "further columns are peak_x,peak_y in pixels of the image, and inside_mask with --mask-dir.",
 )
+@click.option(
+    "--boxes/--no-boxes",
+    help="Of a run with --head detector, add the column boxes: left,top,right,bottom,score of each lesion "
+    "that it finds, in pixels of the image, the surest first, with semicolons between. With --format "
+    "geojson, a polygon for each.",
+)
 @options.device
 @click.option(
     "--batch-size",
@@ -105,6 +111,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     output, runs, remarks, left_out = settings["output"], (run, *settings["ensemble"]), Remarks(), LeftOut()
     tally = Tally()
     _check(inputs, settings)
+    _check_detects(runs, settings)
     wanted = _wanted(runs, settings)
     images = _find(inputs, left_out, null=settings["null"], vectors=bool(wanted), run=run)
     several = images.at_least(2)
@@ -197,6 +204,8 @@ def _output_file(screen: console.Console, runs: tuple[Path, ...], settings: dict
     for run in runs:
         load_run(run)
     options, format = {name: settings[name] for name in ("top", "tta", "level")}, settings["format"]
+    if settings["boxes"]:
+        options["boxes"] = True
     masks = settings["mask_dir"] and str(settings["mask_dir"])
     if settings["explain"]:
         options["explain"] = str(settings["explain"])
@@ -312,8 +321,13 @@ def _check(inputs: tuple[str, ...], settings: dict[str, Any]) -> None:
         raise UsageError("standard input (-) can be named only once")
     if not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}; make it first")
-    if settings["format"] == "geojson" and settings["level"] != "patch":
-        raise UsageError("--format geojson shows where patches lie; add --level patch")
+    if settings["format"] == "geojson" and settings["level"] != "patch" and not settings["boxes"]:
+        raise UsageError(
+            "--format geojson shows where patches or lesions lie; add --level patch, or --boxes of a run "
+            "with --head detector"
+        )
+    if settings["boxes"] and settings["top"] is not None:
+        raise UsageError("--top has no columns but classes, and --boxes adds one; leave one out")
     if settings["explain"] and settings["level"] == "patch":
         raise UsageError("--explain shows whole images, and --level patch labels patches; leave one out")
     if settings["explain"]:
@@ -321,6 +335,21 @@ def _check(inputs: tuple[str, ...], settings: dict[str, Any]) -> None:
     if settings["shard"] and not _is_file(output):
         raise UsageError("--shard needs --output FILE, which all tasks write together; add it")
     options.refuse_overwriting_shards(settings)
+
+
+def _check_detects(roots: tuple[Path, ...], settings: dict[str, Any]) -> None:
+    """Raises UsageError where boxes are asked of what finds none, or of several detectors."""
+    if not settings["boxes"]:
+        return
+    from bccli.core.runs.run_folder import load_run
+
+    if len(roots) > 1:
+        raise UsageError("--boxes are those of one detector; leave --ensemble out")
+    if (kind := load_run(roots[0]).info.kind_within) != "detector":
+        raise UsageError(
+            f"--boxes: {roots[0]} is a {kind}, which says what an image shows and not where; name a run with "
+            "--head detector"
+        )
 
 
 def _check_folder_of_overlays(inputs: tuple[str, ...], folder: Path, output: Path) -> None:
@@ -379,7 +408,13 @@ def _load(
         watcher=screen,
     )
     explaining = _explaining(settings["explain"])
-    predictor = replace(predictor, tta=settings["tta"], step=settings["batch_size"], explaining=explaining)
+    predictor = replace(
+        predictor,
+        tta=settings["tta"],
+        step=settings["batch_size"],
+        explaining=explaining,
+        boxes=settings["boxes"],
+    )
     return with_masks(_deciding(predictor, screen), runs[0], settings["mask_dir"], screen)
 
 

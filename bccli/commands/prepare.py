@@ -144,6 +144,8 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
     _check_options(dataset, settings)
     if not settings["images"]:
         _check_rows_only(settings)
+    if settings["metadata_key"] and not settings["metadata"]:
+        raise UsageError("--metadata-key is the column that --metadata FILE is joined by; add --metadata")
     patients = settings["patients"]
     task = DATASETS[dataset].find_task(settings["task"])
     return Request(
@@ -173,6 +175,8 @@ def _request(dataset: str, source: Path, settings: dict[str, Any]) -> Any:
             patients=patients if isinstance(patients, int) else Reading.patients,
             seed=settings["seed"],
             protocol=settings["protocol"],
+            metadata=settings["metadata"],
+            metadata_key=settings["metadata_key"] or "",
             needs_masks=settings["roi"] != "none" or not settings["images"],
         ),
         positive=settings["positive"],

@@ -90,11 +90,14 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     from bccli.core.sweeps.cross_validation import is_of_folds, train_one
     from bccli.core.sweeps.grid import name_of, train_grid
     from bccli.core.training.design import preview
+    from bccli.core.training.detectors.lesion_cells import detectable
 
     options.refuse_overwriting_shards(settings)
     grid = _grid(settings)
     share(screen, settings, data)
     dataset, context = load_dataset(data), context_of(settings, screen)
+    if grid[0].locates:
+        dataset = detectable(dataset, screen)
     grid = given_vectors.found_for(grid, dataset, screen)
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     folds = is_of_folds(grid, settings["fold"])

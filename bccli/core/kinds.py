@@ -40,6 +40,11 @@ KINDS = {
         network="models.cards.of_run:load_headed",
         trainer="training.frozen.train:train_head",
     ),
+    "detector": Kind(
+        "prediction.detectors.predictor:load_detector",
+        on_dataset="evaluation.external:answers_of_rows",
+        trainer="training.detectors.train:train_detector",
+    ),
     "classifier": Kind(
         _NETWORKS,
         folds=_NETWORKS,

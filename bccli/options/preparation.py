@@ -261,6 +261,20 @@ _OPTIONS = (
         default=None,
         help="The positive class.  [default: the graver one as far as the names say, else the last]",
     ),
+    click.option(
+        "--metadata",
+        type=path_types.existing(),
+        metavar="FILE",
+        default=None,
+        help="A table (CSV, TSV, XLSX) whose columns become metadata: its column path, source or patient "
+        "says which images a row is about.",
+    ),
+    click.option(
+        "--metadata-key",
+        metavar="[patient=|path=]COLUMN",
+        default=None,
+        help="With --metadata, the column that says so, where that has another name or there are several.",
+    ),
     click.option("--patient-regex", metavar="RE", default=None, help="Finds the patient in a path (folder)."),
     click.option(
         "--count", type=click.IntRange(min=1), default=240, show_default=True, help="Images (phantom)."

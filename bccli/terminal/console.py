@@ -189,7 +189,6 @@ def write_predictions(
         elif chosen == "geojson":
             from bccli.terminal.geojson import write_geojson
 
-            assert patch is not None
             write_geojson(rows, stream, classes, patch, positive)
         else:
             WRITERS[chosen](rows, stream, "")

@@ -14,6 +14,8 @@ _PROMISES = {
 
 def decision_sentences(title: str, row: Facts) -> Iterator[str]:
     """Sentences about a row of figures, which may have neither."""
+    if facts := row.get("views"):
+        yield f"{title}: {_views(row['level'], facts)}"
     if facts := row.get("triage"):
         for rule in facts["rules"]:
             yield f"{title}: {_promise(facts, rule)}"
@@ -23,6 +25,20 @@ def decision_sentences(title: str, row: Facts) -> Iterator[str]:
         yield f"{title}: {_sets(facts)}"
     if facts := row.get("heterogeneity"):
         yield f"{title}: {_differing(facts)}"
+
+
+def _views(level: str, facts: Facts) -> str:
+    """From what cases were fused, such as `breasts by the mean: 2 of 1 image, 40 of 2`."""
+    parts = facts["breasts"] or facts["images"]
+    what = "breast" if facts["breasts"] else "image"
+    counts = ", ".join(
+        f"{count:,} of {number} {what}{'s' * (number != '1')}" for number, count in parts.items()
+    )
+    chosen = ", which was best on val" if facts["chosen_on"] else ""
+    return f"{level}s by {_RULES.get(facts['rule'], facts['rule'])}{chosen}: {counts}"
+
+
+_RULES = {"mean": "the mean", "max": "the maximum", "noisy-or": "noisy-or"}
 
 
 def _differing(facts: Facts) -> str:

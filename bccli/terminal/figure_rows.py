@@ -14,7 +14,7 @@ from bccli.terminal.figure_remarks import remarks
 NESTED = frozenset(
     {"classes", "confusion_matrix", "per_class", "ci", "ci_error", "ci_left_out", "calibration", "leakage",
      "reasons", "remarks", "threshold", "fusion", "folds", "paper", "tree", "watched_test", "triage",
-     "conformal", "heterogeneity"}
+     "conformal", "heterogeneity", "views"}
 )  # fmt: skip
 LEAKS = ("patients", "identical", "near_duplicates", "children")
 WATCHED = ("mean_accuracy", "best_accuracy", "best_epoch")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bccli.core.metrics.limits import digits_of
+from bccli.core.runs.aggregation import words_of_level
 from bccli.terminal.figure_cells import (
     SHOWN,
     Figures,
@@ -53,9 +54,12 @@ def tables(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) -> 
 
 
 def leading_rows(names: Sequence[str], figures: Sequence[Figures]) -> list[Row]:
-    """A row per run with what one chooses by."""
+    """A row per run with what one chooses by; what is counted, where that is not images, heads its column."""
+    levels = {row["level"] for row in figures}
+    counted = "n" if len(levels) > 1 or levels <= {"image", None} else words_of_level(levels.pop())
+    shown_as = {**_LEADING, "n": counted}
     return [
-        {"run": name, **{shown: _leading(row, key) for key, shown in _LEADING.items()}}
+        {"run": name, **{shown: _leading(row, key) for key, shown in shown_as.items()}}
         for name, row in zip(names, figures, strict=True)
     ]
 

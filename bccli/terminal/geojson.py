@@ -1,4 +1,4 @@
-"""Predictions of patches as GeoJSON (RFC 7946) in pixels of the image, which QuPath reads as detections."""
+"""Patches and boxes as GeoJSON (RFC 7946) in pixels of the image, which QuPath reads as detections."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
@@ -13,9 +13,14 @@ _COLOURS = (0, 114, 178), (0, 158, 115), (230, 159, 0), (204, 121, 167), (86, 18
 
 
 def write_geojson(
-    rows: Iterable[Row], stream: IO[str], classes: Sequence[str], patch: int, positive: str | None = None
+    rows: Iterable[Row],
+    stream: IO[str],
+    classes: Sequence[str],
+    patch: int | None,
+    positive: str | None = None,
 ) -> None:
-    """Write a collection with a square of `patch` pixels for each row, as they come.
+    """Write a collection with a square of `patch` pixels for each row, as they come, or where that is None
+    the boxes of each.
 
     What could not be read has no place in an image, and is listed behind the squares as `errors`.
     """
@@ -24,12 +29,16 @@ def write_geojson(
     before = "\n"
     try:
         for row in rows:
-            if row["error"] or row["row"] is None:
+            if row["error"] or (patch and row["row"] is None):
                 errors.append({"image": row["path"], "error": row["error"]})
                 continue
-            stream.write(before + to_json(_feature(row, patch, colours)))
+            features = (
+                [_feature(row, patch, colours)] if patch else _boxes(row, positive or classes[-1], colours)
+            )
+            for feature in features:
+                stream.write(before + to_json(feature))
+                before = ",\n"
             stream.flush()
-            before = ",\n"
     finally:  # whole also where the rows end with an exception, as JSON is
         stream.write(f'\n], "errors": {to_json(errors)}}}\n')
 
@@ -41,20 +50,38 @@ def _colours(classes: Sequence[str], positive: str | None) -> dict[str, tuple[in
 
 
 def _feature(row: Row, patch: int, colours: Mapping[str, tuple[int, int, int]]) -> dict[str, Any]:
-    label = row["predicted"]
+    measured = {name: row[name] for name in row if name.startswith(("p_", "probability"))}
+    corner = row["col"], row["row"], row["col"] + patch, row["row"] + patch
+    return _detection(row["path"], row["predicted"], colours, measured, corner)
+
+
+def _boxes(row: Row, label: str, colours: Mapping[str, tuple[int, int, int]]) -> Iterator[dict[str, Any]]:
+    """A feature for each box of a row."""
+    for text in filter(None, row["boxes"].split(";")):
+        *edges, score = text.split(",")
+        left, top, right, bottom = map(int, edges)
+        yield _detection(row["path"], label, colours, {"score": float(score)}, (left, top, right, bottom))
+
+
+def _detection(
+    path: str,
+    label: str,
+    colours: Mapping[str, tuple[int, int, int]],
+    measured: Mapping[str, Any],
+    edges: tuple[int, int, int, int],
+) -> dict[str, Any]:
     return {
         "type": "Feature",
-        "geometry": {"type": "Polygon", "coordinates": [[*_square(row["col"], row["row"], patch)]]},
+        "geometry": {"type": "Polygon", "coordinates": [[*_corners(*edges)]]},
         "properties": {
             "objectType": "detection",
             "classification": {"name": label, "color": colours[label]},
-            "measurements": {name: row[name] for name in row if name.startswith(("p_", "probability"))},
-            "image": row["path"],
+            "measurements": dict(measured),
+            "image": path,
         },
     }
 
 
-def _square(left: int, top: int, side: int) -> Iterator[tuple[int, int]]:
-    """Its corners against the clock as it is seen, and the first one again."""
-    for right, below in ((0, 0), (0, 1), (1, 1), (1, 0), (0, 0)):
-        yield left + right * side, top + below * side
+def _corners(left: int, top: int, right: int, bottom: int) -> Iterator[tuple[int, int]]:
+    """The corners of a box against the clock as it is seen, and the first one again."""
+    yield from ((left, top), (left, bottom), (right, bottom), (right, top), (left, top))

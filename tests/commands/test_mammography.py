@@ -378,6 +378,9 @@ SECRETS = {
     "StudyID": "STUDY55188",
     "ImageComments": "seen by Dr. Grey",
     "PatientAge": "049Y",
+    "DeviceSerialNumber": "SN-0815-4711",
+    "OperatorsName": "Poe^Operator",
+    "ProtocolName": "Protocol of Nowhere",
 }
 
 
@@ -391,7 +394,7 @@ def test_nothing_that_a_dicom_file_says_of_a_patient_reaches_an_output(bccli: Bc
     source = cbis(tmp_path / "raw", lesions())
     for number, path in enumerate(sorted(source.rglob("*.dcm"))):
         pixels = decode_deep(path)
-        dataset = dataset_of(pixels, **SECRETS)
+        dataset = dataset_of(pixels, Modality="MG", Manufacturer="Maker", **SECRETS)
         dataset.save_as(path, enforce_file_format=True)
         if number % 7 == 0:  # damaged, so that messages are searched, too
             path.write_bytes(path.read_bytes()[:-100])
@@ -402,6 +405,8 @@ def test_nothing_that_a_dicom_file_says_of_a_patient_reaches_an_output(bccli: Bc
     outputs = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}
     outputs[Path("stdout")], outputs[Path("stderr")] = result.stdout.encode(), result.stderr.encode()
     assert len(read_rows(tmp_path / "data" / "quarantine.csv")) > 3
+    kept = {(row["scanner"], row["age"]) for row in read_rows(tmp_path / "data" / "manifest.csv")}
+    assert kept == {("Maker", "49")}
     for path, data in outputs.items():
         for word in secret_words():
             assert word.encode() not in data, f"{word} in {path}"

@@ -258,9 +258,10 @@ def _fault_of_pixels(sample: Sample, has_images: bool) -> str:
 
 def first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """The first setting that differs, as `key VALUE, now VALUE`; empty where none does."""
-    for key in [*here, *(key for key in there if key not in here)]:
+    keys = [*here, *(key for key in there if key not in here)]
+    for key in sorted(keys, key=_FOLLOWING.__contains__):
         if there.get(key) != here.get(key):
-            if key in ("listing", "data"):
+            if key in _FOLLOWING:
                 return "other images than there are now"
             name = _SPELLINGS.get(key, key.replace("_", "-"))
             mark = "x" if key == "size" else "," if key != "ratios" else "/"
@@ -268,11 +269,14 @@ def first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     return ""
 
 
+_FOLLOWING = ("listing", "data")
+"""What differs where other settings do, and so is told last."""
 # Settings whose options are called otherwise.
 _SPELLINGS = {
     "by": "split-by",
     "magnifications": "magnification",
     "test_magnifications": "test-magnification",
+    "metadata_hash": "metadata of the content",
     "weights_hash": "weights of the content",
     "augment_hash": "augment of the content",
     "features_from": "features-from of the content",

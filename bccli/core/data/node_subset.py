@@ -1,4 +1,4 @@
-"""What a node of a tree sees of a prepared dataset."""
+"""What a node of a tree, or a detector, sees of a prepared dataset."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +9,8 @@ import numpy as np
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.label_tree import Tree, find_node, parse_tree
 from bccli.core.data.manifest import content_hash
-from bccli.core.data.positive_class import GIVEN, find_positive
+from bccli.core.data.positive_class import GIVEN, KNOWN, NORMAL, find_positive, severity
+from bccli.core.errors import DataError
 
 
 def subset_of(dataset: Dataset, tree: Tree, node: Tree) -> tuple[Dataset, np.ndarray]:
@@ -30,10 +31,42 @@ def subset_of(dataset: Dataset, tree: Tree, node: Tree) -> tuple[Dataset, np.nda
     return Dataset(dataset.root, info, samples, content_hash(samples)), indexes
 
 
+WITHOUT, LESION = "normal", "lesion"
+"""The classes of a detector."""
+
+
+def lesions_of(dataset: Dataset) -> Dataset:
+    """The images as a detector sees them: with a lesion, which a mask marks, or without.
+
+    An image without a mask has no lesion where its class says so, or none of its class has a mask; others,
+    whose lesion nobody has marked, are left out. Raises DataError where there is no mask at all.
+    """
+    marked = {sample.label for sample in dataset.samples if sample.mask}
+    if not marked:
+        raise DataError(
+            f"{dataset.root}: has no masks to learn from; prepare it from a source with masks, and without "
+            "--roi"
+        )
+    samples = tuple(
+        replace(sample, label=LESION if sample.mask else WITHOUT)
+        for sample in dataset.samples
+        if sample.mask or sample.label not in marked or severity(sample.label) == NORMAL
+    )
+    info = dataset.info.with_facts(
+        classes=[WITHOUT, LESION], positive=LESION, positive_origin=KNOWN, subset={"lesions": "mask"}
+    )
+    return Dataset(dataset.root, info, samples, content_hash(samples))
+
+
 def dataset_of_node(dataset: Dataset, subset: Mapping[str, Any] | None) -> Dataset:
-    """The images under the node that `subset` names; all where there is none or labels are not the tree's."""
+    """The images under the node that `subset` names; all where there is none or labels are not the tree's.
+
+    Those of a detector where it says so.
+    """
     if subset is None:
         return dataset
+    if "lesions" in subset:
+        return lesions_of(dataset)
     tree = parse_tree(subset["tree"])
     if not set(dataset.classes) <= set(tree.leaves):
         return dataset

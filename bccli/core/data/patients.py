@@ -6,6 +6,16 @@ from collections.abc import Callable, Iterable
 _UNKNOWN = frozenset(
     {"", "nan", "-nan", "na", "n/a", "#n/a", "#na", "<na>", "none", "null", "unknown", "-", "--", "?"}
 )
+_SAYS_WHO = frozenset(
+    {
+        *("name", "patientname", "patientsname", "fullname", "firstname", "lastname", "surname", "givenname"),
+        *("familyname", "birthname", "maidenname", "dob", "birthdate", "birthday", "dateofbirth"),
+        *("patientbirthdate", "patientsbirthdate", "address", "patientaddress", "street", "zip", "zipcode"),
+        *("postcode", "postalcode", "phone", "phonenumber", "telephone", "email", "emailaddress", "ssn"),
+        *("socialsecuritynumber", "insurancenumber", "medicalrecordnumber", "mrn", "accessionnumber"),
+    }
+)
+_BETWEEN = re.compile(r"[^a-z0-9]+")
 _WHOLE = re.compile(r"0*([0-9]+?)(?:\.0+)?")
 
 
@@ -13,6 +23,16 @@ def known_patient(text: str) -> str:
     """A patient's id without blanks around it; empty where the text says that nobody knows it."""
     text = text.strip()
     return "" if text.lower() in _UNKNOWN else text
+
+
+def compact(column: str) -> str:
+    """A column's name in small letters and digits only, as PatientID and patient_id have in common."""
+    return _BETWEEN.sub("", column.casefold())
+
+
+def says_who(column: str) -> bool:
+    """Whether a column of a table says who a patient is, by its name: such do not belong in a dataset."""
+    return compact(column) in _SAYS_WHO
 
 
 def plain_number(text: str) -> str:

@@ -1,5 +1,6 @@
 """Which image is in which split: codes 0 train, 1 val, 2 test, and -1 for images that are not used."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,13 +41,13 @@ def split_codes_of(dataset: Dataset, fold: int | None) -> np.ndarray:
     return codes
 
 
-def check_split_codes(dataset: Dataset, codes: np.ndarray) -> None:
-    """Raises DataError where no image, or none of a class, is in train."""
+def check_split_codes(dataset: Dataset, codes: np.ndarray, needed: Sequence[str] | None = None) -> None:
+    """Raises DataError where no image, or none of a `needed` class, by default of any, is in train."""
     labels = np.array([sample.label for sample in dataset.samples])
     trained = set(labels[codes == TRAIN].tolist())
     if not trained:
         raise DataError(f"{dataset.root}: no image is in train; prepare it with other --ratios")
-    for label in dataset.classes:
+    for label in dataset.classes if needed is None else needed:
         if label not in trained:
             raise DataError(
                 f"{dataset.root}: train has no image of class {label}; "

@@ -25,7 +25,8 @@ class Skip(Protocol):
 class Reading:
     """The settings of a reader: the images, the task, and a way to find the patients.
 
-    Where it `needs_masks`, an image without a mask cannot be used.
+    Where it `needs_masks`, an image without a mask cannot be used. `metadata` is a table that the images are
+    joined with, by the column that `metadata_key` says (see `layout.metadata_table`).
     """
 
     magnifications: tuple[str, ...] = ()
@@ -37,10 +38,12 @@ class Reading:
     seed: int = 0
     protocol: str = "honest"
     needs_masks: bool = False
+    metadata: Path | None = None
+    metadata_key: str = ""
 
 
 def read_samples(dataset: str, source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
-    """Yield the raw dataset's samples, `source` filled and `path` empty, with the dataset's own classes.
+    """The raw dataset's samples, `source` filled and `path` empty, with the dataset's own classes.
 
     A patient has the first of the spellings of the id that were met (see `bccli.core.data.patients`). Raises
     DataError where the folder does not hold the dataset.
@@ -50,9 +53,17 @@ def read_samples(dataset: str, source: Path, reading: Reading, skip: Skip) -> It
     if task and task.published:
         samples = _published(samples, task, reading, skip)
     spellings = Spellings(lambda other, first: skip(f"{other} as {first}", "spelling"))
-    for sample in samples:
-        patient = spellings.first(sample.patient)
-        yield sample if patient == sample.patient else replace(sample, patient=patient)
+    samples = (_of_patient(sample, spellings.first(sample.patient)) for sample in samples)
+    if reading.metadata is None:
+        return samples
+    from bccli.core.datasets.joining import joined, table_of
+
+    table = table_of(reading.metadata, reading.metadata_key, source)
+    return joined(samples, table, dataset, source, skip)
+
+
+def _of_patient(sample: Sample, patient: str) -> Sample:
+    return sample if patient == sample.patient else replace(sample, patient=patient)
 
 
 def _function(name: str) -> Any:

@@ -24,6 +24,7 @@ from bccli.core.datasets.traits import INBREAST, traits_in
 from bccli.core.errors import DataError, ImageError, SourceError
 from bccli.core.imaging.contours import Outline, enclosed, reach_beyond
 from bccli.core.imaging.formats.decoding import DICOM_SUFFIXES, decode_deep
+from bccli.core.reading.ages import age_of
 
 SIZES = ((3328, 4084), (2560, 3328))
 """Width and height of the films, for which the contours are."""
@@ -42,7 +43,6 @@ _REST = re.compile(
 
 _FILE_NAME = re.compile(r"(?P<film>\d+)([.,]0*|_.*)?")
 _ASSESSMENT = re.compile(r"(bi-?rads)?\s*(?P<category>[0-6])\s*[abc]?([.,]0*)?", re.IGNORECASE)
-_AGE = re.compile(r"0*(?P<years>\d{1,3})([.,]\d*)?\s*y?", re.IGNORECASE)
 _SEVERITIES = {"1": "normal", **dict.fromkeys("23", "benign"), **dict.fromkeys("456", "malignant")}
 _VIEWS = {"ML": "MLO"}
 _PECTORAL = "pectoral"
@@ -214,14 +214,8 @@ def _row(line: Line, skip: Skip) -> _Row:
         side=side if side in ("L", "R") else "",
         view=_VIEWS.get(view, view),
         metadata=traits_in(line, INBREAST, skip),
-        age=_age(line.get("Patient age")),
+        age=age_of(line.get("Patient age")),
     )
-
-
-def _age(text: str) -> int | None:
-    """An age in years such as 45, 45,0 or 045Y; None where it was removed."""
-    match = _AGE.fullmatch(text)
-    return int(match["years"]) if match and 0 < int(match["years"]) < 120 else None
 
 
 def _files(source: Path, skip: Skip) -> _Files:

@@ -9,13 +9,13 @@ is marked in the other view only.
 from collections.abc import Iterator
 from pathlib import Path
 
-from bccli.core.data.foreign_tables import real
 from bccli.core.data.manifest import Sample, join_masks
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.layout.image_files import image_files
 from bccli.core.datasets.layout.indexes import TABLES, Line, path_inside, plain, read_index
 from bccli.core.datasets.traits import MINI_DDSM, traits_in
 from bccli.core.errors import DataError, SourceError
+from bccli.core.reading.ages import age_of
 
 _NEEDED = ("fullPath", "View", "Side", "Status", "Tumour_Contour")
 _CONTOUR = plain("Tumour_Contour")
@@ -61,7 +61,7 @@ def read_mini_ddsm(source: Path, reading: Reading, skip: Skip) -> Iterator[Sampl
                 view=line.filled("View").upper(),
                 side=line.coded("Side", _SIDES),
                 mask=join_masks(_masks(contours, files, reading, skip)),
-                age=_age(line),
+                age=age_of(line.get("Age")),
                 metadata=traits_in(line, MINI_DDSM, skip),
             )
 
@@ -123,12 +123,3 @@ def _patient(line: Line) -> str:
 
 def _breast(line: Line) -> tuple[str, str]:
     return _patient(line), line.coded("Side", _SIDES)
-
-
-def _age(line: Line) -> int | None:
-    """The patient's age in years, None where it is not given."""
-    try:
-        age = int(real(line.get("Age")))
-    except (ValueError, OverflowError):
-        return None
-    return age if 0 < age < 120 else None

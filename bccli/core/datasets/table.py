@@ -1,4 +1,4 @@
-"""Any images listed in a table with the columns path,label and, where known, patient, split, fold, mask.
+"""Any images listed in a table: path,label and, where known, patient, split, fold, mask, view and side.
 
 It is a CSV as any program writes it, or an XLSX. Relative paths start at the table's folder. An absolute
 path into that folder becomes relative; any other, and one that leaves the folder by `..`, stays as it is in
@@ -10,11 +10,14 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from bccli.core.data.foreign_tables import split_of, whole
 from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Metadata, Sample, is_metadata
+from bccli.core.data.patients import says_who
 from bccli.core.datasets import Reading, Skip
+from bccli.core.datasets.layout.cell_forms import CellForms, side_of
 from bccli.core.datasets.layout.class_names import DistinctNames
 from bccli.core.datasets.layout.indexes import Line, not_unicode, read_index
 from bccli.core.datasets.layout.named_after import NamedAfter
@@ -32,10 +35,10 @@ def read_table(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
         what = "is a folder" if source.is_dir() else "no such file"
         raise DataError(f"{source}: {what}; name the CSV with the columns path,label{_tables_in(source)}")
     folder = os.path.abspath(source.parent)
-    labels = DistinctNames()
+    labels, forms = DistinctNames(), _forms(source, skip)
     lines_of_paths: dict[str, int] = {}
     for line in read_index(source, _NEEDED, errors="surrogateescape"):
-        sample = _to_sample(line, folder)
+        sample = _to_sample(line, folder, forms)
         if not _is_unicode(sample.label) or not _is_unicode(sample.patient):
             raise not_unicode(source)
         if not _is_unicode(sample.source) and not os.path.exists(os.path.join(folder, sample.source)):
@@ -66,7 +69,7 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _to_sample(line: Line, folder: str) -> Sample:
+def _to_sample(line: Line, folder: str, forms: CellForms) -> Sample:
     where = line.where
     if line.beyond:
         raise DataError(
@@ -90,17 +93,43 @@ def _to_sample(line: Line, folder: str) -> Sample:
         dataset="csv",
         source=_relative_path(line.get("path"), "path", where, folder),
         mask=_relative_path(mask, "mask", where, folder) if (mask := _value(line, "mask")) else "",
-        metadata=_metadata(line),
+        view=_value(line, "view"),
+        side=side_of(_value(line, "side")),
+        metadata=_metadata(line, forms),
     )
 
 
-def _metadata(line: Line) -> Metadata:
+def _metadata(line: Line, forms: CellForms) -> Metadata:
     """All further columns, by names that a shell need not quote; cells may say anything in one line."""
-    pairs = ((name.replace(" ", "_"), text) for name, text in line.cells.items() if name not in _MEANT)
-    return tuple((name, " ".join(text.split())) for name, text in pairs if text and is_metadata(name))
+    pairs = (
+        (name.replace(" ", "_"), forms.tidied(name, text))
+        for name, text in line.cells.items()
+        if name in forms.columns
+    )
+    return tuple((name, text) for name, text in pairs if text and is_metadata(name))
 
 
-_MEANT = frozenset({"path", "label", "patient", "split", "fold", "mask"})
+_MEANT = frozenset({"path", "label", "patient", "split", "fold", "mask", "view", "side"})
+
+
+def _forms(source: Path, skip: Skip) -> CellForms:
+    """How the table writes the cells of its metadata. Columns that say who a patient is are left out."""
+    status = os.stat(source)
+    forms, identifying = _forms_of(source, status.st_mtime_ns, status.st_size)
+    for column in identifying:
+        skip(column, "identifying")
+    return forms
+
+
+# The table is gone through several times.
+@lru_cache(maxsize=2)
+def _forms_of(source: Path, _time: int, _size: int) -> tuple[CellForms, tuple[str, ...]]:
+    forms, identifying = CellForms(), tuple[str, ...]()
+    for line in read_index(source, _NEEDED, errors="surrogateescape"):
+        if not forms.columns:
+            identifying = tuple(name for name in line.cells if says_who(name))
+        forms.see({name: text for name, text in line.cells.items() if name not in (*_MEANT, *identifying)})
+    return forms, identifying
 
 
 def _value(line: Line, column: str) -> str:

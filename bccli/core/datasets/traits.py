@@ -3,7 +3,6 @@
 A text that the table does not know is kept as it stands, and counted; nothing is guessed.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,11 +10,9 @@ from bccli.core.data.foreign_tables import real
 from bccli.core.data.manifest import Metadata
 from bccli.core.datasets import Skip
 from bccli.core.datasets.layout.indexes import Line
+from bccli.core.reading.ages import is_age, years_of
 
 _NONE = frozenset({"", "-", "nan", "none", "null", "removed"})
-_AGE = re.compile(r"0*(\d{1,3})Y", re.IGNORECASE)
-"""As DICOM writes an age in years."""
-_OLDEST = 120
 
 
 @dataclass(frozen=True)
@@ -91,26 +88,29 @@ def text_of(trait: Trait, text: str, where: str, skip: Skip) -> str:
     text = text.strip()
     if text.casefold() in _NONE:
         return ""
-    plain = _number(text) if trait.numbers or trait.is_age else text
+    plain = _plain(trait, text)
     if not _is_known(trait, plain):
         skip(f"{where}: {trait.column} {text!r}", "trait")
         return text
     return plain
 
 
-def _is_known(trait: Trait, text: str) -> bool:
-    if trait.is_age or trait.numbers is not None:
-        number = int(text) if text.isascii() and text.isdecimal() else -1
-        return 0 < number < _OLDEST if trait.is_age else number in (trait.numbers or ())
-    return set(text.upper().split("-")) <= trait.words
-
-
-def _number(text: str) -> str:
-    """A number without what programs add to whole ones, such as 66 of 66.0, 66,0 and 066Y."""
-    if age := _AGE.fullmatch(text):
-        return age[1]
+def _plain(trait: Trait, text: str) -> str:
+    """An age in years, a number without what programs add, such as 2 for 2.0 and 2,0, or the text."""
+    if trait.is_age:
+        return years_of(text) or text
+    if trait.numbers is None:
+        return text
     try:
         value = real(text.replace(",", "."))
+        return str(int(value)) if value == int(value) else text
     except (ValueError, OverflowError):
         return text
-    return str(int(value)) if value == int(value) else text
+
+
+def _is_known(trait: Trait, text: str) -> bool:
+    if trait.is_age:
+        return years_of(text) == text and is_age(text)
+    if trait.numbers is not None:
+        return text.isascii() and text.isdecimal() and int(text) in trait.numbers
+    return set(text.upper().split("-")) <= trait.words

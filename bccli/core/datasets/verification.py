@@ -36,10 +36,15 @@ REMARKS = {
     "unmatched": "images are of unknown patients, as --patient-regex finds none in their paths",
     "unlisted": "images are of unknown patients, as the list of --patients does not name them",
     "spelling": "ids that differ only in leading zeros or a trailing .0 were taken for one patient's",
+    "without_row": "images have no row in the table of --metadata",
+    "without_image": "rows of the table of --metadata name no image here",
+    "identifying": "columns of the table say who a patient is, and were left out",
     "trait": "texts of the lists are none of their known words, and were kept as they stand",
     "contradiction": "images contradict themselves: their names say otherwise than their folders or lists",
 }
 """The kinds of readers' remarks, in the words of a warning."""
+JOINED = ("without_row", "without_image")
+"""The remarks that one note about --metadata is made of."""
 MADE = ("mask_scaled", "mask_unfit", "contour_beyond")
 """The remarks that come up only while images are prepared."""
 

@@ -1,7 +1,7 @@
 """From the predictions of a subject to its figures."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from bccli.core.data.positive_class import GIVEN
 from bccli.core.errors import UsageError
+from bccli.core.evaluation.breasts.choices import EXAM
 from bccli.core.evaluation.decisions import conformal, triage
 from bccli.core.evaluation.operating_points import (
     overlap_with_val,
@@ -42,8 +43,8 @@ from bccli.core.runs.predictions import Predictions
 class Evaluation:
     """The results of a subject: the figures of the whole, those of each group, and the rows they rest on.
 
-    `units` has a row per image, patch or patient, as the level asks; they are made of `rows`, and
-    measured as `asked`.
+    `units` has a row per image, patch, patient, breast or exam, as the level asks; they are made of `rows`,
+    and measured as `asked`.
     """
 
     subject: Subject
@@ -75,12 +76,10 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
         tempered(subject.predictions, temperature), several_per_image=subject.several_per_image
     )
     val = tempered(subject.val, temperature) if subject.val is not None and len(subject.val) else None
-    mixed = mixed_patients(rows) if terms.level == "patient" else 0
-    having = "patient has" if mixed == 1 else "patients have"
-    several = [f"{mixed:,} {having} images of several classes; the last one counts"] * bool(mixed)
+    asked = Measurement(subject, terms, terms.positive or subject.positive).with_views(val)
+    several = list(_several_classes(asked, rows))
     for sentence in several:
         watcher.warn(f"{subject.name}: {sentence}")
-    asked = Measurement(subject, terms, terms.positive or subject.positive)
     if terms.threshold:
         asked = replace(asked, threshold=threshold_for(asked, rows, val))
     shared: dict[str, Any] = {
@@ -119,6 +118,21 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
     )
 
 
+def _several_classes(asked: Measurement, rows: Predictions) -> Iterator[str]:
+    """Say which cases have images of several classes, and which images belong to no case of the level."""
+    level = asked.terms.level
+    views = asked.about_views(rows) or {"several_classes": 0, "apart": 0}
+    mixed = mixed_patients(rows) if level == "patient" else views["several_classes"]
+    counting = "the last one" if len(rows.classes) > 2 else asked.positive or rows.classes[-1]
+    if mixed:
+        having = f"{level} has" if mixed == 1 else f"{level}s have"
+        yield f"{mixed:,} {having} images of several classes; {counting} counts"
+    if apart := views["apart"]:
+        what = "image is" if apart == 1 else "images are"
+        missing = "patient" if level == EXAM else "breast"
+        yield f"{apart:,} {what} of an unknown {missing} and {'counts' if apart == 1 else 'count'} alone"
+
+
 def _figures(asked: Measurement, rows: Predictions) -> tuple[Predictions, Figures]:
     """The cases that some rows become, and their figures, those of each fold beside them."""
     units = asked.units_of(rows)
@@ -133,7 +147,8 @@ def _figures(asked: Measurement, rows: Predictions) -> tuple[Predictions, Figure
         rows, units, terms.level, several_per_image=subject.several_per_image, patches=subject.cut
     )
     reasons = {**(figures.reasons or {}), **why} or None
-    return units, replace(figures, folds=folds, merged=merged, reasons=reasons)
+    views = asked.about_views(rows)
+    return units, replace(figures, folds=folds, merged=merged, reasons=reasons, views=views)
 
 
 def _measured_plainly(asked: Measurement, units: Predictions, *, rounds: int | None) -> Figures:

@@ -12,7 +12,6 @@ from bccli.core.evaluation.terms import Measurement, Terms, chosen_on_val, numbe
 from bccli.core.metrics.losses import mean_loss
 from bccli.core.metrics.thresholds import Rule, choose_threshold
 from bccli.core.progress import Watcher
-from bccli.core.runs.aggregation import at_level
 from bccli.core.runs.predictions import Predictions
 from bccli.core.runs.temperature import COLDEST, HOTTEST, fit_temperature, temper
 
@@ -88,6 +87,6 @@ def threshold_for(asked: Measurement, units: Predictions, val: Predictions | Non
         )
     known = np.zeros(0, bool), np.zeros(0)
     if val is not None and val.probabilities is not None:
-        chosen = at_level(val, terms.level, several_per_image=subject.several_per_image)
+        chosen = asked.merged(val)
         known = chosen.labels == number, np.asarray(chosen.probabilities)[:, number]
     return choose_threshold(rule, *known, subject.name)

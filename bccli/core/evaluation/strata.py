@@ -9,6 +9,7 @@ import numpy as np
 from bccli.core.catalog import nearest
 from bccli.core.data.foreign_tables import real
 from bccli.core.data.patients import known_patient
+from bccli.core.datasets.layout.cell_forms import is_of_ages
 from bccli.core.errors import DataError
 from bccli.core.metrics.heterogeneity import heterogeneity
 from bccli.core.runs.predictions import Predictions
@@ -16,7 +17,6 @@ from bccli.core.runs.predictions import Predictions
 BANDS = (40, 50, 60, 70)
 """The ages, in years, at which bands begin, as in studies of screening: below 40, 40–49, …, 70 and over."""
 _UNKNOWN = " unknown"
-_BAND_OF = frozenset({"age", "patient_age", "age_years"})
 
 
 def groups_of(rows: Predictions, by: str, name: str) -> np.ndarray:
@@ -63,7 +63,7 @@ def stratum_of(column: str, value: str) -> str:
     """A value as its group is called: an age by its band, and nothing for one that is unknown."""
     if not known_patient(value):
         return ""
-    return band(value) if column.strip().casefold() in _BAND_OF else value
+    return band(value) if is_of_ages(column) else value
 
 
 def band(age: str) -> str:

@@ -60,7 +60,18 @@ class Subject:
 
     def merges(self, level: str) -> bool:
         """Whether a unit of this level is made of several predictions."""
-        return level == "patient" or (level == "image" and self.several_per_image)
+        return level not in ("image", "patch") or (level == "image" and self.several_per_image)
+
+    @property
+    def knows_severity(self) -> bool:
+        """Whether the order of its classes is that of their severity; of two, whether one is known to be
+        positive."""
+        classes = self.predictions.classes
+        if len(classes) == 2:
+            return self.positive_origin != UNKNOWN
+        dataset = self.facts.get("dataset")
+        ordered = dataset is not None and dataset not in _NAMED_BY_USERS
+        return ordered or find_positive(classes).origin != UNKNOWN
 
     def on_val(self) -> "Subject":
         """The same run on its images of val."""

@@ -1,8 +1,12 @@
 """The terms on which predictions are measured, and the cases that their rows then become."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bccli.core.errors import UsageError
+from bccli.core.evaluation.breasts.choices import LEARNED, LEVELS, MEAN
+from bccli.core.evaluation.breasts.units import at_breasts, learned_rule, refuse_unordered
+from bccli.core.evaluation.breasts.view_fusion import MEAN_OF_VIEWS, ViewRule
 from bccli.core.evaluation.subjects import Subject
 from bccli.core.evaluation.tree_figures import labelled_by_tree
 from bccli.core.metrics.decisions.triage import TriageRule
@@ -15,11 +19,14 @@ from bccli.core.runs.predictions import Predictions
 class Terms:
     """The terms of a measurement; `calibrate` None uses the temperature that a run has stored.
 
+    `fuse_views` names the rule by which images become breasts and exams, at these levels.
+
     `rounds` are those of the bootstrap, None for as many as are needed. `triage` are promises that thresholds
     are locked for, at a `prevalence` as well, and `coverage` is that of conformal sets.
     """
 
     level: str = "image"
+    fuse_views: str = MEAN
     positive: str | None = None
     rounds: int | None = None
     threshold: Rule | None = None
@@ -38,10 +45,56 @@ class Measurement:
     terms: Terms
     positive: str | None
     threshold: float | None = None
+    views: ViewRule = MEAN_OF_VIEWS
+
+    def merged(self, rows: Predictions) -> Predictions:
+        """A row for each case of the level."""
+        several = self.subject.several_per_image
+        if self.terms.level not in LEVELS:
+            return at_level(rows, self.terms.level, several_per_image=several, positive=self.positive)
+        images = at_level(rows, "image", several_per_image=several)
+        return at_breasts(images, self.terms.level, self.views, **self._about())[0]
+
+    def about_views(self, rows: Predictions) -> dict[str, Any] | None:
+        """How many images a breast or exam has, and how they became one; None at other levels."""
+        if self.terms.level not in LEVELS:
+            return None
+        images = at_level(rows, "image", several_per_image=self.subject.several_per_image)
+        _, found = at_breasts(images, self.terms.level, self.views, **self._about())
+        chosen = "val" if self.terms.fuse_views == LEARNED else None
+        return {"rule": str(self.views), "chosen_on": chosen, **found.to_json()}
+
+    def with_views(self, val: Predictions | None) -> "Measurement":
+        """The same with the rule of its views, chosen on val where that is asked for.
+
+        Raises UsageError where the rule needs an order of the classes that nobody knows, DataError where val
+        does not bear the choice.
+        """
+        rule, subject = self.terms.fuse_views, self.subject
+        if self.terms.level not in LEVELS:
+            return self
+        refuse_unordered(
+            subject.predictions.classes,
+            rule,
+            known=subject.knows_severity or self._directed,
+            name=subject.name,
+        )
+        if rule != LEARNED:
+            return replace(self, views=ViewRule(rule))
+        images = val if val is None else at_level(val, "image", several_per_image=subject.several_per_image)
+        return replace(self, views=learned_rule(images, self.terms.level, **self._about()))
+
+    @property
+    def _directed(self) -> bool:
+        """Whether the user says which of two classes is positive."""
+        return self.terms.positive is not None and len(self.subject.predictions.classes) == 2
+
+    def _about(self) -> dict[str, Any]:
+        return {"positive": self.positive, "name": self.subject.name}
 
     def units_of(self, rows: Predictions) -> Predictions:
         """The cases that some rows become, labelled as the tree or the threshold says."""
-        units = at_level(rows, self.terms.level, several_per_image=self.subject.several_per_image)
+        units = self.merged(rows)
         if self.subject.tree and self.subject.decide and self.subject.merges(self.terms.level):
             units = labelled_by_tree(self.subject.tree, self.subject.decide, units)
         if self.threshold is None or units.probabilities is None:
@@ -62,6 +115,7 @@ def chosen_on_val(terms: Terms) -> list[str]:
     rests = {
         "threshold": terms.threshold is not None and chosen_on(terms.threshold) == "val",
         "temperature": bool(terms.calibrate),
+        "fusion of views": terms.level in LEVELS and terms.fuse_views == LEARNED,
         "triage": bool(terms.triage),
         "conformal sets": terms.coverage is not None,
     }

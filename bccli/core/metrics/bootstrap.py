@@ -79,7 +79,7 @@ def spreads(
     source = np.random.default_rng(seed)
     point = _measured(materials, [np.ones((1, clusters))])
     values = _measured(materials, draws(source, clusters, rounds=rounds or FEWEST_ROUNDS))
-    without = _measured(materials, _leaving_out(clusters))
+    without = _measured(materials, leaving_out(clusters))
 
     def found() -> list[dict[str, Spread]]:
         return [
@@ -122,8 +122,8 @@ def _measured(materials: Sequence[Material], weightings: Iterable[Floats]) -> li
     ]
 
 
-def _leaving_out(clusters: int) -> Iterator[Floats]:
-    """Weightings (r, C) without one cluster each: of all, or of LEFT_OUT spread over them."""
+def leaving_out(clusters: int) -> Iterator[Floats]:
+    """Yield weightings (r, C) without one cluster each: of all, or of LEFT_OUT spread over them."""
     omitted = np.unique(np.linspace(0, clusters - 1, LEFT_OUT).astype(int))
     for chunk in chunks(len(omitted), clusters):
         weights = np.ones((len(omitted[chunk]), clusters))

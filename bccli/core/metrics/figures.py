@@ -25,8 +25,8 @@ from bccli.core.reading.json_types import misfit
 class Figures:
     """What `evaluate` says about one run on one split; the fields are the contract's JSON keys in order.
 
-    Accuracies, rates and areas are shares in 0…1. `n` counts what the level names (images, patches or
-    patients), `patients` the known patients. `confusion_matrix` has a row per true and a column per
+    Accuracies, rates and areas are shares in 0…1. `n` counts what the level names (images, patches, patients,
+    breasts or exams), `patients` the known patients. `confusion_matrix` has a row per true and a column per
     predicted class. None is "does not apply" or "not defined here".
 
     Behind the contract's keys: `log_loss` is that of the probabilities, whatever `loss` was trained on;
@@ -40,7 +40,7 @@ class Figures:
     `tree` what `tree_figures.measure_tree` says, `beta_rows` which images β is measured on where some are
     augmented copies, `watched_test` what test came to in the late epochs of a training that reported it;
     `triage` and `conformal` what thresholds and sets that were locked on val come to, `heterogeneity` whether
-    the groups of a breakdown differ.
+    the groups of a breakdown differ; `views` from how many images breasts and exams were fused, and how.
     """
 
     name: str | None = None
@@ -102,6 +102,7 @@ class Figures:
     triage: dict[str, Any] | None = None
     heterogeneity: dict[str, Any] | None = None
     conformal: dict[str, Any] | None = None
+    views: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A dict that `json.dumps(…, allow_nan=False)` takes: floats unrounded, what is not finite is None.

@@ -92,11 +92,44 @@ def _averages(maps: Any) -> Any:
     return averages[0] if len(averages) == 1 else keras.layers.Concatenate()(averages)
 
 
+def _scale_maps(network: Any) -> Any:
+    """The maps of the blocks whose cells are of `FINEST` pixels or more, the finest first."""
+    import keras
+
+    height, width = network.input_shape[1:3]
+    outputs = block_outputs(network)
+    most = height // FINEST + 1, width // FINEST + 1
+    fit = [maps for maps in outputs if maps.shape[1] <= most[0] and maps.shape[2] <= most[1]]
+    chosen = fit or outputs[-1:]
+    if len(chosen) == 1 and chosen[0] is outputs[-1]:
+        return network
+    # Named like the backbone, whose layers it shares.
+    return keras.Model(network.input, chosen, name=network.name)
+
+
+FINEST = 8
+"""The side in pixels of a detector's smallest cells: finer maps know too little of what they see."""
+
+
+def map_shapes(maps: Any) -> list[tuple[int, int, int]]:
+    """Rows, columns and channels of each map that a Keras model has as outputs."""
+    return [(each.shape[1], each.shape[2], each.shape[3]) for each in maps.outputs]
+
+
+def _flat(maps: Any) -> Any:
+    """One or several maps, flat and joined."""
+    import keras
+
+    flat = [keras.layers.Flatten()(each) for each in keras.tree.flatten(maps)]
+    return flat[0] if len(flat) == 1 else keras.layers.Concatenate()(flat)
+
+
 EXTRACTORS = {
     "average": Extractor(lambda network: network, _averages),
     "blocks": Extractor(_block_maps, _averages),
     "views": Extractor(lambda network: network, _averages, surroundings=True),
     "pooled": Extractor(_pooled_maps, _pooled),
+    "scales": Extractor(_scale_maps, _flat),
 }
 
 

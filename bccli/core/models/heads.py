@@ -24,15 +24,20 @@ class Head:
     context: float = 0.0
 
 
+DETECTOR = "detector"
+
+
 @dataclass(frozen=True)
 class HeadKind:
     """A kind of head: the features that it wants (a row of `extractors.EXTRACTORS`), whether they are
-    normalised by batch, and the hidden layers and dropout that it has unless others are asked for."""
+    normalised by batch, and the hidden layers and dropout that it has unless others are asked for. One that
+    `locates` says where in an image something is, and knows two classes: with it and without."""
 
     features: str
     normalised: bool = False
     dense: tuple[int, ...] = ()
     dropout: float = 0.0
+    locates: bool = False
 
 
 HEADS = {
@@ -41,6 +46,7 @@ HEADS = {
     "two-views": HeadKind("views"),
     # The six layers of Mini-DDSM's authors (contract, section 3), the first two of them in the extractor.
     "thesis": HeadKind("pooled", normalised=True, dense=(10,), dropout=0.2),
+    DETECTOR: HeadKind("scales", normalised=True, locates=True),
 }
 
 

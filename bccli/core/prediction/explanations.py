@@ -7,7 +7,7 @@ Backprop", DOI 10.1007/s11263-017-1059-x: a peak inside of it is a hit.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,11 @@ from bccli.core.prediction.maps.heat import Canvas, Heat, canvas_of, mean_heat
 from bccli.core.prediction.maps.overlay import overlay, overlay_name, picture_of
 from bccli.core.prediction.masks import Masks
 
+if TYPE_CHECKING:
+    from bccli.core.detection.boxes import ScoredBox
+
+SURE = 0.5
+"""From this probability on, a detector's box is drawn."""
 PEAK_COLUMNS, MASK_COLUMN = ("peak_x", "peak_y"), "inside_mask"
 INDEX = "index.html"
 
@@ -142,14 +147,27 @@ class Explaining:
         except ImageError:
             return None
 
-    def explain(self, path: str, shown: ShownImage, heats: Sequence[Heat]) -> Explanation:
-        """Write the overlay of an image, and say what its map has found."""
+    def explain(
+        self,
+        path: str,
+        shown: ShownImage,
+        heats: Sequence[Heat],
+        boxes: "Sequence[ScoredBox] | None" = None,
+    ) -> Explanation:
+        """Write the overlay of an image, and say what its map has found.
+
+        The map of a detector, which has `boxes`, is one of probabilities: it is shown as strong as it is, and
+        the boxes that are surer than not stand out.
+        """
         canvas, mask = shown.canvas, shown.mask
         found = mean_heat(heats, canvas)
         on_picture = peak_of(found) if found.max() > 0 else None
         name = overlay_name(path)
         marked = mask.at(canvas.size) if mask else None
-        write_into(self.folder, name, encode_png(overlay(shown.picture, found, on_picture, marked)))
+        sure = [canvas.of_raw(one.box) for one in boxes or () if one.score >= SURE]
+        largest = None if boxes is None else 1.0  # of a mean of maps that are shares of it
+        painted = overlay(shown.picture, found, on_picture, marked, largest=largest, boxes=sure)
+        write_into(self.folder, name, encode_png(painted))
         peak = canvas.to_raw(*on_picture) if on_picture else None
         if mask is None:
             return Explanation(name, peak)

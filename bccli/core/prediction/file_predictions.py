@@ -12,11 +12,12 @@ import numpy as np
 from bccli.core import interruption
 from bccli.core.imaging.remarks import Remarks
 from bccli.core.prediction.image_rows import ImageRows
-from bccli.core.prediction.predictor import Predictor
+from bccli.core.prediction.predictor import BOXES, Predictor
 from bccli.core.prediction.prepared_files import PreparedFile, prepare_file
 from bccli.core.prediction.run_predictor import ImagePatches, Prediction
 
 if TYPE_CHECKING:
+    from bccli.core.detection.boxes import ScoredBox
     from bccli.core.prediction.explanations import Explanation
 
 
@@ -83,25 +84,44 @@ def _of_images(
     answers = predictor.answer(images) if good else None
     explained = iter(_explained(predictor, good, images, answers, pool) if answers else ())
     found = iter(_by_image(answers) if answers else ())
+    boxes = iter(_boxes(predictor, good, answers) if answers else ())
     unlike = iter(_unlike(predictor, good))
     for entry in batch:
         if entry.error:
             yield [FilePrediction(entry.path, None, entry.error)]
             continue
         (probabilities, label, columns), explanation = next(found), next(explained)
-        guarded = next(unlike)
+        guarded, placed = next(unlike), next(boxes)
         if not np.isfinite(probabilities).all():
             yield [FilePrediction(entry.path, None, _NO_NUMBER)]
             continue
         decided = predictor.decisions.of(probabilities, predictor.classes)
         why = explanation.columns if explanation else {}
-        shown = {**columns, **entry.columns, **decided, **guarded, **why}
+        shown = {**columns, **entry.columns, **decided, **guarded, **why, **_cell(placed)}
         yield [
             FilePrediction(
                 entry.path, probabilities, label=label, columns=shown, remark=entry.remark,
                 explanation=explanation,
             )
         ]  # fmt: skip
+
+
+def _boxes(
+    predictor: Predictor, entries: Sequence[PreparedFile], answers: Prediction
+) -> "Iterator[list[ScoredBox] | None]":
+    """What is found in each image, in pixels of the raw one; None where nobody asks."""
+    for number, entry in enumerate(entries):
+        is_shown = answers.found and (predictor.boxes or predictor.explaining)
+        yield answers.found[number].boxes(entry.shape) if is_shown else None
+
+
+def _cell(boxes: "list[ScoredBox] | None") -> dict[str, str]:
+    """The column of boxes, where they are known."""
+    if boxes is None:
+        return {}
+    from bccli.core.detection.boxes import boxes_text
+
+    return {BOXES: boxes_text(boxes)}
 
 
 def _unlike(predictor: Predictor, entries: Sequence[PreparedFile]) -> list[dict[str, str]]:
@@ -121,6 +141,7 @@ def _explained(
 ) -> "Iterator[Explanation | None]":
     """For each image where its label comes from, where that is asked for and it has an answer."""
     known = np.isfinite(answers.probabilities).all(axis=1)
+    boxes = _boxes(predictor, entries, answers)
     if predictor.explaining is None or not known.any():
         yield from [None] * len(entries)
         return
@@ -132,8 +153,10 @@ def _explained(
         )
     )
     waiting = [
-        pool.submit(explain, entry.path, entry.shown, next(heats)) if is_known and entry.shown else None
-        for entry, is_known in zip(entries, known, strict=True)
+        pool.submit(explain, entry.path, entry.shown, next(heats), found)
+        if is_known and entry.shown
+        else None
+        for entry, is_known, found in zip(entries, known, boxes, strict=True)
     ]
     for explained in waiting:
         yield explained.result() if explained else None

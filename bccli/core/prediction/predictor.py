@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from bccli.core.prediction.maps.features import Guard
     from bccli.core.prediction.maps.heat import Heat
 
+BOXES = "boxes"
+"""The column of what a detector finds."""
+
 BATCH = 8
 """Images per step: more of them make LiteRT no faster, and delay the first answer."""
 
@@ -49,7 +52,8 @@ class Predictor:
     are `contours`. Images that are `prepared` already are taken as they are. With `by_patch`, each patch of
     an image gets an answer. `columns` are what a single run answers besides probabilities. With `explaining`,
     maps say where in an image its label comes from. `decisions` are those that a single run has stored,
-    and its `guard` says which images are unlike those of its training.
+    and its `guard` says which images are unlike those of its training. With `boxes`, a single detector says
+    where in an image it finds lesions.
     """
 
     classes: tuple[str, ...]
@@ -66,6 +70,7 @@ class Predictor:
     explaining: "Explaining | None" = None
     decisions: Decisions = NO_DECISIONS
     guard: "Guard | None" = None
+    boxes: bool = False
 
     @cached_property
     def needs_masks(self) -> bool:
@@ -97,7 +102,8 @@ class Predictor:
         boxes = (name for node in nodes for name in box_columns(node))
         explained = self.explaining.columns if self.explaining else ()
         unlike = ("unlike",) if self.guard else ()
-        return (*self.columns, *boxes, *self.decisions.columns, *unlike, *explained)
+        found = (BOXES,) if self.boxes else ()
+        return (*self.columns, *boxes, *self.decisions.columns, *unlike, *explained, *found)
 
     @cached_property
     def specs(self) -> tuple[InputSpec, ...]:

@@ -25,7 +25,7 @@ class PreparedFile:
     """An image as each of the predictor's `specs` wants it, or the error why it could not be prepared.
 
     `columns` say where its regions were found, `remark` what is odd about it. What is to be explained is
-    `shown`.
+    `shown`, and `shape` (height, width) is that of the raw image.
     """
 
     path: str
@@ -34,6 +34,7 @@ class PreparedFile:
     columns: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
     shown: "ShownImage | None" = None
+    shape: tuple[int, int] = (0, 0)
 
 
 def prepare_file(predictor: Predictor, path: str) -> PreparedFile:
@@ -46,7 +47,9 @@ def prepare_file(predictor: Predictor, path: str) -> PreparedFile:
         except ImageError as error:
             return PreparedFile(path, error=str(error))
         patches = tuple(found[spec] for spec in predictor.specs)
-        return PreparedFile(path, patches, columns=columns, remark=blankness_of(raw), shown=shown)
+        return PreparedFile(
+            path, patches, columns=columns, remark=blankness_of(raw), shown=shown, shape=raw.shape[:2]
+        )
 
 
 def _mask_of(predictor: Predictor, path: str, shape: tuple[int, int]) -> np.ndarray | None:

@@ -49,4 +49,5 @@ def _drawn(pixels: np.ndarray, heats: Sequence[Heat]) -> np.ndarray | None:
     found = mean_heat([replace(heat, preparation=Preparation(), box=None) for heat in whole], canvas)
     if found.max() <= 0:
         return None
-    return overlay(picture_of(pixels, canvas), found, peak_of(found))
+    largest = 1.0 if all(heat.largest for heat in heats) else None
+    return overlay(picture_of(pixels, canvas), found, peak_of(found), largest=largest)

@@ -17,6 +17,7 @@ from bccli.core.runs.run_folder import Run, folds_of
 from bccli.core.runs.temperature import temper, temperature_of
 
 if TYPE_CHECKING:
+    from bccli.core.detection.boxes import ScoredBox
     from bccli.core.metrics.material import Floats
     from bccli.core.models.class_maps import ClassMaps
     from bccli.core.prediction.maps.heat import Heat, PatchHeat
@@ -41,11 +42,22 @@ class ImagePatches:
 @dataclass(frozen=True)
 class Prediction:
     """Probabilities (n, classes) of n images, their labels as class numbers (n,), which need not be the most
-    probable ones, and numbers (n,) for further columns by their names."""
+    probable ones, and numbers (n,) for further columns by their names.
+
+    Of a detector, `found` are the boxes in each image, which depend on where its patches lie.
+    """
 
     probabilities: np.ndarray
     labels: np.ndarray
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    found: "tuple[Placed, ...]" = ()
+
+
+class Placed(Protocol):
+    """The maps of an image, in which boxes are once it is known how large the raw image is."""
+
+    def boxes(self, shape: tuple[int, int]) -> "list[ScoredBox]":
+        """The boxes in pixels of a raw image of this shape (height, width), the surest first."""
 
 
 def most_probable(probabilities: np.ndarray) -> Prediction:

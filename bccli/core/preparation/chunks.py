@@ -17,6 +17,7 @@ from bccli.core import interruption
 from bccli.core.data.dataset import IMAGES_FOLDER, JOURNALS_FOLDER, MASKS_FOLDER
 from bccli.core.data.manifest import MANIFEST, Sample, sample_from_cells
 from bccli.core.datasets import Reading
+from bccli.core.datasets.layout.film_tags import with_tags
 from bccli.core.datasets.loading import load_raw, root_of
 from bccli.core.errors import DataError, ExcludedError, ImageError
 from bccli.core.files import settle, write_into, write_text
@@ -37,7 +38,10 @@ _IMAGES, _CUT_IMAGES, _LARGE_IMAGES = 128, 4, 16
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some samples of a raw dataset; `first` is the number of its first image in the whole."""
+    """Some samples of a raw dataset; `first` is the number of its first image in the whole.
+
+    `tags` are the columns of metadata that the headers of DICOM files are asked for.
+    """
 
     first: int
     samples: tuple[Sample, ...]
@@ -45,6 +49,7 @@ class Chunk:
     out: Path
     preparation: Preparation
     reading: Reading
+    tags: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:
@@ -84,7 +89,8 @@ class Entries:
 
     `bad` are unusable images with the reason, `excluded` the kinds of those that the method leaves out,
     `unstained` those whose stain could not be measured, `blank` those that show nothing, with a word for
-    their look, and `remarked` those whose masks deserve a remark, with its kind.
+    their look, and `remarked` those whose masks deserve a remark, with its kind. `tags` are columns and texts
+    that headers of images added to their metadata, for each image once.
     """
 
     prepared: list[Prepared]
@@ -93,6 +99,7 @@ class Entries:
     unstained: list[str]
     blank: list[tuple[str, str]]
     remarked: list[tuple[str, str]]
+    tags: list[tuple[str, str]]
 
 
 def image_path(number: int, patch: int | None = None, folder: str = IMAGES_FOLDER) -> str:
@@ -141,6 +148,7 @@ def new_entries(inputs: str) -> dict[str, Any]:
         "unstained": [],
         "blank": [],
         "remarked": [],
+        "tags": [],
     }
 
 
@@ -155,7 +163,8 @@ def read_entries(journal: Path) -> Entries:
     bad = [(source, reason) for source, reason in content["bad"]]
     blank = [(source, what) for source, what in content["blank"]]
     remarked = [(source, kind) for source, kind in content["remarked"]]
-    return Entries(prepared, bad, content["excluded"], content["unstained"], blank, remarked)
+    tags = [(column, text) for column, text in content["tags"]]
+    return Entries(prepared, bad, content["excluded"], content["unstained"], blank, remarked, tags)
 
 
 def _prepare_one(chunk: Chunk, sample: Sample, number: int) -> dict[str, list[Any]]:
@@ -163,6 +172,7 @@ def _prepare_one(chunk: Chunk, sample: Sample, number: int) -> dict[str, list[An
     raw = load_raw(sample, chunk.source, chunk.reading)
     prepared = prepare_image(raw.image, chunk.preparation, raw.mask)
     cut = chunk.preparation.patches is not None
+    sample, tags = with_tags(sample, root_of(chunk.source), chunk.tags)
     rows = [
         _write_piece(chunk.out, sample, piece, number, patch if cut else None)
         for patch, piece in enumerate(prepared.patches)
@@ -174,6 +184,7 @@ def _prepare_one(chunk: Chunk, sample: Sample, number: int) -> dict[str, list[An
         "unstained": [] if prepared.stained else [sample.source],
         "blank": [[sample.source, blankness]] if blankness else [],
         "remarked": [[sample.source, raw.remark]] if raw.remark else [],
+        "tags": [[column, text] for column, text in tags] if rows else [],
     }
 
 
@@ -259,7 +270,7 @@ def _is_journal(content: Any) -> bool:
     if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in _LISTS):
         return False
     texts = content["excluded"] + content["unstained"]
-    pairs = content["bad"] + content["blank"] + content["remarked"]
+    pairs = content["bad"] + content["blank"] + content["remarked"] + content["tags"]
     return (
         isinstance(content.get("inputs"), str)
         and all(map(_is_row, content["rows"]))
@@ -284,4 +295,4 @@ def _are_texts(values: Any, count: int) -> bool:
     )
 
 
-_LISTS = "rows", "bad", "excluded", "unstained", "blank", "remarked"
+_LISTS = "rows", "bad", "excluded", "unstained", "blank", "remarked", "tags"

@@ -56,7 +56,8 @@ def merge(
     """
     tally = JournalTally({name: number for number, name in enumerate(found.names)})
     selection = Selection(found.classes)
-    left_out = _write_tables(out, tally, selection, found.tally, [*found.metadata])
+    metadata = {**found.metadata, **(_tags(out) if found.films else {})}
+    left_out = _write_tables(out, tally, selection, found.tally, [*metadata])
     for label in found.classes:
         if not any(count for (_, name), count in tally.census.images.items() if name == label):
             raise DataError(f"{out}: no image of class {label} {_why_none(out, left_out)}")
@@ -86,7 +87,7 @@ def merge(
         },
         "audit": {split: leak.to_json() for split, leak in leaks.items()},
         "conflicts": conflicts_json(pairs),
-        **({"metadata": told} if (told := metadata_counts(found.metadata)) else {}),
+        **({"metadata": told} if (told := metadata_counts(metadata)) else {}),
         "content_hash": tally.content.hexdigest(),
         "bytes": total_bytes(out),
     }
@@ -184,6 +185,15 @@ def counts_of(census: Census, classes: tuple[str, ...]) -> list[dict[str, Any]]:
 
 def _journals(out: Path) -> Iterator[Path]:
     yield from sorted(path for path in (out / JOURNALS_FOLDER).glob("*.json") if path.stem.isdecimal())
+
+
+def _tags(out: Path) -> dict[str, Counter[str]]:
+    """How often the headers of images said each text, by column."""
+    found: dict[str, Counter[str]] = {}
+    for journal in _journals(out):
+        for column, text in read_entries(journal).tags:
+            found.setdefault(column, Counter())[text] += 1
+    return found
 
 
 def _write_tables(

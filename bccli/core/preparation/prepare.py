@@ -16,6 +16,7 @@ from bccli.core.data.lookalikes import Lookalikes, join_groups
 from bccli.core.data.manifest import Sample, read_rows
 from bccli.core.data.sampling import spread
 from bccli.core.data.splits import TRAIN
+from bccli.core.datasets.layout.film_tags import COLUMNS as TAG_COLUMNS
 from bccli.core.datasets.packing import packs_of, remove_packs, write_packs
 from bccli.core.errors import DataError
 from bccli.core.imaging.preparation import MEAN, Preparation, preparation_from_json
@@ -236,10 +237,12 @@ def _to_learn_from(work: _Work, most: int) -> Iterator[Sample]:
 def _chunks(work: _Work, preparation: Preparation) -> Iterator[Chunk]:
     """Yield the raw dataset in chunks, each sample with its split or fold."""
     size = chunk_size(preparation)
+    source, reading = work.request.source, work.request.reading
+    tags = tuple(name for name in TAG_COLUMNS if name not in work.surveyed.metadata)
     planned = planned_samples(work.request, work.found, work.plan)
     for first in count(0, size):
         samples = tuple(islice(planned, size))
         if samples:
-            yield Chunk(first, samples, work.request.source, work.out, preparation, work.request.reading)
+            yield Chunk(first, samples, source, work.out, preparation, reading, tags)
         if len(samples) < size:
             return

@@ -14,12 +14,14 @@ from bccli.core.catalog import DATASETS, nearest
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.positive_class import Positive, find_positive, positive_sentence
 from bccli.core.datasets import Reading, pose, read_samples
+from bccli.core.datasets.joining import sentence, table_of
 from bccli.core.datasets.layout.folders import find_layout
 from bccli.core.datasets.layout.levels import better_source
 from bccli.core.datasets.layout.patient_hints import patient_hint
 from bccli.core.datasets.loading import file_size, load_raw
-from bccli.core.datasets.verification import Tally, Verification, verify
+from bccli.core.datasets.verification import JOINED, Tally, Verification, verify
 from bccli.core.errors import DataError, ExcludedError, SourceError, UsageError
+from bccli.core.files import file_hash
 from bccli.core.imaging.formats.colours import to_rgb
 from bccli.core.imaging.preparation import MEAN, Preparation, prepare_image
 from bccli.core.imaging.stains.normalisation import STAINS
@@ -53,8 +55,13 @@ class Request:
             del settings["keep"]
         # The division has the seed, the listing's hash covers the list of patients, and only a region needs
         # masks.
-        apart = ("seed", "patient_list", "needs_masks")
+        apart = ("seed", "patient_list", "needs_masks", "metadata", "metadata_key")
         settings |= {key: value for key, value in asdict(self.reading).items() if key not in apart}
+        if self.reading.metadata:
+            settings |= {
+                "metadata_hash": file_hash(self.reading.metadata),
+                "metadata_key": self.reading.metadata_key,
+            }
         settings |= {"positive": self.positive} | ({} if self.images else {"images": False})
         return json.loads(json.dumps(settings))
 
@@ -76,7 +83,9 @@ def examine(request: Request, watcher: Watcher = SILENT) -> Survey:
     watcher.note(positive_sentence(found.classes, positive_in(request, found)))
     _check_masks(request, found)
     for remark in found.tally.remarked():
-        watcher.warn(remark.sentence())
+        if remark.kind not in JOINED:
+            watcher.warn(remark.sentence())
+    _tell_joined(request, found, watcher)
     if found.tally.others:
         watcher.warn(found.tally.others.sentence())
     if _has_split_folders(request, found):
@@ -85,6 +94,15 @@ def examine(request: Request, watcher: Watcher = SILENT) -> Survey:
         for sentence in verification.sentences():
             watcher.warn(sentence)
     return found
+
+
+def _tell_joined(request: Request, found: Survey, watcher: Watcher) -> None:
+    """Say how the images and the table of --metadata went together, as a warning where some did not."""
+    reading = request.reading
+    if reading.metadata:
+        table = table_of(reading.metadata, reading.metadata_key, request.source)
+        tell = watcher.warn if any(kind in found.tally.remarks for kind in JOINED) else watcher.note
+        tell(sentence(table, found.tally))
 
 
 def divide(request: Request, found: Survey, watcher: Watcher = SILENT) -> tuple[Survey, Plan]:
@@ -219,7 +237,11 @@ def _survey(request: Request) -> Survey:
             lambda sample: pose(sample, task),
         )
     except DataError as error:
-        known = (str(request.source), "phantom", str(request.reading.patient_list))
+        reading = request.reading
+        known = (
+            *(str(request.source), "phantom", "--metadata"),
+            *(str(path) for path in (reading.patient_list, reading.metadata) if path),
+        )
         prefix = "" if str(error).startswith(known) else f"{request.source}: "
         hint = ""
         if isinstance(error, SourceError):

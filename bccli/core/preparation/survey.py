@@ -15,6 +15,7 @@ import numpy as np
 from bccli.core.data.manifest import SPLITS, Sample
 from bccli.core.data.positive_class import class_order
 from bccli.core.data.split_table import Subtypes
+from bccli.core.datasets.layout.film_tags import may_be_dicom
 from bccli.core.datasets.verification import Tally
 from bccli.core.errors import SourceError
 from bccli.core.preparation.counts import Background
@@ -35,7 +36,8 @@ class Survey:
     were left out, empty where none were. `joined` are the groups that may not be separated, None where they
     are the patients. `subtypes` index `kinds`, the classes' subtypes, -1 where none is known; `sizes` are
     the files' in bytes, -1 where there is none. `metadata` has how often each text stands in each further
-    column, before any images are left out.
+    column, before any images are left out; `films` is how many images may be DICOM,
+    with headers that are read when images are prepared.
     """
 
     classes: tuple[str, ...]
@@ -56,6 +58,7 @@ class Survey:
     before: tuple[tuple[str, int], ...] = ()
     joined: np.ndarray | None = None
     metadata: Mapping[str, Counter[str]] = field(default_factory=dict)
+    films: int = 0
 
     @property
     def groups(self) -> np.ndarray:
@@ -127,11 +130,13 @@ def survey(
     magnifications: dict[str, int] = {}
     kinds: dict[str, int] = {}
     masked: set[str] = set()
+    films = 0
     metadata: dict[str, Counter[str]] = {}
     digest = hashlib.sha256()
     for own in read(tally):
         size = size_of(own)
         tally.add(own, size)
+        films += may_be_dicom(own.source)
         sample = pose(own)
         numbers["labels"].append(met.setdefault(sample.label, len(met)))
         numbers["patients"].append(
@@ -169,6 +174,7 @@ def survey(
         tally=tally,
         masked=frozenset(masked),
         metadata=metadata,
+        films=films,
     )
 
 

@@ -126,17 +126,24 @@ def merged_in_words(
     if level == "patch" or len(rows) == len(units):
         return None
     one = "patches" if several_per_image and patches else "predictions" if several_per_image else "images"
-    return f"{len(rows):,} {one} of {len(units):,} {'images' if level == 'image' else 'patients'}"
+    return f"{len(rows):,} {one} of {len(units):,} {words_of_level(level)}"
 
 
-def at_level(predictions: Predictions, level: str, *, several_per_image: bool) -> Predictions:
+def words_of_level(level: str | None) -> str:
+    """What the cases of a level are called, such as `images`."""
+    return "patches" if level == "patch" else f"{level or 'image'}s"
+
+
+def at_level(
+    predictions: Predictions, level: str, *, several_per_image: bool, positive: str | None = None
+) -> Predictions:
     """The predictions of one split with a row per image, patch or patient, whose key is its path.
 
     `several_per_image` says that rows of one image are merged, as patches are. An image's probabilities are
     the mean over its patches, a patient's the mean over all of the patient's rows; without probabilities the
-    most frequent class is predicted. A patient of several classes has the last of them, the most serious one
-    in clinical order. An image of an unknown patient is a patient of its own. Raises UsageError where there
-    are no patches.
+    most frequent class is predicted. A patient of several classes has the gravest of them: the positive one
+    of two, else the last in clinical order. An image of an unknown patient is a patient of its own. Raises
+    UsageError where there are no patches.
     """
     if level == "patch":
         if not several_per_image:
@@ -146,16 +153,31 @@ def at_level(predictions: Predictions, level: str, *, several_per_image: bool) -
         return predictions
     images = image_keys(predictions) if several_per_image else predictions.paths
     if level == "image":
-        return _merged(predictions, images)
+        return _merged(predictions, images, severe=severest(predictions.classes, positive))
     known = np.array([bool(patient) for patient in predictions.patients], bool)
     names = np.where(known, np.array(predictions.patients, object), np.array(images, object))
-    return _merged(predictions, names.tolist(), apart=known.tolist())
+    severe = severest(predictions.classes, positive)
+    return _merged(predictions, names.tolist(), apart=known.tolist(), severe=severe)
+
+
+def severest(classes: Sequence[str], positive: str | None) -> int:
+    """The number of the class that a case has if one of its images has it: the positive one of two, else
+    the last."""
+    return classes.index(positive) if len(classes) == 2 and positive in classes else len(classes) - 1
+
+
+def gravest_labels(labels: Integers, units: Integers, count: int, severe: int) -> Integers:
+    """The gravest label of each unit (m,), where `severe` is the gravest class."""
+    ranks = np.where(labels == severe, np.iinfo(np.int64).max, labels)
+    found = np.full(count, -1)
+    np.maximum.at(found, units, ranks)
+    return np.where(found == np.iinfo(np.int64).max, severe, found)
 
 
 def vote(patches: Predictions) -> Predictions:
     """A row per image, labelled by the majority of its patches, and at ties by their mean probability."""
     images = _merged(patches, image_keys(patches))
-    counts = _counts(_group_rows(image_keys(patches))[1], patches.predicted, len(patches.classes))
+    counts = _counts(group_rows(image_keys(patches))[1], patches.predicted, len(patches.classes))
     ties = counts if images.probabilities is None else counts + images.probabilities / 2
     return replace(images, predicted=ties.argmax(axis=1))
 
@@ -181,7 +203,7 @@ def image_key(source: str, copy: str, path: str) -> str:
     return f"{source}#{copy}" if source and copy not in ("", "0") else source or path
 
 
-def _group_rows(keys: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
+def group_rows(keys: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
     """The first row of each key, in order of appearance, and the number of each row's key."""
     numbers: dict[Hashable, int] = {}
     members = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
@@ -194,18 +216,22 @@ def _counts(members: np.ndarray, columns: np.ndarray, width: int) -> np.ndarray:
 
 
 def _merged(
-    predictions: Predictions, keys: Sequence[str], *, apart: Sequence[bool] | None = None
+    predictions: Predictions,
+    keys: Sequence[str],
+    *,
+    apart: Sequence[bool] | None = None,
+    severe: int | None = None,
 ) -> Predictions:
     """A row for each key, with what its first row says of split, patient and further columns.
 
     Rows that differ in `apart` are not merged though their keys are equal: a patient and an image of an
     unknown one may have the same number.
     """
-    first, members = _group_rows(keys if apart is None else list(zip(keys, apart, strict=True)))
+    first, members = group_rows(keys if apart is None else list(zip(keys, apart, strict=True)))
     mask = np.zeros(len(predictions), bool)
     mask[first] = True
-    labels = np.zeros(len(first), np.int64)
-    np.maximum.at(labels, members, predictions.labels)
+    severe = len(predictions.classes) - 1 if severe is None else severe
+    labels = gravest_labels(predictions.labels, members, len(first), severe)
     probabilities = None
     if predictions.probabilities is None:
         predicted = _counts(members, predictions.predicted, len(predictions.classes)).argmax(axis=1)

@@ -11,9 +11,9 @@ from bccli.core.data.foreign_tables import number_in, records
 from bccli.core.errors import DataError
 
 IDENTITY = ("path", "split", "fold", "patient", "source", "label", "predicted")
-FURTHER_COLUMNS = ("magnification", "subtype", "view", "variant", "row", "col", "group")
+FURTHER_COLUMNS = ("magnification", "subtype", "view", "variant", "row", "col", "group", "side")
 """What else is known of an image, behind the probabilities: to break figures down, to know copies and
-patches, and to draw together what may not be separated."""
+patches, to draw together what may not be separated, and to know breasts."""
 
 PREFIX = "p_"
 _WANTED = "give a CSV with the columns path,label and either p_<class>… or predicted"
@@ -108,7 +108,7 @@ def _refuse_swallowed(row: Sequence[str], separator: str, columns: int, where: s
 
 def _headings(cells: Sequence[str]) -> list[str]:
     """The names of columns, those that mean something here in their own spelling."""
-    known = {name: name for name in (*IDENTITY, *FURTHER_COLUMNS, "side", "group")}
+    known = {name: name for name in (*IDENTITY, *FURTHER_COLUMNS)}
     bare = [cell.strip() for cell in cells]
     return [
         PREFIX + cell[len(PREFIX) :]

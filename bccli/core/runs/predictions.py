@@ -200,7 +200,7 @@ def parse_predictions(lines: Iterable[str], name: str, classes: Sequence[str] = 
 
 def _is_ours(columns: Mapping[str, Sequence[str]]) -> bool:
     """Whether bccli wrote the table, which then has all columns that it writes."""
-    return {*IDENTITY, *FURTHER_COLUMNS} <= set(columns)
+    return {*IDENTITY, *FURTHER_COLUMNS} - {"side"} <= set(columns)  # that is younger than some tables
 
 
 def _splits(table: PredictionTable, name: str) -> list[str]:

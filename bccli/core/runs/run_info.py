@@ -17,6 +17,7 @@ from bccli.core.runs.run_types import (
     CardFacts,
     DataFacts,
     Decide,
+    DetectorFacts,
     Export,
     JoinedFacts,
     LocatorFacts,
@@ -48,7 +49,8 @@ _OF_KIND = {"folds": ("parts",), "tree": ("parts", "tree", "decide")}
 class TrainingData:
     """The data of a run: the dataset's `hash`, its number of `images`, and its `path` from the run's folder.
 
-    `subset` names the tree and the node whose images they are, where they are a node's.
+    `subset` names the tree and the node whose images they are, where they are a node's, and says where they
+    are a detector's.
     """
 
     hash: str
@@ -83,6 +85,7 @@ class RunInfo(StoredInfo):
       are joined: `joined`, each by its backbone and its card;
     * those on vectors from a file: `vectors`, where these were, and what was missing among them;
     * those that build upon another run: `base`, its path from the run's folder;
+    * detectors: `detector`, the rows and columns of their cells;
     * folds and trees: `parts`, the folders of their members; folds have `fold_kind`, the kind of these, and
       `spread`, the deviation over them;
     * fusions: `images`, their number, and `patches`, the accuracies of patches;
@@ -131,6 +134,7 @@ class RunInfo(StoredInfo):
     card: Annotated[Mapping[str, Any], CardFacts] | None = None
     vectors: Annotated[Mapping[str, Any], VectorFacts] | None = None
     joined: tuple[Annotated[Mapping[str, Any], JoinedFacts], ...] = ()
+    detector: Annotated[Mapping[str, Any], DetectorFacts] | None = None
     fold_kind: str = ""
     spread: Mapping[str, Mapping[str, tuple[float | None, float | None]]] | None = None
     images: Count | None = None

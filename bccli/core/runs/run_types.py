@@ -111,11 +111,17 @@ class _Data(TypedDict):
     images: Count
 
 
+class LesionSubset(TypedDict):
+    """The images that a detector sees: those with a lesion by their `mask`, and those without."""
+
+    lesions: Literal["mask"]
+
+
 class DataFacts(_Data, total=False):
     """What `TrainingData` is made of."""
 
     path: str | None
-    view: NodeSubset | None
+    view: NodeSubset | LesionSubset | None
 
 
 class LocatorFacts(TypedDict):
@@ -125,6 +131,12 @@ class LocatorFacts(TypedDict):
     number: Count
     shapes: tuple[tuple[Side, Side, Side], ...]
     share: Share
+
+
+class DetectorFacts(TypedDict):
+    """The cells of a detector: their rows and columns."""
+
+    cells: tuple[Side, Side]
 
 
 class CalibrationFacts(TypedDict):

@@ -16,7 +16,8 @@ from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
 from bccli.core.models import backend
 from bccli.core.models.backbones import PREPROCESSING, build_backbone, build_extractor, standardising
-from bccli.core.models.extractors import EXTRACTORS, build_features
+from bccli.core.models.detectors.heat_head import build_heat_head
+from bccli.core.models.extractors import EXTRACTORS, build_features, map_shapes
 from bccli.core.models.heads import HEADS, assemble, build_head
 from bccli.core.models.inference_mode import in_inference_mode, set_batch_norm_momentum
 from bccli.core.models.splitting import Halves, split
@@ -148,7 +149,7 @@ def _build(
         models.keep_base(base_key, base)
     # So that the head's first weights are the same on a backbone that was built now or before.
     keras.utils.set_random_seed(design.schedule.seed)
-    head = build_head(design.head, base.extractor.output_shape[-1], len(job.dataset.classes))
+    head = _head_on(job, base)
     if not design.tuning:
         built = _with_head(job, base, head, preprocess, frozen=frozen)
         if models is not None and frozen:
@@ -176,6 +177,14 @@ def _build(
         depths=depths,
         output=design.head.output,
     )
+
+
+def _head_on(job: Job, base: _Base) -> Any:
+    """The head of a job with its first weights."""
+    head = job.design.head
+    if HEADS[head.kind].locates:
+        return build_heat_head(map_shapes(base.maps), filters=head.dense, dropout=head.dropout)
+    return build_head(head, base.extractor.output_shape[-1], len(job.dataset.classes))
 
 
 def _base_key(job: Job, size: tuple[int, int], norm: Norm | None) -> tuple[Any, ...]:

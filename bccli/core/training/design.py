@@ -16,12 +16,13 @@ from bccli.core.data.audit import audit, refuse_leakage
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import open_images
 from bccli.core.data.leakage import Leak, leak_sentences
+from bccli.core.data.node_subset import LESION
 from bccli.core.data.split_codes import TEST, TRAIN, VAL, check_split_codes, counts_of, split_codes_of
 from bccli.core.errors import DataError, UsageError, WeightsError
 from bccli.core.models.backbones import check_size
 from bccli.core.models.cards.card import Card
 from bccli.core.models.cards.card_files import find_files
-from bccli.core.models.heads import HEADS, Head, units
+from bccli.core.models.heads import DETECTOR, HEADS, Head, units
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run, load_run, network_hash, run_of_fold
 from bccli.core.runs.run_info import FOLDS
@@ -127,6 +128,11 @@ class Design:
         return self.fusing is not None or self.head.kind not in HEADS
 
     @property
+    def locates(self) -> bool:
+        """Whether it finds lesions, and does not classify images."""
+        return not self.fuses and HEADS[self.head.kind].locates
+
+    @property
     def parts(self) -> "tuple[Design, ...]":
         """The designs of the backbones that are joined, each for itself."""
         plain = replace(self, joined=(), trainable=self.trainable or "none")
@@ -223,6 +229,8 @@ def resolve(design: Design) -> tuple[Design, Backbone, Weights]:
 
     Raises UsageError, WeightsError.
     """
+    if design.locates:
+        _check_detector(design)
     if design.classifier == WORDS:
         design = replace(_classified(design), backbone=NO_BACKBONE.name, head=Head(), input_norm="backbone")
         _check_augmentation(design, "none")
@@ -325,6 +333,29 @@ def row_of(design: Design) -> Backbone:
     if design.joined:
         return joint_row([row_of(part) for part in design.parts])
     return design.card.row if design.card else find_backbone(design.backbone)
+
+
+def _check_detector(design: Design) -> None:
+    """Raises UsageError for what does not go with a head that finds lesions."""
+    schedule, augmenting = design.schedule, design.augment.name if design.augment else ""
+    wrong = {
+        f"--classifier {design.classifier}": design.classifier != DENSE,
+        f"--backbone {design.backbone}, which a file describes": design.from_files,
+        f"--augment {augmenting}, which does not move masks (bccli augment does)": bool(augmenting),
+        "--mixed-precision": schedule.mixed_precision,
+        f"--loss {schedule.loss} (focal, or none to add 1 − Dice to it)": schedule.loss not in _OF_CELLS,
+        f"--class-weights {schedule.class_weights}": schedule.class_weights != "none",
+        "--label-smoothing": bool(schedule.label_smoothing),
+        "a second stage, which knows no masks": design.tuning is not None,
+    }
+    for what, found in wrong.items():
+        if found:
+            raise UsageError(f"--head {DETECTOR} does not go with {what}; leave one of them out")
+
+
+_OF_CELLS = ("categorical_crossentropy", "focal")
+"""The losses of a detector: the first, which nobody asks for, stands for the sum of the focal one and of
+1 − Dice."""
 
 
 def _on_card(design: Design, card: Card) -> tuple[Design, Backbone, Weights]:
@@ -529,7 +560,7 @@ def check_images(design: Design, dataset: Dataset, split_codes: np.ndarray) -> N
     if not design.vectors:
         dataset.require_images()
     with_surroundings(design.head, dataset)
-    check_split_codes(dataset, split_codes)
+    check_split_codes(dataset, split_codes, [LESION] if design.locates else None)
     _check_watched(design, dataset, split_codes)
 
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from bccli.core import interruption
 from bccli.core.errors import DivergedError, TrainingError
-from bccli.core.models import runtimes as engines
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.training.checkpoint import Checkpoint, Progress
 from bccli.core.training.inputs import Inputs, order_of, turns_of
 from bccli.core.training.learning_rate import cuts_so_far, learning_rate
+from bccli.core.training.objectives.objective import Objective, of_classes
 from bccli.core.training.pace import Pace, remaining_words
 from bccli.core.training.settings import MEASURES, Schedule
 from bccli.core.training.trainee import CompiledBefore, compile_steps, inference_step
@@ -34,6 +34,8 @@ _OTHER_DIGITS = "the result is not to the byte that of equal machines"
 class Examples:
     """Inputs and truth; `train` and `val` are positions in them, `labels` class numbers.
 
+    Where something else than classes is learned, `truth_of` gives the truth (n, width) of some positions.
+
     With `augmented_val`, val is augmented as train is, as Keras's generators have it. `watched_test` are the
     positions of test if it is to be reported in each epoch, and none otherwise.
     """
@@ -45,13 +47,21 @@ class Examples:
     val: np.ndarray
     augmented_val: bool = False
     watched_test: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    truth_of: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def truth(self, positions: np.ndarray) -> np.ndarray:
+        """The truth float32 (n, width) at positions (n,): of classes, a 1 for each."""
+        if self.truth_of is not None:
+            return self.truth_of(positions)
+        return np.eye(self.classes, dtype=np.float32)[self.labels[positions]]
 
 
 class Fit:
     """One training: a network from inputs to scores, its examples, and the state on the disk.
 
     `depths` are those of `Trainee`; `on_state` and `on_epoch` are called once a state is saved or an epoch
-    has ended. Steps that were `compiled` for the network before are used again.
+    has ended. Steps that were `compiled` for the network before are used again. The `objective` is that of
+    the schedule's classes unless another one is given.
     """
 
     def __init__(
@@ -66,15 +76,17 @@ class Fit:
         on_epoch: Callable[[dict[str, float]], None] | None = None,
         depths: Sequence[int] | None = None,
         compiled: CompiledBefore | None = None,
+        objective: Objective | None = None,
     ) -> None:
         self.progress = Progress()
         self.examples, self.schedule, self.watcher, self.state = examples, schedule, watcher, state
         self.on_epoch = on_epoch or (lambda row: None)
+        self.objective = objective or _of_classes(schedule, examples.classes)
         self.class_weights = _class_weights(examples, schedule.class_weights)
         signature = examples.inputs.signature()
         self.steps_per_call = examples.inputs.steps_per_call(schedule.batch_size)
         steps = compile_steps(
-            network, schedule, signature, examples.classes, self.steps_per_call,
+            network, schedule, signature, self.objective, self.steps_per_call,
             depths=depths, before=compiled,
         )  # fmt: skip
         self.trainee, self._train_steps = steps.trainee, steps.train
@@ -123,18 +135,18 @@ class Fit:
         return self.progress.stopped_early or self.progress.epoch >= self.schedule.epochs
 
     def predict(self, positions: np.ndarray) -> np.ndarray:
-        """Class probabilities (positions, classes) in inference mode."""
+        """What the network says of positions (n,) in inference mode: of classes their probabilities."""
         size = self.schedule.batch_size * self.steps_per_call
         return self._predict_all(self.examples.inputs.batches(positions, size), stoppable=False)
 
     def _predict_all(self, batches: Iterator[Any], *, stoppable: bool) -> np.ndarray:
         """In the middle of training it is `stoppable`: a signal is obeyed between two batches."""
-        probabilities, activate = [], engines.OUTPUTS[self.schedule.output]
+        answers = []
         for batch in batches:
-            probabilities.append(activate(self._predict(batch).numpy()))
+            answers.append(self.objective.answers(self._predict(batch).numpy()))
             if stoppable:
                 self._stop_if_requested()
-        return np.concatenate(probabilities) if probabilities else np.zeros((0, self.examples.classes))
+        return np.concatenate(answers) if answers else np.zeros((0, self.objective.width))
 
     def hand_over(self, network: Any) -> None:
         """Give the weights to a twin of the network in another precision, and predict with that one."""
@@ -188,8 +200,8 @@ class Fit:
         cuts = self._cuts()
         batches = self.examples.inputs.training_batches(rest, turns, size)
         for number, batch in enumerate(batches):
-            chosen = labels[rest[number * size : (number + 1) * size]]
-            truth = np.eye(self.examples.classes, dtype=np.float32)[chosen]
+            positions = rest[number * size : (number + 1) * size]
+            chosen, truth = labels[positions], self.examples.truth(positions)
             first = self.progress.step
             now = range(first, first - (-len(chosen) // schedule.batch_size))
             seeds = np.stack([*map(self._seeds, now)])
@@ -266,21 +278,19 @@ class Fit:
 
     def _measure(self, split: str, positions: np.ndarray, batches: Iterator[Any]) -> dict[str, Any]:
         """Loss and accuracy of a split by the weights of now; a signal is obeyed between two batches."""
-        from bccli.core.metrics.losses import mean_loss
-
-        schedule, labels = self.schedule, self.examples.labels[positions]
-        probabilities = self._predict_all(batches, stoppable=True)
-        hits = probabilities.argmax(axis=1) == labels
-        return {
-            f"{split}_loss": mean_loss(
-                labels, probabilities, schedule.loss, label_smoothing=schedule.label_smoothing
-            ),
-            f"{split}_accuracy": float(hits.mean()),
-        }
+        answers = self._predict_all(batches, stoppable=True)
+        loss, accuracy = self.objective.measured(self.examples.truth(positions), answers)
+        return {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
 
     def save(self) -> None:
         """Write the whole state."""
         self._checkpoint.save(self.trainee, self.progress)
+
+
+def _of_classes(schedule: Schedule, classes: int) -> Objective:
+    return of_classes(
+        classes, loss=schedule.loss, output=schedule.output, label_smoothing=schedule.label_smoothing
+    )
 
 
 def _class_weights(examples: Examples, kind: str) -> np.ndarray:

@@ -20,6 +20,7 @@ from bccli.core.evaluation.reused_runs import check_test_is_new
 from bccli.core.files import write_text
 from bccli.core.kinds import KINDS, imported
 from bccli.core.models import backend
+from bccli.core.models.heads import HEADS
 from bccli.core.preparation.estimate import space_words
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.run_folder import (
@@ -157,25 +158,27 @@ def _kind(design: Design) -> str:
         return "fusion"
     if design.classifier != DENSE:
         return "classifier"
+    if HEADS[design.head.kind].locates:
+        return "detector"
     return "head" if design.from_files else "network"
 
 
 def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | None = None) -> Run:
     """Train the network of a job and fill its run. Raises what `train` raises."""
     watcher, design = context.watcher, job.design
-    _start(job, run, context)
+    announce(job, run, context)
     used = np.flatnonzero(job.split_codes >= 0)
     samples = [job.dataset.samples[index] for index in used]
     images = context.open_images(job.dataset.root, samples, context.watcher)
     split_codes = job.split_codes[used]
     norm = input_norm(job, images, split_codes)
     if models is None or models.built(built_key(job, images.size, norm)) is None:
-        _forget_names_and_draws(design.schedule.seed)
+        begin_weights(design.schedule.seed)
     built = build(job, images.size, job.weights, norm, models)
     if design.tuning:
         take_over(design.tuning, built)
-    stores = _stores(job, built, images, run, watcher)
-    with _inputs(job, images, split_codes, built if stores else None, norm, run, context) as inputs:
+    stores = stores_features(job, built, images, run, watcher)
+    with inputs_of(job, images, split_codes, built if stores else None, norm, run, context) as inputs:
         schedule, fitted = _begin_head(job, built, inputs, images, split_codes, norm, run, context)
         trainee = built.tail if stores else built.live
         twin, depths = _twin(job, images.size, built, norm, stores)
@@ -189,7 +192,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
         try:
             fit.run()
         except DivergedError as error:
-            raise _with_good_weights(error, job, run, built, fit, trainee) from None
+            raise with_good_weights(error, job, run, built, fit, trainee) from None
         fit.hand_over(trainee)
         if models is not None and design.trainable == "none" and not design.tuning:
             models.keep_network(run.root, built.extractor, built.head)
@@ -211,7 +214,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
     return done
 
 
-def _start(job: Job, run: Run, context: RunContext) -> None:
+def announce(job: Job, run: Run, context: RunContext) -> None:
     """Start TensorFlow, and say what is trained where."""
     tf = context.start_tensorflow()
     command = "finetune" if job.design.tuning else "train"
@@ -221,7 +224,7 @@ def _start(job: Job, run: Run, context: RunContext) -> None:
     )
 
 
-def _forget_names_and_draws(seed: int) -> None:
+def begin_weights(seed: int) -> None:
     """Let Keras name layers and draw weights as in a process of its own; TensorFlow then prepares compiled
     steps anew."""
     import keras
@@ -243,7 +246,7 @@ def examples_of(job: Job, images: Images, split_codes: np.ndarray, inputs: Input
     )
 
 
-def _with_good_weights(
+def with_good_weights(
     error: DivergedError, job: Job, run: Run, built: Built, fit: Fit, trainee: Any
 ) -> DivergedError:
     """The same error; the weights of the best epoch before are in model.keras, if there was one."""
@@ -265,7 +268,7 @@ def input_norm(job: Job, images: Images, split_codes: np.ndarray) -> Norm | None
     return learn_norm(images, np.flatnonzero(split_codes == TRAIN), job.cache)
 
 
-def _stores(job: Job, built: Built, images: Images, run: Run, watcher: Watcher) -> bool:
+def stores_features(job: Job, built: Built, images: Images, run: Run, watcher: Watcher) -> bool:
     """Whether the features of the frozen layers are computed once and stored.
 
     Where a fine-tuning could do so and does not, the reason is logged. A run that is continued does what
@@ -304,7 +307,7 @@ def _fits(job: Job, built: Built, images: Images, watcher: Watcher) -> bool:
 
 
 @contextmanager
-def _inputs(
+def inputs_of(
     job: Job,
     images: Images,
     split_codes: np.ndarray,

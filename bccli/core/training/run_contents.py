@@ -123,12 +123,16 @@ class Storable(Protocol):
 @dataclass(frozen=True)
 class Trained:
     """The networks of a training that has ended, the training itself, and its images with their split codes
-    (n,)."""
+    (n,).
+
+    `probabilities` (n, classes) are what it says of them, where that is known already.
+    """
 
     networks: Storable
     fit: Fit
     images: Images
     split_codes: np.ndarray
+    probabilities: np.ndarray | None = None
 
 
 NOT_EXPORTED_YET = {"error": "the tree around it is unfinished"}
@@ -208,7 +212,9 @@ def finish(
     """
     networks, fit, images, split_codes = trained.networks, trained.fit, trained.images, trained.split_codes
     samples = images.samples
-    probabilities = fit.predict(np.arange(len(samples)))
+    probabilities = trained.probabilities
+    if probabilities is None:
+        probabilities = fit.predict(np.arange(len(samples)))
     write_answers(run.root / PREDICTIONS_FILE, samples, split_codes, probabilities, job.dataset.classes)
     write_origins(job, run)
     facts = {

@@ -233,7 +233,8 @@ _OF_THE_HEAD = (
         Choice(tuple(HEADS)),
         "What sits on the backbone: gap on the global average of its maps; two-views on that of the image "
         "and that of its middle part, joined, of data prepared with --context; blocks on those of all its "
-        "blocks, joined; thesis on the maps themselves, pooled 2×2, flattened and normalised by batch.",
+        "blocks, joined; thesis on the maps themselves, pooled 2×2, flattened and normalised by batch. "
+        "detector learns from masks where lesions are, on maps of several scales.",
         jobs=ANY_JOB - {WORDS},
     ),
     Setting("dense", Sizes("1024,1024"), "Hidden layers of the head.", jobs=STEPS),

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bccli.core.models.heads import OUTPUTS, find_loss
 from bccli.core.models.inference_mode import drawing_layers
+from bccli.core.training.objectives.objective import Objective
 from bccli.core.training.settings import OPTIMIZERS, Schedule
 
 
@@ -72,7 +72,7 @@ def _sparing(value: np.ndarray) -> np.ndarray:
     return value if value.any() else np.broadcast_to(value.dtype.type(0), value.shape)
 
 
-def training_step(trainee: Trainee) -> Callable[..., None]:
+def training_step(trainee: Trainee, objective: Objective) -> Callable[..., None]:
     """One step of training, not compiled.
 
     It takes inputs, truth and weights, a row per example; the seeds, the number and the learning rate of the
@@ -81,7 +81,6 @@ def training_step(trainee: Trainee) -> Callable[..., None]:
     import tensorflow as tf
 
     schedule, network, sums = trainee.schedule, trainee.network, trainee.sums
-    loss_of = find_loss(schedule.loss, schedule.output, label_smoothing=schedule.label_smoothing)
     variables = network.trainable_variables
     # Optimizers have one rate for all variables, but their steps can be taken back in part.
     partly = schedule.layer_decay != 1 or schedule.head_epochs > 0
@@ -97,7 +96,7 @@ def training_step(trainee: Trainee) -> Callable[..., None]:
             generator.assign(tf.cast(seeds[index], generator.dtype))
         with tf.GradientTape() as tape:
             scores = network(tf.cast(x, tf.float32), training=True)
-            losses = loss_of(truth, scores) * weights
+            losses = objective.losses(truth, scores) * weights
             loss = tf.reduce_mean(losses)
             held_back = loss + trainee.decay / 2 * squares_of(kernels) if kernels else loss
             scaled = trainee.optimizer.scale_loss(held_back)  # itself, but for float16
@@ -106,7 +105,7 @@ def training_step(trainee: Trainee) -> Callable[..., None]:
         for (variable, depth), old in zip(slowed, before, strict=True):
             share = schedule.layer_decay**depth * below
             variable.assign(old + (variable.value - old) * share)
-        hits = tf.equal(tf.argmax(OUTPUTS[schedule.output](scores), -1), tf.argmax(truth, -1))
+        hits = objective.hits(truth, scores)
         is_bad = tf.math.logical_and(sums[3] < 0, ~tf.math.is_finite(tf.cast(loss, tf.float64)))
         amount = [tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)), tf.size(weights)]
         more = tf.stack([tf.cast(value, tf.float64) for value in amount])
@@ -116,7 +115,7 @@ def training_step(trainee: Trainee) -> Callable[..., None]:
 
 
 def training_steps(
-    trainee: Trainee, signature: Any, classes: int, steps_per_call: int
+    trainee: Trainee, signature: Any, objective: Objective, steps_per_call: int
 ) -> Callable[..., None]:
     """The compiled step of training, or so many of them, one after the other.
 
@@ -125,7 +124,7 @@ def training_steps(
     """
     import tensorflow as tf
 
-    train_step, size = training_step(trainee), trainee.schedule.batch_size
+    train_step, size = training_step(trainee, objective), trainee.schedule.batch_size
 
     def train_steps(x: Any, truth: Any, weights: Any, seeds: Any, rates: Any, first: Any, below: Any) -> None:
         def step(index: Any) -> tuple[Any]:
@@ -141,7 +140,7 @@ def training_steps(
 
     specs = [
         signature,
-        tf.TensorSpec((None, classes), tf.float32),
+        tf.TensorSpec((None, objective.width), tf.float32),
         tf.TensorSpec((None,), tf.float32),
         tf.TensorSpec((None, len(trainee.seeds), 2), tf.uint32),
         tf.TensorSpec((None,), tf.float32),
@@ -181,23 +180,26 @@ def compile_steps(
     network: Any,
     schedule: Schedule,
     signature: Any,
-    classes: int,
+    objective: Objective,
     steps_per_call: int,
     *,
     depths: Sequence[int] | None = None,
     before: CompiledBefore | None = None,
 ) -> CompiledSteps:
-    """The steps of a network that is at its start; those of `before`, begun anew, where they are the same."""
+    """The steps of a network that is at its start; those of `before`, begun anew, where they are the same.
+
+    Objectives of classes are the same for the same schedule and number of classes.
+    """
     before = {} if before is None else before
     decays = float(bool(schedule.weight_decay))  # how much is a variable
-    key = replace(schedule, seed=0, weight_decay=decays), signature, classes, steps_per_call
+    key = replace(schedule, seed=0, weight_decay=decays), signature, objective.width, steps_per_call
     if (known := before.get(key)) is not None:
         known.trainee.restart(schedule)
         return known
     trainee = Trainee(network, schedule, depths)
     before[key] = CompiledSteps(
         trainee,
-        training_steps(trainee, signature, classes, steps_per_call),
+        training_steps(trainee, signature, objective, steps_per_call),
         inference_step(network, signature),
     )
     return before[key]

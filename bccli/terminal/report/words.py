@@ -2,6 +2,7 @@
 
 from bccli.core.data.leakage import leak_sentences
 from bccli.core.evaluation.report.galleries import Exhibit
+from bccli.core.runs.aggregation import words_of_level
 from bccli.terminal.figure_cells import Figures, limits_of
 
 
@@ -23,7 +24,7 @@ def _right(row: Figures) -> str:
 
 
 def _cases(row: Figures) -> str:
-    unit = {"patch": "patches", "patient": "patients"}.get(row["level"], "images")
+    unit = words_of_level(row["level"])
     split = f" of {row['split']}" if row["split"] else ""
     if row["level"] == "patient":
         return f"{row['n']:,} patients{split}"

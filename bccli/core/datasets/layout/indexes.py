@@ -26,12 +26,16 @@ _LONGEST_NAME = 40
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a table: where it is, its cells by the plain names of their columns, and those beyond."""
+    """One line of a table: where it is, its cells by the plain names of their columns, and those beyond.
+
+    `columns` are all names as the table has them.
+    """
 
     where: str
     cells: dict[str, str]
     number: int = 0
     beyond: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def get(self, column: str) -> str:
         """The content of a column, or an empty text."""
@@ -66,6 +70,7 @@ def read_index(path: Path, needed: Sequence[str], *, errors: str = "strict") -> 
     there twice: it names that, and those found.
     """
     header: list[str] | None = None
+    columns: tuple[str, ...] = ()
     lacking: tuple[list[str], list[str]] | None = None
     for sheet in _worksheets(path, errors):
         for number, cells in sheet:
@@ -74,7 +79,7 @@ def read_index(path: Path, needed: Sequence[str], *, errors: str = "strict") -> 
             if header is not None:
                 named = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
                 beyond = tuple(cell.strip() for cell in cells[len(header) :] if cell.strip())
-                yield Line(f"{path} line {number}", named, number, beyond)
+                yield Line(f"{path} line {number}", named, number, beyond, columns)
                 continue
             names = [plain(cell) for cell in cells]
             missing = [name for name in needed if plain(name) not in names]
@@ -85,13 +90,12 @@ def read_index(path: Path, needed: Sequence[str], *, errors: str = "strict") -> 
                 break
             if twice := [name for name in needed if names.count(plain(name)) > 1]:
                 raise DataError(f"{path}: has the column {twice[0]!r} twice; rename one of the two")
-            header = names
+            header, columns = names, tuple(cell.strip() for cell in cells if cell.strip())
         if header is not None:
             return
     if lacking is None:
-        raise DataError(
-            f"{path}: has no column {needed[0]!r}, as it is empty; the first line must name the columns"
-        )
+        lost = f"has no column {needed[0]!r}, as it is empty" if needed else "is empty"
+        raise DataError(f"{path}: {lost}; the first line must name the columns")
     raise _missing(path, *lacking)
 
 

@@ -8,6 +8,7 @@ from bccli.core.evaluation.checklists.of_data import shared_sentences
 from bccli.core.evaluation.checklists.state import Answer, filled, for_authors, not_met
 from bccli.core.metrics.figures import Figures
 from bccli.core.metrics.limits import digits_of
+from bccli.core.runs.aggregation import words_of_level
 
 _MEASURES = {
     "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "f1": "F1", "roc_auc": "AUC",
@@ -37,7 +38,7 @@ def _with_limits(figures: Figures, measure: str) -> str:
 
 
 def _cases(figures: Figures) -> str:
-    unit = {"patch": "patches", "patient": "patients"}.get(figures.level or "", "images")
+    unit = words_of_level(figures.level)
     whose = "" if figures.level == "patient" else f" of {_patients(figures)}"
     return f"{figures.n:,} {unit}{whose}" + (f" in {figures.split}" if figures.split else "")
 

@@ -13,6 +13,7 @@ from bccli.core.evaluation.report.absent import Absent
 from bccli.core.evaluation.report.prepare_command import prepare_command
 from bccli.core.evaluation.report.run_data import RunData
 from bccli.core.reading.regular_files import open_file
+from bccli.core.runs.aggregation import words_of_level
 from bccli.core.runs.predictions import Predictions
 from bccli.core.runs.run_folder import RECIPE_FILE, Run
 from bccli.core.runs.run_info import FOLDS
@@ -104,7 +105,7 @@ def _model(kind: str | None, backbone: str | None, run: Run | None) -> str:
 
 def _measured(entry: Evaluation) -> str:
     figures = entry.whole
-    units = {"image": "images", "patch": "patches", "patient": "patients"}[figures.level or "image"]
+    units = words_of_level(figures.level)
     where = f" of {figures.split}" if figures.split else ""
     return f"{figures.n:,} {units}{where}" + (f", from {figures.merged}" if figures.merged else "")
 

@@ -104,7 +104,7 @@ def _read_header(data: bytes, max_bytes: int) -> tuple["Dataset", np.ndarray | N
     import pydicom
 
     if data[128:132] == b"DICM":
-        content = _inflated(data, max_bytes)
+        content = inflated(data, max_bytes)
         stream = io.BytesIO(content)
         dataset = pydicom.dcmread(stream, specific_tags=list(_NEEDED), stop_before_pixels=True)
         if (stored := _native_pixels(dataset, content, stream.tell())) is not None:
@@ -122,8 +122,11 @@ def _read_header(data: bytes, max_bytes: int) -> tuple["Dataset", np.ndarray | N
     return dataset, None
 
 
-def _inflated(data: bytes, max_bytes: int) -> bytes:
-    """Deflated content as if it had not been: pydicom would let it grow without limit."""
+def inflated(data: bytes, max_bytes: int, *, partly: bool = False) -> bytes:
+    """Deflated content as if it had not been: pydicom would let it grow without limit.
+
+    Raises ImageError where it grows beyond `max_bytes`, unless that much of it is enough.
+    """
     if not data.startswith(_META, 128):
         return data
     start = 144 + struct.unpack("<I", data[140:144])[0]
@@ -131,7 +134,7 @@ def _inflated(data: bytes, max_bytes: int) -> bytes:
         return data
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     content = inflater.decompress(data[start:], max_bytes)
-    if inflater.unconsumed_tail:
+    if inflater.unconsumed_tail and not partly:
         raise ImageError(f"is too large (its content grows beyond {max_bytes:,} bytes)")
     return data[:144] + data[144:start].replace(_DEFLATED, _PLAIN) + content
 

@@ -33,6 +33,16 @@ class Canvas:
         (height, width), (across, down) = self.shape, self.scales
         return min(int((column + 0.5) / across), width - 1), min(int((row + 0.5) / down), height - 1)
 
+    def of_raw(self, box: Box) -> Box:
+        """Where a box of the raw image is on the picture."""
+        across, down = self.scales
+        return Box(
+            round(box.left * across),
+            round(box.top * down),
+            round(box.right * across),
+            round(box.bottom * down),
+        )
+
 
 def canvas_of(shape: tuple[int, int]) -> Canvas:
     """The picture of a raw image of this shape (height, width)."""
@@ -43,7 +53,11 @@ def canvas_of(shape: tuple[int, int]) -> Canvas:
 
 
 class Heat(Protocol):
-    """What in an image speaks for a class."""
+    """What in an image speaks for a class; `largest` is the largest value that there can be, None where
+    values mean something only beside each other."""
+
+    @property
+    def largest(self) -> float | None: ...
 
     def on(self, canvas: Canvas) -> Floats:
         """Values (height, width) of the canvas, none of them below 0."""
@@ -52,12 +66,13 @@ class Heat(Protocol):
 @dataclass(frozen=True)
 class WholeHeat:
     """Values (rows, columns) ≥ 0 that are spread evenly over an image after a `preparation`, of this `size`
-    (width, height); a region was at `box` in the raw image."""
+    (width, height); a region was at `box` in the raw image. None of them can be larger than `largest`."""
 
     values: Floats
     preparation: Preparation
     size: tuple[int, int]
     box: Box | None = None
+    largest: float | None = None
 
     def on(self, canvas: Canvas) -> Floats:
         """Linear between the values, 0 where the preparation has cut something off."""
@@ -86,6 +101,7 @@ class PatchHeat:
     values: Floats
     positions: np.ndarray
     side: int
+    largest: float | None = None
 
     def on(self, canvas: Canvas) -> Floats:
         """Where patches overlap, the mean of their values; 0 where there is none."""
@@ -105,10 +121,11 @@ def _pixels(start: float, end: float) -> slice:
 
 
 def mean_heat(heats: Sequence[Heat], canvas: Canvas) -> Floats:
-    """The mean of several maps on a canvas, each as a share of its largest value; 0 where none has any."""
+    """The mean of several maps on a canvas, each as a share of the largest value that it has or can have; 0
+    where none has any."""
     total = np.zeros(canvas.size[::-1])
     for heat in heats:
         values = heat.on(canvas)
-        if (largest := values.max()) > 0:
+        if (largest := heat.largest or values.max()) > 0:
             total += values / largest
     return total / max(len(heats), 1)

@@ -3,9 +3,11 @@
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
+from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.formats.colours import to_rgb
 from bccli.core.imaging.opencv import load_cv2
 from bccli.core.metrics.material import Floats
@@ -28,18 +30,30 @@ def picture_of(raw: np.ndarray, canvas: Canvas) -> np.ndarray:
 
 
 def overlay(
-    picture: np.ndarray, found: Floats, peak: tuple[int, int] | None, mask: np.ndarray | None = None
+    picture: np.ndarray,
+    found: Floats,
+    peak: tuple[int, int] | None,
+    mask: np.ndarray | None = None,
+    *,
+    largest: float | None = None,
+    boxes: Sequence[Box] = (),
 ) -> np.ndarray:
     """A picture uint8 (height, width, 3) with a map (height, width) ≥ 0 on it.
 
     The more there is, the less it shines through; a white line runs around half of the largest value, a blue
     one around the mask (height, width), and a ring around the peak (column, row). A map of zeros is not
-    shown, and has no peak.
+    shown, and has no peak. With the `largest` value that there can be, the map is as strong as it is, and has
+    no line and no ring of its own; `boxes` are drawn in their place.
     """
-    painted = np.ascontiguousarray(picture if peak is None else _blended(picture, found / found.max()))
+    top = largest or found.max()
+    painted = np.ascontiguousarray(picture if peak is None else _blended(picture, found / top))
     if mask is not None:
         _draw_lines(painted, mask > 0, _BLUE)
-    if peak is not None:
+    for box in boxes:
+        for shade, width in ((_BLACK, 3), (_WHITE, 1)):
+            corners = (box.left, box.top), (box.right - 1, box.bottom - 1)
+            load_cv2().rectangle(painted, *corners, shade, width, load_cv2().LINE_AA)
+    if peak is not None and largest is None:
         _draw_lines(painted, found >= _LEVEL * found.max(), _WHITE)
         radius = max(min(picture.shape[:2]) // 40, 4)
         for colour, width in ((_BLACK, 3), (_WHITE, 1)):

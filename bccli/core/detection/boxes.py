@@ -1,0 +1,164 @@
+"""Boxes with scores: how much they overlap, and which of those around one thing are kept.
+
+A box is `imaging.equalising.Box`: whole pixels of the source film, `right` and `bottom` the first outside.
+As an array it is float64 (n, 4) in that order: left, top, right, bottom.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bccli.core.imaging.equalising import Box
+
+Floats = NDArray[np.float64]
+SAME = 0.3
+"""From this IoU on, two boxes are taken for boxes around one thing."""
+SHARED = 0.5
+"""From this share of the smaller one on, boxes of two tiles are taken for parts of one thing."""
+
+
+@dataclass(frozen=True)
+class ScoredBox:
+    """A box in pixels of the film, and how sure it is: the larger, the surer."""
+
+    box: Box
+    score: float
+
+
+def area(box: Box) -> int:
+    """How many pixels a box has; 0 for one that ends before it begins."""
+    return max(box.right - box.left, 0) * max(box.bottom - box.top, 0)
+
+
+def centre(box: Box) -> tuple[float, float]:
+    """Where the middle of a box is: x and y in pixels from the film's top left corner."""
+    return (box.left + box.right) / 2, (box.top + box.bottom) / 2
+
+
+def holds_centre(box: Box, other: Box) -> bool:
+    """Whether the middle of `other` lies in the box; its left and top edge belong to it."""
+    x, y = centre(other)
+    return box.left <= x < box.right and box.top <= y < box.bottom
+
+
+def clipped(box: Box, shape: tuple[int, int]) -> Box:
+    """The part of a box that lies in a film of this shape (height, width); it may have no pixel."""
+    height, width = shape
+    return Box(
+        min(max(box.left, 0), width),
+        min(max(box.top, 0), height),
+        min(max(box.right, 0), width),
+        min(max(box.bottom, 0), height),
+    )
+
+
+def hull(boxes: Sequence[Box]) -> Box:
+    """The smallest box around one or more boxes."""
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return Box(min(left), min(top), max(right), max(bottom))
+
+
+def as_array(boxes: Sequence[Box]) -> Floats:
+    """Boxes as an array (n, 4)."""
+    return np.array(boxes, np.float64).reshape(-1, 4)
+
+
+def shared_areas(ones: Sequence[Box], others: Sequence[Box]) -> Floats:
+    """How many pixels each of n boxes shares with each of m others, (n, m)."""
+    first, second = as_array(ones)[:, None], as_array(others)[None]
+    low, high = np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])
+    shared: Floats = np.clip(high - low, 0, None).prod(axis=-1)
+    return shared
+
+
+def iou_matrix(ones: Sequence[Box], others: Sequence[Box]) -> Floats:
+    """The pixels that two boxes share by those that either has, of n boxes and m others, (n, m).
+
+    Boxes without a pixel overlap with nothing.
+
+    >>> iou_matrix([Box(0, 0, 10, 10)], [Box(0, 0, 10, 10), Box(5, 0, 15, 10), Box(10, 0, 20, 10)]).round(3)
+    array([[1.   , 0.333, 0.   ]])
+    """
+    shared = shared_areas(ones, others)
+    return _by(shared, _areas(ones)[:, None] + _areas(others)[None] - shared)
+
+
+def iou(one: Box, other: Box) -> float:
+    """The intersection of two boxes over their union, 0…1."""
+    return float(iou_matrix([one], [other])[0, 0])
+
+
+def share_of_smaller(ones: Sequence[Box], others: Sequence[Box]) -> Floats:
+    """The pixels that two boxes share by those of the smaller one, of n boxes and m others, (n, m)."""
+    return _by(shared_areas(ones, others), np.minimum(_areas(ones)[:, None], _areas(others)[None]))
+
+
+def _areas(boxes: Sequence[Box]) -> Floats:
+    return np.array([area(box) for box in boxes], np.float64)
+
+
+def _by(part: Floats, whole: Floats) -> Floats:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+def by_score(boxes: Sequence[ScoredBox]) -> list[ScoredBox]:
+    """The surest first; equally sure ones by their edges, so that the order they came in does not matter."""
+    return sorted(boxes, key=lambda one: (-one.score, one.box))
+
+
+def suppress(boxes: Sequence[ScoredBox], *, same: float = SAME, most: int | None = None) -> list[ScoredBox]:
+    """The boxes that no surer one overlaps with, from an IoU of `same` on; `most` of them, the surest first.
+
+    Greedy non-maximum suppression (Neubeck and Van Gool 2006, DOI 10.1109/ICPR.2006.479).
+    """
+    ordered = by_score(boxes)
+    alike = iou_matrix(*[[one.box for one in ordered]] * 2) >= same
+    free = np.ones(len(ordered), bool)
+    kept: list[ScoredBox] = []
+    for index, one in enumerate(ordered):
+        if len(kept) == most:
+            break
+        if free[index]:
+            kept.append(one)
+            free &= ~alike[index]
+    return kept
+
+
+def merge_tiles(
+    tiles: Sequence[Sequence[ScoredBox]],
+    *,
+    shared: float = SHARED,
+    same: float = SAME,
+    most: int | None = None,
+) -> list[ScoredBox]:
+    """The boxes of a film from those of its overlapping tiles, all in pixels of the film, the surest first.
+
+    What lies across an edge of tiles has a box in each of them, none of which is whole. The surest box takes
+    in those of other tiles that share with it from `shared` of the smaller one on, and becomes the box
+    around all of them with its own score; then the surest that is left, and so on. It is its own pixels
+    that others have to share, not those that it has taken in, so that boxes side by side do not join to a
+    chain. `suppress` has the last word. Boxes of one tile are not merged: that tile saw both as a whole.
+    """
+    pool = [(one, number) for number, boxes in enumerate(tiles) for one in boxes]
+    pool.sort(key=lambda entry: (-entry[0].score, entry[0].box, entry[1]))
+    boxes, owners = [one.box for one, _ in pool], np.array([number for _, number in pool], int)
+    parts = (share_of_smaller(boxes, boxes) >= shared) & (owners[:, None] != owners[None])
+    free = np.ones(len(pool), bool)
+    merged = []
+    for index, (one, _) in enumerate(pool):
+        if free[index]:
+            taken = np.flatnonzero(parts[index] & free)
+            merged.append(ScoredBox(hull([one.box, *(boxes[number] for number in taken)]), one.score))
+            free[taken] = free[index] = False
+    return suppress(merged, same=same, most=most)
+
+
+def boxes_text(boxes: Sequence[ScoredBox]) -> str:
+    """Boxes as a cell of a table: `left,top,right,bottom,score`, several separated by semicolons.
+
+    >>> boxes_text([ScoredBox(Box(1, 2, 30, 40), 0.91234)])
+    '1,2,30,40,0.91234'
+    """
+    return ";".join(f"{','.join(map(str, one.box))},{one.score:.6g}" for one in boxes)

@@ -1,0 +1,1 @@
+"""From films to breasts and examinations: what is said of each view becomes one answer."""

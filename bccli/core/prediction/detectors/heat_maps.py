@@ -1,0 +1,52 @@
+"""Heat maps of prepared images, and the boxes in them: in pixels of the prepared image or of the raw one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bccli.core.detection.boxes import ScoredBox
+from bccli.core.detection.heat_boxes import Grid, heat_boxes
+from bccli.core.imaging.equalising import Box
+from bccli.core.imaging.preparation import raw_rectangle
+from bccli.core.prediction.run_predictor import InputSpec
+
+DETECTOR_MODEL = "detector"
+"""The stem of the file that has a detector's network, from RGB 0–255 to scores (n, cells)."""
+
+
+@dataclass(frozen=True)
+class HeatGrid:
+    """Prepared images of a `size` (width, height) that `cells` (rows, columns) cover."""
+
+    size: tuple[int, int]
+    cells: tuple[int, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """What run.json has under `detector`."""
+        return {"cells": list(self.cells)}
+
+    def maps(self, chances: np.ndarray) -> np.ndarray:
+        """Probabilities (n, cells) as maps (n, rows, columns)."""
+        return chances.reshape(len(chances), *self.cells)
+
+    def boxes(self, heat: np.ndarray) -> list[ScoredBox]:
+        """The boxes in a map (rows, columns), in pixels of the prepared image, the surest first."""
+        (width, height), (rows, columns) = self.size, self.cells
+        return heat_boxes(heat, Grid(width / columns, height / rows), (height, width))
+
+    def raw_boxes(
+        self, heat: np.ndarray, spec: InputSpec, shape: tuple[int, int], box: Box | None = None
+    ) -> list[ScoredBox]:
+        """The same in pixels of the raw image of a `shape` (height, width), of which the prepared one shows a
+        region at `box`, if any; none where the image was padded."""
+        left, top, right, bottom = raw_rectangle(spec[0], spec[1], shape, box)
+        rows, columns = self.cells
+        return heat_boxes(heat, Grid((right - left) / columns, (bottom - top) / rows, left, top), shape)
+
+
+def scores_of(maps: np.ndarray) -> np.ndarray:
+    """The probabilities (n, 2) of images without and with a lesion, by the largest value of their maps
+    (n, …)."""
+    top = maps.reshape(len(maps), -1).max(axis=1).astype(np.float64)
+    return np.stack([1 - top, top], axis=1)

@@ -1,0 +1,113 @@
+"""The truth of a detector: which cells of prepared images lie in what their masks mark."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bccli.core.cores import available_cores
+from bccli.core.data.dataset import Dataset
+from bccli.core.data.image_batches import decode_sized
+from bccli.core.data.manifest import Sample
+from bccli.core.data.node_subset import WITHOUT, lesions_of
+from bccli.core.errors import DataError
+from bccli.core.imaging.opencv import load_cv2
+from bccli.core.progress import SILENT, Watcher
+
+INSIDE_FROM = 0.5
+"""The share of a cell that has to be marked for it to be inside; with less it is at an edge, and ignored."""
+TOO_MUCH = 0.95
+"""A mask that marks more of an image than this shows no place in it."""
+
+
+def detectable(dataset: Dataset, watcher: Watcher = SILENT) -> Dataset:
+    """The images of a dataset as a detector sees them; what is left out is said.
+
+    Raises DataError where there is nothing to learn from.
+    """
+    found = lesions_of(dataset)
+    if left := len(dataset.samples) - len(found.samples):
+        watcher.warn(
+            f"{dataset.root}: {left:,} images without a mask were left out, as others of their class have one"
+        )
+    if not any(sample.label == WITHOUT for sample in found.samples):
+        watcher.warn(
+            f"{dataset.root}: all images have a lesion; what a normal one looks like is learned from what "
+            "lies beside them"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class LesionCells:
+    """The truth of n images: `cells` int8 (k, cells) of those that have a lesion, `rows` (n,) which of these
+    an image is, -1 for images without one."""
+
+    cells: np.ndarray
+    rows: np.ndarray
+
+    def truth(self, positions: np.ndarray) -> np.ndarray:
+        """float32 (m, cells) at positions (m,): 1 inside, 0 outside, -1 ignored."""
+        found = np.zeros((len(positions), self.cells.shape[1]), np.float32)
+        rows = self.rows[positions]
+        found[rows >= 0] = self.cells[rows[rows >= 0]]
+        return found
+
+
+def cells_of(
+    root: Path, samples: Iterable[Sample], size: tuple[int, int], grid: tuple[int, int]
+) -> LesionCells:
+    """Read the masks of prepared images of a `size` (width, height), for a grid of (rows, columns).
+
+    Raises DataError for a mask that is damaged, empty, or marks the whole image.
+    """
+    samples = list(samples)
+    marked = [index for index, sample in enumerate(samples) if sample.mask]
+    rows = np.full(len(samples), -1, np.int64)
+    rows[marked] = np.arange(len(marked))
+    with ThreadPoolExecutor(available_cores()) as pool:
+        read = pool.map(lambda index: _of_mask(root / samples[index].mask, size, grid), marked)
+        cells = np.stack(list(_checked(read, marked, samples, root))) if marked else None
+    return LesionCells(np.zeros((0, grid[0] * grid[1]), np.int8) if cells is None else cells, rows)
+
+
+def _checked(
+    read: Iterator[np.ndarray | str], marked: list[int], samples: list[Sample], root: Path
+) -> Iterator[np.ndarray]:
+    for index, found in zip(marked, read, strict=True):
+        if isinstance(found, str):
+            raise DataError(f"{root / samples[index].mask}: {found}")
+        yield found
+
+
+def _of_mask(path: Path, size: tuple[int, int], grid: tuple[int, int]) -> np.ndarray | str:
+    """The cells of a mask int8 (cells,), or what is wrong with it."""
+    shares = shares_of(decode_sized(path, size)[..., 0] > 127, grid)
+    if shares.mean() > TOO_MUCH:
+        return "marks the whole image, which shows no place in it; prepare without this mask"
+    if not shares.any():
+        return "marks nothing; prepare the dataset again"
+    return cells_of_shares(shares)
+
+
+def shares_of(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Of each cell of a grid (rows, columns) the share that a mask (height, width) marks."""
+    cv2 = load_cv2()
+    rows, columns = grid
+    shares: np.ndarray = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+    return shares
+
+
+def cells_of_shares(shares: np.ndarray) -> np.ndarray:
+    """int8 (cells,): 1 inside, 0 outside, -1 at an edge; of a lesion smaller than half a cell, the cell that
+    has most of it is inside.
+
+    >>> cells_of_shares(np.array([[0.0, 0.3], [0.5, 1.0]])).tolist()
+    [0, -1, 1, 1]
+    """
+    found = np.where(shares >= INSIDE_FROM, 1, np.where(shares > 0, -1, 0)).astype(np.int8)
+    if not (found > 0).any():
+        found[shares >= shares.max()] = 1
+    return found.ravel()
