@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bccli.core.errors import ExcludedError, ImageError
+from bccli.core.errors import DataError, ExcludedError, ImageError
 from bccli.core.imaging.equalising import Box, Clahe, equalise, equalise_box
 from bccli.core.imaging.film_edges import trimmed
 from bccli.core.imaging.greys import Greys, normalise
@@ -104,6 +104,27 @@ def grown(box: Box, shape: tuple[int, int], *, margin: int = 0, context: float =
         min(box.right + across, shape[1]),
         min(box.bottom + upwards, shape[0]),
     )
+
+
+def middle_of(size: tuple[int, int], context: float) -> Box:
+    """The middle part of an image of this size (width, height) that a share `context` surrounds.
+
+    It is as wide and as high as 1 / (1 + context) of the image, its edges rounded outwards to whole pixels.
+    So it holds all of a box that `grown` has surrounded by so much, whatever the margin; of one at the edge
+    of its raw image, which has less on that side, it may lack a part. Raises DataError where less than a
+    pixel is left around it.
+
+    >>> middle_of((120, 60), 0.5)
+    Box(left=20, top=10, right=100, bottom=50)
+    """
+    width, height = size
+    left, top = (math.floor(side * context / (1 + context) / 2 + 1e-6) for side in size)
+    if not (left and top):
+        raise DataError(
+            f"of images of {width}×{height}, a --context of {context:g} is less than a pixel on each side; "
+            "prepare them with more, or with a larger --size"
+        )
+    return Box(left, top, width - left, height - top)
 
 
 def _half(growth: float) -> int:

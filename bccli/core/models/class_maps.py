@@ -61,25 +61,31 @@ class ClassMaps:
 
     Of images (n, height, width, 3) `network` makes the `head`'s features and, behind them, maps of these
     `shapes`, flat, in rows (n, …): what the features are the averages of, or one that is itself the features.
+    With a `context`, there are two: that of an image and that of the middle part which so large a share
+    surrounds.
     """
 
     network: Callable[[np.ndarray], np.ndarray]
     shapes: Shapes
     head: DenseHead
+    context: float = 0.0
 
 
 def with_maps(extractor: Any) -> tuple[Any, Shapes]:
     """A Keras model from RGB 0–255 to features and, behind them, the maps that they are the averages of or
-    that they are, and these maps' shapes."""
+    that they are, and these maps' shapes. A map of two views of an image is two maps, one after the other."""
     import keras
 
     tensors = [extractor.output]
     while type(operation_of(tensors[0])).__name__ not in ("GlobalAveragePooling2D", "Flatten"):
         tensors = inputs_of(tensors[0])
     maps = [inputs_of(tensor)[0] for tensor in tensors]
+    views = extractor.output_shape[-1] // sum(tensor.shape[-1] for tensor in tensors)
     flat = [keras.layers.Flatten(name=f"maps_{number}")(each) for number, each in enumerate(maps)]
+    if views > 1:
+        flat = [keras.ops.reshape(each, (-1, views * each.shape[-1])) for each in flat]
     outputs = keras.layers.Concatenate(name="features_and_maps")([extractor.output, *flat])
-    shapes = [(each.shape[1], each.shape[2], each.shape[3]) for each in maps]
+    shapes = [(each.shape[1], each.shape[2], each.shape[3]) for each in maps for _ in range(views)]
     return keras.Model(extractor.input, outputs, name="locator"), shapes
 
 

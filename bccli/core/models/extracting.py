@@ -37,14 +37,17 @@ class Extracting:
     """A Keras model from RGB 0–255 to features (images, width), for images of one size.
 
     An `engine` computes them on a `device`, cpu or gpu, in a `precision`, which all decide their last digits.
+    The model has so many `views` of each image in its memory.
     """
 
-    def __init__(self, extractor: Any, engine: str = TENSORFLOW, batch_size: int | None = None) -> None:
+    def __init__(
+        self, extractor: Any, engine: str = TENSORFLOW, batch_size: int | None = None, *, views: int = 1
+    ) -> None:
         self._extractor, self.engine, self.device = extractor, engine, backend.device_class()
         self.precision = str(extractor.compute_dtype)
         memory = backend.gpu_memory() if self.device == "gpu" else 0
         height, width = extractor.input_shape[1:3]
-        self.batch_size = batch_size or batch_size_of(memory, height * width)
+        self.batch_size = batch_size or batch_size_of(memory, views * height * width)
         self._compute: Computing | None = None
 
     @property

@@ -12,7 +12,9 @@ from bccli.core.catalog import Backbone
 from bccli.core.errors import DataError
 from bccli.core.models.backbones import build_extractor
 from bccli.core.models.graph import nodes_of
+from bccli.core.models.heads import HEADS
 from bccli.core.models.inference_mode import in_inference_mode
+from bccli.core.models.views.two_views import in_two_views
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,13 @@ class Extractor:
     """A kind of features: which maps of a backbone it takes, and how it makes one vector of them.
 
     `maps` gives a Keras model from preprocessed images to one or several maps, of the backbone's own
-    layers; `join` makes (batch, width) of them.
+    layers; `join` makes (batch, width) of them. With `surroundings`, it does so of an image and of its middle
+    part, both side by side.
     """
 
     maps: Callable[[Any], Any]
     join: Callable[[Any], Any]
+    surroundings: bool = False
 
 
 def build_features(
@@ -32,11 +36,13 @@ def build_features(
     network: Any,
     kind: str,
     *,
+    context: float = 0.0,
     preprocess: Callable[[Any], Any] | None = None,
     frozen: bool = False,
 ) -> Any:
     """A Keras model from RGB 0–255 to the features (batch, width) of a row of `EXTRACTORS`.
 
+    `context` is the share of a lesion's size that is around it, where features are those of two views.
     `preprocess` replaces what the backbone's row wants. A `frozen` network runs in inference mode also where
     the model is trained, which cannot be saved then. Raises DataError where the images are too small for that
     kind.
@@ -47,7 +53,7 @@ def build_features(
     def features(x: Any) -> Any:
         return row.join(in_inference_mode(maps, x) if frozen else maps(x))
 
-    return build_extractor(backbone, network, features, preprocess=preprocess)
+    return build_extractor(backbone, network, in_two_views(features, context), preprocess=preprocess)
 
 
 def _pooled_maps(network: Any) -> Any:
@@ -121,9 +127,15 @@ def _flat(maps: Any) -> Any:
 EXTRACTORS = {
     "average": Extractor(lambda network: network, _averages),
     "blocks": Extractor(_block_maps, _averages),
+    "views": Extractor(lambda network: network, _averages, surroundings=True),
     "pooled": Extractor(_pooled_maps, _pooled),
     "scales": Extractor(_scale_maps, _flat),
 }
+
+
+def sees_surroundings(head: str) -> bool:
+    """Whether a kind of head sees a lesion and what is around it."""
+    return head in HEADS and EXTRACTORS[HEADS[head].features].surroundings
 
 
 def block_outputs(network: Any) -> list[Any]:

@@ -12,7 +12,8 @@ class Head:
     """A dense head: sizes of the hidden layers, the share dropped before the output, the output's kind.
 
     `kind` is a row of `HEADS`. A head that is `standardised` takes the mean and deviation of train's features
-    out of them; None leaves the choice to what it sits on.
+    out of them; None leaves the choice to what it sits on. `context` is the share of a lesion's size that is
+    around it, 0 where that does not matter to the head.
     """
 
     dense: tuple[int, ...] = ()
@@ -20,6 +21,7 @@ class Head:
     output: str = "softmax"
     kind: str = "gap"
     standardised: bool | None = False
+    context: float = 0.0
 
 
 DETECTOR = "detector"
@@ -41,6 +43,7 @@ class HeadKind:
 HEADS = {
     "gap": HeadKind("average"),
     "blocks": HeadKind("blocks"),
+    "two-views": HeadKind("views"),
     # The six layers of Mini-DDSM's authors (contract, section 3), the first two of them in the extractor.
     "thesis": HeadKind("pooled", normalised=True, dense=(10,), dropout=0.2),
     DETECTOR: HeadKind("scales", normalised=True, locates=True),

@@ -278,7 +278,8 @@ class TfliteRuntime:
             _, *outputs = model.outputs(images)
             return np.concatenate([each.reshape(len(images), -1) for each in outputs], axis=1)
 
-        return ClassMaps(_answering(network, run.root / made["file"]), shapes, head)
+        context = run.info.settings.get("context", 0.0)
+        return ClassMaps(_answering(network, run.root / made["file"]), shapes, head, context)
 
     def outputs(self, run: Run, stem: str) -> Network:
         """Another model of a run."""
@@ -344,7 +345,8 @@ class KerasEngine:
         with _of_no_network(file):
             extractor, head = extractor_and_head(load_model(file))
             model, shapes = with_maps(extractor)
-            return ClassMaps(_answering(self._compiled(model), file), shapes, dense_head(head))
+            context = run.info.settings.get("context", 0.0)
+            return ClassMaps(_answering(self._compiled(model), file), shapes, dense_head(head), context)
 
     def _compiled(self, model: Any) -> Network:
         import tensorflow as tf

@@ -19,7 +19,8 @@ class NoMapsError(Exception):
 
 def with_map_outputs(tflite: bytes, columns: Sequence[int] = ()) -> tuple[bytes, Shapes, DenseHead]:
     """A .tflite from images to scores with further outputs: the head's features and the maps that they are
-    the averages of, or that they are; these maps' shapes, and the head.
+    the averages of, or that they are; these maps' shapes, and the head. A map of two views of an image has
+    two shapes, and one output with two rows for each image.
 
     Of several heads that are joined, the one whose scores are in these `columns` counts. Raises NoMapsError
     for a network of another form.
@@ -31,7 +32,7 @@ def with_map_outputs(tflite: bytes, columns: Sequence[int] = ()) -> tuple[bytes,
     shapes = [graph.shape(tensor) for tensor in maps]
     if any(len(shape) != 3 or min(shape) < 1 for shape in shapes):
         raise NoMapsError(f"maps of shapes {shapes}")
-    graph.graph.outputs = [graph.graph.outputs[0], features, *maps]
+    graph.graph.outputs = [graph.graph.outputs[0], features, *dict.fromkeys(maps)]
     return packed(model), [(rows, across, channels) for rows, across, channels in shapes], head
 
 
@@ -72,11 +73,13 @@ class _Graph:
         return tensor, DenseHead(tuple(layers))
 
     def maps(self, features: int) -> list[int]:
-        """The maps that features are the averages of, or one that they are."""
+        """The maps that features are the averages of, or one that they are; one of several views as often."""
         kind = self._kind(features)
         operands = [int(operand) for operand in self._made_by[features].inputs] if kind else []
         if kind == "CONCATENATION":
             return [below for operand in operands for below in self.maps(operand)]
+        if kind == "RESHAPE" and self._kind(operands[0]) == "MEAN":
+            return self.maps(operands[0]) * (self.shape(features)[0] // self.shape(operands[0])[0])
         if kind in ("MEAN", "RESHAPE"):
             return operands[:1]
         raise NoMapsError(f"features that {kind or 'nothing'} makes")

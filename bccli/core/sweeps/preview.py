@@ -27,6 +27,7 @@ from bccli.core.training.design import (
     resolve,
     usable_codes,
 )
+from bccli.core.training.heads.surroundings import with_surroundings
 from bccli.core.weights.pretrained import cached_file, file_of
 
 _UNKNOWN = {"layer": None, "trainable_parameters": None}
@@ -97,6 +98,7 @@ def _learning(dataset: Dataset, design: Design) -> dict[str, Any]:
     Raises what a member of this design would fail with before it is trained.
     """
     design, backbone, _ = resolve(design)
+    design = replace(design, head=with_surroundings(design.head, dataset))
     units(design.head.output, len(dataset.classes))
     if design.vectors:
         return _UNKNOWN

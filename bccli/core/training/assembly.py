@@ -21,6 +21,7 @@ from bccli.core.models.extractors import EXTRACTORS, build_features, map_shapes
 from bccli.core.models.heads import HEADS, assemble, build_head
 from bccli.core.models.inference_mode import in_inference_mode, set_batch_norm_momentum
 from bccli.core.models.splitting import Halves, split
+from bccli.core.models.views.two_views import VIEWS, in_two_views, of_two_views
 from bccli.core.runs.run_folder import MODEL_FILE, load_run
 from bccli.core.training.design import Design, Job, Tuning
 from bccli.core.training.input_norm import Norm
@@ -158,13 +159,13 @@ def _build(
     scoring = keras.Model(extractor.input, head(extractor.output), name="scoring")
     depths = _free(network, design.tuning)
     halves = split(maps, network.layers[: design.tuning.from_layer])
-    join = EXTRACTORS[kind].join
+    join, context = EXTRACTORS[kind].join, design.head.context
 
     def trained(x: Any) -> Any:
         return join(halves.finish(keras.tree.flatten(in_inference_mode(halves.front, x))))
 
-    live = build_extractor(job.backbone, network, trained, preprocess=preprocess)
-    stored = build_extractor(job.backbone, network, halves.flat, preprocess=preprocess)
+    live = build_extractor(job.backbone, network, in_two_views(trained, context), preprocess=preprocess)
+    stored = build_extractor(job.backbone, network, in_two_views(halves.flat, context), preprocess=preprocess)
     return Built(
         maps=maps,
         extractor=extractor,
@@ -172,7 +173,7 @@ def _build(
         scoring=scoring,
         live=keras.Model(live.input, head(live.output), name="live"),
         stored=stored if halves.front.weights else None,
-        tail=_tail(halves, join, head),
+        tail=_tail(halves, join, head, context),
         depths=depths,
         output=design.head.output,
     )
@@ -188,8 +189,8 @@ def _head_on(job: Job, base: _Base) -> Any:
 
 def _base_key(job: Job, size: tuple[int, int], norm: Norm | None) -> tuple[Any, ...]:
     """What the network below the head depends on where it is frozen."""
-    kind = HEADS[job.design.head.kind].features
-    return job.backbone.name, job.weights_identity, size, kind, norm
+    head = job.design.head
+    return job.backbone.name, job.weights_identity, size, HEADS[head.kind].features, head.context, norm
 
 
 def built_key(job: Job, size: tuple[int, int], norm: Norm | None) -> Any:
@@ -219,8 +220,10 @@ def _with_head(job: Job, base: _Base, head: Any, preprocess: Any, *, frozen: boo
     extractor, live = base.extractor, None
     scoring = keras.Model(extractor.input, head(extractor.output), name="scoring")
     if frozen and not job.fixed:
-        kind = HEADS[job.design.head.kind].features
-        features = build_features(job.backbone, base.network, kind, preprocess=preprocess, frozen=True)
+        kind, context = HEADS[job.design.head.kind].features, job.design.head.context
+        features = build_features(
+            job.backbone, base.network, kind, context=context, preprocess=preprocess, frozen=True
+        )
         live = keras.Model(features.input, head(features.output), name="live")
     return Built(
         maps=base.maps,
@@ -239,7 +242,8 @@ def _build_base(job: Job, size: tuple[int, int], weights: Weights, preprocess: A
     kind = HEADS[job.design.head.kind].features
     network = build_backbone(job.backbone, size, weights)
     maps = EXTRACTORS[kind].maps(network)
-    extractor = build_features(job.backbone, network, kind, preprocess=preprocess)
+    context = job.design.head.context
+    extractor = build_features(job.backbone, network, kind, context=context, preprocess=preprocess)
     network.trainable = not frozen
     return _Base(network, maps, extractor)
 
@@ -252,11 +256,13 @@ def reserve_names(model: Any) -> None:
         keras.backend.get_uid(re.sub(r"_\d+$", "", operation.name))
 
 
-def _tail(halves: Halves, join: Any, head: Any) -> Any:
+def _tail(halves: Halves, join: Any, head: Any, context: float) -> Any:
     import keras
 
-    inputs = keras.Input((halves.width,), name="activations")
-    return keras.Model(inputs, head(join(halves.finish(halves.unflat(inputs)))), name="tail")
+    views = VIEWS if context else 1
+    inputs = keras.Input((views * halves.width,), name="activations")
+    features = of_two_views(lambda x: join(halves.finish(halves.unflat(x))), halves.width, context)
+    return keras.Model(inputs, head(features(inputs)), name="tail")
 
 
 def _free(network: Any, tuning: Tuning) -> dict[int, int]:
@@ -293,7 +299,8 @@ def count_learning(
         _free(network, design.tuning)
     else:
         network.trainable = design.trainable != "none"
-    width = build_features(backbone, network, HEADS[design.head.kind].features).output_shape[-1]
+    kind, context = HEADS[design.head.kind].features, design.head.context
+    width = build_features(backbone, network, kind, context=context).output_shape[-1]
     head = build_head(design.head, width, classes)
     first = next((layer.name for layer in network.layers if layer.trainable_weights), None)
     if design.tuning:

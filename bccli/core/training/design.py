@@ -26,6 +26,7 @@ from bccli.core.models.heads import DETECTOR, HEADS, Head, units
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import Run, load_run, network_hash, run_of_fold
 from bccli.core.runs.run_info import FOLDS
+from bccli.core.training.heads.surroundings import refuse_surroundings, with_surroundings
 from bccli.core.training.input_norm import Norm, norm_of
 from bccli.core.training.settings import AUTO, HELD_OUT, LAST, SETTINGS, Schedule
 from bccli.core.vectors.given import GivenVectors
@@ -207,6 +208,7 @@ class Design:
             "features_from": self.fusing.base_hash if self.fusing else "",
             "classifier": self.classifier,
             **({"vectors": self.vectors.hash} if self.vectors else {}),
+            **({"context": self.head.context} if self.head.context else {}),
         }
         return json.loads(json.dumps(settings))
 
@@ -360,6 +362,7 @@ def _on_card(design: Design, card: Card) -> tuple[Design, Backbone, Weights]:
     """The same of a design whose backbone a card describes: its network never learns."""
     if design.weights is not None:
         raise UsageError(f"--weights {design.weights}: {card.name} is a card, whose file has its weights")
+    refuse_surroundings(design.head, f"{card.name} is a card, which sees")
     if design.trainable == "all":
         raise UsageError(
             f"--trainable all: {card.name} is a card, and its network stays as it is; leave it out"
@@ -382,6 +385,7 @@ def _on_card(design: Design, card: Card) -> tuple[Design, Backbone, Weights]:
 
 def _on_several(design: Design) -> tuple[Design, Backbone, Weights]:
     """The same of a design whose backbones are joined: none of them learns."""
+    refuse_surroundings(design.head, "joined backbones see")
     if design.trainable == "all":
         raise UsageError("--trainable all: joined backbones stay as they are; leave it out")
     if design.augment and not design.views:
@@ -437,7 +441,7 @@ def _classified(design: Design) -> Design:
     return replace(
         design,
         trainable="none",
-        head=Head(kind=design.head.kind),
+        head=Head(kind=design.head.kind, context=design.head.context),
         schedule=schedule,
         augment_val=False,
         watch_test=False,
@@ -513,6 +517,7 @@ def default_cache(dataset: Dataset, root: Path) -> Path:
 def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) -> Job:
     """Assign the images to splits, check and audit these. Raises DataError, UsageError, LeakageError."""
     design, backbone, weights = resolve(design)
+    design = replace(design, head=with_surroundings(design.head, dataset))
     whole = split_codes_of(dataset, design.fold)
     split_codes = usable_codes(design, whole)
     if design.vectors and (lacking := design.vectors.lacking(whole)):
@@ -554,6 +559,7 @@ def check_images(design: Design, dataset: Dataset, split_codes: np.ndarray) -> N
     """Raises DataError or UsageError where a design cannot be trained on images that are split so."""
     if not design.vectors:
         dataset.require_images()
+    with_surroundings(design.head, dataset)
     check_split_codes(dataset, split_codes, [LESION] if design.locates else None)
     _check_watched(design, dataset, split_codes)
 

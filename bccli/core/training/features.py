@@ -24,6 +24,7 @@ from bccli.core.models import backend
 from bccli.core.models.engines import TENSORFLOW, UnusableError, engines_of
 from bccli.core.models.extracting import Extracting
 from bccli.core.models.heads import HEADS
+from bccli.core.models.views.two_views import VIEWS
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.runs.claims import Claims
 from bccli.core.runs.division import Division
@@ -49,7 +50,8 @@ class FeatureKey:
     """What features depend on besides the pixels.
 
     On what `device`, in what `precision` and by which `engine` they are computed, `compute_features` finds
-    out. Those that are `private_to` a run, which is a word of its own, go with it.
+    out. Those of two views depend on the `context` that lesions have in their images. Those that are
+    `private_to` a run, which is a word of its own, go with it.
     """
 
     backbone: str
@@ -61,6 +63,7 @@ class FeatureKey:
     device: str = "cpu"
     precision: str = "float32"
     engine: str = TENSORFLOW
+    context: float = 0.0
 
     @property
     def name(self) -> str:
@@ -70,6 +73,8 @@ class FeatureKey:
             facts += [self.kind, self.device, self.precision]
         elif self.kind != "average":
             facts.append(self.kind)
+        if self.context:
+            facts.append(f"context {self.context!r}")
         if self.engine != TENSORFLOW:
             facts.append(f"by {self.engine}")
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -85,6 +90,7 @@ def key_of(
     norm: Norm | None = None,
     before_layer: int | None = None,
     private_to: str = "",
+    context: float = 0.0,
 ) -> FeatureKey:
     """The key of what a backbone makes of images for a kind of `head`, or what its layers before one make.
 
@@ -98,6 +104,7 @@ def key_of(
         size,
         kind if before_layer is None else f"{kind} before layer {before_layer}",
         private_to,
+        context=context,
     )
 
 
@@ -112,8 +119,8 @@ def frozen_key_of(run: Run) -> FeatureKey | None:
     if settings["from_layer"] is not None:
         return None
     weights = settings["weights_hash"] or f"random {settings['seed']}"
-    size = info.size
-    return key_of(find_backbone(info.backbone), weights, size, head=settings["head"])
+    head, context = settings["head"], settings.get("context", 0.0)
+    return key_of(find_backbone(info.backbone), weights, info.size, head=head, context=context)
 
 
 def compute_features(
@@ -127,7 +134,7 @@ def compute_features(
     """The features (images, width) that a Keras model makes of prepared images, see `compute_vectors`."""
     engines = engines_of(key.backbone, backend.device_class(), str(extractor.compute_dtype))
     for engine in engines:
-        maker = Extracting(extractor, engine)
+        maker = Extracting(extractor, engine, views=VIEWS if key.context else 1)
         key = replace(key, device=maker.device, precision=maker.precision, engine=engine)
         try:
             return compute_vectors(images, maker, key, cache, watcher=watcher)

@@ -145,6 +145,7 @@ def design_of(
         settings["output"],
         settings.get("head", "gap"),
         settings.get("feature_norm") == "train",
+        settings.get("context", 0.0),
     )
     tuning = Tuning(
         base=base.root,

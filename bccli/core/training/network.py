@@ -392,6 +392,7 @@ def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built
         norm=norm,
         before_layer=tuning.from_layer if tuning else None,
         private_to=_mark(run) if tuning else "",
+        context=job.design.head.context,
     )
 
 

@@ -231,7 +231,8 @@ _OF_THE_HEAD = (
     Setting(
         "head",
         Choice(tuple(HEADS)),
-        "What sits on the backbone: gap on the global average of its maps; blocks on those of all its "
+        "What sits on the backbone: gap on the global average of its maps; two-views on that of the image "
+        "and that of its middle part, joined, of data prepared with --context; blocks on those of all its "
         "blocks, joined; thesis on the maps themselves, pooled 2×2, flattened and normalised by batch. "
         "detector learns from masks where lesions are, on maps of several scales.",
         jobs=ANY_JOB - {WORDS},
@@ -247,7 +248,7 @@ _OF_THE_HEAD = (
         "feature_norm",
         Choice((AUTO, "none", "train")),
         "How features reach the head: as they are, or with the mean and deviation of train's taken out of "
-        "them, which is a part of the head; auto: train for gap and blocks on a frozen backbone.",
+        "them, which is a part of the head; auto: train for gap, two-views and blocks on a frozen backbone.",
         default=AUTO,
         jobs=frozenset({NETWORK}),
     ),

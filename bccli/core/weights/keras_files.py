@@ -70,6 +70,7 @@ ALLOWED: dict[str | None, frozenset[str]] = {
     "keras.initializers": frozenset(_INITIALIZER_NAMES.split()),
     "keras.regularizers": frozenset({"L1", "L2", "L1L2", "OrthogonalRegularizer"}),
     "keras.constraints": frozenset({"MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"}),
+    "keras.src.ops.image": frozenset({"Resize"}),
     "keras.src.applications.convnext": frozenset({"LayerScale"}),
     "keras.src.applications.inception_resnet_v2": frozenset({"CustomScaleLayer"}),
 }

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bccli.core.errors import BccliError, ExcludedError, ImageError
+from bccli.core.errors import BccliError, DataError, ExcludedError, ImageError
 from bccli.core.imaging import equalising
 from bccli.core.imaging.contours import fill
 from bccli.core.imaging.denoising import Denoising, denoise
@@ -16,7 +16,7 @@ from bccli.core.imaging.equalising import Box, Clahe, equalise_box
 from bccli.core.imaging.fitting import FITS, cut_centre
 from bccli.core.imaging.formats.decoding import decode, decode_deep
 from bccli.core.imaging.greys import Greys
-from bccli.core.imaging.regions import Region, bounding_box, check_aspect, find_region, grown
+from bccli.core.imaging.regions import Region, bounding_box, check_aspect, find_region, grown, middle_of
 from tests.conftest import save
 
 
@@ -244,3 +244,30 @@ def test_an_opencv_that_cannot_be_loaded_is_a_sentence(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(BccliError, match="opencv-python-headless"):
         denoise(np.zeros((8, 8), np.uint8))
+
+
+@given(
+    st.integers(1, 400),
+    st.integers(12, 300),
+    st.floats(0.25, 20),
+    st.integers(0, 30),
+)
+def test_the_middle_part_holds_a_box_that_has_grown_and_hardly_more(
+    lesion: int, size: int, context: float, margin: int
+) -> None:
+    """Of an image that the box and its surroundings were stretched to."""
+    box = Box(9000, 9000, 9000 + lesion, 9000 + lesion)
+    crop = grown(box, (20_000, 20_000), margin=margin, context=context)
+    middle = middle_of((size, 300), context)
+    scale = size / (crop.right - crop.left)
+    assert middle.left == size - middle.right
+    assert middle.left <= (box.left - crop.left) * scale + 1e-5
+    assert middle.right >= (box.right - crop.left) * scale - 1e-5
+    assert -1e-4 <= middle.right - middle.left - size / (1 + context) < 2
+
+
+def test_a_middle_part_that_is_the_whole_is_refused() -> None:
+    assert middle_of((4, 4), 1.0) == Box(1, 1, 3, 3)
+    for size, context in (((3, 40), 1.0), ((40, 3), 1.0), ((128, 128), 0.01)):
+        with pytest.raises(DataError, match=r"a --context of .* less than a pixel .* --size"):
+            middle_of(size, context)

@@ -64,6 +64,8 @@ def test_what_computes_decides_batches_and_key(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(backend, "device_class", lambda: "gpu")
     found = Extracting(extractor)
     assert (found.device, found.precision, found.batch_size) == ("gpu", "float32", 512)
+    monkeypatch.setattr(backend, "gpu_memory", lambda: 256 << 20)
+    assert [Extracting(extractor, views=views).batch_size for views in (1, 2)] == [128, 64]
 
 
 def test_without_a_driver_no_memory_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

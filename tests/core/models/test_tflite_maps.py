@@ -11,6 +11,7 @@ from bccli.core.models.heads import Head, build_head
 from bccli.core.models.runtimes import LiteRT
 from bccli.core.models.tflite_export import Parts, convert, converted, export
 from bccli.core.models.tflite_maps import NoMapsError, with_map_outputs
+from bccli.core.models.views.two_views import in_two_views
 
 SIZE = (32, 24, 3)
 TOLERANCE = 1e-4
@@ -48,6 +49,7 @@ def extractor(kind: str) -> Any:
         "average": lambda: average()(last),
         "blocks": lambda: keras.layers.Concatenate()([average()(first), average()(last)]),
         "pooled": lambda: keras.layers.Flatten()(keras.layers.MaxPooling2D(2)(last)),
+        "views": lambda: in_two_views(lambda x: average()(keras.Model(inputs, last)(x)), 0.5)(inputs),
     }[kind]()
     return keras.Model(inputs, features)
 
@@ -69,7 +71,7 @@ def assert_same(found: DenseHead, expected: DenseHead, features: np.ndarray, cla
 
 @pytest.mark.exports
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("kind", ["average", "blocks", "pooled"])
+@pytest.mark.parametrize("kind", ["average", "blocks", "pooled", "views"])
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("in_parts", [True, False])
 def test_they_are_those_of_keras(

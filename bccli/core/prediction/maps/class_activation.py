@@ -12,6 +12,7 @@ import numpy as np
 
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.opencv import load_cv2
+from bccli.core.imaging.regions import middle_of
 from bccli.core.metrics.material import Floats
 from bccli.core.models.class_maps import ClassMaps, DenseHead, Shapes
 
@@ -23,13 +24,20 @@ SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
 def activation_map(
-    outputs: np.ndarray, head: DenseHead, shapes: Shapes, number: int, size: tuple[int, int]
+    outputs: np.ndarray,
+    head: DenseHead,
+    shapes: Shapes,
+    number: int,
+    size: tuple[int, int],
+    *,
+    context: float = 0.0,
 ) -> Floats:
     """The map of a class at the size (width, height) of the image, negative values set to 0.
 
     `outputs` (n,) are the head's features and, behind them, maps of these `shapes`: what the features are
     the averages of, in their order, or one that is itself the features. Of several maps, all count: the sum
-    is what they add to the score, position by position.
+    is what they add to the score, position by position. With a `context`, the second is that of the middle
+    part which so large a share surrounds, and counts there, the more for each pixel the fewer these are.
     """
     lengths = [rows * columns * channels for rows, columns, channels in shapes]
     features, *maps = np.split(outputs, np.cumsum([len(outputs) - sum(lengths), *lengths[:-1]]))
@@ -39,8 +47,10 @@ def activation_map(
     else:
         weights = np.split(slope, np.cumsum([channels for _, _, channels in shapes])[:-1])
     total = np.zeros(size[::-1])
-    for flat, shape, weight in zip(maps, shapes, weights, strict=True):
-        total += _enlarged((flat.reshape(shape) * weight).sum(axis=2), size)
+    places = [total, middle_of(size, context).of(total)] if context else [total] * len(shapes)
+    for flat, shape, weight, place in zip(maps, shapes, weights, places, strict=True):
+        found = _enlarged((flat.reshape(shape) * weight).sum(axis=2), (place.shape[1], place.shape[0]))
+        place += found * (total.size / place.size)
     return np.maximum(total, 0)
 
 
@@ -57,7 +67,9 @@ def activation_maps(
         for start in range(0, len(images), step):
             rows = maps.network(flip(images[start : start + step]))
             for total, row, number in zip(totals[start:], rows, numbers[start:], strict=False):
-                found = activation_map(row, maps.head, maps.shapes, number, (width, height))
+                found = activation_map(
+                    row, maps.head, maps.shapes, number, (width, height), context=maps.context
+                )
                 total[source] += found.ravel()
     return list(totals.reshape(-1, height, width) / len(flips))
 

@@ -1,5 +1,6 @@
 """`train --features-only`: the vectors that a frozen network makes of all images of a dataset, as a file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from bccli.core.models import backend
 from bccli.core.runs.run_folder import Run
 from bccli.core.training.design import Design, Job, check_image_size, resolve
 from bccli.core.training.frozen.sources import SourceData, source_of
+from bccli.core.training.heads.surroundings import with_surroundings
 from bccli.core.training.network import RunContext
 from bccli.core.vectors.contents import Rows
 from bccli.core.vectors.feature_file import write_features, written_width
@@ -53,6 +55,7 @@ def _job(design: Design, dataset: Dataset, cache: Path) -> Job:
         card=design.card, joined=design.joined,
     )  # fmt: skip
     resolved, backbone, weights = resolve(frozen)
+    resolved = replace(resolved, head=with_surroundings(resolved.head, dataset))
     return Job(resolved, backbone, weights, dataset, np.zeros(len(dataset.samples), np.int64), {}, cache)
 
 
@@ -63,6 +66,7 @@ def _facts(job: Job) -> dict[str, str]:
         "weights": job.weights.name,
         "weights_hash": job.weights_identity,
         "head": job.design.head.kind,
+        **({"context": f"{context:g}"} if (context := job.design.head.context) else {}),
         DATASET_FACT: job.dataset.hash,
     }
 

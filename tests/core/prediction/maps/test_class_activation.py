@@ -69,6 +69,24 @@ def test_the_map_adds_up_to_what_speaks_for_the_class() -> None:
     assert (activation_map(outputs, head, shapes, 0, (8, 6)) == 0).all()
 
 
+def test_the_map_of_a_middle_part_lies_there_and_adds_up_with_that_of_the_whole() -> None:
+    rng = np.random.default_rng(0)
+    maps = np.abs(rng.normal(size=(2, 2, 3, 4)))
+    kernel = np.abs(rng.normal(size=(8, 1)))
+    head = DenseHead(((kernel, np.zeros(1)),))
+    features = maps.mean(axis=(1, 2)).ravel()
+    outputs = np.concatenate([features, maps.ravel()])
+    found = activation_map(outputs, head, [(2, 3, 4)] * 2, 1, (36, 24), context=0.5)
+    assert found.mean() == pytest.approx(float(features @ kernel[:, 0]), rel=1e-5)
+    inner = DenseHead(((np.where(np.arange(8)[:, None] < 4, 0, kernel), np.zeros(1)),))
+    found = activation_map(outputs, inner, [(2, 3, 4)] * 2, 1, (36, 24), context=0.5)
+    assert found.mean() == pytest.approx(float(features[4:] @ kernel[4:, 0]), rel=1e-5)
+    inside = Box(6, 4, 30, 20)
+    assert (inside.of(found) > 0).all()
+    inside.of(found)[:] = 0
+    assert not found.any()
+
+
 def test_a_head_that_sees_each_place_weighs_each() -> None:
     rng = np.random.default_rng(0)
     maps, places = rng.normal(size=(3, 4, 5)), rng.normal(size=(60, 1))
