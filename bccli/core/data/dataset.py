@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypedDict
 
 from bccli.core.data.leakage import Leaks
 from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Sample, content_hash, is_sha256, read_rows
@@ -71,6 +71,12 @@ class NodeSubset(TypedDict):
     node: str
 
 
+class LesionSubset(TypedDict):
+    """By what images with a lesion are known, where a detector sees them."""
+
+    lesions: Literal["mask"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo(StoredInfo):
     """The facts of a prepared dataset.
@@ -79,8 +85,8 @@ class DatasetInfo(StoredInfo):
     `audit` has the leak of each split, `counts` the images of each split and class, `blank` those of one
     colour, and `bytes` the size of all images and masks. `patients` is None where none is known. Only an
     augmented dataset has `prepared`, the settings of the dataset that it was made of, and `augmentation`;
-    only a dataset in memory that is what a tree's node sees of another has a `subset`, which names tree and
-    node. `images` is false where the images are elsewhere, and there are only rows about them.
+    only a dataset in memory that is what a tree's node or a detector sees of another has a `subset`, which
+    says of which. `images` is false where the images are elsewhere, and there are only rows about them.
     """
 
     REMEDY: ClassVar[str] = "prepare the dataset again"
@@ -111,7 +117,7 @@ class DatasetInfo(StoredInfo):
     verification: Mapping[str, Any] | None = None
     prepared: Mapping[str, Any] | None = None
     augmentation: Mapping[str, Any] | None = None
-    subset: Annotated[dict[str, Any], NodeSubset] | None = None
+    subset: Annotated[dict[str, Any], NodeSubset | LesionSubset] | None = None
     images: bool = True
 
     def contradiction(self) -> str | None:

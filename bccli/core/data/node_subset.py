@@ -44,8 +44,8 @@ def lesions_of(dataset: Dataset) -> Dataset:
     marked = {sample.label for sample in dataset.samples if sample.mask}
     if not marked:
         raise DataError(
-            f"{dataset.root}: has no masks to learn from; prepare it from a source with masks, and without "
-            "--roi"
+            f"{dataset.root}: has no masks, which show where lesions are; prepare it from a source with "
+            "masks, and without --roi"
         )
     samples = tuple(
         replace(sample, label=LESION if sample.mask else WITHOUT)

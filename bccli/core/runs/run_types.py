@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict
 
-from bccli.core.data.dataset import NodeSubset
+from bccli.core.data.dataset import LesionSubset, NodeSubset
 from bccli.core.reading.json_types import Below, Count, FolderName, Positive, Share, Side, Text
 
 Output = Literal["softmax", "sigmoid"]
@@ -62,7 +62,7 @@ class Losses(TypedDict):
 
 OF_KIND: Mapping[str, type[Any]] = {
     "network": NetworkSettings, "head": NetworkSettings, "fusion": NetworkSettings,
-    "classifier": ClassifierSettings,
+    "detector": NetworkSettings, "classifier": ClassifierSettings,
 }  # fmt: skip
 
 

@@ -2,15 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from io import TextIOWrapper
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from bccli.core.data.foreign_tables import real
+from bccli.core.data.foreign_tables import real, whole
 from bccli.core.data.image_batches import decode_sized
 from bccli.core.data.manifest import Sample
 from bccli.core.detection.boxes import ScoredBox
@@ -19,20 +18,26 @@ from bccli.core.errors import DataError, ImageError
 from bccli.core.files import write_text
 from bccli.core.imaging.equalising import Box
 from bccli.core.reading.limits import TABLE_LINE
-from bccli.core.reading.regular_files import open_file
+from bccli.core.runs.run_folder import BOXES_FILE, LESIONS_FILE
 
-BOXES_FILE, LESIONS_FILE = "boxes.csv", "lesions.csv"
+_KEY = ("path", "split")
 _EDGES = ("left", "top", "right", "bottom")
+_LONGEST = 100_000
+"""Characters of a mask; Python's reader of CSV takes 131,072 in a cell."""
 
 
 @dataclass(frozen=True)
 class Detected:
-    """What is known of a prepared image by its `path`: the boxes that were found in it and its lesions, in
-    pixels."""
+    """What is known of a prepared image by its `path`, as one of a `split`: the boxes that were found in it
+    and its lesions, in pixels.
+
+    In runs of folds, an image is of val for one network and of test for another.
+    """
 
     path: str
     boxes: tuple[ScoredBox, ...]
     lesions: tuple[Lesion, ...]
+    split: str = ""
 
 
 def lesions_in(root: Path, sample: Sample, size: tuple[int, int]) -> tuple[Lesion, ...]:
@@ -52,10 +57,10 @@ def write_detected(root: Path, found: Iterable[Detected]) -> None:
     """Write boxes.csv and lesions.csv; the mask of a lesion is stored by the lengths of its runs."""
     boxes, lesions = [], []
     for one in found:
-        boxes += [[one.path, *each.box, f"{each.score:.9g}"] for each in one.boxes]
-        lesions += [[one.path, *each.box, each.area, _runs(each.mask)] for each in one.lesions]
-    _write(root / BOXES_FILE, ["path", *_EDGES, "score"], boxes)
-    _write(root / LESIONS_FILE, ["path", *_EDGES, "area", "mask"], lesions)
+        boxes += [[one.path, one.split, *each.box, f"{each.score:.9g}"] for each in one.boxes]
+        lesions += [[one.path, one.split, *each.box, each.area, _runs(each.mask)] for each in one.lesions]
+    _write(root / BOXES_FILE, [*_KEY, *_EDGES, "score"], boxes)
+    _write(root / LESIONS_FILE, [*_KEY, *_EDGES, "area", "mask"], lesions)
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -66,58 +71,80 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) 
     write_text(path, stream.getvalue())
 
 
-def read_detected(boxes: Path, lesions: Path, paths: Sequence[str]) -> list[Detected]:
-    """Read what `write_detected` wrote, for images by their paths. Raises DataError for other files."""
-    found: dict[str, list[ScoredBox]] = {}
-    for path, values in _rows(boxes, 5):
-        with _belonging_to(boxes):
-            found.setdefault(path, []).append(ScoredBox(_box(values), real(values[4])))
-    true: dict[str, list[Lesion]] = {}
-    for path, values in _rows(lesions, 6):
-        with _belonging_to(lesions):
-            box = _box(values)
-            shape = box.bottom - box.top, box.right - box.left
-            true.setdefault(path, []).append(Lesion(box, int(values[4]), _mask(values[5], shape)))
-    return [Detected(path, tuple(found.get(path, ())), tuple(true.get(path, ()))) for path in paths]
+def read_detected(boxes: Path, lesions: Path, size: tuple[int, int]) -> list[Detected]:
+    """Read what `write_detected` wrote of images of a `size` (width, height): those with a box or a lesion.
+
+    Raises DataError for other files.
+    """
+    found = _read(boxes, ("score",), lambda box, cells: ScoredBox(box, real(cells[0])), size)
+    true = _read(lesions, ("area", "mask"), _lesion, size)
+    return [
+        Detected(path, tuple(found.get((path, split), ())), tuple(true.get((path, split), ())), split)
+        for path, split in dict.fromkeys([*found, *true])
+    ]
 
 
-def _rows(path: Path, cells: int) -> Iterator[tuple[str, list[str]]]:
-    with _belonging_to(path), open_file(path) as stream:
-        reader = csv.reader(TextIOWrapper(stream, "utf-8", newline=""))
-        next(reader, None)
-        for row in reader:
-            if len(row) != cells + 1 or sum(map(len, row)) > TABLE_LINE:
-                raise ValueError(row)
-            yield row[0], row[1:]
+_Thing = TypeVar("_Thing")
 
 
-@contextmanager
-def _belonging_to(path: Path) -> Iterator[None]:
-    """Say of what cannot be read in which file it is."""
+def _read(
+    path: Path,
+    more: Sequence[str],
+    make: Callable[[Box, Sequence[str]], _Thing],
+    size: tuple[int, int],
+) -> dict[tuple[str, str], list[_Thing]]:
+    """What `make` makes of the box and the `more` cells of each row, by the path and split of its image."""
+    found: dict[tuple[str, str], list[_Thing]] = {}
     try:
-        yield
+        with path.open(encoding="utf-8", newline="") as stream:
+            for row in _checked(csv.reader(stream), [*_KEY, *_EDGES, *more]):
+                found.setdefault((row[0], row[1]), []).append(make(_box(row[2:6], size), row[6:]))
     except (ValueError, csv.Error):
         raise DataError(f"{path}: is not what bccli writes there; copy the whole folder again") from None
+    return found
 
 
-def _box(values: Sequence[str]) -> Box:
-    return Box(*(int(value) for value in values[:4]))
+def _checked(rows: Iterator[list[str]], header: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the rows below a header. Raises ValueError for other ones."""
+    if next(rows, None) != header:
+        raise ValueError
+    for row in rows:
+        if len(row) != len(header) or sum(map(len, row)) > TABLE_LINE:
+            raise ValueError
+        yield row
+
+
+def _box(cells: Sequence[str], size: tuple[int, int]) -> Box:
+    """The box in an image. Raises ValueError for one that is none, or beyond it."""
+    box = Box(*map(whole, cells))
+    if not (0 <= box.left < box.right <= size[0] and 0 <= box.top < box.bottom <= size[1]):
+        raise ValueError
+    return box
+
+
+def _lesion(box: Box, cells: Sequence[str]) -> Lesion:
+    pixels, runs = cells
+    return Lesion(box, whole(pixels), _mask(runs, (box.bottom - box.top, box.right - box.left)))
 
 
 def _runs(mask: np.ndarray | None) -> str:
-    """The lengths of the runs of a mask, row by row, the first of pixels that are not marked."""
+    """The lengths of the runs of a mask, row by row, the first of pixels that are not marked.
+
+    Nothing where there are more of them than a cell of a table can have: the box then stands for the lesion.
+    """
     if mask is None:
         return ""
     flat = np.concatenate([[False], mask.ravel(), [not mask.ravel()[-1]]])
     ends = np.flatnonzero(flat[1:] != flat[:-1])
-    return " ".join(map(str, np.diff(np.concatenate([[0], ends])).tolist()))
+    text = " ".join(map(str, np.diff(np.concatenate([[0], ends])).tolist()))
+    return text if len(text) <= _LONGEST else ""
 
 
 def _mask(text: str, shape: tuple[int, int]) -> np.ndarray | None:
     if not text:
         return None
-    lengths = np.array([int(part) for part in text.split()])
+    lengths = np.array([whole(part) for part in text.split()])
     if (lengths < 0).any() or lengths.sum() != shape[0] * shape[1]:
-        raise ValueError(text)
+        raise ValueError
     marked = np.arange(len(lengths)) % 2 == 1
     return np.repeat(marked, lengths).reshape(shape)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.data.image_batches import Images
+from bccli.core.data.manifest import SPLITS
 from bccli.core.data.split_codes import TEST, VAL
 from bccli.core.errors import DivergedError
 from bccli.core.models.detectors.heat_head import grid_of
@@ -103,7 +104,8 @@ def _answers(
             if split_codes[position] in (VAL, TEST):
                 sample = images.samples[position]
                 lesions = lesions_in(images.root, sample, images.size)
-                found.append(Detected(sample.path, tuple(grid.boxes(heat)), lesions))
+                split = SPLITS[split_codes[position]]
+                found.append(Detected(sample.path, tuple(grid.boxes(heat)), lesions, split))
     return np.concatenate(probabilities), found
 
 
