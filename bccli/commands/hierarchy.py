@@ -207,7 +207,13 @@ def _node_settings(settings: dict[str, Any]) -> Any:
     if settings["from_layer"] is not None:
         epochs = settings["tune_epochs"] or settings["epochs"]
         second = Second(settings["from_layer"], epochs, settings["tune_lr"], settings["train_batch_norm"])
-    return NodeSettings(design_of(settings, settings["backbone"]), second)
+    design = design_of(settings, settings["backbone"])
+    if design.locates:
+        raise UsageError(
+            f"--head {settings['head']} finds lesions, and a node decides on classes; name another head, or "
+            "train the detector by itself with bccli train"
+        )
+    return NodeSettings(design, second)
 
 
 def _reused(text: str) -> Any:

@@ -42,7 +42,8 @@ KINDS = {
     ),
     "detector": Kind(
         "prediction.detectors.predictor:load_detector",
-        on_dataset="evaluation.external:answers_of_rows",
+        folds="prediction.detectors.predictor:load_detector",
+        on_dataset="evaluation.external:answers_of_films",
         trainer="training.detectors.train:train_detector",
     ),
     "classifier": Kind(

@@ -6,6 +6,7 @@ from typing import Any
 
 from bccli.core.catalog import nearest
 from bccli.core.errors import UsageError
+from bccli.terminal.detection_tables import FLAT, FLAT_LIMITS, limits_of_boxes
 from bccli.terminal.figure_cells import HIERARCHICAL, Figures, Row, limits_of, name_of
 from bccli.terminal.figure_rows import LEAKS, NESTED, WATCHED, flat_rows
 from bccli.terminal.writers import cell
@@ -38,6 +39,8 @@ def known_columns() -> tuple[str, ...]:
         *(f"leakage_{kind}" for kind in LEAKS),
         *(f"{name}_fold_{kind}" for name in SPREAD for kind in ("mean", "sd")),
         *(f"watched_test_{kind}" for kind in WATCHED),
+        *FLAT,
+        *FLAT_LIMITS,
         "remarks",
     )
 
@@ -70,12 +73,13 @@ def chosen_table(
     rows = chosen_rows(columns, figures, comparison)
     empty = {name for name in columns if all(row[name] in (None, "") for row in rows)}
     return [
-        {
-            name_of(name): "–" if name in empty else cell(values[name]) + limits_of(row, _measure(row, name))
-            for name in columns
-        }
+        {name_of(name): "–" if name in empty else cell(values[name]) + _limits(row, name) for name in columns}
         for row, values in zip(figures, rows, strict=True)
     ]
+
+
+def _limits(row: Figures, name: str) -> str:
+    return limits_of_boxes(row, name) or limits_of(row, _measure(row, name))
 
 
 def _value(row: Figures, values: Row, name: str) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 from bccli.core.data.positive_class import Positive, positive_sentence
 from bccli.terminal.decision_remarks import decision_sentences
+from bccli.terminal.detection_tables import box_definitions, box_sentences
 from bccli.terminal.figure_cells import SHOWN, Figures, name_of, p_value, title_of
 from bccli.terminal.writers import cell
 
@@ -15,7 +16,9 @@ def remarks(figures: Sequence[Figures], comparison: Mapping[str, Any] | None) ->
         title = title_of(row)
         yield from _on_images(title, row)
         yield from _on_decisions(title, row)
+        yield from box_sentences(title, row)
         yield from _on_gaps(title, row)
+    yield from box_definitions(figures, compared=bool(comparison and comparison["n"]))
     for unit in dict.fromkeys(row["resampled"] for row in figures if row["ci"]):
         yield f"95 % intervals over {unit}"
     yield from _on_beta(figures)

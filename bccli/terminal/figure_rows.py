@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bccli.terminal.detection_tables import flat_columns
 from bccli.terminal.figure_cells import (
     HIERARCHICAL,
     Figures,
@@ -14,7 +15,7 @@ from bccli.terminal.figure_remarks import remarks
 NESTED = frozenset(
     {"classes", "confusion_matrix", "per_class", "ci", "ci_error", "ci_left_out", "calibration", "leakage",
      "reasons", "remarks", "threshold", "fusion", "folds", "paper", "tree", "watched_test", "triage",
-     "conformal", "heterogeneity", "views"}
+     "conformal", "heterogeneity", "views", "froc"}
 )  # fmt: skip
 LEAKS = ("patients", "identical", "near_duplicates", "children")
 WATCHED = ("mean_accuracy", "best_accuracy", "best_epoch")
@@ -29,6 +30,7 @@ def flat_rows(figures: Sequence[Figures], comparison: Mapping[str, Any] | None =
     ways = dict.fromkeys(way for row in figures for way in row["fusion"] or {})
     limited = dict.fromkeys(name for row in figures for name in row["ci"] or {} if "." not in name)
     more = ["ece", "brier", *(HIERARCHICAL if any(row.get("tree") for row in figures) else ())]
+    boxed = any(row.get("froc") for row in figures)
     watched = WATCHED if any(row["watched_test"] for row in figures) else ()
     folded = dict.fromkeys(name for row in figures for name in (row["folds"] or {}).get("measures", ()))
     return [
@@ -49,6 +51,7 @@ def flat_rows(figures: Sequence[Figures], comparison: Mapping[str, Any] | None =
                 for kind in ("mean", "sd")
             },
             **{f"watched_test_{key}": (row["watched_test"] or {}).get(key) for key in watched},
+            **(flat_columns(row) if boxed else {}),
             "remarks": "; ".join(remarks([row], versus)),
         }
         for row in figures

@@ -5,6 +5,7 @@ from typing import Any
 
 from bccli.core.metrics.limits import digits_of
 from bccli.core.runs.aggregation import words_of_level
+from bccli.terminal.detection_tables import box_tables
 from bccli.terminal.figure_cells import (
     SHOWN,
     Figures,
@@ -137,6 +138,7 @@ def _common_tables(figures: Sequence[Figures], comparison: Mapping[str, Any] | N
         yield rows
     if rows := [entry for row in figures for entry in _node_rows(row)]:
         yield rows
+    yield from box_tables(figures, briefly=len(figures) > _ABREAST)
     if rows := [entry for row in figures for entry in _paper_rows(row)]:
         yield rows
     if comparison and comparison["n"]:

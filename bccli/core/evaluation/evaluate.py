@@ -23,6 +23,7 @@ from bccli.core.evaluation.strata import groups_of, in_order, tests_of
 from bccli.core.evaluation.subjects import Subject, in_order_of_names
 from bccli.core.evaluation.terms import Measurement, Terms, chosen_on, chosen_on_val
 from bccli.core.evaluation.tree_figures import measure_tree
+from bccli.core.metrics.cases import known_patients
 from bccli.core.metrics.figures import Figures, measure
 from bccli.core.metrics.folds import over_folds
 from bccli.core.metrics.overfitting import with_overfitting
@@ -77,6 +78,7 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
     )
     val = tempered(subject.val, temperature) if subject.val is not None and len(subject.val) else None
     asked = Measurement(subject, terms, terms.positive or subject.positive).with_views(val)
+    asked = asked.with_films(val, rows)
     several = list(_several_classes(asked, rows))
     for sentence in several:
         watcher.warn(f"{subject.name}: {sentence}")
@@ -147,8 +149,19 @@ def _figures(asked: Measurement, rows: Predictions) -> tuple[Predictions, Figure
         rows, units, terms.level, several_per_image=subject.several_per_image, patches=subject.cut
     )
     reasons = {**(figures.reasons or {}), **why} or None
-    views = asked.about_views(rows)
-    return units, replace(figures, folds=folds, merged=merged, reasons=reasons, views=views)
+    views, froc = asked.about_views(rows), _froc(asked, rows)
+    return units, replace(
+        figures, folds=folds, merged=merged, reasons=reasons, views=views, froc=froc
+    )  # fmt: skip
+
+
+def _froc(asked: Measurement, rows: Predictions) -> dict[str, Any] | None:
+    """How well the boxes of a detector find lesions in the films of some rows."""
+    if asked.subject.films is None:
+        return None
+    found = asked.films.measure(asked.subject.films.of(rows))
+    patients = len(known_patients(rows.patients)) or None
+    return replace(found, patients=patients, resampled=drawn_again(rows)).to_json()
 
 
 def _measured_plainly(asked: Measurement, units: Predictions, *, rounds: int | None) -> Figures:

@@ -1,7 +1,7 @@
 """External validation: a run on another prepared dataset, audited against the images of its training."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +9,12 @@ import numpy as np
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.leakage import leak_sentences
 from bccli.core.data.manifest import Sample, metadata_of
+from bccli.core.data.node_subset import lesions_of
 from bccli.core.errors import DataError, UsageError
+from bccli.core.evaluation.detections.films import DETECTOR
 from bccli.core.evaluation.subjects import Subject, subject_of
 from bccli.core.kinds import KINDS, imported
+from bccli.core.prediction.detectors.boxes_file import Detected
 from bccli.core.prediction.file_predictions import predict
 from bccli.core.prediction.of_vectors.dataset_answers import answers_by_vectors
 from bccli.core.prediction.of_vectors.entries import Wanted
@@ -24,6 +27,17 @@ from bccli.core.runs.run_folder import PREDICTIONS_FILE, Run
 from bccli.core.runs.run_info import FOLDS
 from bccli.core.runs.training_images import audit_against, training_images_of
 from bccli.core.vectors.given import GivenVectors
+
+
+@dataclass(frozen=True)
+class DatasetAnswers:
+    """Answers and their rows; probabilities (patches, classes) of the patches behind them, where images are
+    made of such; and of a detector, what it found in each image."""
+
+    answers: Prediction
+    samples: Sequence[Sample]
+    of_patches: np.ndarray | None = None
+    found: tuple[Detected, ...] = ()
 
 
 def subject_on(
@@ -42,6 +56,7 @@ def subject_on(
     Raises DataError where the dataset has classes or sizes that the run does not know, or a damaged file.
     """
     given = _given(run, dataset, vectors, watcher)
+    dataset = _as_seen_by(run, dataset, watcher)
     _check(run, dataset, watcher)
     leak = audit_against(training_images_of(run), dataset)
     for sentence in leak_sentences({"data": leak.to_json()}):
@@ -56,12 +71,11 @@ def subject_on(
         f"evaluating {run.root} on {len(dataset.samples)} images of {dataset.root}: {predictor.device}"
     )
     if given:
-        answers, samples = answers_by_vectors(predictor, given, Wanted.by([run]))
-        of_patches = None
+        found = DatasetAnswers(*answers_by_vectors(predictor, given, Wanted.by([run])))
     else:
-        answer = imported(KINDS[run.info.kind_within].on_dataset)
-        answers, samples, of_patches = answer(predictor, dataset, workers, watcher)
-    predictions = _table(run, samples, answers)
+        answer: OnDataset = imported(KINDS[run.info.kind_within].on_dataset)
+        found = answer(predictor, dataset, workers, watcher)
+    predictions = _table(run, found.samples, found.answers)
     own = subject_of(run, read_predictions(run.file(PREDICTIONS_FILE), run.classes), "val")
     protocol: str = dataset.info.protocol
     facts = {
@@ -71,8 +85,8 @@ def subject_on(
         "leakage": leak.to_json(),
     }
     patches = None if given else own.patches
-    if patches and of_patches is not None:
-        table = _table(run, dataset.samples, most_probable(of_patches))
+    if patches and found.of_patches is not None:
+        table = _table(run, dataset.samples, most_probable(found.of_patches))
         facts_of_patches = {**facts, **run.info.patches}
         patches = replace(patches, predictions=table, split=None, facts=facts_of_patches)
     several = dataset.preparation.patches is not None and not patches and run.info.kind_within != "fusion"
@@ -83,8 +97,21 @@ def subject_on(
         several_per_image=several,
         facts=facts,
         patches=patches,
+        films=own.films and own.films.joined(found.found),
         decide=_FOLDS_DECIDE if own.decide and run.info.kind == FOLDS else own.decide,
     )
+
+
+def _as_seen_by(run: Run, dataset: Dataset, watcher: Watcher) -> Dataset:
+    """The dataset, or as a detector sees it; what is left out is said. Raises DataError without any mask."""
+    if run.info.kind_within != DETECTOR:
+        return dataset
+    seen = lesions_of(dataset)
+    if left := len(dataset.samples) - len(seen.samples):
+        watcher.warn(
+            f"{dataset.root}: {left:,} images without a mask were left out, as others of their class have one"
+        )
+    return seen
 
 
 _FOLDS_DECIDE = "path"
@@ -118,12 +145,25 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def answers_of_rows(
-    predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher
-) -> tuple[Prediction, Sequence[Sample], np.ndarray | None]:
-    """Answers and their rows, which are the dataset's own, and no probabilities of patches behind them."""
+OnDataset = Callable[[Predictor, Dataset, int, Watcher], DatasetAnswers]
+"""Answers for a whole prepared dataset."""
+
+
+def answers_of_rows(predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher) -> DatasetAnswers:
+    """Answers for the rows of a dataset, one by one. Raises DataError for a damaged file."""
     found = answers_to(predictor, dataset.root, dataset.samples, workers=workers, watcher=watcher)
-    return found, dataset.samples, None
+    return DatasetAnswers(found, dataset.samples)
+
+
+def answers_of_films(
+    predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher
+) -> DatasetAnswers:
+    """Answers of a detector for the films of a dataset, and the boxes that it finds beside the lesions that
+    masks mark. Raises DataError for a damaged file."""
+    from bccli.core.prediction.detectors.on_films import find_in_films
+
+    answers, found = find_in_films(predictor, dataset, watcher)
+    return DatasetAnswers(answers, dataset.samples, found=found)
 
 
 def _given(run: Run, dataset: Dataset, path: Path | None, watcher: Watcher) -> GivenVectors | None:

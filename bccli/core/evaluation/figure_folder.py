@@ -10,7 +10,7 @@ from bccli.core.reading.texts import read_json
 _FIGURES = "figures.json"
 _WRITTEN = re.compile(
     r"figures\.(?:json|csv|md|tex)|checklist\.(?:csv|md)|predictions\.csv|suspects\.csv|shortcuts\.csv"
-    r"|(?:confusion(?:_.+)?|roc|precision_recall|calibration|beta|triage)\.(?:png|svg)"
+    r"|(?:confusion(?:_.+)?|roc|precision_recall|calibration|beta|triage|froc)\.(?:png|svg)"
 )
 """Names of the files that evaluate writes, in the folder or in one with a number below it."""
 _AUDIT = "audit.csv"

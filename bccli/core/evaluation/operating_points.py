@@ -43,6 +43,11 @@ def temperature_for(subject: Subject, terms: Terms, watcher: Watcher) -> float |
     """The temperature that the terms ask for: fitted to val, or stored with the run, or none."""
     if not terms.calibrate:
         return subject.temperature if terms.calibrate is None else None
+    if subject.films is not None:
+        raise UsageError(
+            f"--calibrate: {subject.name} is a detector, which a temperature would leave with other "
+            "probabilities than the scores of its boxes; leave it out"
+        )
     val = subject.val
     if val is None or val.probabilities is None:
         raise DataError(

@@ -11,6 +11,7 @@ from bccli.core.errors import DataError
 from bccli.core.evaluation.calibration_plot import draw_calibration
 from bccli.core.evaluation.curve_plots import SIDE, draw_precision_recall, draw_roc, shown_title
 from bccli.core.evaluation.decision_plots import draw_triage
+from bccli.core.evaluation.detections.plot import draw_froc
 from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.files import replacing
 from bccli.core.metrics.plots import (
@@ -124,6 +125,7 @@ _DIAGRAMS: dict[str, Callable[[Evaluation], "Figure | None"]] = {
     "precision_recall": draw_precision_recall,
     "calibration": draw_calibration,
     "triage": draw_triage,
+    "froc": lambda evaluation: draw_froc(evaluation.whole.froc, shown_title(evaluation)),
     "beta": _draw_beta,
 }
 """The diagrams beside the confusion matrix, by the names of their files."""

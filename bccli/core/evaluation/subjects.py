@@ -10,6 +10,7 @@ from bccli.core.data.label_tree import Tree, parse_tree
 from bccli.core.data.patients import known_patient
 from bccli.core.data.positive_class import UNKNOWN, find_positive
 from bccli.core.errors import DataError
+from bccli.core.evaluation.detections.films import FilmsFound, films_of
 from bccli.core.metrics.losses import CROSS_ENTROPY, Loss
 from bccli.core.runs.aggregation import (
     has_several_per_image,
@@ -32,8 +33,8 @@ class Subject:
     that rows of one image become one: its patches, or, without `cut`, its rows in repeated folds. Where rows
     are images that a fusion made of patches, `patches` is what it knew of these. `facts` are fields of
     `Figures`; train and val accuracy are those of the network. `tree` is that of the labels, if there is one,
-    and `decide` how a run of kind tree chooses among them. Of a table, `val_in_train` is how many patients of
-    val its rows of train name, too.
+    and `decide` how a run of kind tree chooses among them. `films` are those of a detector. Of a table,
+    `val_in_train` is how many patients of val its rows of train name, too.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Subject:
     patches: "Subject | None" = None
     tree: Tree | None = None
     decide: str | None = None
+    films: FilmsFound | None = None
     val_in_train: int = 0
 
     def remarking(self, sentences: Iterable[str]) -> "Subject":
@@ -134,6 +136,7 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
         run=run,
         tree=parse_tree(info.tree, str(run.root)) if info.tree else None,
         decide=info.decide or None,
+        films=films_of(run),
     )
 
 

@@ -7,6 +7,7 @@ from bccli.core.errors import UsageError
 from bccli.core.evaluation.breasts.choices import LEARNED, LEVELS, MEAN
 from bccli.core.evaluation.breasts.units import at_breasts, learned_rule, refuse_unordered
 from bccli.core.evaluation.breasts.view_fusion import MEAN_OF_VIEWS, ViewRule
+from bccli.core.evaluation.detections.measuring import FITTING, FilmTerms, size_limits_of, threshold_on
 from bccli.core.evaluation.subjects import Subject
 from bccli.core.evaluation.tree_figures import labelled_by_tree
 from bccli.core.metrics.decisions.triage import TriageRule
@@ -39,13 +40,26 @@ class Terms:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A subject and how it is measured; `threshold` is one of the probability of the positive class."""
+    """A subject and how it is measured; `threshold` is one of the probability of the positive class, and
+    `films` is how boxes of a detector are."""
 
     subject: Subject
     terms: Terms
     positive: str | None
     threshold: float | None = None
     views: ViewRule = MEAN_OF_VIEWS
+    films: FilmTerms = FITTING
+
+    def with_films(self, val: Predictions | None, whole: Predictions) -> "Measurement":
+        """The same with the threshold of boxes chosen on val, where other films are measured, and with sizes
+        of lesions that are the same for the `whole` and for all of its parts."""
+        found, rounds = self.subject.films, self.terms.rounds
+        if found is None:
+            return self
+        chosen = val is not None and len(val) and self.subject.split != "val"
+        threshold = threshold_on(found.of(val)) if val is not None and chosen else None
+        limits = size_limits_of(FilmTerms(rounds=0).measure(found.of(whole))) if self.terms.by else None
+        return replace(self, films=FilmTerms(threshold, limits, rounds))
 
     def merged(self, rows: Predictions) -> Predictions:
         """A row for each case of the level."""

@@ -9,19 +9,19 @@ import numpy as np
 from bccli.core import interruption
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import pixels_of
-from bccli.core.data.manifest import Sample
 from bccli.core.errors import DataError
+from bccli.core.evaluation.external import DatasetAnswers
 from bccli.core.fusion.bags import group, position_of
 from bccli.core.fusion.predictor import answers_of, fusions_of
 from bccli.core.prediction.flips import as_is
 from bccli.core.prediction.predictor import Predictor
-from bccli.core.prediction.run_predictor import ImagePatches, Prediction, most_probable
+from bccli.core.prediction.run_predictor import ImagePatches, most_probable
 from bccli.core.progress import Watcher
 
 
 def answers_of_images(
     predictor: Predictor, dataset: Dataset, workers: int, watcher: Watcher
-) -> tuple[Prediction, list[Sample], np.ndarray]:
+) -> DatasetAnswers:
     """Answers for the images of a dataset, the images as rows, and probabilities (patches, classes) of each
     patch by itself, in the order of the manifest.
 
@@ -61,4 +61,4 @@ def answers_of_images(
         replace(samples[index], path=key, row=None, col=None)
         for key, index in zip(grouping.keys, grouping.first.tolist(), strict=True)
     ]
-    return most_probable(fused), rows, patches
+    return DatasetAnswers(most_probable(fused), rows, patches)

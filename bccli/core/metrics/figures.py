@@ -40,7 +40,8 @@ class Figures:
     `tree` what `tree_figures.measure_tree` says, `beta_rows` which images β is measured on where some are
     augmented copies, `watched_test` what test came to in the late epochs of a training that reported it;
     `triage` and `conformal` what thresholds and sets that were locked on val come to, `heterogeneity` whether
-    the groups of a breakdown differ; `views` from how many images breasts and exams were fused, and how.
+    the groups of a breakdown differ; `views` from how many images breasts and exams were fused, and how;
+    `froc` how well a detector's boxes find lesions, which counts films at each level.
     """
 
     name: str | None = None
@@ -103,6 +104,7 @@ class Figures:
     heterogeneity: dict[str, Any] | None = None
     conformal: dict[str, Any] | None = None
     views: dict[str, Any] | None = None
+    froc: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A dict that `json.dumps(…, allow_nan=False)` takes: floats unrounded, what is not finite is None.

@@ -33,6 +33,11 @@ def load_base(root: Path) -> Run:
                 f"{root}: rests on {run.info.backbone}, which stays as it is; name a run whose backbone is "
                 "one of bccli train --list-backbones"
             )
+        if kind == "detector":
+            raise DataError(
+                f"{root}: is a detector, and finetune trains classifiers; train another one with bccli train "
+                "--head detector --trainable all"
+            )
         raise DataError(f"{root}: is a {kind} without a backbone to train; name a network's run")
     return run
 

@@ -15,6 +15,7 @@ from bccli.core.data.audit import hashes_of
 from bccli.core.data.image_batches import Images
 from bccli.core.data.manifest import SPLITS, Sample, metadata_of
 from bccli.core.data.split_codes import TEST, VAL
+from bccli.core.evaluation.detections.measuring import check_stored
 from bccli.core.evaluation.leaderboard import figures_json
 from bccli.core.evaluation.run_figures import figures_of
 from bccli.core.files import replacing, write_json, write_text
@@ -142,7 +143,11 @@ NOT_EXPORTED_YET = {"error": "the tree around it is unfinished"}
 def stored_figures(run: Run) -> list[Figures]:
     """The figures in a run's metrics.json. Raises DataError where the file has changed, or is another's."""
     path = run.file(METRICS_FILE)
-    return figures_from_json(read_json(path), str(path))
+    found = figures_from_json(read_json(path), str(path))
+    for number, figures in enumerate(found):
+        if figures.froc is not None:
+            check_stored(figures.froc, f"{path}: runs[{number}].froc")
+    return found
 
 
 def keeps_network(run: Run) -> bool:

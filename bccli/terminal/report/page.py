@@ -1,6 +1,6 @@
 """`evaluate --report`: one HTML file with what reviewers and clinicians ask for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from bccli.core.evaluation.report.gather import Report, RunPart
 from bccli.core.files import replacing
 from bccli.terminal import pages
 from bccli.terminal.decision_remarks import decision_sentences
+from bccli.terminal.detection_tables import brief_rows
 from bccli.terminal.figure_cells import name_of, p_value, title_of
 from bccli.terminal.figure_remarks import remarks
 from bccli.terminal.figures_table import leading_rows, tables
@@ -104,13 +105,19 @@ def _shown(part: RunPart) -> Shown:
         title_of(rows[0]),
         part,
         result_sentence(rows[0]),
-        tuple(table for table in found if table.caption != _PAPER),
+        (*(table for table in found if table.caption != _PAPER), *_boxes_of_strata(rows[1:])),
         _confusion(rows[0]),
         papers[0] if papers else None,
         tuple(remarks(rows, None)),
         tuple(decision_sentences(title_of(rows[0]), {**rows[0], "heterogeneity": None})),
         _shortcuts(part),
     )
+
+
+def _boxes_of_strata(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """What boxes come to in each stratum, where there are some."""
+    if rows and rows[0]["froc"]:
+        yield table_of("Lesions and boxes in strata", brief_rows([row["group"] for row in rows], rows))
 
 
 def _shortcuts(part: RunPart) -> Table | None:
@@ -148,6 +155,8 @@ def _captions(row: Mapping[str, Any]) -> list[str]:
         "Each class against the others": True,
         "From patches to images": row["fusion"],
         "The nodes of the tree, each on what truly belongs under it": nodes,
+        "Lesions that are found, by how many false boxes a film has": row["froc"],
+        "Boxes and overlaps": row["froc"],
         _PAPER: row["paper"],
     }
     return [caption for caption, there in given.items() if there]

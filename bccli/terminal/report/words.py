@@ -3,6 +3,7 @@
 from bccli.core.data.leakage import leak_sentences
 from bccli.core.evaluation.report.galleries import Exhibit
 from bccli.core.runs.aggregation import words_of_level
+from bccli.terminal.detection_tables import limits_of_boxes, measured
 from bccli.terminal.figure_cells import Figures, limits_of
 
 
@@ -10,7 +11,7 @@ def result_sentence(row: Figures) -> str:
     """The result of a run, as JSON has its figures, in one sentence."""
     if not row["n"]:
         return f"{row['name']} was measured on nothing."
-    return "; ".join([_right(row), *_rates(row), *_caveats(row)]) + "."
+    return "; ".join([_right(row), *_rates(row), *_boxes(row), *_caveats(row)]) + "."
 
 
 def _right(row: Figures) -> str:
@@ -43,6 +44,16 @@ def _rates(row: Figures) -> list[str]:
     if row["roc_auc"] is not None:
         found.append(f"the area under its ROC curve is {_share(row, 'roc_auc')}")
     return found
+
+
+def _boxes(row: Figures) -> list[str]:
+    """At one false box a film, how many lesions a detector finds."""
+    found = measured(row, "sensitivity_at_1")
+    if found.get("value") is None:
+        return []
+    limits = limits_of_boxes(row, "sensitivity_at_1").strip(" ()")
+    shown = f"{found['value']:.3f}" + (f" (95 % interval {limits})" if limits else " (no interval)")
+    return [f"of {row['froc']['lesions']:,} lesions it finds {shown} at one false box a film"]
 
 
 def _caveats(row: Figures) -> list[str]:

@@ -8,6 +8,7 @@ from bccli.core.evaluation.cautions.shortcuts import Shortcut, probe
 from bccli.core.evaluation.evaluate import Evaluation
 from bccli.core.evaluation.report.absent import Absent
 from bccli.core.evaluation.report.album import BUDGET, Album, OverlayMaker
+from bccli.core.evaluation.report.boxes import BoxCurves, box_curves
 from bccli.core.evaluation.report.calibration import Calibration, calibration
 from bccli.core.evaluation.report.card import Card, card
 from bccli.core.evaluation.report.curves import Curves, curves
@@ -49,6 +50,7 @@ class RunPart:
     strip: Strip | Absent
     features: FeatureMap | Absent
     more: MorePatients | Absent
+    boxes: BoxCurves | None
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def _part(
         patient_strip(entry),
         feature_map(entry, data),
         more_patients(entry),
+        box_curves(entry),
     )
 
 

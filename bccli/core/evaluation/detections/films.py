@@ -1,0 +1,68 @@
+"""The films behind the predictions of a detector: what it has found in each, and the lesions there."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from bccli.core.detection.matching import Film
+from bccli.core.prediction.detectors.boxes_file import Detected, read_detected
+from bccli.core.runs.predictions import Predictions
+from bccli.core.runs.run_folder import BOXES_FILE, LESIONS_FILE, Run
+
+DETECTOR = "detector"
+"""The kind of run that has boxes."""
+
+
+@dataclass(frozen=True)
+class FilmsFound:
+    """Boxes and lesions in prepared images of a `size` (width, height), by the path and split of each; an
+    image that is not among them has neither."""
+
+    size: tuple[int, int]
+    by_image: Mapping[tuple[str, str], Detected] = field(repr=False)
+
+    def of(self, rows: Predictions) -> list[Film]:
+        """A film for each row of predictions, in their order; its patient is what intervals may not separate
+        it from."""
+        return [
+            self._film(path, split, drawn)
+            for path, split, drawn in zip(rows.paths, rows.splits, drawn_together(rows), strict=True)
+        ]
+
+    def _film(self, path: str, split: str, drawn: str) -> Film:
+        known = self.by_image.get((path, split), Detected(path, (), ()))
+        return Film(known.boxes, known.lesions, self.size[::-1], drawn, path)
+
+    def joined(self, found: Iterable[Detected]) -> "FilmsFound":
+        """The same with what was found in further images."""
+        return replace(self, by_image={**self.by_image, **_by_image(found)})
+
+
+def drawn_together(rows: Predictions) -> list[str]:
+    """Of each row the patient with whom intervals draw it, the first of those who share pictures; "" for an
+    image that is drawn by itself."""
+    if rows.owners is None:
+        return list(rows.patients)
+    alone = np.bincount(rows.owners, minlength=1) == 1
+    names: dict[int, str] = {}
+    for owner, patient, path in zip(rows.owners.tolist(), rows.patients, rows.paths, strict=True):
+        names.setdefault(owner, patient or ("" if alone[owner] else path))
+    return [names[owner] for owner in rows.owners.tolist()]
+
+
+def films_of(run: Run) -> FilmsFound | None:
+    """What a detector, or the detectors of all folds, found in val and test; None for another run.
+
+    Raises DataError for damaged files.
+    """
+    if run.info.kind_within != DETECTOR:
+        return None
+    boxes, lesions = (
+        run.file(name) if run.complete else run.root / name for name in (BOXES_FILE, LESIONS_FILE)
+    )
+    return FilmsFound(run.info.size, _by_image(read_detected(boxes, lesions, run.info.size)))
+
+
+def _by_image(found: Iterable[Detected]) -> dict[tuple[str, str], Detected]:
+    return {(one.path, one.split): one for one in found}
