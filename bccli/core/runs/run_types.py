@@ -124,13 +124,24 @@ class DataFacts(_Data, total=False):
     view: NodeSubset | LesionSubset | None
 
 
-class LocatorFacts(TypedDict):
-    """How a node's regions are found: `by` which node, its class `number`, the maps' shapes, and a share."""
+class DetectorLocatorFacts(TypedDict):
+    """The detector that finds a node's regions: its folder in the run."""
+
+    detector: FolderName
+
+
+class MapLocatorFacts(TypedDict):
+    """The maps that a node's regions are found by: `by` which node's, its class `number`, the maps' shapes,
+    and a share."""
 
     by: FolderName
     number: Count
     shapes: tuple[tuple[Side, Side, Side], ...]
     share: Share
+
+
+LocatorFacts = DetectorLocatorFacts | MapLocatorFacts
+"""How a node's regions are found."""
 
 
 class DetectorFacts(TypedDict):
