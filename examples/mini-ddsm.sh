@@ -32,10 +32,10 @@ bccli prepare mini-ddsm "$raw" "$into/tumours" --task malignancy --roi crop --ma
   --test-patients "$tested" ${TUMOURS:-}
 bccli train "$into/tumours" "$into/second" --recipe mini-ddsm-single ${TRAIN:-}
 bccli hierarchy "$into/films-tree" "$into/composed" --tree 'normal, tumor(benign, cancer)' \
-  --compose root="$into/tree/root" --compose tumor="$into/second@$into/tumours"
+  --compose root="$into/tree/root" --compose tumor="$into/second@$into/tumours" --backbone efficientnet-b0 ${TRAIN:-}
 bccli evaluate "$into/composed" "$into/tree" --format table
 
-say "predict: where no contour is given, the second step looks where the first one saw a tumour"
+say "predict: where no contour is given, the second step looks where a detector has found a tumour"
 awk -F, -v raw="$raw" '$3 == "test" {print raw "/" $7}' "$into/films/manifest.csv" |
   bccli predict "$into/composed" - --format csv --output "$into/predictions.csv"
 

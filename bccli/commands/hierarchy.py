@@ -70,7 +70,16 @@ def _list_trees() -> None:
     type=path_types.AssignmentType("NODE=RUN[@DATA]"),
     multiple=True,
     help="Take this run as the node's classifier; with DATA, it takes the images of that prepared dataset, "
-    "joined by their sources; repeatable.",
+    "joined by their sources; repeatable. detector=RUN takes a run of bccli train --head detector.",
+)
+@click.option(
+    "--detector",
+    type=click.Choice(["auto", "learned", "cam"]),
+    default="auto",
+    show_default=True,
+    help="What finds the regions of nodes on DATA that was prepared with --roi, where no mask marks them: "
+    "learned, a detector that learns from the masks of train; cam, the class-activation maps of the node "
+    "above; auto, the first where 10 images of train or more have a mask.",
 )
 @click.option(
     "--backbone",
@@ -136,6 +145,7 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     from bccli.core.data.positive_class import positive_sentence
     from bccli.core.runs.shard import WHOLE
     from bccli.core.training.design import resolve
+    from bccli.core.trees.learned_crops import preview_detector, with_detector
     from bccli.core.trees.plan import preview
     from bccli.core.trees.train import share_tree, train_tree
     from bccli.core.trees.trials import share_tree_folds, train_tree_folds, train_tree_seeds
@@ -148,9 +158,11 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     tree = find_tree(settings["tree"], built_in_tree(dataset.info.dataset, dataset.classes))
     match_tree(tree, dataset.classes, str(data))
-    plan, folds = _plan(tree, settings), settings["fold"] == "all"
+    folds = settings["fold"] == "all"
+    fold = 0 if folds else settings["fold"]
+    plan = with_detector(_plan(tree, settings), dataset, settings["detector"], fold, screen)
     if settings["dry_run"]:
-        console.show_rows(preview(plan, dataset, 0 if folds else settings["fold"]))
+        console.show_rows([*preview(plan, dataset, fold), *preview_detector(plan, dataset, fold)])
         return 0
     context, cache, seeds = context_of(settings, screen), settings["cache"], settings["seeds"]
     if seeds is None:
@@ -165,8 +177,10 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
 
 
 def _plan(tree: Any, settings: dict[str, Any]) -> Any:
-    from bccli.core.trees.plan import Plan, check_plan
+    from bccli.core.trees.plan import DETECTOR, Plan, check_plan
 
+    detectors = {text for name, text in settings["composed"] if name == DETECTOR}
+    settings = {**settings, "composed": [pair for pair in settings["composed"] if pair[0] != DETECTOR]}
     nodes, composed = (_by_node(tree, settings[key], f"--{option}") for key, option in _OPTIONS.items())
     if both := set(nodes) & set(composed):
         raise UsageError(f"--compose {min(both)}: this node has --node, too; a run is not trained again")
@@ -177,6 +191,7 @@ def _plan(tree: Any, settings: dict[str, Any]) -> Any:
         own={name: _node_settings(_own_settings(file, settings)) for name, file in nodes.items()},
         recipes={name: file if built_in(file) else str(Path(file).resolve()) for name, file in nodes.items()},
         reused_runs={name: _reused(text) for name, text in composed.items()},
+        reused_detector=_reused_detector(sorted(detectors)),
     )
     check_plan(plan)
     return plan
@@ -224,6 +239,15 @@ def _reused(text: str) -> Any:
 
     run, data = _run_and_data(text)
     return ReusedRun(load_run(run), load_dataset(data) if data else None)
+
+
+def _reused_detector(texts: Sequence[str]) -> Any:
+    if len(texts) > 1:
+        raise UsageError("--compose detector: is given twice; leave one out")
+    found = _reused(texts[0]) if texts else None
+    if found and found.data:
+        raise UsageError("--compose detector: sees the images of the tree; leave @DATA out")
+    return found
 
 
 def _run_and_data(text: str) -> tuple[Path, Path | None]:

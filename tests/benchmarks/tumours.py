@@ -4,7 +4,8 @@ They come in Mini-DDSM's layout. Two classes are alike (tumours with a smoother 
 not (no tumour). Each seed draws other patients, and splits and trains anew; for each the script prints what
 the two reach, and the difference with its interval over patients; then the same of all seeds together. The
 second stage on crops of the tumours is compared with that on whole films likewise, and what remains of it
-where no contour is given. KERAS_HOME has to hold MobileNet 0.25's weights.
+where no contour is given, and the crops are found by the maps of the first stage or by a detector that has
+learned from the contours of train. KERAS_HOME has to hold MobileNet 0.25's weights.
 """
 
 import argparse
@@ -26,8 +27,9 @@ from tests.conftest import read_rows, rows_of, save
 FILM = 256, 384
 MARGIN = 16
 CLASSES = "normal", "benign", "cancer"
+BACKBONE = "--backbone", "mobilenet-0.25"
 TRAIN = (
-    *("--backbone", "mobilenet-0.25", "--head", "blocks", "--epochs", 60, "--class-weights", "balanced"),
+    *(*BACKBONE, "--head", "blocks", "--epochs", 60, "--class-weights", "balanced"),
     *("--patience", 15),
 )
 
@@ -122,20 +124,25 @@ def one_seed(root: Path, seed: int, arguments: argparse.Namespace) -> dict[str, 
         *("--size", "128x128", "--seed", seed, "--test-patients", marked),
     )
     bccli("train", crops, root / "second", *TRAIN, "--seed", seed)
-    bccli(
-        *("hierarchy", data, root / "cropped", "--compose", f"root={root / 'tree' / 'root'}"),
-        *("--compose", f"tumor={root / 'second'}@{crops}"),
-    )
-    tables = {name: _test_rows(root / name) for name in ("flat", "tree", "cropped")}
-    tables["located"] = _predicted(raw, root / "cropped", tables["cropped"])
+    for name, detector in (("cropped", "cam"), ("learned", "learned")):
+        bccli(
+            *("hierarchy", data, root / name, "--compose", f"root={root / 'tree' / 'root'}"),
+            *("--compose", f"tumor={root / 'second'}@{crops}", "--detector", detector),
+            *(*BACKBONE, "--seed", seed),
+        )
+    tables = {name: _test_rows(root / name) for name in ("flat", "tree", "cropped", "learned")}
+    by_maps = _predicted(raw, root / "cropped", tables["cropped"])
+    detected = _predicted(raw, root / "learned", tables["learned"])
     return {
         "flat": tables["flat"],
         "tree": tables["tree"],
         "second stage on films": _second(tables["tree"]),
         "second stage on crops": _second(tables["cropped"]),
-        "second stage on crops found by the first": _second(tables["located"]),
+        "second stage on crops found by the first": _second(by_maps),
+        "second stage on crops found by the detector": _second(detected),
         "tree with crops": tables["cropped"],
-        "tree with crops found by the first stage": tables["located"],
+        "tree with crops found by the first stage": by_maps,
+        "tree with crops found by the detector": detected,
     }
 
 
@@ -186,8 +193,11 @@ PAIRS = (
     ("tree", "flat"),
     ("second stage on crops", "second stage on films"),
     ("second stage on crops found by the first", "second stage on films"),
+    ("second stage on crops found by the detector", "second stage on films"),
     ("tree with crops", "flat"),
     ("tree with crops found by the first stage", "flat"),
+    ("tree with crops found by the detector", "flat"),
+    ("tree with crops found by the detector", "tree with crops"),
 )
 
 
@@ -228,11 +238,24 @@ def main() -> None:
             compare(root, str(seed), {name: [(str(seed), table)] for name, table in found.items()})
             for name, table in found.items():
                 every.setdefault(name, []).append((str(seed), table))
-            metrics = json.loads((root / "cropped" / "metrics.json").read_text())["runs"]
-            for row in metrics:
-                located = row["tree"]["nodes"]["tumor"]["located"]
-                print(f"\nseed {seed}, {row['split']}, regions found: {located}", file=sys.stderr)
         compare(Path(folder), "all", every)
+    print("\n| seed | regions found by | tumours in test | hit rate | mean IoU | of hits |")
+    print("|---" * 6 + "|")
+    for name, table in (("maps", "tree with crops found by the first stage"), ("detector", LEARNED)):
+        whole = [row for _, rows in every[table] for row in rows]
+        for seed, rows in [*every[table], ("all", whole)]:
+            print("|", " | ".join((seed, name, *found_in(rows))), "|")
+
+
+LEARNED = "tree with crops found by the detector"
+
+
+def found_in(rows: Table) -> list[str]:
+    """How many tumours there are, the share that is hit, and the mean overlap over all and over the hits."""
+    values = [(float(row["tumor_hit"]), float(row["tumor_iou"])) for row in rows if row["tumor_hit"]]
+    hits, overlaps = np.array(values).T
+    shown = hits.mean(), overlaps.mean(), overlaps[hits > 0].mean()
+    return [str(len(hits)), *(f"{value:.3f}" for value in shown)]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ CLASSES = "normal", "benign", "cancer"
 WIDTH, HEIGHT, RADIUS, MARGIN, CONTEXT = 64, 64, 13, 2, 0.15
 TRAIN = (
     *("--backbone", "cnn-15", "--trainable", "all", "--epochs", 18, "--lr", 0.003, "--batch-size", 8),
-    *("--class-weights", "balanced"),
+    *("--class-weights", "balanced", "--detector", "cam"),
 )
 SECOND = "--backbone", "cnn-15", "--trainable", "none", "--epochs", 3
 

@@ -26,7 +26,7 @@ _TOKEN = re.compile(r'\s*(?:(?P<mark>[(),:])|"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<p
 _PLAIN = re.compile(r'[^(),:"#\\]+')
 # The name of a node with children is that of a folder, too.
 _FOLDER = re.compile(r"\w[\w -]*")
-_TAKEN = ("locators", "plots", "tensorboard")
+_TAKEN = ("detector", "locators", "plots", "tensorboard")
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,8 @@ def _by_spec(
         marked = _located(locator, found, raw.shape[:2]) if locator and mask is None else mask
         found[spec] = _patches(raw, spec, marked, predictor)
         if locator:
-            columns |= _region_columns(locator.node, found[spec].box, "map" if mask is None else "mask")
+            source = locator.source if mask is None else "mask"
+            columns |= _region_columns(locator.node, found[spec].box, source)
     return found, columns
 
 

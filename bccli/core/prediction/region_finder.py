@@ -1,7 +1,7 @@
 """Regions that a node of a tree needs and no mask marks: found in what the node above it shows.
 
-A stand-in for the learned detector that the Mini-DDSM thesis leaves to future work: the crop is the box
-around what the class-activation map of the node above shows, see `class_activation`.
+A stand-in for a detector, see `detectors.locator`, where there are no masks to learn from: the crop is the
+box around what the class-activation map of the node above shows, see `class_activation`.
 """
 
 from collections.abc import Mapping
@@ -26,9 +26,28 @@ FOLDER = "locators"
 node that others are located by."""
 
 
+class Locator(Protocol):
+    """Finds the box in a raw image that a node is to classify."""
+
+    @property
+    def node(self) -> str:
+        """The node."""
+
+    @property
+    def spec(self) -> InputSpec:
+        """How the images are prepared that it looks at."""
+
+    @property
+    def source(self) -> str:
+        """What says where the box is, for a column: map or detector."""
+
+    def __call__(self, patches: ImagePatches, shape: tuple[int, int]) -> Box:
+        """The box in a raw image of this shape (height, width), which is `patches` by the locator's spec."""
+
+
 @dataclass(frozen=True)
-class Locator:
-    """Finds the box in a raw image that `node` is to classify.
+class MapLocator:
+    """Finds it in what the node above shows.
 
     `network` makes features and maps of `shapes` of images prepared by `spec`; class `number` of `head` is
     what is looked for, from `share` of the map's maximum on.
@@ -41,6 +60,7 @@ class Locator:
     shapes: Shapes
     number: int
     share: float
+    source: str = "map"
     _lock: Lock = field(default_factory=Lock, compare=False, repr=False)
 
     def __call__(self, patches: ImagePatches, shape: tuple[int, int]) -> Box:
@@ -62,14 +82,16 @@ class LocatingPredictor(RunPredictor, Protocol):
 
 
 def box_columns(node: str) -> tuple[str, str]:
-    """The columns that show a node's box, and whether a map or a mask marks it."""
+    """The columns that show a node's box, and whether a mask, a map or a detector says so."""
     return f"{node}_box", f"{node}_box_from"
 
 
-def load_locators(run: Run, engine: Engine) -> dict[InputSpec, Locator]:
-    """A tree's locators by the spec whose boxes they find."""
-    found = {}
+def load_map_locators(run: Run, engine: Engine) -> dict[InputSpec, Locator]:
+    """A tree's locators by maps, by the spec whose boxes they find."""
+    found: dict[InputSpec, Locator] = {}
     for name, facts in run.info.locators.items():
+        if "detector" in facts:
+            continue
         stem = f"{FOLDER}/{facts['by']}"
         path = run.file(f"{stem}.npz")
         try:
@@ -77,7 +99,7 @@ def load_locators(run: Run, engine: Engine) -> dict[InputSpec, Locator]:
         except KeyError as error:
             raise DataError(f"{path}: has no {error.args[0]}; copy the whole folder again") from None
         shapes = [(rows, columns, channels) for rows, columns, channels in facts["shapes"]]
-        found[input_spec_of(part_of(run, name))] = Locator(
+        found[input_spec_of(part_of(run, name))] = MapLocator(
             name, input_spec_of(run), engine.outputs(run, stem), head, shapes,
             facts["number"], facts["share"],
         )  # fmt: skip

@@ -20,6 +20,13 @@ from bccli.core.runs.run_folder import Run, run_of_fold
 from bccli.core.training.design import Design, resolve
 from bccli.core.training.recipe import recipe_values
 
+DETECTOR = "detector"
+"""The folder of a tree's run that has its detector."""
+
+LEARNED, CAM = "learned", "cam"
+"""By what regions are found that no mask marks: a detector that learns from the masks of train, or the
+class-activation maps of the nodes above."""
+
 
 @dataclass(frozen=True)
 class Second:
@@ -88,7 +95,11 @@ class ReusedRun:
 @dataclass(frozen=True)
 class Plan:
     """A tree to be trained: `node_settings` are those of all nodes without their `own`; `recipes` name what
-    the own ones were made from; `reused_runs` stand for nodes that are not trained."""
+    the own ones were made from; `reused_runs` stand for nodes that are not trained.
+
+    Where no mask marks what nodes see, it is found by `detector`: cam takes the maps of nodes, learned a
+    detector, which is trained with the tree unless it is a `reused_detector`.
+    """
 
     tree: Tree
     node_settings: NodeSettings
@@ -96,6 +107,24 @@ class Plan:
     own: Mapping[str, NodeSettings] = field(default_factory=dict)
     recipes: Mapping[str, str] = field(default_factory=dict)
     reused_runs: Mapping[str, ReusedRun] = field(default_factory=dict)
+    detector: str = CAM
+    reused_detector: ReusedRun | None = None
+
+    @property
+    def cropped(self) -> tuple[str, ...]:
+        """The nodes that see regions."""
+        reused = self.reused_runs.items()
+        return tuple(name for name, one in reused if one.data and one.data.preparation.region)
+
+    @property
+    def trains_detector(self) -> bool:
+        """Whether a detector is trained with the tree."""
+        return self.detector == LEARNED and self.reused_detector is None
+
+    @property
+    def copied(self) -> tuple[ReusedRun, ...]:
+        """All runs that are reused, for nodes and as a detector."""
+        return (*self.reused_runs.values(), *((self.reused_detector,) if self.reused_detector else ()))
 
     def settings_of(self, name: str) -> NodeSettings:
         """How a node is trained."""
@@ -113,6 +142,7 @@ class Plan:
             node_settings=self.node_settings.of_fold(fold),
             own={name: own.of_fold(fold) for name, own in self.own.items()},
             reused_runs={name: reused.of_fold(fold) for name, reused in self.reused_runs.items()},
+            reused_detector=self.reused_detector.of_fold(fold) if self.reused_detector else None,
         )
 
     def with_seeds_from(self, offset: int) -> "Plan":
@@ -141,6 +171,8 @@ class Plan:
             **common,
             **{f"node {name}": json.dumps(changed, sort_keys=True) for name, changed in changes.items()},
             **{f"compose {name}": reused.identity for name, reused in self.reused_runs.items()},
+            **({"detector": LEARNED} if self.detector == LEARNED else {}),
+            **({"compose detector": self.reused_detector.identity} if self.reused_detector else {}),
         }
 
 
@@ -151,6 +183,7 @@ def to_recipe(plan: Plan, fold: int | str | None) -> str:
     resolved, _, weights = resolve(design)
     # What suits the head of a first stage is not for a second one, in which the backbone learns.
     resolved = replace(resolved, schedule=design.schedule, undecided=design.undecided)
+    composed = {**plan.reused_runs, **({DETECTOR: plan.reused_detector} if plan.reused_detector else {})}
     values = {
         "tree": str(plan.tree),
         "decide": plan.decide,
@@ -163,9 +196,10 @@ def to_recipe(plan: Plan, fold: int | str | None) -> str:
         "compose": [
             f"{name}={reused.run.root.resolve() if fold == 'all' else name}"
             + (f"@{reused.data.root.resolve()}" if reused.data else "")
-            for name, reused in plan.reused_runs.items()
+            for name, reused in composed.items()
         ]
         or None,
+        "detector": plan.detector if plan.cropped else None,
     }
     return to_toml("hierarchy", values)
 

@@ -14,8 +14,9 @@ import numpy as np
 from bccli.core.data.label_tree import Tree, parse_tree
 from bccli.core.evaluation.tree_decisions import DECISIONS, answers_behind, leaf_probabilities, to_columns
 from bccli.core.models.runtimes import OUTPUTS, Engine, Network
+from bccli.core.prediction.detectors.locator import common_locators, load_detector_locators
 from bccli.core.prediction.flips import Flip
-from bccli.core.prediction.region_finder import Locator, load_locators
+from bccli.core.prediction.region_finder import Locator, load_map_locators
 from bccli.core.prediction.run_predictor import (
     Averaging,
     ExplainingPredictor,
@@ -144,11 +145,12 @@ class TreePredictor:
 class FoldsOfTrees:
     """The trees of all folds: the mean of their leaves' probabilities, and the most probable one as label.
 
-    The answers of nodes are those that such means come from.
+    The answers of nodes are those that such means come from, `locators` those of all trees.
     """
 
     tree: Tree
     folds: MeanOfFolds
+    locators: Mapping[InputSpec, Locator] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -182,7 +184,8 @@ class FoldsOfTrees:
 def load_folds_of_trees(run: Run, engine: Engine, tempered: bool) -> FoldsOfTrees:
     """The predictor of a run of all folds, each of kind tree."""
     tree = parse_tree(run.info.tree, f"{run.root}")
-    return FoldsOfTrees(tree, load_mean_of_folds(run, engine, tempered))
+    folds = load_mean_of_folds(run, engine, tempered)
+    return FoldsOfTrees(tree, folds, common_locators(folds.members))
 
 
 def _single_patches(images: Sequence[ImagePatches]) -> list[ImagePatches]:
@@ -205,9 +208,10 @@ def load_tree(run: Run, engine: Engine, tempered: bool) -> TreePredictor:
             order = tuple(predictor.classes.index(name) for name in node.names)
             node_predictors.append(NodePredictor(predictor, ((node.name, order),)))
     temperature = temperature_of(run) if tempered else None
+    locators = {**load_map_locators(run, engine), **load_detector_locators(run, engine)}
     return TreePredictor(
         tree, run.classes, run.info.decide, input_spec_of(run), tuple(node_predictors), temperature,
-        load_locators(run, engine), partial(_load_node, run, engine),
+        locators, partial(_load_node, run, engine),
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from bccli.core.runs.run_info import TrainingData
 from bccli.core.runs.training_images import from_elsewhere, training_images_in, write_training_images
 from bccli.core.training.network import RunContext
 from bccli.core.training.run_contents import write_results
+from bccli.core.trees.learned_crops import locate_by
 from bccli.core.trees.node_predictions import Networks, answers_of_node
 from bccli.core.trees.plan import Plan, to_recipe
 from bccli.core.trees.predictor import JOINT
@@ -34,15 +35,19 @@ def complete_tree(
     tree_data: TreeData,
     run: Run,
     nodes: Mapping[str, Run],
+    detector: Run | None,
     networks: Networks,
     context: RunContext,
 ) -> Run:
-    """Fill and complete the run of a tree, whose nodes have runs and some of these `networks` at hand."""
+    """Fill and complete the run of a tree, whose nodes have runs and some of these `networks` at hand.
+
+    A `detector` finds the regions of nodes, if there is one.
+    """
     prediction = _predict(plan, tree_data, nodes, networks, context)
-    models, located = _write_models(plan, tree_data, run, nodes, networks, context)
+    models, located = _write_models(plan, tree_data, run, nodes, detector, networks, context)
     columns = {**prediction.columns, **located.columns}
     _write_predictions(run, tree_data, replace(prediction, columns=columns))
-    _write_training_images(run, tree_data, [nodes[name] for name in plan.reused_runs])
+    _write_training_images(run, tree_data, [reused.run for reused in plan.copied])
     write_text(run.root / RECIPE_FILE, to_recipe(plan, plan.node_settings.design.fold))
     dataset, samples = tree_data.dataset, tree_data.samples
     labels = np.array([dataset.classes.index(sample.label) for sample in samples])
@@ -80,6 +85,7 @@ def _write_models(
     tree_data: TreeData,
     run: Run,
     nodes: Mapping[str, Run],
+    detector: Run | None,
     networks: Networks,
     context: RunContext,
 ) -> tuple[dict[str, Any], Locators]:
@@ -87,11 +93,12 @@ def _write_models(
     images, preparation, watcher = tree_data.images, tree_data.dataset.preparation, context.watcher
     joint = join(run.root, nodes, preparation, images, networks, watcher)
     export_tflite_of_nodes(run.root, nodes, joint, images, networks, watcher)
-    wanted = [
-        name for name, reused in plan.reused_runs.items() if reused.data and reused.data.preparation.region
-    ]
     films = Films(images, preparation, tree_data.used_codes == TRAIN)
-    located = make_locators(run.root, plan.tree, wanted, nodes, films, networks, watcher)
+    if detector:
+        leaves = {node.name: node.leaves for node in plan.tree.inner}
+        located = locate_by(detector, plan.cropped, leaves, nodes, films, context)
+    else:
+        located = make_locators(run.root, plan.tree, plan.cropped, nodes, films, networks, watcher)
     exports = {**({JOINT: joint.export} if joint.export else {}), **located.exports}
     return {JOINT: list(joint.nodes), FOLDER: located.facts, "exports": exports}, located
 

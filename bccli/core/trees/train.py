@@ -18,8 +18,9 @@ from bccli.core.sweeps.sharing import AtWork, Container, Share, Unit
 from bccli.core.training.assembly import ModelCache
 from bccli.core.training.design import default_cache
 from bccli.core.training.network import RunContext
+from bccli.core.trees.learned_crops import make_detector
 from bccli.core.trees.node_predictions import Networks
-from bccli.core.trees.plan import Plan
+from bccli.core.trees.plan import DETECTOR, LEARNED, Plan
 from bccli.core.trees.run_contents import complete_tree
 from bccli.core.trees.train_node import FROZEN, make_node
 from bccli.core.trees.tree_data import TreeData, prepare_tree_data, share_hashes
@@ -47,20 +48,23 @@ def train_tree(
             share_hashes(plan, tree_data)
             networks = Networks()
             inside, models = replace(context.inner, recipe=""), ModelCache(networks.known)
+            learned = plan.detector == LEARNED
+            detector = make_detector(plan, tree_data, root, inside) if learned else None
             nodes = {
                 node.name: make_node(node, plan, tree_data, root, inside, models) for node in plan.tree.inner
             }
-            return complete_tree(plan, tree_data, run, nodes, networks, context)
+            return complete_tree(plan, tree_data, run, nodes, detector, networks, context)
 
 
 def tree_container(plan: Plan, dataset: Dataset) -> Container:
     """The run of a tree, and what may lie in it."""
     names = [f"{node.name}{ending}" for node in plan.tree.inner for ending in ("", f".{FROZEN}")]
+    names += [DETECTOR] if plan.detector == LEARNED else []
     return Container("", TREE, {**plan.to_json(), "data": dataset.hash}, names, plan.extendable)
 
 
 def tree_units(plan: Plan, dataset: Dataset, context: RunContext, *, cache: Path) -> list[Unit]:
-    """The nodes of a tree that are trained, for tasks that share them."""
+    """The nodes of a tree that are trained, and its detector, for tasks that share them."""
     inside, models = replace(context.inner, recipe=""), ModelCache()
 
     @lru_cache
@@ -74,7 +78,8 @@ def tree_units(plan: Plan, dataset: Dataset, context: RunContext, *, cache: Path
             node.name, lambda folder: make_node(node, plan, tree_data(), folder.parent, inside, models)
         )
 
-    return [unit(node) for node in plan.trained]
+    detector = Unit(DETECTOR, lambda folder: make_detector(plan, tree_data(), folder.parent, inside))
+    return [*(unit(node) for node in plan.trained), *([detector] if plan.trains_detector else [])]
 
 
 def share_tree(
@@ -93,9 +98,7 @@ def share_tree(
 def refuse_own_nodes(plan: Plan, root: Path, *, overwrite: bool) -> None:
     """Raises UsageError where a run is to be composed of one that lies in it, and is about to be replaced."""
     inside = [
-        reused.run.root
-        for reused in plan.reused_runs.values()
-        if root.resolve() in reused.run.root.resolve().parents
+        reused.run.root for reused in plan.copied if root.resolve() in reused.run.root.resolve().parents
     ]
     if inside and (overwrite or RunInfo.read(root / RUN_FILE).status != COMPLETE):
         raise UsageError(

@@ -28,7 +28,7 @@ def make_node(
     folder, reused, children = root / node.name, plan.reused_runs.get(node.name), ", ".join(node.names)
     if reused:
         context.watcher.note(f"{node.name} ({children}): from {reused.run.root}")
-        return _copy(reused.run, folder)
+        return copy_run(reused.run, folder)
     context.watcher.note(f"{node.name}: {children}")
     subset, _ = subset_of(tree_data.dataset, plan.tree, node)
     settings, cache = plan.settings_of(node.name), tree_data.cache
@@ -60,7 +60,7 @@ def _second_design(base: Run, design: Design, second: Second, context: RunContex
     )
 
 
-def _copy(run: Run, folder: Path) -> Run:
+def copy_run(run: Run, folder: Path) -> Run:
     """The run in another folder, whole or not at all; what is there of an earlier start is replaced."""
     temporary = folder.with_name(f".{folder.name}.copy")
     for old in (temporary, folder):

@@ -41,7 +41,8 @@ class Films:
 @dataclass
 class Locators:
     """What run.json says of them, by node, and of their .tflite; `columns` (n,) have for each node
-    whether the map's peak lies in the true box, and the overlap of the boxes, NaN where there is no mask."""
+    whether the map's peak, or the middle of a detector's box, lies in the true box, and the overlap of the
+    boxes, NaN where there is no mask."""
 
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     exports: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -94,7 +95,14 @@ def _obstacle(
         return f"{above.name} is no network of the images of the tree"
     if films.preparation.region or films.preparation.patches:
         return "the tree itself classifies regions or patches"
-    if any(input_spec_of(nodes[other]) == input_spec_of(nodes[name]) for other in wanted if other != name):
+    return shared_spec(name, wanted, nodes)
+
+
+def shared_spec(name: str, wanted: Sequence[str], nodes: Mapping[str, Run]) -> str:
+    """Why a node's regions cannot be told from those of the others that are `wanted`; nothing where they
+    can."""
+    others = [other for other in wanted if other != name]
+    if any(input_spec_of(nodes[other]) == input_spec_of(nodes[name]) for other in others):
         return "another node has regions of the same preparation and size"
     return ""
 
@@ -120,7 +128,7 @@ def _measure(
 ) -> tuple[float, dict[str, Floats]]:
     """The share whose boxes overlap most with the true ones in train, without any the least, which Zhou et
     al. take; and the columns that say how well regions are found with it."""
-    boxes = _true_boxes(films.images, leaves)
+    boxes = true_boxes(films.images, leaves)
     indices = np.array(sorted(boxes), np.int64)
     hits = np.full(len(films.images.samples), np.nan)
     overlaps = np.full((len(hits), len(SHARES)), np.nan)
@@ -147,7 +155,7 @@ def _store(
     return made if "error" in made else {**made, "file": f"{FOLDER}/{made['file']}"}
 
 
-def _true_boxes(images: Images, leaves: Sequence[str]) -> dict[int, Box]:
+def true_boxes(images: Images, leaves: Sequence[str]) -> dict[int, Box]:
     """The box around the mask of each image of these labels that has one, by its index."""
     found = {}
     for index, sample in enumerate(images.samples):

@@ -12,7 +12,7 @@ from bccli.core.data.image_batches import Images, open_images
 from bccli.core.data.label_tree import Tree
 from bccli.core.data.leakage import Leak, leak_sentences
 from bccli.core.data.manifest import Sample
-from bccli.core.data.node_subset import subset_of
+from bccli.core.data.node_subset import LESION, lesions_of, subset_of
 from bccli.core.data.split_codes import TRAIN, check_split_codes, split_codes_of
 from bccli.core.errors import DataError
 from bccli.core.evaluation.external import check_input_spec
@@ -20,8 +20,9 @@ from bccli.core.evaluation.reused_runs import check_test_is_new
 from bccli.core.kinds import KINDS
 from bccli.core.models.heads import units
 from bccli.core.progress import SILENT, Watcher
+from bccli.core.runs.run_folder import Run
 from bccli.core.training.design import check_image_size, row_of
-from bccli.core.trees.plan import Plan, ReusedRun
+from bccli.core.trees.plan import DETECTOR, Plan, ReusedRun
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,14 @@ def prepare_tree_data(plan: Plan, dataset: Dataset, cache: Path, watcher: Watche
     for node in plan.tree.inner:
         if node.name in plan.reused_runs:
             _check_reused(node, plan.reused_runs[node.name], tree_data, allowed=allowed, watcher=watcher)
+    if plan.reused_detector:
+        _check_detector(plan.reused_detector.run, tree_data, allowed=allowed, watcher=watcher)
     return replace(tree_data, leaks=leaks)
 
 
 def _check_nodes(plan: Plan, tree_data: TreeData) -> None:
-    """Raises DataError where a node that is trained has no images to learn from, or too small ones."""
+    """Raises DataError where a node that is trained, or a detector, has no images to learn from, or too
+    small ones."""
     size = tree_data.images.size
     for node in plan.trained:
         subset, indices = subset_of(tree_data.dataset, plan.tree, node)
@@ -81,6 +85,10 @@ def _check_nodes(plan: Plan, tree_data: TreeData) -> None:
         design = plan.settings_of(node.name).design
         units(design.head.output, len(node.children))
         check_image_size(design, row_of(design), size, tree_data.dataset.root)
+    if plan.trains_detector:
+        found = lesions_of(tree_data.dataset)
+        codes = split_codes_of(found, plan.node_settings.design.fold)
+        check_split_codes(found, codes, [LESION])
 
 
 def _check_reused(
@@ -102,6 +110,21 @@ def _check_reused(
     check_input_spec(run, reused.data or dataset, watcher)
     if reused.data:
         matching_images(node, reused.data, tree_data)
+    check_test_is_new(run, dataset, tree_data.split_codes, allowed=allowed, watcher=watcher)
+
+
+def _check_detector(run: Run, tree_data: TreeData, *, allowed: bool, watcher: Watcher) -> None:
+    dataset = tree_data.dataset
+    if run.info.kind_within != DETECTOR:
+        raise DataError(
+            f"{run.root}: is a {run.info.kind_within} and finds nothing; name a run of bccli train "
+            f"--head {DETECTOR}"
+        )
+    if (run.preparation, run.info.size) != (dataset.preparation, tree_data.images.size):
+        raise DataError(
+            f"{run.root}: was trained on images that were prepared otherwise than those of {dataset.root}; "
+            f"name a detector of these, or leave --compose {DETECTOR} out"
+        )
     check_test_is_new(run, dataset, tree_data.split_codes, allowed=allowed, watcher=watcher)
 
 
@@ -147,10 +170,14 @@ def shares_in_train(node: Tree, tree_data: TreeData) -> np.ndarray:
 
 
 def share_hashes(plan: Plan, tree_data: TreeData) -> None:
-    """Give each node's audit the perceptual hashes that the whole one has made."""
+    """Give the audit of each node and of a detector the perceptual hashes that the whole one has made."""
     hashes = hashes_of(tree_data.dataset, tree_data.cache)
-    for node in plan.trained:
-        subset, indices = subset_of(tree_data.dataset, plan.tree, node)
+    subsets = [subset_of(tree_data.dataset, plan.tree, node) for node in plan.trained]
+    if plan.trains_detector:
+        found = lesions_of(tree_data.dataset)
+        position = {sample.path: index for index, sample in enumerate(tree_data.dataset.samples)}
+        subsets.append((found, np.array([position[sample.path] for sample in found.samples])))
+    for subset, indices in subsets:
         path = hashes_path(tree_data.cache, subset.hash)
         if not path.exists():
             with suppress(PermissionError):

@@ -131,6 +131,7 @@ TOO_DEEP = "is more than 50 levels deep; join some of them"
         ('a, "b" c', "no comma before 'c'; separate the children of a node"),
         ('a, ""', "no comma before ''; separate the children of a node"),
         ("a, b/c(d, e)", f"'b/c' {NO_FOLDER}"),
+        ("a, detector(d, e)", f"'detector' {NO_FOLDER}"),
         ("a, locators(d, e)", f"'locators' {NO_FOLDER}"),
         ("a, plots(d, e)", f"'plots' {NO_FOLDER}"),
         ("a, tensorboard(d, e)", f"'tensorboard' {NO_FOLDER}"),
