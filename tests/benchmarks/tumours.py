@@ -254,8 +254,8 @@ def found_in(rows: Table) -> list[str]:
     """How many tumours there are, the share that is hit, and the mean overlap over all and over the hits."""
     values = [(float(row["tumor_hit"]), float(row["tumor_iou"])) for row in rows if row["tumor_hit"]]
     hits, overlaps = np.array(values).T
-    shown = hits.mean(), overlaps.mean(), overlaps[hits > 0].mean()
-    return [str(len(hits)), *(f"{value:.3f}" for value in shown)]
+    of_hits = f"{overlaps[hits > 0].mean():.3f}" if hits.any() else "–"
+    return [str(len(hits)), f"{hits.mean():.3f}", f"{overlaps.mean():.3f}", of_hits]
 
 
 if __name__ == "__main__":

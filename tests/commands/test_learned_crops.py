@@ -50,6 +50,11 @@ def with_crops(place: Path) -> tuple[object, ...]:
     return "--compose", f"tumor={place / 'second'}@{place / 'crops'}"
 
 
+def without_nodes(place: Path, learned: Path) -> tuple[object, ...]:
+    """The options of a tree of which only the detector is trained."""
+    return "--tree", TREE, *with_crops(place), "--compose", f"root={learned / 'root'}"
+
+
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Detectors learn for two epochs, and know little."""
@@ -249,7 +254,12 @@ def test_few_masks_leave_the_regions_to_maps(bccli: Bccli, place: Path, tmp_path
 
 @pytest.mark.exports
 def test_a_signal_stops_the_detector_and_the_same_command_ends_it(
-    bccli: Bccli, hasty: None, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bccli: Bccli,
+    hasty: None,
+    learned: Path,
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SIGTERM comes in the second epoch of the detector."""
     seeds = Fit._seeds
@@ -259,14 +269,14 @@ def test_a_signal_stops_the_detector_and_the_same_command_ends_it(
             interruption.request(signal.SIGTERM)
         return seeds(fit, step)
 
-    command = "hierarchy", place / "data"
-    bccli(*command, tmp_path / "whole" / "run", *TRAIN, *with_crops(place))
+    command, words = ("hierarchy", place / "data"), without_nodes(place, learned)
+    bccli(*command, tmp_path / "whole" / "run", *words)
     with monkeypatch.context() as patches:
         patches.setattr(Fit, "_seeds", requesting)
-        bccli(*command, tmp_path / "run", *TRAIN, *with_crops(place), exit=75)
+        bccli(*command, tmp_path / "run", *words, exit=75)
     assert not (tmp_path / "run" / "predictions.csv").exists()
     assert not (tmp_path / "run" / "root").exists()
-    again = bccli(*command, tmp_path / "run", *TRAIN, *with_crops(place)).stderr
+    again = bccli(*command, tmp_path / "run", *words).stderr
     assert "continuing after 1 epochs" in again
     for name in ("predictions.csv", "metrics.json", "detector/boxes.csv", "detector/history.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / "run" / name).read_bytes()
@@ -275,8 +285,7 @@ def test_a_signal_stops_the_detector_and_the_same_command_ends_it(
 @pytest.mark.exports
 def test_another_run_may_be_the_detector(bccli: Bccli, learned: Path, place: Path, tmp_path: Path) -> None:
     given = "--compose", f"detector={learned / 'detector'}"
-    root = "--compose", f"root={learned / 'root'}"
-    command = "hierarchy", place / "data", tmp_path / "run", "--tree", TREE, *with_crops(place), *root, *given
+    command = "hierarchy", place / "data", tmp_path / "run", *without_nodes(place, learned), *given
     assert "detector (for tumor): from" in bccli(*command).stderr
     kept = [path.name for path in (learned / "detector").iterdir() if path.name != ".lock"]
     assert all((tmp_path / "run" / "detector" / name).exists() for name in kept)
@@ -325,9 +334,9 @@ def test_each_fold_has_a_detector_and_a_box_is_found_by_all_of_them(
 @pytest.mark.exports
 @pytest.mark.slow
 def test_seeds_and_shards_of_trees_with_a_detector(
-    bccli: Bccli, hasty: None, place: Path, tmp_path: Path
+    bccli: Bccli, hasty: None, learned: Path, place: Path, tmp_path: Path
 ) -> None:
-    command, words = ("hierarchy", place / "data"), (*TRAIN, *with_crops(place))
+    command, words = ("hierarchy", place / "data"), without_nodes(place, learned)
     bccli(*command, tmp_path / "seeds", *words, "--seeds", 2, "--save", "best")
     kept = [
         name for name in (0, 1) if (tmp_path / "seeds" / f"tree-seed{name}/detector/detector.keras").exists()
