@@ -111,12 +111,6 @@ class _Data(TypedDict):
     images: Count
 
 
-class LesionSubset(TypedDict):
-    """The images that a detector sees: those with a lesion by their `mask`, and those without."""
-
-    lesions: Literal["mask"]
-
-
 class DataFacts(_Data, total=False):
     """What `TrainingData` is made of."""
 

@@ -15,7 +15,6 @@ from bccli.core.data.node_subset import subset_of
 from bccli.core.data.split_codes import check_split_codes, split_codes_of
 from bccli.core.errors import UsageError
 from bccli.core.files import to_toml
-from bccli.core.models.heads import DETECTOR
 from bccli.core.runs.run_folder import Run, run_of_fold
 from bccli.core.training.design import Design, resolve
 from bccli.core.training.recipe import recipe_values
@@ -238,7 +237,7 @@ def check_plan(plan: Plan) -> None:
         resolved, _, _ = resolve(node_settings.design)
         if resolved.locates:
             raise UsageError(
-                f"--head {DETECTOR}: finds lesions and tells no classes apart, which is what nodes do; "
+                "--head detector: finds lesions and tells no classes apart, which is what nodes do; "
                 "choose another --head"
             )
         if node_settings.second and resolved.card:
