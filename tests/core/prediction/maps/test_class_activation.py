@@ -121,3 +121,19 @@ def test_overlap_counts_pixels(one: Box, other: Box) -> None:
     for mask, box in zip(masks, (one, other), strict=True):
         mask[box.top : box.bottom, box.left : box.right] = True
     assert overlap(one, other) == pytest.approx((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
+
+
+def test_the_edge_of_a_fine_map_sees_padding_and_is_left_out() -> None:
+    cells = np.zeros((10, 12, 1))
+    cells[0, 0] = 9  # what zeros around an image make of a corner, whatever the image shows
+    cells[4, 7] = 1
+    outputs = np.concatenate([[cells.mean()], cells.ravel()])
+    head = DenseHead(((np.array([[-1.0, 1.0]]), np.zeros(2)),))
+    found = activation_map(outputs, head, [(10, 12, 1)], 1, (120, 100))
+    column, row = peak_of(found)
+    assert (column // 10, row // 10) == (7, 4)
+    coarse = np.zeros((4, 4, 1))
+    coarse[0, 0] = 9  # of so few cells none can be spared
+    outputs = np.concatenate([[coarse.mean()], coarse.ravel()])
+    column, row = peak_of(activation_map(outputs, head, [(4, 4, 1)], 1, (40, 40)))
+    assert (column // 10, row // 10) == (0, 0)
