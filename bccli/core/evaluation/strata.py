@@ -88,13 +88,13 @@ def _as_number(text: str) -> tuple[Any, ...]:
     try:
         return (0, real(head), text)
     except ValueError:
-        return (2 if text.endswith(_UNKNOWN) else 1, 0.0, text)
+        return (2 if _is_unknown(text) else 1, 0.0, text)
 
 
 def tests_of(by: str, groups: Sequence[tuple[str, Predictions]], positive: str | None) -> dict[str, Any]:
     """Whether accuracy and, of two classes, sensitivity and specificity differ among groups, each by its name
     and its cases: what JSON has under `heterogeneity`. Cases of an unknown group are left out."""
-    known = [cases for name, cases in groups if not name.endswith(_UNKNOWN)]
+    known = [cases for name, cases in groups if not any(map(_is_unknown, name.split(", ")))]
     sizes = [len(cases.labels) for cases in known]
     numbers = np.repeat(np.arange(len(known)), sizes)
     owners = np.concatenate([_owners_of(cases) for cases in known] or [np.zeros(0, np.int64)])
@@ -109,6 +109,10 @@ def tests_of(by: str, groups: Sequence[tuple[str, Predictions]], positive: str |
         name: heterogeneity(right[where], numbers[where], owners[where]) for name, where in chosen.items()
     }
     return {"by": by, **{name: test.to_json() if test else None for name, test in found.items()}}
+
+
+def _is_unknown(part: str) -> bool:
+    return part.endswith(_UNKNOWN)
 
 
 def _owners_of(cases: Predictions) -> np.ndarray:
