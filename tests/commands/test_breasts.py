@@ -210,6 +210,11 @@ def test_wrong_moves(bccli: Bccli) -> None:
     test = [row for row in without(rows, "split") if row]
     said = bccli("evaluate", "-", "--level", "exam", "--fuse-views", "learned", input=text_of(test), exit=3)
     refused(said, "no probabilities of val")
+    healthy = [{**row, "label": "benign"} if row["split"] == "val" else row for row in rows]
+    said = bccli(
+        "evaluate", "-", "--level", "exam", "--fuse-views", "learned", input=text_of(healthy), exit=3
+    )
+    refused(said, "val has exams of one class only")
 
 
 def test_images_of_an_unknown_breast_count_alone(bccli: Bccli) -> None:

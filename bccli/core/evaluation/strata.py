@@ -12,6 +12,7 @@ from bccli.core.data.patients import known_patient
 from bccli.core.datasets.layout.cell_forms import is_of_ages
 from bccli.core.errors import DataError
 from bccli.core.metrics.heterogeneity import heterogeneity
+from bccli.core.reading.ages import is_age, years_of
 from bccli.core.runs.predictions import Predictions
 
 BANDS = (40, 50, 60, 70)
@@ -67,15 +68,15 @@ def stratum_of(column: str, value: str) -> str:
 
 
 def band(age: str) -> str:
-    """The band of an age in years; what is no number stays as it is.
+    """The band of an age as tables and DICOM write it; what nobody's age can be stays as it is.
 
-    >>> [band(age) for age in ("39.5", "40", "69", "84", "old")]
-    ['below 40', '40–49', '60–69', '70 and over', 'old']
+    >>> [band(age) for age in ("39,5", "40", "069Y", "84", "old", "300")]
+    ['below 40', '40–49', '60–69', '70 and over', 'old', '300']
     """
-    try:
-        years = real(age)
-    except ValueError:
+    text = years_of(age)
+    if text is None or not (is_age(text) or float(text) == 0):
         return age
+    years = float(text)
     first = max((start for start in BANDS if start <= years), default=None)
     if first is None:
         return f"below {BANDS[0]}"

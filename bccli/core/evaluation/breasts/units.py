@@ -163,7 +163,7 @@ def turn_back(probabilities: Floats, severe: int) -> Floats:
 def learned_rule(val: Predictions | None, level: str, *, positive: str | None, name: str) -> ViewRule:
     """The rule of `CANDIDATES` that is best on val, by log loss over its breasts or exams.
 
-    Raises DataError where val has no probabilities.
+    Raises DataError where val has no probabilities, or one class only.
     """
     if val is None or val.probabilities is None or not len(val):
         raise DataError(
@@ -171,8 +171,13 @@ def learned_rule(val: Predictions | None, level: str, *, positive: str | None, n
             "or noisy-or"
         )
     found = [(rule, at_breasts(val, level, rule, positive=positive, name=name)[0]) for rule in CANDIDATES]
-    rows = [(rule, np.asarray(units.probabilities)) for rule, units in found]
-    return chosen_rule(rows, found[0][1].labels)
+    labels = found[0][1].labels
+    if len(set(labels.tolist())) < 2:
+        raise DataError(
+            f"{name}: val has {level}s of one class only, on which --fuse-views {LEARNED} cannot rest; "
+            f"choose {MEAN}, max or noisy-or"
+        )
+    return chosen_rule([(rule, np.asarray(units.probabilities)) for rule, units in found], labels)
 
 
 def refuse_unordered(classes: Sequence[str], rule: str, *, known: bool, name: str) -> None:
