@@ -210,6 +210,11 @@ def test_wrong_moves(bccli: Bccli) -> None:
     test = [row for row in without(rows, "split") if row]
     said = bccli("evaluate", "-", "--level", "exam", "--fuse-views", "learned", input=text_of(test), exit=3)
     refused(said, "no probabilities of val")
+    healthy = [{**row, "label": "benign"} if row["split"] == "val" else row for row in rows]
+    said = bccli(
+        "evaluate", "-", "--level", "exam", "--fuse-views", "learned", input=text_of(healthy), exit=3
+    )
+    refused(said, "val has exams of one class only")
 
 
 def test_images_of_an_unknown_breast_count_alone(bccli: Bccli) -> None:
@@ -224,11 +229,44 @@ def test_images_of_an_unknown_breast_count_alone(bccli: Bccli) -> None:
     assert any("3 images are of an unknown breast and count alone" in text for text in entry["remarks"])
 
 
-def test_examinations_of_a_patient_are_told_apart(bccli: Bccli) -> None:
-    rows = [{**row, "study_id": f"s{row['view']}"} for row in films()]
+@pytest.mark.parametrize("column", ["study_id", "Exam ID", "StudyInstanceUID"])
+def test_examinations_of_a_patient_are_told_apart(bccli: Bccli, column: str) -> None:
+    rows = [{**row, column: f"s{row['view']}"} for row in films()]
     entry = figures(bccli, text_of(rows), "--level", "exam")
-    pairs = {(row["patient"], row["study_id"]) for row in rows if row["split"] == "test"}
+    pairs = {(row["patient"], row[column]) for row in rows if row["split"] == "test"}
     assert entry["n"] == len(pairs)
+
+
+def test_one_examination_is_numbered_in_several_ways(bccli: Bccli) -> None:
+    rows = [{**row, "study": ("7", "007", "7.0")[index % 3]} for index, row in enumerate(films())]
+    entry = figures(bccli, text_of(rows), "--level", "exam")
+    assert entry["n"] == len({row["patient"] for row in rows if row["split"] == "test"})
+
+
+@pytest.mark.parametrize("column", ["ImageLaterality", "image laterality", "Left or right breast"])
+def test_others_say_the_side_under_another_name(bccli: Bccli, column: str) -> None:
+    rows = films()
+    renamed = [{**without([row], "Side")[0], column: row["Side"]} for row in rows]
+    entry = figures(bccli, text_of(renamed), "--level", "breast")
+    assert entry["n"] == len(by_hand(rows, "breast", "mean", "test"))
+
+
+def test_what_several_folds_say_of_a_film_is_no_further_view(bccli: Bccli) -> None:
+    rows = films()
+    lower = {row["path"]: round(row["p_malignant"] * 0.8, 4) for row in rows}
+    twice = [{**row, "fold": 0} for row in rows] + [
+        {**row, "fold": 1, "p_malignant": lower[row["path"]], "p_benign": round(1 - lower[row["path"]], 4)}
+        for row in rows
+    ]
+    means = [{**row, "p_malignant": (row["p_malignant"] + lower[row["path"]]) / 2} for row in rows]
+    rules = ("--level", "breast", "--fuse-views", "noisy-or", "--threshold", "0.6")
+    entry = figures(bccli, text_of(twice), *rules)
+    once = figures(bccli, text_of(rows), *rules)
+    assert entry["views"] == once["views"]
+    labels, values = zip(*by_hand(means, "breast", "noisy-or", "test").values(), strict=True)
+    assert entry["roc_auc"] == pytest.approx(roc_auc_score(labels, values))
+    right = [label == (value >= 0.6) for label, value in zip(labels, values, strict=True)]
+    assert entry["accuracy"] == pytest.approx(np.mean(right))
 
 
 def test_predictions_of_a_table_without_probabilities(bccli: Bccli) -> None:

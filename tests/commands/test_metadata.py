@@ -70,6 +70,22 @@ def test_columns_of_a_table_reach_the_figures(table: Path, bccli: Bccli, tmp_pat
     assert told[0]["heterogeneity"]["by"] == "breast_density,scanner"
 
 
+@pytest.mark.parametrize("by", ["density", "density,view", "view,density"])
+def test_what_is_unknown_is_no_group_that_is_tested(bccli: Bccli, by: str) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["path,label,patient,p_benign,p_malignant,density,view"]
+    for number in range(80):
+        who, share = number // 2, rng.random()
+        density = "123"[who % 3] if who % 4 else ""
+        lines.append(
+            f"{number}.png,{('benign', 'malignant')[who % 2]},p{who},{share},{1 - share},{density},"
+            f"{('CC', 'MLO')[number % 2]}"
+        )
+    told = bccli("evaluate", "-", "--by", by, "--bootstrap", 0, "--format", "json", input="\n".join(lines))
+    test = json.loads(told.stdout)["runs"][0]["heterogeneity"]["accuracy"]
+    assert (test["groups"], test["patients"]) == (3 if by == "density" else 6, 30)
+
+
 @pytest.mark.pictures
 @pytest.mark.parametrize("images", ["--images", "--no-images"])
 def test_the_statistics_show_them_with_the_positive_class(

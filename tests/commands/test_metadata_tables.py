@@ -61,7 +61,8 @@ def test_a_table_is_joined_by_patient(prepare: Any, raw: Path, tmp_path: Path) -
     told = json.loads((tmp_path / "data" / "dataset.json").read_text())
     total = len(images_of(raw))
     assert sum(told["metadata"]["implant"].values()) == total
-    assert told["remarks"]["without_image"] == {"count": 1, "first": ["p99"]}
+    assert told["remarks"]["without_image"] == {"count": 1, "first": []}
+    assert "p99" not in (tmp_path / "data" / "dataset.json").read_text()
     assert f"by PatientID for {total} of {total} images" in result.stderr
     assert f"1 of its {len(names) + 2} rows about no image here (p99)" in result.stderr
     assert f"1 of its {len(names) + 2} rows there before" in result.stderr
@@ -170,6 +171,26 @@ def test_columns_that_say_who_it_is_and_those_with_a_meaning_are_left_out(
     for path in (tmp_path / "data").rglob("*.*"):
         assert not path.is_file() or b"Doe^Jane" not in path.read_bytes()
     assert set(said(tmp_path, "density").values()) == {"2"}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "NHS Number",
+        "StudyInstanceUID",
+        "hospital_no",
+        "Initials",
+        "Nachname",
+        "Geburtsdatum",
+        "patient_address",
+    ],
+)
+def test_other_names_of_what_says_who_it_is(prepare: Any, raw: Path, tmp_path: Path, column: str) -> None:
+    rows = [f"{name},secret-{name},2,siemens" for name in patients_of(raw)]
+    result = prepare("\n".join([f"patient,{column},density,scanner_name", *rows]))
+    assert f"{column} left out, as they say who" in result.stderr
+    assert "secret-" not in (tmp_path / "data" / "manifest.csv").read_text()
+    assert set(said(tmp_path, "scanner_name").values()) == {"siemens"}
 
 
 @pytest.mark.parametrize(

@@ -216,3 +216,40 @@ def test_a_folder_in_the_place_of_the_table_names_the_table_in_it(
     raw = make_folder()
     (raw / "table.csv").write_text(text_of([HEADER, *rows_below(raw)]))
     refused(bccli("prepare", "csv", raw, tmp_path / "data", exit=3), f"such as {raw / 'table.csv'}")
+
+
+@pytest.mark.parametrize("column", ["PatientID", "patient_id", "Patient Number"])
+def test_another_column_that_can_only_be_of_patients_is_theirs(
+    bccli: Bccli, make_folder: Any, tmp_path: Path, column: str
+) -> None:
+    raw = make_folder()
+    table = raw / "table.csv"
+    table.write_text(text_of([["path", "label", column], *rows_below(raw)]))
+    said = bccli("prepare", "csv", table, tmp_path / "data").stderr
+    assert found(tmp_path / "data") == expected(raw)
+    assert "taken for its patients" in said
+    assert column.lower().replace(" ", "_") not in read_rows(tmp_path / "data" / "manifest.csv")[0]
+
+
+def test_of_two_columns_of_patients_the_one_called_patient_counts(
+    bccli: Bccli, make_folder: Any, tmp_path: Path
+) -> None:
+    raw = make_folder()
+    table = raw / "table.csv"
+    rows = [[*row, f"hospital-{row[2]}"] for row in rows_below(raw)]
+    table.write_text(text_of([[*HEADER, "PatientID"], *rows]))
+    said = bccli("prepare", "csv", table, tmp_path / "data").stderr
+    assert found(tmp_path / "data") == expected(raw)
+    assert "say who a patient is, and were left out: 1 (patientid)" in said
+    assert "hospital-" not in (tmp_path / "data" / "manifest.csv").read_text()
+
+
+def test_columns_with_a_meaning_of_their_own_are_named(
+    bccli: Bccli, make_folder: Any, tmp_path: Path
+) -> None:
+    raw = make_folder()
+    table = raw / "table.csv"
+    table.write_text(text_of([[*HEADER, "subtype", "dose"], *([*row, "x", "1"] for row in rows_below(raw))]))
+    said = bccli("prepare", "csv", table, tmp_path / "data").stderr
+    assert "names have a meaning of their own: 1 (subtype)" in said
+    assert {row["dose"] for row in read_rows(tmp_path / "data" / "manifest.csv")} == {"1"}

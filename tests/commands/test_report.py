@@ -396,6 +396,14 @@ def test_columns_that_nobody_asked_for_are_described_and_not_tested(bccli: Bccli
     assert [row[5] for row in same] == [row[4] for row in rows[:3]]
 
 
+def test_nobody_is_named_among_strata_that_nobody_asked_for(bccli: Bccli, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv", columns=["site", "PatientName", "HospitalNumber"], patients=10)
+    page = report_on(bccli, table)
+    assert "site site 1" in page.text
+    assert "PatientName 1" not in page.text
+    assert "HospitalNumber 1" not in page.text
+
+
 def test_strata_of_several_classes_say_how_many_each_has(bccli: Bccli, tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.csv", classes=("a", "b", "c"), columns=["site"], patients=27)
     header, whole, *rows = table_called(report_on(bccli, table), "Strata: dots are estimates")

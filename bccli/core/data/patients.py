@@ -6,14 +6,22 @@ from collections.abc import Callable, Iterable
 _UNKNOWN = frozenset(
     {"", "nan", "-nan", "na", "n/a", "#n/a", "#na", "<na>", "none", "null", "unknown", "-", "--", "?"}
 )
+_PATIENTS = frozenset({"patient", "patientid", "patientnumber", "subject", "subjectid"})
 _SAYS_WHO = frozenset(
     {
-        *("name", "patientname", "patientsname", "fullname", "firstname", "lastname", "surname", "givenname"),
-        *("familyname", "birthname", "maidenname", "dob", "birthdate", "birthday", "dateofbirth"),
-        *("patientbirthdate", "patientsbirthdate", "address", "patientaddress", "street", "zip", "zipcode"),
-        *("postcode", "postalcode", "phone", "phonenumber", "telephone", "email", "emailaddress", "ssn"),
-        *("socialsecuritynumber", "insurancenumber", "medicalrecordnumber", "mrn", "accessionnumber"),
+        *("name", "names", "initials", "patientinitials", "dob", "street", "zip", "phone", "fax"),
+        *("email", "ssn", "mrn", "nhs", "nhsno", "nhsnr", "nhsid", "chinumber", "iban", "accession"),
+        *("accessionno", "accessionnr", "accessionid", "hospitalno", "hospitalnr", "hospitalid"),
+        *("nameofpatient", "ptname", "nom", "prenom", "nombre", "apellido", "apellidos", "nome"),
+        *("cognome", "cpf", "casenote", "casenoteno", "otherpatientid", "otherpatientids"),
     }
+)
+_PARTS_THAT_SAY_WHO = re.compile(
+    "patients?(?:full)?name|fullname|forename|firstname|middlename|lastname|surname|givenname|familyname|"
+    "birthname|maidenname|vorname|nachname|birthdate|birthday|dateofbirth|geburtsdatum|datedenaissance|"
+    "address|zipcode|postcode|postalcode|phonenumber|telephone|emailaddress|socialsecurity|insuranceno|"
+    "insurancenumber|insuranceid|medicalrecord|nhsnumber|hospitalnumber|nationalid|passport|accessionnumber|"
+    "instanceuid|referringphysician|physicians?name"
 )
 _BETWEEN = re.compile(r"[^a-z0-9]+")
 _WHOLE = re.compile(r"0*([0-9]+?)(?:\.0+)?")
@@ -32,7 +40,13 @@ def compact(column: str) -> str:
 
 def says_who(column: str) -> bool:
     """Whether a column of a table says who a patient is, by its name: such do not belong in a dataset."""
-    return compact(column) in _SAYS_WHO
+    name = compact(column)
+    return name in _SAYS_WHO or _PARTS_THAT_SAY_WHO.search(name) is not None
+
+
+def names_patients(column: str) -> bool:
+    """Whether a column can only have the ids of patients, by its name, such as `PatientID`."""
+    return compact(column) in _PATIENTS
 
 
 def plain_number(text: str) -> str:

@@ -9,13 +9,13 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from bccli.core.data.foreign_tables import split_of, whole
 from bccli.core.data.manifest import MOST_FOLDS, SPLITS, Metadata, Sample, is_metadata
-from bccli.core.data.patients import says_who
+from bccli.core.data.patients import names_patients, says_who
 from bccli.core.datasets import Reading, Skip
 from bccli.core.datasets.layout.cell_forms import CellForms, side_of
 from bccli.core.datasets.layout.class_names import DistinctNames
@@ -26,7 +26,18 @@ from bccli.core.errors import DataError
 _NEEDED = ("path", "label")
 _NO_LABELS = ("", "nan", "<na>")
 _NO_VALUES = ("nan", "<na>", "na", "none")
+_MEANT = frozenset({"path", "label", "patient", "split", "fold", "mask", "view", "side"})
 _WINDOWS = re.compile(r"[a-z]:|\\\\", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """How a table writes the cells of its metadata, which column has its patients, and those left out."""
+
+    forms: CellForms
+    patient: str
+    identifying: tuple[str, ...]
+    passed_over: tuple[str, ...]
 
 
 def read_table(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
@@ -35,10 +46,10 @@ def read_table(source: Path, reading: Reading, skip: Skip) -> Iterator[Sample]:
         what = "is a folder" if source.is_dir() else "no such file"
         raise DataError(f"{source}: {what}; name the CSV with the columns path,label{_tables_in(source)}")
     folder = os.path.abspath(source.parent)
-    labels, forms = DistinctNames(), _forms(source, skip)
+    labels, columns = DistinctNames(), _columns(source, skip)
     lines_of_paths: dict[str, int] = {}
     for line in read_index(source, _NEEDED, errors="surrogateescape"):
-        sample = _to_sample(line, folder, forms)
+        sample = _to_sample(line, folder, columns)
         if not _is_unicode(sample.label) or not _is_unicode(sample.patient):
             raise not_unicode(source)
         if not _is_unicode(sample.source) and not os.path.exists(os.path.join(folder, sample.source)):
@@ -69,7 +80,7 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _to_sample(line: Line, folder: str, forms: CellForms) -> Sample:
+def _to_sample(line: Line, folder: str, columns: _Columns) -> Sample:
     where = line.where
     if line.beyond:
         raise DataError(
@@ -89,13 +100,13 @@ def _to_sample(line: Line, folder: str, forms: CellForms) -> Sample:
         label=label,
         split=_split(line),
         fold=_fold(line),
-        patient=line.get("patient"),
+        patient=line.get(columns.patient),
         dataset="csv",
         source=_relative_path(line.get("path"), "path", where, folder),
         mask=_relative_path(mask, "mask", where, folder) if (mask := _value(line, "mask")) else "",
         view=_value(line, "view"),
         side=side_of(_value(line, "side")),
-        metadata=_metadata(line, forms),
+        metadata=_metadata(line, columns.forms),
     )
 
 
@@ -109,27 +120,41 @@ def _metadata(line: Line, forms: CellForms) -> Metadata:
     return tuple((name, text) for name, text in pairs if text and is_metadata(name))
 
 
-_MEANT = frozenset({"path", "label", "patient", "split", "fold", "mask", "view", "side"})
-
-
-def _forms(source: Path, skip: Skip) -> CellForms:
-    """How the table writes the cells of its metadata. Columns that say who a patient is are left out."""
+def _columns(source: Path, skip: Skip) -> _Columns:
+    """The columns of a table. Those that say who a patient is, and such as predictions have a meaning for,
+    are left out."""
     status = os.stat(source)
-    forms, identifying = _forms_of(source, status.st_mtime_ns, status.st_size)
-    for column in identifying:
-        skip(column, "identifying")
-    return forms
+    columns = _columns_of(source, status.st_mtime_ns, status.st_size)
+    for kind, names in (
+        ("patient_column", () if columns.patient == "patient" else (columns.patient,)),
+        ("identifying", columns.identifying),
+        ("meaning", columns.passed_over),
+    ):
+        for column in names:
+            skip(column, kind)
+    return columns
 
 
 # The table is gone through several times.
 @lru_cache(maxsize=2)
-def _forms_of(source: Path, _time: int, _size: int) -> tuple[CellForms, tuple[str, ...]]:
-    forms, identifying = CellForms(), tuple[str, ...]()
+def _columns_of(source: Path, _time: int, _size: int) -> _Columns:
+    columns: _Columns | None = None
     for line in read_index(source, _NEEDED, errors="surrogateescape"):
-        if not forms.columns:
-            identifying = tuple(name for name in line.cells if says_who(name))
-        forms.see({name: text for name, text in line.cells.items() if name not in (*_MEANT, *identifying)})
-    return forms, identifying
+        columns = columns or _sorted_out(tuple(line.cells))
+        left_out = (*_MEANT, columns.patient, *columns.identifying, *columns.passed_over)
+        columns.forms.see({name: text for name, text in line.cells.items() if name not in left_out})
+    return columns or _sorted_out(())
+
+
+def _sorted_out(names: tuple[str, ...]) -> _Columns:
+    """The columns of a table by their names; of several that may be of patients, none is."""
+    others = [name for name in names if name not in _MEANT]
+    patients = [name for name in others if names_patients(name)]
+    patient = patients[0] if len(patients) == 1 and "patient" not in names else "patient"
+    identifying = tuple(name for name in others if name != patient and (name in patients or says_who(name)))
+    passed_over = (name for name in others if name not in (patient, *identifying))
+    meant = tuple(name for name in passed_over if name and not is_metadata(name.replace(" ", "_")))
+    return _Columns(CellForms(), patient, identifying, meant)
 
 
 def _value(line: Line, column: str) -> str:

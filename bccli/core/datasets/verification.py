@@ -39,12 +39,16 @@ REMARKS = {
     "without_row": "images have no row in the table of --metadata",
     "without_image": "rows of the table of --metadata name no image here",
     "identifying": "columns of the table say who a patient is, and were left out",
+    "patient_column": "columns of the table were taken for its patients, as none is called patient",
+    "meaning": "columns of the table were left out, as such names have a meaning of their own",
     "trait": "texts of the lists are none of their known words, and were kept as they stand",
     "contradiction": "images contradict themselves: their names say otherwise than their folders or lists",
 }
 """The kinds of readers' remarks, in the words of a warning."""
 JOINED = ("without_row", "without_image")
 """The remarks that one note about --metadata is made of."""
+UNTOLD = ("without_image",)
+"""The remarks whose examples are not stored: they may be of patients who are not in the dataset."""
 MADE = ("mask_scaled", "mask_unfit", "contour_beyond")
 """The remarks that come up only while images are prepared."""
 

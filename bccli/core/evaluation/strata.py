@@ -12,6 +12,7 @@ from bccli.core.data.patients import known_patient
 from bccli.core.datasets.layout.cell_forms import is_of_ages
 from bccli.core.errors import DataError
 from bccli.core.metrics.heterogeneity import heterogeneity
+from bccli.core.reading.ages import is_age, years_of
 from bccli.core.runs.predictions import Predictions
 
 BANDS = (40, 50, 60, 70)
@@ -67,15 +68,15 @@ def stratum_of(column: str, value: str) -> str:
 
 
 def band(age: str) -> str:
-    """The band of an age in years; what is no number stays as it is.
+    """The band of an age as tables and DICOM write it; what nobody's age can be stays as it is.
 
-    >>> [band(age) for age in ("39.5", "40", "69", "84", "old")]
-    ['below 40', '40–49', '60–69', '70 and over', 'old']
+    >>> [band(age) for age in ("39,5", "40", "069Y", "84", "old", "300")]
+    ['below 40', '40–49', '60–69', '70 and over', 'old', '300']
     """
-    try:
-        years = real(age)
-    except ValueError:
+    text = years_of(age)
+    if text is None or not (is_age(text) or float(text) == 0):
         return age
+    years = float(text)
     first = max((start for start in BANDS if start <= years), default=None)
     if first is None:
         return f"below {BANDS[0]}"
@@ -88,13 +89,13 @@ def _as_number(text: str) -> tuple[Any, ...]:
     try:
         return (0, real(head), text)
     except ValueError:
-        return (2 if text.endswith(_UNKNOWN) else 1, 0.0, text)
+        return (2 if _is_unknown(text) else 1, 0.0, text)
 
 
 def tests_of(by: str, groups: Sequence[tuple[str, Predictions]], positive: str | None) -> dict[str, Any]:
     """Whether accuracy and, of two classes, sensitivity and specificity differ among groups, each by its name
     and its cases: what JSON has under `heterogeneity`. Cases of an unknown group are left out."""
-    known = [cases for name, cases in groups if not name.endswith(_UNKNOWN)]
+    known = [cases for name, cases in groups if not any(map(_is_unknown, name.split(", ")))]
     sizes = [len(cases.labels) for cases in known]
     numbers = np.repeat(np.arange(len(known)), sizes)
     owners = np.concatenate([_owners_of(cases) for cases in known] or [np.zeros(0, np.int64)])
@@ -109,6 +110,10 @@ def tests_of(by: str, groups: Sequence[tuple[str, Predictions]], positive: str |
         name: heterogeneity(right[where], numbers[where], owners[where]) for name, where in chosen.items()
     }
     return {"by": by, **{name: test.to_json() if test else None for name, test in found.items()}}
+
+
+def _is_unknown(part: str) -> bool:
+    return part.endswith(_UNKNOWN)
 
 
 def _owners_of(cases: Predictions) -> np.ndarray:

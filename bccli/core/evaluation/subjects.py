@@ -10,6 +10,7 @@ from bccli.core.data.label_tree import Tree, parse_tree
 from bccli.core.data.patients import known_patient
 from bccli.core.data.positive_class import UNKNOWN, find_positive
 from bccli.core.errors import DataError
+from bccli.core.evaluation.breasts.choices import LEVELS
 from bccli.core.evaluation.detections.films import FilmsFound, films_of
 from bccli.core.metrics.losses import CROSS_ENTROPY, Loss
 from bccli.core.runs.aggregation import (
@@ -192,10 +193,10 @@ def subject_of_table(
     """Predictions that stand alone; `split` None takes all rows, as does a table without splits.
 
     Only rows with a corner in their image are patches, unless the `level` that was asked for says so, as
-    image says that what several folds say of an image is averaged.
+    image, breast and exam say that what several folds say of an image is averaged.
     """
     cut = holds_patches(predictions) or (level == "patch" and has_several_per_image(predictions))
-    several = cut or (level == "image" and repeats(predictions))
+    several = cut or (level in ("image", *LEVELS) and repeats(predictions))
     if several and not cut and len(set(predictions.sources)) < len(set(predictions.paths)):
         predictions = replace(predictions, sources=())  # what several images share names none of them
     val = predictions.of_split("val") if any(predictions.splits) else None

@@ -26,7 +26,7 @@ from bccli.core.data.leakage import ImageFacts, Leak, audit_folds, audit_splits
 from bccli.core.data.lookalikes import IDENTICAL
 from bccli.core.data.manifest import MANIFEST, SPLITS, Sample
 from bccli.core.datasets.file_sizes import total_bytes
-from bccli.core.datasets.verification import Tally
+from bccli.core.datasets.verification import UNTOLD, Tally
 from bccli.core.errors import DataError
 from bccli.core.files import replacing, write_bytes
 from bccli.core.preparation.chunks import read_entries
@@ -82,7 +82,10 @@ def merge(
         "unstained": left_out["unstained"],
         "blank": asdict(tally.blank_sources) if tally.blank_sources.count else None,
         "remarks": {
-            remark.kind: {"count": remark.count, "first": list(remark.first)}
+            remark.kind: {
+                "count": remark.count,
+                "first": [] if remark.kind in UNTOLD else list(remark.first),
+            }
             for remark in found.tally.remarked()
         },
         "audit": {split: leak.to_json() for split, leak in leaks.items()},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bccli.core.catalog import nearest
 from bccli.core.data.manifest import Metadata, is_metadata
-from bccli.core.data.patients import compact, known_patient, plain_number, says_who
+from bccli.core.data.patients import compact, known_patient, names_patients, plain_number, says_who
 from bccli.core.datasets.layout.cell_forms import CellForms
 from bccli.core.datasets.layout.image_files import is_image_name
 from bccli.core.datasets.layout.indexes import Line, plain, read_index
@@ -27,7 +27,6 @@ _SOURCES = frozenset(
         *("imagefilename", "file", "filename", "filepath"),
     }
 )
-_PATIENTS = frozenset({"patient", "patientid", "patientnumber", "subject", "subjectid"})
 
 
 @dataclass(frozen=True)
@@ -268,8 +267,7 @@ def _chosen(path: Path, names: str, column: str, columns: Mapping[str, str]) -> 
 
 def _named(column: str) -> str:
     """What a column names by its own name: images, patients, or nothing that is known."""
-    name = compact(column)
-    return SOURCE if name in _SOURCES else PATIENT if name in _PATIENTS else ""
+    return SOURCE if compact(column) in _SOURCES else PATIENT if names_patients(column) else ""
 
 
 def _listed(columns: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bccli.core.data.patients import known_patient
+from bccli.core.data.patients import compact, known_patient, plain_number
 from bccli.core.datasets.layout.cell_forms import side_of
 from bccli.core.errors import DataError, UsageError
 from bccli.core.evaluation.breasts.choices import BREAST, EXAM, LEARNED, MEAN
@@ -20,10 +20,13 @@ from bccli.core.metrics.material import Floats, Integers
 from bccli.core.runs.aggregation import gravest_labels, group_rows, severest
 from bccli.core.runs.predictions import Predictions
 
-SIDES = ("side", "laterality", "breast", "image_laterality", "left or right breast")
-"""Columns that say which breast an image shows, in small letters; the first that is there counts."""
-EXAMS = ("exam", "exam_id", "study", "study_id")
-"""Columns that tell several examinations of a patient apart."""
+SIDES = ("side", "laterality", "breast", "imagelaterality", "breastside", "leftorrightbreast", "leftright")
+"""Columns that say which breast an image shows, in small letters and digits; the first one there counts."""
+EXAMS = (
+    *("exam", "examid", "examnumber", "examination", "examinationid", "study", "studyid", "studynumber"),
+    *("studyinstanceuid", "accessionnumber"),
+)
+"""Columns that tell several examinations of a patient apart, likewise."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def group_images(images: Predictions, level: str, name: str) -> Grouping:
             f"{name}: does not say which breast an image shows; give each row a {SIDES[0]} (L or R), or "
             "choose --level exam"
         )
-    studies, patients = _column(images, EXAMS), [known_patient(patient) for patient in images.patients]
+    studies = [plain_number(study) for study in _column(images, EXAMS)]
+    patients = [known_patient(patient) for patient in images.patients]
     exam_keys, breast_keys, shown = [], [], []
     apart = 0
     for patient, study, side, path in zip(patients, studies, sides, images.paths, strict=True):
@@ -88,9 +92,9 @@ def group_images(images: Predictions, level: str, name: str) -> Grouping:
 
 def _column(images: Predictions, names: Sequence[str]) -> tuple[str, ...]:
     """The texts (n,) of the first of these columns that says anything; empty ones where none does."""
-    columns = {name.strip().casefold(): name for name in images.further}
+    columns = {compact(name): name for name in reversed(list(images.further))}
     for name in names:
-        values = images.further.get(columns.get(name, name), ())
+        values = images.further.get(columns.get(name, ""), ())
         if any(known_patient(value) for value in values):
             return tuple(known_patient(value.strip()) for value in values)
     return ("",) * len(images)
@@ -159,16 +163,25 @@ def turn_back(probabilities: Floats, severe: int) -> Floats:
 def learned_rule(val: Predictions | None, level: str, *, positive: str | None, name: str) -> ViewRule:
     """The rule of `CANDIDATES` that is best on val, by log loss over its breasts or exams.
 
-    Raises DataError where val has no probabilities.
+    Raises DataError where val has no probabilities, or one class only.
     """
     if val is None or val.probabilities is None or not len(val):
         raise DataError(
             f"{name}: has no probabilities of val, on which --fuse-views {LEARNED} rests; choose {MEAN}, max "
             "or noisy-or"
         )
-    found = [(rule, at_breasts(val, level, rule, positive=positive, name=name)[0]) for rule in CANDIDATES]
-    rows = [(rule, np.asarray(units.probabilities)) for rule, units in found]
-    return chosen_rule(rows, found[0][1].labels)
+    grouping = group_images(val, level, f"{name}, of val")
+    number = severest(val.classes, positive)
+    units = grouping.breasts if level == BREAST else grouping.exams
+    labels = gravest_labels(val.labels, units, len(grouping.names), number)
+    if len(set(labels.tolist())) < 2:
+        raise DataError(
+            f"{name}: val has {level}s of one class only, on which --fuse-views {LEARNED} cannot rest; "
+            f"choose {MEAN}, max or noisy-or"
+        )
+    turned = _turn(val.probabilities, val, number)
+    found = [(rule, turn_back(fuse_group(rule, turned, grouping, level), number)) for rule in CANDIDATES]
+    return chosen_rule(found, labels)
 
 
 def refuse_unordered(classes: Sequence[str], rule: str, *, known: bool, name: str) -> None:

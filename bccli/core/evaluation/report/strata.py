@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.data.manifest import is_metadata
+from bccli.core.data.patients import names_patients, says_who
 from bccli.core.evaluation.breakdown.columns import Chosen, Column, Strata, choose, in_words, value_in
 from bccli.core.evaluation.evaluate import Evaluation, figures_of_groups
 from bccli.core.evaluation.report.absent import Absent
@@ -129,7 +130,9 @@ def _chosen(entry: Evaluation) -> Chosen:
 
 
 def _is_trait(name: str) -> bool:
-    """Whether a column is one of metadata, or of magnifications, views and subtypes."""
+    """Whether a column is of metadata that do not say who it is, or of magnifications, views and subtypes."""
+    if says_who(name) or names_patients(name):
+        return False
     return name not in _OWN and ":" not in name and (is_metadata(name) or name in _TRAITS)
 
 
