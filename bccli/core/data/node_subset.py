@@ -38,10 +38,12 @@ WITHOUT, LESION = "normal", "lesion"
 def lesions_of(dataset: Dataset) -> Dataset:
     """The images as a detector sees them: with a lesion, which a mask marks, or without.
 
-    An image without a mask has no lesion where its class says so, or none of its class has a mask; others,
-    whose lesion nobody has marked, are left out. Raises DataError where there is no mask at all.
+    An image without a mask has no lesion where its class says so, or none of its class has a mask; a patch
+    has none where the mask of its film has pixels in other patches. What is left, whose lesion nobody has
+    marked, is left out. Raises DataError where there is no mask at all.
     """
     marked = {sample.label for sample in dataset.samples if sample.mask}
+    films = {sample.source for sample in dataset.samples if sample.mask and sample.row is not None}
     if not marked:
         raise DataError(
             f"{dataset.root}: has no masks, which show where lesions are; prepare it from a source with "
@@ -50,7 +52,10 @@ def lesions_of(dataset: Dataset) -> Dataset:
     samples = tuple(
         replace(sample, label=LESION if sample.mask else WITHOUT)
         for sample in dataset.samples
-        if sample.mask or sample.label not in marked or severity(sample.label) == NORMAL
+        if sample.mask
+        or sample.label not in marked
+        or severity(sample.label) == NORMAL
+        or (sample.row is not None and sample.source in films)
     )
     info = dataset.info.with_facts(
         classes=[WITHOUT, LESION], positive=LESION, positive_origin=KNOWN, subset={"lesions": "mask"}

@@ -18,7 +18,7 @@ from bccli.core.errors import DataError, ImageError
 from bccli.core.files import write_text
 from bccli.core.imaging.equalising import Box
 from bccli.core.reading.limits import TABLE_LINE
-from bccli.core.runs.run_folder import BOXES_FILE, LESIONS_FILE
+from bccli.core.runs.run_folder import BOXES_FILE, FILMS_FILE, LESIONS_FILE
 
 _KEY = ("path", "split")
 _EDGES = ("left", "top", "right", "bottom")
@@ -28,16 +28,18 @@ _LONGEST = 100_000
 
 @dataclass(frozen=True)
 class Detected:
-    """What is known of a prepared image by its `path`, as one of a `split`: the boxes that were found in it
-    and its lesions, in pixels.
+    """What is known of a prepared image by its `path`, or of a film in tiles by its source, as one of a `split`:
+    the boxes that were found in it and its lesions, in pixels.
 
-    In runs of folds, an image is of val for one network and of test for another.
+    In runs of folds, an image is of val for one network and of test for another. Of a film in tiles, `shape`
+    is its height and width as far as these reach.
     """
 
     path: str
     boxes: tuple[ScoredBox, ...]
     lesions: tuple[Lesion, ...]
     split: str = ""
+    shape: tuple[int, int] | None = None
 
 
 def lesions_in(root: Path, sample: Sample, size: tuple[int, int]) -> tuple[Lesion, ...]:
@@ -54,13 +56,19 @@ def lesions_in(root: Path, sample: Sample, size: tuple[int, int]) -> tuple[Lesio
 
 
 def write_detected(root: Path, found: Iterable[Detected]) -> None:
-    """Write boxes.csv and lesions.csv; the mask of a lesion is stored by the lengths of its runs."""
-    boxes, lesions = [], []
+    """Write boxes.csv and lesions.csv; the mask of a lesion is stored by the lengths of its runs.
+
+    Of films in tiles also films.csv, which has all of them, and how large they are.
+    """
+    boxes, lesions, films = [], [], []
     for one in found:
+        films += [[one.path, one.split, *one.shape[::-1]]] if one.shape else []
         boxes += [[one.path, one.split, *each.box, f"{each.score:.9g}"] for each in one.boxes]
         lesions += [[one.path, one.split, *each.box, each.area, _runs(each.mask)] for each in one.lesions]
     _write(root / BOXES_FILE, [*_KEY, *_EDGES, "score"], boxes)
     _write(root / LESIONS_FILE, [*_KEY, *_EDGES, "area", "mask"], lesions)
+    if films:
+        _write(root / FILMS_FILE, [*_KEY, "width", "height"], films)
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -61,14 +61,15 @@ def cells_of(
 ) -> LesionCells:
     """Read the masks of prepared images of a `size` (width, height), for a grid of (rows, columns).
 
-    Raises DataError for a mask that is damaged, empty, or marks the whole image.
+    Raises DataError for a mask that is damaged, empty, or marks the whole image; a patch may lie in a lesion
+    wholly.
     """
     samples = list(samples)
     marked = [index for index, sample in enumerate(samples) if sample.mask]
     rows = np.full(len(samples), -1, np.int64)
     rows[marked] = np.arange(len(marked))
     with ThreadPoolExecutor(available_cores()) as pool:
-        read = pool.map(lambda index: _of_mask(root / samples[index].mask, size, grid), marked)
+        read = pool.map(lambda index: _of_mask(root, samples[index], size, grid), marked)
         cells = np.stack(list(_checked(read, marked, samples, root))) if marked else None
     return LesionCells(np.zeros((0, grid[0] * grid[1]), np.int8) if cells is None else cells, rows)
 
@@ -82,10 +83,10 @@ def _checked(
         yield found
 
 
-def _of_mask(path: Path, size: tuple[int, int], grid: tuple[int, int]) -> np.ndarray | str:
+def _of_mask(root: Path, sample: Sample, size: tuple[int, int], grid: tuple[int, int]) -> np.ndarray | str:
     """The cells of a mask int8 (cells,), or what is wrong with it."""
-    shares = shares_of(decode_sized(path, size)[..., 0] > 127, grid)
-    if shares.mean() > TOO_MUCH:
+    shares = shares_of(decode_sized(root / sample.mask, size)[..., 0] > 127, grid)
+    if shares.mean() > TOO_MUCH and sample.row is None:
         return "marks the whole image, which shows no place in it; prepare without this mask"
     if not shares.any():
         return "marks nothing; prepare the dataset again"
