@@ -13,6 +13,7 @@ from bccli.core.detection.boxes import iou
 from bccli.core.detection.lesions import find_lesions
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.formats.decoding import decode
+from bccli.core.prediction.predictor import load_predictor
 from tests.commands.test_detectors import boxes_of
 from tests.conftest import Bccli, read_rows, rows_of, save
 from tests.library import bccli_in
@@ -177,6 +178,7 @@ def test_it_finds_lesions_in_films_as_it_did_while_there_were_data(
     for row in read_rows(run / "predictions.csv"):
         chances[row["source"]] = max(chances.get(row["source"], 0), float(row["p_lesion"]))
     films = [row["path"] for row in read_rows(run / "films.csv")]
+    assert load_predictor([run]).at_once == 1, "more large films would fill the memory"
     result = bccli("predict", run, *(raw / name for name in films), "--boxes")
     assert "LiteRT" in result.stderr
     overlaps = []

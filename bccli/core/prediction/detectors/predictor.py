@@ -60,8 +60,8 @@ class DetectorPredictor:
 
     def _placed(self, heats: np.ndarray, entry: ImagePatches) -> PlacedMap | PlacedTiles:
         """The maps (n, rows, columns) of an image, where they lie."""
-        if self.spec[0].patches:
-            return PlacedTiles(self.grid, heats, self.spec, corners_of(entry))
+        if corners := corners_of(entry):
+            return PlacedTiles(self.grid, heats, self.spec, corners)
         return PlacedMap(self.grid, heats[0], self.spec, entry.box)
 
     def _by_image(
@@ -101,15 +101,15 @@ class DetectorPredictor:
 
         (entries,) = images
         return [
-            [TilesHeat(values, *self.spec, corners_of(entry), largest=1.0)]
-            if self.spec[0].patches
+            [TilesHeat(values, *self.spec, corners, largest=1.0)]
+            if (corners := corners_of(entry))
             else [WholeHeat(values[0], *self.spec, entry.box, largest=1.0)]
             for values, entry in zip(self._by_image(entries, flips, step), entries, strict=True)
         ]
 
 
 def corners_of(entry: ImagePatches) -> tuple[Corner, ...]:
-    """Where the tiles of a film lie in it."""
+    """Where the tiles of a film lie in it; nothing for a whole image or a single tile."""
     left, top = (entry.box.left, entry.box.top) if entry.box else (0, 0)
     return tuple((row + top, column + left) for row, column in filter(None, entry.positions))
 
