@@ -5,6 +5,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,6 +165,42 @@ def test_boxes_and_lesions_are_those_of_films(trained: Path, raw: Path) -> None:
         assert [tuple(int(row[key]) for key in Box._fields) for row in stored] == [one.box for one in lesions]
         assert [int(row["area"]) for row in stored] == [one.area for one in lesions]
     assert {row["path"] for row in read_rows(trained / "boxes.csv")} <= {row["path"] for row in films}
+
+
+def froc_of(text: str, split: str | None) -> dict[str, Any]:
+    """The figures of boxes of a split."""
+    found: dict[str, Any]
+    (found,) = (row["froc"] for row in json.loads(text)["runs"] if row["split"] == split)
+    return found
+
+
+def test_figures_of_boxes_count_films(
+    bccli: Bccli, trained: Path, data: Path, raw: Path, tmp_path: Path
+) -> None:
+    stored = froc_of((trained / "metrics.json").read_text(), "test")
+    assert (stored["films"], stored["normal_films"], stored["lesions"]) == (12, 6, 6)
+    assert stored["rules"]["either"]["all"]["sensitivity"]["1"]["value"] >= 0.9
+    again = bccli("evaluate", trained, "--split", "test", "--format", "json").stdout
+    assert froc_of(again, "test") == stored
+    other = bccli("evaluate", trained, "--data", data, "--format", "json").stdout
+    (found,) = (row["froc"] for row in json.loads(other)["runs"])
+    assert (found["films"], found["normal_films"], found["lesions"]) == (48, 24, 24)
+    bccli("prepare", "csv", raw / "all.csv", tmp_path / "whole", "--size", f"{SIDE}x{SIDE}")
+    said = bccli("evaluate", trained, "--data", tmp_path / "whole", exit=3)
+    refused(said, "has whole films", "looks for boxes in tiles of films")
+
+
+def test_films_of_all_folds_have_the_boxes_of_the_detector_that_did_not_see_them(
+    bccli: Bccli, raw: Path, tmp_path: Path
+) -> None:
+    rows = [(*list(row.values())[:3], "", row["mask"]) for row in read_rows(raw / "all.csv")]
+    table = write_table(raw / "no-splits.csv", rows)
+    bccli("prepare", "csv", table, tmp_path / "data", "--folds", 3, "--patch", 64, "--to-edges")
+    bccli("train", tmp_path / "data", tmp_path / "run", *FAST, "--fold", "all")
+    films = [row for row in read_rows(tmp_path / "run" / "films.csv") if row["split"] == "test"]
+    assert len({row["path"] for row in films}) == len(films) == 48
+    written = bccli("evaluate", tmp_path / "run", "--split", "test", "--format", "json").stdout
+    assert froc_of(written, "test")["films"] == 48
 
 
 def test_it_finds_lesions_in_films_as_it_did_while_there_were_data(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bccli.core.data.image_batches import decode_sized
+from bccli.core.data.image_batches import Images, decode_sized
 from bccli.core.data.manifest import Sample
 from bccli.core.detection.boxes import ScoredBox, clipped, hull, merge_tiles, shifted
 from bccli.core.detection.heat_boxes import MOST
@@ -19,7 +19,7 @@ from bccli.core.errors import DataError, ImageError
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.opencv import load_cv2
 from bccli.core.imaging.preparation import Preparation, raw_rectangle
-from bccli.core.prediction.detectors.boxes_file import Detected
+from bccli.core.prediction.detectors.boxes_file import Detected, lesions_in
 from bccli.core.prediction.detectors.heat_maps import HeatGrid
 from bccli.core.prediction.run_predictor import InputSpec
 
@@ -100,6 +100,21 @@ class Heated(NamedTuple):
     sample: Sample
     split: str
     heat: np.ndarray
+
+
+def detected_in(
+    images: Images, grid: HeatGrid, preparation: Preparation, heats: Iterable[Heated]
+) -> Iterator[Detected]:
+    """Yield what was found in prepared images, or in the films that they are tiles of.
+
+    Raises DataError for a damaged mask, and for one that marks no place.
+    """
+    if preparation.patches:
+        yield from films_detected(images.root, grid, preparation, heats)
+        return
+    for sample, split, heat in heats:
+        lesions = lesions_in(images.root, sample, images.size)
+        yield Detected(sample.path, tuple(grid.boxes(heat)), lesions, split)
 
 
 def films_detected(

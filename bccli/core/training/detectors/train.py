@@ -1,6 +1,5 @@
 """From a design and prepared images with masks to a run of kind detector: maps once, a heat head on them."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ from bccli.core.data.image_batches import Images
 from bccli.core.data.manifest import SPLITS
 from bccli.core.data.split_codes import TEST, VAL
 from bccli.core.errors import DivergedError
-from bccli.core.imaging.preparation import Preparation
 from bccli.core.models.detectors.heat_head import grid_of
 from bccli.core.models.extractors import map_shapes
-from bccli.core.prediction.detectors.boxes_file import Detected, lesions_in, write_detected
-from bccli.core.prediction.detectors.film_tiles import Heated, films_detected
+from bccli.core.prediction.detectors.boxes_file import write_detected
+from bccli.core.prediction.detectors.film_tiles import Heated, detected_in
 from bccli.core.prediction.detectors.heat_maps import DETECTOR_MODEL, HeatGrid, scores_of
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import STATE_FILE, Run
@@ -87,7 +85,7 @@ def train_detector(job: Job, run: Run, context: RunContext, models: ModelCache |
         except DivergedError as error:
             raise DivergedError(f"{run.root}: {error}", error.kept_epoch) from None
         probabilities, heats = _answers(fit, grid, images, split_codes)
-        write_detected(run.root, _detected(images, grid, heats, job.dataset.preparation))
+        write_detected(run.root, detected_in(images, grid, job.dataset.preparation, heats))
         network = HeatNetwork(built.scoring, grid, context.save_network)
         trained = Trained(network, fit, images, split_codes, probabilities)
         facts = {"recipe": context.recipe or None, "norm": asdict(norm) if norm else None}
@@ -107,18 +105,6 @@ def _answers(
             if (code := split_codes[position]) in (VAL, TEST):
                 heats.append(Heated(images.samples[position], SPLITS[code], heat))
     return np.concatenate(probabilities), heats
-
-
-def _detected(
-    images: Images, grid: HeatGrid, heats: Iterable[Heated], preparation: Preparation
-) -> Iterator[Detected]:
-    """What was found in images, or in the films that they are tiles of."""
-    if preparation.patches:
-        yield from films_detected(images.root, grid, preparation, heats)
-        return
-    for sample, split, heat in heats:
-        lesions = lesions_in(images.root, sample, images.size)
-        yield Detected(sample.path, tuple(grid.boxes(heat)), lesions, split)
 
 
 def _fit(job: Job, run: Run, context: RunContext, examples: Examples, built: Built) -> Fit:
