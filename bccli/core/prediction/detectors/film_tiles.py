@@ -5,6 +5,7 @@ Prepared tiles belong together by their film's `source`; where they lie is in th
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,10 @@ Corner = tuple[int, int]
 """The row and column of a tile's top-left pixel in its film."""
 
 
+_SHARED_CELLS = 4
+"""So many cells at least overlap where tiles leave their rims to each other."""
+
+
 def side_of(preparation: Preparation) -> int:
     """The side of a preparation's tiles, in pixels of the film."""
     assert preparation.patches
@@ -37,6 +42,51 @@ def tile_at(corner: Corner, side: int) -> Box:
     """Where a tile lies in its film."""
     row, column = corner
     return Box(column, row, column + side, row + side)
+
+
+def rims_of(corners: Sequence[Corner], side: int, cells: tuple[int, int]) -> np.ndarray:
+    """Which of their rims the tiles at n corners leave to others: bool (n, 4), left, top, right and bottom;
+    maps have `cells` (rows, columns).
+
+    A rim is the outermost row or column of cells. There a network sees the zeros beyond its image, and
+    takes them for something; where a tile beside it sees the same cells further inside, that one is believed.
+    What is left of both still overlaps, so that parts of a lesion are known as such.
+    """
+    rims = np.zeros((len(corners), 4), bool)
+    for axis, low in ((1, 0), (0, 1)):
+        least = _SHARED_CELLS * side / cells[axis]
+        order = sorted(range(len(corners)), key=lambda k: (corners[k][1 - axis], corners[k][axis]))
+        for one, other in pairwise(order):
+            shared = corners[one][axis] + side - corners[other][axis]
+            if corners[one][1 - axis] == corners[other][1 - axis] and least <= shared < side:
+                rims[one, low + 2] = rims[other, low] = True
+    return rims
+
+
+def rims_of_samples(
+    samples: Sequence[Sample], preparation: Preparation, cells: tuple[int, int]
+) -> np.ndarray:
+    """The same of n prepared images: those of each film's tiles, and none of whole images."""
+    rims = np.zeros((len(samples), 4), bool)
+    if preparation.patches is None:
+        return rims
+    films: dict[tuple[str, int], list[int]] = {}
+    for number, sample in enumerate(samples):
+        films.setdefault((sample.source, sample.variant), []).append(number)
+    for numbers in films.values():
+        corners = [corner_of(samples[number]) for number in numbers]
+        rims[numbers] = rims_of(corners, preparation.patches.size, cells)
+    return rims
+
+
+def without_rims(maps: np.ndarray, rims: np.ndarray) -> np.ndarray:
+    """Maps (n, rows, columns) that are 0 in those of their `rims` (n, 4) that they leave to others."""
+    if not rims.any():
+        return maps
+    left = maps.copy()
+    left[rims[:, 0], :, 0] = left[rims[:, 2], :, -1] = 0
+    left[rims[:, 1], 0] = left[rims[:, 3], -1] = 0
+    return left
 
 
 def boxes_in_tile(grid: HeatGrid, heat: np.ndarray, spec: InputSpec, corner: Corner) -> list[ScoredBox]:

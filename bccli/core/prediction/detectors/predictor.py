@@ -10,7 +10,7 @@ from bccli.core.detection.boxes import ScoredBox
 from bccli.core.errors import DataError
 from bccli.core.imaging.equalising import Box
 from bccli.core.models.runtimes import Engine, Network
-from bccli.core.prediction.detectors.film_tiles import Corner, PlacedTiles
+from bccli.core.prediction.detectors.film_tiles import Corner, PlacedTiles, rims_of, side_of, without_rims
 from bccli.core.prediction.detectors.heat_maps import DETECTOR_MODEL, HeatGrid, scores_of
 from bccli.core.prediction.flips import Flip
 from bccli.core.prediction.run_predictor import ImagePatches, InputSpec, Prediction, input_spec_of
@@ -69,7 +69,14 @@ class DetectorPredictor:
     ) -> list[np.ndarray]:
         """Of each image its maps (n, rows, columns): one, or those of all tiles."""
         counts = [len(entry.images) for entry in entries]
-        return np.split(self.maps(entries, flips, step), np.cumsum(counts[:-1]))
+        maps = np.split(self.maps(entries, flips, step), np.cumsum(counts[:-1]))
+        return [without_rims(one, self._rims(entry)) for one, entry in zip(maps, entries, strict=True)]
+
+    def _rims(self, entry: ImagePatches) -> np.ndarray:
+        """The rims, bool (n, 4), that each map of an image leaves to others."""
+        if corners := corners_of(entry):
+            return rims_of(corners, side_of(self.spec[0]), self.grid.cells)
+        return np.zeros((len(entry.images), 4), bool)
 
     def maps(self, entries: Sequence[ImagePatches], flips: Sequence[Flip], step: int) -> np.ndarray:
         """The maps (n, rows, columns) of n images or tiles, one image after the other, each the mean over
@@ -77,6 +84,11 @@ class DetectorPredictor:
         images = [image for entry in entries for image in entry.images]
         batches = (np.stack(images[start : start + step]) for start in range(0, len(images), step))
         return np.concatenate([self._maps(batch, flips) for batch in batches])
+
+    def _weights(self, entry: ImagePatches) -> np.ndarray:
+        """What each cell (n, rows, columns) of a film's maps weighs, 0 in rims that are left to others."""
+        rims = self._rims(entry)
+        return without_rims(np.ones((len(rims), *self.grid.cells)), rims)
 
     def _maps(self, images: np.ndarray, flips: Sequence[Flip]) -> np.ndarray:
         rows, columns = self.grid.cells
@@ -101,7 +113,7 @@ class DetectorPredictor:
 
         (entries,) = images
         return [
-            [TilesHeat(values, *self.spec, corners, largest=1.0)]
+            [TilesHeat(values, *self.spec, corners, self._weights(entry), largest=1.0)]
             if (corners := corners_of(entry))
             else [WholeHeat(values[0], *self.spec, entry.box, largest=1.0)]
             for values, entry in zip(self._by_image(entries, flips, step), entries, strict=True)

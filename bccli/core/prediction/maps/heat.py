@@ -104,12 +104,14 @@ def _spread(values: Floats, corners: tuple[float, float, float, float], size: tu
 @dataclass(frozen=True)
 class TilesHeat:
     """Values (n, rows, columns) ≥ 0 that are spread evenly over n tiles, which lie at `corners`, rows and
-    columns of the raw image, and came out of a `preparation` in this `size` (width, height)."""
+    columns of the raw image, and came out of a `preparation` in this `size` (width, height). Each counts as
+    much as its weight (n, rows, columns), all the same without."""
 
     values: Floats
     preparation: Preparation
     size: tuple[int, int]
     corners: Sequence[tuple[int, int]]
+    weights: Floats | None = None
     largest: float | None = None
 
     def on(self, canvas: Canvas) -> Floats:
@@ -125,7 +127,8 @@ class TilesHeat:
         )
         totals, counts = np.zeros(canvas.size[::-1]), np.zeros(canvas.size[::-1])
         x, y = canvas.scales
-        for values, (row, column) in zip(self.values, self.corners, strict=True):
+        weights = np.ones(self.values.shape) if self.weights is None else self.weights
+        for values, weight, (row, column) in zip(self.values, weights, self.corners, strict=True):
             rows = _pixels((row + top) * y, (row + bottom) * y)
             columns = _pixels((column + left) * x, (column + right) * x)
             window = totals[rows, columns]
@@ -137,10 +140,15 @@ class TilesHeat:
                 (column + shown[2]) * x,
                 (row + shown[3]) * y,
             )
-            corners = tuple(end - (columns.start, rows.start)[k % 2] for k, end in enumerate(ends))
-            window += _spread(values, corners, window.shape[::-1])
-            counts[rows, columns] += 1
-        return totals / np.maximum(counts, 1)
+            first = (columns.start, rows.start) * 2
+            corners = (ends[0] - first[0], ends[1] - first[1], ends[2] - first[2], ends[3] - first[3])
+            window += _spread(values * weight, corners, window.shape[::-1])
+            counts[rows, columns] += _spread(weight, corners, window.shape[::-1])
+        return np.divide(totals, counts, out=np.zeros_like(totals), where=counts > _LEAST_WEIGHT)
+
+
+_LEAST_WEIGHT = 1e-6
+"""What has less weight on a canvas has none: it is what rounding leaves."""
 
 
 @dataclass(frozen=True)

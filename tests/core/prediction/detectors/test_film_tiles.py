@@ -22,6 +22,9 @@ from bccli.core.prediction.detectors.film_tiles import (
     PlacedTiles,
     boxes_in_tile,
     films_detected,
+    rims_of,
+    rims_of_samples,
+    without_rims,
 )
 from bccli.core.prediction.detectors.heat_maps import HeatGrid
 from tests.conftest import save
@@ -122,6 +125,30 @@ def test_boxes_of_scaled_tiles_are_in_pixels_of_the_film(fit: str) -> None:
         "crop": Box(212, 107, 218, 111),
     }[fit]
     assert max(abs(one - other) for one, other in zip(box, wanted, strict=True)) <= 1
+
+
+@given(st.integers(24, 90), st.integers(24, 90), st.integers(4, 24))
+def test_rims_are_left_only_to_tiles_that_see_them_further_inside(
+    height: int, width: int, stride: int
+) -> None:
+    film = np.zeros((height, width))
+    places = [*map(tuple, positions_of(film, SIDE, stride=stride, to_edges=True))]
+    rims = rims_of(places, SIDE, (6, 6))
+    kept = without_rims(np.ones((len(places), 6, 6)), rims) > 0
+    for (row, column), cells in zip(places, kept, strict=True):
+        film[row : row + SIDE, column : column + SIDE] += cells.repeat(4, axis=0).repeat(4, axis=1)
+    assert (film > 0).all()
+
+
+def test_rims_by_hand() -> None:
+    assert rims_of([(0, 0), (0, 8), (8, 0)], SIDE, (6, 6)).tolist() == [
+        [False, False, True, True],
+        [True, False, False, False],
+        [False, True, False, False],
+    ]
+    assert not rims_of([(0, 0), (0, 9), (20, 0)], SIDE, (6, 6)).any(), "less than four cells overlap"
+    whole = [Sample("a.png", source="a"), Sample("b.png", source="a")]
+    assert not rims_of_samples(whole, Preparation(), (6, 6)).any()
 
 
 def test_two_films_and_two_splits_stay_apart(tmp_path: Path) -> None:

@@ -136,6 +136,16 @@ def test_a_map_of_tiles_is_the_mean_of_what_each_would_show(side: int, stride: i
     np.testing.assert_allclose(found, total / np.maximum(count, 1), atol=1e-4)
 
 
+def test_cells_without_weight_are_left_to_other_tiles() -> None:
+    canvas = canvas_of((256, 256))
+    values, weights = np.ones((2, 4, 4)), np.ones((2, 4, 4))
+    values[0, :, -1], weights[0, :, -1] = 0, 0
+    preparation = Preparation(patches=Patches(128, 64))
+    heat = TilesHeat(values, preparation, (128, 128), [(0, 0), (0, 64)], weights)
+    assert heat.on(canvas)[:128, :192] == pytest.approx(1)
+    assert not heat.on(canvas)[128:].any()
+
+
 def test_tiles_smaller_than_a_pixel_of_the_picture_are_shown() -> None:
     canvas = canvas_of((4096, 3072))
     corners = [(row, column) for row in range(0, 4096, 4) for column in range(0, 8, 4)]
