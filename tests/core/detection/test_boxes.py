@@ -87,6 +87,17 @@ def test_boxes_that_one_tile_has_apart_stay_apart() -> None:
     assert merge_tiles([[large], [small]]) == [large]
 
 
+def test_tiles_that_agree_about_what_both_see_have_one_box() -> None:
+    left, right = scored_box(10, 10, 60, 30, 0.9), scored_box(48, 10, 110, 30, 0.8)
+    areas = [Box(0, 0, 64, 64), Box(48, 0, 112, 64)]
+    assert len(merge_tiles([[left], [right]])) == 2, "a quarter of the smaller one is shared"
+    assert merge_tiles([[left], [right]], areas) == [scored_box(10, 10, 110, 30, 0.9)]
+    below = scored_box(48, 26, 110, 46, 0.8)
+    assert merge_tiles([[left], [below]], areas) == [left, below], "here they do not agree"
+    apart = [Box(0, 0, 60, 64), Box(60, 0, 112, 64)]
+    assert len(merge_tiles([[left], [scored_box(60, 10, 100, 30, 0.8)]], apart)) == 2, "nothing is seen twice"
+
+
 def test_boxes_in_a_row_do_not_become_one() -> None:
     row = [[scored_box(10 * n, 0, 10 * n + 20, 10, 0.9 - n / 10)] for n in range(4)]
     assert [one.box for one in merge_tiles(row)] == [Box(0, 0, 30, 10), Box(20, 0, 50, 10)]

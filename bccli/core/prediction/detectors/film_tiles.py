@@ -97,9 +97,9 @@ def boxes_in_tile(grid: HeatGrid, heat: np.ndarray, spec: InputSpec, corner: Cor
     return [ScoredBox(shifted(one.box, column, row), one.score) for one in found]
 
 
-def film_boxes(tiles: Sequence[Sequence[ScoredBox]]) -> list[ScoredBox]:
-    """The boxes of a film from those of its tiles, in pixels of the film, the surest first."""
-    return merge_tiles(tiles, most=MOST)
+def film_boxes(tiles: Sequence[Sequence[ScoredBox]], corners: Sequence[Corner], side: int) -> list[ScoredBox]:
+    """The boxes of a film from those of its tiles at `corners`, in pixels of the film, the surest first."""
+    return merge_tiles(tiles, [tile_at(corner, side) for corner in corners], most=MOST)
 
 
 @dataclass(frozen=True)
@@ -113,20 +113,22 @@ class PlacedTiles:
 
     def boxes(self, shape: tuple[int, int]) -> list[ScoredBox]:
         """The boxes in pixels of the film, of this shape (height, width), the surest first."""
-        tiles = (
+        tiles = [
             boxes_in_tile(self.grid, heat, self.spec, corner)
             for heat, corner in zip(self.maps, self.corners, strict=True)
-        )
-        return [ScoredBox(clipped(one.box, shape), one.score) for one in film_boxes(list(tiles))]
+        ]
+        found = film_boxes(tiles, self.corners, side_of(self.spec[0]))
+        return [ScoredBox(clipped(one.box, shape), one.score) for one in found]
 
 
 @dataclass
 class TiledFilm:
-    """What is known of a film by its tiles so far: how far they reach, to the right and down, the boxes in
-    each, and those that have a mask."""
+    """What is known of a film by its tiles so far: how far they reach, to the right and down, where each is,
+    the boxes in it, and those that have a mask."""
 
     right: int = 0
     bottom: int = 0
+    corners: list[Corner] = field(default_factory=list)
     boxes: list[list[ScoredBox]] = field(default_factory=list)
     marked: list[Sample] = field(default_factory=list)
 
@@ -139,6 +141,7 @@ class TiledFilm:
         """Add a tile."""
         tile = tile_at(corner, side)
         self.right, self.bottom = max(self.right, tile.right), max(self.bottom, tile.bottom)
+        self.corners.append(corner)
         self.boxes.append(boxes)
         if sample.mask:
             self.marked.append(sample)
@@ -182,7 +185,7 @@ def films_detected(
         films.setdefault((sample.source, split), TiledFilm()).add(sample, corner, side, boxes)
     for (source, split), film in films.items():
         lesions = lesions_of_tiles(root, film, preparation, grid.size)
-        yield Detected(source, tuple(film_boxes(film.boxes)), lesions, split, film.shape)
+        yield Detected(source, tuple(film_boxes(film.boxes, film.corners, side)), lesions, split, film.shape)
 
 
 def corner_of(sample: Sample) -> Corner:
