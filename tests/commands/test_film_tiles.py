@@ -120,14 +120,25 @@ def test_shards_make_the_same_tiles(bccli: Bccli, data: Path, raw: Path, tmp_pat
     assert (tmp_path / "data" / "manifest.csv").read_text() == (data / "manifest.csv").read_text()
 
 
-def test_a_part_of_a_mask_that_scaling_loses_is_none(bccli: Bccli, raw: Path, tmp_path: Path) -> None:
+def test_a_part_of_a_mask_that_is_cut_off_is_none(bccli: Bccli, raw: Path, tmp_path: Path) -> None:
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mask[40:60, 20:49] = 255  # a sliver in the tile from column 48 on
+    mask[40:60, 20:49] = 255  # one pixel of the tile from column 48 on
     save(tmp_path / "mask.png", mask)
     films = (("p1_0", "tumor", "p1", "train", "mask.png"), ("p0_0", "normal", "p0", "train", ""))
     rows = [(str(raw / f"films/{name}.png"), *rest) for name, *rest in films]
     table = write_table(tmp_path / "one.csv", rows)
-    bccli("prepare", "csv", table, tmp_path / "data", "--patch", 48, "--size", "16x16", "--ratios", "1/0/0")
+    bccli(
+        "prepare",
+        "csv",
+        table,
+        tmp_path / "data",
+        "--patch",
+        48,
+        "--center-crop",
+        "32x32",
+        "--ratios",
+        "1/0/0",
+    )
     marked = {row["col"] for row in read_rows(tmp_path / "data" / "manifest.csv") if row["mask"]}
     assert marked == {"0"}
 

@@ -237,7 +237,7 @@ def _fault(sample: Sample, classes: Sequence[str], paths: set[str]) -> str:
         return "has an empty path"
     for column in _PATHS:
         name = getattr(sample, column)
-        if name and (leaves_folder(name) or name.startswith(".")):
+        if name and (leaves_folder(name) or name.startswith(".") or "\0" in name):
             return f"has a {column} ({name!r}) that leaves the dataset"
     if sample.path in paths:
         return "is there twice"

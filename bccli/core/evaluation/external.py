@@ -9,7 +9,7 @@ import numpy as np
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.leakage import leak_sentences
 from bccli.core.data.manifest import Sample, metadata_of
-from bccli.core.data.node_subset import lesions_of
+from bccli.core.data.node_subset import lesions_of, tell_left_out
 from bccli.core.errors import DataError, UsageError
 from bccli.core.evaluation.detections.films import DETECTOR
 from bccli.core.evaluation.subjects import Subject, subject_of
@@ -107,10 +107,7 @@ def _as_seen_by(run: Run, dataset: Dataset, watcher: Watcher) -> Dataset:
     if run.info.kind_within != DETECTOR:
         return dataset
     seen = lesions_of(dataset)
-    if left := len(dataset.samples) - len(seen.samples):
-        watcher.warn(
-            f"{dataset.root}: {left:,} images without a mask were left out, as others of their class have one"
-        )
+    tell_left_out(dataset, seen, watcher)
     return seen
 
 

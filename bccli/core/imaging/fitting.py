@@ -1,5 +1,6 @@
 """Bringing images to one size."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -117,3 +118,19 @@ def cut_centre(image: np.ndarray, size: Size) -> np.ndarray:
 
 FITS: dict[str, Callable[..., np.ndarray]] = {"stretch": stretch, "pad": pad, "crop": crop}
 _CHOICES: dict[str, Callable[..., float]] = {"pad": min, "crop": max}
+
+
+def fit_mask(mask: np.ndarray, fit: str, size: Size) -> np.ndarray:
+    """A mask uint8 (height, width) as its image is fitted to `size` (width, height), pixel by nearest pixel.
+
+    What is so small that it would lie between the pixels is widened first, so that something of it is left,
+    unless `crop` cuts it away.
+    """
+    fitted = FITS[fit](mask, size, interpolation=NEAREST)
+    if fitted.any() or not mask.any():
+        return fitted
+    choose, raw = _CHOICES.get(fit), (mask.shape[1], mask.shape[0])
+    target = _target(choose, raw, size) if choose else size
+    across, down = (math.ceil(full / wanted) for full, wanted in zip(raw, target, strict=True))
+    widened = load_cv2().dilate(mask, np.ones((2 * down - 1, 2 * across - 1), np.uint8))
+    return FITS[fit](widened, size, interpolation=NEAREST)

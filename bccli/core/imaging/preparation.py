@@ -10,7 +10,7 @@ from bccli.core.errors import DataError
 from bccli.core.imaging.denoising import Denoising, denoise
 from bccli.core.imaging.equalising import Box, Clahe
 from bccli.core.imaging.film_edges import without_edge
-from bccli.core.imaging.fitting import AUTO, FITS, INTERPOLATIONS, NEAREST, cut_centre, raw_point
+from bccli.core.imaging.fitting import AUTO, FITS, INTERPOLATIONS, cut_centre, fit_mask, raw_point
 from bccli.core.imaging.formats.colours import to_rgb
 from bccli.core.imaging.formats.decoding import MAX_PIXELS
 from bccli.core.imaging.regions import Region, check_aspect, find_region
@@ -380,10 +380,10 @@ def _finish(piece: Piece, preparation: Preparation) -> Piece:
     image, mask = piece.image, piece.mask
     if preparation.size == MEAN:
         raise ValueError("the mean size has not been learned")
-    if preparation.size is not None:
-        fit, size = FITS[preparation.fit], preparation.size
-        image = fit(image, size, interpolation=preparation.interpolation)
-        mask = None if mask is None else fit(mask, size, interpolation=NEAREST)
+    if isinstance(preparation.size, tuple):
+        size = preparation.size
+        image = FITS[preparation.fit](image, size, interpolation=preparation.interpolation)
+        mask = None if mask is None else fit_mask(mask, preparation.fit, size)
     if preparation.centre:
         image = cut_centre(image, preparation.centre)
         mask = None if mask is None else cut_centre(mask, preparation.centre)

@@ -11,7 +11,7 @@ from bccli.commands.prepare import prepare
 from bccli.core.errors import DataError
 from bccli.core.imaging.denoising import Denoising
 from bccli.core.imaging.equalising import Box, Clahe
-from bccli.core.imaging.fitting import FITS, INTERPOLATIONS, crop, pad, stretch
+from bccli.core.imaging.fitting import FITS, INTERPOLATIONS, crop, fit_mask, pad, stretch
 from bccli.core.imaging.preparation import (
     Patches,
     Preparation,
@@ -212,3 +212,26 @@ def test_a_box_in_the_prepared_image_is_found_in_the_raw_one(
     found = raw_box(box, preparation, (72, 61))
     assert found == pytest.approx((24, 30, 36, 42), abs=2)
     assert raw_box(Box(0, 0, 1, 1), Preparation(size=(90, 40), fit="pad"), (72, 61)) == (0, 0, 61, 72)
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("shape", [(300, 200), (200, 300), (301, 47), (8, 900)])
+def test_something_is_left_of_every_mask_unless_it_is_cut_away(fit: str, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(sum(shape))
+    for _ in range(30):
+        row, column = rng.integers(0, shape[0]), rng.integers(0, shape[1])
+        mask = np.zeros(shape, np.uint8)
+        mask[row, column] = 255
+        found = fit_mask(mask, fit, (24, 16))
+        assert found.shape == (16, 24)
+        wide = FITS[fit](np.full(shape, 255, np.uint8), (24, 16), interpolation="nearest")
+        assert not (found & ~wide).any()
+        assert found.any() or fit == "crop"
+        assert np.count_nonzero(found) <= 9
+
+
+def test_a_mask_of_which_pixels_are_hit_is_not_widened() -> None:
+    mask = np.zeros((300, 200), np.uint8)
+    mask[100:160, 40:90] = 255
+    for fit in FITS:
+        assert (fit_mask(mask, fit, (24, 16)) == FITS[fit](mask, (24, 16), interpolation="nearest")).all()

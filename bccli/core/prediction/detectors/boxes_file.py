@@ -13,7 +13,7 @@ import numpy as np
 from bccli.core.data.foreign_tables import real, whole
 from bccli.core.data.image_batches import decode_sized
 from bccli.core.data.manifest import Sample
-from bccli.core.detection.boxes import ScoredBox
+from bccli.core.detection.boxes import ScoredBox, area
 from bccli.core.detection.lesions import Lesion, find_lesions
 from bccli.core.errors import DataError, ImageError
 from bccli.core.files import write_text
@@ -51,9 +51,9 @@ def lesions_in(root: Path, sample: Sample, size: tuple[int, int]) -> tuple[Lesio
     if not sample.mask:
         return ()
     try:
-        return tuple(find_lesions([decode_sized(root / sample.mask, size)[..., 0] > 127]))
+        return tuple(find_lesions([decode_sized(root / name, size)[..., 0] > 127 for name in sample.masks]))
     except ImageError as error:
-        raise DataError(f"{root / sample.mask}: {error}") from None
+        raise DataError(f"{root / sample.masks[0]}: {error}") from None
 
 
 def write_detected(root: Path, found: Iterable[Detected]) -> None:
@@ -92,7 +92,7 @@ def read_detected(
     def size_of(key: _Key) -> tuple[int, int]:
         return size if sizes is None else sizes.get(key, (0, 0))
 
-    found = _read(boxes, ("score",), lambda box, cells: ScoredBox(box, real(cells[0])), size_of)
+    found = _read(boxes, ("score",), _scored, size_of)
     true = _read(lesions, ("area", "mask"), _lesion, size_of)
     return [
         Detected(
@@ -163,9 +163,18 @@ def _box(cells: Sequence[str], size: tuple[int, int]) -> Box:
     return box
 
 
+def _scored(box: Box, cells: Sequence[str]) -> ScoredBox:
+    score = real(cells[0])
+    if not 0 <= score <= 1:
+        raise ValueError
+    return ScoredBox(box, score)
+
+
 def _lesion(box: Box, cells: Sequence[str]) -> Lesion:
-    pixels, runs = cells
-    return Lesion(box, whole(pixels), _mask(runs, (box.bottom - box.top, box.right - box.left)))
+    pixels, mask = whole(cells[0]), _mask(cells[1], (box.bottom - box.top, box.right - box.left))
+    if not 0 < pixels <= area(box) or (mask is not None and mask.sum() != pixels):
+        raise ValueError
+    return Lesion(box, pixels, mask)
 
 
 def _runs(mask: np.ndarray | None) -> str:
@@ -184,8 +193,8 @@ def _runs(mask: np.ndarray | None) -> str:
 def _mask(text: str, shape: tuple[int, int]) -> np.ndarray | None:
     if not text:
         return None
-    lengths = np.array([whole(part) for part in text.split()])
-    if (lengths < 0).any() or lengths.sum() != shape[0] * shape[1]:
+    lengths = [whole(part) for part in text.split()]
+    if min(lengths) < 0 or sum(lengths) != shape[0] * shape[1]:
         raise ValueError
     marked = np.arange(len(lengths)) % 2 == 1
     return np.repeat(marked, lengths).reshape(shape)

@@ -224,7 +224,7 @@ def _placed_masks(
     left, top, right, bottom = map(round, raw_rectangle(preparation, size, (side, side)))
     cv2 = load_cv2()
     for sample in samples:
-        mask = decode_sized(root / sample.mask, size)[..., 0]
+        mask = np.maximum.reduce([decode_sized(root / name, size)[..., 0] for name in sample.masks])
         shown = cv2.resize(mask, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST) > 127
         whole = np.zeros((side, side), bool)
         inner = Box(max(left, 0), max(top, 0), min(right, side), min(bottom, side))

@@ -98,6 +98,11 @@ class DetectorPredictor:
             source = flip(places).ravel()  # where each cell of the flipped map comes from
             for network in self.networks:
                 scores = network(np.ascontiguousarray(flip(images)))
+                if scores.shape != total.shape:
+                    raise DataError(
+                        f"a detector's network has {scores[0].size:,} cells, and its run.json says "
+                        f"{rows}×{columns}; copy the whole folder again"
+                    )
                 total[:, source] += 1 / (1 + np.exp(-np.clip(scores.astype(np.float64), -60, 60)))
         return self.grid.maps(total / (len(flips) * len(self.networks)))
 
@@ -133,6 +138,12 @@ def load_detector(run: Run, engine: Engine, tempered: bool) -> DetectorPredictor
     if facts is None:
         raise DataError(f"{run.root}: does not say how its cells lie; copy the whole folder again")
     rows, columns = facts["cells"]
+    width, height = run.info.size
+    if rows > height or columns > width:
+        raise DataError(
+            f"{run.root}: has {rows}×{columns} cells in images of {width}×{height}; "
+            "copy the whole folder again"
+        )
     networks = tuple(engine.outputs(fold, DETECTOR_MODEL) for fold in folds)
     return DetectorPredictor(
         run.classes, input_spec_of(run), HeatGrid(run.info.size, (rows, columns)), networks

@@ -11,7 +11,8 @@ from bccli.core.cores import available_cores
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import decode_sized
 from bccli.core.data.manifest import Sample
-from bccli.core.data.node_subset import WITHOUT, lesions_of
+from bccli.core.data.node_subset import WITHOUT, lesions_of, tell_left_out
+from bccli.core.detection.lesions import EVERYWHERE, find_lesions
 from bccli.core.errors import DataError
 from bccli.core.imaging.opencv import load_cv2
 from bccli.core.progress import SILENT, Watcher
@@ -27,11 +28,17 @@ def detectable(dataset: Dataset, watcher: Watcher = SILENT) -> Dataset:
 
     Raises DataError where there is nothing to learn from.
     """
-    found = lesions_of(dataset)
-    if left := len(dataset.samples) - len(found.samples):
-        watcher.warn(
-            f"{dataset.root}: {left:,} images without a mask were left out, as others of their class have one"
+    if dataset.preparation.region:
+        raise DataError(
+            f"{dataset.root}: has regions, and a detector learns where in a whole image a lesion is; prepare "
+            "it without --roi"
         )
+    found = lesions_of(dataset)
+    if not any(sample.mask for sample in found.samples):
+        raise DataError(
+            f"{dataset.root}: has nothing of its masks in the prepared images; prepare it with --fit pad"
+        )
+    tell_left_out(dataset, found, watcher)
     if not any(sample.label == WITHOUT for sample in found.samples):
         watcher.warn(
             f"{dataset.root}: all images have a lesion; what a normal one looks like is learned from what "
@@ -69,7 +76,7 @@ def cells_of(
     rows = np.full(len(samples), -1, np.int64)
     rows[marked] = np.arange(len(marked))
     with ThreadPoolExecutor(available_cores()) as pool:
-        read = pool.map(lambda index: _of_mask(root, samples[index], size, grid), marked)
+        read = pool.map(lambda index: _of_masks(root, samples[index], size, grid), marked)
         cells = np.stack(list(_checked(read, marked, samples, root))) if marked else None
     return LesionCells(np.zeros((0, grid[0] * grid[1]), np.int8) if cells is None else cells, rows)
 
@@ -79,18 +86,30 @@ def _checked(
 ) -> Iterator[np.ndarray]:
     for index, found in zip(marked, read, strict=True):
         if isinstance(found, str):
-            raise DataError(f"{root / samples[index].mask}: {found}")
+            raise DataError(f"{root / samples[index].masks[0]}: {found}")
         yield found
 
 
-def _of_mask(root: Path, sample: Sample, size: tuple[int, int], grid: tuple[int, int]) -> np.ndarray | str:
-    """The cells of a mask int8 (cells,), or what is wrong with it."""
-    shares = shares_of(decode_sized(root / sample.mask, size)[..., 0] > 127, grid)
-    if shares.mean() > TOO_MUCH and sample.row is None:
+def _of_masks(root: Path, sample: Sample, size: tuple[int, int], grid: tuple[int, int]) -> np.ndarray | str:
+    """The cells of an image's masks int8 (cells,), or what is wrong with them."""
+    masks = [decode_sized(root / name, size)[..., 0] > 127 for name in sample.masks]
+    marked = np.logical_or.reduce(masks)
+    if marked.mean() > TOO_MUCH and sample.row is None:
         return "marks the whole image, which shows no place in it; prepare without this mask"
-    if not shares.any():
+    if not all(mask.any() for mask in masks):
         return "marks nothing; prepare the dataset again"
-    return cells_of_shares(shares)
+    cells = cells_of_shares(shares_of(marked, grid))
+    for lesion in find_lesions([mask for mask in masks if mask.mean() < EVERYWHERE]):
+        alone = np.zeros(marked.shape, bool)
+        lesion.box.of(alone)[...] = lesion.mask
+        _see(cells, shares_of(alone, grid).ravel())
+    return cells
+
+
+def _see(cells: np.ndarray, shares: np.ndarray) -> None:
+    """Let a lesion have a cell inside: of a small one beside a large one, the cell that has most of it."""
+    if not (cells[shares > 0] > 0).any():
+        cells[shares >= shares.max()] = 1
 
 
 def shares_of(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
