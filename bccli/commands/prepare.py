@@ -120,7 +120,8 @@ def _prepare_rows(screen: console.Console, request: Any, out: Path, settings: di
 _ABOUT_PIXELS = (
     "size", "fit", "interpolation", "center_crop", "aspect", "clahe", "clahe_clip", "clahe_tiles", "denoise",
     "denoise_strength", "denoise_template", "denoise_search", "roi", "margin", "context", "stain",
-    "stain_target", "patch", "stride", "min_tissue", "min_nuclei", "group_similar", "conflicts", "pack",
+    "stain_target", "patch", "stride", "min_tissue", "min_nuclei", "min_breast", "to_edges", "group_similar",
+    "conflicts", "pack",
 )  # fmt: skip
 
 
@@ -192,10 +193,9 @@ def _preparation(row: Dataset, settings: dict[str, Any]) -> Any:
     patch, stain = settings["patch"], None
     if settings["stain"] != "none":
         stain = Stain(settings["stain"], _stain_target(settings["stain"], settings["stain_target"]))
+    least = {name: settings[f"min_{name}"] for name in ("tissue", "nuclei", "breast")}
     patches = (
-        Patches(patch, settings["stride"] or patch, settings["min_tissue"], settings["min_nuclei"])
-        if patch
-        else None
+        Patches(patch, settings["stride"] or patch, **least, to_edges=settings["to_edges"]) if patch else None
     )
     return Preparation(
         stain,
@@ -249,7 +249,7 @@ def _check_steps(settings: dict[str, Any]) -> None:
     _check_mammography(settings)
     if settings["interpolation"] != "auto" and not settings["size"]:
         raise UsageError("--interpolation is about resizing; add --size WxH")
-    for name in ("stride", "min_tissue", "min_nuclei"):
+    for name in ("stride", "min_tissue", "min_nuclei", "min_breast", "to_edges"):
         if settings[name] and not settings["patch"]:
             raise UsageError(f"--{name.replace('_', '-')} is about patches; add --patch N")
 

@@ -230,6 +230,19 @@ _OPTIONS = (
         help="Only patches with so many pixels of nuclei, 0 to 1.",
     ),
     click.option(
+        "--min-breast",
+        type=value_types.FiniteType(0, 1),
+        metavar="SHARE",
+        default=0.0,
+        help="Only patches with so much of the breast's outline on a mammogram, 0 to 1; letters and white "
+        "edges do not belong to it.",
+    ),
+    click.option(
+        "--to-edges/--no-to-edges",
+        help="With --patch, let the last patches end at the right and bottom edge, so that no strip of the "
+        "image is left out; they overlap with those before.",
+    ),
+    click.option(
         "--group-similar/--no-group-similar",
         default=True,
         show_default=True,

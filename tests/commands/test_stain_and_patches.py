@@ -209,6 +209,8 @@ def test_an_image_smaller_than_a_patch_goes_to_the_quarantine(
         (("--stride", 8), ("--stride", "--patch")),
         (("--min-tissue", 0.5), ("--min-tissue", "--patch")),
         (("--min-nuclei", 0.5), ("--min-nuclei", "--patch")),
+        (("--min-breast", 0.5), ("--min-breast", "--patch")),
+        (("--to-edges",), ("--to-edges", "--patch")),
         (("--patch", 32, "--min-tissue", 2), ("--min-tissue",)),
         (("--stain", "reinhard", "--stain-target", "reference"), ("reference", "reinhard")),
         (("--stain", "blue"), ("--stain", "'blue'")),

@@ -39,12 +39,14 @@ WITHOUT, LESION = "normal", "lesion"
 def lesions_of(dataset: Dataset) -> Dataset:
     """The films as a detector sees them: with a lesion, which a mask marks, or without.
 
-    A film without a mask has no lesion where its class says so, or none of its class has a mask; others,
+    A film without a mask has no lesion where its class says so, or none of its class has a mask, and a patch
+    has none where the mask of its film has pixels in other patches; others,
     whose lesion nobody has marked, are left out, and so are films of whose mask nothing is in the prepared
     image. One that several rows show, each with a lesion of its own, as in CBIS-DDSM, comes once, with all of
     their masks. Raises DataError where there is no mask at all.
     """
     marked = {sample.label for sample in dataset.samples if sample.mask}
+    cut = {sample.source for sample in dataset.samples if sample.mask and sample.row is not None}
     if not marked:
         raise DataError(
             f"{dataset.root}: has no masks, which show where lesions are; prepare it from a source with "
@@ -53,7 +55,7 @@ def lesions_of(dataset: Dataset) -> Dataset:
     films: dict[_Film, list[Sample]] = {}
     for sample in dataset.samples:
         films.setdefault(_film_of(sample), []).append(sample)
-    known = (rows for rows in films.values() if all(_is_known(sample, marked) for sample in rows))
+    known = (rows for rows in films.values() if all(_is_known(sample, marked, cut) for sample in rows))
     samples = tuple(_as_film(rows) for rows in known)
     info = dataset.info.with_facts(
         classes=[WITHOUT, LESION], positive=LESION, positive_origin=KNOWN, subset={"lesions": "mask"}
@@ -66,17 +68,23 @@ _Film = tuple[object, ...]
 
 def _film_of(sample: Sample) -> _Film:
     """What rows of one film have in common: whose it is, and its pixels, as lists of masses and of
-    calcifications have a film in files of their own."""
+    calcifications have a film in files of their own; of patches, of which many show nothing, the film and the
+    place."""
+    if sample.row is not None:
+        return sample.source, sample.row, sample.col, sample.variant, sample.split, sample.fold
     owner = sample.patient or sample.source
     if not (owner and sample.sha256):
         return (sample.path,)
     return owner, sample.sha256, sample.split, sample.fold
 
 
-def _is_known(sample: Sample, marked: Collection[str]) -> bool:
-    """Whether it is known where the image has a lesion, or that it has none; `marked` classes have masks."""
+def _is_known(sample: Sample, marked: Collection[str], cut: Collection[str]) -> bool:
+    """Whether it is known where the image has a lesion, or that it has none; `marked` classes have masks, and
+    patches of the `cut` films where there is something to mark."""
     if sample.mask:
         return bool(sample.box)
+    if sample.row is not None and sample.source in cut:
+        return True
     return sample.label not in marked or severity(sample.label) == NORMAL
 
 

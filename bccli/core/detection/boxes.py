@@ -4,7 +4,7 @@ A box is `imaging.equalising.Box`: whole pixels of the source film, `right` and 
 As an array it is float64 (n, 4) in that order: left, top, right, bottom.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,11 @@ def clipped(box: Box, shape: tuple[int, int]) -> Box:
         min(max(box.right, 0), width),
         min(max(box.bottom, 0), height),
     )
+
+
+def shifted(box: Box, across: int, down: int) -> Box:
+    """A box that lies so many pixels further to the right and further down."""
+    return Box(box.left + across, box.top + down, box.right + across, box.bottom + down)
 
 
 def hull(boxes: Sequence[Box]) -> Box:
@@ -128,6 +133,7 @@ def suppress(boxes: Sequence[ScoredBox], *, same: float = SAME, most: int | None
 
 def merge_tiles(
     tiles: Sequence[Sequence[ScoredBox]],
+    areas: Sequence[Box] | None = None,
     *,
     shared: float = SHARED,
     same: float = SAME,
@@ -137,22 +143,72 @@ def merge_tiles(
 
     What lies across an edge of tiles has a box in each of them, none of which is whole. The surest box takes
     in those of other tiles that share with it from `shared` of the smaller one on, and becomes the box
-    around all of them with its own score; then the surest that is left, and so on. It is its own pixels
-    that others have to share, not those that it has taken in, so that boxes side by side do not join to a
-    chain. `suppress` has the last word. Boxes of one tile are not merged: that tile saw both as a whole.
+    around all of them with its own score, and around what other tiles have wholly within that; then the
+    surest that is left, and so on. It is its own pixels that others have to share, not those that it has
+    taken in, so that boxes side by side do not join to a chain. `suppress` has the last word. Boxes of one
+    tile are not merged: that tile saw both as a whole.
+
+    Where it is known which `areas` the tiles have, a box is also taken in where both tiles agree about what
+    they both see: there, the IoU of the boxes is `same` or more. So a lesion is one that reaches far beyond
+    the overlap of its tiles.
     """
     pool = [(one, number) for number, boxes in enumerate(tiles) for one in boxes]
     pool.sort(key=lambda entry: (-entry[0].score, entry[0].box, entry[1]))
-    boxes, owners = [one.box for one, _ in pool], np.array([number for _, number in pool], int)
-    parts = (share_of_smaller(boxes, boxes) >= shared) & (owners[:, None] != owners[None])
-    free = np.ones(len(pool), bool)
-    merged = []
-    for index, (one, _) in enumerate(pool):
-        if free[index]:
-            taken = np.flatnonzero(parts[index] & free)
-            merged.append(ScoredBox(hull([one.box, *(boxes[number] for number in taken)]), one.score))
-            free[taken] = free[index] = False
+    merged: list[ScoredBox] = []
+    wanted = None if most is None else 2 * most
+    for one in _taken_in(pool, areas, shared=shared, same=same):
+        if wanted is not None and len(merged) >= wanted and one.score < merged[-1].score:
+            if len(suppress(merged, same=same, most=most)) == most:
+                break  # none of the less sure ones is among the `most`
+            wanted = 2 * len(merged)
+        merged.append(one)
     return suppress(merged, same=same, most=most)
+
+
+def _taken_in(
+    pool: Sequence[tuple[ScoredBox, int]], areas: Sequence[Box] | None, *, shared: float, same: float
+) -> Iterator[ScoredBox]:
+    """Yield the boxes that `merge_tiles` makes of those of a pool, with the numbers of their tiles, in its
+    order. A film has thousands of tiles, whose boxes are therefore not all compared with all at once."""
+    boxes, owners = [one.box for one, _ in pool], np.array([number for _, number in pool], int)
+    edges, sizes = as_array(boxes), _areas(boxes)
+    seen = None if areas is None else as_array(areas)[owners]
+    free = np.ones(len(pool), bool)
+    for index, (one, owner) in enumerate(pool):
+        if not free[index]:
+            continue
+        both = _sizes(_common(edges, edges[index]))
+        parts = _by(both, np.minimum(sizes, sizes[index])) >= shared
+        if seen is not None:
+            parts |= _agreement(edges, seen, index) >= same
+        others = free & (owners != owner)
+        taken = np.flatnonzero(parts & others)
+        whole = hull([one.box, *(boxes[number] for number in taken)])
+        within = (edges[:, :2] >= whole[:2]).all(axis=1) & (edges[:, 2:] <= whole[2:]).all(axis=1)
+        free[taken] = free[within & others] = free[index] = False
+        yield ScoredBox(whole, one.score)
+
+
+def _agreement(edges: Floats, seen: Floats, index: int) -> Floats:
+    """The IoU of each box with that of an index in what the tiles of both have in common, 0 where that is
+    nothing, or shows nothing of them."""
+    common = _common(seen, seen[index])
+    ones, other = _common(edges, common), _common(edges[index], common)
+    both = _sizes(_common(ones, other))
+    return _by(both, _sizes(ones) + _sizes(other) - both)
+
+
+def _common(ones: Floats, others: Floats) -> Floats:
+    """What boxes (n, 4) have in common, pair by pair; it may end before it begins."""
+    return np.concatenate(
+        [np.maximum(ones[..., :2], others[..., :2]), np.minimum(ones[..., 2:], others[..., 2:])], axis=-1
+    )
+
+
+def _sizes(edges: Floats) -> Floats:
+    """How many pixels boxes (n, 4) have; 0 of those that end before they begin."""
+    sizes: Floats = np.clip(edges[..., 2:] - edges[..., :2], 0, None).prod(axis=-1)
+    return sizes
 
 
 def boxes_text(boxes: Sequence[ScoredBox]) -> str:

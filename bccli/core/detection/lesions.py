@@ -1,11 +1,11 @@
 """The lesions of a film, from its masks: each connected piece of a mask is one."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bccli.core.detection.boxes import area, centre, holds_centre
+from bccli.core.detection.boxes import area, centre, holds_centre, shifted
 from bccli.core.errors import ImageError
 from bccli.core.imaging.equalising import Box
 from bccli.core.imaging.opencv import load_cv2
@@ -59,13 +59,27 @@ def find_lesions(masks: Sequence[np.ndarray], shape: tuple[int, int] | None = No
     return sorted(found.values(), key=lambda lesion: (lesion.box.top, lesion.box.left, lesion.box))
 
 
+def placed_lesions(part: np.ndarray, box: Box, shape: tuple[int, int]) -> list[Lesion]:
+    """The lesions of a film of this `shape` (height, width) by the part of its mask at a box, beyond which
+    it marks nothing. Raises ImageError as `find_lesions`."""
+    marked = part != 0
+    _check_share(float(np.count_nonzero(marked)) / (shape[0] * shape[1]))
+    found = [replace(lesion, box=shifted(lesion.box, box.left, box.top)) for lesion, _ in _pieces(marked)]
+    return sorted(found, key=lambda lesion: (lesion.box.top, lesion.box.left, lesion.box))
+
+
 def _checked(mask: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
     """A mask as bool (height, width). Raises ImageError where it marks no place."""
     if mask.ndim != 2 or (shape is not None and mask.shape != tuple(shape)):
         wanted = "height and width" if shape is None else "×".join(map(str, shape[::-1]))
         raise ImageError(f"has a mask of shape {mask.shape}, not of {wanted}; scale it to its film")
     marked = mask != 0
-    share = marked.mean() if marked.size else 0.0
+    _check_share(float(marked.mean()) if marked.size else 0.0)
+    return marked
+
+
+def _check_share(share: float) -> None:
+    """Raise ImageError for a mask that marks nothing, or nearly everything."""
     if not share:
         raise ImageError("has an empty mask, which marks no lesion; leave it out where the film is normal")
     if share >= EVERYWHERE:
@@ -73,7 +87,6 @@ def _checked(mask: np.ndarray, shape: tuple[int, int] | None) -> np.ndarray:
             f"has a mask that marks {share:.0%} of the film, and thereby no place in it; "
             "leave it out, or invert it if 0 is the lesion"
         )
-    return marked
 
 
 def _pieces(marked: np.ndarray) -> Iterator[tuple[Lesion, np.ndarray]]:

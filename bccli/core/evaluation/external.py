@@ -197,6 +197,13 @@ def _check(run: Run, dataset: Dataset, watcher: Watcher) -> None:
         )
     if run.info.vectors is None:
         check_input_spec(run, dataset, watcher)
+    in_tiles = [bool(one.preparation.patches) for one in (run, dataset)]
+    if run.info.kind_within == DETECTOR and in_tiles[0] != in_tiles[1]:
+        seen, given = ("tiles of films" if cut else "whole films" for cut in in_tiles)
+        raise DataError(
+            f"{dataset.root}: has {given}, and {run.root} looks for boxes in {seen}; prepare it as the "
+            "dataset of the run"
+        )
 
 
 def check_input_spec(run: Run, dataset: Dataset, watcher: Watcher) -> None:

@@ -15,20 +15,28 @@ class Position(NamedTuple):
     col: int
 
 
-def grid(image: np.ndarray, size: int, *, stride: int | None = None) -> list[Position]:
+def grid(
+    image: np.ndarray, size: int, *, stride: int | None = None, to_edges: bool = False
+) -> list[Position]:
     """The positions of patches of `size` × `size` pixels in an image or mask, row by row.
 
     They are `stride` pixels apart, side by side by default; strips at the right and bottom edge that hold no
-    whole patch are left out. Raises ImageError where not even one fits.
+    whole patch are left out; with `to_edges`, a last patch lies there that ends with the image, and overlaps
+    with the one before. Raises ImageError where not even one fits.
     """
     height, width = image.shape[:2]
     if height < size or width < size:
         raise ImageError(
             f"is smaller ({width}×{height}) than a patch ({size}×{size}); choose smaller patches"
         )
-    step = stride or size
-    rows, cols = range(0, height - size + 1, step), range(0, width - size + 1, step)
+    rows, cols = (_starts(side - size, stride or size, to_edges) for side in (height, width))
     return [Position(row, col) for row in rows for col in cols]
+
+
+def _starts(last: int, step: int, to_edges: bool) -> list[int]:
+    """Where patches start along a side, `last` at most."""
+    starts = list(range(0, last + 1, step))
+    return [*starts, last] if to_edges and starts[-1] < last else starts
 
 
 def cut(image: np.ndarray, positions: Iterable[Position], size: int) -> Iterator[np.ndarray]:

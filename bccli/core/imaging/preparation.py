@@ -17,6 +17,7 @@ from bccli.core.imaging.regions import Region, check_aspect, find_region
 from bccli.core.reading.json_types import Positive, Share, Side, misfit
 
 if TYPE_CHECKING:
+    from bccli.core.imaging.patches import Position
     from bccli.core.imaging.stains.fits import Fit
 
 
@@ -32,13 +33,16 @@ class Stain:
 class Patches:
     """Square patches of `size` pixels, `stride` apart, of every image.
 
-    Only those count whose share of tissue and of nuclei is as large as asked.
+    Only those count whose share of tissue, of nuclei and, on films, of breast is as large as asked. With
+    `to_edges`, no strip at the right and bottom edge is left out.
     """
 
     size: int
     stride: int
     tissue: float = 0.0
     nuclei: float = 0.0
+    breast: float = 0.0
+    to_edges: bool = False
 
 
 MEAN = "mean"
@@ -89,8 +93,8 @@ class Preparation:
             steps["stain_target"] = fit_to_json(target) if target else None
         if self.patches:
             steps["patch"], steps["stride"] = self.patches.size, self.patches.stride
-            shares = {"tissue": self.patches.tissue, "nuclei": self.patches.nuclei}
-            steps |= {name: share for name, share in shares.items() if share}
+            further = {name: getattr(self.patches, name) for name in _OF_PATCHES}
+            steps |= {name: value for name, value in further.items() if value}
         return steps | self._mammography()
 
     def _mammography(self) -> dict[str, Any]:
@@ -106,11 +110,13 @@ class Preparation:
 
 
 _ROIS = ("crop", "mask")
+_OF_PATCHES = ("tissue", "nuclei", "breast", "to_edges")
+"""What patches may have besides size and stride."""
 _NUMBERED: dict[str, type[Clahe] | type[Denoising]] = {"clahe": Clahe, "denoise": Denoising}
 """The steps that are on or off and have numbers, which stand behind them as STEP_NUMBER."""
 _KNOWN = {
     *("size", "fit", "interpolation", "stain", "stain_target", "patch", "stride", "tissue", "nuclei"),
-    *("roi", "margin", "context", "aspect", "center_crop", "trim_edge"),
+    *("roi", "margin", "context", "aspect", "center_crop", "trim_edge", "breast", "to_edges"),
     *(f"{name}_{entry.name}" for name, record in _NUMBERED.items() for entry in fields(record)),
     *_NUMBERED,
 }
@@ -150,6 +156,8 @@ class _Steps(TypedDict, total=False):
     stride: Side
     tissue: Share
     nuclei: Share
+    breast: Share
+    to_edges: bool
     clahe: bool
     clahe_clip: Annotated[float, lambda value: 0 <= value <= 1e6]
     clahe_tiles: Annotated[int, lambda value: 1 <= value <= 1000]
@@ -178,9 +186,7 @@ def _steps_from_json(value: dict[str, Any]) -> Preparation:
         raise ValueError
     return Preparation(
         stain=_stain_from_json(value),
-        patches=Patches(value["patch"], value["stride"], value.get("tissue", 0.0), value.get("nuclei", 0.0))
-        if "patch" in value
-        else None,
+        patches=_patches_from_json(value),
         size=size if size in (None, MEAN) else (int(size[0]), int(size[1])),
         fit=value["fit"],
         interpolation=value.get("interpolation", AUTO),
@@ -191,6 +197,13 @@ def _steps_from_json(value: dict[str, Any]) -> Preparation:
         aspect=_pair(value, "aspect"),
         centre=_pair(value, "center_crop"),
     )
+
+
+def _patches_from_json(value: dict[str, Any]) -> Patches | None:
+    if "patch" not in value:
+        return None
+    further = {name: value[name] for name in _OF_PATCHES if name in value}
+    return Patches(value["patch"], value["stride"], **further)
 
 
 def _numbered(value: dict[str, Any], name: str) -> Any:
@@ -221,8 +234,8 @@ def _stain_from_json(value: dict[str, Any]) -> Stain | None:
 class Piece:
     """A prepared image (height, width, 3) and its mask (height, width) or None; for a region also its box.
 
-    `row` and `col` are the top-left corner of a patch in its image, `box` is the position of a region in the
-    raw image, in pixels.
+    A patch has a mask where its image's mask marks something in it; `row` and `col` are its top-left corner
+    in the image. `box` is the position of a region in the raw image, in pixels.
     """
 
     image: np.ndarray
@@ -248,7 +261,7 @@ def prepare_image(
     Raises ImageError, at once or while the patches are taken, for an image that is too small or narrow, and
     ExcludedError for one that the method leaves out.
     """
-    piece, stained = _take_region(image, preparation, mask), True
+    piece, stained, film = _take_region(image, preparation, mask), True, image
     if preparation.stain:
         from bccli.core.imaging.stains.normalisation import normalise_stain
 
@@ -256,7 +269,7 @@ def prepare_image(
             raise ValueError("the stain target has not been learned")
         image, stained = normalise_stain(piece.image, preparation.stain.method, preparation.stain.target)
         piece = replace(piece, image=image)
-    patches = _cut(piece, preparation.patches) if preparation.patches else iter([piece])
+    patches = _cut(piece, preparation.patches, film) if preparation.patches else iter([piece])
     return PreparedImage((_finish(piece, preparation) for piece in patches), stained)
 
 
@@ -329,12 +342,15 @@ def region_size(
     return width, height
 
 
-def _cut(whole: Piece, patches: Patches) -> Iterator[Piece]:
+def _cut(whole: Piece, patches: Patches, film: np.ndarray) -> Iterator[Piece]:
+    """The patches of an image, or of the region of a raw `film`, that show enough."""
     from bccli.core.imaging.patches import cut, grid
     from bccli.core.imaging.tissue import nuclear_density, tissue_share
 
     image, mask = whole.image, whole.mask
-    corners = grid(image, patches.size, stride=patches.stride)
+    corners = grid(image, patches.size, stride=patches.stride, to_edges=patches.to_edges)
+    if patches.breast:
+        corners = _on_breast(corners, patches, film, whole.box)
     masks = cut(mask, corners, patches.size) if mask is not None else iter([None] * len(corners))
     for corner, patch, shape in zip(corners, cut(image, corners, patches.size), masks, strict=True):
         if patches.tissue and tissue_share(patch) < patches.tissue:
@@ -342,6 +358,21 @@ def _cut(whole: Piece, patches: Patches) -> Iterator[Piece]:
         if patches.nuclei and nuclear_density(patch) < patches.nuclei:
             continue
         yield replace(whole, image=patch, mask=shape, row=corner.row, col=corner.col)
+
+
+def _on_breast(
+    corners: "list[Position]", patches: Patches, film: np.ndarray, region: Box | None
+) -> "list[Position]":
+    """The corners of those patches, of a film or of a region of it, that have enough breast."""
+    from bccli.core.imaging.tissue import breast_outline
+
+    outline = breast_outline(film)
+    top, left = (region.top, region.left) if region else (0, 0)
+    return [
+        corner
+        for corner in corners
+        if outline.share(corner.row + top, corner.col + left, patches.size) >= patches.breast
+    ]
 
 
 def _finish(piece: Piece, preparation: Preparation) -> Piece:
@@ -356,6 +387,8 @@ def _finish(piece: Piece, preparation: Preparation) -> Piece:
     if preparation.centre:
         image = cut_centre(image, preparation.centre)
         mask = None if mask is None else cut_centre(mask, preparation.centre)
+    if mask is not None and preparation.patches and not preparation.region and not mask.any():
+        mask = None  # its film has a mask, of which nothing lies in this patch
     if preparation.denoise:
         image = denoise(image, preparation.denoise)
     return replace(piece, image=to_rgb(image), mask=mask)

@@ -67,11 +67,11 @@ def predict_each(
     with interruption.deferred(), ThreadPoolExecutor(workers) as pool:
         while True:
             interruption.stop_if_requested()
-            for name in islice(names, 2 * predictor.step - len(waiting)):
+            for name in islice(names, 2 * predictor.at_once - len(waiting)):
                 waiting.append(pool.submit(prepare_file, predictor, name))
             if not waiting:
                 return
-            batch = [waiting.popleft().result() for _ in range(min(predictor.step, len(waiting)))]
+            batch = [waiting.popleft().result() for _ in range(min(predictor.at_once, len(waiting)))]
             yield from (_of_patches if predictor.by_patch else _of_images)(predictor, batch, pool)
 
 

@@ -84,6 +84,13 @@ class Predictor:
         return patches.size if self.by_patch and patches else None
 
     @cached_property
+    def at_once(self) -> int:
+        """How many images go through the networks together: one that is in tiles, of which it has many."""
+        in_tiles = any(preparation.patches for preparation, _ in self.specs)
+        answers_for_patches = all(isinstance(member, PatchPredictor) for member in self.members)
+        return 1 if in_tiles and not answers_for_patches and not self.prepared else self.step
+
+    @cached_property
     def locators(self) -> Mapping[InputSpec, Locator]:
         """The models that find regions where there is no mask, by their spec; only a single run has them."""
         (member, *others) = self.members

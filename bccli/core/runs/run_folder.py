@@ -33,7 +33,7 @@ JOINT_FILE, JOINT_TFLITE_FILE, LOCATORS_FOLDER = "joint.keras", "joint.tflite", 
 UNLIKE_FILE = "unlike.npz"
 HEAD_FILE, HEAD_MODEL_FILE = "head.npz", "head.keras"
 DETECTOR_FILE, DETECTOR_TFLITE_FILE = "detector.keras", "detector.tflite"
-BOXES_FILE, LESIONS_FILE = "boxes.csv", "lesions.csv"
+BOXES_FILE, LESIONS_FILE, FILMS_FILE = "boxes.csv", "lesions.csv", "films.csv"
 BACKBONE_FOLDER = "backbone"
 LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE = "leaderboard.csv", ".seconds", ".starts"
 CLAIMS_FOLDER = ".claims"
@@ -68,8 +68,8 @@ NETWORK_FILES = (
 _OWN = (
     *NETWORK_FILES, DIAGRAM_FILE, HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE, TRAINING_IMAGES_FILE,
     RECIPE_FILE, LOG_FILE, STATE_FILE, ACTIVATIONS_FOLDER, PLOTS_FOLDER, TENSORBOARD_FOLDER, CACHE_FOLDER,
-    PATCHES_FILE, BOXES_FILE, LESIONS_FILE, LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE, CLAIMS_FOLDER,
-    UNLIKE_FILE, card_file(), *map(card_file, range(MOST_JOINED)),
+    PATCHES_FILE, BOXES_FILE, LESIONS_FILE, FILMS_FILE, LEADERBOARD_FILE, SECONDS_FILE, STARTS_FILE,
+    CLAIMS_FOLDER, UNLIKE_FILE, card_file(), *map(card_file, range(MOST_JOINED)),
 )  # fmt: skip
 """What a run folder may hold besides run.json and its members' folders."""
 

@@ -14,6 +14,7 @@ from bccli.core.errors import UsageError
 from bccli.core.files import write_text
 from bccli.core.runs.run_folder import (
     BOXES_FILE,
+    FILMS_FILE,
     LESIONS_FILE,
     PATCHES_FILE,
     PREDICTIONS_FILE,
@@ -229,7 +230,7 @@ def require_folds(dataset: Dataset) -> None:
 def _pool(folds: Folds, run: Run, members: Sequence[Run]) -> Run:
     """The run of kind folds: predictions of each image by the fold that did not see it."""
     first = members[0].info.facts()
-    for name in (PREDICTIONS_FILE, PATCHES_FILE, BOXES_FILE, LESIONS_FILE):
+    for name in (PREDICTIONS_FILE, PATCHES_FILE, BOXES_FILE, LESIONS_FILE, FILMS_FILE):
         if name in members[0].info.files:
             _join_tables(name, run, members)
     facts = {

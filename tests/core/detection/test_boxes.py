@@ -72,10 +72,30 @@ def test_halves_in_two_tiles_become_one_box() -> None:
     assert suppress([left, right]) == [right, left], "which suppression alone would leave apart"
 
 
+def test_what_lies_within_the_parts_together_is_none_of_its_own() -> None:
+    upper, lower, corner = (
+        scored_box(0, 0, 30, 10, 0.9),
+        scored_box(0, 0, 30, 24, 0.8),
+        scored_box(24, 0, 30, 24, 0.7),
+    )
+    assert merge_tiles([[upper], [lower], [corner]]) == [scored_box(0, 0, 30, 24, 0.9)]
+
+
 def test_boxes_that_one_tile_has_apart_stay_apart() -> None:
     large, small = scored_box(0, 0, 40, 40, 0.9), scored_box(10, 10, 20, 20, 0.8)
     assert merge_tiles([[large, small]]) == [large, small]
     assert merge_tiles([[large], [small]]) == [large]
+
+
+def test_tiles_that_agree_about_what_both_see_have_one_box() -> None:
+    left, right = scored_box(10, 10, 60, 30, 0.9), scored_box(48, 10, 110, 30, 0.8)
+    areas = [Box(0, 0, 64, 64), Box(48, 0, 112, 64)]
+    assert len(merge_tiles([[left], [right]])) == 2, "a quarter of the smaller one is shared"
+    assert merge_tiles([[left], [right]], areas) == [scored_box(10, 10, 110, 30, 0.9)]
+    below = scored_box(48, 26, 110, 46, 0.8)
+    assert merge_tiles([[left], [below]], areas) == [left, below], "here they do not agree"
+    apart = [Box(0, 0, 60, 64), Box(60, 0, 112, 64)]
+    assert len(merge_tiles([[left], [scored_box(60, 10, 100, 30, 0.8)]], apart)) == 2, "nothing is seen twice"
 
 
 def test_boxes_in_a_row_do_not_become_one() -> None:
@@ -89,3 +109,10 @@ def test_no_box_is_lost_by_merging(tiles: list[list[ScoredBox]]) -> None:
     merged = merge_tiles(tiles, same=1.1)
     for one in (one for tile in tiles for one in tile):
         assert any(pixels(one.box) <= pixels(whole.box) and whole.score >= one.score for whole in merged)
+
+
+@given(st.lists(st.lists(scored, max_size=9), max_size=4), st.integers(1, 3))
+def test_the_surest_merged_boxes_are_those_that_come_first_of_all(
+    tiles: list[list[ScoredBox]], most: int
+) -> None:
+    assert merge_tiles(tiles, most=most) == merge_tiles(tiles)[:most]

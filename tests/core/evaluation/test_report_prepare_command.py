@@ -33,7 +33,8 @@ def test_the_call_of_prepare_is_one(tmp_path: Path) -> None:
         "drop",
     )
     preparation = Preparation(
-        patches=Patches(64, 32, 0.25, 0.5), size=(328, 328), fit="pad", interpolation="area", clahe=Clahe(),
+        patches=Patches(64, 32, 0.25, 0.5, 0.1, True), size=(328, 328), fit="pad", interpolation="area",
+        clahe=Clahe(),
         region=Region("crop", 3, 0.25), aspect=(0.4, 1.5), centre=(320, 320), denoise=Denoising(),
     )  # fmt: skip
     reading = Reading(("40", "100"), r"(p\d+)_", None, "binary", 99, 9, 7, "paper")
@@ -49,7 +50,8 @@ def test_the_call_of_prepare_is_one(tmp_path: Path) -> None:
     assert params["aspect"] == (0.4, 1.5)
     assert params["group_similar"] is False
     given = {"clahe": True, "denoise": True, "roi": "crop", "margin": 3, "context": 0.25, "patch": 64,
-             "stride": 32, "seed": 7, "min_tissue": 0.25, "min_nuclei": 0.5, "patients": 9, "count": 99,
+             "stride": 32, "seed": 7, "min_tissue": 0.25, "min_nuclei": 0.5, "min_breast": 0.1,
+             "to_edges": True, "patients": 9, "count": 99,
              "conflicts": "drop", "patient_regex": r"(p\d+)_", "protocol": "paper", "center_crop": (320, 320),
              "sample": 100}  # fmt: skip
     assert {name: params[name] for name in given} == given

@@ -140,6 +140,7 @@ def test_preparations_survive_json() -> None:
         Preparation(clahe=Clahe(3.5, 4), denoise=Denoising(8.0, 5, 15)),
         Preparation(Stain("macenko", target), Patches(512, 256, 0.3, 0.05)),
         Preparation(Stain("vahadane"), Patches(50, 50)),
+        Preparation(patches=Patches(50, 40, breast=0.1, to_edges=True)),
     ):
         assert preparation_from_json(preparation.to_json()) == preparation
 

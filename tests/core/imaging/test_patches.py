@@ -33,6 +33,19 @@ def test_patches_lie_inside_and_leave_no_room(height: int, width: int, size: int
         assert np.shares_memory(patch, image)
 
 
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 30), st.integers(1, 30))
+def test_patches_to_the_edges_cover_all(height: int, width: int, side: int, step: int) -> None:
+    size, stride = min(side, height, width), min(step, side, height, width)
+    image = np.zeros((height, width), int)
+    inner = grid(image, size, stride=stride)
+    positions = grid(image, size, stride=stride, to_edges=True)
+    assert set(inner) <= set(positions)
+    assert positions == sorted(set(positions))
+    for patch in cut(image, positions, size):
+        patch += 1
+    assert image.all()
+
+
 def test_side_by_side_patches_are_the_image() -> None:
     image = np.random.default_rng(0).integers(0, 256, (12, 18, 3), np.uint8)
     patches = list(cut(image, grid(image, 6), 6))

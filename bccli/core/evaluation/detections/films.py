@@ -8,7 +8,7 @@ import numpy as np
 from bccli.core.detection.matching import Film
 from bccli.core.prediction.detectors.boxes_file import Detected, read_detected
 from bccli.core.runs.predictions import Predictions
-from bccli.core.runs.run_folder import BOXES_FILE, LESIONS_FILE, Run
+from bccli.core.runs.run_folder import BOXES_FILE, FILMS_FILE, LESIONS_FILE, Run
 
 DETECTOR = "detector"
 """The kind of run that has boxes."""
@@ -17,22 +17,26 @@ DETECTOR = "detector"
 @dataclass(frozen=True)
 class FilmsFound:
     """Boxes and lesions in prepared images of a `size` (width, height), by the path and split of each; an
-    image that is not among them has neither."""
+    image that is not among them has neither. Of films in tiles, by the source and split of each film."""
 
     size: tuple[int, int]
     by_image: Mapping[tuple[str, str], Detected] = field(repr=False)
+    in_tiles: bool = False
 
     def of(self, rows: Predictions) -> list[Film]:
-        """A film for each row of predictions, in their order; its patient is what intervals may not separate
-        it from."""
-        return [
-            self._film(path, split, drawn)
-            for path, split, drawn in zip(rows.paths, rows.splits, drawn_together(rows), strict=True)
-        ]
+        """A film for each row of predictions, in their order, or for each film whose tiles they are; its
+        patient is what intervals may not separate it from."""
+        films: dict[tuple[int, str, str], str] = {}
+        paths = rows.sources if self.in_tiles else rows.paths
+        for number, (path, split, drawn) in enumerate(
+            zip(paths, rows.splits, drawn_together(rows), strict=True)
+        ):
+            films.setdefault((0 if self.in_tiles else number, path, split), drawn)
+        return [self._film(path, split, drawn) for (_, path, split), drawn in films.items()]
 
     def _film(self, path: str, split: str, drawn: str) -> Film:
         known = self.by_image.get((path, split), Detected(path, (), ()))
-        return Film(known.boxes, known.lesions, self.size[::-1], drawn, path)
+        return Film(known.boxes, known.lesions, known.shape or self.size[::-1], drawn, path)
 
     def joined(self, found: Iterable[Detected]) -> "FilmsFound":
         """The same with what was found in further images."""
@@ -58,10 +62,11 @@ def films_of(run: Run) -> FilmsFound | None:
     """
     if run.info.kind_within != DETECTOR:
         return None
-    boxes, lesions = (
-        run.file(name) if run.complete else run.root / name for name in (BOXES_FILE, LESIONS_FILE)
-    )
-    return FilmsFound(run.info.size, _by_image(read_detected(boxes, lesions, run.info.size)))
+    in_tiles = run.preparation.patches is not None
+    names = (BOXES_FILE, LESIONS_FILE, FILMS_FILE) if in_tiles else (BOXES_FILE, LESIONS_FILE)
+    boxes, lesions, *films = (run.file(name) if run.complete else run.root / name for name in names)
+    found = read_detected(boxes, lesions, run.info.size, *films)
+    return FilmsFound(run.info.size, _by_image(found), in_tiles)
 
 
 def _by_image(found: Iterable[Detected]) -> dict[tuple[str, str], Detected]:

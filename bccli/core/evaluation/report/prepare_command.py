@@ -50,6 +50,7 @@ _WRITTEN: dict[str, tuple[str, Any, Callable[[Any], str]]] = {
     "fit": ("fit", "stretch", str),
     "tissue": ("min-tissue", 0, str),
     "nuclei": ("min-nuclei", 0, str),
+    "breast": ("min-breast", 0, str),
     "aspect": ("aspect", None, _listed(",")),
     "center_crop": ("center-crop", None, _listed("x")),
     "clahe_clip": ("clahe-clip", 2.0, str),

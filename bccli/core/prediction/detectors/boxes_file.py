@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +19,7 @@ from bccli.core.errors import DataError, ImageError
 from bccli.core.files import write_text
 from bccli.core.imaging.equalising import Box
 from bccli.core.reading.limits import TABLE_LINE
-from bccli.core.runs.run_folder import BOXES_FILE, LESIONS_FILE
+from bccli.core.runs.run_folder import BOXES_FILE, FILMS_FILE, LESIONS_FILE
 
 _KEY = ("path", "split")
 _EDGES = ("left", "top", "right", "bottom")
@@ -28,16 +29,18 @@ _LONGEST = 100_000
 
 @dataclass(frozen=True)
 class Detected:
-    """What is known of a prepared image by its `path`, as one of a `split`: the boxes that were found in it
-    and its lesions, in pixels.
+    """What is known of a prepared image by its `path`, or of a film in tiles by its source, as one of a
+    `split`: the boxes that were found in it and its lesions, in pixels.
 
-    In runs of folds, an image is of val for one network and of test for another.
+    In runs of folds, an image is of val for one network and of test for another. Of a film in tiles, `shape`
+    is its height and width as far as these reach.
     """
 
     path: str
     boxes: tuple[ScoredBox, ...]
     lesions: tuple[Lesion, ...]
     split: str = ""
+    shape: tuple[int, int] | None = None
 
 
 def lesions_in(root: Path, sample: Sample, size: tuple[int, int]) -> tuple[Lesion, ...]:
@@ -54,13 +57,19 @@ def lesions_in(root: Path, sample: Sample, size: tuple[int, int]) -> tuple[Lesio
 
 
 def write_detected(root: Path, found: Iterable[Detected]) -> None:
-    """Write boxes.csv and lesions.csv; the mask of a lesion is stored by the lengths of its runs."""
-    boxes, lesions = [], []
+    """Write boxes.csv and lesions.csv; the mask of a lesion is stored by the lengths of its runs.
+
+    Of films in tiles also films.csv, which has all of them, and how large they are.
+    """
+    boxes, lesions, films = [], [], []
     for one in found:
+        films += [[one.path, one.split, *one.shape[::-1]]] if one.shape else []
         boxes += [[one.path, one.split, *each.box, f"{each.score:.9g}"] for each in one.boxes]
         lesions += [[one.path, one.split, *each.box, each.area, _runs(each.mask)] for each in one.lesions]
     _write(root / BOXES_FILE, [*_KEY, *_EDGES, "score"], boxes)
     _write(root / LESIONS_FILE, [*_KEY, *_EDGES, "area", "mask"], lesions)
+    if films:
+        _write(root / FILMS_FILE, [*_KEY, "width", "height"], films)
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -71,17 +80,51 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) 
     write_text(path, stream.getvalue())
 
 
-def read_detected(boxes: Path, lesions: Path, size: tuple[int, int]) -> list[Detected]:
+def read_detected(
+    boxes: Path, lesions: Path, size: tuple[int, int], films: Path | None = None
+) -> list[Detected]:
     """Read what `write_detected` wrote of images of a `size` (width, height): those with a box or a lesion.
 
-    Raises DataError for other files.
+    Where there are `films`, of all of these, each of its own size. Raises DataError for other files.
     """
-    found = _read(boxes, ("score",), _scored, size)
-    true = _read(lesions, ("area", "mask"), _lesion, size)
+    sizes = None if films is None else _sizes(films)
+
+    def size_of(key: _Key) -> tuple[int, int]:
+        return size if sizes is None else sizes.get(key, (0, 0))
+
+    found = _read(boxes, ("score",), _scored, size_of)
+    true = _read(lesions, ("area", "mask"), _lesion, size_of)
     return [
-        Detected(path, tuple(found.get((path, split), ())), tuple(true.get((path, split), ())), split)
-        for path, split in dict.fromkeys([*found, *true])
-    ]
+        Detected(
+            key[0], tuple(found.get(key, ())), tuple(true.get(key, ())), key[1],
+            sizes[key][::-1] if sizes else None,
+        )
+        for key in dict.fromkeys([*(sizes or ()), *found, *true])
+    ]  # fmt: skip
+
+
+_Key = tuple[str, str]
+"""The path and the split of an image."""
+
+
+def _sizes(path: Path) -> dict[_Key, tuple[int, int]]:
+    """The size (width, height) of each film. Raises DataError for another file."""
+    found = {}
+    with _belonging_to(path), path.open(encoding="utf-8", newline="") as stream:
+        for row in _checked(csv.reader(stream), [*_KEY, "width", "height"]):
+            found[row[0], row[1]] = whole(row[2]), whole(row[3])
+            if min(found[row[0], row[1]]) < 1:
+                raise ValueError
+    return found
+
+
+@contextmanager
+def _belonging_to(path: Path) -> Iterator[None]:
+    """Say of what cannot be read in which file it is."""
+    try:
+        yield
+    except (ValueError, csv.Error):
+        raise DataError(f"{path}: is not what bccli writes there; copy the whole folder again") from None
 
 
 _Thing = TypeVar("_Thing")
@@ -91,16 +134,14 @@ def _read(
     path: Path,
     more: Sequence[str],
     make: Callable[[Box, Sequence[str]], _Thing],
-    size: tuple[int, int],
-) -> dict[tuple[str, str], list[_Thing]]:
+    size_of: Callable[[_Key], tuple[int, int]],
+) -> dict[_Key, list[_Thing]]:
     """What `make` makes of the box and the `more` cells of each row, by the path and split of its image."""
-    found: dict[tuple[str, str], list[_Thing]] = {}
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            for row in _checked(csv.reader(stream), [*_KEY, *_EDGES, *more]):
-                found.setdefault((row[0], row[1]), []).append(make(_box(row[2:6], size), row[6:]))
-    except (ValueError, csv.Error):
-        raise DataError(f"{path}: is not what bccli writes there; copy the whole folder again") from None
+    found: dict[_Key, list[_Thing]] = {}
+    with _belonging_to(path), path.open(encoding="utf-8", newline="") as stream:
+        for row in _checked(csv.reader(stream), [*_KEY, *_EDGES, *more]):
+            key = row[0], row[1]
+            found.setdefault(key, []).append(make(_box(row[2:6], size_of(key)), row[6:]))
     return found
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from bccli.core import interruption
 from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import Images, open_images
-from bccli.core.prediction.detectors.boxes_file import Detected, lesions_in
+from bccli.core.prediction.detectors.boxes_file import Detected
+from bccli.core.prediction.detectors.film_tiles import Heated, detected_in, rims_of_samples, without_rims
 from bccli.core.prediction.detectors.heat_maps import scores_of
 from bccli.core.prediction.detectors.predictor import DetectorPredictor
 from bccli.core.prediction.flips import as_is
@@ -19,24 +20,25 @@ from bccli.core.progress import Watcher
 def find_in_films(
     predictor: Predictor, dataset: Dataset, watcher: Watcher
 ) -> tuple[Prediction, tuple[Detected, ...]]:
-    """The answers of the only detector of a predictor, and what it finds in each image, as one of no split.
+    """The answers of the only detector of a predictor, and what it finds in each image, or in each film that
+    the images are tiles of, as one of no split.
 
     Raises DataError for a damaged file, or a mask that marks no place.
     """
     (detector,) = predictor.members
     assert isinstance(detector, DetectorPredictor)
     images = open_images(dataset.root, dataset.samples, watcher)
-    probabilities, found = [], list[Detected]()
+    probabilities, heats = [], list[Heated]()
+    rims = rims_of_samples(images.samples, dataset.preparation, detector.grid.cells)
     with interruption.deferred(), watcher.track(len(images.samples), "images") as advance:
-        for maps in _maps(detector, images, predictor.step):
+        for found in _maps(detector, images, predictor.step):
+            maps = without_rims(found, rims[len(heats) : len(heats) + len(found)])
             probabilities.append(scores_of(maps))
-            for heat in maps:
-                sample = images.samples[len(found)]
-                lesions = lesions_in(images.root, sample, images.size)
-                found.append(Detected(sample.path, tuple(detector.grid.boxes(heat)), lesions))
+            heats += [Heated(images.samples[len(heats) + k], "", heat) for k, heat in enumerate(maps)]
             advance(len(maps))
             interruption.stop_if_requested()
-    return most_probable(np.concatenate(probabilities)), tuple(found)
+    detected = detected_in(images, detector.grid, dataset.preparation, heats)
+    return most_probable(np.concatenate(probabilities)), tuple(detected)
 
 
 def _maps(detector: DetectorPredictor, images: Images, step: int) -> Iterator[np.ndarray]:

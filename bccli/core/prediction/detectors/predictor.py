@@ -10,6 +10,7 @@ from bccli.core.detection.boxes import ScoredBox
 from bccli.core.errors import DataError
 from bccli.core.imaging.equalising import Box
 from bccli.core.models.runtimes import Engine, Network
+from bccli.core.prediction.detectors.film_tiles import Corner, PlacedTiles, rims_of, side_of, without_rims
 from bccli.core.prediction.detectors.heat_maps import DETECTOR_MODEL, HeatGrid, scores_of
 from bccli.core.prediction.flips import Flip
 from bccli.core.prediction.run_predictor import ImagePatches, InputSpec, Prediction, input_spec_of
@@ -50,20 +51,44 @@ class DetectorPredictor:
     def __call__(
         self, images: Sequence[Sequence[ImagePatches]], flips: Sequence[Flip], step: int
     ) -> Prediction:
-        """Probabilities (n, 2) of n images: that of a lesion is the largest of its map; and what is found."""
-        maps = self.maps(images[0], flips, step)
-        probabilities = scores_of(maps)
-        found = tuple(
-            PlacedMap(self.grid, heat, self.spec, entry.box)
-            for heat, entry in zip(maps, images[0], strict=True)
-        )
+        """Probabilities (n, 2) of n images: that of a lesion is the largest of its map, or those of its
+        tiles; and what is found."""
+        maps = self._by_image(images[0], flips, step)
+        probabilities = np.concatenate([scores_of(heats[None]) for heats in maps])
+        found = tuple(self._placed(heats, entry) for heats, entry in zip(maps, images[0], strict=True))
         return Prediction(probabilities, probabilities.argmax(axis=1), found=found)
 
+    def _placed(self, heats: np.ndarray, entry: ImagePatches) -> PlacedMap | PlacedTiles:
+        """The maps (n, rows, columns) of an image, where they lie."""
+        if corners := corners_of(entry):
+            return PlacedTiles(self.grid, heats, self.spec, corners)
+        return PlacedMap(self.grid, heats[0], self.spec, entry.box)
+
+    def _by_image(
+        self, entries: Sequence[ImagePatches], flips: Sequence[Flip], step: int
+    ) -> list[np.ndarray]:
+        """Of each image its maps (n, rows, columns): one, or those of all tiles."""
+        counts = [len(entry.images) for entry in entries]
+        maps = np.split(self.maps(entries, flips, step), np.cumsum(counts[:-1]))
+        return [without_rims(one, self._rims(entry)) for one, entry in zip(maps, entries, strict=True)]
+
+    def _rims(self, entry: ImagePatches) -> np.ndarray:
+        """The rims, bool (n, 4), that each map of an image leaves to others."""
+        if corners := corners_of(entry):
+            return rims_of(corners, side_of(self.spec[0]), self.grid.cells)
+        return np.zeros((len(entry.images), 4), bool)
+
     def maps(self, entries: Sequence[ImagePatches], flips: Sequence[Flip], step: int) -> np.ndarray:
-        """The maps (n, rows, columns) of n images, each the mean over its flips."""
-        images = np.concatenate([entry.images[:1] for entry in entries])
-        parts = [self._maps(images[start : start + step], flips) for start in range(0, len(images), step)]
-        return np.concatenate(parts)
+        """The maps (n, rows, columns) of n images or tiles, one image after the other, each the mean over
+        its flips."""
+        images = [image for entry in entries for image in entry.images]
+        batches = (np.stack(images[start : start + step]) for start in range(0, len(images), step))
+        return np.concatenate([self._maps(batch, flips) for batch in batches])
+
+    def _weights(self, entry: ImagePatches) -> np.ndarray:
+        """What each cell (n, rows, columns) of a film's maps weighs, 0 in rims that are left to others."""
+        rims = self._rims(entry)
+        return without_rims(np.ones((len(rims), *self.grid.cells)), rims)
 
     def _maps(self, images: np.ndarray, flips: Sequence[Flip]) -> np.ndarray:
         rows, columns = self.grid.cells
@@ -88,14 +113,22 @@ class DetectorPredictor:
         flips: Sequence[Flip],
         step: int,
     ) -> "list[list[Heat]]":
-        """Of each image its map, whatever its class."""
-        from bccli.core.prediction.maps.heat import WholeHeat
+        """Of each image its map, whatever its class: of a film in tiles those of all tiles, put together."""
+        from bccli.core.prediction.maps.heat import TilesHeat, WholeHeat
 
         (entries,) = images
         return [
-            [WholeHeat(values, *self.spec, entry.box, largest=1.0)]
-            for values, entry in zip(self.maps(entries, flips, step), entries, strict=True)
+            [TilesHeat(values, *self.spec, corners, self._weights(entry), largest=1.0)]
+            if (corners := corners_of(entry))
+            else [WholeHeat(values[0], *self.spec, entry.box, largest=1.0)]
+            for values, entry in zip(self._by_image(entries, flips, step), entries, strict=True)
         ]
+
+
+def corners_of(entry: ImagePatches) -> tuple[Corner, ...]:
+    """Where the tiles of a film lie in it; nothing for a whole image or a single tile."""
+    left, top = (entry.box.left, entry.box.top) if entry.box else (0, 0)
+    return tuple((row + top, column + left) for row, column in filter(None, entry.positions))
 
 
 def load_detector(run: Run, engine: Engine, tempered: bool) -> DetectorPredictor:

@@ -77,20 +77,78 @@ class WholeHeat:
     def on(self, canvas: Canvas) -> Floats:
         """Linear between the values, 0 where the preparation has cut something off."""
         left, top, right, bottom = raw_rectangle(self.preparation, self.size, canvas.shape, self.box)
-        rows, columns = self.values.shape
         x, y = canvas.scales
-        across, down = (right - left) * x / columns, (bottom - top) * y / rows
-        # from the middles of cells to the middles of pixels; cells at the edge reach as far as the image does
-        move = np.array([[across, 0, left * x + (across - 1) / 2], [0, down, top * y + (down - 1) / 2]])
-        cv2 = load_cv2()
-        values = self.values.astype(np.float32)
-        placed: Floats = cv2.warpAffine(
-            values, move, canvas.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        ).astype(np.float64)
+        corners = left * x, top * y, right * x, bottom * y
+        placed = _spread(self.values, corners, canvas.size)
         outside = np.ones(placed.shape, bool)
         outside[_pixels(top * y, bottom * y), _pixels(left * x, right * x)] = False
         placed[outside] = 0
         return placed
+
+
+def _spread(values: Floats, corners: tuple[float, float, float, float], size: tuple[int, int]) -> Floats:
+    """Values (rows, columns) spread over a rectangle (left, top, right, bottom) of a picture of this size
+    (width, height), linear between them; those at its edges go on beyond it."""
+    left, top, right, bottom = corners
+    rows, columns = values.shape
+    across, down = (right - left) / columns, (bottom - top) / rows
+    # from the middles of cells to the middles of pixels; cells at the edge reach as far as the image does
+    move = np.array([[across, 0, left + (across - 1) / 2], [0, down, top + (down - 1) / 2]])
+    cv2 = load_cv2()
+    spread: Floats = cv2.warpAffine(
+        values.astype(np.float32), move, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    ).astype(np.float64)
+    return spread
+
+
+@dataclass(frozen=True)
+class TilesHeat:
+    """Values (n, rows, columns) ≥ 0 that are spread evenly over n tiles, which lie at `corners`, rows and
+    columns of the raw image, and came out of a `preparation` in this `size` (width, height). Each counts as
+    much as its weight (n, rows, columns), all the same without."""
+
+    values: Floats
+    preparation: Preparation
+    size: tuple[int, int]
+    corners: Sequence[tuple[int, int]]
+    weights: Floats | None = None
+    largest: float | None = None
+
+    def on(self, canvas: Canvas) -> Floats:
+        """Where tiles overlap, the mean of their values; 0 where there is none."""
+        assert self.preparation.patches
+        side = self.preparation.patches.size
+        shown = raw_rectangle(self.preparation, self.size, (side, side))
+        left, top, right, bottom = (
+            max(shown[0], 0),
+            max(shown[1], 0),
+            min(shown[2], side),
+            min(shown[3], side),
+        )
+        totals, counts = np.zeros(canvas.size[::-1]), np.zeros(canvas.size[::-1])
+        x, y = canvas.scales
+        weights = np.ones(self.values.shape) if self.weights is None else self.weights
+        for values, weight, (row, column) in zip(self.values, weights, self.corners, strict=True):
+            rows = _pixels((row + top) * y, (row + bottom) * y)
+            columns = _pixels((column + left) * x, (column + right) * x)
+            window = totals[rows, columns]
+            if not window.size:
+                continue
+            ends = (
+                (column + shown[0]) * x,
+                (row + shown[1]) * y,
+                (column + shown[2]) * x,
+                (row + shown[3]) * y,
+            )
+            first = (columns.start, rows.start) * 2
+            corners = (ends[0] - first[0], ends[1] - first[1], ends[2] - first[2], ends[3] - first[3])
+            window += _spread(values * weight, corners, window.shape[::-1])
+            counts[rows, columns] += _spread(weight, corners, window.shape[::-1])
+        return np.divide(totals, counts, out=np.zeros_like(totals), where=counts > _LEAST_WEIGHT)
+
+
+_LEAST_WEIGHT = 1e-6
+"""What has less weight on a canvas has none: it is what rounding leaves."""
 
 
 @dataclass(frozen=True)

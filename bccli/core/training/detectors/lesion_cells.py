@@ -12,7 +12,7 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import decode_sized
 from bccli.core.data.manifest import Sample
 from bccli.core.data.node_subset import WITHOUT, lesions_of, tell_left_out
-from bccli.core.detection.lesions import find_lesions
+from bccli.core.detection.lesions import EVERYWHERE, find_lesions
 from bccli.core.errors import DataError
 from bccli.core.imaging.opencv import load_cv2
 from bccli.core.progress import SILENT, Watcher
@@ -28,10 +28,10 @@ def detectable(dataset: Dataset, watcher: Watcher = SILENT) -> Dataset:
 
     Raises DataError where there is nothing to learn from.
     """
-    if dataset.preparation.region or dataset.preparation.patches:
+    if dataset.preparation.region:
         raise DataError(
-            f"{dataset.root}: has regions or patches, and a detector learns where in a whole image a "
-            "lesion is; prepare it without --roi and --patch"
+            f"{dataset.root}: has regions, and a detector learns where in a whole image a lesion is; prepare "
+            "it without --roi"
         )
     found = lesions_of(dataset)
     if not any(sample.mask for sample in found.samples):
@@ -68,7 +68,8 @@ def cells_of(
 ) -> LesionCells:
     """Read the masks of prepared images of a `size` (width, height), for a grid of (rows, columns).
 
-    Raises DataError for a mask that is damaged, empty, or marks the whole image.
+    Raises DataError for a mask that is damaged, empty, or marks the whole image; a patch may lie in a lesion
+    wholly.
     """
     samples = list(samples)
     marked = [index for index, sample in enumerate(samples) if sample.mask]
@@ -93,12 +94,12 @@ def _of_masks(root: Path, sample: Sample, size: tuple[int, int], grid: tuple[int
     """The cells of an image's masks int8 (cells,), or what is wrong with them."""
     masks = [decode_sized(root / name, size)[..., 0] > 127 for name in sample.masks]
     marked = np.logical_or.reduce(masks)
-    if marked.mean() > TOO_MUCH:
+    if marked.mean() > TOO_MUCH and sample.row is None:
         return "marks the whole image, which shows no place in it; prepare without this mask"
     if not all(mask.any() for mask in masks):
         return "marks nothing; prepare the dataset again"
     cells = cells_of_shares(shares_of(marked, grid))
-    for lesion in find_lesions(masks):
+    for lesion in find_lesions([mask for mask in masks if mask.mean() < EVERYWHERE]):
         alone = np.zeros(marked.shape, bool)
         lesion.box.of(alone)[...] = lesion.mask
         _see(cells, shares_of(alone, grid).ravel())

@@ -10,9 +10,11 @@ from bccli.core.data.image_batches import Images
 from bccli.core.data.manifest import SPLITS
 from bccli.core.data.split_codes import TEST, VAL
 from bccli.core.errors import DivergedError
+from bccli.core.imaging.preparation import Preparation
 from bccli.core.models.detectors.heat_head import grid_of
 from bccli.core.models.extractors import map_shapes
-from bccli.core.prediction.detectors.boxes_file import Detected, lesions_in, write_detected
+from bccli.core.prediction.detectors.boxes_file import write_detected
+from bccli.core.prediction.detectors.film_tiles import Heated, detected_in, rims_of_samples, without_rims
 from bccli.core.prediction.detectors.heat_maps import DETECTOR_MODEL, HeatGrid, scores_of
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import STATE_FILE, Run
@@ -83,8 +85,8 @@ def train_detector(job: Job, run: Run, context: RunContext, models: ModelCache |
             fit.run()
         except DivergedError as error:
             raise DivergedError(f"{run.root}: {error}", error.kept_epoch) from None
-        probabilities, found = _answers(fit, grid, images, split_codes)
-        write_detected(run.root, found)
+        probabilities, heats = _answers(fit, grid, images, split_codes, job.dataset.preparation)
+        write_detected(run.root, detected_in(images, grid, job.dataset.preparation, heats))
         network = HeatNetwork(built.scoring, grid, context.save_network)
         trained = Trained(network, fit, images, split_codes, probabilities)
         facts = {"recipe": context.recipe or None, "norm": asdict(norm) if norm else None}
@@ -92,21 +94,19 @@ def train_detector(job: Job, run: Run, context: RunContext, models: ModelCache |
 
 
 def _answers(
-    fit: Fit, grid: HeatGrid, images: Images, split_codes: np.ndarray
-) -> tuple[np.ndarray, list[Detected]]:
-    """The probabilities (n, 2) of all images, and what was found in those of val and test."""
-    probabilities, found = [], []
+    fit: Fit, grid: HeatGrid, images: Images, split_codes: np.ndarray, preparation: Preparation
+) -> tuple[np.ndarray, list[Heated]]:
+    """The probabilities (n, 2) of all images, and the maps of those of val and test."""
+    probabilities, heats = [], []
+    rims = rims_of_samples(images.samples, preparation, grid.cells)
     for start in range(0, len(images.samples), _STEP):
         positions = np.arange(start, min(start + _STEP, len(images.samples)))
-        maps = grid.maps(fit.predict(positions))
+        maps = without_rims(grid.maps(fit.predict(positions)), rims[positions])
         probabilities.append(scores_of(maps))
         for heat, position in zip(maps, positions.tolist(), strict=True):
-            if split_codes[position] in (VAL, TEST):
-                sample = images.samples[position]
-                lesions = lesions_in(images.root, sample, images.size)
-                split = SPLITS[split_codes[position]]
-                found.append(Detected(sample.path, tuple(grid.boxes(heat)), lesions, split))
-    return np.concatenate(probabilities), found
+            if (code := split_codes[position]) in (VAL, TEST):
+                heats.append(Heated(images.samples[position], SPLITS[code], heat))
+    return np.concatenate(probabilities), heats
 
 
 def _fit(job: Job, run: Run, context: RunContext, examples: Examples, built: Built) -> Fit:

@@ -89,6 +89,17 @@ def test_films_come_in_the_order_of_their_rows_each_with_what_its_split_found() 
     assert [one.patient for one in films] == ["p", "p", "q", ""]
 
 
+def test_tiles_of_a_film_are_one_film_in_each_split() -> None:
+    box = ScoredBox(Box(150, 150, 190, 180), 0.9)
+    found = FilmsFound((80, 100), {}, in_tiles=True).joined([Detected("x", (box,), (), "test", (200, 300))])
+    films = found.of(replace(ROWS, sources=("x", "x", "x", "y")))
+    assert [(one.name, one.shape, len(one.boxes)) for one in films] == [
+        ("x", (200, 300), 1),
+        ("x", (100, 80), 0),
+        ("y", (100, 80), 0),
+    ]
+
+
 def test_films_of_one_owner_are_drawn_together() -> None:
     assert drawn_together(replace(ROWS, owners=np.array([0, 0, 0, 1]))) == ["p", "p", "p", ""]
     assert drawn_together(replace(ROWS, owners=np.array([0, 0, 1, 1]))) == ["p", "p", "q", "q"]

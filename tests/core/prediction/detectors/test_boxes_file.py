@@ -96,3 +96,32 @@ def test_another_header_is_refused(tmp_path: Path) -> None:
     (tmp_path / "boxes.csv").write_text("path,left,top,right,bottom,score\n")
     with pytest.raises(DataError, match=r"boxes\.csv"):
         read_detected(tmp_path / "boxes.csv", tmp_path / "lesions.csv", SIZE)
+
+
+def test_films_in_tiles_have_sizes_of_their_own(tmp_path: Path) -> None:
+    large = tuple(find_lesions([np.pad(disc(10, 10, 4), ((200, 0), (100, 0)))]))
+    written = [
+        Detected("a.png", (ScoredBox(Box(300, 200, 400, 500), 0.5),), (), "val", (500, 400)),
+        Detected("a.png", (), (), "test", (500, 400)),
+        Detected("b.png", (), large, "test", (300, 200)),
+    ]
+    write_detected(tmp_path, written)
+    files = [tmp_path / name for name in ("boxes.csv", "lesions.csv", "films.csv")]
+    found = read_detected(files[0], files[1], SIZE, files[2])
+    assert [(one.path, one.split, one.shape) for one in found] == [
+        (one.path, one.split, one.shape) for one in written
+    ]
+    assert found[0].boxes == written[0].boxes
+    assert same(found[2].lesions[0], large[0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["path,split\n", "path,split,width,height\na.png,val,0,3\n", "path,split,width,height\nb.png,val,9,9\n"],
+)
+def test_other_films_are_refused(tmp_path: Path, text: str) -> None:
+    write_detected(tmp_path, [Detected("a.png", (ScoredBox(Box(0, 0, 4, 4), 0.5),), (), "val", (5, 5))])
+    files = [tmp_path / name for name in ("boxes.csv", "lesions.csv", "films.csv")]
+    files[2].write_text(text)
+    with pytest.raises(DataError, match="is not what bccli writes there"):
+        read_detected(files[0], files[1], SIZE, files[2])

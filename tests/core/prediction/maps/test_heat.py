@@ -6,10 +6,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bccli.core.imaging.equalising import Box
-from bccli.core.imaging.preparation import Preparation, prepare_image
+from bccli.core.imaging.preparation import Patches, Preparation, prepare_image
 from bccli.core.imaging.regions import Region
 from bccli.core.prediction.maps.class_activation import peak_of
-from bccli.core.prediction.maps.heat import LONGEST_SIDE, PatchHeat, WholeHeat, canvas_of, mean_heat
+from bccli.core.prediction.maps.heat import (
+    LONGEST_SIDE,
+    PatchHeat,
+    TilesHeat,
+    WholeHeat,
+    canvas_of,
+    mean_heat,
+)
 
 SIDES = st.integers(60, 400)
 
@@ -110,3 +117,37 @@ def test_pictures_are_neither_tiny_nor_large(shape: tuple[int, int]) -> None:
     values = np.ones((3, 3))
     box = Box(0, 0, shape[1], shape[0])
     assert WholeHeat(values, Preparation(), (shape[1], shape[0]), box).on(canvas).min() == 1
+
+
+@given(st.integers(20, 70), st.integers(10, 60), st.integers(0, 2**32 - 1))
+def test_a_map_of_tiles_is_the_mean_of_what_each_would_show(side: int, stride: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    canvas = canvas_of((150, 256))
+    rows, columns = (range(0, length - side + 1, stride) for length in canvas.shape)
+    corners = [(row, column) for row in rows for column in columns]
+    values = rng.random((len(corners), 5, 4))
+    preparation = Preparation(patches=Patches(side, stride))
+    found = TilesHeat(values, preparation, (side, side), corners).on(canvas)
+    total, count = np.zeros(canvas.shape), np.zeros(canvas.shape)
+    for (row, column), heat in zip(corners, values, strict=True):
+        box = Box(column, row, column + side, row + side)
+        total += WholeHeat(heat, Preparation(), (side, side), box).on(canvas)
+        count[row : row + side, column : column + side] += 1
+    np.testing.assert_allclose(found, total / np.maximum(count, 1), atol=1e-4)
+
+
+def test_cells_without_weight_are_left_to_other_tiles() -> None:
+    canvas = canvas_of((256, 256))
+    values, weights = np.ones((2, 4, 4)), np.ones((2, 4, 4))
+    values[0, :, -1], weights[0, :, -1] = 0, 0
+    preparation = Preparation(patches=Patches(128, 64))
+    heat = TilesHeat(values, preparation, (128, 128), [(0, 0), (0, 64)], weights)
+    assert heat.on(canvas)[:128, :192] == pytest.approx(1)
+    assert not heat.on(canvas)[128:].any()
+
+
+def test_tiles_smaller_than_a_pixel_of_the_picture_are_shown() -> None:
+    canvas = canvas_of((4096, 3072))
+    corners = [(row, column) for row in range(0, 4096, 4) for column in range(0, 8, 4)]
+    heat = TilesHeat(np.ones((len(corners), 2, 2)), Preparation(patches=Patches(4, 4)), (4, 4), corners)
+    assert heat.on(canvas)[:, 0] == pytest.approx(1)
