@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bccli.core.metrics.material import Floats
-from bccli.core.models.graph import inputs_of, operation_of
+from bccli.core.models.graph import inputs_of, operation_of, reserve_names
 from bccli.core.models.inference_mode import scale_and_shift
 
 Shapes = Sequence[tuple[int, int, int]]
@@ -76,6 +76,7 @@ def with_maps(extractor: Any) -> tuple[Any, Shapes]:
     that they are, and these maps' shapes. A map of two views of an image is two maps, one after the other."""
     import keras
 
+    reserve_names(extractor)  # one that was loaded has names that Keras would give again
     tensors = [extractor.output]
     while type(operation_of(tensors[0])).__name__ not in ("GlobalAveragePooling2D", "Flatten"):
         tensors = inputs_of(tensors[0])

@@ -1,5 +1,6 @@
 """Keras models taken apart. No other module touches what Keras keeps to itself about a model's graph."""
 
+import re
 from typing import Any
 
 
@@ -42,3 +43,11 @@ def inputs_of(tensor: Any) -> list[Any]:
     """The symbolic tensors that a symbolic tensor was made of."""
     history = tensor._keras_history
     return list(history.operation._inbound_nodes[history.node_index].input_tensors)
+
+
+def reserve_names(model: Any) -> None:
+    """Let Keras, which forgets its names between two runs, give others to what is built on a model."""
+    import keras
+
+    for operation in model.operations:
+        keras.backend.get_uid(re.sub(r"_\d+$", "", operation.name))

@@ -4,7 +4,6 @@ import gc
 import hashlib
 import math
 import random
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from bccli.core.models import backend
 from bccli.core.models.backbones import PREPROCESSING, build_backbone, build_extractor, standardising
 from bccli.core.models.detectors.heat_head import build_heat_head
 from bccli.core.models.extractors import EXTRACTORS, build_features, map_shapes
+from bccli.core.models.graph import reserve_names
 from bccli.core.models.heads import HEADS, assemble, build_head
 from bccli.core.models.inference_mode import in_inference_mode, set_batch_norm_momentum
 from bccli.core.models.splitting import Halves, split
@@ -246,14 +246,6 @@ def _build_base(job: Job, size: tuple[int, int], weights: Weights, preprocess: A
     extractor = build_features(job.backbone, network, kind, context=context, preprocess=preprocess)
     network.trainable = not frozen
     return _Base(network, maps, extractor)
-
-
-def reserve_names(model: Any) -> None:
-    """Let Keras, which forgets its names between two runs, give others to what is built on a model."""
-    import keras
-
-    for operation in model.operations:
-        keras.backend.get_uid(re.sub(r"_\d+$", "", operation.name))
 
 
 def _tail(halves: Halves, join: Any, head: Any, context: float) -> Any:
