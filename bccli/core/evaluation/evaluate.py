@@ -9,7 +9,7 @@ import numpy as np
 
 from bccli.core.data.positive_class import GIVEN
 from bccli.core.errors import UsageError
-from bccli.core.evaluation.breasts.choices import EXAM
+from bccli.core.evaluation.breasts.choices import EXAM, LEVELS
 from bccli.core.evaluation.decisions import conformal, triage
 from bccli.core.evaluation.operating_points import (
     overlap_with_val,
@@ -123,7 +123,7 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
 def _several_classes(asked: Measurement, rows: Predictions) -> Iterator[str]:
     """Say which cases have images of several classes, and which images belong to no case of the level."""
     level = asked.terms.level
-    views = asked.about_views(rows) or {"several_classes": 0, "apart": 0}
+    views = (asked.merged(rows)[1] if level in LEVELS else None) or {"several_classes": 0, "apart": 0}
     mixed = mixed_patients(rows) if level == "patient" else views["several_classes"]
     counting = "the last one" if len(rows.classes) > 2 else asked.positive or rows.classes[-1]
     if mixed:
@@ -137,7 +137,8 @@ def _several_classes(asked: Measurement, rows: Predictions) -> Iterator[str]:
 
 def _figures(asked: Measurement, rows: Predictions) -> tuple[Predictions, Figures]:
     """The cases that some rows become, and their figures, those of each fold beside them."""
-    units = asked.units_of(rows)
+    units, views = asked.merged(rows)
+    units = asked.labelled(units)
     subject, terms = asked.subject, asked.terms
     figures = _measured(asked, units, rows)
 
@@ -149,7 +150,7 @@ def _figures(asked: Measurement, rows: Predictions) -> tuple[Predictions, Figure
         rows, units, terms.level, several_per_image=subject.several_per_image, patches=subject.cut
     )
     reasons = {**(figures.reasons or {}), **why} or None
-    views, froc = asked.about_views(rows), _froc(asked, rows)
+    froc = _froc(asked, rows)
     return units, replace(
         figures, folds=folds, merged=merged, reasons=reasons, views=views, froc=froc
     )  # fmt: skip

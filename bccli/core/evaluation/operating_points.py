@@ -92,6 +92,6 @@ def threshold_for(asked: Measurement, units: Predictions, val: Predictions | Non
         )
     known = np.zeros(0, bool), np.zeros(0)
     if val is not None and val.probabilities is not None:
-        chosen = asked.merged(val)
+        chosen, _ = asked.merged(val)
         known = chosen.labels == number, np.asarray(chosen.probabilities)[:, number]
     return choose_threshold(rule, *known, subject.name)

@@ -61,22 +61,17 @@ class Measurement:
         limits = size_limits_of(FilmTerms(rounds=0).measure(found.of(whole))) if self.terms.by else None
         return replace(self, films=FilmTerms(threshold, limits, rounds))
 
-    def merged(self, rows: Predictions) -> Predictions:
-        """A row for each case of the level."""
+    def merged(self, rows: Predictions) -> tuple[Predictions, dict[str, Any] | None]:
+        """A row for each case of the level; and of breasts and exams how many images they have, and how these
+        became one."""
         several = self.subject.several_per_image
         if self.terms.level not in LEVELS:
-            return at_level(rows, self.terms.level, several_per_image=several, positive=self.positive)
+            units = at_level(rows, self.terms.level, several_per_image=several, positive=self.positive)
+            return units, None
         images = at_level(rows, "image", several_per_image=several)
-        return at_breasts(images, self.terms.level, self.views, **self._about())[0]
-
-    def about_views(self, rows: Predictions) -> dict[str, Any] | None:
-        """How many images a breast or exam has, and how they became one; None at other levels."""
-        if self.terms.level not in LEVELS:
-            return None
-        images = at_level(rows, "image", several_per_image=self.subject.several_per_image)
-        _, found = at_breasts(images, self.terms.level, self.views, **self._about())
+        units, found = at_breasts(images, self.terms.level, self.views, **self._about())
         chosen = "val" if self.terms.fuse_views == LEARNED else None
-        return {"rule": str(self.views), "chosen_on": chosen, **found.to_json()}
+        return units, {"rule": str(self.views), "chosen_on": chosen, **found.to_json()}
 
     def with_views(self, val: Predictions | None) -> "Measurement":
         """The same with the rule of its views, chosen on val where that is asked for.
@@ -108,7 +103,10 @@ class Measurement:
 
     def units_of(self, rows: Predictions) -> Predictions:
         """The cases that some rows become, labelled as the tree or the threshold says."""
-        units = self.merged(rows)
+        return self.labelled(self.merged(rows)[0])
+
+    def labelled(self, units: Predictions) -> Predictions:
+        """The same cases, labelled as the tree or the threshold says."""
         if self.subject.tree and self.subject.decide and self.subject.merges(self.terms.level):
             units = labelled_by_tree(self.subject.tree, self.subject.decide, units)
         if self.threshold is None or units.probabilities is None:

@@ -82,9 +82,9 @@ def _of_images(
     good = [entry for entry in batch if not entry.error]
     images = list(zip(*(entry.patches for entry in good), strict=True))
     answers = predictor.answer(images) if good else None
-    explained = iter(_explained(predictor, good, images, answers, pool) if answers else ())
-    found = iter(_by_image(answers) if answers else ())
-    boxes = iter(_boxes(predictor, good, answers) if answers else ())
+    placed_boxes = list(_boxes(predictor, good, answers)) if answers else []
+    explained = iter(_explained(predictor, good, images, answers, placed_boxes, pool) if answers else ())
+    found, boxes = iter(_by_image(answers) if answers else ()), iter(placed_boxes)
     unlike = iter(_unlike(predictor, good))
     for entry in batch:
         if entry.error:
@@ -137,11 +137,11 @@ def _explained(
     entries: Sequence[PreparedFile],
     images: Sequence[Sequence[ImagePatches]],
     answers: Prediction,
+    boxes: "Sequence[list[ScoredBox] | None]",
     pool: Executor,
 ) -> "Iterator[Explanation | None]":
     """For each image where its label comes from, where that is asked for and it has an answer."""
     known = np.isfinite(answers.probabilities).all(axis=1)
-    boxes = _boxes(predictor, entries, answers)
     if predictor.explaining is None or not known.any():
         yield from [None] * len(entries)
         return

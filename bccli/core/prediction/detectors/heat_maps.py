@@ -45,6 +45,12 @@ class HeatGrid:
         return heat_boxes(heat, Grid((right - left) / columns, (bottom - top) / rows, left, top), shape)
 
 
+def chances_of(scores: np.ndarray) -> np.ndarray:
+    """The probabilities of scores, in their precision."""
+    chances: np.ndarray = 1 / (1 + np.exp(-np.clip(scores, -60, 60)))
+    return chances
+
+
 def scores_of(maps: np.ndarray) -> np.ndarray:
     """The probabilities (n, 2) of images without and with a lesion, by the largest value of their maps
     (n, …)."""

@@ -11,7 +11,7 @@ from bccli.core.errors import DataError
 from bccli.core.imaging.equalising import Box
 from bccli.core.models.runtimes import Engine, Network
 from bccli.core.prediction.detectors.film_tiles import Corner, PlacedTiles, rims_of, side_of, without_rims
-from bccli.core.prediction.detectors.heat_maps import DETECTOR_MODEL, HeatGrid, scores_of
+from bccli.core.prediction.detectors.heat_maps import DETECTOR_MODEL, HeatGrid, chances_of, scores_of
 from bccli.core.prediction.flips import Flip
 from bccli.core.prediction.run_predictor import ImagePatches, InputSpec, Prediction, input_spec_of
 from bccli.core.runs.run_folder import Run, folds_of
@@ -103,7 +103,7 @@ class DetectorPredictor:
                         f"a detector's network has {scores[0].size:,} cells, and its run.json says "
                         f"{rows}×{columns}; copy the whole folder again"
                     )
-                total[:, source] += 1 / (1 + np.exp(-np.clip(scores.astype(np.float64), -60, 60)))
+                total[:, source] += chances_of(scores.astype(np.float64))
         return self.grid.maps(total / (len(flips) * len(self.networks)))
 
     def heats(

@@ -19,8 +19,6 @@ from bccli.core.progress import SILENT, Watcher
 
 INSIDE_FROM = 0.5
 """The share of a cell that has to be marked for it to be inside; with less it is at an edge, and ignored."""
-TOO_MUCH = 0.95
-"""A mask that marks more of an image than this shows no place in it."""
 
 
 def detectable(dataset: Dataset, watcher: Watcher = SILENT) -> Dataset:
@@ -94,7 +92,7 @@ def _of_masks(root: Path, sample: Sample, size: tuple[int, int], grid: tuple[int
     """The cells of an image's masks int8 (cells,), or what is wrong with them."""
     masks = [decode_sized(root / name, size)[..., 0] > 127 for name in sample.masks]
     marked = np.logical_or.reduce(masks)
-    if marked.mean() > TOO_MUCH and sample.row is None:
+    if marked.mean() >= EVERYWHERE and sample.row is None:
         return "marks the whole image, which shows no place in it; prepare without this mask"
     if not all(mask.any() for mask in masks):
         return "marks nothing; prepare the dataset again"

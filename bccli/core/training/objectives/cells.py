@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bccli.core.prediction.detectors.heat_maps import chances_of
 from bccli.core.training.objectives.objective import Objective
 
 FOCUS, INSIDE = 2.0, 0.75
@@ -66,4 +67,4 @@ _OF_NEGATIVES = 4.0
 
 
 def _sigmoid(scores: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-np.clip(scores, -60, 60))), np.float32)
+    return np.asarray(chances_of(scores), np.float32)
