@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import TracebackType
 from typing import Any, NoReturn
 
 import click
@@ -210,26 +211,38 @@ def _signals_as_requests(afterwards: Any = None) -> Iterator[None]:
             signal.signal(number, handler if afterwards is None else afterwards)
 
 
+def _by_signal(kind: type[BaseException]) -> bool:
+    """Whether an exception is a signal's, or what C code makes of one that it did not expect."""
+    return issubclass(kind, Stopped) or (issubclass(kind, SystemError) and interruption.stop_requested())
+
+
 @contextmanager
 def _insisting() -> Iterator[None]:
-    """Where a signal comes in a callback that lets no exception out, ask again a moment later.
+    """Where a signal comes in code that lets no exception out, ask again a moment later.
 
-    Python calls such callbacks where it imports modules or collects garbage, and would print the exception.
+    Python calls such code where it imports modules or collects garbage, and libraries in C have their own;
+    they would print the exception, or what became of it.
     """
-    hook = sys.unraisablehook
+    hook, printed = sys.unraisablehook, sys.excepthook
 
     def lost(unraisable: Any) -> None:
-        if issubclass(unraisable.exc_type, Stopped):
+        if _by_signal(unraisable.exc_type):
             signal.setitimer(signal.ITIMER_REAL, _MOMENT)
         else:
             hook(unraisable)
 
+    def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if _by_signal(kind):
+            signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+        else:
+            printed(kind, error, trace)
+
     before = signal.signal(signal.SIGALRM, lambda signum, frame: interruption.insist())
-    sys.unraisablehook = lost
+    sys.unraisablehook, sys.excepthook = lost, told
     try:
         yield
     finally:
-        sys.unraisablehook = hook
+        sys.unraisablehook, sys.excepthook = hook, printed
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 

@@ -1132,9 +1132,29 @@ cli.cli.main(["evaluate", "."])
 """
 
 
-def test_a_signal_in_a_callback_is_neither_lost_nor_printed() -> None:
+# As TensorFlow's C code does it: what an import raised becomes a SystemError, and the hook prints it.
+IN_C_CODE = """
+import os, signal, sys, time
+from bccli import cli
+from bccli.core.errors import Stopped
+def idle(self, *args):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    except Stopped as error:
+        lost = SystemError("returned a result with an exception set")
+        lost.__cause__ = error
+    sys.excepthook(SystemError, lost, None)
+    time.sleep(60)
+cli.BccliGroup.invoke = idle
+cli.cli.main(["evaluate", "."])
+"""
+
+
+@pytest.mark.parametrize("program", [IN_A_CALLBACK, IN_C_CODE])
+def test_a_signal_in_a_callback_is_neither_lost_nor_printed(program: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", IN_A_CALLBACK], capture_output=True, text=True, check=False, timeout=LONG
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=LONG
     )
     assert ended.returncode == 75
     assert ended.stderr == "stopped by SIGTERM; run the same command again to continue\n"
