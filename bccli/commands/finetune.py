@@ -85,10 +85,14 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     from bccli.core.sweeps.finetune import finetune_all, load_bases
     from bccli.core.sweeps.sweep import Rules
     from bccli.core.training.finetune import data_of, data_root
+    from bccli.core.training.parallel.choice import SINGLE
 
     options.refuse_overwriting_shards(settings)
     bases = load_bases(run)
     share(screen, settings, data_root(bases.runs[0], settings["data"]))
+    context, cache = context_of(settings, screen), settings["cache"]
+    if context.strategy != SINGLE:
+        context.start_tensorflow()  # before the layers are looked at, as TensorFlow then knows its devices
     starts = _starts(bases, screen, settings)
     designs = {start: _design(start, settings) for start in starts}
     dataset = data_of(bases.runs[0], settings["data"])
@@ -98,7 +102,6 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     if settings["dry_run"]:
         members = {start.name: design for start, design in designs.items()}
         return show_members(screen, members, dataset, folds=folds, skip_bad=settings["skip_bad"])
-    context, cache = context_of(settings, screen), settings["cache"]
     if len(starts) == 1 and not (bases.of_sweep or starts[0].seeded or is_sweep(out)):
         return show_run(train_one(designs[starts[0]], dataset, out, context, folds=folds, cache=cache))
     sweep = finetune_all(

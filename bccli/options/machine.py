@@ -2,10 +2,29 @@
 
 import click
 
+from bccli.core.training.parallel.strategies import MIRRORED, NONE, STRATEGIES
+
 deterministic = click.option(
     "--deterministic/--no-deterministic",
     default=True,
     show_default=True,
     help="The same run again gives the same numbers, on equal machines to the byte; without, a GPU may be "
     "faster.",
+)
+strategy = click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default=NONE,
+    show_default=True,
+    help=f"{MIRRORED}: the network learns on several GPUs of this machine, each batch shared among them; for "
+    "train and finetune of whole networks, where one GPU is too small or too slow.",
+)
+devices = click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=None,
+    show_default="all GPUs",
+    help="How many devices --strategy uses; --batch-size is that of all together. Where there is no GPU, the "
+    "CPU is divided, which is for trials.",
 )

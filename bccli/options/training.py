@@ -24,7 +24,7 @@ from bccli.core.training.setting_types import (
 from bccli.core.training.settings import OF_THE_BACKBONE, SETTINGS
 from bccli.options import common as options
 from bccli.options import path_types, value_types
-from bccli.options.machine import deterministic
+from bccli.options.machine import deterministic, devices, strategy
 from bccli.options.sharing import wait
 from bccli.terminal import console
 
@@ -134,6 +134,8 @@ def training_options(*, jobs: Iterable[str], fusions: bool = False, **defaults: 
         *(_option(row) for row in rows if row.changes_results),
         options.device,
         deterministic,
+        strategy,
+        devices,
         options.workers,
         wait,
         *(_option(row) for row in rows if not row.changes_results),

@@ -200,6 +200,7 @@ def context_of(settings: dict[str, Any], screen: Console) -> Any:
     from bccli.core.cores import available_cores
     from bccli.core.runs.shard import Shard
     from bccli.core.training.network import RunContext
+    from bccli.core.training.parallel.choice import Strategy
 
     return RunContext(
         log=screen.logging,
@@ -212,6 +213,7 @@ def context_of(settings: dict[str, Any], screen: Console) -> Any:
         recipe=built_in(settings["recipe"]),
         tensorboard=settings["tensorboard"],
         shard=Shard(*settings["shard"] or (1, 1)),
+        strategy=Strategy.of(settings["strategy"], settings["devices"]),
     )
 
 

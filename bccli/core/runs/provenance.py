@@ -115,7 +115,7 @@ def hardware() -> dict[str, Any]:
 
 def change_of(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """How the hardware that computes differs, in words; empty where it does not, or was not noted."""
-    counted = "machine", "cores", "cpu", "gpus"
+    counted = "machine", "cores", "cpu", "gpus", "replicas"
     if not before or all(before.get(name) == now.get(name) for name in counted):
         return ""
     return f"{_in_words(before)} before, {_in_words(now)} now"
@@ -125,7 +125,9 @@ def _in_words(known: Mapping[str, Any]) -> str:
     """Such as `2 cores of AMD EPYC and 1 × NVIDIA H100`."""
     cores, gpus = known.get("cores"), known.get("gpus") or []
     cpu = f"{cores} core{'s' * (cores != 1)} of {known.get('cpu') or known.get('machine')}"
-    return " and ".join([cpu, *(f"{gpus.count(name)} × {name}" for name in dict.fromkeys(gpus))])
+    words = " and ".join([cpu, *(f"{gpus.count(name)} × {name}" for name in dict.fromkeys(gpus))])
+    replicas = known.get("replicas", 1)
+    return f"{words}, {replicas} replicas" if replicas > 1 else words
 
 
 @cache

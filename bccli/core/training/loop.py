@@ -23,6 +23,7 @@ from bccli.core.training.inputs import Inputs, order_of, turns_of
 from bccli.core.training.learning_rate import cuts_so_far, learning_rate
 from bccli.core.training.objectives.objective import Objective, of_classes
 from bccli.core.training.pace import Pace, remaining_words
+from bccli.core.training.parallel.replicas import ONE_DEVICE, Replicas
 from bccli.core.training.settings import MEASURES, Schedule
 from bccli.core.training.trainee import CompiledBefore, compile_steps, inference_step
 from bccli.core.weights.copying import copy_weights, put_weights
@@ -61,7 +62,8 @@ class Fit:
 
     `depths` are those of `Trainee`; `on_state` and `on_epoch` are called once a state is saved or an epoch
     has ended. Steps that were `compiled` for the network before are used again. The `objective` is that of
-    the schedule's classes unless another one is given.
+    the schedule's classes unless another one is given. The network was made in the scope of its `replicas`,
+    which take one step per call.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Fit:
         depths: Sequence[int] | None = None,
         compiled: CompiledBefore | None = None,
         objective: Objective | None = None,
+        replicas: Replicas = ONE_DEVICE,
     ) -> None:
         self.progress = Progress()
         self.examples, self.schedule, self.watcher, self.state = examples, schedule, watcher, state
@@ -84,10 +87,11 @@ class Fit:
         self.objective = objective or _of_classes(schedule, examples.classes)
         self.class_weights = _class_weights(examples, schedule.class_weights)
         signature = examples.inputs.signature()
-        self.steps_per_call = examples.inputs.steps_per_call(schedule.batch_size)
+        several = examples.inputs.steps_per_call(schedule.batch_size)
+        self.steps_per_call = several if replicas.count == 1 else 1
         steps = compile_steps(
             network, schedule, signature, self.objective, self.steps_per_call,
-            depths=depths, before=compiled,
+            depths=depths, before=compiled, replicas=replicas,
         )  # fmt: skip
         self.trainee, self._train_steps = steps.trainee, steps.train
         self.network, self._predict = network, steps.predict

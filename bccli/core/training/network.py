@@ -47,6 +47,8 @@ from bccli.core.training.input_norm import Norm, learn_norm
 from bccli.core.training.inputs import CopyFeatures, Features, Inputs
 from bccli.core.training.live_augmentation import live_images, with_augmented_copies
 from bccli.core.training.loop import Examples, Fit
+from bccli.core.training.parallel.choice import SINGLE, Strategy
+from bccli.core.training.parallel.replicas import Replicas, synchronise_batch_norms
 from bccli.core.training.run_contents import Curves, Networks, Trained, finish
 from bccli.core.training.settings import HELD_OUT, Schedule
 from bccli.core.training.tensorboard import FOLDER, EventFile
@@ -86,6 +88,7 @@ class RunContext:
     export_tflite: bool = True
     plot_pool: Team | None = None
     shard: Shard = WHOLE
+    strategy: Strategy = SINGLE
 
     @property
     def inner(self) -> "RunContext":
@@ -96,7 +99,9 @@ class RunContext:
         """Import TensorFlow for the device and return it; that results will not be the same again is said."""
         if not self.deterministic:
             self.watcher.note("without determinism: the same run again differs in its last digits, and more")
-        return backend.start(self.device, deterministic=self.deterministic, verbose=self.verbose)
+        tf = backend.start(self.device, deterministic=self.deterministic, verbose=self.verbose)
+        self.strategy.prepare(tf)
+        return tf
 
 
 Trainer = Callable[[Job, Run, RunContext, ModelCache | None], Run]
@@ -121,6 +126,7 @@ def train(
     settings = {**job.design.to_json(job.weights), "data": dataset.hash}
     extendable = job.design.schedule.extendable
     kind = _kind(design)
+    context.strategy.check(kind, job.design.schedule.batch_size)
     make: Trainer = imported(KINDS[kind].trainer)
     with open_run(root, kind, settings, overwrite=overwrite, extendable=extendable) as run:
         if run is None:
@@ -181,13 +187,14 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
     with inputs_of(job, images, split_codes, built if stores else None, norm, run, context) as inputs:
         schedule, fitted = _begin_head(job, built, inputs, images, split_codes, norm, run, context)
         trainee = built.tail if stores else built.live
-        twin, depths = _twin(job, images.size, built, norm, stores)
+        replicas = context.strategy.replicas()
+        twin, depths = _twin(job, images.size, built, norm, stores, replicas)
         fit = Fit(
             twin, examples_of(job, images, split_codes, inputs), schedule, run.root / STATE_FILE,
             watcher=watcher, on_state=Curves(run.root),
             on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
             depths=[depths.get(id(variable), 0) for variable in twin.trainable_variables],
-            compiled=built.compiled if twin is trainee else None,
+            compiled=built.compiled if twin is trainee else None, replicas=replicas,
         )  # fmt: skip
         try:
             fit.run()
@@ -206,7 +213,12 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
             head=built.head if is_frozen else None,
             saver=built.saver,
         )
-        facts = {"recipe": context.recipe or None, "norm": asdict(norm) if norm else None, "fitted": fitted}
+        facts = {
+            "recipe": context.recipe or None,
+            "norm": asdict(norm) if norm else None,
+            "fitted": fitted,
+            "replicas": replicas.count if replicas.count > 1 else None,
+        }
         trained = Trained(networks, fit, images, split_codes)
         done = finish(job, run, trained, facts=facts, watcher=watcher, plot_pool=context.plot_pool)
     if stores and design.tuning:
@@ -397,25 +409,30 @@ def feature_key(job: Job, size: tuple[int, int], norm: Norm | None, built: Built
 
 
 def _twin(
-    job: Job, size: tuple[int, int], built: Built, norm: Norm | None, stores: bool
+    job: Job, size: tuple[int, int], built: Built, norm: Norm | None, stores: bool, replicas: Replicas
 ) -> tuple[Any, dict[int, int]]:
-    """The trained network: the tail or the whole itself, or with --mixed-precision its copy in 16 bits.
+    """The trained network: the tail or the whole itself; with --mixed-precision its copy in 16 bits, and on
+    several devices a copy that is on all of them.
 
     Also returns the depths of its variables. The network that is stored, exported and measured is in
-    float32.
+    float32, on one device.
     """
     import keras
 
     trainee = built.tail if stores else built.live
     schedule = job.design.schedule
-    if not schedule.mixed_precision:
+    if not schedule.mixed_precision and replicas.count == 1:
         return trainee, built.depths
     policy = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy(f"mixed_{schedule.mixed_type}")
+    if schedule.mixed_precision:
+        keras.mixed_precision.set_dtype_policy(f"mixed_{schedule.mixed_type}")
     try:
-        again = build(job, size, Weights("none"), norm)
+        with replicas.scope():
+            again = build(job, size, Weights("none"), norm)
     finally:
         keras.mixed_precision.set_dtype_policy(policy)
     twin = again.tail if stores else again.live
     copy_weights(trainee, twin)
+    if replicas.count > 1:
+        synchronise_batch_norms(twin)
     return twin, again.depths

@@ -8,6 +8,7 @@ import numpy as np
 
 from bccli.core.models.inference_mode import drawing_layers
 from bccli.core.training.objectives.objective import Objective
+from bccli.core.training.parallel.replicas import ONE_DEVICE, Replicas
 from bccli.core.training.settings import OPTIMIZERS, Schedule
 
 
@@ -16,28 +17,48 @@ class Trainee:
 
     `sums` are loss, hits and examples of the epoch so far, and the number of the first step whose loss was no
     number, or -1. `depths` has for each trainable variable how many layers with weights lie above it, 0 in
-    the head. `best_weights` are those of the best epoch.
+    the head. `best_weights` are those of the best epoch. The network was made in the scope of its `replicas`.
     """
 
-    def __init__(self, network: Any, schedule: Schedule, depths: Sequence[int] | None = None) -> None:
-        import keras
+    def __init__(
+        self,
+        network: Any,
+        schedule: Schedule,
+        depths: Sequence[int] | None = None,
+        replicas: Replicas = ONE_DEVICE,
+    ) -> None:
         import tensorflow as tf
 
-        self.network, self.schedule = network, schedule
-        name, _ = OPTIMIZERS[schedule.optimizer]
-        self.optimizer = getattr(keras.optimizers, name)(
-            learning_rate=schedule.lr, global_clipnorm=schedule.clip_norm
-        )
-        self.rate = self.optimizer.learning_rate  # a variable
-        if schedule.mixed_precision and schedule.mixed_type == "float16":  # whose least numbers are large
-            self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
-        self.optimizer.build(network.trainable_variables)
+        self.network, self.schedule, self.replicas = network, schedule, replicas
+        with replicas.scope():
+            self._make_optimizer()
         self._beginnings = [_sparing(variable.numpy()) for variable in self.optimizer.variables]
         self.sums = tf.Variable(np.zeros(4), dtype=tf.float64)
         self.best_weights = network.get_weights()
         self.depths = list(depths or [0] * len(network.trainable_variables))
         self.decay = tf.Variable(_number(schedule.weight_decay), dtype=tf.float32)
         self.seeds = [layer.seed_generator.state for layer in drawing_layers(network)]
+
+    def _make_optimizer(self) -> None:
+        import keras
+
+        schedule, clip_norm = self.schedule, self.schedule.clip_norm
+        name, _ = OPTIMIZERS[schedule.optimizer]
+        # Each replica gives it an equal part of the gradient, whose norm is a part as large.
+        self.optimizer = getattr(keras.optimizers, name)(
+            learning_rate=schedule.lr, global_clipnorm=clip_norm and clip_norm / self.replicas.count
+        )
+        self.rate = self.optimizer.learning_rate  # a variable
+        if schedule.mixed_precision and schedule.mixed_type == "float16":  # whose least numbers are large
+            self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
+        self.optimizer.build(self.network.trainable_variables)
+
+    @property
+    def needs_sum(self) -> bool:
+        """Whether a step looks at the gradient before the optimizer adds up those of all replicas: at its
+        norm, or at whether it is finite."""
+        scaled = self.schedule.mixed_precision and self.schedule.mixed_type == "float16"
+        return self.schedule.clip_norm is not None or scaled
 
     def restart(self, schedule: Schedule) -> None:
         """Be as after the start, with the weights that the network has now and a schedule of another seed."""
@@ -57,9 +78,12 @@ class Trainee:
         self.best_weights = self.network.get_weights()
 
     def step_seeds(self, epoch: int, step: int) -> np.ndarray:
-        """The seeds (drawing layers, 2) of a step."""
-        entropy = [self.schedule.seed, epoch, step]
-        return np.random.SeedSequence(entropy).generate_state(2 * len(self.seeds)).reshape(-1, 2)
+        """The seeds (replicas · drawing layers, 2) of a step, those of a replica one after the other."""
+        entropy, count = [self.schedule.seed, epoch, step], 2 * len(self.seeds)
+        several = [[*entropy, number] for number in range(self.replicas.count)]
+        own = several if len(several) > 1 else [entropy]
+        states = [np.random.SeedSequence(each).generate_state(count) for each in own]
+        return np.concatenate(states).reshape(-1, 2)
 
 
 def _number(weight_decay: float | str) -> float:
@@ -80,7 +104,7 @@ def training_step(trainee: Trainee, objective: Objective) -> Callable[..., None]
     """
     import tensorflow as tf
 
-    schedule, network, sums = trainee.schedule, trainee.network, trainee.sums
+    schedule, network, sums, replicas = trainee.schedule, trainee.network, trainee.sums, trainee.replicas
     variables = network.trainable_variables
     # Optimizers have one rate for all variables, but their steps can be taken back in part.
     partly = schedule.layer_decay != 1 or schedule.head_epochs > 0
@@ -91,24 +115,31 @@ def training_step(trainee: Trainee, objective: Objective) -> Callable[..., None]
         return tf.add_n([tf.reduce_sum(tf.square(tf.cast(each.value, tf.float32))) for each in several])
 
     def train_step(x: Any, truth: Any, weights: Any, seeds: Any, number: Any, rate: Any, below: Any) -> None:
+        def learn(x: Any, truth: Any, weights: Any, seeds: Any, examples: Any) -> tuple[Any, Any]:
+            for index, generator in enumerate(trainee.seeds):
+                generator.assign(tf.cast(seeds[index], generator.dtype))
+            with tf.GradientTape() as tape:
+                scores = network(tf.cast(x, tf.float32), training=True)
+                losses = objective.losses(truth, scores) * weights
+                loss = replicas.mean(losses, examples)
+                held_back = loss
+                if kernels:
+                    held_back = loss + replicas.part(trainee.decay / 2 * squares_of(kernels))
+                scaled = trainee.optimizer.scale_loss(held_back)  # itself, but for float16
+            before = [tf.identity(variable.value) for variable, _ in slowed]
+            gradients = tape.gradient(scaled, variables)
+            gradients = replicas.gradients(gradients, needs_sum=trainee.needs_sum)
+            trainee.optimizer.apply(gradients, variables)
+            for (variable, depth), old in zip(slowed, before, strict=True):
+                share = schedule.layer_decay**depth * below
+                variable.assign(old + (variable.value - old) * share)
+            hits = objective.hits(truth, scores)
+            return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32))
+
         trainee.rate.assign(rate)
-        for index, generator in enumerate(trainee.seeds):
-            generator.assign(tf.cast(seeds[index], generator.dtype))
-        with tf.GradientTape() as tape:
-            scores = network(tf.cast(x, tf.float32), training=True)
-            losses = objective.losses(truth, scores) * weights
-            loss = tf.reduce_mean(losses)
-            held_back = loss + trainee.decay / 2 * squares_of(kernels) if kernels else loss
-            scaled = trainee.optimizer.scale_loss(held_back)  # itself, but for float16
-        before = [tf.identity(variable.value) for variable, _ in slowed]
-        trainee.optimizer.apply(tape.gradient(scaled, variables), variables)
-        for (variable, depth), old in zip(slowed, before, strict=True):
-            share = schedule.layer_decay**depth * below
-            variable.assign(old + (variable.value - old) * share)
-        hits = objective.hits(truth, scores)
+        loss, hits = replicas.run(learn, (x, truth, weights), seeds)
         is_bad = tf.math.logical_and(sums[3] < 0, ~tf.math.is_finite(tf.cast(loss, tf.float64)))
-        amount = [tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)), tf.size(weights)]
-        more = tf.stack([tf.cast(value, tf.float64) for value in amount])
+        more = tf.stack([tf.cast(value, tf.float64) for value in (loss, hits, tf.size(weights))])
         sums.assign(tf.concat([sums[:3] + more, [tf.where(is_bad, number, sums[3])]], 0))
 
     return train_step
@@ -142,7 +173,7 @@ def training_steps(
         signature,
         tf.TensorSpec((None, objective.width), tf.float32),
         tf.TensorSpec((None,), tf.float32),
-        tf.TensorSpec((None, len(trainee.seeds), 2), tf.uint32),
+        tf.TensorSpec((None, trainee.replicas.count * len(trainee.seeds), 2), tf.uint32),
         tf.TensorSpec((None,), tf.float32),
         tf.TensorSpec((), tf.float64),
         tf.TensorSpec((), tf.float32),
@@ -151,12 +182,12 @@ def training_steps(
     return compiled
 
 
-def inference_step(network: Any, signature: Any) -> Callable[..., Any]:
+def inference_step(network: Any, signature: Any, replicas: Replicas = ONE_DEVICE) -> Callable[..., Any]:
     """The compiled step of inference, from inputs to scores."""
     import tensorflow as tf
 
     def predict_step(x: Any) -> Any:
-        return network(tf.cast(x, tf.float32), training=False)
+        return replicas.infer(lambda share: network(tf.cast(share, tf.float32), training=False), x)
 
     compiled: Callable[..., Any] = tf.function(predict_step, input_signature=[signature], autograph=False)
     return compiled
@@ -185,6 +216,7 @@ def compile_steps(
     *,
     depths: Sequence[int] | None = None,
     before: CompiledBefore | None = None,
+    replicas: Replicas = ONE_DEVICE,
 ) -> CompiledSteps:
     """The steps of a network that is at its start; those of `before`, begun anew, where they are the same.
 
@@ -196,10 +228,10 @@ def compile_steps(
     if (known := before.get(key)) is not None:
         known.trainee.restart(schedule)
         return known
-    trainee = Trainee(network, schedule, depths)
+    trainee = Trainee(network, schedule, depths, replicas)
     before[key] = CompiledSteps(
         trainee,
         training_steps(trainee, signature, objective, steps_per_call),
-        inference_step(network, signature),
+        inference_step(network, signature, replicas),
     )
     return before[key]

@@ -1,0 +1,79 @@
+"""Which devices a training uses: `--strategy` and `--devices`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bccli.core.errors import UsageError
+from bccli.core.training.parallel.replicas import ONE_DEVICE, Mirrored, Replicas
+from bccli.core.training.parallel.strategies import NONE
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """On one device, or `mirrored` on so many `devices` of this machine, None for all its GPUs."""
+
+    name: str = NONE
+    devices: int | None = None
+
+    @classmethod
+    def of(cls, name: str, devices: int | None) -> "Strategy":
+        """The strategy of both options. Raises UsageError where a number of devices has no use."""
+        if name == NONE and devices is not None:
+            raise UsageError("--devices is the number of --strategy mirrored; add that, or leave it out")
+        return cls(name, devices)
+
+    def check(self, kind: str, batch_size: int) -> None:
+        """Raises UsageError for a kind of run that one device trains, and for more devices than a batch has
+        images."""
+        if self.name != NONE and kind != "network":
+            raise UsageError(
+                f"--strategy {self.name}: for networks that learn step by step; this is a {kind}, "
+                "which one device trains: leave it out"
+            )
+        if (self.devices or 1) > batch_size:
+            raise UsageError(
+                f"--devices {self.devices}: a batch of {batch_size} has no image for each; try a larger "
+                "--batch-size, which is that of all devices together"
+            )
+
+    def prepare(self, tf: Any) -> None:
+        """Before TensorFlow computes anything: where there is no GPU, divide the CPU into logical devices,
+        which are for tests and trials.
+
+        Raises UsageError where more devices are wanted than there are.
+        """
+        if self.name == NONE:
+            return
+        gpus = tf.config.list_physical_devices("GPU")
+        wanted = self.devices or max(1, len(gpus))
+        if gpus and wanted > len(gpus):
+            raise UsageError(f"--devices {wanted}: here {_are(len(gpus), 'GPU')}; say --devices {len(gpus)}")
+        if not gpus and wanted > 1:
+            self._divide_cpu(tf, wanted)
+
+    def _divide_cpu(self, tf: Any, wanted: int) -> None:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        try:
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * wanted)
+        except RuntimeError:  # TensorFlow has begun to compute, as in a second run of the same command
+            if len(tf.config.list_logical_devices("CPU")) < wanted:
+                raise UsageError(
+                    f"--devices {wanted}: TensorFlow already computes on fewer devices"
+                ) from None
+
+    def replicas(self) -> Replicas:
+        """The replicas on these devices, once TensorFlow is prepared."""
+        if self.name == NONE:
+            return ONE_DEVICE
+        import tensorflow as tf
+
+        kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+        count = self.devices or max(1, len(tf.config.list_physical_devices("GPU")))
+        return Mirrored([f"{kind}:{number}" for number in range(count)]) if count > 1 else ONE_DEVICE
+
+
+SINGLE = Strategy()
+
+
+def _are(count: int, what: str) -> str:
+    return f"is 1 {what}" if count == 1 else f"are {count} {what}s"

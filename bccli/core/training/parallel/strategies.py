@@ -1,0 +1,4 @@
+"""The names of the ways to train on several devices."""
+
+NONE, MIRRORED = "none", "mirrored"
+STRATEGIES = NONE, MIRRORED
