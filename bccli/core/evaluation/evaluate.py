@@ -147,8 +147,9 @@ def _figures(asked: Measurement, rows: Predictions) -> tuple[Predictions, Figure
 
     folds, why = over_folds(rows, of_fold)
     merged = merged_in_words(
-        rows, units, terms.level, several_per_image=subject.several_per_image, patches=subject.cut
-    )
+        rows, units, terms.level, several_per_image=subject.several_per_image, patches=subject.cut,
+        largest_of=subject.largest_of,
+    )  # fmt: skip
     reasons = {**(figures.reasons or {}), **why} or None
     froc = _froc(asked, rows)
     return units, replace(
@@ -224,6 +225,7 @@ def _fusion(
     elif not subject.several_per_image:
         return None
     ways = {"patch": rows, "vote": vote(rows), "mean": at_level(rows, "image", several_per_image=True)}
+    ways |= {"largest": subject.images_of(rows)} if subject.largest_of else {}
     found = {}
     for name, cases in ways.items():
         figures = measure(cases.labels, None, cases.classes, positive=positive, predicted=cases.predicted)
