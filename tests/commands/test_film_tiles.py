@@ -204,8 +204,9 @@ def share_right(cases: Collection[tuple[float, bool]], threshold: float = 0.5) -
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_a_film_is_as_sure_as_its_surest_tile(bccli: Bccli, trained: Path, raw: Path, split: str) -> None:
     films = largest_of_films(trained, split)
-    printed = bccli("evaluate", trained, "--split", split, "--format", "json", "--bootstrap", 0).stdout
-    (entry,) = json.loads(printed)["runs"]
+    printed = bccli("evaluate", trained, "--split", split, "--format", "json", "--bootstrap", 0)
+    assert "boxes.csv" not in printed.stderr
+    (entry,) = json.loads(printed.stdout)["runs"]
     assert entry["n"] == len(films) == 12
     assert entry["roc_auc"] == pytest.approx(share_in_order(films.values()))
     assert entry["accuracy"] == pytest.approx(share_right(films.values()))

@@ -79,8 +79,8 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
     val = tempered(subject.val, temperature) if subject.val is not None and len(subject.val) else None
     asked = Measurement(subject, terms, terms.positive or subject.positive).with_views(val)
     asked = asked.with_films(val, rows)
-    several = list(_several_classes(asked, rows))
-    for sentence in several:
+    oddities = [*_several_classes(asked, rows), *(subject.films.remarks() if subject.films else ())]
+    for sentence in oddities:
         watcher.warn(f"{subject.name}: {sentence}")
     if terms.threshold:
         asked = replace(asked, threshold=threshold_for(asked, rows, val))
@@ -103,7 +103,7 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
     overlap = overlap_with_val(subject, terms)
     for sentence in overlap if chosen_on_val(terms) else ():
         watcher.warn(f"{subject.name}: {sentence}")
-    remarks = [*subject.predictions.notes, *several, *overlap]
+    remarks = [*subject.predictions.notes, *oddities, *overlap]
     whole = replace(
         whole, **shared, remarks=remarks or None,
         triage=triage(subject, rows, val, terms), conformal=conformal(subject, rows, val, terms),

@@ -145,7 +145,7 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
         run=run,
         tree=parse_tree(info.tree, str(run.root)) if info.tree else None,
         decide=info.decide or None,
-        films=films_of(run),
+        films=films_of(run, predictions),
         largest_of=run.classes[-1] if info.kind_within == DETECTOR else None,
     )
 
