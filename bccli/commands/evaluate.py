@@ -52,8 +52,9 @@ from bccli.terminal import console
     default="image",
     show_default=True,
     help="What counts as one case; with the mean of its patches' or images' probabilities, or as "
-    "--fuse-views says. A breast is known by patient and side. Of a table, patch "
-    "takes rows of one source for patches, image averages what several folds say of one image.",
+    "--fuse-views says; a film of a detector has the largest of its tiles. A breast is known by patient and "
+    "side. Of a table, patch takes rows of one source for patches, image averages what several folds say of "
+    "one image.",
 )
 @click.option(
     "--fuse-views",

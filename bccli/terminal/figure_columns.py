@@ -19,7 +19,7 @@ SETS = {
 }  # fmt: skip
 """Names that stand for several columns: those of a paper's tables."""
 
-_WAYS = ("patch", "vote", "mean")
+_WAYS = ("patch", "vote", "mean", "largest")
 _WITHOUT_LIMITS = frozenset({"train_accuracy", "val_accuracy", "beta", "beta_paper", "temperature"})
 
 

@@ -161,7 +161,12 @@ def _class_rows(row: Figures) -> list[Row]:
     ]
 
 
-_WAYS = {"patch": "patches", "vote": "majority vote of patches", "mean": "mean probability of patches"}
+_WAYS = {
+    "patch": "patches",
+    "vote": "majority vote of patches",
+    "mean": "mean probability of patches",
+    "largest": "largest probability of a patch",
+}
 
 
 def _way_rows(row: Figures) -> Iterator[Row]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.commands.mammograms import cbis, lesions
-from tests.conftest import Bccli, read_rows, save
+from tests.conftest import Bccli, read_rows, rows_of, save
 from tests.sentences import refused
 
 TRAIN = "--head", "detector", "--backbone", "cnn-15", "--epochs", 1, "--trainable", "none"
@@ -70,6 +70,32 @@ def test_films_whose_lesion_is_cut_away_are_left_out(bccli: Bccli, tmp_path: Pat
     table = films_with_discs_at(tmp_path / "beyond", 0, 8)
     bccli("prepare", "csv", table, tmp_path / "nothing", "--size", "40x40", "--fit", "crop")
     refused(bccli("train", tmp_path / "nothing", tmp_path / "none", *TRAIN, exit=3), "--fit pad")
+
+
+@pytest.mark.exports
+def test_what_was_padded_counts_nowhere(bccli: Bccli, tmp_path: Path) -> None:
+    table = films_with_discs_at(tmp_path / "raw", 0, 40)
+    data, run = tmp_path / "data", tmp_path / "run"
+    bccli("prepare", "csv", table, data, "--size", "80x80", "--fit", "pad")
+    bccli("train", data, run, *TRAIN)
+    cell = 80 // json.loads((run / "run.json").read_text())["detector"]["cells"][1]
+    least, most = 20 - cell, 60 + cell
+    boxes = read_rows(run / "boxes.csv")
+    assert boxes
+    assert all(least <= int(box["left"]) < int(box["right"]) <= most for box in boxes)
+    stored = read_rows(run / "predictions.csv")
+    surest: dict[str, float] = {}
+    for box in boxes:
+        surest[box["path"]] = max(surest.get(box["path"], 0), float(box["score"]))
+    for row in stored:
+        assert surest.get(row["path"], 0) == pytest.approx(float(row["p_lesion"]), abs=1e-6)
+    raw = [table.parent / row["source"] for row in stored]
+    answers = rows_of(bccli("predict", run, *raw).stdout)
+    for row, answer in zip(stored, answers, strict=True):
+        assert float(answer["p_lesion"]) == pytest.approx(float(row["p_lesion"]), abs=1e-4)
+    said = bccli("evaluate", run, "--data", data, "--format", "json", "--bootstrap", 0)
+    (entry,) = json.loads(said.stdout)["runs"]
+    assert entry["froc"]["films"] == 12
 
 
 @pytest.mark.parametrize("how", [("--roi", "crop", "--context", 0.5), ("--roi", "mask")])

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.commands.lesion_films import TRAIN, draw_lesion_films
+from tests.commands.test_strangers_files import forge
 from tests.conftest import Bccli, forget, read_rows, rows_of
 from tests.library import Library, bccli_in
 from tests.sentences import refused
@@ -271,6 +272,21 @@ def test_changed_boxes_are_refused(bccli: Bccli, own: Path, name: str) -> None:
     path = own / "run" / name
     path.write_text(path.read_text() + "images/000/000001.png,test,0,0,1,1,1\n")
     refused(bccli("evaluate", own / "run", exit=3), "has changed")
+
+
+def test_boxes_of_unknown_images_are_told(bccli: Bccli, own: Path) -> None:
+    run = own / "run"
+    before = measured(bccli, run, "--bootstrap", 0)
+    for known in (run, own / "folds"):
+        assert "boxes.csv" not in bccli("evaluate", known, "--bootstrap", 0).stderr
+    strange = "images/000/999999.png,test,0,0,4,4,0.9\nimages/000/999998.png,val,0,0,4,4,0.9\n"
+    forge(run, "boxes.csv", lambda path: path.write_text(path.read_text() + strange))
+    result = bccli("evaluate", run, "--bootstrap", 0, "--format", "json")
+    said = "2 rows of boxes.csv are of images that are not in predictions.csv, and count nowhere"
+    assert result.stderr.count(said) == 1
+    after = json.loads(result.stdout)["runs"]
+    assert said in after[0]["remarks"]
+    assert [entry["froc"] for entry in after] == [entry["froc"] for entry in before]
 
 
 def test_what_a_detector_is_not_for(bccli: Bccli, place: Path, tmp_path: Path) -> None:

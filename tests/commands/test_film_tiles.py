@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,77 @@ def test_boxes_and_lesions_are_those_of_films(trained: Path, raw: Path) -> None:
         assert [tuple(int(row[key]) for key in Box._fields) for row in stored] == [one.box for one in lesions]
         assert [int(row["area"]) for row in stored] == [one.area for one in lesions]
     assert {row["path"] for row in read_rows(trained / "boxes.csv")} <= {row["path"] for row in films}
+
+
+def largest_of_films(run: Path, split: str) -> dict[str, tuple[float, bool]]:
+    """By film the largest p_lesion of its tiles of a split, and whether one of them has a lesion."""
+    found: dict[str, tuple[float, bool]] = {}
+    for row in read_rows(run / "predictions.csv"):
+        if row["split"] == split:
+            chance, has_lesion = found.get(row["source"], (0.0, False))
+            chance = max(chance, float(row["p_lesion"]))
+            found[row["source"]] = chance, has_lesion or row["label"] == "lesion"
+    return found
+
+
+def share_in_order(cases: Collection[tuple[float, bool]]) -> float:
+    """The area under the ROC curve: of pairs of a lesion and none, in how many the lesion is the surer."""
+    pairs = [(one, other) for one, ill in cases if ill for other, unwell in cases if not unwell]
+    return sum((one > other) + (one == other) / 2 for one, other in pairs) / len(pairs)
+
+
+def share_right(cases: Collection[tuple[float, bool]], threshold: float = 0.5) -> float:
+    """How many are above a threshold where there is a lesion, and only there."""
+    return sum((chance >= threshold) == has_lesion for chance, has_lesion in cases) / len(cases)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_film_is_as_sure_as_its_surest_tile(bccli: Bccli, trained: Path, raw: Path, split: str) -> None:
+    films = largest_of_films(trained, split)
+    printed = bccli("evaluate", trained, "--split", split, "--format", "json", "--bootstrap", 0)
+    assert "boxes.csv" not in printed.stderr
+    (entry,) = json.loads(printed.stdout)["runs"]
+    assert entry["n"] == len(films) == 12
+    assert entry["roc_auc"] == pytest.approx(share_in_order(films.values()))
+    assert entry["accuracy"] == pytest.approx(share_right(films.values()))
+    assert entry["fusion"]["largest"]["accuracy"] == entry["accuracy"] > entry["fusion"]["mean"]["accuracy"]
+    assert entry["merged"] == "144 patches of 12 images; an image has the largest p_lesion of its patches"
+    stored = json.loads((trained / "metrics.json").read_text())["runs"]
+    (known,) = (row for row in stored if row["split"] == split)
+    assert known["roc_auc"] == entry["roc_auc"]
+    assert known["calibration"]["brier"] == entry["calibration"]["brier"]
+    answers = rows_of(bccli("predict", trained, *(raw / name for name in films)).stdout)
+    asked = {name: float(row["p_lesion"]) for name, row in zip(films, answers, strict=True)}
+    assert asked == pytest.approx({name: chance for name, (chance, _) in films.items()}, abs=1e-4)
+    brier = np.mean([2 * (chance - films[name][1]) ** 2 for name, chance in asked.items()])
+    assert entry["calibration"]["brier"] == pytest.approx(brier, abs=1e-3)
+
+
+def test_thresholds_and_patients_rest_on_films(bccli: Bccli, trained: Path, data: Path) -> None:
+    words = "--format", "json", "--bootstrap", 0
+    (entry,) = json.loads(bccli("evaluate", trained, "--threshold", "youden", *words).stdout)["runs"]
+    chosen, on_val = entry["threshold"]["value"], largest_of_films(trained, "val").values()
+    rates = [
+        share_right([case for case in on_val if case[1]], threshold)
+        + share_right([case for case in on_val if not case[1]], threshold)
+        for threshold in (*(chance for chance, _ in on_val), chosen)
+    ]
+    assert rates[-1] == pytest.approx(max(rates))
+    films = largest_of_films(trained, "test")
+    assert entry["accuracy"] == pytest.approx(share_right(films.values(), chosen))
+    patients: dict[str, list[tuple[float, bool]]] = {}
+    for name, case in films.items():
+        patients.setdefault(name.split("_")[0], []).append(case)
+    means = [(sum(one for one, _ in cases) / len(cases), cases[0][1]) for cases in patients.values()]
+    (entry,) = json.loads(bccli("evaluate", trained, "--level", "patient", *words).stdout)["runs"]
+    assert entry["n"] == len(means) == 6
+    assert entry["roc_auc"] == pytest.approx(share_in_order(means))
+    assert entry["accuracy"] == pytest.approx(share_right(means))
+    (entry,) = json.loads(bccli("evaluate", trained, "--data", data, *words).stdout)["runs"]
+    every = [case for split in ("train", "val", "test") for case in largest_of_films(trained, split).values()]
+    assert entry["roc_auc"] == pytest.approx(share_in_order(every), abs=0.01)
+    (entry,) = json.loads(bccli("evaluate", trained, "--level", "patch", *words).stdout)["runs"]
+    assert (entry["n"], entry["merged"]) == (144, None)
 
 
 def froc_of(text: str, split: str | None) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from bccli.core.metrics.decisions.benefit import (
 from bccli.core.metrics.decisions.conformal import ConformalSets, conformal_sets
 from bccli.core.metrics.decisions.triage import Locked, Patients, TriageRule, lock, patients_of
 from bccli.core.metrics.limits import wilson
-from bccli.core.runs.aggregation import at_level
 from bccli.core.runs.predictions import Predictions
 
 POINTS = 101
@@ -99,7 +98,7 @@ def _val_of(subject: Subject, val: Predictions | None, option: str) -> _Side:
 
 
 def _side(subject: Subject, rows: Predictions, option: str) -> _Side:
-    images = at_level(rows, "image", several_per_image=subject.several_per_image)
+    images = subject.images_of(rows)
     if images.probabilities is None:
         raise UsageError(f"{option}: {subject.name} has no probabilities; leave it out")
     if not all(map(known_patient, images.patients)):

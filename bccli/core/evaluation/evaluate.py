@@ -79,8 +79,8 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
     val = tempered(subject.val, temperature) if subject.val is not None and len(subject.val) else None
     asked = Measurement(subject, terms, terms.positive or subject.positive).with_views(val)
     asked = asked.with_films(val, rows)
-    several = list(_several_classes(asked, rows))
-    for sentence in several:
+    oddities = [*_several_classes(asked, rows), *(subject.films.remarks() if subject.films else ())]
+    for sentence in oddities:
         watcher.warn(f"{subject.name}: {sentence}")
     if terms.threshold:
         asked = replace(asked, threshold=threshold_for(asked, rows, val))
@@ -103,7 +103,7 @@ def evaluate(subject: Subject, terms: Terms, watcher: Watcher = SILENT) -> Evalu
     overlap = overlap_with_val(subject, terms)
     for sentence in overlap if chosen_on_val(terms) else ():
         watcher.warn(f"{subject.name}: {sentence}")
-    remarks = [*subject.predictions.notes, *several, *overlap]
+    remarks = [*subject.predictions.notes, *oddities, *overlap]
     whole = replace(
         whole, **shared, remarks=remarks or None,
         triage=triage(subject, rows, val, terms), conformal=conformal(subject, rows, val, terms),
@@ -147,8 +147,9 @@ def _figures(asked: Measurement, rows: Predictions) -> tuple[Predictions, Figure
 
     folds, why = over_folds(rows, of_fold)
     merged = merged_in_words(
-        rows, units, terms.level, several_per_image=subject.several_per_image, patches=subject.cut
-    )
+        rows, units, terms.level, several_per_image=subject.several_per_image, patches=subject.cut,
+        largest_of=subject.largest_of,
+    )  # fmt: skip
     reasons = {**(figures.reasons or {}), **why} or None
     froc = _froc(asked, rows)
     return units, replace(
@@ -224,6 +225,7 @@ def _fusion(
     elif not subject.several_per_image:
         return None
     ways = {"patch": rows, "vote": vote(rows), "mean": at_level(rows, "image", several_per_image=True)}
+    ways |= {"largest": subject.images_of(rows)} if subject.largest_of else {}
     found = {}
     for name, cases in ways.items():
         figures = measure(cases.labels, None, cases.classes, positive=positive, predicted=cases.predicted)

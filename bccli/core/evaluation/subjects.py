@@ -11,9 +11,10 @@ from bccli.core.data.patients import known_patient
 from bccli.core.data.positive_class import UNKNOWN, find_positive
 from bccli.core.errors import DataError
 from bccli.core.evaluation.breasts.choices import LEVELS
-from bccli.core.evaluation.detections.films import FilmsFound, films_of
+from bccli.core.evaluation.detections.films import DETECTOR, FilmsFound, films_of
 from bccli.core.metrics.losses import CROSS_ENTROPY, Loss
 from bccli.core.runs.aggregation import (
+    at_level,
     has_several_per_image,
     holds_patches,
     in_order,
@@ -34,8 +35,9 @@ class Subject:
     that rows of one image become one: its patches, or, without `cut`, its rows in repeated folds. Where rows
     are images that a fusion made of patches, `patches` is what it knew of these. `facts` are fields of
     `Figures`; train and val accuracy are those of the network. `tree` is that of the labels, if there is one,
-    and `decide` how a run of kind tree chooses among them. `films` are those of a detector. Of a table,
-    `val_in_train` is how many patients of val its rows of train name, too.
+    and `decide` how a run of kind tree chooses among them. `films` are those of a detector, and
+    `largest_of` is the class whose largest probability over its tiles a film of it has, as in `predict`. Of a
+    table, `val_in_train` is how many patients of val its rows of train name, too.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Subject:
     decide: str | None = None
     films: FilmsFound | None = None
     val_in_train: int = 0
+    largest_of: str | None = None
 
     def remarking(self, sentences: Iterable[str]) -> "Subject":
         """The same with more that has to be said in every format."""
@@ -64,6 +67,11 @@ class Subject:
     def merges(self, level: str) -> bool:
         """Whether a unit of this level is made of several predictions."""
         return level not in ("image", "patch") or (level == "image" and self.several_per_image)
+
+    def images_of(self, rows: Predictions) -> Predictions:
+        """A row for each image of some of its rows."""
+        several = self.several_per_image
+        return at_level(rows, "image", several_per_image=several, largest_of=self.largest_of)
 
     @property
     def knows_severity(self) -> bool:
@@ -137,7 +145,8 @@ def _subject(run: Run, predictions: Predictions, split: str) -> Subject:
         run=run,
         tree=parse_tree(info.tree, str(run.root)) if info.tree else None,
         decide=info.decide or None,
-        films=films_of(run),
+        films=films_of(run, predictions),
+        largest_of=run.classes[-1] if info.kind_within == DETECTOR else None,
     )
 
 

@@ -64,11 +64,14 @@ class Measurement:
     def merged(self, rows: Predictions) -> tuple[Predictions, dict[str, Any] | None]:
         """A row for each case of the level; and of breasts and exams how many images they have, and how these
         became one."""
-        several = self.subject.several_per_image
+        subject = self.subject
         if self.terms.level not in LEVELS:
-            units = at_level(rows, self.terms.level, several_per_image=several, positive=self.positive)
+            units = at_level(
+                rows, self.terms.level, several_per_image=subject.several_per_image, positive=self.positive,
+                largest_of=subject.largest_of,
+            )  # fmt: skip
             return units, None
-        images = at_level(rows, "image", several_per_image=several)
+        images = subject.images_of(rows)
         units, found = at_breasts(images, self.terms.level, self.views, **self._about())
         chosen = "val" if self.terms.fuse_views == LEARNED else None
         return units, {"rule": str(self.views), "chosen_on": chosen, **found.to_json()}
@@ -90,7 +93,7 @@ class Measurement:
         )
         if rule != LEARNED:
             return replace(self, views=ViewRule(rule))
-        images = val if val is None else at_level(val, "image", several_per_image=subject.several_per_image)
+        images = None if val is None else subject.images_of(val)
         return replace(self, views=learned_rule(images, self.terms.level, **self._about()))
 
     @property

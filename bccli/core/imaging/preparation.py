@@ -79,6 +79,11 @@ class Preparation:
         """Whether it has a step for mammograms, which are grey."""
         return any(step is not None for step in (self.clahe, self.denoise, self.region))
 
+    @property
+    def pads(self) -> bool:
+        """Whether black is added where an image has another aspect ratio than its size."""
+        return self.fit == "pad" and self.size is not None
+
     def to_json(self) -> dict[str, Any]:
         """As stored in dataset.json and run.json; steps that are not taken are left out."""
         size = list(self.size) if isinstance(self.size, tuple) else self.size

@@ -120,13 +120,24 @@ def _known(names: Sequence[str]) -> Integers:
 
 
 def merged_in_words(
-    rows: Predictions, units: Predictions, level: str, *, several_per_image: bool, patches: bool
+    rows: Predictions,
+    units: Predictions,
+    level: str,
+    *,
+    several_per_image: bool,
+    patches: bool,
+    largest_of: str | None = None,
 ) -> str | None:
-    """What became one case, such as "24 patches of 2 images"; None where nothing did."""
+    """What became one case, such as "24 patches of 2 images"; None where nothing did.
+
+    Also that an image has the largest probability `largest_of` a class, where it has.
+    """
     if level == "patch" or len(rows) == len(units):
         return None
     one = "patches" if several_per_image and patches else "predictions" if several_per_image else "images"
-    return f"{len(rows):,} {one} of {len(units):,} {words_of_level(level)}"
+    largest = f"; an image has the largest p_{largest_of} of its {one}"
+    said = largest if largest_of and several_per_image else ""
+    return f"{len(rows):,} {one} of {len(units):,} {words_of_level(level)}{said}"
 
 
 def words_of_level(level: str | None) -> str:
@@ -135,20 +146,28 @@ def words_of_level(level: str | None) -> str:
 
 
 def at_level(
-    predictions: Predictions, level: str, *, several_per_image: bool, positive: str | None = None
+    predictions: Predictions,
+    level: str,
+    *,
+    several_per_image: bool,
+    positive: str | None = None,
+    largest_of: str | None = None,
 ) -> Predictions:
     """The predictions of one split with a row per image, patch or patient, whose key is its path.
 
     `several_per_image` says that rows of one image are merged, as patches are. An image's probabilities are
     the mean over its patches, a patient's the mean over all of the patient's rows; without probabilities the
-    most frequent class is predicted. A patient of several classes has the gravest of them: the positive one
-    of two, else the last in clinical order. An image of an unknown patient is a patient of its own. Raises
-    UsageError where there are no patches.
+    most frequent class is predicted. With `largest_of`, a class, an image has those of the patch to which
+    that class is the most probable, and a patient the mean over images. A patient of several classes has the
+    gravest of them: the positive one of two, else the last in clinical order. An image of an unknown patient
+    is a patient of its own. Raises UsageError where there are no patches.
     """
     if level == "patch":
         if not several_per_image:
             raise UsageError("--level patch: these are whole images; leave the option out")
         return predictions
+    if largest_of is not None and several_per_image:
+        predictions, several_per_image = _with_largest(predictions, largest_of), False
     if level == "image" and not several_per_image:
         return predictions
     images = image_keys(predictions) if several_per_image else predictions.paths
@@ -158,6 +177,20 @@ def at_level(
     names = np.where(known, np.array(predictions.patients, object), np.array(images, object))
     severe = severest(predictions.classes, positive)
     return _merged(predictions, names.tolist(), apart=known.tolist(), severe=severe)
+
+
+def _with_largest(patches: Predictions, name: str) -> Predictions:
+    """A row per image, with the probabilities of the patch to which the class of this name is the most
+    probable; an image is of that class where one of its patches is."""
+    number, keys = patches.classes.index(name), image_keys(patches)
+    images = _merged(patches, keys, severe=number)
+    if patches.probabilities is None:
+        return images
+    members = group_rows(keys)[1]
+    order = np.lexsort((patches.probabilities[:, number], members))
+    last = np.cumsum(np.bincount(members, minlength=len(images))) - 1
+    probabilities = patches.probabilities[order[last]]
+    return replace(images, probabilities=probabilities, predicted=probabilities.argmax(axis=1))
 
 
 def severest(classes: Sequence[str], positive: str | None) -> int:

@@ -34,6 +34,28 @@ def test_an_image_has_the_mean_of_its_patches():
     assert images.further["magnification"] == ("40", "100", "100")
 
 
+def test_an_image_has_the_largest_of_its_patches_where_that_is_asked_for():
+    images = at_level(patches(), "image", several_per_image=True, largest_of="b")
+    assert images.paths == ("x", "y", "z")
+    assert images.probabilities[:, 1].tolist() == [0.9, 0.8, 0.7]
+    assert images.probabilities.sum(axis=1) == pytest.approx([1, 1, 1])
+    assert images.predicted.tolist() == [1, 1, 1]
+    patients = at_level(patches(), "patient", several_per_image=True, largest_of="b")
+    assert patients.patients == ("p", "")
+    assert patients.probabilities[:, 1] == pytest.approx([(0.9 + 0.8) / 2, 0.7])
+
+
+def test_one_patch_of_the_class_is_enough_whichever_is_positive():
+    labels = np.array([0, 0, 1, 0, 0, 0, 1])
+    images = at_level(patches(labels=labels), "image", several_per_image=True, positive="a", largest_of="b")
+    assert images.labels.tolist() == [1, 0, 1]
+    shuffled = patches().taken(np.array([6, 5, 0, 3, 1, 4, 2]))
+    images = at_level(shuffled, "image", several_per_image=True, largest_of="b")
+    assert dict(zip(images.paths, images.probabilities[:, 1].tolist(), strict=True)) == {
+        "z": 0.7, "y": 0.8, "x": 0.9,
+    }  # fmt: skip
+
+
 def test_a_majority_of_patches_can_say_otherwise_and_ties_go_by_probability():
     assert vote(patches()).predicted.tolist() == [0, 1, 1]
     tied = patches().where(np.array([1, 1, 0, 1, 1, 0, 0], bool))

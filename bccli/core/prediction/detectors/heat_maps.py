@@ -8,7 +8,7 @@ import numpy as np
 from bccli.core.detection.boxes import ScoredBox
 from bccli.core.detection.heat_boxes import Grid, heat_boxes
 from bccli.core.imaging.equalising import Box
-from bccli.core.imaging.preparation import raw_rectangle
+from bccli.core.imaging.preparation import Preparation, raw_rectangle
 from bccli.core.prediction.run_predictor import InputSpec
 
 DETECTOR_MODEL = "detector"
@@ -43,6 +43,34 @@ class HeatGrid:
         left, top, right, bottom = raw_rectangle(spec[0], spec[1], shape, box)
         rows, columns = self.cells
         return heat_boxes(heat, Grid((right - left) / columns, (bottom - top) / rows, left, top), shape)
+
+
+def without_padding(maps: np.ndarray, images: np.ndarray, preparation: Preparation) -> np.ndarray:
+    """Maps (n, rows, columns) of prepared images (n, height, width, 3) that are 0 in cells beyond what the
+    raw images show, where `preparation` pads.
+
+    That is what lies wholly in a black band along an edge, whether it was added or is the film's own: so it
+    is known of stored images as of new ones. Of an image that is all black, every cell is kept.
+    """
+    if not preparation.pads:
+        return maps
+    shown = [_shown(image, heat.shape) for image, heat in zip(images, maps, strict=True)]
+    return np.where(shown, maps, 0)
+
+
+def _shown(image: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
+    """Which cells bool (rows, columns) reach out of the black bands of an image (height, width, 3)."""
+    lit: np.ndarray = image.max(axis=2) > 0
+    if not lit.any():
+        return np.ones(cells, bool)
+    return np.outer(_reached(lit.max(axis=1), cells[0]), _reached(lit.max(axis=0), cells[1]))
+
+
+def _reached(lit: np.ndarray, count: int) -> np.ndarray:
+    """Which of so many equal parts of a side bool (length,) reach between its first and last lit pixel."""
+    first, last = np.flatnonzero(lit)[[0, -1]]
+    edges = np.arange(count + 1) * len(lit) / count
+    return (edges[1:] > first) & (edges[:-1] < last + 1)
 
 
 def chances_of(scores: np.ndarray) -> np.ndarray:

@@ -11,7 +11,13 @@ from bccli.core.errors import DataError
 from bccli.core.imaging.equalising import Box
 from bccli.core.models.runtimes import Engine, Network
 from bccli.core.prediction.detectors.film_tiles import Corner, PlacedTiles, rims_of, side_of, without_rims
-from bccli.core.prediction.detectors.heat_maps import DETECTOR_MODEL, HeatGrid, chances_of, scores_of
+from bccli.core.prediction.detectors.heat_maps import (
+    DETECTOR_MODEL,
+    HeatGrid,
+    chances_of,
+    scores_of,
+    without_padding,
+)
 from bccli.core.prediction.flips import Flip
 from bccli.core.prediction.run_predictor import ImagePatches, InputSpec, Prediction, input_spec_of
 from bccli.core.runs.run_folder import Run, folds_of
@@ -80,10 +86,12 @@ class DetectorPredictor:
 
     def maps(self, entries: Sequence[ImagePatches], flips: Sequence[Flip], step: int) -> np.ndarray:
         """The maps (n, rows, columns) of n images or tiles, one image after the other, each the mean over
-        its flips."""
+        its flips, and 0 where an image was padded."""
         images = [image for entry in entries for image in entry.images]
         batches = (np.stack(images[start : start + step]) for start in range(0, len(images), step))
-        return np.concatenate([self._maps(batch, flips) for batch in batches])
+        return np.concatenate(
+            [without_padding(self._maps(batch, flips), batch, self.spec[0]) for batch in batches]
+        )
 
     def _weights(self, entry: ImagePatches) -> np.ndarray:
         """What each cell (n, rows, columns) of a film's maps weighs, 0 in rims that are left to others."""

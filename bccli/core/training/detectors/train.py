@@ -15,7 +15,7 @@ from bccli.core.models.detectors.heat_head import grid_of
 from bccli.core.models.extractors import map_shapes
 from bccli.core.prediction.detectors.boxes_file import write_detected
 from bccli.core.prediction.detectors.film_tiles import Heated, detected_in, rims_of_samples, without_rims
-from bccli.core.prediction.detectors.heat_maps import DETECTOR_MODEL, HeatGrid, scores_of
+from bccli.core.prediction.detectors.heat_maps import DETECTOR_MODEL, HeatGrid, scores_of, without_padding
 from bccli.core.progress import Watcher
 from bccli.core.runs.run_folder import STATE_FILE, Run
 from bccli.core.training.assembly import Built, ModelCache, build
@@ -35,7 +35,7 @@ from bccli.core.training.run_contents import Curves, Trained, draw_network, expo
 from bccli.core.training.tensorboard import FOLDER, EventFile
 from bccli.core.weights.keras_saving import save_model
 
-_STEP = 256
+_STEP, _PIXELS_STEP = 256, 16
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,26 @@ def _answers(
     rims = rims_of_samples(images.samples, preparation, grid.cells)
     for start in range(0, len(images.samples), _STEP):
         positions = np.arange(start, min(start + _STEP, len(images.samples)))
-        maps = without_rims(grid.maps(fit.predict(positions)), rims[positions])
+        maps = without_rims(_maps(fit, grid, images, positions, preparation), rims[positions])
         probabilities.append(scores_of(maps))
         for heat, position in zip(maps, positions.tolist(), strict=True):
             if (code := split_codes[position]) in (VAL, TEST):
                 heats.append(Heated(images.samples[position], SPLITS[code], heat))
     return np.concatenate(probabilities), heats
+
+
+def _maps(
+    fit: Fit, grid: HeatGrid, images: Images, positions: np.ndarray, preparation: Preparation
+) -> np.ndarray:
+    """The maps (m, rows, columns) of the images at positions (m,), 0 where these were padded."""
+    maps = grid.maps(fit.predict(positions))
+    if not preparation.pads:
+        return maps
+    batches = images.arrays(positions, _PIXELS_STEP)
+    parts = np.split(maps, range(_PIXELS_STEP, len(maps), _PIXELS_STEP))
+    return np.concatenate(
+        [without_padding(part, pixels, preparation) for part, pixels in zip(parts, batches, strict=True)]
+    )
 
 
 def _fit(job: Job, run: Run, context: RunContext, examples: Examples, built: Built) -> Fit:

@@ -89,6 +89,16 @@ def test_films_come_in_the_order_of_their_rows_each_with_what_its_split_found() 
     assert [one.patient for one in films] == ["p", "p", "q", ""]
 
 
+def test_boxes_of_images_that_nobody_knows_are_counted() -> None:
+    box = ScoredBox(LESION, 0.9)
+    found = FilmsFound((80, 100), {}).joined([Detected("a.png", (box,), (), "test")])
+    assert not [*found.beside(ROWS).remarks()]
+    (said,) = found.joined([Detected("b.png", (box,), (), "val")]).beside(ROWS).remarks()
+    assert said == "1 row of boxes.csv is of images that are not in predictions.csv, and counts nowhere"
+    (said,) = found.joined([Detected("d.png", (box, box), (), "test")]).beside(ROWS).remarks()
+    assert said.startswith("2 rows of boxes.csv are")
+
+
 def test_tiles_of_a_film_are_one_film_in_each_split() -> None:
     box = ScoredBox(Box(150, 150, 190, 180), 0.9)
     found = FilmsFound((80, 100), {}, in_tiles=True).joined([Detected("x", (box,), (), "test", (200, 300))])
