@@ -27,6 +27,20 @@ from bccli.recipes import spelling
 from bccli.terminal.console import Console
 from bccli.terminal.visible import message
 
+_WHOLE = 1000
+"""Characters of a command's first sentence that its group's help shows: all."""
+
+_OTHER_SPELLINGS = {
+    "--learning-rate": "--lr", "--learning_rate": "--lr",
+    "--bs": "--batch-size", "--batchsize": "--batch-size",
+    "--batch": "--batch-size", "--epoch": "--epochs", "--model": "--backbone", "--network": "--backbone",
+    "--arch": "--backbone", "--optim": "--optimizer", "--image-size": "--size", "--img-size": "--size",
+    "--num-workers": "--workers", "--jobs": "--workers", "--gpus": "--devices", "--out": "--output",
+    "--random-state": "--seed", "--random-seed": "--seed", "--early-stopping": "--patience",
+    "--n-splits": "--folds", "--k-folds": "--folds", "--amp": "--mixed-precision",
+}  # fmt: skip
+"""What other tools of the field call an option."""
+
 _MOMENT = 0.02
 """Seconds after which a signal is repeated whose exception was lost."""
 
@@ -109,6 +123,17 @@ class BccliGroup(click.Group):
         except BrokenPipeError:
             return _closed_pipe()
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of work."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does it, with whole sentences."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, self.commands[name].get_short_help_str(_WHOLE)) for name in self.list_commands(ctx)]
+            )
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """As click does it, naming the nearest command in every version of click."""
         name = args[0]
@@ -149,8 +174,7 @@ def _misused(error: click.UsageError, console: Console) -> int:
 def _sentence(error: click.UsageError) -> str:
     """What click says in several sentences or lines, as one with the nearest known name."""
     if isinstance(error, click.NoSuchOption):
-        known = error.possibilities or ()
-        return f"no such option {error.option_name}{nearest(error.option_name, known)}"
+        return f"no such option {error.option_name}{_meant_by(error)}"
     if isinstance(error, click.BadParameter) and error.param is not None:
         parameter = error.param
         option = isinstance(parameter, click.Option)
@@ -163,6 +187,20 @@ def _sentence(error: click.UsageError) -> str:
         return f"{name}: {message}"
     message = " ".join(error.format_message().split()).rstrip(".")
     return message[:1].lower() + message[1:]
+
+
+def _meant_by(error: click.NoSuchOption) -> str:
+    """What may be meant by an option that a command does not have: one of bccli's own, which stands before
+    the command, one that other tools call so, or one that is spelled nearly so."""
+    ctx, name = error.ctx, error.option_name
+    if ctx is None or ctx.parent is None:
+        return nearest(name, error.possibilities or ())
+    if any(name in param.opts for param in ctx.parent.command.params):
+        return f": it stands before the command, as in {ctx.parent.command_path} {name} {ctx.command.name} …"
+    options = {option for param in ctx.command.params for option in param.opts}
+    if (ours := _OTHER_SPELLINGS.get(name)) in options:
+        return f" (did you mean {ours!r}?)"
+    return nearest(name, error.possibilities or ())
 
 
 def _unforeseen(error: Exception, console: Console) -> int:
@@ -251,6 +289,12 @@ def _insisting() -> Iterator[None]:
     "bccli",
     cls=BccliGroup,
     context_settings={"auto_envvar_prefix": "BCCLI", "help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  bccli prepare folder IMAGES data --size 224x224
+  bccli train data run --backbone mobilenet
+  bccli predict run NEW_IMAGES
+""",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more, and show where an unexpected error came from.")

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -100,6 +101,10 @@ def test_a_misspelt_command_names_the_nearest(bccli: Bccli) -> None:
         (("train", "data", "run", "more"), ("more",)),
         (("evaluate", "run", "--splt", "val"), ("--splt", "did you mean '--split'?")),
         (("predict", "run", "x.png", "--device", "gqu"), ("--device", "did you mean 'gpu'?")),
+        (("train", "data", "run", "-q"), ("it stands before the command, as in bccli -q train …",)),
+        (("evaluate", "run", "--verbose"), ("as in bccli --verbose evaluate …",)),
+        (("train", "data", "run", "--learning-rate", "1"), ("did you mean '--lr'?",)),
+        (("evaluate", "run", "--learning-rate", "1"), ("no such option --learning-rate",)),
         (("--verbos", "train"), ("--verbos", "did you mean '--verbose'?")),
     ],
 )
@@ -117,6 +122,32 @@ def test_help_is_on_stdout_and_a_missing_command_on_stderr(bccli: Bccli) -> None
     nothing = bccli(exit=2)
     assert nothing.stdout == ""
     assert "Commands:" in nothing.stderr
+
+
+def test_help_has_the_commands_in_the_order_of_work_in_whole_sentences(bccli: Bccli) -> None:
+    shown = bccli("--help").stdout
+    assert re.findall(r"^  (\w+)  +[A-Z]", shown, re.MULTILINE) == [
+        "prepare", "augment", "train", "finetune", "evaluate", "predict", "hierarchy",
+    ]  # fmt: skip
+    assert "..." not in shown.partition("Commands:")[2]
+    assert shown.partition("Examples:\n")[2].count("    bccli ") == 3
+
+
+@pytest.mark.parametrize("line", re.findall(r"bccli (\w.*)", cli.epilog or ""))
+def test_the_examples_of_help_are_commands(bccli: Bccli, line: str) -> None:
+    name, *words = line.split()
+    with cli.commands[name].make_context(name, words, resilient_parsing=True) as made:
+        assert made.params
+
+
+def test_a_run_in_the_place_of_data_and_the_other_way_round_are_said(bccli: Bccli, tmp_path: Path) -> None:
+    for name in ("run.json", "dataset.json"):
+        (tmp_path / name[:-5]).mkdir()
+        (tmp_path / name[:-5] / name).write_text("{}")
+    run, data = tmp_path / "run", tmp_path / "dataset"
+    refused(bccli("train", run, tmp_path / "new", exit=3), "is a run, not a prepared dataset")
+    refused(bccli("evaluate", data, exit=3), "is a prepared dataset, not a run")
+    refused(bccli("finetune", data, tmp_path / "new", "--all", exit=3), "is a prepared dataset, not a run")
 
 
 @pytest.mark.parametrize("command", list(cli.commands.values()), ids=list(cli.commands))

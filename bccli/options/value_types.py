@@ -17,7 +17,7 @@ FEWEST_ROUNDS = 40
 
 
 class SizeType(click.ParamType):
-    """WxH in pixels, or one of some names."""
+    """WxH in pixels, N for N×N, or one of some names."""
 
     def __init__(self, *names: str) -> None:
         self.names, self.name = names, "|".join(("WxH", *names))
@@ -26,7 +26,8 @@ class SizeType(click.ParamType):
         if str(value) in self.names:
             return str(value)
         width, cross, height = str(value).lower().replace("×", "x").partition("x")
-        if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        height = height if cross else width
+        if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
             self.fail(f"{value!r} is not WIDTHxHEIGHT in pixels, such as 224x224", param, ctx)
         if max(int(width), int(height)) > MAX_SIDE:
             self.fail(f"{value!r} has a side of more than {MAX_SIDE:,} pixels", param, ctx)

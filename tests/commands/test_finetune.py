@@ -364,4 +364,6 @@ def test_what_has_no_backbone_is_refused(bccli: Bccli, prepared: Path, tmp_path:
     bccli("train", prepared, tmp_path / "run", "--classifier", "bovw")
     result = bccli("finetune", tmp_path / "run", tmp_path / "out", "--all", exit=3)
     refused(result, "is a classifier without a backbone")
-    refused(bccli("finetune", prepared, tmp_path / "out", "--all", exit=3), "is not a run")
+    refused(
+        bccli("finetune", prepared, tmp_path / "out", "--all", exit=3), "is a prepared dataset, not a run"
+    )

@@ -369,7 +369,7 @@ def test_a_half_filled_split_is_refused(bccli: Bccli, make_folder: MakeFolder, t
         (("--folds", 3, "--test-patients", "p1"), 2, ("--folds", "--test-patients")),
         (("--folds", 3, "--split-by", "image", "--protocol", "paper"), 2, ("--folds", "--split-by image")),
         (("--size", "huge"), 2, ("--size", "'huge'", "224x224")),
-        (("--size", "224"), 2, ("--size",)),
+        (("--size", "224x"), 2, ("--size",)),
         (("--size", "0x24"), 2, ("--size",)),
         (("--size", "-1x24"), 2, ("--size",)),
         (("--size", "999999x999999"), 2, ("--size", "16,384")),

@@ -130,6 +130,8 @@ def load_run(root: Path) -> Run:
         if members := _members(root):
             raise DataError(f"{root}: holds several runs and is none itself; name one of them ({members})")
         what = "no such file or folder" if not root.exists() else "is not a run (it has no run.json)"
+        if (root / "dataset.json").exists():
+            what = "is a prepared dataset, not a run"
         raise DataError(f"{root}: {what}; name a folder that bccli train made")
     run = Run(root, RunInfo.read(root / RUN_FILE))
     if run.info.kind == SWEEP:

@@ -19,7 +19,7 @@ from bccli.core import interruption
 from bccli.core.errors import DivergedError, TrainingError
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.training.checkpoint import Checkpoint, Progress
-from bccli.core.training.inputs import Inputs, order_of, turns_of
+from bccli.core.training.inputs import Features, Inputs, order_of, turns_of
 from bccli.core.training.learning_rate import cuts_so_far, learning_rate
 from bccli.core.training.objectives.objective import Objective, of_classes
 from bccli.core.training.pace import Pace, remaining_words
@@ -113,7 +113,7 @@ class Fit:
             while not self.finished:
                 self._epoch()
         self.save()
-        if self._pace.images:
+        if self._pace.images and not isinstance(self.examples.inputs, Features):  # of those it says nothing
             self.watcher.note(f"trained {self._pace.per_second:,.1f} images a second")
         put_weights(self.network, self.trainee.best_weights)
         return self.progress
