@@ -49,7 +49,7 @@ COMMANDS = {"sweep": "train", "folds": "train"}
 """Of jobs that are not called as their command is."""
 
 FOR_ANY = "collect", "multi-gpu"
-"""Jobs whose first word is the command."""
+"""Jobs without an array, whose first word is the command."""
 
 
 @pytest.mark.parametrize("page", [SLURM / "README.md", *SCRIPTS], ids=lambda path: path.stem)
@@ -143,7 +143,7 @@ def submit_each(at: Cluster) -> list[str]:
     """Submit every script, an array with one task, so that all run at the same time."""
     jobs = []
     for script in SCRIPTS:
-        array = [] if script.stem == "collect" else ["--array=3"]
+        array = [] if script.stem in FOR_ANY else ["--array=3"]
         jobs.append(at.submit("--cpus-per-task=1", f"--job-name={script.stem}", *array, script, "A", "B C"))
     return jobs
 
@@ -165,6 +165,7 @@ class TestMechanics(OnSlurm):
         lines = said.read_text().splitlines()
         assert len(lines) == 2 * len(SCRIPTS)
         assert "collect  A B C" in lines
+        assert "multi-gpu  A B C --strategy mirrored" in lines
         assert "sweep 3 train A B C --shard auto/1" in lines
 
     def test_a_task_alone_starts_again(self, at: Cluster, tmp_path: Path) -> None:
@@ -268,6 +269,7 @@ def make_study(bccli: Bccli, out: Path) -> None:
     bccli("finetune", out / "trained", out / "tuned", *study("FINETUNE"))
 
 
+MIRRORED = "--epochs", 30, "--batch-size", 8, "--dropout", 0.3, "--devices", 2
 FOLDED = "--epochs", 1, "--batch-size", 8, "--seeds", 2, "--fold", "all"
 
 
@@ -295,6 +297,21 @@ class TestRuns(OnSlurm):
         )
         bccli("predict", whole / "tuned" / chosen, images, "--output", whole / "labels.csv")
         assert (out / "labels.csv").read_bytes() == (whole / "labels.csv").read_bytes()
+
+    def test_one_network_on_two_devices_is_that_of_one_process(
+        self, at: Cluster, bccli: Bccli, tmp_path: Path
+    ) -> None:
+        """Also where the job is stopped and starts again; without GPUs the devices are logical ones."""
+        bccli("prepare", *PHANTOM, tmp_path / "data", *study("PREPARE"))
+        job = at.submit("--cpus-per-task=1", job_of("multi-gpu"), "train", "data", "run", *MIRRORED)
+        log = tmp_path / f"bccli-multi-gpu-{job}.log"
+        at.wait_for(lambda: log.is_file() and "epoch 1/" in log.read_text(), "the first epoch")
+        at.run("scancel", "--signal=TERM", job, check=False)
+        end_well(at, job)
+        words = "train", "data", "whole", *MIRRORED, "--strategy", "mirrored"
+        alone = [sys.executable, "-m", "bccli", *map(str, words)]
+        subprocess.run(alone, cwd=tmp_path, check=True, capture_output=True)
+        assert results(tmp_path / "run") == results(tmp_path / "whole")
 
     def test_folds_of_two_seeds_survive_a_killed_task(
         self, at: Cluster, bccli: Bccli, tmp_path: Path

@@ -127,8 +127,10 @@ def test_another_number_of_devices_goes_on_and_is_said(
     bccli_process: Process, data: Path, tmp_path: Path
 ) -> None:
     run = trained(bccli_process, data, tmp_path / "run", "--epochs", 2, "--batch-size", 7, *TWO)
-    ended = bccli_process("train", data, run, "--epochs", 3, "--batch-size", 7)
+    assert "2 devices share each batch\n" in (run / "log.txt").read_text("utf-8")
+    ended = bccli_process("train", data, run, "--epochs", 3, "--batch-size", 7, "--strategy", "mirrored")
     assert ended.returncode == 0
+    assert "only one device is here: it trains as without --strategy\n" in ended.stderr
     assert "2 replicas before" in ended.stderr
     assert "the result is not to the byte that of equal machines" in ended.stderr
 

@@ -187,7 +187,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
     with inputs_of(job, images, split_codes, built if stores else None, norm, run, context) as inputs:
         schedule, fitted = _begin_head(job, built, inputs, images, split_codes, norm, run, context)
         trainee = built.tail if stores else built.live
-        replicas = context.strategy.replicas()
+        replicas = context.strategy.replicas(watcher)
         twin, depths = _twin(job, images.size, built, norm, stores, replicas)
         fit = Fit(
             twin, examples_of(job, images, split_codes, inputs), schedule, run.root / STATE_FILE,

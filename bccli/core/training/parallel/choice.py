@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bccli.core.errors import UsageError
+from bccli.core.progress import Watcher
 from bccli.core.training.parallel.replicas import ONE_DEVICE, Mirrored, Replicas
 from bccli.core.training.parallel.strategies import NONE
 
@@ -61,10 +62,18 @@ class Strategy:
                     f"--devices {wanted}: TensorFlow already computes on fewer devices"
                 ) from None
 
-    def replicas(self) -> Replicas:
-        """The replicas on these devices, once TensorFlow is prepared."""
+    def replicas(self, watcher: Watcher) -> Replicas:
+        """The replicas on these devices, once TensorFlow is prepared; how many they are is said."""
         if self.name == NONE:
             return ONE_DEVICE
+        replicas = self._replicas()
+        several = f"{replicas.count} devices share each batch"
+        watcher.note(
+            several if replicas.count > 1 else "only one device is here: it trains as without --strategy"
+        )
+        return replicas
+
+    def _replicas(self) -> Replicas:
         import tensorflow as tf
 
         kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
