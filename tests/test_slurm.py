@@ -308,10 +308,10 @@ class TestRuns(OnSlurm):
         at.wait_for(lambda: log.is_file() and "epoch 1/" in log.read_text(), "the first epoch")
         at.run("scancel", "--signal=TERM", job, check=False)
         end_well(at, job)
-        words = "train", "data", "whole", *MIRRORED, "--strategy", "mirrored"
+        words = "train", "data", "whole/run", *MIRRORED, "--strategy", "mirrored"
         alone = [sys.executable, "-m", "bccli", *map(str, words)]
         subprocess.run(alone, cwd=tmp_path, check=True, capture_output=True)
-        assert results(tmp_path / "run") == results(tmp_path / "whole")
+        assert results(tmp_path / "run") == results(tmp_path / "whole" / "run")
 
     def test_folds_of_two_seeds_survive_a_killed_task(
         self, at: Cluster, bccli: Bccli, tmp_path: Path
