@@ -31,15 +31,12 @@ _WHOLE = 1000
 """Characters of a command's first sentence that its group's help shows: all."""
 
 _OTHER_SPELLINGS = {
-    "--learning-rate": "--lr", "--learning_rate": "--lr",
-    "--bs": "--batch-size", "--batchsize": "--batch-size",
-    "--batch": "--batch-size", "--epoch": "--epochs", "--model": "--backbone", "--network": "--backbone",
-    "--arch": "--backbone", "--optim": "--optimizer", "--image-size": "--size", "--img-size": "--size",
-    "--num-workers": "--workers", "--jobs": "--workers", "--gpus": "--devices", "--out": "--output",
-    "--random-state": "--seed", "--random-seed": "--seed", "--early-stopping": "--patience",
-    "--n-splits": "--folds", "--k-folds": "--folds", "--amp": "--mixed-precision",
+    "--learning-rate": "--lr", "--learning_rate": "--lr", "--bs": "--batch-size", "--model": "--backbone",
+    "--network": "--backbone", "--arch": "--backbone", "--image-size": "--size", "--jobs": "--workers",
+    "--gpus": "--devices", "--random-state": "--seed", "--early-stopping": "--patience",
+    "--n-splits": "--folds", "--amp": "--mixed-precision",
 }  # fmt: skip
-"""What other tools of the field call an option."""
+"""What other tools of the field call an option, where that is not spelled nearly so."""
 
 _MOMENT = 0.02
 """Seconds after which a signal is repeated whose exception was lost."""

@@ -203,11 +203,11 @@ def load_dataset(root: Path) -> Dataset:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; make it with bccli prepare")
     if not (root / DATASET_FILE).exists():
+        if (root / "run.json").exists():
+            raise DataError(f"{root}: is a run, not a prepared dataset; name what it was trained on")
         unfinished = (root / JOURNALS_FOLDER).exists()
         advice = f"run the same {_maker(root)} again" if unfinished else "make one with bccli prepare"
         state = "its preparation is unfinished" if unfinished else "is not a prepared dataset"
-        if (root / "run.json").exists():
-            raise DataError(f"{root}: is a run, not a prepared dataset; name what it was trained on")
         raise DataError(f"{root}: {state} (it has no dataset.json); {advice}")
     info = DatasetInfo.read(root / DATASET_FILE)
     samples = tuple(read_rows(root / MANIFEST_FILE))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bccli import __version__
-from bccli.core.data.dataset import CACHE_FOLDER, first_difference
+from bccli.core.data.dataset import CACHE_FOLDER, DATASET_FILE, first_difference
 from bccli.core.errors import DataError, SettingsError
 from bccli.core.files import file_hash, inside, is_temporary, replacing, sweep, write_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
@@ -130,7 +130,7 @@ def load_run(root: Path) -> Run:
         if members := _members(root):
             raise DataError(f"{root}: holds several runs and is none itself; name one of them ({members})")
         what = "no such file or folder" if not root.exists() else "is not a run (it has no run.json)"
-        if (root / "dataset.json").exists():
+        if (root / DATASET_FILE).exists():
             what = "is a prepared dataset, not a run"
         raise DataError(f"{root}: {what}; name a folder that bccli train made")
     run = Run(root, RunInfo.read(root / RUN_FILE))

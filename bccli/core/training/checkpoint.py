@@ -99,6 +99,12 @@ def _array(arrays: Mapping[str, np.ndarray], name: str, like: Any) -> np.ndarray
     return found
 
 
+def _hardware_of(trainee: Trainee) -> dict[str, Any]:
+    """The hardware that trains, with the number of replicas where there are several."""
+    count = trainee.replicas.count
+    return hardware() | ({"replicas": count} if count > 1 else {})
+
+
 class Checkpoint:
     """The file of a training's state; `on_state` is called after each time that it is written."""
 
@@ -107,7 +113,6 @@ class Checkpoint:
         self._saved_at, self._cost = time.monotonic(), 0.0
         self._stored = 0, 0
         self._hardware: dict[str, Any] = {}
-        self._here: dict[str, Any] = {}
 
     @property
     def due(self) -> bool:
@@ -128,7 +133,7 @@ class Checkpoint:
         arrays |= {f"optimizer_{index}": v.numpy() for index, v in enumerate(trainee.optimizer.variables)}
         with saving():
             with replacing(self._path) as stream:
-                facts = {"progress": asdict(progress), "hardware": self._hardware_of(trainee)}
+                facts = {"progress": asdict(progress), "hardware": _hardware_of(trainee)}
                 arrays |= {name: np.array(json.dumps(value)) for name, value in facts.items()}
                 np.savez(stream, **arrays)
             self._on_state(progress)
@@ -155,18 +160,11 @@ class Checkpoint:
         put_weights(trainee.network, weights)
         trainee.sums.assign(np.array(progress.sums))
         self._stored = progress.epoch, progress.step
-        self._here = self._hardware_of(trainee)
         return progress
 
-    @property
-    def moved(self) -> str:
+    def moved(self, trainee: Trainee) -> str:
         """How the hardware that the state comes from differs from this one; empty where it does not."""
-        return change_of(self._hardware, self._here)
-
-    def _hardware_of(self, trainee: Trainee) -> dict[str, Any]:
-        """The hardware, with the number of replicas where there are several."""
-        count = trainee.replicas.count
-        return hardware() | ({"replicas": count} if count > 1 else {})
+        return change_of(self._hardware, _hardware_of(trainee))
 
     def _note(self, progress: Progress) -> None:
         """Where a step has been made since the last state, this start was not in vain."""

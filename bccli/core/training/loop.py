@@ -107,7 +107,7 @@ class Fit:
         if progress := self._checkpoint.load(self.trainee):
             self.progress = progress
             self.watcher.note(f"continuing after {self.progress.epoch} epochs and {self.progress.step} steps")
-            if moved := self._checkpoint.moved:
+            if moved := self._checkpoint.moved(self.trainee):
                 self.watcher.warn(f"it goes on with other hardware ({moved}): {_OTHER_DIGITS}")
         with interruption.deferred(), self.watcher.training(), self._enough_memory():
             while not self.finished:

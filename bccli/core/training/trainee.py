@@ -49,16 +49,20 @@ class Trainee:
             learning_rate=schedule.lr, global_clipnorm=clip_norm and clip_norm / self.replicas.count
         )
         self.rate = self.optimizer.learning_rate  # a variable
-        if schedule.mixed_precision and schedule.mixed_type == "float16":  # whose least numbers are large
+        if self._scales_loss:
             self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
         self.optimizer.build(self.network.trainable_variables)
+
+    @property
+    def _scales_loss(self) -> bool:
+        """Whether its 16 bits are those whose least numbers are large."""
+        return self.schedule.mixed_precision and self.schedule.mixed_type == "float16"
 
     @property
     def needs_sum(self) -> bool:
         """Whether a step looks at the gradient before the optimizer adds up those of all replicas: at its
         norm, or at whether it is finite."""
-        scaled = self.schedule.mixed_precision and self.schedule.mixed_type == "float16"
-        return self.schedule.clip_norm is not None or scaled
+        return self.schedule.clip_norm is not None or self._scales_loss
 
     def restart(self, schedule: Schedule) -> None:
         """Be as after the start, with the weights that the network has now and a schedule of another seed."""

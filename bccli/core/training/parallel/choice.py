@@ -45,12 +45,15 @@ class Strategy:
         """
         if self.name == NONE:
             return
-        gpus = tf.config.list_physical_devices("GPU")
-        wanted = self.devices or max(1, len(gpus))
-        if gpus and wanted > len(gpus):
-            raise UsageError(f"--devices {wanted}: here {_are(len(gpus), 'GPU')}; say --devices {len(gpus)}")
+        gpus, wanted = _gpus(tf), self._wanted(tf)
+        if gpus and wanted > gpus:
+            raise UsageError(f"--devices {wanted}: here {_are(gpus, 'GPU')}; say --devices {gpus}")
         if not gpus and wanted > 1:
             self._divide_cpu(tf, wanted)
+
+    def _wanted(self, tf: Any) -> int:
+        """How many devices are asked for: all GPUs where no number is given."""
+        return self.devices or max(1, _gpus(tf))
 
     def _divide_cpu(self, tf: Any, wanted: int) -> None:
         cpu = tf.config.list_physical_devices("CPU")[0]
@@ -76,12 +79,15 @@ class Strategy:
     def _replicas(self) -> Replicas:
         import tensorflow as tf
 
-        kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-        count = self.devices or max(1, len(tf.config.list_physical_devices("GPU")))
+        kind, count = "GPU" if _gpus(tf) else "CPU", self._wanted(tf)
         return Mirrored([f"{kind}:{number}" for number in range(count)]) if count > 1 else ONE_DEVICE
 
 
 SINGLE = Strategy()
+
+
+def _gpus(tf: Any) -> int:
+    return len(tf.config.list_physical_devices("GPU"))
 
 
 def _are(count: int, what: str) -> str:

@@ -148,7 +148,7 @@ class Mirrored:
         import tensorflow as tf
 
         number = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)
-        alone = self._times(examples) > 1
+        alone = examples < self.count
         begin, end = number * examples // self.count, (number + 1) * examples // self.count
         return number, slice(tf.where(alone, 0, begin), tf.where(alone, examples, end))
 
@@ -172,7 +172,6 @@ def synchronise_batch_norms(network: Any) -> None:
 
     for layer in layers_in(network):
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-            layer.synchronized = True
             take_moments(layer, _moments_over)
 
 
