@@ -1,4 +1,4 @@
-"""What the command blocks of README.md need to run: made-up raw data, and what makes them short."""
+"""What the command blocks of README.md and the guide need: made-up raw data, and what makes them short."""
 
 import re
 import shlex
@@ -16,6 +16,9 @@ from tests.conftest import REPOSITORY, Bccli, draw, save
 from tests.core.imaging.slides import draw_slide
 
 README = REPOSITORY / "README.md"
+GUIDE = REPOSITORY / "examples" / "guide"
+PAGES = [README, *sorted(GUIDE.glob("*/*.md"))]
+"""README and the guide's folders; pages beside these have tests of their own in test_guide.py."""
 
 Setting = Callable[[Path, Bccli], None]
 
@@ -30,7 +33,7 @@ SHORT = {
 
 @dataclass(frozen=True)
 class Block:
-    """How a block is run: what lies in the folder, and what is shorter than in README.
+    """How a block is run: what lies in the folder, and what is shorter than on its page.
 
     `environment` sets options that the block leaves to recipes or defaults; `instead` replaces what it
     says itself. An empty value of the environment takes one of `SHORT` back.
@@ -52,7 +55,7 @@ def blocks_of(text: str) -> list[str]:
 def run_block(text: str, block: Block, bccli: Bccli) -> None:
     """Run the lines of a block in the current folder; each command has to end with 0."""
     for usual, shorter in block.instead.items():
-        assert usual in text, f"README does not say {usual!r} any more"
+        assert usual in text, f"the page does not say {usual!r} any more"
         text = text.replace(usual, shorter)
     for line in text.replace("\\\n", " ").splitlines():
         if "bccli" in line.split():
@@ -108,6 +111,12 @@ def _contradictions(place: Path, bccli: Bccli) -> None:
     _prepare(bccli, _one_per_class(place, "more"), place / "more-data")
 
 
+def _own_images(place: Path, bccli: Bccli) -> None:
+    """Images whose names have what README's expression looks for, and others to label."""
+    images = _one_per_class(place, "IMAGES")
+    shutil.copytree(images / "benign", place / "NEW_IMAGES")
+
+
 def _words(bccli: Bccli, data: Path, run: Path) -> None:
     """A run that is trained in a second."""
     bccli("train", data, run, "--classifier", "bovw")
@@ -148,9 +157,10 @@ def _mammography(place: Path, bccli: Bccli) -> None:
 
 
 def _policy(place: Path, bccli: Bccli) -> None:
-    """The policy that README shows."""
+    """The policy that the page on copies shows."""
     _data(place, bccli)
-    (policy,) = re.findall(r"^```toml\n(\[\[operations.*?)^```$", README.read_text(), re.M | re.S)
+    text = (GUIDE / "data" / "copies.md").read_text()
+    (policy,) = re.findall(r"^```toml\n(\[\[operations.*?)^```$", text, re.M | re.S)
     (place / "mine.toml").write_text(policy, encoding="utf-8")
 
 
@@ -213,6 +223,14 @@ BLOCKS = {
         instead={
             ".venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest": f"cd {REPOSITORY} && "
             f"{sys.executable} -m pytest -n 0 --collect-only -q"
+        },
+    ),
+    "bccli train --fetch-weights": Block(
+        _own_images,
+        instead={
+            "bccli train --fetch-weights --backbone mobilenet        # once, where there is a network\n": "",
+            "--backbone mobilenet\n": "--backbone mobilenet-0.25\n",
+            "224x224": "32x32",
         },
     ),
     "bccli prepare phantom histology data": Block(_nothing, _SMALL_PHANTOMS),

@@ -66,12 +66,43 @@ def test_a_row_adds_a_dataset_a_backbone_a_head_a_policy_and_a_kind_of_run(tmp_p
 
 
 @pytest.mark.parametrize(
-    "page", sorted((REPOSITORY / "examples" / "guide").glob("*.md")), ids=lambda p: p.stem
+    "page", sorted((REPOSITORY / "examples" / "guide").rglob("*.md")), ids=lambda p: p.stem
 )
 def test_a_page_names_only_files_of_the_package_that_are_there(page: Path) -> None:
     text = BLOCK.sub("", page.read_text(encoding="utf-8"))
     for name in re.findall(r"`(bccli/[\w/.-]+)`", text):
         assert (REPOSITORY / name).exists(), name
+
+
+PROSE = [REPOSITORY / "README.md", *sorted((REPOSITORY / "examples").rglob("*.md"))]
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What the headings of a page can be linked by, as GitHub makes it of their words."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"`[^`\n]*`(?!\])", "", FENCE.sub("", page.read_text(encoding="utf-8")))
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith(("https:", "http:")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link
+
+
+def test_the_index_has_every_page_by_its_question() -> None:
+    index = (REPOSITORY / "examples" / "README.md").read_text(encoding="utf-8").split("## The guide")[1]
+    found = re.findall(r"^\* \[(.+)\]\((guide/.+)\)$", index, re.MULTILINE)
+    pages = (REPOSITORY / "examples" / "guide").rglob("*.md")
+    titles = [(page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# "), page) for page in pages]
+    wanted = [(title, str(page.relative_to(REPOSITORY / "examples"))) for title, page in titles]
+    assert sorted(found) == sorted(wanted)
 
 
 RECIPE = REPOSITORY / "bccli" / "recipes" / "hybrid-bilstm.toml"

@@ -14,7 +14,7 @@ from bccli.core.errors import BccliError, DataError, UsageError
 from tests.conftest import REPOSITORY, Bccli, read_rows
 from tests.test_cli import HEAVY, modules_after
 
-GUIDE = REPOSITORY / "examples" / "guide" / "python.md"
+GUIDE = REPOSITORY / "examples" / "guide" / "results" / "notebook.md"
 EXAMPLE = REPOSITORY / "examples" / "in_python.py"
 
 
@@ -116,7 +116,7 @@ def test_the_lines_of_the_page_come_true(finished: Path, monkeypatch: pytest.Mon
     (place / "other").symlink_to("data")
     monkeypatch.chdir(place)
     names: dict[str, pd.DataFrame] = {}
-    (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    code, *_ = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     exec(code, names)
     assert len(names["labels"]) == 25
     assert len(names["figures"]) == len(names["elsewhere"]) == 1

@@ -1,8 +1,10 @@
-"""README and program say the same. `python -m tests.test_readme` writes the generated parts anew."""
+"""README, guide and program say the same. `python -m tests.test_readme` writes the generated parts anew."""
 
 import re
 import shlex
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,25 +14,20 @@ from click.testing import CliRunner
 from bccli.cli import cli
 from bccli.core.catalog import DATASETS
 from tests.conftest import REPOSITORY, Bccli
-from tests.readme_blocks import BLOCKS, README, SHORT, blocks_of, entry_of, is_slow, run_block
+from tests.readme_blocks import BLOCKS, GUIDE, PAGES, README, SHORT, blocks_of, entry_of, is_slow, run_block
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-BLOCK = re.compile(r"(<!-- generated: (?P<name>\w+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
 
 
-def help_blocks() -> str:
-    """What `bccli COMMAND --help` prints, folded away for each command."""
-    blocks = []
-    for name in cli.commands:
-        text = CliRunner().invoke(cli, [name, "--help"], terminal_width=100, max_content_width=100).stdout
-        blocks.append(
-            f"<details><summary><code>bccli {name} --help</code></summary>\n\n```\n{text}```\n\n</details>\n"
-        )
-    return "\n".join(blocks)
+def help_block(name: str) -> str:
+    """What `bccli NAME --help` prints."""
+    text = CliRunner().invoke(cli, [name, "--help"], terminal_width=100, max_content_width=100).stdout
+    return f"```\n{text}```\n"
 
 
 def dataset_table() -> str:
@@ -47,18 +44,26 @@ def dataset_table() -> str:
     return "\n".join([f"| {' | '.join(names)} |", "|---" * len(names) + "|", *rows]) + "\n"
 
 
-GENERATED = {"help": help_blocks, "datasets": dataset_table}
+GENERATED: dict[str, Callable[[], str]] = {
+    "datasets": dataset_table,
+    **{f"help-{name}": partial(help_block, name) for name in cli.commands},
+}
 
 
 def with_generated_parts(text: str) -> str:
-    """README with its generated parts as they should be."""
+    """A page with its generated parts as they should be."""
     return BLOCK.sub(lambda match: match[1] + GENERATED[match["name"]]() + match[4], text)
 
 
 def test_generated_parts_are_current() -> None:
-    text = README.read_text()
-    assert {match["name"] for match in BLOCK.finditer(text)} == set(GENERATED)
-    assert text == with_generated_parts(text), "run: python -m tests.test_readme"
+    texts = [page.read_text() for page in PAGES]
+    found = [match["name"] for text in texts for match in BLOCK.finditer(text)]
+    assert sorted(found) == sorted(GENERATED)
+    assert texts == [with_generated_parts(text) for text in texts], "run: python -m tests.test_readme"
+
+
+def test_readme_is_short() -> None:
+    assert len(README.read_text().splitlines()) <= 300
 
 
 def commands_in(text: str) -> list[str]:
@@ -72,10 +77,12 @@ def commands_in(text: str) -> list[str]:
 
 
 def example_texts() -> list[Path]:
-    return [README, *sorted((REPOSITORY / "examples").glob("*.sh"))]
+    """README and the scripts, which have to have commands, and the pages that have some."""
+    pages = [page for page in GUIDE.rglob("*.md") if commands_in(page.read_text())]
+    return [README, *sorted((REPOSITORY / "examples").glob("*.sh")), *sorted(pages)]
 
 
-@pytest.mark.parametrize("path", example_texts(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", example_texts(), ids=lambda path: "-".join(path.parts[-2:]))
 def test_commands_in_examples_exist_with_their_options(path: Path) -> None:
     found = commands_in(path.read_text())
     assert found, "no command left to check"
@@ -91,7 +98,7 @@ def test_commands_in_examples_exist_with_their_options(path: Path) -> None:
 
 
 def test_each_entry_is_of_one_block() -> None:
-    texts = blocks_of(README.read_text())
+    texts = [text for page in PAGES for text in blocks_of(page.read_text())]
     assert [sum(text.startswith(start) for text in texts) for start in BLOCKS] == [1] * len(BLOCKS)
 
 
@@ -99,7 +106,8 @@ def test_each_entry_is_of_one_block() -> None:
     "text",
     [
         pytest.param(text, marks=[pytest.mark.slow] * is_slow(text), id=text.splitlines()[0][:60])
-        for text in blocks_of(README.read_text())
+        for page in PAGES
+        for text in blocks_of(page.read_text())
     ],
 )
 @pytest.mark.exports
@@ -107,9 +115,9 @@ def test_each_entry_is_of_one_block() -> None:
 def test_a_block_of_commands_runs(
     bccli: Bccli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    """On made-up raw data; what is shorter than in README stands in the table."""
+    """On made-up raw data; what is shorter than on its page stands in the table."""
     block = entry_of(text)
-    assert block is not None, "this block of README has no entry in tests/readme_blocks.py"
+    assert block is not None, "this block has no entry in tests/readme_blocks.py"
     monkeypatch.chdir(tmp_path)
     block.setting(tmp_path, bccli)
     for name, value in {**SHORT, **block.environment}.items():
@@ -131,9 +139,10 @@ def test_dependencies_in_readme_are_those_of_the_package() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]
     needed = {re.split(r"[^a-z0-9-]", line)[0] for line in [*project["dependencies"], *extras]}
-    table = README.read_text().split("## What it depends on")[1]
+    table = README.read_text().split("## What it depends on")[1].split("\n## ")[0]
     assert {name for name in needed if name not in table} == set()
 
 
 if __name__ == "__main__":
-    README.write_text(with_generated_parts(README.read_text()))
+    for page in PAGES:
+        page.write_text(with_generated_parts(page.read_text()))

@@ -52,7 +52,9 @@ def check_columns(names: Sequence[str]) -> tuple[str, ...]:
     for name in found:
         if name not in known:
             hint = nearest(name, [*known, *SETS])
-            raise UsageError(f"--columns: there is no column {name!r}{hint}; README lists what there is")
+            raise UsageError(
+                f"--columns: there is no column {name!r}{hint}; the page on evaluate says what there is"
+            )
     return tuple(dict.fromkeys(found))
 
 

@@ -1,6 +1,7 @@
 """Keras models taken apart. No other module touches what Keras keeps to itself about a model's graph."""
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -51,3 +52,9 @@ def reserve_names(model: Any) -> None:
 
     for operation in model.operations:
         keras.backend.get_uid(re.sub(r"_\d+$", "", operation.name))
+
+
+def take_moments(norm: Any, over: Callable[[Sequence[int]], Callable[[Any, Any], Any]]) -> None:
+    """Let a batch norm take the mean and variance of x from another function of x and its mask: what `over`
+    makes for the axes that the batch norm averages."""
+    norm._moments = over(norm._reduction_axes)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+from bccli.core.models.graph import take_moments
 from bccli.core.weights.copying import layers_in
 
 
@@ -172,7 +173,7 @@ def synchronise_batch_norms(network: Any) -> None:
     for layer in layers_in(network):
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             layer.synchronized = True
-            layer._moments = _moments_over(layer._reduction_axes)
+            take_moments(layer, _moments_over)
 
 
 def _moments_over(axes: Sequence[int]) -> Callable[[Any, Any], tuple[Any, Any]]:
