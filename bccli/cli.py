@@ -23,6 +23,7 @@ from bccli.commands.train import train
 from bccli.core import interruption
 from bccli.core.catalog import nearest
 from bccli.core.errors import BccliError, Stopped, WeightsError
+from bccli.options.missing import missing
 from bccli.recipes import spelling
 from bccli.terminal.console import Console
 from bccli.terminal.visible import message
@@ -119,6 +120,10 @@ class BccliGroup(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             return _closed_pipe()
+        except ModuleNotFoundError as error:
+            if sentence := missing(error.name or "", ctx.invoked_subcommand or "bccli"):
+                raise BccliError(sentence) from error
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of work."""

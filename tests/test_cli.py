@@ -173,18 +173,50 @@ def test_shells_get_a_completion_script() -> None:
         assert "bccli" in ended.stdout
 
 
-def test_completion_knows_commands_and_options() -> None:
-    def complete(words: str, number: int) -> list[str]:
-        environment = {"_BCCLI_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(number)}
-        ended = subprocess.run(
-            [sys.executable, "-c", "from bccli.cli import run; run()"],
-            capture_output=True, text=True, env={**os.environ, **environment}, check=False,
-        )  # fmt: skip
-        return [line.partition(",")[2] for line in ended.stdout.splitlines()]
+def completed(words: str, number: int) -> list[str]:
+    """What a bash is offered for the word of this number, from 0 on."""
+    environment = {"_BCCLI_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(number)}
+    ended = subprocess.run(
+        [sys.executable, "-c", "from bccli.cli import run; run()"],
+        capture_output=True, text=True, env={**os.environ, **environment}, check=False,
+    )  # fmt: skip
+    return [line.partition(",")[2] for line in ended.stdout.splitlines()]
 
-    assert "train" in complete("bccli tr", 1)
-    assert "--fold" in complete("bccli train --fo", 2)
-    assert not any(complete("bccli xyzzy --fo", 2))
+
+def test_completion_knows_commands_and_options() -> None:
+    assert "train" in completed("bccli tr", 1)
+    assert "--fold" in completed("bccli train --fo", 2)
+    assert not any(completed("bccli xyzzy --fo", 2))
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("train --backbone mobilenet-0.2", {"mobilenet-0.25"}),
+        ("train --backbone cbis", {"cbis-20"}),
+        ("hierarchy --backbone vgg1", {"vgg16", "vgg19"}),
+        ("train --recipe bc", {"bcnet"}),
+        ("augment --policy tab", {"table5"}),
+        ("prepare breakhis raw data --task su", {"subtypes"}),
+        ("prepare databiox raw data --task su", set()),
+        ("hierarchy --tree gr", {"'grade_1, higher(grade_2, grade_3)'"}),
+        ("train --recipe ./mine", {"./mine"}),
+    ],
+)
+def test_completion_knows_names_and_starts_nothing_heavy(words: str, offered: set[str]) -> None:
+    line = f"bccli {words}"
+    found = set(completed(line, len(line.split()) - 1))
+    assert offered <= found
+    assert bool(offered) or not any(found)
+    environment = {
+        "_BCCLI_COMPLETE": "bash_complete",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split()) - 1),
+    }
+    code = f"import os\nos.environ.update({environment})\n{RUN}".replace(
+        "assert not ended.code, ended.code", "pass"
+    )
+    assert not modules_after(code).intersection(HEAVY)
 
 
 # Streams

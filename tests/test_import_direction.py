@@ -11,8 +11,8 @@ ORDER = (
     ("core",), ("reading",), ("imaging",), ("data",), ("vectors",), ("runs",), ("metrics",), ("detection",),
     ("augmentation", "datasets", "weights"), ("models",),
     ("prediction",), ("evaluation",), ("preparation",), ("training",), ("sweeps",), ("trees", "classifiers"),
-    ("fusion",), ("recipes", "policies", "pages"), ("terminal",), ("options",), ("commands",), ("cli",),
-    ("__main__",),
+    ("fusion",), ("recipes", "policies", "pages"), ("terminal",), ("options",), ("notebook", "commands"),
+    ("cli",), ("__main__",),
 )  # fmt: skip
 """Rooms by what they may import: those before their row. "core" are core's own files."""
 

@@ -10,7 +10,7 @@ from bccli.core.catalog import nearest
 from bccli.core.data.manifest import SPLITS
 from bccli.core.errors import UsageError
 from bccli.options import common as options
-from bccli.options import path_types, value_types
+from bccli.options import completion, path_types, value_types
 from bccli.options.sharing import share, waiting
 from bccli.recipes import RecipeCommand
 from bccli.terminal import console
@@ -48,6 +48,7 @@ def _list_policies() -> None:
     "--policy",
     type=path_types.policy(),
     metavar="NAME|FILE.toml",
+    shell_complete=completion.policies,
     required=True,
     help="What may happen to an image; --list-policies names the built-in ones.",
 )

@@ -11,7 +11,7 @@ from bccli.core.errors import UsageError
 from bccli.core.training.setting_types import NETWORK
 from bccli.core.training.settings import SETTINGS
 from bccli.options import common as options
-from bccli.options import path_types, value_types
+from bccli.options import completion, path_types, value_types
 from bccli.options.sharing import share
 from bccli.options.training import network_options, save, save_backbone, training_options
 from bccli.options.training_design import context_of, design_of
@@ -44,6 +44,7 @@ def _list_trees() -> None:
 @click.option(
     "--tree",
     metavar="TREE|FILE",
+    shell_complete=completion.trees,
     default=None,
     help="The labels' tree, such as 'normal, tumor(benign, cancer)', or a file with one.  "
     "[default: the dataset's, see --list-trees]",
@@ -85,6 +86,7 @@ def _list_trees() -> None:
     "--backbone",
     type=path_types.BackboneType(),
     metavar="NAME|FILE.toml",
+    shell_complete=completion.backbones,
     default="cnn-15",
     show_default=True,
     help="A network of --list-backbones, or a card: a TOML file that describes a frozen network in a file of "

@@ -107,6 +107,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     from bccli.core.imaging.remarks import Remarks
     from bccli.core.prediction.decisions import Tally
     from bccli.core.prediction.image_paths import LeftOut
+    from bccli.core.prediction.predictor import images_per_step
 
     output, runs, remarks, left_out = settings["output"], (run, *settings["ensemble"]), Remarks(), LeftOut()
     tally = Tally()
@@ -115,7 +116,7 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     wanted = _wanted(runs, settings)
     images = _find(inputs, left_out, null=settings["null"], vectors=bool(wanted), run=run)
     several = images.at_least(2)
-    settings["batch_size"] = settings["batch_size"] or (8 if "-" in inputs else _batch_size(runs))
+    settings["batch_size"] = settings["batch_size"] or (8 if "-" in inputs else images_per_step(runs))
     file = _output_file(screen, runs, settings)
     if file and (errors := file.errors_if_complete(images)) is not None:
         _check_overlays(output, settings["explain"])
@@ -212,17 +213,6 @@ def _output_file(screen: console.Console, runs: tuple[Path, ...], settings: dict
     question = Question.about(runs, **options, mask_dir=masks, format="csv" if format == "auto" else format)
     file = OutputFile(settings["output"], question, settings["batch_size"], settings["overwrite"])
     return _shared(screen, file, settings) if settings["shard"] or file.plan.exists() else file
-
-
-def _batch_size(runs: tuple[Path, ...]) -> int:
-    """So many images have as many pixels as 8 of 224×224, between 8 and 32 of them; 8 where they are cut."""
-    from bccli.core.runs.run_folder import load_run
-
-    found = [load_run(run) for run in runs]
-    largest = max(run.info.size[0] * run.info.size[1] for run in found)
-    if not largest or any(run.preparation.patches for run in found):
-        return 8
-    return min(max(8 * 224 * 224 // largest, 8), 32)
 
 
 def _is_file(output: Path) -> bool:
@@ -371,7 +361,7 @@ def _find(
     inputs: tuple[str, ...], left_out: Any, *, null: bool, vectors: bool = False, run: Path = Path()
 ) -> Any:
     """All images, or files of vectors, as they come. Raises DataError where there is none."""
-    from bccli.core.prediction.image_paths import Upcoming, find_images
+    from bccli.core.prediction.image_paths import Upcoming, images_named
 
     if vectors:
         from bccli.core.prediction.of_vectors.file_answers import find_vector_files
@@ -379,13 +369,7 @@ def _find(
         files = Upcoming(find_vector_files(_names(inputs, null), run))
         files.at_least(1)
         return files
-    images = Upcoming(find_images(_names(inputs, null), left_out))
-    if not images.at_least(1):
-        others = f" ({'; '.join(left_out.sentences())})" if left_out.others else ""
-        raise DataError(
-            f"no images were found in {', '.join(inputs)}{others}; name images or folders that hold some"
-        )
-    return images
+    return images_named(_names(inputs, null), left_out, named=", ".join(inputs))
 
 
 def _load(

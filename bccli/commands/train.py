@@ -7,7 +7,7 @@ import click
 
 from bccli.core.training.setting_types import FEATURES, FUSION, NETWORK, WORDS
 from bccli.options import common as options
-from bccli.options import fetching, given_vectors, path_types
+from bccli.options import completion, fetching, given_vectors, path_types
 from bccli.options.sharing import share
 from bccli.options.training import CLASSIFIERS, join, network_options, save, save_backbone, training_options
 from bccli.options.training_design import context_of, design_of, fusion_design, show_members
@@ -25,6 +25,7 @@ from bccli.terminal import console
     "backbones",
     type=path_types.BackboneType(),
     metavar="NAME|FILE.toml",
+    shell_complete=completion.backbones,
     multiple=True,
     default=["cnn-15"],
     show_default=True,

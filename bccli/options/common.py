@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from bccli.core.errors import UsageError
+from bccli.options import completion
 from bccli.options.value_types import ShardType
 from bccli.terminal.console import FORMATS
 
@@ -14,7 +15,10 @@ Decorator = Callable[[Function], Function]
 
 
 recipe = click.option(
-    "--recipe", metavar="NAME|FILE[:STAGE]", help="Take defaults from a recipe; options given here win."
+    "--recipe",
+    metavar="NAME|FILE[:STAGE]",
+    shell_complete=completion.recipes,
+    help="Take defaults from a recipe; options given here win.",
 )
 protocol = click.option(
     "--protocol",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from bccli.options import common, path_types, value_types
+from bccli.options import common, completion, path_types, value_types
 
 
 class PatientsType(click.Path):
@@ -30,6 +30,7 @@ _OPTIONS = (
     click.option(
         "--task",
         metavar="NAME",
+        shell_complete=completion.tasks,
         default="",
         help="What is asked, such as subtypes.  [default: the dataset's first]",
     ),

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bccli.cli import cli
-from bccli.commands.predict import _batch_size
+from bccli.core.prediction.predictor import images_per_step
 from tests.conftest import PATIENT, Bccli, draw, rows_of, save
 from tests.library import Library, bccli_in
 from tests.sentences import refused
@@ -139,8 +139,8 @@ def test_small_images_come_in_larger_batches(
 ) -> None:
     """As many as have the pixels of 8 large ones; what is cut into patches has many in each image."""
     run = SimpleNamespace(info=SimpleNamespace(size=size), preparation=SimpleNamespace(patches=patches))
-    monkeypatch.setattr("bccli.core.runs.run_folder.load_run", lambda root: run)
-    assert _batch_size((Path("run"),)) == expected
+    monkeypatch.setattr("bccli.core.prediction.predictor.load_run", lambda root: run)
+    assert images_per_step((Path("run"),)) == expected
 
 
 def test_a_missing_file_is_a_row_and_a_missing_name_is_not(bccli: Bccli, run: Path, tmp_path: Path) -> None:

@@ -77,6 +77,15 @@ def find_images(inputs: Iterable[str], left_out: LeftOut) -> Iterator[str]:
                 yield str(Path(name, image))
 
 
+def images_named(inputs: Iterable[str], left_out: LeftOut, *, named: str) -> Upcoming:
+    """What `find_images` yields. Raises DataError, with what was `named`, where there is none."""
+    images = Upcoming(find_images(inputs, left_out))
+    if not images.at_least(1):
+        others = f" ({'; '.join(left_out.sentences())})" if left_out.others else ""
+        raise DataError(f"no images were found in {named}{others}; name images or folders that hold some")
+    return images
+
+
 def folder_around(folder: Path, inputs: Iterable[str]) -> str | None:
     """The first folder among the inputs that a folder is, or lies in, links followed; None where there is
     none."""

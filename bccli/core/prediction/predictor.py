@@ -164,6 +164,18 @@ class Predictor:
         return np.mean(found, axis=0)
 
 
+def images_per_step(roots: Sequence[Path]) -> int:
+    """So many images have as many pixels as 8 of 224×224, between 8 and 32 of them; 8 where they are cut.
+
+    Raises DataError where a root is no complete run.
+    """
+    found = [load_run(root) for root in roots]
+    largest = max(run.info.size[0] * run.info.size[1] for run in found)
+    if not largest or any(run.preparation.patches for run in found):
+        return 8
+    return min(max(8 * 224 * 224 // largest, 8), 32)
+
+
 def load_predictor(
     roots: Sequence[Path],
     *,

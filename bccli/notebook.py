@@ -1,0 +1,194 @@
+"""The way in from Python: what `predict` and `evaluate` print, and the rows of a dataset, as pandas frames.
+
+`bccli.load` and `bccli.read` are these; nothing else of the package is promised to stay as it is.
+"""
+
+import os
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bccli.core.progress import Watcher
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from bccli.core.runs.run_folder import Run
+
+Named = str | os.PathLike[str]
+"""A path as Python's own functions take it."""
+
+
+class _Warnings(Watcher):
+    """Python's warnings are where a notebook shows what a command says on stderr; notes are left out."""
+
+    def warn(self, text: str) -> None:
+        warnings.warn(text, UserWarning, stacklevel=4)
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A complete run; its network is loaded by each call that needs it.
+
+    `device` is auto, cpu or gpu, as `--device`; `workers` threads read images.
+    """
+
+    run: "Run"
+    device: str
+    workers: int
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes in order, as in the columns `p_<class>`."""
+        return self.run.classes
+
+    def predict(
+        self, paths: Named | Iterable[Named], *, level: str = "image", masks: Named | None = None
+    ) -> "DataFrame":
+        """Label images, given as one path or several; a folder stands for all images below it.
+
+        The rows and columns are those of `bccli predict --format csv`: `path`, `predicted`, `probability`
+        and `p_<class>` from 0 to 1, whatever else the run answers, and `error`, a row per image in the order
+        of the paths. With the level `patch`, a row per patch, with its `row` and `col` in pixels of the
+        image. `masks` is a folder of masks, as `--mask-dir`. An image that cannot be read is no exception but
+        a row that says why in `error`. Raises `bccli.core.errors.DataError` where there are no images or the
+        run cannot label them, UsageError for a level that it does not know. What the command warns of is a
+        UserWarning.
+        """
+        from pandas import DataFrame
+
+        from bccli.core.imaging.remarks import Remarks
+        from bccli.core.prediction.decisions import Tally
+        from bccli.core.prediction.file_predictions import remarked
+        from bccli.core.prediction.image_paths import LeftOut
+
+        _one_of("level", level, ("image", "patch"))
+        remarks, tally, left_out, watcher = Remarks(), Tally(), LeftOut(), _Warnings()
+        names = [os.fspath(path) for path in _several(paths)]
+        answers = self._answers(names, left_out, level == "patch", masks, watcher)
+        rows = list(tally.through(row for entry in remarked(answers, remarks) for row in entry.rows))
+        said = [f"{remarks}; look at their labels"] if remarks.count else []
+        for sentence in (*said, *filter(None, [tally.warning()]), *left_out.sentences()):
+            watcher.warn(sentence)
+        return DataFrame(rows)
+
+    def _answers(
+        self, names: list[str], left_out: Any, by_patch: bool, masks: Named | None, watcher: Watcher
+    ) -> Iterable[Any]:
+        """The rows of each image, or of each file of vectors where the run knows such only."""
+        from bccli.core.prediction.file_predictions import rows_of_images
+        from bccli.core.prediction.image_paths import Upcoming, images_named
+        from bccli.core.prediction.of_vectors.entries import Wanted
+        from bccli.core.prediction.of_vectors.file_answers import find_vector_files, rows_of_vectors
+        from bccli.core.prediction.predictor import images_per_step, load_predictor, with_masks
+
+        root = self.run.root
+        if self.run.info.vectors:
+            images = Upcoming(find_vector_files(iter(names), root))
+            answer: Any = partial(rows_of_vectors, wanted=Wanted.by([self.run]))
+        else:
+            images = images_named(names, left_out, named=", ".join(names))
+            answer = partial(rows_of_images, workers=self.workers)
+        single = not images.at_least(2)
+        predictor = load_predictor(
+            [root], device=self.device, single=single, at_least=images.at_least, by_patch=by_patch,
+            watcher=watcher,
+        )  # fmt: skip
+        predictor = replace(predictor, step=images_per_step([root]))
+        predictor = with_masks(predictor, root, Path(masks) if masks else None, watcher)
+        return answer(predictor, images)
+
+    def evaluate(
+        self,
+        data: Named | None = None,
+        *,
+        split: str | None = None,
+        level: str = "image",
+        bootstrap: int | None = None,
+    ) -> "DataFrame":
+        """Measure the run on its own `split` (val, by default test), or on all images of a prepared dataset.
+
+        One row, whose columns are those of `bccli evaluate --format csv`: shares from 0 to 1 and the limits
+        of their 95 % intervals in `<measure>_low` and `<measure>_high`, None where a measure does not apply;
+        where no interval can be had, there are no such columns. `data` is the folder of a prepared dataset,
+        and leaks between it and what the run was trained on are a UserWarning. `level` is what counts as one
+        case: image, patch, patient, breast or exam. `bootstrap` is the number of rounds for the intervals, 0
+        for none. Raises `bccli.core.errors.DataError` where the run does not fit the data, UsageError for a
+        level that nobody can count, or a split of `data`.
+        """
+        from pandas import DataFrame
+
+        from bccli.core.errors import UsageError
+        from bccli.core.evaluation.evaluate import evaluate
+        from bccli.core.evaluation.leaderboard import figures_json, leaderboard, with_remarks_on_images
+        from bccli.core.evaluation.subjects import with_trees
+        from bccli.core.evaluation.terms import Terms
+        from bccli.terminal.figure_rows import flat_rows
+
+        if split and data is not None:
+            raise UsageError("split is for a run's own images, and data is taken whole; leave one out")
+        _one_of("split", split or "test", ("val", "test"))
+        _one_of("level", level, ("image", "patch", "patient", "breast", "exam"))
+        watcher = _Warnings()
+        (subject,) = with_trees([self._subject(data, split or "test", watcher)])
+        terms = Terms(level=level, rounds=bootstrap)
+        done = with_remarks_on_images(leaderboard([evaluate(subject, terms, watcher)]))
+        found = figures_json([figures for entry in done for figures in entry.figures])
+        return DataFrame(flat_rows(found["runs"]))
+
+    def _subject(self, data: Named | None, split: str, watcher: Watcher) -> Any:
+        """The run's own predictions of a split, or new ones of a dataset."""
+        from bccli.core.evaluation.subjects import subject_of_run
+
+        if data is None:
+            return subject_of_run(self.run, split)
+        from bccli.core.data.dataset import load_dataset
+        from bccli.core.evaluation.external import subject_on
+        from bccli.core.runs.locks import reading
+
+        with reading(Path(data)):
+            return subject_on(
+                self.run, load_dataset(Path(data)), device=self.device, workers=self.workers, watcher=watcher
+            )
+
+
+def load(run: Named, *, device: str = "auto", workers: int | None = None) -> LoadedRun:
+    """Open a complete run, a folder that `bccli train`, `finetune` or `hierarchy` has written.
+
+    `device` is auto, cpu or gpu; `workers` threads read images, by default as many as there are cores.
+    Raises `bccli.core.errors.DataError` where the folder is no complete run.
+    """
+    from bccli.core.cores import available_cores
+    from bccli.core.runs.run_folder import load_run
+
+    _one_of("device", device, ("auto", "cpu", "gpu"))
+    return LoadedRun(load_run(Path(run)), device, workers or available_cores())
+
+
+def read(data: Named) -> "DataFrame":
+    """The rows of a prepared dataset, one an image: the columns of its manifest.csv.
+
+    `path` is relative to the folder `data`; text is empty where it is unknown. Whole numbers (`fold`,
+    `variant`, and `row`, `col`, `width` and `height` in pixels) are of pandas' type Int64, NA where unknown.
+    Raises `bccli.core.errors.DataError` where the folder is no complete prepared dataset.
+    """
+    from bccli.core.data.dataset import load_dataset
+
+    return load_dataset(Path(data)).frame()
+
+
+def _several(paths: Named | Iterable[Named]) -> Iterable[Named]:
+    return [paths] if isinstance(paths, str | os.PathLike) else paths
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    """Raises UsageError for what is none of the known values."""
+    from bccli.core.catalog import nearest
+    from bccli.core.errors import UsageError
+
+    if value not in known:
+        hint = nearest(value, known)
+        raise UsageError(f"{name} {value!r} is none of {', '.join(known)}{hint}")
