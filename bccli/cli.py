@@ -237,9 +237,7 @@ def _signals_as_requests(afterwards: Any = None) -> Iterator[None]:
     interruption.forget()
     numbers = interruption.obeyed()
     try:
-        before = [
-            signal.signal(number, lambda signum, frame: interruption.request(signum)) for number in numbers
-        ]
+        before = interruption.listen()
     except ValueError:  # not in the main thread: whoever runs us there handles signals
         yield
         return
