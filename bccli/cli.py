@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 
 import click
 
-from bccli import __version__
 from bccli.commands.augment import augment
 from bccli.commands.evaluate import evaluate
 from bccli.commands.finetune import finetune
@@ -23,6 +22,7 @@ from bccli.commands.train import train
 from bccli.core import interruption
 from bccli.core.catalog import nearest
 from bccli.core.errors import BccliError, Stopped, WeightsError
+from bccli.options.diagnostics import version
 from bccli.options.missing import missing
 from bccli.recipes import spelling
 from bccli.terminal.console import Console
@@ -299,8 +299,14 @@ Examples:
 """,
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more, and show where an unexpected error came from.")
-@click.version_option(__version__, prog_name="bccli")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    is_eager=True,
+    help="Say more, and show where an unexpected error came from.",
+)
+@version
 @click.pass_obj
 def cli(console: Console, quiet: bool, verbose: bool) -> None:
     """Classify breast-cancer images: prepare a dataset, augment it, train, evaluate, predict.
