@@ -23,6 +23,7 @@ from bccli.core import interruption
 from bccli.core.catalog import nearest
 from bccli.core.errors import BccliError, Stopped, WeightsError
 from bccli.options.diagnostics import version
+from bccli.options.help_pages import WIDTH, HelpContext
 from bccli.options.missing import missing
 from bccli.recipes import spelling
 from bccli.terminal.console import Console
@@ -290,7 +291,11 @@ def _insisting() -> Iterator[None]:
 @click.group(
     "bccli",
     cls=BccliGroup,
-    context_settings={"auto_envvar_prefix": "BCCLI", "help_option_names": ["-h", "--help"]},
+    context_settings={
+        "auto_envvar_prefix": "BCCLI",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": WIDTH,
+    },
     epilog="""\b
 Examples:
   bccli prepare folder IMAGES data --size 224x224
@@ -326,6 +331,7 @@ def _name_variables(command: click.Command) -> None:
 
 for command in (prepare, augment, train, finetune, evaluate, predict, hierarchy):
     _name_variables(command)
+    command.context_class = HelpContext
     cli.add_command(command)
 
 

@@ -1,12 +1,13 @@
 """The table that a terminal shows while a network trains."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
 from bccli.terminal.console import shown_figures
-from bccli.terminal.training_table import MOST_ROWS, TrainingTable, curve
+from bccli.terminal.training_table import MOST_ROWS, TrainingTable, bars, curve, live_terminal
 
 
 def shown(table: TrainingTable) -> str:
@@ -75,3 +76,34 @@ def test_nothing_is_cut_on_a_narrow_terminal(width: int) -> None:
     words = text.split()
     assert {"epoch", "loss", "val", "accuracy", "β~", "lr", "1e-05", "1.5000", "2/1000"} <= set(words)
     assert all(len(line) <= width for line in text.splitlines())
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 220])
+@pytest.mark.parametrize(
+    ("words", "done", "total"),
+    [("bytes of mobilenet-0.25", 15_999_999, 16_000_000), ("images looked at for copies", 99_999, 100_000)],
+)
+def test_a_bar_has_room_for_its_words_and_numbers(width: int, words: str, done: int, total: int) -> None:
+    terminal = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    progress = bars(terminal)
+    progress.update(progress.add_task(words, total=total), completed=done)
+    with terminal.capture() as captured:
+        terminal.print(progress.get_renderable())
+    (line,) = captured.get().splitlines()
+    assert line.startswith(f"{words} ━")
+    assert line.rstrip().endswith(f" {done}/{total} -:--:--")
+
+
+def test_no_colour_stands_beside_a_bar_that_is_faint_on_white_or_on_black() -> None:
+    """Words and numbers have the terminal's own colour, and so has the best epoch, which is bold."""
+    terminal = live_terminal()
+    assert {str(terminal.get_style(f"progress.{name}")) for name in ("download", "remaining")} == {"none"}
+    table = TrainingTable(Console(file=io.StringIO(), force_terminal=True))
+    for number in (1, 2):
+        table.epoch(number, 2, row(number), 1)
+    coloured = Console(file=io.StringIO(), width=100, force_terminal=True, color_system="truecolor")
+    with coloured.capture() as captured:
+        coloured.print(table.render())
+    best, other = (line for line in captured.get().splitlines() if "/2" in line and "epoch" not in line)
+    assert "\x1b[1m" in best
+    assert not re.search(r"\x1b\[[0-9;]*3\d", best + other)
