@@ -24,8 +24,12 @@ _LONGEST_BAR, _SHORTEST_BAR = 40, 4
 _BESIDE_A_BAR = 50
 """Cells that the longest words, numbers and times beside a bar need."""
 
-_LIVE = Theme({"progress.download": "none", "progress.remaining": "none"})
-"""Numbers beside a bar in the terminal's own colour: rich's cyan is as good as invisible on white."""
+_LIVE = Theme(
+    dict.fromkeys(("bar.complete", "bar.finished", "progress.download", "progress.remaining"), "none")
+    | {"bar.back": "#808080"}
+)
+"""Bars and the numbers beside them in the terminal's own colour, and what is left to do in a grey that shows
+on white and on black: rich's cyan is faint on the one, its grey on the other."""
 
 
 class TrainingTable:

@@ -94,10 +94,22 @@ def test_a_bar_has_room_for_its_words_and_numbers(width: int, words: str, done: 
     assert line.rstrip().endswith(f" {done}/{total} -:--:--")
 
 
+def contrasts(colour: tuple[int, int, int]) -> tuple[float, float]:
+    """To white and to black, as WCAG 2.2 computes them."""
+    shares = (value / 255 for value in colour)
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return 1.05 / (luminance + 0.05), (luminance + 0.05) / 0.05
+
+
 def test_no_colour_stands_beside_a_bar_that_is_faint_on_white_or_on_black() -> None:
     """Words and numbers have the terminal's own colour, and so has the best epoch, which is bold."""
     terminal = live_terminal()
-    assert {str(terminal.get_style(f"progress.{name}")) for name in ("download", "remaining")} == {"none"}
+    own = ("bar.complete", "bar.finished", "progress.download", "progress.remaining")
+    assert {str(terminal.get_style(name)) for name in own} == {"none"}
+    back = terminal.get_style("bar.back").color
+    assert back is not None
+    assert min(contrasts(back.get_truecolor())) > 3.5
     table = TrainingTable(Console(file=io.StringIO(), force_terminal=True))
     for number in (1, 2):
         table.epoch(number, 2, row(number), 1)
