@@ -25,6 +25,7 @@ class Console(Watcher):
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet, self.verbose = quiet, verbose
         self._log: IO[str] | None = None
+        self._warned: set[str] = set()
         self._live: Any = None
         self._table: Any = None
 
@@ -43,8 +44,12 @@ class Console(Watcher):
         self._say(text, silent=self.quiet)
 
     def warn(self, text: str) -> None:
-        """One line that is always shown."""
-        self._say(f"Warning: {text}", silent=False)
+        """One line that is always shown, once however often: members of a sweep have the same warnings.
+
+        A log has it each time, as each member has its own.
+        """
+        self._say(f"Warning: {text}", silent=text in self._warned)
+        self._warned.add(text)
 
     def error(self, text: str) -> None:
         """The one sentence that ends a failed command."""
