@@ -180,7 +180,8 @@ def write_predictions(
     positive: str | None = None,
     patch: int | None = None,
 ) -> None:
-    """Write predict's rows to stdout (`-`) or to a file, whole or not at all; in a file, auto is CSV.
+    """Write predict's rows to stdout (`-`) or to a file, whole or not at all; in a file, auto is CSV,
+    which has six significant digits of each fraction.
 
     `classes` are in the order of the run, and patches have a side of `patch` pixels. Rows are written as they
     come.
@@ -196,7 +197,15 @@ def write_predictions(
 
             write_geojson(rows, stream, classes, patch, positive)
         else:
-            WRITERS[chosen](rows, stream, "")
+            WRITERS[chosen](_rounded(rows) if chosen == "csv" else rows, stream, "")
+
+
+def _rounded(rows: Rows) -> Iterator[dict[str, Any]]:
+    """Rows with six significant digits of each fraction, which is what float32 has of a probability."""
+    for row in rows:
+        yield {
+            key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in row.items()
+        }
 
 
 def _resolved(format: str, stream: IO[str]) -> str:

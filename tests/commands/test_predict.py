@@ -243,6 +243,15 @@ def test_every_format_says_the_same(bccli: Bccli, run: Path, mixed: Path) -> Non
     refused(bccli("predict", run, mixed, "--format", "xml", exit=2), "--format", "'xml'")
 
 
+def test_csv_has_six_significant_digits(bccli: Bccli, run: Path, mixed: Path) -> None:
+    printed = rows_of(bccli("predict", run, mixed, "--format", "csv", exit=4).stdout)
+    exact = json.loads(bccli("predict", run, mixed, "--format", "json", exit=4).stdout)
+    for row, whole in zip(printed, exact, strict=True):
+        for name in ("probability", "p_benign", "p_malignant"):
+            assert row[name] == ("" if whole[name] is None else str(float(f"{whole[name]:.6g}")))
+    assert any(len(str(whole["p_benign"])) > 10 for whole in exact)
+
+
 def test_top_gives_ranks_instead_of_classes(bccli: Bccli, run: Path, mixed: Path) -> None:
     full = rows_of(bccli("predict", run, mixed, exit=4).stdout)
     first = rows_of(bccli("predict", run, mixed, "--top", 1, exit=4).stdout)
