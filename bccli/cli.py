@@ -26,7 +26,7 @@ from bccli.core.errors import BccliError, Stopped, WeightsError
 from bccli.options.missing import missing
 from bccli.recipes import spelling
 from bccli.terminal.console import Console
-from bccli.terminal.visible import message
+from bccli.terminal.visible import SPELLED, message
 
 _WHOLE = 1000
 """Characters of a command's first sentence that its group's help shows: all."""
@@ -84,7 +84,9 @@ class BccliGroup(click.Group):
         if isinstance(sys.stdout, io.TextIOWrapper):
             # File names that are not UTF-8 keep their bytes, and a pipe gets all others in any locale.
             encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
-            sys.stdout.reconfigure(encoding=encoding, errors="surrogateescape")
+            sys.stdout.reconfigure(encoding=encoding, errors=SPELLED)
+        if isinstance(sys.stderr, io.TextIOWrapper):
+            sys.stderr.reconfigure(errors=SPELLED)
         try:
             result = super().main(args, prog_name, standalone_mode=False, obj=console, **extra)
             sys.stdout.flush()

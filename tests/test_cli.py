@@ -246,12 +246,13 @@ def test_quiet_says_only_what_went_wrong(bccli: Bccli, make_folder: MakeFolder, 
     refused(bccli("-q", "train", raw, tmp_path / "run", exit=3), "not a prepared dataset")
 
 
-def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
-    table = tmp_path / "predictions.csv"
-    table.write_text(PREDICTIONS)
+def on_a_terminal(command: list[object], **environment: str) -> bytes:
+    """What a command prints where stdin and stdout are a terminal."""
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "bccli", "evaluate", table]
-    with subprocess.Popen(command, stdout=follower, stdin=follower, stderr=subprocess.PIPE) as running:
+    with subprocess.Popen(
+        [str(word) for word in command], stdout=follower, stdin=follower, stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
+    ) as running:  # fmt: skip
         os.close(follower)
         shown = b""
         while True:
@@ -264,6 +265,23 @@ def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
             shown += part
         assert running.wait() == 0
     os.close(leader)
+    return shown
+
+
+def test_a_terminal_that_knows_only_ascii_gets_words_for_other_letters(tmp_path: Path) -> None:
+    table = tmp_path / "predictions.csv"
+    table.write_text(PREDICTIONS)
+    command = [sys.executable, "-m", "bccli", "evaluate", table]
+    shown = on_a_terminal(command, PYTHONIOENCODING="ascii", PYTHONUTF8="0").decode("ascii")
+    assert "kappa" in shown
+    assert "?" not in shown
+
+
+def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
+    table = tmp_path / "predictions.csv"
+    table.write_text(PREDICTIONS)
+    command = [sys.executable, "-m", "bccli", "evaluate", table]
+    shown = on_a_terminal(command)
     assert "┃" in shown.decode()
     assert "accuracy" in shown.decode()
     piped = subprocess.run(command, capture_output=True, text=True, check=True)
