@@ -39,6 +39,13 @@ _OTHER_SPELLINGS = {
 }  # fmt: skip
 """What other tools of the field call an option, where that is not spelled nearly so."""
 
+_ARGUMENTS = {
+    **dict.fromkeys(("--output", "--output-dir", "--out", "--out-dir", "--save-dir"), ("out", "run")),
+    **dict.fromkeys(("--data", "--data-dir", "--dataset", "--input", "--input-dir"), ("data", "source")),
+    **dict.fromkeys(("--run", "--run-dir", "--checkpoint", "--log-dir"), ("run",)),
+}
+"""What other tools have an option for and bccli an argument, by its names in the commands."""
+
 _MOMENT = 0.02
 """Seconds after which a signal is repeated whose exception was lost."""
 
@@ -204,7 +211,19 @@ def _meant_by(error: click.NoSuchOption) -> str:
     options = {option for param in ctx.command.params for option in param.opts}
     if (ours := _OTHER_SPELLINGS.get(name)) in options:
         return f" (did you mean {ours!r}?)"
-    return nearest(name, error.possibilities or ())
+    arguments = {param.name: param for param in ctx.command.params if isinstance(param, click.Argument)}
+    files = [param for param in ctx.command.params if isinstance(param.type, click.Path)]
+    if any("--output" in param.opts for param in files) and "out" in _ARGUMENTS.get(name, ()):
+        return " (did you mean '--output'?)"
+    if meant := next((arguments[one] for one in _ARGUMENTS.get(name, ()) if one in arguments), None):
+        return f"; {meant.human_readable_name} is an argument, given without a name"
+    close = [one for one in error.possibilities or () if _alike(name, one)]
+    return nearest(name, close)
+
+
+def _alike(name: str, other: str) -> bool:
+    """Whether two options are spelled nearly so without the dashes, which all have."""
+    return bool(nearest(name.lstrip("-"), [other.lstrip("-")]))
 
 
 def _unforeseen(error: Exception, console: Console) -> int:

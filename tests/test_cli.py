@@ -105,6 +105,14 @@ def test_a_misspelt_command_names_the_nearest(bccli: Bccli) -> None:
         (("evaluate", "run", "--verbose"), ("as in bccli --verbose evaluate …",)),
         (("train", "data", "run", "--learning-rate", "1"), ("did you mean '--lr'?",)),
         (("evaluate", "run", "--learning-rate", "1"), ("no such option --learning-rate",)),
+        (("train", "data", "--output-dir", "run"), ("; RUN is an argument, given without a name; see",)),
+        (("augment", "data", "--output-dir", "run"), ("; OUT is an argument, given without a name; see",)),
+        (("train", "run", "--data-dir", "data"), ("; DATA is an argument, given without a name; see",)),
+        (
+            ("predict", "run", "x.png", "--out-dir", "y"),
+            ("no such option --out-dir (did you mean '--output'",),
+        ),
+        (("train", "data", "run", "--alpha", "1"), ("no such option --alpha; see",)),
         (("--verbos", "train"), ("--verbos", "did you mean '--verbose'?")),
     ],
 )
