@@ -543,6 +543,33 @@ def test_a_folder_of_runs_names_them(bccli: Bccli, root: Path, mixed: Path) -> N
     assert "plain, sized" in sentence
 
 
+def test_a_sweep_names_the_member_that_is_best_on_val(
+    bccli: Bccli, run: Path, mixed: Path, tmp_path: Path
+) -> None:
+    sweep = tmp_path / "sweep"
+    for name in "ab":
+        shutil.copytree(run, sweep / name)
+    refused(bccli("predict", sweep, mixed, exit=3), "name one of them (a, b)")
+    (sweep / "leaderboard.csv").write_text("name,val_loss,chosen\nb,0.1,True\na,0.2,False\n")
+    best = f"name one of them (a, b), of which {sweep / 'b'} is the best on val"
+    refused(bccli("predict", sweep, mixed, exit=3), "holds several runs", best)
+    shutil.copy(run / "run.json", sweep)
+    replace(sweep, '"kind": "network"', '"kind": "sweep"')
+    refused(bccli("predict", sweep, mixed, exit=3), "is a sweep", best)
+
+
+def test_a_terminal_is_told_that_paths_are_waited_for(
+    bccli: Bccli, run: Path, mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "waiting for paths of images, one a line; Ctrl-D ends them"
+    paths = f"{mixed / 'b.png'}\n".encode()
+    assert told not in bccli("predict", run, "-", input=paths).stderr
+    monkeypatch.setattr("bccli.commands.predict._is_typed", lambda: True)
+    assert told in bccli("predict", run, "-", input=paths).stderr
+    assert told not in bccli("-q", "predict", run, "-", input=paths).stderr
+    assert told not in bccli("predict", run, mixed / "b.png").stderr
+
+
 def test_a_run_without_a_form_for_litert_starts_tensorflow(bccli: Bccli, run: Path, root: Path) -> None:
     light = rows_of(bccli("predict", run, root / "raw").stdout)
     without_litert(run)
