@@ -79,4 +79,10 @@ def wrapped(line: str, width: int) -> str:
     """A line that is too long on several ones, broken between words; a longer word stays whole."""
     if cell_len(line) <= width:
         return line
-    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent="    " if line.startswith(" ") else "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

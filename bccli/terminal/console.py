@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -169,6 +170,23 @@ def show_rows(rows: Rows, format: str = "auto", *, title: str = "") -> None:
     """Print records of equal keys to stdout: a table on a terminal, CSV in a pipe, or as asked."""
     WRITERS[_resolved(format, sys.stdout)](rows, sys.stdout, title)
     sys.stdout.flush()
+
+
+def show_records(rows: Sequence[Mapping[str, str]]) -> None:
+    """Print records of long texts: on a terminal a paragraph for each, with a line per field.
+
+    Lists are wrapped between their items, and empty fields left out.
+    """
+    if _resolved("auto", sys.stdout) != "table":
+        show_rows(rows)
+        return
+    for number, (name, *fields) in enumerate(list(row.items()) for row in rows):
+        print(end="\n" * (number > 0))
+        _show_lines([name[1], *(f"  {key}: {_LISTED.sub(', ', value)}" for key, value in fields if value)])
+
+
+_LISTED = re.compile(",(?=[^ 0-9])")
+"""A comma in a list, and none in a number."""
 
 
 def write_predictions(
