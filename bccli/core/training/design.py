@@ -549,7 +549,7 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
 def size_hint(backbone: Backbone, size: tuple[int, int]) -> str:
     """What images of `size` (width, height) of much more pixels than a backbone is made for cost, in words;
     nothing for others."""
-    times = size[0] * size[1] / backbone.size**2
+    times = size[0] * size[1] / backbone.size**2 if backbone.size else 0  # words and vectors have none
     if times <= 4:
         return ""
     side = f"{backbone.size}x{backbone.size}"

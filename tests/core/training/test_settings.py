@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,4 @@ def test_images_that_are_far_too_large_for_a_network_are_hinted_at() -> None:
     assert "--size 224x224" in hint
     assert size_hint(find_backbone("vgg16"), (448, 448)) == ""
     assert size_hint(find_backbone("nasnet-large"), (700, 460)) == ""
+    assert size_hint(replace(find_backbone("vgg16"), size=0), (700, 460)) == ""
