@@ -27,7 +27,7 @@ from bccli.options.help_pages import WIDTH, HelpContext
 from bccli.options.missing import missing
 from bccli.recipes import spelling
 from bccli.terminal.console import Console
-from bccli.terminal.visible import message
+from bccli.terminal.visible import SPELLED, message
 
 _WHOLE = 1000
 """Characters of a command's first sentence that its group's help shows: all."""
@@ -39,6 +39,13 @@ _OTHER_SPELLINGS = {
     "--n-splits": "--folds", "--amp": "--mixed-precision",
 }  # fmt: skip
 """What other tools of the field call an option, where that is not spelled nearly so."""
+
+_ARGUMENTS = {
+    **dict.fromkeys(("--output", "--output-dir", "--out", "--out-dir", "--save-dir"), ("out", "run")),
+    **dict.fromkeys(("--data", "--data-dir", "--dataset", "--input", "--input-dir"), ("data", "source")),
+    **dict.fromkeys(("--run", "--run-dir", "--checkpoint", "--log-dir"), ("run",)),
+}
+"""What other tools have an option for and bccli an argument, by its names in the commands."""
 
 _MOMENT = 0.02
 """Seconds after which a signal is repeated whose exception was lost."""
@@ -85,7 +92,9 @@ class BccliGroup(click.Group):
         if isinstance(sys.stdout, io.TextIOWrapper):
             # File names that are not UTF-8 keep their bytes, and a pipe gets all others in any locale.
             encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
-            sys.stdout.reconfigure(encoding=encoding, errors="surrogateescape")
+            sys.stdout.reconfigure(encoding=encoding, errors=SPELLED)
+        if isinstance(sys.stderr, io.TextIOWrapper):
+            sys.stderr.reconfigure(errors=SPELLED)
         try:
             result = super().main(args, prog_name, standalone_mode=False, obj=console, **extra)
             sys.stdout.flush()
@@ -203,7 +212,19 @@ def _meant_by(error: click.NoSuchOption) -> str:
     options = {option for param in ctx.command.params for option in param.opts}
     if (ours := _OTHER_SPELLINGS.get(name)) in options:
         return f" (did you mean {ours!r}?)"
-    return nearest(name, error.possibilities or ())
+    arguments = {param.name: param for param in ctx.command.params if isinstance(param, click.Argument)}
+    files = [param for param in ctx.command.params if isinstance(param.type, click.Path)]
+    if any("--output" in param.opts for param in files) and "out" in _ARGUMENTS.get(name, ()):
+        return " (did you mean '--output'?)"
+    if meant := next((arguments[one] for one in _ARGUMENTS.get(name, ()) if one in arguments), None):
+        return f"; {meant.human_readable_name} is an argument, given without a name"
+    close = [one for one in error.possibilities or () if _alike(name, one)]
+    return nearest(name, close)
+
+
+def _alike(name: str, other: str) -> bool:
+    """Whether two options are spelled nearly so without the dashes, which all have."""
+    return bool(nearest(name.lstrip("-"), [other.lstrip("-")]))
 
 
 def _unforeseen(error: Exception, console: Console) -> int:

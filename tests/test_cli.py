@@ -105,6 +105,14 @@ def test_a_misspelt_command_names_the_nearest(bccli: Bccli) -> None:
         (("evaluate", "run", "--verbose"), ("as in bccli --verbose evaluate …",)),
         (("train", "data", "run", "--learning-rate", "1"), ("did you mean '--lr'?",)),
         (("evaluate", "run", "--learning-rate", "1"), ("no such option --learning-rate",)),
+        (("train", "data", "--output-dir", "run"), ("; RUN is an argument, given without a name; see",)),
+        (("augment", "data", "--output-dir", "run"), ("; OUT is an argument, given without a name; see",)),
+        (("train", "run", "--data-dir", "data"), ("; DATA is an argument, given without a name; see",)),
+        (
+            ("predict", "run", "x.png", "--out-dir", "y"),
+            ("no such option --out-dir (did you mean '--output'",),
+        ),
+        (("train", "data", "run", "--alpha", "1"), ("no such option --alpha; see",)),
         (("--verbos", "train"), ("--verbos", "did you mean '--verbose'?")),
     ],
 )
@@ -246,12 +254,13 @@ def test_quiet_says_only_what_went_wrong(bccli: Bccli, make_folder: MakeFolder, 
     refused(bccli("-q", "train", raw, tmp_path / "run", exit=3), "not a prepared dataset")
 
 
-def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
-    table = tmp_path / "predictions.csv"
-    table.write_text(PREDICTIONS)
+def on_a_terminal(command: list[object], **environment: str) -> bytes:
+    """What a command prints where stdin and stdout are a terminal."""
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "bccli", "evaluate", table]
-    with subprocess.Popen(command, stdout=follower, stdin=follower, stderr=subprocess.PIPE) as running:
+    with subprocess.Popen(
+        [str(word) for word in command], stdout=follower, stdin=follower, stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
+    ) as running:  # fmt: skip
         os.close(follower)
         shown = b""
         while True:
@@ -264,6 +273,23 @@ def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
             shown += part
         assert running.wait() == 0
     os.close(leader)
+    return shown
+
+
+def test_a_terminal_that_knows_only_ascii_gets_words_for_other_letters(tmp_path: Path) -> None:
+    table = tmp_path / "predictions.csv"
+    table.write_text(PREDICTIONS)
+    command = [sys.executable, "-m", "bccli", "evaluate", table]
+    shown = on_a_terminal(command, PYTHONIOENCODING="ascii", PYTHONUTF8="0").decode("ascii")
+    assert "kappa" in shown
+    assert "?" not in shown
+
+
+def test_a_terminal_gets_a_table(tmp_path: Path) -> None:
+    table = tmp_path / "predictions.csv"
+    table.write_text(PREDICTIONS)
+    command = [sys.executable, "-m", "bccli", "evaluate", table]
+    shown = on_a_terminal(command)
     assert "┃" in shown.decode()
     assert "accuracy" in shown.decode()
     piped = subprocess.run(command, capture_output=True, text=True, check=True)

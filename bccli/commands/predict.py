@@ -114,6 +114,9 @@ def predict(screen: console.Console, run: Path, inputs: tuple[str, ...], **setti
     _check(inputs, settings)
     _check_detects(runs, settings)
     wanted = _wanted(runs, settings)
+    if "-" in inputs and _is_typed():
+        end = "NUL each" if settings["null"] else "one a line"
+        screen.note(f"waiting for paths of images, {end}; Ctrl-D ends them")
     images = _find(inputs, left_out, null=settings["null"], vectors=bool(wanted), run=run)
     several = images.at_least(2)
     settings["batch_size"] = settings["batch_size"] or (8 if "-" in inputs else images_per_step(runs))
@@ -433,6 +436,11 @@ def _remarks_of(predictor: Any, remarks: Any, tally: Any) -> Iterator[str]:
         yield unlike
     if predictor.masks and (scaled := predictor.masks.scaled):
         yield Remark("mask_scaled", len(scaled), scaled[:3]).sentence()
+
+
+def _is_typed() -> bool:
+    """Whether somebody sits at the other end of standard input."""
+    return sys.stdin.isatty()
 
 
 def _names(inputs: tuple[str, ...], null: bool) -> Iterator[str]:

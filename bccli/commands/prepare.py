@@ -37,7 +37,7 @@ def _list_datasets() -> None:
         }
         for row in DATASETS.values()
     ]
-    console.show_rows(rows)
+    console.show_records(rows)
 
 
 @click.command(cls=RecipeCommand)

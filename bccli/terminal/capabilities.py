@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import COLOR_SYSTEMS, Console
 from rich.style import Style
 
-from bccli.terminal.visible import visible
+from bccli.terminal.visible import spelled, visible
 
 Colour = tuple[str, str]  # as #RRGGBB, and its name where a terminal has only 16 colours
 
@@ -31,9 +31,8 @@ class Terminal:
             self.ellipsis, self.rule, self._eighths = "…", "─", "▏▎▍▌▋▊▉█"
 
     def text(self, value: object) -> str:
-        """A value on one line in characters that the stream can show; all others are escaped."""
-        text = visible(str(value))
-        return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
+        """A value on one line in characters that the stream can show; others are spelled or escaped."""
+        return spelled(visible(str(value)), self._encoding)
 
     def start(self, text: str, room: int) -> str:
         """The text in exactly `room` cells; what is too long loses its end."""
@@ -80,4 +79,10 @@ def wrapped(line: str, width: int) -> str:
     """A line that is too long on several ones, broken between words; a longer word stays whole."""
     if cell_len(line) <= width:
         return line
-    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent="    " if line.startswith(" ") else "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ class Console(Watcher):
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet, self.verbose = quiet, verbose
         self._log: IO[str] | None = None
+        self._warned: set[str] = set()
         self._live: Any = None
         self._table: Any = None
 
@@ -43,8 +45,12 @@ class Console(Watcher):
         self._say(text, silent=self.quiet)
 
     def warn(self, text: str) -> None:
-        """One line that is always shown."""
-        self._say(f"Warning: {text}", silent=False)
+        """One line that is always shown, once however often: members of a sweep have the same warnings.
+
+        A log has it each time, as each member has its own.
+        """
+        self._say(f"Warning: {text}", silent=text in self._warned)
+        self._warned.add(text)
 
     def error(self, text: str) -> None:
         """The one sentence that ends a failed command."""
@@ -163,6 +169,23 @@ def show_rows(rows: Rows, format: str = "auto", *, title: str = "") -> None:
     sys.stdout.flush()
 
 
+def show_records(rows: Sequence[Mapping[str, str]]) -> None:
+    """Print records of long texts: on a terminal a paragraph for each, with a line per field.
+
+    Lists are wrapped between their items, and empty fields left out.
+    """
+    if _resolved("auto", sys.stdout) != "table":
+        show_rows(rows)
+        return
+    for number, (name, *fields) in enumerate(list(row.items()) for row in rows):
+        print(end="\n" * (number > 0))
+        _show_lines([name[1], *(f"  {key}: {_LISTED.sub(', ', value)}" for key, value in fields if value)])
+
+
+_LISTED = re.compile(",(?=[^ 0-9])")
+"""A comma in a list, and none in a number."""
+
+
 def write_predictions(
     rows: Rows,
     classes: Sequence[str],
@@ -172,7 +195,8 @@ def write_predictions(
     positive: str | None = None,
     patch: int | None = None,
 ) -> None:
-    """Write predict's rows to stdout (`-`) or to a file, whole or not at all; in a file, auto is CSV.
+    """Write predict's rows to stdout (`-`) or to a file, whole or not at all; in a file, auto is CSV,
+    which has six significant digits of each fraction.
 
     `classes` are in the order of the run, and patches have a side of `patch` pixels. Rows are written as they
     come.
@@ -188,7 +212,15 @@ def write_predictions(
 
             write_geojson(rows, stream, classes, patch, positive)
         else:
-            WRITERS[chosen](rows, stream, "")
+            WRITERS[chosen](_rounded(rows) if chosen == "csv" else rows, stream, "")
+
+
+def _rounded(rows: Rows) -> Iterator[dict[str, Any]]:
+    """Rows with six significant digits of each fraction, which is what float32 has of a probability."""
+    for row in rows:
+        yield {
+            key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in row.items()
+        }
 
 
 def _resolved(format: str, stream: IO[str]) -> str:

@@ -16,10 +16,10 @@ from bccli.terminal.writers import Rows
 
 _SURE = 3  # times as probable as the runner-up is beyond doubt
 
-# Colours of Okabe and Ito (2008) that differ for the colour-blind and have a contrast of at least 3:1 to
-# white and to black.
-_FIRST, _LAST = ("#0072B2", "cyan"), ("#D55E00", "red")
-_BETWEEN = (("#009E73", "green"), ("#CC79A7", "magenta"))
+# Close to colours of Okabe and Ito (2008), which differ for the colour-blind; these are among the 256 of a
+# terminal, and have a contrast of at least 4.5:1 to black and 3:1 to white.
+_FIRST, _LAST = ("#0087D7", "cyan"), ("#D75F00", "red")
+_BETWEEN = (("#00875F", "green"), ("#AF5FAF", "magenta"))
 _ERROR = ("red", "red")
 
 _GAP = "  "

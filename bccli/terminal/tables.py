@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bccli.terminal.visible import visible
+from bccli.terminal.visible import spelled, visible
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,10 @@ class Column:
     cells: Sequence[str]
     numeric: bool
 
-    def shown(self) -> "Column":
-        """The same without anything that would steer the terminal."""
-        return replace(self, name=visible(self.name), cells=[visible(cell, "\n") for cell in self.cells])
+    def shown(self, encoding: str) -> "Column":
+        """The same without anything that would steer the terminal, in characters of the encoding."""
+        cells = [spelled(visible(cell, "\n"), encoding) for cell in self.cells]
+        return replace(self, name=spelled(visible(self.name), encoding), cells=cells)
 
     @property
     def texts(self) -> Iterator[str]:
@@ -67,14 +68,19 @@ def print_table(columns: Sequence[Column], stream: IO[str], title: str = "") -> 
     """Write columns of equal length as a table that the stream has the width for."""
     if not columns:
         return
-    columns, title = [column.shown() for column in columns], visible(title)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    columns, title = [column.shown(encoding) for column in columns], spelled(visible(title), encoding)
     terminal = Console(file=stream)
     with terminal.capture() as shown:  # rich itself would end the program with 1 where the pipe is closed
         for number, (style, group, widths) in enumerate(_laid_out(columns, terminal.width)):
             terminal.print(end="\n" * (number > 0))
             terminal.print(_table(style, group, widths, "" if number else title))
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(shown.get().encode(encoding, "replace").decode(encoding))
+    stream.write(spelled(shown.get().replace("…", _cut_mark(encoding)), encoding))
+
+
+def _cut_mark(encoding: str) -> str:
+    """What ends a word that is too long, in one cell."""
+    return "…" if spelled("…", encoding) == "…" else "~"
 
 
 def _table(style: _Style, columns: Sequence[Column], widths: Sequence[int], title: str) -> Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bccli.core.files import file_hash
 from tests import drawn
 from tests.conftest import PATIENT, Bccli, draw, rows_of, save, tree
 from tests.library import Library, bccli_in
@@ -212,6 +213,20 @@ def change(run: Path, **changes: object) -> None:
     (run / "run.json").write_text(
         json.dumps({key: value for key, value in info.items() if value is not None})
     )
+
+
+def test_a_run_without_test_says_what_it_has(bccli: Bccli, run: Path) -> None:
+    table = run / "predictions.csv"
+    head, *rows = table.read_text().splitlines()
+    place = head.split(",").index("split")
+    kept = [row for row in rows if row.split(",")[place] == "val"]
+    assert kept
+    before = file_hash(table)
+    table.write_text("\n".join([head, *kept]) + "\n")
+    info = (run / "run.json").read_text()
+    (run / "run.json").write_text(info.replace(before, file_hash(table)))
+    refused(bccli("evaluate", run, exit=3), "has no images of test; it has val; add --split val")
+    assert bccli("evaluate", run, "--split", "val").stdout
 
 
 def test_a_run_can_be_moved_and_renamed(bccli: Bccli, run: Path, tmp_path: Path) -> None:

@@ -243,6 +243,15 @@ def test_every_format_says_the_same(bccli: Bccli, run: Path, mixed: Path) -> Non
     refused(bccli("predict", run, mixed, "--format", "xml", exit=2), "--format", "'xml'")
 
 
+def test_csv_has_six_significant_digits(bccli: Bccli, run: Path, mixed: Path) -> None:
+    printed = rows_of(bccli("predict", run, mixed, "--format", "csv", exit=4).stdout)
+    exact = json.loads(bccli("predict", run, mixed, "--format", "json", exit=4).stdout)
+    for row, whole in zip(printed, exact, strict=True):
+        for name in ("probability", "p_benign", "p_malignant"):
+            assert row[name] == ("" if whole[name] is None else str(float(f"{whole[name]:.6g}")))
+    assert any(len(str(whole["p_benign"])) > 10 for whole in exact)
+
+
 def test_top_gives_ranks_instead_of_classes(bccli: Bccli, run: Path, mixed: Path) -> None:
     full = rows_of(bccli("predict", run, mixed, exit=4).stdout)
     first = rows_of(bccli("predict", run, mixed, "--top", 1, exit=4).stdout)
@@ -532,6 +541,33 @@ def without_litert(run: Path) -> None:
 def test_a_folder_of_runs_names_them(bccli: Bccli, root: Path, mixed: Path) -> None:
     sentence = refused(bccli("predict", root, mixed, exit=3), str(root), "name one of them")
     assert "plain, sized" in sentence
+
+
+def test_a_sweep_names_the_member_that_is_best_on_val(
+    bccli: Bccli, run: Path, mixed: Path, tmp_path: Path
+) -> None:
+    sweep = tmp_path / "sweep"
+    for name in "ab":
+        shutil.copytree(run, sweep / name)
+    refused(bccli("predict", sweep, mixed, exit=3), "name one of them (a, b)")
+    (sweep / "leaderboard.csv").write_text("name,val_loss,chosen\nb,0.1,True\na,0.2,False\n")
+    best = f"name one of them (a, b), of which {sweep / 'b'} is the best on val"
+    refused(bccli("predict", sweep, mixed, exit=3), "holds several runs", best)
+    shutil.copy(run / "run.json", sweep)
+    replace(sweep, '"kind": "network"', '"kind": "sweep"')
+    refused(bccli("predict", sweep, mixed, exit=3), "is a sweep", best)
+
+
+def test_a_terminal_is_told_that_paths_are_waited_for(
+    bccli: Bccli, run: Path, mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "waiting for paths of images, one a line; Ctrl-D ends them"
+    paths = f"{mixed / 'b.png'}\n".encode()
+    assert told not in bccli("predict", run, "-", input=paths).stderr
+    monkeypatch.setattr("bccli.commands.predict._is_typed", lambda: True)
+    assert told in bccli("predict", run, "-", input=paths).stderr
+    assert told not in bccli("-q", "predict", run, "-", input=paths).stderr
+    assert told not in bccli("predict", run, mixed / "b.png").stderr
 
 
 def test_a_run_without_a_form_for_litert_starts_tensorflow(bccli: Bccli, run: Path, root: Path) -> None:

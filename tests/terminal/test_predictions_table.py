@@ -12,10 +12,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.color import Color, ColorSystem
 
 from bccli.terminal.console import write_predictions
 from bccli.terminal.predictions_table import class_colours, table_lines
@@ -244,7 +246,7 @@ def test_a_line_is_there_before_the_next_image_is_looked_at() -> None:
 def test_a_class_has_the_same_colour_in_the_rows_and_in_the_summary() -> None:
     rows = [answer("a.png", (0.9, 0.1)), answer("b.png", (0.1, 0.9)), answer("c.png", ())]
     lines = shown(rows, stream=Stream(terminal=True))
-    for name, code in (("benign", "38;5;25"), ("malignant", "38;5;166")):
+    for name, code in (("benign", "38;5;32"), ("malignant", "38;5;166")):
         painted = [line for line in lines if f"\x1b[{code}m{name}\x1b[0m" in line]
         assert len(painted) == 2
         assert f"\x1b[{code}m█████████" in painted[0]
@@ -359,3 +361,16 @@ def test_a_file_gets_what_is_asked_for_without_colours(tmp_path: Path) -> None:
             write_predictions(broken(), TWO, format, tmp_path / "broken")
         assert not (tmp_path / "broken").exists()
     assert len(list(tmp_path.iterdir())) == 5
+
+
+@pytest.mark.parametrize("system", [ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT])
+def test_colours_are_read_on_dark_and_on_light_terminals(system: ColorSystem) -> None:
+    """Contrast as WCAG 2.1 measures it, also where a terminal has only 256 colours."""
+    colours = {rich for rich, _ in class_colours(["normal", "benign", "dcis", "invasive"]).values()}
+    assert len(colours) == 4
+    for name in colours:
+        channels = np.array(Color.parse(name).downgrade(system).get_truecolor()) / 255
+        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        luminance = float(linear @ (0.2126, 0.7152, 0.0722))
+        assert (luminance + 0.05) / 0.05 >= 4.5, name
+        assert 1.05 / (luminance + 0.05) >= 3, name

@@ -9,7 +9,7 @@ import pytest
 from bccli.core.files import to_json
 from bccli.core.reading.limits import MESSAGE
 from bccli.terminal.console import Console, show_rows
-from bccli.terminal.visible import message, visible
+from bccli.terminal.visible import message, spelled, visible
 from tests.conftest import Bccli
 
 STEERING = (
@@ -92,3 +92,24 @@ def test_plots_do_not_warn_of_glyphs(recwarn: pytest.WarningsRecorder, tmp_path:
     classes = ["乳腺癌", "سرطان", "ก้อน", "🙂"]
     plot_confusion([[1, 0, 0, 0]] * 4, classes, tmp_path / "a.png", title="乳腺")
     assert [str(warning.message) for warning in recwarn if "lyph" in str(warning.message)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("κ ≥ 0.5 ± 0.1", "kappa >= 0.5 +- 0.1"),
+        ("224×224 → β…", "224x224 -> beta..."),
+        ("Präparat", "Pr\\xe4parat"),
+    ],
+)
+def test_ascii_has_words_for_what_bccli_writes(text: str, written: str) -> None:
+    assert spelled(text, "ascii") == written
+    assert spelled(text, "utf-8") == text
+
+
+def test_every_letter_that_bccli_writes_has_a_word() -> None:
+    """What only draws has other characters in ASCII; letters of names of people are escaped."""
+    sources = Path(message.__code__.co_filename).parent.glob("*.py")
+    letters = {char for path in sources for char in path.read_text("utf-8") if not char.isascii()}
+    unknown = {char for char in letters if "\\" in spelled(char, "ascii")}
+    assert unknown <= set("─▏▎▍▌▋▊▉█▁▂▃▄▅▆▇íúéćä")

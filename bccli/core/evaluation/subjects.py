@@ -192,7 +192,8 @@ def subject_of_run(run: Run, split: str) -> Subject:
     predictions = read_predictions(path, run.classes)
     if split not in predictions.splits:
         there = ", ".join(sorted(set(predictions.splits))) or "none"
-        raise DataError(f"{path}: has no images of {split}; it has {there}")
+        remedy = "; add --split val" if split == "test" and "val" in predictions.splits else ""
+        raise DataError(f"{path}: has no images of {split}; it has {there}{remedy}")
     return subject_of(run, predictions, split)
 
 

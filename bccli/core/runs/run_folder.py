@@ -13,7 +13,7 @@ from bccli.core.data.dataset import CACHE_FOLDER, DATASET_FILE, first_difference
 from bccli.core.errors import DataError, SettingsError
 from bccli.core.files import file_hash, inside, is_temporary, replacing, sweep, write_json
 from bccli.core.imaging.preparation import Preparation, preparation_from_json
-from bccli.core.reading.texts import read_json
+from bccli.core.reading.texts import read_json, table_rows
 from bccli.core.runs.claims import Claims
 from bccli.core.runs.locks import locked
 from bccli.core.runs.provenance import provenance
@@ -128,14 +128,18 @@ def load_run(root: Path) -> Run:
     """Read a complete run. Raises DataError for none, an unfinished one, or one of another format."""
     if not (root / RUN_FILE).is_file():
         if members := _members(root):
-            raise DataError(f"{root}: holds several runs and is none itself; name one of them ({members})")
+            raise DataError(
+                f"{root}: holds several runs and is none itself; name one of them ({members}){_best(root)}"
+            )
         what = "no such file or folder" if not root.exists() else "is not a run (it has no run.json)"
         if (root / DATASET_FILE).exists():
             what = "is a prepared dataset, not a run"
         raise DataError(f"{root}: {what}; name a folder that bccli train made")
     run = Run(root, RunInfo.read(root / RUN_FILE))
     if run.info.kind == SWEEP:
-        raise DataError(f"{root}: is a sweep of several runs; name one of them ({_members(root)})")
+        raise DataError(
+            f"{root}: is a sweep of several runs; name one of them ({_members(root)}){_best(root)}"
+        )
     if not run.complete:
         raise DataError(f"{root}: the run is unfinished; run the same bccli train again")
     return run
@@ -199,6 +203,16 @@ def _members(root: Path) -> str:
     """The runs right below a folder, by name, the first five of them."""
     names = sorted(path.parent.name for path in root.glob(f"*/{RUN_FILE}"))
     return ", ".join(names[:5] + ["…"] * (len(names) > 5))
+
+
+def _best(root: Path) -> str:
+    """Which member of a sweep was chosen by its figures on val, in words; nothing where none is."""
+    try:
+        rows = [row for _, row in table_rows(root / LEADERBOARD_FILE, "", ("name", "chosen"))]
+    except (DataError, OSError):
+        return ""  # the table is no more than a help
+    best = next((row["name"] for row in rows if row["chosen"] == "True"), "")
+    return f", of which {root / best} is the best on val" if best else ""
 
 
 @contextmanager

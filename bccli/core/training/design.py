@@ -528,7 +528,10 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
         used = [
             sample for sample, code in zip(dataset.samples, split_codes.tolist(), strict=True) if code >= 0
         ]
-        check_image_size(design, backbone, open_images(dataset.root, used).size, dataset.root)
+        size = open_images(dataset.root, used).size
+        check_image_size(design, backbone, size, dataset.root)
+        if not dataset.preparation.size and (hint := size_hint(backbone, size)):
+            watcher.note(hint)
     if design.classifier == DENSE:
         design = replace(design, schedule=_without_val(design.schedule, split_codes, watcher))
     if design.augment_val:
@@ -541,6 +544,19 @@ def plan_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher) ->
     for sentence in leak_sentences({split: leak.to_json() for split, leak in leaks.items()}):
         watcher.warn(sentence)
     return _paced(Job(design, backbone, weights, dataset, split_codes, leaks, cache))
+
+
+def size_hint(backbone: Backbone, size: tuple[int, int]) -> str:
+    """What images of `size` (width, height) of much more pixels than a backbone is made for cost, in words;
+    nothing for others."""
+    times = size[0] * size[1] / backbone.size**2 if backbone.size else 0  # words and vectors have none
+    if times <= 4:
+        return ""
+    side = f"{backbone.size}x{backbone.size}"
+    return (
+        f"images of {size[0]}×{size[1]} have {times:.0f} times the pixels that {backbone.name} is made for, "
+        f"and take so much longer; bccli prepare … --size {side} makes them smaller"
+    )
 
 
 def check_image_size(design: Design, backbone: Backbone, size: tuple[int, int], where: Path) -> None:

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bccli.core.catalog import find_backbone
 from bccli.core.training import setting_types as types
-from bccli.core.training.design import Design
+from bccli.core.training.design import Design, size_hint
 from bccli.core.training.settings import SETTINGS, Schedule, rows_of
 from bccli.core.weights.pretrained import Weights
 
@@ -80,3 +82,12 @@ def test_the_kind_of_16_bits_tells_runs_apart_only_where_there_are_16_bits(mixed
     schedules = (Schedule(mixed_precision=mixed, mixed_type=kind) for kind in ("float16", "bfloat16"))
     one, other = (Design(schedule=schedule).to_json(Weights("none")) for schedule in schedules)
     assert (one == other) == (not mixed)
+
+
+def test_images_that_are_far_too_large_for_a_network_are_hinted_at() -> None:
+    hint = size_hint(find_backbone("vgg16"), (700, 460))
+    assert hint.startswith("images of 700×460 have 6 times the pixels that vgg16 is made for")
+    assert "--size 224x224" in hint
+    assert size_hint(find_backbone("vgg16"), (448, 448)) == ""
+    assert size_hint(find_backbone("nasnet-large"), (700, 460)) == ""
+    assert size_hint(replace(find_backbone("vgg16"), size=0), (700, 460)) == ""
