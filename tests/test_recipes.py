@@ -253,7 +253,7 @@ def test_every_built_in_recipe_is_valid_and_gives_reasons(name: str) -> None:
                     if param.name in context.default_map:
                         param.type_cast_value(context, context.default_map[param.name])
     for line in Path("bccli/recipes", f"{name}.toml").read_text(encoding="utf-8").splitlines():
-        if " = " in line and not line.startswith(("#", "title", "paper")):
+        if " = " in line and not line.startswith(("#", "title", "paper", "dataset")):
             assert "#" in line, line
 
 
@@ -655,3 +655,15 @@ def test_both_recipes_run_on_the_raw_layout(
             value = "loss"
         assert settings[key.replace("-", "_")] == value, key
     assert {row["protocol"] for row in rows_of(result.stdout)} == {protocol}
+
+
+def test_a_recipe_of_another_dataset_is_said(bccli: Bccli, tmp_path: Path) -> None:
+    """Of datasets that have one; the settings are kept, and own images take any recipe's silently."""
+    stored = {"breakhis": True, "databiox": False, "folder": False, "phantom": False}
+    for dataset, is_said in stored.items():
+        data = tmp_path / dataset
+        data.mkdir()
+        (data / "dataset.json").write_text(json.dumps({"dataset": dataset, "protocol": "honest"}))
+        ended = bccli("train", data, tmp_path / "run", "--recipe", "bcnet", exit=3)
+        said = "--recipe bcnet: is for databiox, and this is breakhis; its settings are kept\n"
+        assert (said in ended.stderr) == is_said

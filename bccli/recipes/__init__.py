@@ -19,18 +19,20 @@ from bccli.core.reading.regular_files import explained
 from bccli.core.reading.texts import read_json, read_toml
 
 PAPER = "paper"
-_DESCRIPTION = frozenset({"title", "paper"})
+_DESCRIPTION = frozenset({"title", "paper", "dataset"})
 _NOT_IN_RECIPES = frozenset({"help", "recipe"})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The tables of a recipe file and the folder that its paths start from."""
+    """The tables of a recipe file, the folder that its paths start from, and the dataset that it is for, if
+    it is for one."""
 
     name: str
     folder: Path
     tables: dict[str, dict[str, Any]]
     stage: str | None = None
+    dataset: str = ""
 
 
 class RecipeCommand(click.Command):
@@ -43,6 +45,8 @@ class RecipeCommand(click.Command):
             recipe = load_recipe(name)
             check_keys(recipe, ctx.find_root().command)
             ctx.default_map = self._defaults(recipe, self._protocol(ctx, given))
+            if sentence := self._misuse(ctx, given, name, recipe):
+                ctx.obj.note(sentence)
         return super().parse_args(ctx, args)
 
     def _protocol(self, ctx: click.Context, given: Mapping[str, Any]) -> str | None:
@@ -50,10 +54,19 @@ class RecipeCommand(click.Command):
         names = {param.name for param in self.params}
         if "protocol" in names:
             return self._early(ctx, given, "protocol")
+        return self._stored(ctx, given, "protocol")
+
+    def _stored(self, ctx: click.Context, given: Mapping[str, Any], key: str) -> str | None:
+        """What its prepared dataset or its run RUN has under a key."""
         data = self._early(ctx, given, "data")
-        return (
-            _stored_protocol(data, "dataset.json") if data else _stored_protocol(given.get("run"), "run.json")
-        )
+        return _stored(data, "dataset.json", key) if data else _stored(given.get("run"), "run.json", key)
+
+    def _misuse(self, ctx: click.Context, given: Mapping[str, Any], name: str, recipe: Recipe) -> str:
+        """A sentence where a recipe is for another of the datasets that have one."""
+        dataset = self._early(ctx, given, "dataset") or self._stored(ctx, given, "dataset")
+        if not recipe.dataset or dataset == recipe.dataset or dataset not in _datasets():
+            return ""
+        return f"--recipe {name}: is for {recipe.dataset}, and this is {dataset}; its settings are kept"
 
     def _early(self, ctx: click.Context, given: Mapping[str, Any], name: str) -> str | None:
         for param in self.params:
@@ -104,7 +117,7 @@ def settings_for(
         raise click.UsageError(f"recipe {recipe.name}: has no table {wanted}; add one")
     options = {spelling(param): param for param in context.command.params if isinstance(param, click.Option)}
     found = {}
-    protocol = _stored_protocol(context.params.get("data"), "dataset.json")
+    protocol = _stored(context.params.get("data"), "dataset.json", "protocol")
     for key, value in resolve(recipe, table, protocol).items():
         if key not in options or options[key].name in common:
             raise click.UsageError(
@@ -139,7 +152,7 @@ def load_recipe(name: str) -> Recipe:
     except (ValueError, DataError) as error:
         raise click.UsageError(f"recipe {path}: not valid TOML: {error}") from None
     tables = {key: value for key, value in content.items() if key not in _DESCRIPTION}
-    return Recipe(str(path), path.parent, tables, stage or None)
+    return Recipe(str(path), path.parent, tables, stage or None, str(content.get("dataset", "")))
 
 
 def check_keys(recipe: Recipe, group: click.Command) -> None:
@@ -191,11 +204,17 @@ def resolve(recipe: Recipe, command: str, protocol: str | None) -> dict[str, Any
     return values
 
 
-def _stored_protocol(folder: Any, marker: str) -> str | None:
-    """The protocol of a dataset or run by its marker file, None where there is none: the command will say
-    so."""
+def _datasets() -> set[str]:
+    """Those that built-in recipes are for."""
+    found = (read_toml(path).get("dataset") for path in Path(__file__).parent.glob("*.toml"))
+    return {str(name) for name in found if name}
+
+
+def _stored(folder: Any, marker: str, key: str) -> str | None:
+    """What a dataset or run has under a key of its marker file, None where there is none: the command will
+    say so."""
     try:
-        return str(read_json(Path(str(folder)) / marker)["protocol"])
+        return str(read_json(Path(str(folder)) / marker)[key])
     except (OSError, ValueError, KeyError, TypeError, DataError):
         return None
 
