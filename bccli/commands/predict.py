@@ -86,7 +86,7 @@ class _Written:
     type=click.IntRange(min=1),
     default=None,
     show_default="8, and up to 32 of a small --size",
-    help="Images per step.",
+    help="Images per step; where there are several GPUs, on each of them.",
 )
 @options.workers
 @options.shard
