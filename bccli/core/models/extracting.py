@@ -14,6 +14,7 @@ from bccli.core.data.image_batches import ImageSource, read_ahead
 from bccli.core.models import backend
 from bccli.core.models.devices.sharing import devices_here, placed
 from bccli.core.models.engines import TENSORFLOW, Computing, start_engine
+from bccli.core.runs.provenance import multiplies_in_tf32
 
 # So many images go through a network at a time on a CPU, and on a GPU of whatever memory so many at most.
 _LEAST, _MOST = 32, 512
@@ -45,8 +46,12 @@ class Extracting:
     def __init__(
         self, extractor: Any, engine: str = TENSORFLOW, batch_size: int | None = None, *, views: int = 1
     ) -> None:
+        import tensorflow as tf
+
         self._extractor, self.engine, self.device = extractor, engine, backend.device_class()
         self.precision = str(extractor.compute_dtype)
+        if self.device == "gpu" and multiplies_in_tf32(tf) is False:
+            self.precision += " without TF32"
         memory = backend.gpu_memory() if self.device == "gpu" else 0
         height, width = extractor.input_shape[1:3]
         devices = devices_here() if engine == TENSORFLOW else []

@@ -49,11 +49,11 @@ class Predictor:
 
     `step` images or patches at most go through a network at a time, on each of so many `devices`; with `tta`
     in all of their flips. `masks` are those of the images, where one of the members `needs_masks`, which are
-    thin lines where they are `contours`. Images that are `prepared` already are taken as they are. With `by_patch`, each patch of
-    an image gets an answer. `columns` are what a single run answers besides probabilities. With `explaining`,
-    maps say where in an image its label comes from. `decisions` are those that a single run has stored,
-    and its `guard` says which images are unlike those of its training. With `boxes`, a single detector says
-    where in an image it finds lesions.
+    thin lines where they are `contours`. Images that are `prepared` already are taken as they are. With
+    `by_patch`, each patch of an image gets an answer. `columns` are what a single run answers besides
+    probabilities. With `explaining`, maps say where in an image its label comes from. `decisions` are those
+    that a single run has stored, and its `guard` says which images are unlike those of its training. With
+    `boxes`, a single detector says where in an image it finds lesions.
     """
 
     classes: tuple[str, ...]

@@ -64,6 +64,8 @@ def test_what_computes_decides_batches_and_key(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(backend, "device_class", lambda: "gpu")
     found = Extracting(extractor)
     assert (found.device, found.precision, found.batch_size) == ("gpu", "float32", 512)
+    monkeypatch.setattr("bccli.core.models.extracting.multiplies_in_tf32", lambda tf: False)
+    assert Extracting(extractor).precision == "float32 without TF32"
     monkeypatch.setattr(backend, "gpu_memory", lambda: 256 << 20)
     assert [Extracting(extractor, views=views).batch_size for views in (1, 2)] == [128, 64]
 
