@@ -388,6 +388,7 @@ def _load(
         single=not images.at_least(2) and not settings["tta"],
         at_least=None if "-" in inputs else images.at_least,
         by_patch=settings["level"] == "patch",
+        step=settings["batch_size"],
         verbose=screen.verbose,
         watcher=screen,
     )
@@ -395,7 +396,6 @@ def _load(
     predictor = replace(
         predictor,
         tta=settings["tta"],
-        step=settings["batch_size"],
         explaining=explaining,
         boxes=settings["boxes"],
     )

@@ -325,10 +325,11 @@ class TfliteRuntime:
 
 @dataclass(frozen=True)
 class KerasEngine:
-    """TensorFlow, which has been started."""
+    """TensorFlow, which has been started; of several devices each takes a `share` of images at least."""
 
     device: str
     choice: str = "auto"
+    share: int = 1
 
     @property
     def devices(self) -> int:
@@ -339,7 +340,7 @@ class KerasEngine:
         """The network of a run, from images to class probabilities."""
         activate, file = OUTPUTS[run.info.settings["output"]], run.file(MODEL_FILE)
         with _of_no_network(file):
-            scores = SharedModel(scoring_of(load_model(file)))
+            scores = SharedModel(scoring_of(load_model(file)), share=self.share)
         return _answering(lambda images: activate(scores(images)), file, len(run.classes))
 
     def outputs(self, run: Run, stem: str) -> Network:
@@ -348,7 +349,7 @@ class KerasEngine:
             return frozen
         file = run.file(f"{stem}.keras")
         with _of_no_network(file):
-            outputs = SharedModel(load_model(file))
+            outputs = SharedModel(load_model(file), share=self.share)
         return _answering(outputs, file)
 
     def class_maps(self, run: Run) -> "ClassMaps | None":
@@ -360,8 +361,8 @@ class KerasEngine:
         with _of_no_network(file):
             extractor, head = extractor_and_head(load_model(file))
             model, shapes = with_maps(extractor)
-            context = run.info.settings.get("context", 0.0)
-            return ClassMaps(_answering(SharedModel(model), file), shapes, dense_head(head), context)
+            network = _answering(SharedModel(model, share=self.share), file)
+            return ClassMaps(network, shapes, dense_head(head), run.info.settings.get("context", 0.0))
 
 
 _GPU_PAYS = 30

@@ -10,7 +10,14 @@ import numpy as np
 
 from bccli.core.catalog import DATASETS
 from bccli.core.errors import DataError, UsageError
-from bccli.core.models.runtimes import Engine, NoTfliteError, TfliteRuntime, faster_engine, start_engine
+from bccli.core.models.runtimes import (
+    Engine,
+    KerasEngine,
+    NoTfliteError,
+    TfliteRuntime,
+    faster_engine,
+    start_engine,
+)
 from bccli.core.prediction.decisions import NO_DECISIONS, Decisions, decisions_of
 from bccli.core.prediction.flips import Flip, as_is, flips_of
 from bccli.core.prediction.masks import Masks
@@ -190,10 +197,12 @@ def load_predictor(
     at_least: Callable[[int], bool] | None = None,
     tempered: bool = True,
     by_patch: bool = False,
+    step: int = BATCH,
     verbose: bool = False,
     watcher: Watcher = SILENT,
 ) -> Predictor:
-    """Load one or several runs; `single` says that there is only one image, in one flip.
+    """Load one or several runs; `single` says that there is only one image, in one flip, and `step` how many
+    go through a network at a time.
 
     LiteRT computes them unless the device is gpu, or auto and a GPU or OpenVINO is here and worth its start,
     for which `at_least` says whether there are so many images; or a run has no .tflite. Raises DataError for
@@ -205,14 +214,15 @@ def load_predictor(
     single = single and not any(run.preparation.patches for run in runs)
     try:
         tflite = device != "gpu" or all(map(_needs_no_engine, runs))
-        engine = start_engine(device, tflite=tflite, single=single, verbose=verbose)
+        engine = _sharing(start_engine(device, tflite=tflite, single=single, verbose=verbose), step)
         members = [load_run_predictor(run, engine, tempered=tempered) for run in runs]
         lite = engine if isinstance(engine, TfliteRuntime) and device == "auto" else None
         if lite and at_least and (faster := faster_engine(lite, at_least, watcher)):
-            engine, members = faster, [load_run_predictor(run, faster, tempered=tempered) for run in runs]
+            engine = _sharing(faster, step)
+            members = [load_run_predictor(run, engine, tempered=tempered) for run in runs]
     except NoTfliteError as error:
         watcher.warn(f"{error}; starting TensorFlow")
-        engine = start_engine(device, tflite=False, verbose=verbose)
+        engine = _sharing(start_engine(device, tflite=False, verbose=verbose), step)
         members = [load_run_predictor(run, engine, tempered=tempered) for run in runs]
     if by_patch:
         _check_patches(runs, members)
@@ -224,9 +234,14 @@ def load_predictor(
     guard = _guard_of(runs[0], engine) if len(runs) == 1 and tempered and not by_patch else None
     return Predictor(
         runs[0].classes, tuple(members), " and ".join(dict.fromkeys(_device_of(run, engine) for run in runs)),
-        devices=engine.devices, contours=contours, by_patch=by_patch, columns=columns,
+        step=step, devices=engine.devices, contours=contours, by_patch=by_patch, columns=columns,
         positive=runs[0].info.positive, decisions=decisions, guard=guard,
     )  # fmt: skip
+
+
+def _sharing(engine: Engine, step: int) -> Engine:
+    """The engine; where several devices are behind it, each takes as many images as one has in a step."""
+    return replace(engine, share=step) if isinstance(engine, KerasEngine) else engine
 
 
 def _needs_no_engine(run: Run) -> bool:

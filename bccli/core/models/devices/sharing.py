@@ -21,13 +21,14 @@ def devices_here() -> list[str]:
     return [device.name for device in found]
 
 
-def parts_of(inputs: Any, count: int) -> list[Any]:
-    """Inputs (n, …) in at most `count` parts of one size, of which the last one may be smaller.
+def parts_of(inputs: Any, count: int, share: int = 1) -> list[Any]:
+    """Inputs (n, …) in at most `count` parts of one size, `share` or more, of which the last one may be
+    smaller.
 
-    >>> [part.tolist() for part in parts_of(np.arange(5), 2)], len(parts_of(np.arange(2), 3))
-    ([[0, 1, 2], [3, 4]], 2)
+    >>> [part.tolist() for part in parts_of(np.arange(5), 2)], len(parts_of(np.arange(5), 2, 8))
+    ([[0, 1, 2], [3, 4]], 1)
     """
-    size = max(1, -(-len(inputs) // count))
+    size = max(share, -(-len(inputs) // count))
     return [inputs[start : start + size] for start in range(0, max(1, len(inputs)), size)]
 
 
@@ -46,11 +47,12 @@ def placed(inputs: Any, devices: Sequence[str]) -> list[Any]:
 class SharedModel:
     """A Keras model of one input and one output, compiled for inference.
 
-    Where several devices share it, it has its weights of now.
+    Where several devices share it, it has its weights of now, and a device takes a `share` of the inputs at
+    least: as many as one device has at a time, so that its answers are the same to the bit.
     """
 
-    def __init__(self, model: Any, dtype: str = "float32") -> None:
-        self._devices = devices_here()
+    def __init__(self, model: Any, dtype: str = "float32", *, share: int = 1) -> None:
+        self._devices, self._share = devices_here(), share
         if len(self._devices) == 1:
             self._steps = [_compiled(lambda x: model(x, training=False), model, dtype)]
             return
@@ -61,7 +63,7 @@ class SharedModel:
 
     def __call__(self, inputs: Any) -> np.ndarray:
         """What it says (n, …) of inputs (n, …), or of what was `placed`, in their order."""
-        parts = inputs if isinstance(inputs, list) else parts_of(inputs, len(self._steps))
+        parts = inputs if isinstance(inputs, list) else parts_of(inputs, len(self._steps), self._share)
         if len(parts) == 1 == len(self._steps):
             return _answer(self._steps[0], parts[0])
         steps, devices = self._steps[: len(parts)], self._devices[: len(parts)]

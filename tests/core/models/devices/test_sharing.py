@@ -97,3 +97,8 @@ def test_parts_are_of_one_size_but_for_the_last(count: int, expected: list[int])
     parts = parts_of(np.arange(count), 3)
     assert [len(part) for part in parts] == expected
     np.testing.assert_array_equal(np.concatenate(parts), np.arange(count))
+
+
+def test_a_share_is_filled_before_the_next_device_has_any() -> None:
+    shares = {count: [len(part) for part in parts_of(np.arange(count), 3, 4)] for count in (3, 5, 12, 14)}
+    assert shares == {3: [3], 5: [4, 1], 12: [4, 4, 4], 14: [5, 5, 4]}
