@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 
 import click
 
-from bccli import __version__
 from bccli.commands.augment import augment
 from bccli.commands.evaluate import evaluate
 from bccli.commands.finetune import finetune
@@ -23,6 +22,8 @@ from bccli.commands.train import train
 from bccli.core import interruption
 from bccli.core.catalog import nearest
 from bccli.core.errors import BccliError, Stopped, WeightsError
+from bccli.options.diagnostics import version
+from bccli.options.help_pages import WIDTH, HelpContext
 from bccli.options.missing import missing
 from bccli.recipes import spelling
 from bccli.terminal.console import Console
@@ -237,9 +238,7 @@ def _signals_as_requests(afterwards: Any = None) -> Iterator[None]:
     interruption.forget()
     numbers = interruption.obeyed()
     try:
-        before = [
-            signal.signal(number, lambda signum, frame: interruption.request(signum)) for number in numbers
-        ]
+        before = interruption.listen()
     except ValueError:  # not in the main thread: whoever runs us there handles signals
         yield
         return
@@ -290,7 +289,11 @@ def _insisting() -> Iterator[None]:
 @click.group(
     "bccli",
     cls=BccliGroup,
-    context_settings={"auto_envvar_prefix": "BCCLI", "help_option_names": ["-h", "--help"]},
+    context_settings={
+        "auto_envvar_prefix": "BCCLI",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": WIDTH,
+    },
     epilog="""\b
 Examples:
   bccli prepare folder IMAGES data --size 224x224
@@ -299,8 +302,14 @@ Examples:
 """,
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more, and show where an unexpected error came from.")
-@click.version_option(__version__, prog_name="bccli")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    is_eager=True,
+    help="Say more, and show where an unexpected error came from.",
+)
+@version
 @click.pass_obj
 def cli(console: Console, quiet: bool, verbose: bool) -> None:
     """Classify breast-cancer images: prepare a dataset, augment it, train, evaluate, predict.
@@ -320,6 +329,7 @@ def _name_variables(command: click.Command) -> None:
 
 for command in (prepare, augment, train, finetune, evaluate, predict, hierarchy):
     _name_variables(command)
+    command.context_class = HelpContext
     cli.add_command(command)
 
 

@@ -1,6 +1,6 @@
 """A Slurm of one's own on this machine: its state in one folder, its ports free ones, its two nodes virtual.
 
-A node claims four cores and 64 GB, as a node of a cluster has, so that the jobs of examples run as they are.
+A node claims six cores and 64 GB, as a node of a cluster has, so that the jobs of examples run as they are.
 """
 
 import os
@@ -51,8 +51,8 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=20
 MinJobAge=86400
-NodeName=n1 NodeHostname=localhost Port={ports[1]} CPUs=4 RealMemory=64000
-NodeName=n2 NodeHostname=localhost Port={ports[2]} CPUs=4 RealMemory=64000
+NodeName=n1 NodeHostname=localhost Port={ports[1]} CPUs=6 RealMemory=64000
+NodeName=n2 NodeHostname=localhost Port={ports[2]} CPUs=6 RealMemory=64000
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 PartitionName=urgent Nodes=n1,n2 PriorityTier=9 MaxTime=INFINITE State=UP
 """

@@ -6,6 +6,7 @@ on, but for the one that is marked `full`.
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ def test_every_job_goes_back_into_the_queue_for_75_alone(script: Path) -> None:
 COMMANDS = {"sweep": "train", "folds": "train"}
 """Of jobs that are not called as their command is."""
 
-FOR_ANY = "collect", "multi-gpu"
+FOR_ANY = "collect", "multi-gpu", "two-nodes"
 """Jobs without an array, whose first word is the command."""
 
 
@@ -148,6 +149,10 @@ def submit_each(at: Cluster) -> list[str]:
     return jobs
 
 
+TASKS = len(SCRIPTS) + 1
+"""So many stand-ins run where every script is submitted: of the job of two nodes one on each."""
+
+
 class OnSlurm:
     pytestmark = on_slurm
 
@@ -163,9 +168,10 @@ class TestMechanics(OnSlurm):
             (task,) = at.tasks(job)
             assert (task["Restarts"], task["ExitCode"], task["JobState"]) == ("1", "3:0", "FAILED"), at.logs()
         lines = said.read_text().splitlines()
-        assert len(lines) == 2 * len(SCRIPTS)
+        assert len(lines) == 2 * TASKS
         assert "collect  A B C" in lines
         assert "multi-gpu  A B C --strategy mirrored" in lines
+        assert lines.count("two-nodes  A B C --strategy multiworker") == 2 * 2
         assert "sweep 3 train A B C --shard auto/1" in lines
 
     def test_a_task_alone_starts_again(self, at: Cluster, tmp_path: Path) -> None:
@@ -181,7 +187,7 @@ class TestMechanics(OnSlurm):
         jobs = submit_each(at)
         for job in jobs:
             at.wait_for(lambda job=job: at.states(job) == ["RUNNING"], f"job {job}")
-        at.wait_for(lambda: len(said.read_text().splitlines()) == len(SCRIPTS), "all stand-ins")
+        at.wait_for(lambda: len(said.read_text().splitlines()) == TASKS, "all stand-ins")
         at.run("scancel", *jobs)
         at.end(*jobs)
         assert [(at.states(job), at.tasks(job)[0]["Restarts"]) for job in jobs] == [
@@ -205,6 +211,17 @@ def preempt(at: Cluster, job: str) -> None:
 
 def kill(at: Cluster, job: str) -> None:
     signal_task(at, job, "KILL")
+
+
+def kill_second(place: Path) -> None:
+    """Kill the second process of those that train in a folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            mine = (process / "cwd").resolve() == place.resolve()
+            if mine and b"SLURM_PROCID=1\0" in (process / "environ").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
+        except OSError:
+            continue  # it has ended, or is not ours
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +287,7 @@ def make_study(bccli: Bccli, out: Path) -> None:
 
 
 MIRRORED = "--epochs", 30, "--batch-size", 8, "--dropout", 0.3, "--devices", 2
+TRAINED_TOGETHER = MIRRORED[:-2]
 FOLDED = "--epochs", 1, "--batch-size", 8, "--seeds", 2, "--fold", "all"
 
 
@@ -309,6 +327,30 @@ class TestRuns(OnSlurm):
         at.run("scancel", "--signal=TERM", job, check=False)
         end_well(at, job)
         words = "train", "data", "whole/run", *MIRRORED, "--strategy", "mirrored"
+        alone = [sys.executable, "-m", "bccli", *map(str, words)]
+        subprocess.run(alone, cwd=tmp_path, check=True, capture_output=True)
+        assert results(tmp_path / "run") == results(tmp_path / "whole" / "run")
+
+    @pytest.mark.parametrize("stop", ["TERM", "KILL"])
+    def test_one_network_on_two_nodes_is_that_of_two_devices(
+        self, stop: str, at: Cluster, bccli: Bccli, tmp_path: Path
+    ) -> None:
+        """Also where all are stopped, or the second one is killed, and the job starts again."""
+        bccli("prepare", *PHANTOM, tmp_path / "data", *study("PREPARE"))
+        command = "--cpus-per-task=1", job_of("two-nodes"), "train", "data", "run", *TRAINED_TOGETHER
+        job = at.submit(*command)
+        log = tmp_path / f"bccli-two-nodes-{job}.log"
+        at.wait_for(lambda: log.is_file() and "epoch 1/" in log.read_text(), "the first epoch")
+        if stop == "TERM":
+            at.run("scancel", "--signal=TERM", job, check=False)
+        else:
+            kill_second(tmp_path)
+        at.end(job)
+        if stop == "KILL":  # 137 is what the job ends with, and is not put back
+            assert "another worker is lost (" in log.read_text(), at.logs()
+            job = at.submit(*command)
+        end_well(at, job)
+        words = "train", "data", "whole/run", *TRAINED_TOGETHER, "--strategy", "mirrored", "--devices", 2
         alone = [sys.executable, "-m", "bccli", *map(str, words)]
         subprocess.run(alone, cwd=tmp_path, check=True, capture_output=True)
         assert results(tmp_path / "run") == results(tmp_path / "whole" / "run")

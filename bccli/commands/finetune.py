@@ -91,7 +91,7 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     bases = load_bases(run)
     share(screen, settings, data_root(bases.runs[0], settings["data"]))
     context, cache = context_of(settings, screen), settings["cache"]
-    if context.strategy != SINGLE:
+    if context.strategy != SINGLE and not settings["dry_run"]:
         context.start_tensorflow()  # before the layers are looked at, as TensorFlow then knows its devices
     starts = _starts(bases, screen, settings)
     designs = {start: _design(start, settings) for start in starts}
@@ -102,7 +102,10 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     if settings["dry_run"]:
         members = {start.name: design for start, design in designs.items()}
         return show_members(screen, members, dataset, folds=folds, skip_bad=settings["skip_bad"])
-    if len(starts) == 1 and not (bases.of_sweep or starts[0].seeded or is_sweep(out)):
+    several = len(starts) > 1 or bases.of_sweep or starts[0].seeded or is_sweep(out)
+    if several or folds:
+        context.strategy.check_alone()
+    if not several:
         return show_run(train_one(designs[starts[0]], dataset, out, context, folds=folds, cache=cache))
     sweep = finetune_all(
         bases,

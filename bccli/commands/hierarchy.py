@@ -167,6 +167,7 @@ def hierarchy(screen: console.Console, data: Path, run: Path, **settings: Any) -
         console.show_rows([*preview(plan, dataset, fold), *preview_detector(plan, dataset, fold)])
         return 0
     context, cache, seeds = context_of(settings, screen), settings["cache"], settings["seeds"]
+    context.strategy.check_alone()
     if seeds is None:
         if context.shard != WHOLE:
             share_one = share_tree_folds if folds else share_tree

@@ -104,6 +104,8 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     folds = is_of_folds(grid, settings["fold"])
     seeded, cache = settings["seeds"] is not None, settings["cache"]
     several = len(grid) > 1 or seeded or is_sweep(run)
+    if several or folds:
+        context.strategy.check_alone()
     if settings["dry_run"]:
         if several:
             members = {name_of(one, seeded=seeded): one for one in grid}

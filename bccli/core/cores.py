@@ -2,7 +2,9 @@
 
 import math
 import os
+from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -26,19 +28,37 @@ def cpu_quota(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> float:
     A group's limit is also that of those below it. In a container, the group's path may be that outside of
     it: then the root is the group.
     """
+    folders = _groups("cpu", root, membership)
+    return min([math.inf, *(_quota(each) if new else _quota_of_v1(each) for each, new in folders)])
+
+
+def available_memory(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
+    """The bytes of memory that this process and those beside it may use, as `cpu_quota` finds them; 0 where
+    the system does not say."""
+    names = {True: "memory.max", False: "memory.limit_in_bytes"}
+    words = [_words(folder / names[new]) for folder, new in _groups("memory", root, membership)]
+    limits = [int(word) for word in chain.from_iterable(words) if word.isdecimal()]
+    try:
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 0
+    return min([machine, *limits])
+
+
+def _groups(controller: str, root: Path, membership: Path) -> Iterator[tuple[Path, bool]]:
+    """The folders of this process's control groups and of all above them, and whether they are of version
+    2."""
     try:
         lines = membership.read_text("utf-8").splitlines()
     except OSError:
-        return math.inf
-    quotas = [math.inf]
+        return
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            quotas += [_quota(folder) for folder in _upwards(root, path)]
-        elif "cpu" in controllers.split(","):
-            for name in ("cpu", controllers):
-                quotas += [_quota_of_v1(folder) for folder in _upwards(root / name, path)]
-    return min(quotas)
+            yield from ((folder, True) for folder in _upwards(root, path))
+        elif controller in controllers.split(","):
+            for name in (controller, controllers):
+                yield from ((folder, False) for folder in _upwards(root / name, path))
 
 
 def _upwards(root: Path, path: str) -> list[Path]:

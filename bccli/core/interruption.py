@@ -1,14 +1,15 @@
 """Signals as requests: work that can stop cleanly asks here at its safe points.
 
-`bccli.cli` passes every one of `obeyed()` to `request`. Inside `deferred()` the request waits until the work
-calls `stop_if_requested()` or the block ends; elsewhere it acts at once. Whatever is sent after the first
-signal is the same request, as batch systems send several; only a second Ctrl-C acts at once everywhere but
-inside `saving()`, which nothing interrupts.
+`bccli.cli` calls `listen`, which passes every one of `obeyed()` to `request`. Inside `deferred()` the request
+waits until the work calls `stop_if_requested()` or the block ends; elsewhere it acts at once. Whatever is
+sent after the first signal is the same request, as batch systems send several; only a second Ctrl-C acts at
+once everywhere but inside `saving()`, which nothing interrupts.
 """
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from bccli.core.errors import Stopped
 
@@ -32,6 +33,16 @@ def obeyed() -> tuple[signal.Signals, ...]:
     """The signals that ask this process to stop: SIGHUP only where it is not ignored, as below nohup."""
     hung_up = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return tuple(number for number in SIGNALS if not (hung_up and number == signal.SIGHUP))
+
+
+def listen() -> list[Any]:
+    """Hear these signals in this process, again where a library has taken one for itself; what was done about
+    each before. Raises ValueError outside the main thread."""
+    return [signal.signal(number, _hear) for number in obeyed()]
+
+
+def _hear(signum: int, frame: object) -> None:
+    request(signum)
 
 
 def request(signum: int) -> None:

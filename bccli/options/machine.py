@@ -2,7 +2,7 @@
 
 import click
 
-from bccli.core.training.parallel.strategies import MIRRORED, NONE, STRATEGIES
+from bccli.core.training.parallel.strategies import MIRRORED, MULTIWORKER, NONE, STRATEGIES
 
 deterministic = click.option(
     "--deterministic/--no-deterministic",
@@ -24,7 +24,8 @@ strategy = click.option(
     default=NONE,
     show_default=True,
     help=f"{MIRRORED}: the network learns on several GPUs of this machine, each batch shared among them; for "
-    "train and finetune of whole networks, where one GPU is too small or too slow.",
+    f"train and finetune of whole networks, where one GPU is too small or too slow. {MULTIWORKER}: on those "
+    "of several machines; start the same command on each by srun, or with TF_CONFIG.",
 )
 devices = click.option(
     "--devices",
@@ -32,6 +33,6 @@ devices = click.option(
     metavar="N",
     default=None,
     show_default="all GPUs",
-    help="How many devices --strategy uses; --batch-size is that of all together. Where there is no GPU, the "
-    "CPU is divided, which is for trials.",
+    help="How many devices --strategy mirrored uses; --batch-size is that of all together. Where there is no "
+    "GPU, the CPU is divided, which is for trials.",
 )

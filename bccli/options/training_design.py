@@ -1,5 +1,6 @@
 """What core makes of the training options: a design, a schedule, a head, and where a run is made."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -202,6 +203,8 @@ def context_of(settings: dict[str, Any], screen: Console) -> Any:
     from bccli.core.training.network import RunContext
     from bccli.core.training.parallel.choice import Strategy
 
+    strategy = Strategy.of(settings["strategy"], settings["devices"], os.environ)
+    screen.quiet = screen.quiet or not strategy.leads
     return RunContext(
         log=screen.logging,
         watcher=screen,
@@ -214,7 +217,7 @@ def context_of(settings: dict[str, Any], screen: Console) -> Any:
         recipe=built_in(settings["recipe"]),
         tensorboard=settings["tensorboard"],
         shard=Shard(*settings["shard"] or (1, 1)),
-        strategy=Strategy.of(settings["strategy"], settings["devices"]),
+        strategy=strategy,
     )
 
 

@@ -57,6 +57,7 @@ class Console(Watcher):
             self._log.flush()
         if silent:
             return
+        text = _fitted(text, sys.stderr)
         if self._live:
             self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
@@ -73,11 +74,9 @@ class Console(Watcher):
 
     @contextmanager
     def _bar(self, total: int, what: str) -> Iterator[Callable[[int], None]]:
-        from rich.console import Console as Terminal
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from bccli.terminal.training_table import bars, live_terminal
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Terminal(stderr=True), transient=True) as progress:
+        with bars(live_terminal(), transient=True) as progress:
             task = progress.add_task(what, total=total)
             self._live = progress
             try:
@@ -102,11 +101,9 @@ class Console(Watcher):
         if not sys.stderr.isatty() or self.quiet:
             yield
             return
-        from rich.console import Console as Terminal
+        from bccli.terminal.training_table import TrainingTable, live_terminal
 
-        from bccli.terminal.training_table import TrainingTable
-
-        with TrainingTable(Terminal(stderr=True)) as self._table:
+        with TrainingTable(live_terminal()) as self._table:
             self._live = self._table.live
             try:
                 yield
@@ -285,13 +282,17 @@ def show_sweep(rows: Sequence[Mapping[str, Any]], figures: Sequence[Mapping[str,
 
 def _show_lines(lines: Iterable[str]) -> None:
     """Print lines; on a terminal, those that are too long wrap between words."""
-    width = None
-    if sys.stdout.isatty():
-        from bccli.terminal.capabilities import Terminal, wrapped
-
-        width = Terminal(sys.stdout).width
     for line in lines:
-        print(wrapped(visible(line), width) if width else visible(line))
+        print(_fitted(visible(line), sys.stdout))
+
+
+def _fitted(line: str, stream: IO[str]) -> str:
+    """A line as it is, or on a terminal in as many as it needs, of whole words."""
+    if not stream.isatty():
+        return line
+    from bccli.terminal.capabilities import Terminal, wrapped
+
+    return wrapped(line, Terminal(stream).width)
 
 
 def show_counts(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,5 @@
-"""A training as a terminal shows it: the last epochs, their curves, and the steps of the current one."""
+"""A training as a terminal shows it: the last epochs, their curves, and the steps of the current one; and the
+bars of all that takes long."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -8,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.theme import Theme
 
 from bccli.terminal.console import figure_text
 
@@ -18,13 +20,23 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _REFRESHES = 8
 _GAP = 2
 
+_LONGEST_BAR, _SHORTEST_BAR = 40, 4
+_BESIDE_A_BAR = 50
+"""Cells that the longest words, numbers and times beside a bar need."""
+
+_LIVE = Theme(
+    dict.fromkeys(("bar.complete", "bar.finished", "progress.download", "progress.remaining"), "none")
+    | {"bar.back": "#808080"}
+)
+"""Bars and the numbers beside them in the terminal's own colour, and what is left to do in a grey that shows
+on white and on black: rich's cyan is faint on the one, its grey on the other."""
+
 
 class TrainingTable:
     """A live table; `live` is what prints lines above it."""
 
     def __init__(self, terminal: Console) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=terminal)
+        self._progress = bars(terminal)
         self._task = self._progress.add_task("epoch 1", total=None)
         self._terminal = terminal
         self._rows: list[tuple[int, Mapping[str, float]]] = []
@@ -68,7 +80,7 @@ class TrainingTable:
         for head in heads if self._has_room(heads, lines) else (head.replace(" ", "\n") for head in heads):
             table.add_column(head, justify="right")
         for (number, _), cells in zip(self._rows[-MOST_ROWS:], lines, strict=True):
-            table.add_row(*cells, style="green" if number == self._best else "")
+            table.add_row(*cells, style="bold" if number == self._best else "")
         return table
 
     def _cells(self, row: tuple[int, Mapping[str, float]], names: Sequence[str]) -> list[str]:
@@ -88,7 +100,7 @@ class TrainingTable:
             for name in ("loss", "val_loss")
         }
         drawn = {name: curve(values) for name, values in series.items() if len(values) > 1}
-        return [f"[dim]{name.replace('_', ' '):>8}[/] {text}" for name, text in drawn.items()]
+        return [f"{name.replace('_', ' '):>8} {text}" for name, text in drawn.items()]
 
 
 def curve(values: Sequence[float], width: int = _CURVE_WIDTH) -> str:
@@ -100,3 +112,17 @@ def curve(values: Sequence[float], width: int = _CURVE_WIDTH) -> str:
     low, high = min(values), max(values)
     scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BLOCKS[round((value - low) * scale)] for value in values)
+
+
+def live_terminal() -> Console:
+    """The terminal behind stderr, for what changes while it is looked at."""
+    return Console(stderr=True, theme=_LIVE)
+
+
+def bars(terminal: Console, *, transient: bool = False) -> Progress:
+    """Bars with words on their left and numbers on their right, which a narrow terminal shows whole."""
+    cells = max(_SHORTEST_BAR, min(_LONGEST_BAR, terminal.width - _BESIDE_A_BAR))
+    columns = (
+        TextColumn("{task.description}"), BarColumn(cells), MofNCompleteColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    return Progress(*columns, console=terminal, transient=transient)

@@ -290,7 +290,7 @@ def test_a_node_sees_other_images_of_the_same_sources(
     )
     bccli("train", large, tmp_path / "second", *SHORT[:-2])
     run = tmp_path / "run"
-    bccli(
+    made = bccli(
         "hierarchy",
         three,
         run,
@@ -299,6 +299,7 @@ def test_a_node_sees_other_images_of_the_same_sources(
         f"tumor={tmp_path / 'second'}@{large}",
         "--allow-leakage",
     )
+    assert ": 1 node to train, " in made.stderr
     for row in read_rows(run / "predictions.csv"):
         if row["label"] == "normal":
             assert float(row["tumor:benign"]) == pytest.approx(0.5)

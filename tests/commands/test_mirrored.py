@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bccli.core.errors import UsageError
+from bccli.core.progress import SILENT
 from bccli.core.training.parallel.choice import Strategy
 from tests.conftest import Bccli, draw, save
 
@@ -175,9 +176,9 @@ class Gpus:
 
 def test_more_devices_than_gpus_are_refused() -> None:
     with pytest.raises(UsageError, match=r"^--devices 4: here are 2 GPUs; say --devices 2$"):
-        Strategy("mirrored", 4).prepare(Gpus(2))
-    Strategy("mirrored", 2).prepare(Gpus(2))
-    Strategy("mirrored").prepare(Gpus(8))
+        Strategy("mirrored", 4).prepare(Gpus(2), SILENT)
+    Strategy("mirrored", 2).prepare(Gpus(2), SILENT)
+    Strategy("mirrored").prepare(Gpus(8), SILENT)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""How many cores a process may use, by control groups of both versions."""
+"""How many cores and how much memory a process may use, by control groups of both versions."""
 
 import math
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bccli.core import cores
-from bccli.core.cores import available_cores, cpu_quota, schedulable_cores
+from bccli.core.cores import available_cores, available_memory, cpu_quota, schedulable_cores
 
 
 def groups(place: Path, membership: str, **files: str) -> float:
@@ -60,3 +60,25 @@ def test_the_smaller_of_quota_and_affinity_counts(
 
 def test_here_it_is_no_more_than_the_machine_has() -> None:
     assert 1 <= available_cores() <= schedulable_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("membership", "file"),
+    [
+        ("0::/job/step\n", "job/memory.max"),
+        ("4:memory:/job/step\n0::/\n", "memory/job/memory.limit_in_bytes"),
+    ],
+)
+def test_memory_is_what_the_groups_leave(tmp_path: Path, membership: str, file: str) -> None:
+    (tmp_path / "membership").write_text(membership)
+    path = tmp_path / "root" / file
+    path.parent.mkdir(parents=True)
+    path.write_text("2000000000\n")
+    assert available_memory(tmp_path / "root", tmp_path / "membership") == 2_000_000_000
+    path.write_text("max\n")
+    assert available_memory(tmp_path / "root", tmp_path / "membership") > 2_000_000_000
+
+
+def test_memory_is_zero_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sysconf")
+    assert available_memory() == 0

@@ -16,11 +16,14 @@ _PREFIX = re.compile(r"^\S.*?\.(?:cc|cu|h):\d+\] ")
 _ASK = "import tensorflow as tf; tf.config.list_physical_devices('GPU')"
 
 
+def gpus_are_hidden() -> bool:
+    """Whether this process has been told to leave GPUs alone."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1", "NoDevFiles")
+
+
 def gpu_is_visible(devices: Path = _DEVICES) -> bool:
     """Whether a GPU of NVIDIA is here that this process may open and that it has not been told to leave."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1", "NoDevFiles"):
-        return False
-    return any(map(_can_be_opened, devices.glob("nvidia[0-9]*")))
+    return not gpus_are_hidden() and any(map(_can_be_opened, devices.glob("nvidia[0-9]*")))
 
 
 def _can_be_opened(device: Path) -> bool:

@@ -19,7 +19,7 @@ from bccli.core.cores import available_cores
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")  # SHA-1, and SHA-256 of newer repositories
 _LOADED = ("numpy", "sklearn", "tensorflow", "keras")
 """Modules that count if they were used, by the version that they say."""
-_INSTALLED = {
+DISTRIBUTIONS = {
     "pillow": ("pillow",),
     "opencv": ("opencv-python", "opencv-python-headless", "opencv-contrib-python"),
     "litert": ("ai-edge-litert",),
@@ -30,8 +30,13 @@ _INSTALLED = {
 
 def provenance() -> dict[str, Any]:
     """What run.json says under `commit`, `versions` and `hardware`."""
-    commit = commit_of(Path(__file__).parents[3]) or _installed_commit()
+    commit = own_commit()
     return {**({"commit": commit} if commit else {}), "versions": _versions(), "hardware": hardware()}
+
+
+def own_commit() -> str:
+    """The commit of the bccli that runs, "" where it is not known."""
+    return commit_of(Path(__file__).parents[3]) or _installed_commit()
 
 
 def commit_of(checkout: Path) -> str:
@@ -87,11 +92,12 @@ def _versions() -> dict[str, str]:
     for module in _LOADED:
         if module in sys.modules:
             versions[module] = sys.modules[module].__version__
-    installed = {name: _installed(names) for name, names in _INSTALLED.items()}
+    installed = {name: installed_version(names) for name, names in DISTRIBUTIONS.items()}
     return versions | {name: version for name, version in installed.items() if version}
 
 
-def _installed(names: tuple[str, ...]) -> str:
+def installed_version(names: tuple[str, ...]) -> str:
+    """The version of the first of several distributions that is installed, "" where none is."""
     from importlib.metadata import PackageNotFoundError, version
 
     for name in names:

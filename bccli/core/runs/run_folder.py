@@ -262,6 +262,20 @@ def join_run(
         return False
 
 
+def follow_run(
+    root: Path, kind: str, settings: dict[str, Any], *, overwrite: bool = False, extendable: bool = True
+) -> Run | None:
+    """The run `root` for a process that helps another one, which has it open or is about to.
+
+    Nothing is locked or written. None where all is done already. Raises SettingsError.
+    """
+    if (root / RUN_FILE).exists() and not overwrite:
+        info = RunInfo.read(root / RUN_FILE)
+        if info.status != CLEARING and _fits(root, info, settings, extendable):
+            return None
+    return Run(root, RunInfo.of(version=__version__, kind=kind, status=RUNNING, settings=settings))
+
+
 def _tidy(root: Path) -> None:
     """Remove from a complete run what those who were killed as they ended have left."""
     Claims(root / CLAIMS_FOLDER).clear()
@@ -296,10 +310,15 @@ def _is_done(
             raise DataError(f"{root}: is not empty and holds no run ({stranger}); choose another folder")
         return False
     info = RunInfo.read(root / RUN_FILE)
-    complete = info.status == COMPLETE
-    if info.status == CLEARING or (complete and overwrite):
+    if info.status == CLEARING or (info.status == COMPLETE and overwrite):
         clear(root)
         return False
+    return _fits(root, info, settings, extendable)
+
+
+def _fits(root: Path, info: RunInfo, settings: dict[str, Any], extendable: bool) -> bool:
+    """Whether a run is complete with these settings. Raises SettingsError where it has others."""
+    complete = info.status == COMPLETE
     longer = extendable and settings.get("epochs", 0) > info.settings.get("epochs", 0)
     ignored = {"epochs": settings.get("epochs")} if longer else {}
     if difference := first_difference({**info.settings, **ignored}, settings):

@@ -150,7 +150,8 @@ def train_one(
             beside = replace(context, plot_pool=plot_pool)
             return train_folds(design, dataset, root, beside, cache=cache)
     if context.shard == WHOLE:
-        return train(design, dataset, root, context, cache=cache)
+        run = train(design, dataset, root, context, cache=cache)
+        return run if context.strategy.leads else AtWork(0)
     if not folds:
         raise UsageError(
             "--shard: this is one run, which is not shared; several of --backbone, --classifier, "

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bccli.core import interruption
-from bccli.core.errors import DivergedError, TrainingError
+from bccli.core.errors import DivergedError, Stopped, TrainingError
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.training.checkpoint import Checkpoint, Progress
 from bccli.core.training.inputs import Features, Inputs, order_of, turns_of
@@ -27,6 +28,9 @@ from bccli.core.training.parallel.replicas import ONE_DEVICE, Replicas
 from bccli.core.training.settings import MEASURES, Schedule
 from bccli.core.training.trainee import CompiledBefore, compile_steps, inference_step
 from bccli.core.weights.copying import copy_weights, put_weights
+
+Load = Callable[..., Iterator[Any]]
+"""What loads batches: it takes positions (n,), perhaps a turn for each, and how many are wanted at a time."""
 
 _OTHER_DIGITS = "the result is not to the byte that of equal machines"
 
@@ -93,7 +97,7 @@ class Fit:
             network, schedule, signature, self.objective, self.steps_per_call,
             depths=depths, before=compiled, replicas=replicas,
         )  # fmt: skip
-        self.trainee, self._train_steps = steps.trainee, steps.train
+        self.trainee, self._train_steps, self.replicas = steps.trainee, steps.train, replicas
         self.network, self._predict = network, steps.predict
         self._checkpoint = Checkpoint(state, on_state)
         self._pace, self._has_foretold = Pace(), False
@@ -109,6 +113,9 @@ class Fit:
             self.watcher.note(f"continuing after {self.progress.epoch} epochs and {self.progress.step} steps")
             if moved := self._checkpoint.moved(self.trainee):
                 self.watcher.warn(f"it goes on with other hardware ({moved}): {_OTHER_DIGITS}")
+        place = f"{self.progress.epoch} epochs and {self.progress.step} steps"
+        self.replicas.agree("a state of its training", place)
+        self.replicas.take_over([*self.network.variables, *self.trainee.optimizer.variables])
         with interruption.deferred(), self.watcher.training(), self._enough_memory():
             while not self.finished:
                 self._epoch()
@@ -140,14 +147,14 @@ class Fit:
 
     def predict(self, positions: np.ndarray) -> np.ndarray:
         """What the network says of positions (n,) in inference mode: of classes their probabilities."""
-        size = self.schedule.batch_size * self.steps_per_call
-        return self._predict_all(self.examples.inputs.batches(positions, size), stoppable=False)
+        return self._predict_all(positions, self.examples.inputs.batches, stoppable=False)
 
-    def _predict_all(self, batches: Iterator[Any], *, stoppable: bool) -> np.ndarray:
+    def _predict_all(self, positions: np.ndarray, load: Load, *, stoppable: bool) -> np.ndarray:
         """In the middle of training it is `stoppable`: a signal is obeyed between two batches."""
         answers = []
-        for batch in batches:
-            answers.append(self.objective.answers(self._predict(batch).numpy()))
+        for chosen, _, batch in self._loaded(load, positions):
+            said = self._predict(batch, len(chosen)).numpy()
+            answers.append(self.objective.answers(said))
             if stoppable:
                 self._stop_if_requested()
         return np.concatenate(answers) if answers else np.zeros((0, self.objective.width))
@@ -159,6 +166,7 @@ class Fit:
         copy_weights(self.network, network)
         signature = self.examples.inputs.signature()
         self.network, self._predict = network, inference_step(network, signature)
+        self.replicas = ONE_DEVICE
 
     def _epoch(self) -> None:
         """The rest of the current epoch, its validation, and what follows from it."""
@@ -199,34 +207,61 @@ class Fit:
         steps = schedule.steps(len(train))
         if self.progress.step == 0:
             self.trainee.forget_sums()
-        done, size = self.progress.step * schedule.batch_size, schedule.batch_size * self.steps_per_call
-        rest, turns = order[done:], turns[done:]
+        done = self.progress.step * schedule.batch_size
         cuts = self._cuts()
-        batches = self.examples.inputs.training_batches(rest, turns, size)
-        for number, batch in enumerate(batches):
-            positions = rest[number * size : (number + 1) * size]
-            chosen, truth = labels[positions], self.examples.truth(positions)
+        load = self.examples.inputs.training_batches
+        for chosen, own, batch in self._loaded(load, order[done:], turns[done:]):
+            truth, weights = self.examples.truth(own), self.class_weights[labels[own]]
             first = self.progress.step
             now = range(first, first - (-len(chosen) // schedule.batch_size))
             seeds = np.stack([*map(self._seeds, now)])
             rates = np.array([self._rate(step, cuts) for step in now], np.float32)
             began = time.monotonic()
-            self._train_steps(
-                batch, truth, self.class_weights[chosen], seeds, rates, float(first),
+            asked = self._train_steps(
+                batch, truth, weights, seeds, rates, float(first),
                 float(self.progress.epoch >= schedule.head_epochs),
+                np.array([len(chosen), interruption.stop_requested()], np.float32),
             )  # fmt: skip
             self._pace.step(len(chosen), time.monotonic() - began)
             self.progress.step = now.stop
             self.watcher.step(self.progress.step, steps)
             if self._checkpoint.overdue:
                 self.save()
-            self._stop_if_requested()
+            self._stop_if_requested(asked)
 
-    def _stop_if_requested(self) -> None:
-        """A safe point: after a signal, save and raise Stopped."""
-        if interruption.stop_requested():
+    def _loaded(
+        self, load: Load, positions: np.ndarray, *about: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, Any]]:
+        """Batch by batch of positions (n,): they, those of them that this worker loads, and what is loaded.
+
+        `load` takes positions, what is `about` each of them, and how many are wanted at a time.
+        """
+        size, count = self.schedule.batch_size * self.steps_per_call, len(positions)
+        wholes = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+        shares = [np.arange(whole.start, whole.stop)[self._share_of(whole)] for whole in wholes]
+        places = iter(zip(wholes, shares, strict=True))
+        # Of a last batch that is short, the share may be the larger one: that of fewer images than replicas.
+        cut = len(shares) - (len(shares) > 1 and len(shares[-1]) > len(shares[0]))
+        for group in filter(None, (shares[:cut], shares[cut:])):
+            here = np.concatenate(group)
+            for batch in load(positions[here], *(each[here] for each in about), len(group[0])):
+                whole, share = next(places)
+                yield positions[whole], positions[share], batch
+
+    def _share_of(self, whole: slice) -> slice:
+        return self.replicas.share(whole.stop - whole.start)
+
+    def _stop_if_requested(self, asked: Any = None) -> None:
+        """A safe point: after a signal, save and raise Stopped, as all workers do after the same step; how
+        many are `asked` to do so, a step may know."""
+        if self.replicas.workers == 1:
+            wanted = interruption.stop_requested()
+        else:
+            wanted = asked > 0 if asked is not None else self.replicas.wants(interruption.stop_requested())
+        if wanted:
             self.save()
             interruption.stop_if_requested()
+            raise Stopped("stopped with another worker; run the same command again to continue")
 
     def _cuts(self) -> int:
         """How often the epochs before this one have cut the learning rate."""
@@ -263,32 +298,32 @@ class Fit:
         )
 
     def _validate(self) -> dict[str, Any]:
-        val, inputs, size = (
-            self.examples.val,
-            self.examples.inputs,
-            self.schedule.batch_size * self.steps_per_call,
-        )
-        batches = (
-            inputs.training_batches(val, np.full(len(val), self.progress.epoch), size)
-            if self.examples.augmented_val
-            else inputs.batches(val, size)
-        )
-        return self._measure("val", val, batches)
+        val, inputs = self.examples.val, self.examples.inputs
+        load = inputs.batches
+        if self.examples.augmented_val:
+            load = partial(_augmented, inputs, self.progress.epoch)
+        return self._measure("val", val, load)
 
     def _watch_test(self) -> dict[str, Any]:
         """The figures of test as it is, for people to see: nothing is decided by them."""
-        test, size = self.examples.watched_test, self.schedule.batch_size * self.steps_per_call
-        return self._measure("test", test, self.examples.inputs.batches(test, size)) if len(test) else {}
+        test = self.examples.watched_test
+        return self._measure("test", test, self.examples.inputs.batches) if len(test) else {}
 
-    def _measure(self, split: str, positions: np.ndarray, batches: Iterator[Any]) -> dict[str, Any]:
+    def _measure(self, split: str, positions: np.ndarray, load: Load) -> dict[str, Any]:
         """Loss and accuracy of a split by the weights of now; a signal is obeyed between two batches."""
-        answers = self._predict_all(batches, stoppable=True)
+        answers = self._predict_all(positions, load, stoppable=True)
         loss, accuracy = self.objective.measured(self.examples.truth(positions), answers)
         return {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
 
     def save(self) -> None:
-        """Write the whole state."""
-        self._checkpoint.save(self.trainee, self.progress)
+        """Write the whole state, if this worker leads."""
+        if self.replicas.leads:
+            self._checkpoint.save(self.trainee, self.progress)
+
+
+def _augmented(inputs: Inputs, epoch: int, positions: np.ndarray, size: int) -> Iterator[Any]:
+    """Batches of val as training sees them."""
+    return inputs.training_batches(positions, np.full(len(positions), epoch), size)
 
 
 def _of_classes(schedule: Schedule, classes: int) -> Objective:

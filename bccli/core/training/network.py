@@ -1,5 +1,6 @@
 """From a design and a prepared dataset to a run: features where the backbone is frozen, training, results."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from bccli.core.data.dataset import Dataset
 from bccli.core.data.image_batches import Images, ImageSource, open_images
 from bccli.core.data.manifest import Sample
 from bccli.core.data.split_codes import TEST, TRAIN, VAL
-from bccli.core.errors import DivergedError
+from bccli.core.errors import DivergedError, UsageError
 from bccli.core.evaluation.reused_runs import check_test_is_new
 from bccli.core.files import write_text
 from bccli.core.kinds import KINDS, imported
@@ -29,6 +30,7 @@ from bccli.core.runs.run_folder import (
     MODEL_FILE,
     STATE_FILE,
     Run,
+    follow_run,
     load_run,
     open_run,
 )
@@ -103,7 +105,7 @@ class RunContext:
         tf = backend.start(
             self.device, deterministic=self.deterministic, tf32=self.tf32, verbose=self.verbose
         )
-        self.strategy.prepare(tf)
+        self.strategy.prepare(tf, self.watcher)
         return tf
 
 
@@ -125,18 +127,29 @@ def train(
     Raises LeakageError, DataError, TrainingError, SettingsError, and Stopped after a signal.
     """
     watcher, overwrite = context.watcher, context.overwrite
-    job = checked_job(design, dataset, cache or default_cache(dataset, root), watcher)
+    said_by = watcher if context.strategy.leads else SILENT
+    job = checked_job(design, dataset, cache or default_cache(dataset, root), said_by)
     settings = {**job.design.to_json(job.weights), "data": dataset.hash}
     extendable = job.design.schedule.extendable
     kind = _kind(design)
     context.strategy.check(kind, job.design.schedule.batch_size)
     make: Trainer = imported(KINDS[kind].trainer)
+    if not context.strategy.leads:
+        followed = follow_run(root, kind, settings, overwrite=overwrite, extendable=extendable)
+        return load_run(root) if followed is None else _follow(make, job, followed, context, models)
     with open_run(root, kind, settings, overwrite=overwrite, extendable=extendable) as run:
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
-        with context.log(root / LOG_FILE):
+        with context.log(root / LOG_FILE), context.strategy.watching(watcher):
             return make(job, run, context, models)
+
+
+def _follow(make: Trainer, job: Job, run: Run, context: RunContext, models: ModelCache | None) -> Run:
+    """Help the worker that leads, who says what there is to say once all are here."""
+    context.start_tensorflow()
+    with context.strategy.watching(context.watcher):
+        return make(job, run, replace(context, watcher=SILENT), models)
 
 
 def checked_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher = SILENT) -> Job:
@@ -176,6 +189,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
     """Train the network of a job and fill its run. Raises what `train` raises."""
     watcher, design = context.watcher, job.design
     announce(job, run, context)
+    replicas = _replicas(job, context)
     used = np.flatnonzero(job.split_codes >= 0)
     samples = [job.dataset.samples[index] for index in used]
     images = context.open_images(job.dataset.root, samples, context.watcher)
@@ -186,16 +200,15 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
     built = build(job, images.size, job.weights, norm, models)
     if design.tuning:
         take_over(design.tuning, built)
-    stores = stores_features(job, built, images, run, watcher)
+    stores = _all_store_features(job, built, images, run, watcher, replicas)
     with inputs_of(job, images, split_codes, built if stores else None, norm, run, context) as inputs:
         schedule, fitted = _begin_head(job, built, inputs, images, split_codes, norm, run, context)
         trainee = built.tail if stores else built.live
-        replicas = context.strategy.replicas(watcher)
         twin, depths = _twin(job, images.size, built, norm, stores, replicas)
         fit = Fit(
             twin, examples_of(job, images, split_codes, inputs), schedule, run.root / STATE_FILE,
             watcher=watcher, on_state=Curves(run.root),
-            on_epoch=EventFile(run.root / FOLDER) if context.tensorboard else None,
+            on_epoch=EventFile(run.root / FOLDER) if context.tensorboard and replicas.leads else None,
             depths=[depths.get(id(variable), 0) for variable in twin.trainable_variables],
             compiled=built.compiled if twin is trainee else None, replicas=replicas,
         )  # fmt: skip
@@ -203,6 +216,8 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
             fit.run()
         except DivergedError as error:
             raise with_good_weights(error, job, run, built, fit, trainee) from None
+        if not replicas.leads:
+            return run
         fit.hand_over(trainee)
         if models is not None and design.trainable == "none" and not design.tuning:
             models.keep_network(run.root, built.extractor, built.head)
@@ -227,6 +242,22 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
     if stores and design.tuning:
         forget_features(feature_key(job, images.size, norm, built, run), job.cache)
     return done
+
+
+def _replicas(job: Job, context: RunContext) -> Replicas:
+    """The replicas that learn together, once all workers are sure to do the same.
+
+    Raises UsageError where one would do something else, or where a batch has too few images.
+    """
+    replicas, size = context.strategy.replicas(context.watcher), job.design.schedule.batch_size
+    facts = [job.design.to_json(job.weights), job.dataset.hash, replicas.count]
+    replicas.agree("settings or a dataset", json.dumps(facts))
+    if replicas.count > size:
+        raise UsageError(
+            f"--batch-size {size}: has no image for each of {replicas.count} devices; try a larger one, "
+            "which is that of all devices together"
+        )
+    return replicas
 
 
 def announce(job: Job, run: Run, context: RunContext) -> None:
@@ -265,7 +296,7 @@ def with_good_weights(
     error: DivergedError, job: Job, run: Run, built: Built, fit: Fit, trainee: Any
 ) -> DivergedError:
     """The same error; the weights of the best epoch before are in model.keras, if there was one."""
-    if not error.kept_epoch:
+    if not error.kept_epoch or not fit.replicas.leads:
         return DivergedError(f"{run.root}: {error}")
     fit.hand_over(trainee)
     save_model(built.whole, run.root / MODEL_FILE)
@@ -300,6 +331,18 @@ def stores_features(job: Job, built: Built, images: Images, run: Run, watcher: W
         stored = f"{_STORED} {os.urandom(8).hex()}"
         write_text(choice, stored if _fits(job, built, images, watcher) else _LIVE)
     return choice.read_text("ascii").startswith(_STORED)
+
+
+def _all_store_features(
+    job: Job, built: Built, images: Images, run: Run, watcher: Watcher, replicas: Replicas
+) -> bool:
+    """`stores_features` as the worker that leads decides it."""
+    if not replicas.leads:
+        replicas.agree("no run", "")  # it has decided
+    stores = stores_features(job, built, images, run, watcher)
+    if replicas.leads:
+        replicas.agree("no run", "")
+    return stores
 
 
 def _mark(run: Run) -> str:

@@ -100,11 +100,12 @@ def _sparing(value: np.ndarray) -> np.ndarray:
     return value if value.any() else np.broadcast_to(value.dtype.type(0), value.shape)
 
 
-def training_step(trainee: Trainee, objective: Objective) -> Callable[..., None]:
+def training_step(trainee: Trainee, objective: Objective) -> Callable[..., Any]:
     """One step of training, not compiled.
 
     It takes inputs, truth and weights, a row per example; the seeds, the number and the learning rate of the
-    step; and the share of layers below the head in it.
+    step; the share of layers below the head in it; and what `Replicas.run` has to know of it. It returns how
+    many workers are asked to stop.
     """
     import tensorflow as tf
 
@@ -118,7 +119,9 @@ def training_step(trainee: Trainee, objective: Objective) -> Callable[..., None]
     def squares_of(several: Sequence[Any]) -> Any:
         return tf.add_n([tf.reduce_sum(tf.square(tf.cast(each.value, tf.float32))) for each in several])
 
-    def train_step(x: Any, truth: Any, weights: Any, seeds: Any, number: Any, rate: Any, below: Any) -> None:
+    def train_step(
+        x: Any, truth: Any, weights: Any, seeds: Any, number: Any, rate: Any, below: Any, about: Any
+    ) -> Any:
         def learn(x: Any, truth: Any, weights: Any, seeds: Any, examples: Any) -> tuple[Any, Any]:
             for index, generator in enumerate(trainee.seeds):
                 generator.assign(tf.cast(seeds[index], generator.dtype))
@@ -141,37 +144,41 @@ def training_step(trainee: Trainee, objective: Objective) -> Callable[..., None]
             return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32))
 
         trainee.rate.assign(rate)
-        loss, hits = replicas.run(learn, (x, truth, weights), seeds)
+        loss, hits, examples, asked = replicas.run(learn, (x, truth, weights), seeds, about)
         is_bad = tf.math.logical_and(sums[3] < 0, ~tf.math.is_finite(tf.cast(loss, tf.float64)))
-        more = tf.stack([tf.cast(value, tf.float64) for value in (loss, hits, tf.size(weights))])
+        more = tf.stack([tf.cast(value, tf.float64) for value in (loss, hits, examples)])
         sums.assign(tf.concat([sums[:3] + more, [tf.where(is_bad, number, sums[3])]], 0))
+        return asked
 
     return train_step
 
 
 def training_steps(
     trainee: Trainee, signature: Any, objective: Objective, steps_per_call: int
-) -> Callable[..., None]:
+) -> Callable[..., Any]:
     """The compiled step of training, or so many of them, one after the other.
 
     The function takes their inputs, truth and weights, a row per example; their seeds and learning rates,
-    a row per step; the number of the first step; and the share of layers below the head in it.
+    a row per step; the number of the first step; the share of layers below the head in it; and (2,) how many
+    examples all workers have in it, and 1 where this one is asked to stop. It returns how many are.
     """
     import tensorflow as tf
 
     train_step, size = training_step(trainee, objective), trainee.schedule.batch_size
 
-    def train_steps(x: Any, truth: Any, weights: Any, seeds: Any, rates: Any, first: Any, below: Any) -> None:
+    def train_steps(
+        x: Any, truth: Any, weights: Any, seeds: Any, rates: Any, first: Any, below: Any, about: Any
+    ) -> Any:
         def step(index: Any) -> tuple[Any]:
             here = slice(index * size, (index + 1) * size)
             number = first + tf.cast(index, tf.float64)
-            train_step(x[here], truth[here], weights[here], seeds[index], number, rates[index], below)
+            train_step(x[here], truth[here], weights[here], seeds[index], number, rates[index], below, about)
             return (index + 1,)
 
         if steps_per_call == 1:  # without a loop around it, and without a copy
-            train_step(x, truth, weights, seeds[0], first, rates[0], below)
-        else:
-            tf.while_loop(lambda index: index < tf.size(rates), step, [0], parallel_iterations=1)
+            return train_step(x, truth, weights, seeds[0], first, rates[0], below, about)
+        tf.while_loop(lambda index: index < tf.size(rates), step, [0], parallel_iterations=1)
+        return about[1]
 
     specs = [
         signature,
@@ -181,19 +188,22 @@ def training_steps(
         tf.TensorSpec((None,), tf.float32),
         tf.TensorSpec((), tf.float64),
         tf.TensorSpec((), tf.float32),
+        tf.TensorSpec((2,), tf.float32),
     ]
-    compiled: Callable[..., None] = tf.function(train_steps, input_signature=specs, autograph=False)
+    compiled: Callable[..., Any] = tf.function(train_steps, input_signature=specs, autograph=False)
     return compiled
 
 
 def inference_step(network: Any, signature: Any, replicas: Replicas = ONE_DEVICE) -> Callable[..., Any]:
-    """The compiled step of inference, from inputs to scores."""
+    """The compiled step of inference, from inputs of this worker, and the number of those of all, to scores
+    of all."""
     import tensorflow as tf
 
-    def predict_step(x: Any) -> Any:
-        return replicas.infer(lambda share: network(tf.cast(share, tf.float32), training=False), x)
+    def predict_step(x: Any, examples: Any) -> Any:
+        return replicas.infer(lambda share: network(tf.cast(share, tf.float32), training=False), x, examples)
 
-    compiled: Callable[..., Any] = tf.function(predict_step, input_signature=[signature], autograph=False)
+    specs = [signature, tf.TensorSpec((), tf.int32)]
+    compiled: Callable[..., Any] = tf.function(predict_step, input_signature=specs, autograph=False)
     return compiled
 
 
@@ -202,7 +212,7 @@ class CompiledSteps:
     """A trainee, its compiled steps of training and its compiled step of inference."""
 
     trainee: Trainee
-    train: Callable[..., None]
+    train: Callable[..., Any]
     predict: Callable[..., Any]
 
 

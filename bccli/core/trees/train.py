@@ -41,9 +41,9 @@ def train_tree(
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
         with context.log(root / LOG_FILE):
+            count = f"{len(plan.trained)} node{'s' * (len(plan.trained) != 1)}"
             watcher.note(
-                f"bccli {bccli.__version__} hierarchy {plan.tree}: {len(plan.trained)} nodes to train, "
-                f"{dataset.root} → {root}"
+                f"bccli {bccli.__version__} hierarchy {plan.tree}: {count} to train, {dataset.root} → {root}"
             )
             share_hashes(plan, tree_data)
             networks = Networks()

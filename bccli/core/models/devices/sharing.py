@@ -15,10 +15,18 @@ import numpy as np
 def devices_here() -> list[str]:
     """The names of all GPUs that this process may use; without one, of the parts into which its CPU is
     divided, which is one unless `--devices` has divided it."""
+    return _of_this_process("GPU") or _of_this_process("CPU")
+
+
+def _of_this_process(kind: str) -> list[str]:
+    """The logical devices of a kind; TensorFlow lists those of all workers of a cluster, and names the worker
+    only there."""
     import tensorflow as tf
 
-    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return [device.name for device in found]
+    here = tf.DeviceSpec.from_string(tf.constant(0).device)
+    specs = [tf.DeviceSpec.from_string(device.name) for device in tf.config.list_logical_devices(kind)]
+    local = [spec for spec in specs if spec.job is None or (spec.job, spec.task) == (here.job, here.task)]
+    return [spec.to_string() for spec in local]
 
 
 def parts_of(inputs: Any, count: int, share: int = 1) -> list[Any]:

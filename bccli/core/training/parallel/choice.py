@@ -1,27 +1,53 @@
 """Which devices a training uses: `--strategy` and `--devices`."""
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from bccli.core.errors import UsageError
 from bccli.core.progress import Watcher
+from bccli.core.training.parallel.cluster import Cluster, cluster_here
 from bccli.core.training.parallel.replicas import ONE_DEVICE, Mirrored, Replicas
-from bccli.core.training.parallel.strategies import NONE
+from bccli.core.training.parallel.strategies import MIRRORED, MULTIWORKER, NONE
+from bccli.core.training.parallel.workers import join, lost_workers_said
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """On one device, or `mirrored` on so many `devices` of this machine, None for all its GPUs."""
+    """On one device; `mirrored` on so many `devices` of this machine, None for all its GPUs; or `multiworker`
+    on all GPUs of each machine of a `cluster`."""
 
     name: str = NONE
     devices: int | None = None
+    cluster: Cluster | None = None
 
     @classmethod
-    def of(cls, name: str, devices: int | None) -> "Strategy":
-        """The strategy of both options. Raises UsageError where a number of devices has no use."""
-        if name == NONE and devices is not None:
+    def of(cls, name: str, devices: int | None, environment: Mapping[str, str]) -> "Strategy":
+        """The strategy of both options, and of the environment's variables.
+
+        Raises UsageError where a number of devices has no use, and for no cluster, or one that cannot be.
+        """
+        if name != MIRRORED and devices is not None:
             raise UsageError("--devices is the number of --strategy mirrored; add that, or leave it out")
-        return cls(name, devices)
+        return cls(name, devices, cluster_here(environment) if name == MULTIWORKER else None)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the run, and not another one of the cluster."""
+        return self.cluster is None or self.cluster.leads
+
+    def check_alone(self) -> None:
+        """Raises UsageError where several processes would train more than one network."""
+        if self.cluster:
+            raise UsageError(
+                f"--strategy {MULTIWORKER}: trains one network; give each fold, seed, backbone or node a job "
+                "of its own"
+            )
+
+    def watching(self, watcher: Watcher) -> AbstractContextManager[None]:
+        """Inside, a worker that is lost is said, and ends the others: Stopped."""
+        return lost_workers_said(watcher) if self.cluster else nullcontext()
 
     def check(self, kind: str, batch_size: int) -> None:
         """Raises UsageError for a kind of run that one device trains, and for more devices than a batch has
@@ -37,13 +63,16 @@ class Strategy:
                 "--batch-size, which is that of all devices together"
             )
 
-    def prepare(self, tf: Any) -> None:
-        """Before TensorFlow computes anything: where there is no GPU, divide the CPU into logical devices,
-        which are for tests and trials.
+    def prepare(self, tf: Any, watcher: Watcher) -> None:
+        """Before TensorFlow computes anything: meet the other workers of a cluster; else, where there is no
+        GPU, divide the CPU into logical devices, which are for tests and trials.
 
         Raises UsageError where more devices are wanted than there are.
         """
         if self.name == NONE:
+            return
+        if self.cluster:
+            join(self.cluster, watcher)
             return
         gpus, wanted = _gpus(tf), self._wanted(tf)
         if gpus and wanted > gpus:
@@ -69,18 +98,20 @@ class Strategy:
         """The replicas on these devices, once TensorFlow is prepared; how many they are is said."""
         if self.name == NONE:
             return ONE_DEVICE
-        replicas = self._replicas()
+        replicas = join(self.cluster, watcher) if self.cluster else self._of_machine()
         several = f"{replicas.count} devices share each batch"
+        if replicas.workers > 1:
+            several += f", {replicas.count // replicas.workers} of each of {replicas.workers} workers"
         watcher.note(
             several if replicas.count > 1 else "only one device is here: it trains as without --strategy"
         )
         return replicas
 
-    def _replicas(self) -> Replicas:
+    def _of_machine(self) -> Replicas:
         import tensorflow as tf
 
         kind, count = "GPU" if _gpus(tf) else "CPU", self._wanted(tf)
-        return Mirrored([f"{kind}:{number}" for number in range(count)]) if count > 1 else ONE_DEVICE
+        return Mirrored.on([f"{kind}:{number}" for number in range(count)]) if count > 1 else ONE_DEVICE
 
 
 SINGLE = Strategy()

@@ -1,4 +1,4 @@
 """The names of the ways to train on several devices."""
 
-NONE, MIRRORED = "none", "mirrored"
-STRATEGIES = NONE, MIRRORED
+NONE, MIRRORED, MULTIWORKER = "none", "mirrored", "multiworker"
+STRATEGIES = NONE, MIRRORED, MULTIWORKER

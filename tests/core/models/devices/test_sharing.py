@@ -6,11 +6,12 @@ TensorFlow divides its CPU only before it computes, so that several devices need
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from bccli.core.models.devices.sharing import parts_of
+from bccli.core.models.devices.sharing import devices_here, parts_of
 
 PROGRAM = """
 import sys
@@ -102,3 +103,14 @@ def test_parts_are_of_one_size_but_for_the_last(count: int, expected: list[int])
 def test_a_share_is_filled_before_the_next_device_has_any() -> None:
     shares = {count: [len(part) for part in parts_of(np.arange(count), 3, 4)] for count in (3, 5, 12, 14)}
     assert shares == {3: [3], 5: [4, 1], 12: [4, 4, 4], 14: [5, 5, 4]}
+
+
+def test_devices_of_other_workers_are_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a cluster TensorFlow lists the devices of all workers."""
+    import tensorflow as tf
+
+    names = {"CPU": [f"/job:localhost/replica:0/task:{task}/device:CPU:0" for task in (1, 0)], "GPU": []}
+    monkeypatch.setattr(
+        tf.config, "list_logical_devices", lambda kind: [SimpleNamespace(name=name) for name in names[kind]]
+    )
+    assert devices_here() == [names["CPU"][1]]
