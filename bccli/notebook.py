@@ -6,7 +6,7 @@
 import os
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,9 +95,8 @@ class LoadedRun:
         single = not images.at_least(2)
         predictor = load_predictor(
             [root], device=self.device, single=single, at_least=images.at_least, by_patch=by_patch,
-            watcher=watcher,
+            step=images_per_step([root]), watcher=watcher,
         )  # fmt: skip
-        predictor = replace(predictor, step=images_per_step([root]))
         predictor = with_masks(predictor, root, Path(masks) if masks else None, watcher)
         return answer(predictor, images)
 

@@ -22,8 +22,8 @@ from bccli.terminal import console
 TUNE_LR = 1e-5
 # What is one for all nodes, and so is no setting of a node's own recipe.
 _COMMON = (
-    "fold", "device", "deterministic", "strategy", "devices", "workers", "wait", "tree", "decide", "nodes",
-    "composed", "overwrite", "dry_run", "recipe", "seeds", "save", "shard",
+    "fold", "device", "deterministic", "tf32", "strategy", "devices", "workers", "wait", "tree", "decide",
+    "nodes", "composed", "overwrite", "dry_run", "recipe", "seeds", "save", "shard",
     *(row.name for row in SETTINGS if not row.changes_results),
 )  # fmt: skip
 

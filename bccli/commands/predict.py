@@ -86,7 +86,7 @@ class _Written:
     type=click.IntRange(min=1),
     default=None,
     show_default="8, and up to 32 of a small --size",
-    help="Images per step.",
+    help="Images per step; where there are several GPUs, on each of them.",
 )
 @options.workers
 @options.shard
@@ -391,6 +391,7 @@ def _load(
         single=not images.at_least(2) and not settings["tta"],
         at_least=None if "-" in inputs else images.at_least,
         by_patch=settings["level"] == "patch",
+        step=settings["batch_size"],
         verbose=screen.verbose,
         watcher=screen,
     )
@@ -398,7 +399,6 @@ def _load(
     predictor = replace(
         predictor,
         tta=settings["tta"],
-        step=settings["batch_size"],
         explaining=explaining,
         boxes=settings["boxes"],
     )

@@ -11,6 +11,13 @@ deterministic = click.option(
     help="The same run again gives the same numbers, on equal machines to the byte; without, a GPU may be "
     "faster.",
 )
+tf32 = click.option(
+    "--tf32/--no-tf32",
+    default=True,
+    show_default=True,
+    help="GPUs since Ampere multiply and convolve numbers rounded to 10 bits behind the point, as TensorFlow "
+    "has it, which is faster; without, all 23 bits of float32. Other devices always take all.",
+)
 strategy = click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),

@@ -24,7 +24,7 @@ from bccli.core.training.setting_types import (
 from bccli.core.training.settings import OF_THE_BACKBONE, SETTINGS
 from bccli.options import common as options
 from bccli.options import path_types, value_types
-from bccli.options.machine import deterministic, devices, strategy
+from bccli.options.machine import deterministic, devices, strategy, tf32
 from bccli.options.sharing import wait
 from bccli.terminal import console
 
@@ -134,6 +134,7 @@ def training_options(*, jobs: Iterable[str], fusions: bool = False, **defaults: 
         *(_option(row) for row in rows if row.changes_results),
         options.device,
         deterministic,
+        tf32,
         strategy,
         devices,
         options.workers,

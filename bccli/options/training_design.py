@@ -210,6 +210,7 @@ def context_of(settings: dict[str, Any], screen: Console) -> Any:
         watcher=screen,
         device=settings["device"],
         deterministic=settings["deterministic"],
+        tf32=settings["tf32"],
         workers=settings["workers"] or available_cores(),
         verbose=screen.verbose,
         overwrite=settings["overwrite"],

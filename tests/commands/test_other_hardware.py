@@ -78,6 +78,35 @@ def test_determinism_is_what_was_asked_for(
     assert ("without determinism" in said) == (option == "--no-deterministic")
 
 
+@pytest.mark.parametrize(
+    ("option", "override", "expected"),
+    [
+        (None, None, True),
+        ("--no-tf32", None, False),
+        ("--tf32", None, True),
+        ("--tf32", "0", False),
+        (None, "1", True),
+    ],
+)
+def test_tf32_is_what_was_asked_for_and_nvidia_forbids_it(
+    bccli: Bccli, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    option: str | None, override: str | None, expected: bool,
+) -> None:  # fmt: skip
+    """On a CPU, where it is nothing, nothing is said about it."""
+    import tensorflow as tf
+
+    enabled: list[bool] = []
+    monkeypatch.setattr(tf.config.experimental, "enable_tensor_float_32_execution", enabled.append)
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    if override:
+        monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", override)
+    head = "--epochs", 1, "--batch-size", 8, "--trainable", "none"
+    said = bccli("train", prepared, tmp_path / "run", *head, *([option] if option else [])).stderr
+    assert set(enabled) == {expected}
+    assert "TF32" not in said
+    assert "tf32" not in (tmp_path / "run" / "run.json").read_text("utf-8")
+
+
 # Starts TensorFlow with a quota of one core.
 ONE_CORE = """
 from bccli.core import cores

@@ -27,7 +27,7 @@ def answers_of_images(
 
     Raises DataError where the dataset has whole images, or a damaged file.
     """
-    fusions, step, classes = fusions_of(predictor.members[0]), predictor.step, len(predictor.classes)
+    fusions, step, classes = fusions_of(predictor.members[0]), predictor.together, len(predictor.classes)
     if dataset.preparation.patches is None:
         raise DataError(
             f"{dataset.root}: has whole images, and a fusion is about patches; prepare with --patch"

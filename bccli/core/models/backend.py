@@ -13,12 +13,16 @@ from bccli.core.cores import available_cores, schedulable_cores
 from bccli.core.errors import BccliError
 from bccli.core.models.stderr import quiet_stderr
 from bccli.core.models.unusable_gpus import reason_for_none
+from bccli.core.runs.provenance import multiplies_in_tf32
 
 
-def start(device: str = "auto", *, deterministic: bool = True, verbose: bool = False) -> Any:
+def start(
+    device: str = "auto", *, deterministic: bool = True, tf32: bool | None = None, verbose: bool = False
+) -> Any:
     """Import TensorFlow and return it. Raises BccliError for `device` gpu where there is none.
 
-    Without `deterministic`, operations may be faster, and give other last digits every time.
+    Without `deterministic`, operations may be faster, and give other last digits every time. GPUs that know
+    `tf32` round what they multiply to it or do not, None leaves them; NVIDIA_TF32_OVERRIDE=0 forbids it.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if device == "cpu":
@@ -41,6 +45,10 @@ def start(device: str = "auto", *, deterministic: bool = True, verbose: bool = F
         with suppress(RuntimeError):  # it is at work already
             tf.config.threading.set_intra_op_parallelism_threads(cores)
             tf.config.threading.set_inter_op_parallelism_threads(cores)
+    if os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
+        tf32 = False
+    if tf32 is not None:
+        tf.config.experimental.enable_tensor_float_32_execution(tf32)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     return tf
@@ -58,11 +66,13 @@ def _devices(tf: Any) -> list[Any]:
 
 
 def describe_device(tf: Any) -> str:
-    """The devices in words, for the start line, and why a GPU that is here is none of them."""
+    """The devices in words, for the start line: whether GPUs that know TF32 multiply in it, and why a GPU
+    that is here is none of them."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-        return f"{len(gpus)} × {name}"
+        tf32 = {True: " (TF32)", False: " (no TF32)", None: ""}[multiplies_in_tf32(tf)]
+        return f"{len(gpus)} × {name}{tf32}"
     reason = reason_for_none()
     unused = f"; a GPU is here, but TensorFlow cannot use it: {reason}" if reason else ""
     return f"CPU ({available_cores()} cores){unused}"

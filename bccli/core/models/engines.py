@@ -14,6 +14,7 @@ import numpy as np
 
 from bccli.core.cores import available_cores
 from bccli.core.errors import first_line
+from bccli.core.models.devices.sharing import SharedModel
 from bccli.core.models.runtimes import LiteRT, OpenVino, has_openvino
 from bccli.core.models.tflite_export import converted
 
@@ -49,16 +50,8 @@ def engines_of(backbone: str, device: str, precision: str) -> tuple[str, ...]:
 
 
 def _tensorflow(extractor: Any, first: np.ndarray) -> Computing:
-    """The model, compiled."""
-    import tensorflow as tf
-
-    height, width = extractor.input_shape[1:3]
-    run = tf.function(
-        lambda x: extractor(tf.cast(x, tf.float32), training=False),
-        input_signature=[tf.TensorSpec((None, height, width, 3), tf.uint8)],
-        autograph=False,
-    )
-    return lambda images: run(images).numpy()
+    """The model, compiled for all devices."""
+    return SharedModel(extractor, "uint8")
 
 
 def _litert(extractor: Any, first: np.ndarray) -> Computing:

@@ -4,7 +4,7 @@ On one kind of device a network's features of an image do not depend on the othe
 their last digits on how many there are. So each batch is full: the last image stands for those that it lacks.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -12,7 +12,9 @@ import numpy as np
 
 from bccli.core.data.image_batches import ImageSource, read_ahead
 from bccli.core.models import backend
+from bccli.core.models.devices.sharing import devices_here, placed
 from bccli.core.models.engines import TENSORFLOW, Computing, start_engine
+from bccli.core.runs.provenance import multiplies_in_tf32
 
 # So many images go through a network at a time on a CPU, and on a GPU of whatever memory so many at most.
 _LEAST, _MOST = 32, 512
@@ -36,18 +38,26 @@ def batch_size_of(gpu_memory: int, pixels: int) -> int:
 class Extracting:
     """A Keras model from RGB 0–255 to features (images, width), for images of one size.
 
-    An `engine` computes them on a `device`, cpu or gpu, in a `precision`, which all decide their last digits.
+    An `engine` computes them on a `device`, cpu or gpu, in a `precision`, which all decide their last digits;
+    so does how many images a device has at a time, and where several share a batch, each has as many as one.
     The model has so many `views` of each image in its memory.
     """
 
     def __init__(
         self, extractor: Any, engine: str = TENSORFLOW, batch_size: int | None = None, *, views: int = 1
     ) -> None:
+        import tensorflow as tf
+
         self._extractor, self.engine, self.device = extractor, engine, backend.device_class()
         self.precision = str(extractor.compute_dtype)
+        if self.device == "gpu" and multiplies_in_tf32(tf) is False:
+            self.precision += " without TF32"
         memory = backend.gpu_memory() if self.device == "gpu" else 0
         height, width = extractor.input_shape[1:3]
-        self.batch_size = batch_size or batch_size_of(memory, views * height * width)
+        devices = devices_here() if engine == TENSORFLOW else []
+        each = batch_size or batch_size_of(memory, views * height * width)
+        self.batch_size = each * max(1, len(devices))
+        self._places_on = devices if self.device == "gpu" or len(devices) > 1 else []
         self._compute: Computing | None = None
 
     @property
@@ -58,11 +68,16 @@ class Extracting:
     def vectors(self, images: ImageSource, order: np.ndarray) -> Generator[np.ndarray, None, None]:
         """Yield features (batch, width) of the images at these positions. Raises UnusableError before the
         first where the engine cannot compute them."""
-        with closing(read_ahead(images.batches(order, self.batch_size))) as batches:
-            for batch in batches:
-                pixels = _filled(batch, self.batch_size)
+        with closing(read_ahead(self._full(images.batches(order, self.batch_size)))) as batches:
+            for pixels, count in batches:
                 self._compute = self._compute or start_engine(self.engine, self._extractor, pixels)
-                yield self._compute(pixels)[: len(batch)]
+                yield self._compute(pixels)[:count]
+
+    def _full(self, batches: Iterator[Any]) -> Iterator[tuple[Any, int]]:
+        """Yield full batches, placed on their devices where that takes time, and how many images each has."""
+        for batch in batches:
+            pixels = _filled(batch, self.batch_size)
+            yield placed(pixels, self._places_on) if self._places_on else pixels, len(batch)
 
 
 def _filled(batch: Any, size: int) -> np.ndarray:

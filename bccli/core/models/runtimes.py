@@ -17,6 +17,7 @@ import numpy as np
 from bccli.core.cores import available_cores
 from bccli.core.errors import DataError, WeightsError, first_line
 from bccli.core.kinds import imported
+from bccli.core.models.devices.sharing import SharedModel, devices_here
 from bccli.core.models.graph import scoring_of
 from bccli.core.models.stderr import quiet_stderr
 from bccli.core.models.unusable_gpus import gpu_is_visible
@@ -216,6 +217,10 @@ class Engine(Protocol):
     def device(self) -> str:
         """For the start line."""
 
+    @property
+    def devices(self) -> int:
+        """How many devices share what a network is asked."""
+
     def network(self, run: Run) -> Network:
         """The network of a run, from images to class probabilities."""
 
@@ -247,6 +252,11 @@ class TfliteRuntime:
     def device(self) -> str:
         """For the start line."""
         return f"{'OpenVINO' if self.openvino else 'LiteRT'} on CPU ({available_cores()} cores)"
+
+    @property
+    def devices(self) -> int:
+        """One: all cores."""
+        return 1
 
     def network(self, run: Run) -> Network:
         """The network of a run, from images to class probabilities."""
@@ -315,16 +325,22 @@ class TfliteRuntime:
 
 @dataclass(frozen=True)
 class KerasEngine:
-    """TensorFlow, which has been started."""
+    """TensorFlow, which has been started; of several devices each takes a `share` of images at least."""
 
     device: str
     choice: str = "auto"
+    share: int = 1
+
+    @property
+    def devices(self) -> int:
+        """All GPUs, or the CPU."""
+        return len(devices_here())
 
     def network(self, run: Run) -> Network:
         """The network of a run, from images to class probabilities."""
         activate, file = OUTPUTS[run.info.settings["output"]], run.file(MODEL_FILE)
         with _of_no_network(file):
-            scores = self._compiled(scoring_of(load_model(file)))
+            scores = SharedModel(scoring_of(load_model(file)), share=self.share)
         return _answering(lambda images: activate(scores(images)), file, len(run.classes))
 
     def outputs(self, run: Run, stem: str) -> Network:
@@ -333,7 +349,7 @@ class KerasEngine:
             return frozen
         file = run.file(f"{stem}.keras")
         with _of_no_network(file):
-            outputs = self._compiled(load_model(file))
+            outputs = SharedModel(load_model(file), share=self.share)
         return _answering(outputs, file)
 
     def class_maps(self, run: Run) -> "ClassMaps | None":
@@ -345,20 +361,8 @@ class KerasEngine:
         with _of_no_network(file):
             extractor, head = extractor_and_head(load_model(file))
             model, shapes = with_maps(extractor)
-            context = run.info.settings.get("context", 0.0)
-            return ClassMaps(_answering(self._compiled(model), file), shapes, dense_head(head), context)
-
-    def _compiled(self, model: Any) -> Network:
-        import tensorflow as tf
-
-        signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
-
-        @tf.function(input_signature=[signature], autograph=False)
-        def step(inputs: Any) -> Any:
-            (outputs,) = tf.nest.flatten(model(inputs, training=False))
-            return outputs
-
-        return lambda inputs: step(tf.cast(inputs, tf.float32)).numpy()
+            network = _answering(SharedModel(model, share=self.share), file)
+            return ClassMaps(network, shapes, dense_head(head), run.info.settings.get("context", 0.0))
 
 
 _GPU_PAYS = 30

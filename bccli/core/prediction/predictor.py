@@ -10,7 +10,14 @@ import numpy as np
 
 from bccli.core.catalog import DATASETS
 from bccli.core.errors import DataError, UsageError
-from bccli.core.models.runtimes import Engine, NoTfliteError, TfliteRuntime, faster_engine, start_engine
+from bccli.core.models.runtimes import (
+    Engine,
+    KerasEngine,
+    NoTfliteError,
+    TfliteRuntime,
+    faster_engine,
+    start_engine,
+)
 from bccli.core.prediction.decisions import NO_DECISIONS, Decisions, decisions_of
 from bccli.core.prediction.flips import Flip, as_is, flips_of
 from bccli.core.prediction.masks import Masks
@@ -47,13 +54,13 @@ BATCH = 8
 class Predictor:
     """Runs of the same classes, whose probabilities are averaged; `device` says what computes them.
 
-    `step` images or patches at most go through a network at a time; with `tta` in all of their flips.
-    `masks` are those of the images, where one of the members `needs_masks`, which are thin lines where they
-    are `contours`. Images that are `prepared` already are taken as they are. With `by_patch`, each patch of
-    an image gets an answer. `columns` are what a single run answers besides probabilities. With `explaining`,
-    maps say where in an image its label comes from. `decisions` are those that a single run has stored,
-    and its `guard` says which images are unlike those of its training. With `boxes`, a single detector says
-    where in an image it finds lesions.
+    `step` images or patches at most go through a network at a time, on each of so many `devices`; with `tta`
+    in all of their flips. `masks` are those of the images, where one of the members `needs_masks`, which are
+    thin lines where they are `contours`. Images that are `prepared` already are taken as they are. With
+    `by_patch`, each patch of an image gets an answer. `columns` are what a single run answers besides
+    probabilities. With `explaining`, maps say where in an image its label comes from. `decisions` are those
+    that a single run has stored, and its `guard` says which images are unlike those of its training. With
+    `boxes`, a single detector says where in an image it finds lesions.
     """
 
     classes: tuple[str, ...]
@@ -61,6 +68,7 @@ class Predictor:
     device: str
     tta: bool = False
     step: int = BATCH
+    devices: int = 1
     masks: Masks | None = None
     contours: bool = False
     prepared: bool = False
@@ -88,7 +96,12 @@ class Predictor:
         """How many images go through the networks together: one that is in tiles, of which it has many."""
         in_tiles = any(preparation.patches for preparation, _ in self.specs)
         answers_for_patches = all(isinstance(member, PatchPredictor) for member in self.members)
-        return 1 if in_tiles and not answers_for_patches and not self.prepared else self.step
+        return 1 if in_tiles and not answers_for_patches and not self.prepared else self.together
+
+    @property
+    def together(self) -> int:
+        """How many images or patches a network is asked at most, which its devices share."""
+        return self.step * self.devices
 
     @cached_property
     def locators(self) -> Mapping[InputSpec, Locator]:
@@ -135,20 +148,20 @@ class Predictor:
         def ask(member: ExplainingPredictor) -> "list[list[Heat]]":
             entries = [by_spec[spec] for spec in member.specs]
             own = [member.classes.index(self.classes[number]) for number in numbers]
-            return member.heats(entries, own, self._flips(member), self.step)
+            return member.heats(entries, own, self._flips(member), self.together)
 
         return heats_of(self.members, ask)
 
     def of_patches(self, patches: np.ndarray) -> np.ndarray:
         """Class probabilities (n, classes) of n patches uint8 (n, height, width, 3) by the only spec."""
         members = [member for member in self.members if isinstance(member, PatchPredictor)]
-        answers = [member.of_patches(patches, self._flips(member), self.step) for member in members]
+        answers = [member.of_patches(patches, self._flips(member), self.together) for member in members]
         return self._mean(members, answers)
 
     def _ask(
         self, member: RunPredictor, by_spec: Mapping[InputSpec, Sequence[ImagePatches]]
     ) -> np.ndarray | Prediction:
-        return member([by_spec[spec] for spec in member.specs], self._flips(member), self.step)
+        return member([by_spec[spec] for spec in member.specs], self._flips(member), self.together)
 
     def _flips(self, member: RunPredictor) -> tuple[Flip, ...]:
         """The flips that images of all its specs have in common."""
@@ -184,10 +197,12 @@ def load_predictor(
     at_least: Callable[[int], bool] | None = None,
     tempered: bool = True,
     by_patch: bool = False,
+    step: int = BATCH,
     verbose: bool = False,
     watcher: Watcher = SILENT,
 ) -> Predictor:
-    """Load one or several runs; `single` says that there is only one image, in one flip.
+    """Load one or several runs; `single` says that there is only one image, in one flip, and `step` how many
+    go through a network at a time.
 
     LiteRT computes them unless the device is gpu, or auto and a GPU or OpenVINO is here and worth its start,
     for which `at_least` says whether there are so many images; or a run has no .tflite. Raises DataError for
@@ -199,14 +214,15 @@ def load_predictor(
     single = single and not any(run.preparation.patches for run in runs)
     try:
         tflite = device != "gpu" or all(map(_needs_no_engine, runs))
-        engine = start_engine(device, tflite=tflite, single=single, verbose=verbose)
+        engine = _sharing(start_engine(device, tflite=tflite, single=single, verbose=verbose), step)
         members = [load_run_predictor(run, engine, tempered=tempered) for run in runs]
         lite = engine if isinstance(engine, TfliteRuntime) and device == "auto" else None
         if lite and at_least and (faster := faster_engine(lite, at_least, watcher)):
-            engine, members = faster, [load_run_predictor(run, faster, tempered=tempered) for run in runs]
+            engine = _sharing(faster, step)
+            members = [load_run_predictor(run, engine, tempered=tempered) for run in runs]
     except NoTfliteError as error:
         watcher.warn(f"{error}; starting TensorFlow")
-        engine = start_engine(device, tflite=False, verbose=verbose)
+        engine = _sharing(start_engine(device, tflite=False, verbose=verbose), step)
         members = [load_run_predictor(run, engine, tempered=tempered) for run in runs]
     if by_patch:
         _check_patches(runs, members)
@@ -218,9 +234,14 @@ def load_predictor(
     guard = _guard_of(runs[0], engine) if len(runs) == 1 and tempered and not by_patch else None
     return Predictor(
         runs[0].classes, tuple(members), " and ".join(dict.fromkeys(_device_of(run, engine) for run in runs)),
-        contours=contours, by_patch=by_patch, columns=columns, positive=runs[0].info.positive,
-        decisions=decisions, guard=guard,
+        step=step, devices=engine.devices, contours=contours, by_patch=by_patch, columns=columns,
+        positive=runs[0].info.positive, decisions=decisions, guard=guard,
     )  # fmt: skip
+
+
+def _sharing(engine: Engine, step: int) -> Engine:
+    """The engine; where several devices are behind it, each takes as many images as one has in a step."""
+    return replace(engine, share=step) if isinstance(engine, KerasEngine) else engine
 
 
 def _needs_no_engine(run: Run) -> bool:

@@ -109,20 +109,24 @@ def installed_version(names: tuple[str, ...]) -> str:
 
 
 def hardware() -> dict[str, Any]:
-    """The machine's kind, cores that this process may use and all cores, and the models of CPU and GPUs."""
+    """The machine's kind, cores that this process may use and all cores, the models of CPU and GPUs, and
+    whether these multiply in TF32, where they can."""
     models = {"cpu": _cpu(), "gpus": _gpus()}
+    tf32 = multiplies_in_tf32(sys.modules.get("tensorflow"))
     return {
         "machine": platform.machine(),
         "cores": available_cores(),
         "cores_of_machine": os.cpu_count(),
         **{name: model for name, model in models.items() if model},
+        **({} if tf32 is None else {"tf32": tf32}),
     }
 
 
 def change_of(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """How the hardware that computes differs, in words; empty where it does not, or was not noted."""
     counted = "machine", "cores", "cpu", "gpus", "replicas"
-    if not before or all(before.get(name) == now.get(name) for name in counted):
+    same = all(before.get(name) == now.get(name) for name in counted)
+    if not before or (same and before.get("tf32", now.get("tf32")) == now.get("tf32")):
         return ""
     return f"{_in_words(before)} before, {_in_words(now)} now"
 
@@ -133,7 +137,8 @@ def _in_words(known: Mapping[str, Any]) -> str:
     cpu = f"{cores} core{'s' * (cores != 1)} of {known.get('cpu') or known.get('machine')}"
     words = " and ".join([cpu, *(f"{gpus.count(name)} × {name}" for name in dict.fromkeys(gpus))])
     replicas = known.get("replicas", 1)
-    return f"{words}, {replicas} replicas" if replicas > 1 else words
+    tf32 = {True: ", TF32", False: ", no TF32"}.get(known.get("tf32", None), "")
+    return f"{words}{tf32}, {replicas} replicas" if replicas > 1 else f"{words}{tf32}"
 
 
 @cache
@@ -156,3 +161,19 @@ def _gpus() -> list[str]:
         str(config.experimental.get_device_details(gpu).get("device_name", "GPU"))
         for gpu in config.list_physical_devices("GPU")
     ]
+
+
+_TF32_SINCE = 8, 0
+"""The compute capability of Ampere, the first GPUs that know TF32."""
+
+
+def multiplies_in_tf32(tensorflow: Any) -> bool | None:
+    """Whether TensorFlow's GPUs round what they multiply to TF32; None where none of them can, or it was not
+    loaded."""
+    if tensorflow is None:
+        return None
+    config, experimental = tensorflow.config, tensorflow.config.experimental
+    details = map(experimental.get_device_details, config.list_physical_devices("GPU"))
+    if not any(tuple(known.get("compute_capability", ())) >= _TF32_SINCE for known in details):
+        return None
+    return bool(experimental.tensor_float_32_execution_enabled())

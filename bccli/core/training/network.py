@@ -80,6 +80,7 @@ class RunContext:
     watcher: Watcher = SILENT
     device: str = "auto"
     deterministic: bool = True
+    tf32: bool = True
     workers: int = 1
     verbose: bool = False
     overwrite: bool = False
@@ -101,7 +102,9 @@ class RunContext:
         """Import TensorFlow for the device and return it; that results will not be the same again is said."""
         if not self.deterministic:
             self.watcher.note("without determinism: the same run again differs in its last digits, and more")
-        tf = backend.start(self.device, deterministic=self.deterministic, verbose=self.verbose)
+        tf = backend.start(
+            self.device, deterministic=self.deterministic, tf32=self.tf32, verbose=self.verbose
+        )
         self.strategy.prepare(tf, self.watcher)
         return tf
 

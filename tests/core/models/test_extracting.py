@@ -7,6 +7,7 @@ import pytest
 
 from bccli.core.catalog import find_backbone
 from bccli.core.models import backend
+from bccli.core.models.devices.sharing import devices_here, placed
 from bccli.core.models.engines import LITERT, OPENVINO, TENSORFLOW
 from bccli.core.models.extracting import Extracting, batch_size_of
 from bccli.core.models.extractors import build_features
@@ -64,8 +65,29 @@ def test_what_computes_decides_batches_and_key(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(backend, "device_class", lambda: "gpu")
     found = Extracting(extractor)
     assert (found.device, found.precision, found.batch_size) == ("gpu", "float32", 512)
+    monkeypatch.setattr("bccli.core.models.extracting.multiplies_in_tf32", lambda tf: False)
+    assert Extracting(extractor).precision == "float32 without TF32"
     monkeypatch.setattr(backend, "gpu_memory", lambda: 256 << 20)
     assert [Extracting(extractor, views=views).batch_size for views in (1, 2)] == [128, 64]
+
+
+def test_batches_that_lie_on_a_device_already_have_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those for a GPU do, here on the CPU."""
+    network = build(find_backbone("cnn-15"), (24, 24))
+    extractor = build_features(find_backbone("cnn-15"), network, "average")
+    images = Pixels(np.random.default_rng(0).integers(0, 256, (5, 24, 24, 3), np.uint8))
+    expected = np.concatenate([*Extracting(extractor, batch_size=2).vectors(images, np.arange(5))])
+    lie: list[list[str]] = []
+    monkeypatch.setattr(backend, "device_class", lambda: "gpu")
+
+    def noted(pixels: np.ndarray, devices: list[str]) -> list[Any]:
+        lie.append(devices)
+        return placed(pixels, devices)
+
+    monkeypatch.setattr("bccli.core.models.extracting.placed", noted)
+    found = np.concatenate([*Extracting(extractor, batch_size=2).vectors(images, np.arange(5))])
+    np.testing.assert_array_equal(found, expected)
+    assert lie == [devices_here()] * 3
 
 
 def test_without_a_driver_no_memory_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

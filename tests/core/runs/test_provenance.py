@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from bccli.core.runs.provenance import commit_of, provenance
+from bccli.core.models.backend import describe_device
+from bccli.core.runs.provenance import change_of, commit_of, hardware, multiplies_in_tf32, provenance
 
 ONE, TWO = "1" * 40, "ab" * 20
 
@@ -94,10 +96,49 @@ def test_versions_and_the_machine_are_named_without_loading_anything() -> None:
 
 def test_the_models_of_the_gpus_are_those_that_tensorflow_uses(monkeypatch: pytest.MonkeyPatch) -> None:
     details = {"a": {"device_name": "NVIDIA H100", "compute_capability": (9, 0)}, "b": {}}
-    experimental = SimpleNamespace(get_device_details=details.get)
+    experimental = SimpleNamespace(
+        get_device_details=details.get, tensor_float_32_execution_enabled=lambda: True
+    )
     config = SimpleNamespace(experimental=experimental, list_physical_devices=lambda kind: list(details))
     monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config, __version__="2"))
     assert provenance()["hardware"]["gpus"] == ["NVIDIA H100", "GPU"]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize(
+    ("capabilities", "knows"),
+    [([], False), ([(7, 5)], False), ([()], False), ([(8, 0)], True), ([(7, 0), (8, 6)], True)],
+)
+def test_tf32_is_said_of_gpus_that_know_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: list[tuple[int, ...]], knows: bool, enabled: bool
+) -> None:
+    tensorflow = gpus_with(capabilities, enabled)
+    assert multiplies_in_tf32(tensorflow) is (enabled if knows else None)
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+    assert hardware().get("tf32") is (enabled if knows else None)
+    words = describe_device(tensorflow)
+    assert ("TF32" in words) == bool(knows)
+    assert ("(no TF32)" in words) == (knows and not enabled)
+
+
+def gpus_with(capabilities: list[tuple[int, ...]], enabled: bool) -> Any:
+    """What of TensorFlow says which GPUs there are, and whether they multiply in TF32."""
+    experimental = SimpleNamespace(
+        get_device_details=lambda gpu: {"device_name": "A GPU", "compute_capability": gpu},
+        tensor_float_32_execution_enabled=lambda: enabled,
+    )
+    devices = {"GPU": capabilities, "CPU": ["CPU"]}
+    config = SimpleNamespace(experimental=experimental, list_physical_devices=devices.get)
+    return SimpleNamespace(config=config, __version__="2")
+
+
+def test_another_rounding_is_other_hardware_but_not_where_nothing_was_noted() -> None:
+    known = {"machine": "x86_64", "cores": 1, "cpu": "A CPU", "gpus": ["A GPU"]}
+    rounding, exact = {**known, "tf32": True}, {**known, "tf32": False}
+    assert change_of(rounding, rounding) == change_of(known, rounding) == ""
+    assert change_of(rounding, exact) == (
+        "1 core of A CPU and 1 × A GPU, TF32 before, 1 core of A CPU and 1 × A GPU, no TF32 now"
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be withheld here")

@@ -31,7 +31,7 @@ def find_in_films(
     probabilities, heats = [], list[Heated]()
     rims = rims_of_samples(images.samples, dataset.preparation, detector.grid.cells)
     with interruption.deferred(), watcher.track(len(images.samples), "images") as advance:
-        for found in _maps(detector, images, predictor.step):
+        for found in _maps(detector, images, predictor.together):
             maps = without_rims(found, rims[len(heats) : len(heats) + len(found)])
             probabilities.append(scores_of(maps))
             heats += [Heated(images.samples[len(heats) + k], "", heat) for k, heat in enumerate(maps)]
