@@ -168,15 +168,23 @@ class Gpus:
 
     def __init__(self, count: int) -> None:
         self.config, self.count = self, count
+        self.visible = self.list_physical_devices("GPU")
 
     def list_physical_devices(self, kind: str) -> list[str]:
         """Names of the devices."""
         return [f"{kind}:{number}" for number in range(self.count if kind == "GPU" else 1)]
 
+    def set_visible_devices(self, devices: list[str], kind: str) -> None:
+        """Hide the others."""
+        self.visible = devices
+
 
 def test_more_devices_than_gpus_are_refused() -> None:
     with pytest.raises(UsageError, match=r"^--devices 4: here are 2 GPUs; say --devices 2$"):
         Strategy("mirrored", 4).prepare(Gpus(2), SILENT)
+    two = Gpus(4)
+    Strategy("mirrored", 2).prepare(two, SILENT)
+    assert two.visible == ["GPU:0", "GPU:1"]
     Strategy("mirrored", 2).prepare(Gpus(2), SILENT)
     Strategy("mirrored").prepare(Gpus(8), SILENT)
 

@@ -1,7 +1,7 @@
 """Which devices a training uses: `--strategy` and `--devices`."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,12 +77,21 @@ class Strategy:
         gpus, wanted = _gpus(tf), self._wanted(tf)
         if gpus and wanted > gpus:
             raise UsageError(f"--devices {wanted}: here {_are(gpus, 'GPU')}; say --devices {gpus}")
+        if gpus:
+            self._hide_others(tf, wanted)
         if not gpus and wanted > 1:
             self._divide_cpu(tf, wanted)
 
     def _wanted(self, tf: Any) -> int:
         """How many devices are asked for: all GPUs where no number is given."""
         return self.devices or max(1, _gpus(tf))
+
+    def _hide_others(self, tf: Any, wanted: int) -> None:
+        """Let nothing compute on GPUs beyond those that are wanted."""
+        with suppress(
+            RuntimeError
+        ):  # TensorFlow has begun to compute, as in a second run of the same command
+            tf.config.set_visible_devices(tf.config.list_physical_devices("GPU")[:wanted], "GPU")
 
     def _divide_cpu(self, tf: Any, wanted: int) -> None:
         cpu = tf.config.list_physical_devices("CPU")[0]
