@@ -17,7 +17,10 @@ from typing import Any
 import numpy as np
 
 from bccli.core import interruption
+from bccli.core.data.image_batches import read_ahead
 from bccli.core.errors import DivergedError, Stopped, TrainingError
+from bccli.core.models import backend
+from bccli.core.models.devices.sharing import placed
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.training.checkpoint import Checkpoint, Progress
 from bccli.core.training.inputs import Features, Inputs, order_of, turns_of
@@ -67,7 +70,7 @@ class Fit:
     `depths` are those of `Trainee`; `on_state` and `on_epoch` are called once a state is saved or an epoch
     has ended. Steps that were `compiled` for the network before are used again. The `objective` is that of
     the schedule's classes unless another one is given. The network was made in the scope of its `replicas`,
-    which take one step per call.
+    which take one step per call. Batches of images are put ahead to a `place`, the only GPU, if there is one.
     """
 
     def __init__(
@@ -99,6 +102,8 @@ class Fit:
         )  # fmt: skip
         self.trainee, self._train_steps, self.replicas = steps.trainee, steps.train, replicas
         self.network, self._predict = network, steps.predict
+        has_gpu = replicas.count == 1 and backend.device_class() == "gpu"
+        self.place = "GPU:0" if has_gpu and not isinstance(examples.inputs, Features) else None
         self._checkpoint = Checkpoint(state, on_state)
         self._pace, self._has_foretold = Pace(), False
 
@@ -244,9 +249,16 @@ class Fit:
         cut = len(shares) - (len(shares) > 1 and len(shares[-1]) > len(shares[0]))
         for group in filter(None, (shares[:cut], shares[cut:])):
             here = np.concatenate(group)
-            for batch in load(positions[here], *(each[here] for each in about), len(group[0])):
+            for batch in self._ahead(load(positions[here], *(each[here] for each in about), len(group[0]))):
                 whole, share = next(places)
                 yield positions[whole], positions[share], batch
+
+    def _ahead(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The same batches; images for the only GPU are there before the step that they are for."""
+        if self.place is None:
+            return batches
+        place = [self.place]
+        return read_ahead(placed(batch, place)[0] for batch in batches)
 
     def _share_of(self, whole: slice) -> slice:
         return self.replicas.share(whole.stop - whole.start)

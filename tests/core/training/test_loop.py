@@ -99,6 +99,23 @@ def test_a_signal_before_any_batch_changes_nothing(
     assert outcome(continued, continued.run()) == expected
 
 
+@pytest.mark.parametrize("at", [3, 7])
+def test_batches_that_are_put_to_a_device_ahead_change_nothing(
+    tmp_path: Path, values: np.ndarray, at: int
+) -> None:
+    """As a GPU has them: here the device is the CPU, also where a signal comes."""
+    undisturbed = fit_to(tmp_path / "a.npz", ImagePatches(values, 1))
+    expected = outcome(undisturbed, undisturbed.run())
+    stopped = fit_to(tmp_path / "b.npz", Interrupted(values, at))
+    stopped.place = "CPU:0"
+    with pytest.raises(Stopped):
+        stopped.run()
+    interruption.forget()
+    continued = fit_to(tmp_path / "b.npz", ImagePatches(values, 1))
+    continued.place = "CPU:0"
+    assert outcome(continued, continued.run()) == expected
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_seed_that_uses_the_compiled_steps_of_another_has_the_result_of_one_alone(
     tmp_path: Path, values: np.ndarray, optimizer: str
