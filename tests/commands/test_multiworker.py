@@ -174,6 +174,18 @@ def test_a_fine_tuning_is_the_same_in_two_processes(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("case", ["a frozen head", "batch norms"])
+def test_one_worker_of_one_device_learns_as_without(
+    case: str, bccli_process: Process, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trained(bccli_process, data, tmp_path / "one", *CASES[case], *FIT)
+    task = {"cluster": {"worker": [f"localhost:{free_port()}"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(task))
+    alone = trained(bccli_process, data, tmp_path / "alone", *CASES[case], *FIT, *ACROSS)
+    assert (alone / "history.csv").read_bytes() == (one / "history.csv").read_bytes()
+
+
+@pytest.mark.slow
 def test_workers_that_are_told_unlike_things_end(data: Path, tmp_path: Path) -> None:
     with workers(tmp_path / "said", "train", data, tmp_path / "run", more=("--lr", 0.5)) as both:
         assert both.codes() == [2, 2]

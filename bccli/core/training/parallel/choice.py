@@ -114,7 +114,7 @@ class Strategy:
         watcher.note(
             several if replicas.count > 1 else "only one device is here: it trains as without --strategy"
         )
-        return replicas
+        return replicas if replicas.count > 1 else ONE_DEVICE
 
     def _of_machine(self) -> Replicas:
         import tensorflow as tf

@@ -109,6 +109,8 @@ def _identified(cluster: Cluster, said: Any, callers: dict[int, Any]) -> int | N
     than this one."""
     if not isinstance(said, dict) or said.keys() != {"workers", "index"}:
         return None
+    if not isinstance(said["workers"], list) or not isinstance(said["index"], int):
+        return None
     number, own = said["index"], list(cluster.workers)
     if said["workers"] != own:
         raise UsageError(_UNLIKE.format(number, ", ".join(map(str, said["workers"])), ", ".join(own)))
@@ -130,7 +132,7 @@ def _call(cluster: Cluster, waiting: _Waiting) -> None:
                 answer = line.read(lambda: waiting.tick([0]))
         except OSError:
             answer = None
-        if isinstance(answer, dict):
+        if isinstance(answer, dict) and "error" in answer:  # not an echo of the call
             if answer.get("error"):
                 raise UsageError(str(answer["error"]))
             return

@@ -108,13 +108,15 @@ def test_strangers_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadPoolExecutor(2) as pool:
         leader = pool.submit(meet, Cluster(workers, 0), SILENT)
         strangers = []
-        while len(strangers) < 3:
+        while len(strangers) < 5:
             try:
                 strangers.append(socket.create_connection(host))
             except ConnectionRefusedError:
                 continue  # it does not listen yet
         strangers[0].sendall(b"GET / HTTP/1.1\r\n\r\n")
         strangers[1].close()
+        for stranger, index, said in ((strangers[2], [1], list(workers)), (strangers[3], 1, 2)):
+            stranger.sendall(json.dumps({"workers": said, "index": index}).encode() + b"\n")
         gone = {"workers": list(workers), "index": 1}
         with socket.create_connection(host) as leaver:
             leaver.sendall(json.dumps(gone).encode() + b"\n")
@@ -124,3 +126,16 @@ def test_strangers_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         leader.result(PATIENCE)
         for each in strangers:
             each.close()
+
+
+def test_an_echo_of_the_own_call_is_no_answer() -> None:
+    """A system may connect a port to itself where nobody listens yet."""
+    workers = addresses(2)
+    with ThreadPoolExecutor(2) as pool:
+        with socket.create_server(("", int(workers[0].split(":")[1]))) as mirror:
+            other = pool.submit(meet, Cluster(workers, 1), SILENT)
+            with mirror.accept()[0] as connection:
+                connection.sendall(connection.recv(4096))
+        leader = pool.submit(meet, Cluster(workers, 0), SILENT)
+        leader.result(PATIENCE)
+        other.result(PATIENCE)
