@@ -99,6 +99,8 @@ def finetune(screen: console.Console, run: Path, out: Path, **settings: Any) -> 
     screen.note(positive_sentence(dataset.classes, dataset.positive))
     _name_those_left_out(bases, starts, screen)
     folds = is_of_folds(designs.values(), settings["fold"])
+    if settings["dry_run"] and not context.strategy.leads:
+        return 0
     if settings["dry_run"]:
         members = {start.name: design for start, design in designs.items()}
         return show_members(screen, members, dataset, folds=folds, skip_bad=settings["skip_bad"])

@@ -106,6 +106,8 @@ def train(screen: console.Console, data: Path, run: Path, **settings: Any) -> in
     several = len(grid) > 1 or seeded or is_sweep(run)
     if several or folds:
         context.strategy.check_alone()
+    if settings["dry_run"] and not context.strategy.leads:
+        return 0
     if settings["dry_run"]:
         if several:
             members = {name_of(one, seeded=seeded): one for one in grid}

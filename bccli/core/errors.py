@@ -64,6 +64,14 @@ class TrainingError(BccliError):
     """Training cannot go on: a loss that is not a number, or too little memory."""
 
 
+class PeerError(BccliError):
+    """Another of several processes that train together has failed; this one ends as that one does."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class NoProgressError(BccliError):
     """Several starts in a row were stopped before anything was stored."""
 

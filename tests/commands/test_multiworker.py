@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.commands.test_mirrored import CASES, FIT, TWO, Process, data, history, trained, weights
-from tests.conftest import Bccli
+from tests.conftest import Bccli, read_rows
 
 __all__ = ["data"]  # a fixture
 PATIENCE = 600
@@ -190,11 +191,34 @@ def test_workers_that_are_told_unlike_things_end(data: Path, tmp_path: Path) -> 
     with workers(tmp_path / "said", "train", data, tmp_path / "run", more=("--lr", 0.5)) as both:
         assert both.codes() == [2, 2]
         for index in (0, 1):
-            assert "worker 1 has settings or a dataset that worker 0 does not have" in both.said(index)
+            assert "worker 1 has settings, a dataset or a run that worker 0 does not have" in both.said(index)
     with workers(tmp_path / "said", "train", data, tmp_path / "run", "--batch-size", 1) as both:
         assert both.codes() == [2, 2]
         for index in (0, 1):
             assert "--batch-size 1: has no image for each of 2 devices" in both.said(index)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damaged", ["the run's folder", "an image"])
+def test_workers_end_as_the_one_that_fails(damaged: str, data: Path, tmp_path: Path) -> None:
+    """With its code and its sentence: whoever came back with 75 would start the same again for ever."""
+    mine, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(data, mine)
+    if damaged == "an image":
+        image = next(
+            mine / row["path"] for row in read_rows(mine / "manifest.csv") if row["split"] == "train"
+        )
+        image.write_bytes(image.read_bytes()[:90])
+    else:
+        run.mkdir()
+        (run / "notes.txt").touch()
+    with workers(tmp_path / "said", "train", mine, run, *DROPPING) as both:
+        assert both.codes() == [3, 3], both.said(0) + both.said(1)
+        sentence = "is not empty and holds no run" if damaged == "the run's folder" else "is damaged"
+        for index in (0, 1):
+            assert sentence in both.said(index)
+            assert "Traceback" not in both.said(index)
+        assert "Error: another worker has failed: " in both.said(0) + both.said(1)
 
 
 WRONG = {

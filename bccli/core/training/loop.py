@@ -120,7 +120,8 @@ class Fit:
                 self.watcher.warn(f"it goes on with other hardware ({moved}): {_OTHER_DIGITS}")
         place = f"{self.progress.epoch} epochs and {self.progress.step} steps"
         self.replicas.agree("a state of its training", place)
-        self.replicas.take_over([*self.network.variables, *self.trainee.optimizer.variables])
+        trainee = self.trainee
+        self.replicas.take_over([*self.network.variables, *trainee.optimizer.variables, trainee.decay])
         with interruption.deferred(), self.watcher.training(), self._enough_memory():
             while not self.finished:
                 self._epoch()

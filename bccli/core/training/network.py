@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -134,22 +134,21 @@ def train(
     kind = _kind(design)
     context.strategy.check(kind, job.design.schedule.batch_size)
     make: Trainer = imported(KINDS[kind].trainer)
-    if not context.strategy.leads:
-        followed = follow_run(root, kind, settings, overwrite=overwrite, extendable=extendable)
-        return load_run(root) if followed is None else _follow(make, job, followed, context, models)
-    with open_run(root, kind, settings, overwrite=overwrite, extendable=extendable) as run:
+    with ExitStack() as stack:
+        if context.strategy.cluster:
+            followed = follow_run(root, kind, settings, overwrite=overwrite, extendable=extendable)
+            if followed:
+                context.start_tensorflow()  # so that nobody waits for one who cannot open the run
+                stack.enter_context(context.strategy.watching(watcher))
+            if not context.strategy.leads:
+                silent = replace(context, watcher=SILENT)
+                return make(job, followed, silent, models) if followed else load_run(root)
+        run = stack.enter_context(open_run(root, kind, settings, overwrite=overwrite, extendable=extendable))
         if run is None:
             watcher.note(f"{root} is complete; nothing to do")
             return load_run(root)
-        with context.log(root / LOG_FILE), context.strategy.watching(watcher):
+        with context.log(root / LOG_FILE):
             return make(job, run, context, models)
-
-
-def _follow(make: Trainer, job: Job, run: Run, context: RunContext, models: ModelCache | None) -> Run:
-    """Help the worker that leads, who says what there is to say once all are here."""
-    context.start_tensorflow()
-    with context.strategy.watching(context.watcher):
-        return make(job, run, replace(context, watcher=SILENT), models)
 
 
 def checked_job(design: Design, dataset: Dataset, cache: Path, watcher: Watcher = SILENT) -> Job:
@@ -189,7 +188,7 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
     """Train the network of a job and fill its run. Raises what `train` raises."""
     watcher, design = context.watcher, job.design
     announce(job, run, context)
-    replicas = _replicas(job, context)
+    replicas = _replicas(job, run, context)
     used = np.flatnonzero(job.split_codes >= 0)
     samples = [job.dataset.samples[index] for index in used]
     images = context.open_images(job.dataset.root, samples, context.watcher)
@@ -244,14 +243,14 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
     return done
 
 
-def _replicas(job: Job, context: RunContext) -> Replicas:
+def _replicas(job: Job, run: Run, context: RunContext) -> Replicas:
     """The replicas that learn together, once all workers are sure to do the same.
 
     Raises UsageError where one would do something else, or where a batch has too few images.
     """
     replicas, size = context.strategy.replicas(context.watcher), job.design.schedule.batch_size
-    facts = [job.design.to_json(job.weights), job.dataset.hash, replicas.count]
-    replicas.agree("settings or a dataset", json.dumps(facts))
+    facts = [os.path.abspath(run.root), job.design.to_json(job.weights), job.dataset.hash, replicas.count]
+    replicas.agree("settings, a dataset or a run", json.dumps(facts))
     if replicas.count > size:
         raise UsageError(
             f"--batch-size {size}: has no image for each of {replicas.count} devices; try a larger one, "

@@ -16,8 +16,9 @@ from typing import Any
 
 from bccli.core.errors import UsageError
 
-_FIRST_PORT, _PORTS, _PORTS_OF_JOB = 12000, 20000, 64
-"""Ports below those that systems give to outgoing connections, so many of them for a job."""
+_FIRST_PORT, _PORTS, _PORTS_OF_STEP, _STEPS_OF_JOB = 12000, 20000, 64, 5
+"""Ports below those that systems give to outgoing connections, so many of them for a step of a job, and for
+so many steps before the next job's begin."""
 
 _OUTSIDE = (
     "--strategy multiworker: no cluster is here; start the same command on each node by srun, as "
@@ -53,7 +54,7 @@ def cluster_here(environment: Mapping[str, str], address: Callable[[str], str] |
     """
     if text := environment.get("TF_CONFIG", "").strip():
         return _from_tf_config(text)
-    if "SLURM_STEP_NODELIST" in environment:
+    if {"SLURM_STEP_NODELIST", "SLURM_JOB_ID", "SLURM_PROCID"} <= environment.keys():
         return _from_slurm(environment, address or node_address)
     raise UsageError(_OUTSIDE)
 
@@ -85,7 +86,8 @@ def _addresses(found: Any) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise ValueError("addresses are a list")
     for one in found:
-        if not (match := re.fullmatch(r"(.+):(\d{1,5})", one)) or not 0 < int(match[2]) < 1 << 16:
+        match = re.fullmatch(r"([^:\[\]]+|\[.+\]):(\d{1,5})", one)
+        if not match or not 0 < int(match[2]) < 1 << 16:
             raise ValueError(f"{one} is no host:port")
     return tuple(found)
 
@@ -98,9 +100,10 @@ def _from_slurm(environment: Mapping[str, str], address: Callable[[str], str]) -
             f"--strategy multiworker: Slurm's step has {tasks} tasks on {len(nodes)} nodes; one task takes "
             "all GPUs of its node: add --ntasks-per-node=1 to srun or sbatch"
         )
-    first = _FIRST_PORT + int(environment["SLURM_JOB_ID"]) * _PORTS_OF_JOB % _PORTS
+    job, step = int(environment["SLURM_JOB_ID"]), int(environment.get("SLURM_STEP_ID", 0))
+    first = _FIRST_PORT + (job * _STEPS_OF_JOB + step) * _PORTS_OF_STEP % _PORTS
     hosts = [address(node) for node in nodes]
-    workers = tuple(f"{host}:{first + index % _PORTS_OF_JOB}" for index, host in enumerate(hosts))
+    workers = tuple(f"{host}:{first + index % _PORTS_OF_STEP}" for index, host in enumerate(hosts))
     return Cluster(workers, int(environment["SLURM_PROCID"]))
 
 

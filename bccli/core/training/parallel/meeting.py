@@ -15,12 +15,15 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from bccli.core import interruption
-from bccli.core.errors import UsageError
+from bccli.core.errors import TrainingError, UsageError
 from bccli.core.progress import Watcher
 from bccli.core.training.parallel.cluster import Cluster
 
 _PATIENCE = 5.0
 """After so many seconds of waiting for the others, it is said."""
+
+_LIMIT = 1800.0
+"""After so many seconds, nobody is waited for any more."""
 
 _TICK = 0.2
 """Seconds between two looks at signals."""
@@ -38,9 +41,10 @@ _UNLIKE = (
 
 
 def meet(cluster: Cluster, watcher: Watcher) -> None:
-    """Wait until all workers are here, however long it takes, and say so.
+    """Wait until all workers are here, and say so.
 
-    Raises UsageError where the port of one is in use, and in all where they are told unlike things; Stopped.
+    Raises UsageError where the port of one is in use, and in all where they are told unlike things;
+    TrainingError where one does not come within half an hour; Stopped.
     """
     waiting = _Waiting(cluster, watcher)
     with _listener(cluster) as listener:
@@ -51,19 +55,25 @@ def meet(cluster: Cluster, watcher: Watcher) -> None:
 
 
 class _Waiting:
-    """Says once that others are waited for, and obeys signals."""
+    """Says once that others are waited for, obeys signals, and does not wait for ever."""
 
     def __init__(self, cluster: Cluster, watcher: Watcher) -> None:
         self._cluster, self._watcher = cluster, watcher
-        self._since: float | None = time.monotonic()
+        self._since, self._is_said = time.monotonic(), False
 
     def tick(self, missing: list[int]) -> None:
-        """Another moment has passed without these workers. Raises Stopped."""
+        """Another moment has passed without these workers. Raises Stopped; TrainingError after too long."""
         interruption.stop_if_requested()
-        if self._since is not None and time.monotonic() - self._since > _PATIENCE:
-            self._since = None
-            names = ", ".join(f"worker {number} at {self._cluster.workers[number]}" for number in missing)
+        waited = time.monotonic() - self._since
+        names = ", ".join(f"worker {number} at {self._cluster.workers[number]}" for number in missing)
+        if waited > _PATIENCE and not self._is_said:
+            self._is_said = True
             self._watcher.warn(f"waiting for {names}")
+        if waited > _LIMIT:
+            raise TrainingError(
+                f"{names} did not come within {_LIMIT / 60:.0f} minutes; see why it did not start there, and "
+                "run the same command again on all"
+            )
 
 
 def _listener(cluster: Cluster) -> socket.socket:

@@ -133,6 +133,7 @@ class Mirrored:
         self.count = strategy.num_replicas_in_sync
         self._number = number
         self._here = self.count // workers
+        self._tell: Any = None
 
     @classmethod
     def on(cls, devices: Sequence[str]) -> "Mirrored":
@@ -169,15 +170,23 @@ class Mirrored:
         if self.workers == 1:
             return numbers[None]
         own = tf.one_hot(self._number, self.workers, dtype=tf.float64)[:, None] * numbers
+        self._tell = self._tell or self._compiled_telling()
+        rows: np.ndarray = self.strategy.experimental_local_results(self._tell(own))[0].numpy()
+        return rows
 
-        def of_replica() -> Any:
+    def _compiled_telling(self) -> Any:
+        import tensorflow as tf
+
+        def of_replica(own: Any) -> Any:
             context = tf.distribute.get_replica_context()
             said = tf.cast(self._is_first_here(context), tf.float64) * own
             return context.all_reduce(tf.distribute.ReduceOp.SUM, said)
 
-        told = tf.function(lambda: self.strategy.run(of_replica))()
-        rows: np.ndarray = self.strategy.experimental_local_results(told)[0].numpy()
-        return rows
+        @tf.function(input_signature=[tf.TensorSpec((self.workers, None), tf.float64)], autograph=False)
+        def tell(own: Any) -> Any:
+            return self.strategy.run(of_replica, [own])
+
+        return tell
 
     def _is_first_here(self, context: Any) -> Any:
         return context.replica_id_in_sync_group == self._number * self._here

@@ -25,6 +25,10 @@ def test_tf_config_names_the_workers_and_this_one() -> None:
     assert cluster_here(told(TWO, index=1)).port == 2
 
 
+def test_addresses_of_ipv6_are_in_brackets() -> None:
+    assert cluster_here(told({"worker": ["[::1]:4000", "b:2"]})).port == 4000
+
+
 def test_a_chief_comes_first() -> None:
     with_chief = {"chief": ["c:3"], **TWO}
     assert cluster_here(told(with_chief, "chief")) == Cluster(("c:3", "a:1", "b:2"), 0)
@@ -38,6 +42,8 @@ WRONG = [
     (told({"worker": "a:1"}), "TF_CONFIG: cannot be read"),
     (told({"worker": ["a"]}), "TF_CONFIG: cannot be read"),
     (told({"worker": ["a:70000"]}), "TF_CONFIG: cannot be read"),
+    (told({"worker": ["::1:4000", "b:2"]}), "TF_CONFIG: cannot be read"),
+    ({"SLURM_STEP_NODELIST": "a,b"}, "no cluster is here"),
     (told(TWO, index=None), "TF_CONFIG: cannot be read"),
     (told(TWO, index=2), "TF_CONFIG: is for worker 2, and names 2; count from 0"),
     (told(TWO, index=-1), "TF_CONFIG: is for worker -1, and names 2; count from 0"),
@@ -67,12 +73,14 @@ def step(nodes: str, tasks: int, job: int = 7, process: int = 0) -> dict[str, st
 
 def test_slurm_names_nodes_and_the_job_gives_ports() -> None:
     found = cluster_here(step("gpu[08-10]", 3, process=2), lambda node: f"{node}.cluster")
-    first = 12000 + 7 * 64
+    first = 12000 + 7 * 5 * 64
     names = "gpu08", "gpu09", "gpu10"
     assert found == Cluster(tuple(f"{n}.cluster:{first + i}" for i, n in enumerate(names)), 2)
-    other = cluster_here(step("gpu[08-10]", 3, job=8), lambda node: node)
-    assert {*other.workers}.isdisjoint(found.workers)
-    assert all(12000 <= int(each.split(":")[1]) < 32768 for each in other.workers)
+    second = {**step("gpu[08-10]", 3), "SLURM_STEP_ID": "1"}
+    for environment in (step("gpu[08-10]", 3, job=8), second):
+        other = cluster_here(environment, lambda node: f"{node}.cluster")
+        assert {*other.workers}.isdisjoint(found.workers)
+        assert all(12000 <= int(each.split(":")[1]) < 32768 for each in other.workers)
 
 
 def test_several_tasks_on_a_node_are_refused() -> None:

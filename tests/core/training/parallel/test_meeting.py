@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from bccli.core import interruption
-from bccli.core.errors import Stopped, UsageError
+from bccli.core.errors import Stopped, TrainingError, UsageError
 from bccli.core.progress import SILENT, Watcher
 from bccli.core.training.parallel import meeting
 from bccli.core.training.parallel.cluster import Cluster
@@ -98,6 +98,16 @@ def test_a_signal_ends_the_waiting(index: int, monkeypatch: pytest.MonkeyPatch) 
             meet(Cluster(addresses(2), index), Ear(ask))
     finally:
         interruption.forget()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_nobody_is_waited_for_for_ever(index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "_LIMIT", 0.0)
+    workers = addresses(2)
+    with pytest.raises(
+        TrainingError, match=f"^worker {1 - index} at {workers[1 - index]} did not come within"
+    ):
+        meet(Cluster(workers, index), SILENT)
 
 
 def test_strangers_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
