@@ -108,24 +108,33 @@ DROPPING = "--dropout", 0.5, "--batch-size", 7, "--monitor", "last", "--lr", 0.0
 
 
 @pytest.mark.slow
-def test_dropouts_are_those_of_two_devices(bccli_process: Process, data: Path, tmp_path: Path) -> None:
+def test_dropouts_are_those_of_two_devices(
+    bccli_process: Process, data: Path, whole: Path, tmp_path: Path
+) -> None:
     mirrored = trained(bccli_process, data, tmp_path / "mirrored", *DROPPING, *TWO)
-    across = together(data, tmp_path / "across", *DROPPING)
-    assert (across / "history.csv").read_bytes() == (mirrored / "history.csv").read_bytes()
-    for one, other in zip(weights(across), weights(mirrored), strict=True):
+    assert (whole / "history.csv").read_bytes() == (mirrored / "history.csv").read_bytes()
+    for one, other in zip(weights(whole), weights(mirrored), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-STOPS = [(number, index) for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGKILL) for index in (0, 1)]
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of two workers whom nobody stopped."""
+    return together(data, tmp_path_factory.mktemp("whole") / "run", *DROPPING)
+
+
+STOPS = [
+    (signal.SIGTERM, 0), (signal.SIGTERM, 1), (signal.SIGTERM, None), (signal.SIGUSR2, 1),
+    (signal.SIGKILL, 0), (signal.SIGKILL, 1), (signal.SIGKILL, None),
+]  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "index"), [*STOPS, (signal.SIGTERM, None), (signal.SIGKILL, None)])
+@pytest.mark.parametrize(("number", "index"), STOPS)
 def test_workers_stop_and_go_on_together(
-    number: signal.Signals, index: int | None, data: Path, tmp_path: Path
+    number: signal.Signals, index: int | None, data: Path, whole: Path, tmp_path: Path
 ) -> None:
     """Whichever gets the signal, or both; the run is to the byte that of workers whom nobody stopped."""
-    whole = together(data, tmp_path / "whole", *DROPPING)
     run = tmp_path / "run"
     with workers(tmp_path / "first", "train", data, run, *DROPPING) as both:
         both.wait_for("epoch 1/")
