@@ -1,4 +1,4 @@
-"""Options that take one value are given once, or with the same value."""
+"""Options of one value that look as if several made a sweep, as their neighbours do, are given once."""
 
 import copy
 from collections.abc import Sequence
@@ -8,17 +8,21 @@ import click
 
 from bccli.recipes import spelling
 
+_LIKE_A_SWEEP = {"finetune": {"blocks"}}
+"""Beside --from-layer, of which several do. Of all other options the last one counts, as scripts expect."""
+
 
 def refuse_unlike(command: click.Command, args: Sequence[str]) -> None:
-    """Raises click.UsageError where an option of a command has two values.
-
-    Only the last would count, though some options make a sweep of several.
-    """
+    """Raises click.UsageError where such an option of a command has two values, of which the last would
+    count."""
+    names = _LIKE_A_SWEEP.get(str(command.name), set())
     single = {
         str(param.name): param
         for param in command.params
-        if isinstance(param, click.Option) and not (param.multiple or param.is_flag or param.count)
+        if isinstance(param, click.Option) and param.name in names
     }
+    if not single:
+        return
     given: dict[str, list[object]] = {}
     listing = click.Command(command.name, params=[_listing(param, single) for param in command.params])
     with suppress(click.UsageError):  # the command itself says what else is wrong

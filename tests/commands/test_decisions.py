@@ -202,6 +202,10 @@ def raw(library: Library) -> Path:
     return library.folder("decisions", fill) / "raw"
 
 
+SIX_DIGITS = 1e-6
+"""What predict's CSV may differ by from the probability that decides."""
+
+
 @pytest.mark.exports
 def test_predict_decides_by_what_was_locked(bccli: Bccli, run: Path, raw: Path) -> None:
     before = rows_of(bccli("predict", run, raw, "--format", "csv").stdout)
@@ -216,9 +220,11 @@ def test_predict_decides_by_what_was_locked(bccli: Bccli, run: Path, raw: Path) 
     for row, plain in zip(after, before, strict=True):
         assert {name: row[name] for name in plain} == plain
         share = float(row["p_malignant"])
-        assert row["decision"] == ("negative" if share < rule["threshold"] else "refer")
-        members = [name for name in ("benign", "malignant") if float(row[f"p_{name}"]) >= limits[name]]
-        assert row["set"] == "|".join(members)
+        if abs(share - rule["threshold"]) > SIX_DIGITS:
+            assert row["decision"] == ("negative" if share < rule["threshold"] else "refer")
+        if all(abs(float(row[f"p_{name}"]) - limits[name]) > SIX_DIGITS for name in ("benign", "malignant")):
+            members = [name for name in ("benign", "malignant") if float(row[f"p_{name}"]) >= limits[name]]
+            assert row["set"] == "|".join(members)
     assert {row["decision"] for row in after} <= {"negative", "refer"}
     counts = Counter(row["decision"] for row in after).most_common()
     said = bccli("predict", run, raw, "--format", "csv").stderr
