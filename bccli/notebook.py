@@ -4,12 +4,13 @@
 """
 
 import os
+import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from bccli.core.progress import Watcher
 
@@ -21,15 +22,47 @@ if TYPE_CHECKING:
 Named = str | os.PathLike[str]
 """A path as Python's own functions take it."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class _Warnings(Watcher):
     """Python's warnings are where a notebook shows what a command says on stderr; notes are left out."""
 
     def warn(self, text: str) -> None:
-        warnings.warn(text, UserWarning, stacklevel=4)
+        warnings.warn(text, UserWarning, stacklevel=_to_the_caller())
 
 
-@dataclass(frozen=True)
+def _to_the_caller() -> int:
+    """The stacklevel of the first line outside the package, for who is asked by the one that warns.
+
+    Python shows a text once for each line: were it a line of the package, a second call would say nothing.
+    """
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "bccli":
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _told(call: Callable[P, T]) -> Callable[P, T]:
+    """A call that says of a package that is not installed what the command says."""
+
+    @wraps(call)
+    def telling(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(*args, **kwargs)
+        except ModuleNotFoundError as error:
+            from bccli.core.errors import BccliError
+            from bccli.options.missing import missing
+
+            if sentence := missing(error.name or "", call.__name__):
+                raise BccliError(sentence) from error
+            raise
+
+    return telling
+
+
+@dataclass(frozen=True, repr=False)
 class LoadedRun:
     """A complete run; its network is loaded by each call that needs it.
 
@@ -40,11 +73,15 @@ class LoadedRun:
     device: str
     workers: int
 
+    def __repr__(self) -> str:
+        return f"<bccli run {self.run.name!r}: {self.run.info.kind}, {'/'.join(self.classes)}>"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes in order, as in the columns `p_<class>`."""
         return self.run.classes
 
+    @_told
     def predict(
         self, paths: Named | Iterable[Named], *, level: str = "image", masks: Named | None = None
     ) -> "DataFrame":
@@ -55,8 +92,8 @@ class LoadedRun:
         of the paths. With the level `patch`, a row per patch, with its `row` and `col` in pixels of the
         image. `masks` is a folder of masks, as `--mask-dir`. An image that cannot be read is no exception but
         a row that says why in `error`. Raises `bccli.core.errors.DataError` where there are no images or the
-        run cannot label them, UsageError for a level that it does not know. What the command warns of is a
-        UserWarning.
+        run cannot label them, UsageError for a level that it does not know or an empty list of paths, and
+        TypeError for what is no path, such as an array. What the command warns of is a UserWarning.
         """
         from pandas import DataFrame
 
@@ -67,10 +104,12 @@ class LoadedRun:
 
         _one_of("level", level, ("image", "patch"))
         remarks, tally, left_out, watcher = Remarks(), Tally(), LeftOut(), _Warnings()
-        names = [os.fspath(path) for path in _several(paths)]
+        names = _names(paths)
         answers = self._answers(names, left_out, level == "patch", masks, watcher)
         rows = list(tally.through(row for entry in remarked(answers, remarks) for row in entry.rows))
         said = [f"{remarks}; look at their labels"] if remarks.count else []
+        if errors := sum(bool(row["error"]) for row in rows):
+            said.append(f"{errors} of {len(rows)} images have no label; their rows say why")
         for sentence in (*said, *filter(None, [tally.warning()]), *left_out.sentences()):
             watcher.warn(sentence)
         return DataFrame(rows)
@@ -100,6 +139,7 @@ class LoadedRun:
         predictor = with_masks(predictor, root, Path(masks) if masks else None, watcher)
         return answer(predictor, images)
 
+    @_told
     def evaluate(
         self,
         data: Named | None = None,
@@ -116,7 +156,7 @@ class LoadedRun:
         and leaks between it and what the run was trained on are a UserWarning. `level` is what counts as one
         case: image, patch, patient, breast or exam. `bootstrap` is the number of rounds for the intervals, 0
         for none. Raises `bccli.core.errors.DataError` where the run does not fit the data, UsageError for a
-        level that nobody can count, or a split of `data`.
+        level that nobody can count, a split of `data`, or rounds that `--bootstrap` refuses.
         """
         from pandas import DataFrame
 
@@ -131,6 +171,7 @@ class LoadedRun:
             raise UsageError("split is for a run's own images, and data is taken whole; leave one out")
         _one_of("split", split or "test", ("val", "test"))
         _one_of("level", level, ("image", "patch", "patient", "breast", "exam"))
+        _rounds(bootstrap)
         watcher = _Warnings()
         (subject,) = with_trees([self._subject(data, split or "test", watcher)])
         terms = Terms(level=level, rounds=bootstrap)
@@ -158,15 +199,19 @@ def load(run: Named, *, device: str = "auto", workers: int | None = None) -> Loa
     """Open a complete run, a folder that `bccli train`, `finetune` or `hierarchy` has written.
 
     `device` is auto, cpu or gpu; `workers` threads read images, by default as many as there are cores.
-    Raises `bccli.core.errors.DataError` where the folder is no complete run.
+    Raises `bccli.core.errors.DataError` where the folder is no complete run, UsageError for another device
+    or for fewer than 1 worker.
     """
     from bccli.core.cores import available_cores
     from bccli.core.runs.run_folder import load_run
 
     _one_of("device", device, ("auto", "cpu", "gpu"))
+    if workers is not None:
+        _whole("workers", workers, 1)
     return LoadedRun(load_run(Path(run)), device, workers or available_cores())
 
 
+@_told
 def read(data: Named) -> "DataFrame":
     """The rows of a prepared dataset, one an image: the columns of its manifest.csv.
 
@@ -179,8 +224,55 @@ def read(data: Named) -> "DataFrame":
     return load_dataset(Path(data)).frame()
 
 
-def _several(paths: Named | Iterable[Named]) -> Iterable[Named]:
-    return [paths] if isinstance(paths, str | os.PathLike) else paths
+def _names(paths: Named | Iterable[Named]) -> list[str]:
+    """One path or several as text. Raises UsageError where there is none, TypeError for what is no path."""
+    from bccli.core.errors import UsageError
+
+    if isinstance(paths, bytes) or not isinstance(paths, str | os.PathLike | Iterable):
+        raise _no_path(paths)
+    names = [_name(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    if not names:
+        raise UsageError("the list of paths is empty; name images or folders that hold some")
+    return names
+
+
+def _name(path: Named) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise _no_path(path)
+    return os.fsdecode(path)
+
+
+def _no_path(value: object) -> TypeError:
+    return TypeError(
+        f"predict takes paths of images or folders, and {type(value).__name__} is none; write the image to a "
+        "file and name that"
+    )
+
+
+def _rounds(bootstrap: int | None) -> None:
+    """Raises UsageError for rounds that `--bootstrap` does not take either."""
+    from bccli.core.errors import UsageError
+    from bccli.options.value_types import FEWEST_ROUNDS
+
+    if bootstrap is None:
+        return
+    _whole("bootstrap", bootstrap, 0, 1_000_000)
+    if 0 < bootstrap < FEWEST_ROUNDS:
+        raise UsageError(
+            f"bootstrap is {bootstrap}, and so few rounds are not enough for 95 % intervals; give "
+            f"{FEWEST_ROUNDS} or more, or 0 for no intervals"
+        )
+
+
+def _whole(name: str, value: int, least: int, most: int | None = None) -> None:
+    """Raises UsageError for what is no whole number within the limits."""
+    from numbers import Integral
+
+    from bccli.core.errors import UsageError
+
+    if not isinstance(value, Integral) or value < least or (most is not None and value > most):
+        limits = f"{least} or more" if most is None else f"from {least} to {most:,}"
+        raise UsageError(f"{name} is {value!r}; it has to be a whole number, {limits}")
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -4,8 +4,10 @@ import io
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -34,9 +36,11 @@ def test_predict_gives_the_rows_of_the_command(bccli: Bccli, finished: Path) -> 
     raw = finished.parent / "raw"
     bad = finished.parent / "bad.png"
     bad.write_bytes(b"")
-    printed = bccli("predict", finished, raw, bad, "--format", "csv", exit=4).stdout
-    found = package.load(finished).predict([raw, str(bad)])
-    same(as_printed(found), printed)
+    result = bccli("predict", finished, raw, bad, "--format", "csv", exit=4)
+    with pytest.warns(UserWarning, match="1 of 25 images have no label") as warned:
+        found = package.load(finished).predict([raw, str(bad)])
+    same(as_printed(found), result.stdout)
+    assert all(str(warning.message) in result.stderr for warning in warned)
     assert len(found) == 25
     assert found["error"].notna().sum() == 1
     assert found["p_malignant"].between(0, 1).sum() == 24
@@ -64,6 +68,52 @@ def test_evaluate_takes_another_dataset_and_warns_of_leaks(bccli: Bccli, finishe
         found = package.load(finished).evaluate(data)
     same(found, result.stdout)
     assert all(str(warning.message) in result.stderr for warning in warned)
+
+
+def test_a_warning_is_of_the_line_that_calls(finished: Path) -> None:
+    run, nowhere = package.load(finished), finished / "nowhere.png"
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("default")
+        run.predict(nowhere)
+        run.predict(nowhere)
+        run.evaluate(finished.parent / "data", bootstrap=0)
+        run.evaluate(finished.parent / "data", bootstrap=0)
+    assert {warning.filename for warning in warned} == {__file__}
+    assert len({warning.lineno for warning in warned}) == 4
+
+
+def test_a_run_is_one_short_line(finished: Path) -> None:
+    assert repr(package.load(finished)) == f"<bccli run {finished.name!r}: network, benign/malignant>"
+
+
+def test_arguments_that_cannot_be_are_named(finished: Path) -> None:
+    run = package.load(finished)
+    for rounds in (-1, 5, 1.5, 1_000_001):
+        with pytest.raises(UsageError, match=f"bootstrap is {rounds}"):
+            run.evaluate(bootstrap=rounds)  # type: ignore[arg-type]
+    for workers in (-1, 0, 1.5):
+        with pytest.raises(UsageError, match=f"workers is {workers}"):
+            package.load(finished, workers=workers)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="the list of paths is empty"):
+        run.predict([])
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4, 3), np.uint8), [np.zeros(3)], b"PNG", 3, None])
+def test_an_image_is_wanted_as_a_file(finished: Path, image: object) -> None:
+    with pytest.raises(TypeError, match="write the image to a file"):
+        package.load(finished).predict(image)  # type: ignore[arg-type]
+
+
+def test_what_is_not_installed_is_the_sentence_of_the_command(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = package.load(finished)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for call, name in ((lambda: run.predict(finished), "predict"), (run.evaluate, "evaluate")):
+        with pytest.raises(BccliError, match=f"^{name} needs pandas: pip install pandas$"):
+            call()
+    with pytest.raises(BccliError, match=r"^read needs pandas"):
+        package.read(finished.parent / "data")
 
 
 def test_read_gives_the_manifest(prepared: Path) -> None:
