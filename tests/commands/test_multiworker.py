@@ -104,7 +104,8 @@ def test_two_workers_learn_what_one_process_learns(
     assert json.loads((two / "run.json").read_text("utf-8"))["replicas"] == 2
 
 
-DROPPING = "--dropout", 0.5, "--batch-size", 7, "--monitor", "last", "--lr", 0.003, "--epochs", 3
+DROPPING = "--dropout", 0.5, "--batch-size", 7, "--monitor", "last", "--lr", 0.003, "--epochs", 10
+"""Long enough for a signal after the first epoch to come before the last, on a busy machine, too."""
 
 
 @pytest.mark.slow
