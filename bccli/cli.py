@@ -25,7 +25,6 @@ from bccli.core.errors import BccliError, Stopped, WeightsError
 from bccli.options.diagnostics import version
 from bccli.options.help_pages import WIDTH, HelpContext
 from bccli.options.missing import missing
-from bccli.options.once import refuse_unlike
 from bccli.recipes import spelling
 from bccli.terminal.console import Console
 from bccli.terminal.visible import SPELLED, message
@@ -152,8 +151,6 @@ class BccliGroup(click.Group):
         name = args[0]
         if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
             raise click.UsageError(f"no such command {name!r}{nearest(name, self.commands)}", ctx)
-        if name in self.commands and not ctx.resilient_parsing:
-            refuse_unlike(self.commands[name], args[1:])
         return super().resolve_command(ctx, args)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from bccli.core.errors import UsageError
 from bccli.core.training.setting_types import TUNING
 from bccli.options import common as options
 from bccli.options import path_types
@@ -17,6 +18,15 @@ from bccli.recipes import RecipeCommand, is_given, left_to_recipe
 from bccli.terminal import console
 
 LR = 1e-5
+
+
+def _one_number(context: click.Context, param: click.Parameter, given: tuple[int, ...]) -> int | None:
+    """The only value of an option that makes no sweep, as --from-layer beside it does. Raises UsageError for
+    two, of which the last would count silently."""
+    first, *others = given or (None,)
+    if other := next((each for each in others if each != first), None):
+        raise UsageError(f"{param.opts[0]}: is given twice, {first} and {other}; name one")
+    return first
 
 
 @click.command(cls=RecipeCommand)
@@ -38,7 +48,11 @@ LR = 1e-5
     "behind the name of a backbone, for this one only; several make a sweep.",
 )
 @click.option(
-    "--blocks", type=click.IntRange(min=1), default=None, help="Let the last N blocks of the backbone learn."
+    "--blocks",
+    type=click.IntRange(min=1),
+    multiple=True,
+    callback=_one_number,
+    help="Let the last N blocks of the backbone learn.",
 )
 @click.option("--all/--no-all", "whole", help="Let the whole backbone learn.")
 @click.option(

@@ -267,11 +267,8 @@ class Fit:
     def _stop_if_requested(self, asked: Any = None) -> None:
         """A safe point: after a signal, save and raise Stopped, as all workers do after the same step; how
         many are `asked` to do so, a step may know."""
-        if self.replicas.workers == 1:
-            wanted = interruption.stop_requested()
-        else:
-            wanted = asked > 0 if asked is not None else self.replicas.wants(interruption.stop_requested())
-        if wanted:
+        known = asked is not None and self.replicas.workers > 1  # to look at it is to wait for the step
+        if asked > 0 if known else self.replicas.wants(interruption.stop_requested()):
             self.save()
             interruption.stop_if_requested()
             raise Stopped("stopped with another worker; run the same command again to continue")

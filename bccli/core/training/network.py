@@ -199,7 +199,8 @@ def train_network(job: Job, run: Run, context: RunContext, models: ModelCache | 
     built = build(job, images.size, job.weights, norm, models)
     if design.tuning:
         take_over(design.tuning, built)
-    stores = _all_store_features(job, built, images, run, watcher, replicas)
+    # The worker that leads decides, and the others hear of it.
+    stores = replicas.wants(replicas.leads and stores_features(job, built, images, run, watcher))
     with inputs_of(job, images, split_codes, built if stores else None, norm, run, context) as inputs:
         schedule, fitted = _begin_head(job, built, inputs, images, split_codes, norm, run, context)
         trainee = built.tail if stores else built.live
@@ -330,18 +331,6 @@ def stores_features(job: Job, built: Built, images: Images, run: Run, watcher: W
         stored = f"{_STORED} {os.urandom(8).hex()}"
         write_text(choice, stored if _fits(job, built, images, watcher) else _LIVE)
     return choice.read_text("ascii").startswith(_STORED)
-
-
-def _all_store_features(
-    job: Job, built: Built, images: Images, run: Run, watcher: Watcher, replicas: Replicas
-) -> bool:
-    """`stores_features` as the worker that leads decides it."""
-    if not replicas.leads:
-        replicas.agree("no run", "")  # it has decided
-    stores = stores_features(job, built, images, run, watcher)
-    if replicas.leads:
-        replicas.agree("no run", "")
-    return stores
 
 
 def _mark(run: Run) -> str:

@@ -88,9 +88,8 @@ class Strategy:
 
     def _hide_others(self, tf: Any, wanted: int) -> None:
         """Let nothing compute on GPUs beyond those that are wanted."""
-        with suppress(
-            RuntimeError
-        ):  # TensorFlow has begun to compute, as in a second run of the same command
+        # It raises where TensorFlow has begun to compute, as in a second run of the same command.
+        with suppress(RuntimeError):
             tf.config.set_visible_devices(tf.config.list_physical_devices("GPU")[:wanted], "GPU")
 
     def _divide_cpu(self, tf: Any, wanted: int) -> None:

@@ -227,7 +227,7 @@ class Mirrored:
             number, here = self._share(context, examples)
             own = seeds[number * draws : (number + 1) * draws]
             sums = work(*(tensor[here] for tensor in batch), own, examples * times)
-            parts = [*(tf.cast(each, tf.float32) / tf.cast(times, tf.float32) for each in sums)]
+            parts = [tf.cast(each, tf.float32) / tf.cast(times, tf.float32) for each in sums]
             asked = tf.where(self._is_first_here(context), step[1], 0.0)
             return tf.stack([*parts, asked])
 
